@@ -1,0 +1,4 @@
+from d3pm_image.commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The command line: ``d3pm-image NAME …``. A module a command: parse, build, call, report.
+
+Nothing here imports torch until a command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "train-tokenizer": "train the VQ-VAE tokenizer on images (stage one)",
+    "train-diffusion": "train the diffusion model on the tokenizer's codes (stage two)",
+    "generate": "make new images with a trained model",
+    "inpaint": "repaint the masked part of a picture",
+    "reconstruct": "show pictures beside their reconstructions by the tokenizer",
+    "evaluate": "measure a trained model: reconstruction error, label accuracy, diversity",
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "usage: d3pm-image COMMAND [options]\n\ncommands:\n" + "\n".join(lines) + "\n\nd3pm-image COMMAND --help shows the options of a command."
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command. Exit codes: 0 done, 1 training failed, 2 wrong input, 130 stopped by a signal after saving."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] in ("-V", "--version"):
+        from .. import __version__
+
+        print(f"d3pm-image {__version__}")
+        return
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        fail("", f"no command {name!r}; use one of {', '.join(COMMANDS)}")
+    run(name, rest)
+
+
+def run(name: str, rest: list[str]) -> None:
+    from ..config import ConfigError
+
+    try:
+        importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)
+    except ConfigError as error:
+        fail(name, str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except RuntimeError as error:
+        kind = type(error).__name__
+        if kind == "Interrupted":
+            print(error, file=sys.stderr)
+            sys.exit(130)
+        if kind == "TrainingError":
+            fail(name, str(error), code=1)
+        raise
+
+
+def fail(name: str, message: str, code: int = 2) -> None:
+    """Print one line and exit."""
+    print(f"d3pm-image {name + ': ' if name else ''}error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

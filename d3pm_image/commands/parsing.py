@@ -1,0 +1,93 @@
+"""Arguments of a command, from its dataclass: YAML, dotted overrides, help and one-line errors by jsonargparse."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..config import ConfigError
+
+T = TypeVar("T")
+
+
+def normalise(arguments: list[str]) -> list[str]:
+    """``--num-images`` and ``--num_images`` are the same option."""
+    out = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        out.append(name[:2] + name[2:].replace("-", "_") + equals + value if name.startswith("--") else argument)
+    return out
+
+
+def make_parser(command: str, kind: type, positionals: dict[str, str], description: str):
+    """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
+    for name, text in positionals.items():
+        parser.add_argument(name, type=str, help=text)
+    parser.add_class_arguments(kind, as_group=True, skip=set(positionals))
+    return parser
+
+
+def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[str, str] | None = None) -> T:
+    """The command's arguments as its dataclass.
+
+    Raises:
+        ConfigError: unknown option or key, wrong type, or an impossible value.
+    """
+    description = " ".join((kind.__doc__ or "").split("Args:")[0].split())
+    parser = make_parser(command, kind, positionals or {}, description)
+    try:
+        values = parser.parse_args(normalise(arguments))
+        return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
+    except ConfigError:
+        raise
+    except (argparse.ArgumentError, TypeError, ValueError) as error:
+        raise explain(error, parser) from error
+
+
+def explain(error: Exception, parser: Any) -> ConfigError:
+    """A parser's complaint as one line that names the field, the value and the mend."""
+    text = " ".join(str(error).split())
+    options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
+    if "unrecognized arguments:" in text:
+        name = text.split("unrecognized arguments:")[1].split()[0]
+        return ConfigError(name, "unknown", f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help")
+    if "does not accept option" in text:
+        group, option = (part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option "))
+        return ConfigError(f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help")
+    if text.startswith("Parser key"):
+        key, _, rest = text.removeprefix("Parser key ").partition(":")
+        given = rest.rsplit("Given value: ", 1)[-1] if "Given value: " in rest else rest.rsplit("Got value: ", 1)[-1]
+        mend = rest.split("Got value")[0].split("Subtypes")[0].strip(" .").replace("typing.", "").replace("<class '", "").replace("'>", "")
+        if "Union subtypes" in rest:
+            kinds = rest.split("Subtypes: [")[1].split("] Errors")[0].replace("<class '", "").replace("'>", "")
+            mend = f"give one of {kinds}"
+        return ConfigError(key.strip("'\""), given.strip(), mend[0].lower() + mend[1:] if mend else "wrong type")
+    return ConfigError("arguments", text, "see --help")
+
+
+def near(name: str, options: list[str], prefix: str = "") -> str:
+    match = difflib.get_close_matches(name, options, 1) or difflib.get_close_matches(name.rsplit(".", 1)[-1], options, 1, 0.5)
+    return f" (did you mean {prefix}{match[0]}?)" if match else ""
+
+
+def save_resolved(value: Any, path: Path) -> None:
+    """Write the resolved configuration of a run as YAML that ``--config`` reads back."""
+    import dataclasses
+
+    import yaml
+
+    from ..storage import write_text
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {k: plain(v) for k, v in item.items()}
+        return [plain(v) for v in item] if isinstance(item, (list, tuple)) else item
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, yaml.safe_dump(plain(dataclasses.asdict(value)), sort_keys=False))

@@ -1,0 +1,129 @@
+"""``d3pm-image train-tokenizer``: images → tokenizer folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ..config import TokenizerRun
+from .parsing import parse, save_resolved
+
+PREVIEW_IMAGES = 16
+VALIDATION_IMAGES = 2048
+
+
+def main(arguments: list[str]) -> None:
+    run(parse("train-tokenizer", TokenizerRun, arguments))
+
+
+def run(config: TokenizerRun) -> None:
+    """Train and write ``<out>/model``.
+
+    Raises:
+        ConfigError: wrong input. TrainingError: training cannot go on.
+    """
+    import torch
+
+    from ..data.images import ImageSet
+    from ..data.order import BatchOrder, batches
+    from ..data.sources import open_source
+    from ..tokenizer import Autoencoder, save_tokenizer
+    from ..training.loop import Job, check_folder, make_accelerator, train
+
+    folder = Path(config.out)
+    accelerator = make_accelerator(config.train)
+    check_folder(folder, config.resume)
+    images = ImageSet(open_source(config.data), config.data, augment=True, seed=config.train.seed)
+    held_out = ImageSet(open_source(config.data, held_out=True), config.data)
+    height, width = config.tokenizer.grid(config.data.image_size)
+    vectors = config.train.batch_size // config.train.accumulate * height * width
+    torch.manual_seed(config.train.seed)
+    model = Autoencoder(config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1)
+    if accelerator.is_main_process:
+        save_resolved(config, folder / "config.yaml")
+        count = sum(p.numel() for p in model.parameters())
+        print(f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}")
+    start_codebook(model.to(accelerator.device), images, config.tokenizer.num_codes, height * width)
+
+    def loader(first: int, rank: int, world: int):
+        order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
+        return batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
+
+    job = Job(model, loader, make_loss(config), make_validation(held_out, accelerator.device), make_preview(held_out, accelerator.device))
+    best = train(job, config.train, folder, accelerator, config.resume)
+    if accelerator.is_main_process:
+        scores = {k: float(v) for k, v in job.validate(best).items()}
+        facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(images.source.class_names)}
+        save_tokenizer(best, folder / "model", config.data.image_size, facts)
+        print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr']:.2f} dB), {scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used")
+        print(f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}" + (f" --data.root {config.data.root}" if config.data.root else ""))
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def start_codebook(model, images, num_codes: int, tokens: int) -> None:
+    """k-means start from many images: fewer vectors than codes would leave duplicate codes."""
+    import torch
+
+    count = min(len(images), max(64, -(-num_codes * 16 // tokens)), 4096)
+    chosen = torch.linspace(0, len(images) - 1, count).long().tolist()
+    batch = images.__getitems__(chosen)["images"].to(next(model.parameters()).device)
+    model.eval()
+    with torch.no_grad():
+        features = torch.cat([model.encoder(part.float() / 255 * 2 - 1) for part in batch.split(256)])
+        model.quantizer(features)
+    model.train()
+
+
+def make_loss(config: TokenizerRun):
+    """Reconstruction + commitment loss of a batch of uint8 images."""
+    from torch.nn import functional as F
+
+    from ..metrics.codes import usage
+    from ..tokenizer.loss import reconstruction_loss
+
+    def loss(model, batch, random):
+        images = batch["images"].float() / 255
+        output, codes, commitment = model(images)
+        values = {"mse": F.mse_loss(output.detach().float(), images), "commitment": commitment, **usage(codes, config.tokenizer.num_codes)}
+        return reconstruction_loss(output, images, config.loss) + commitment, values
+
+    return loss
+
+
+def make_validation(held_out, device):
+    """Mean squared error, PSNR of the mean error, and codebook use on held-out images; the error is the score."""
+    import torch
+
+    from ..metrics.codes import usage
+
+    def validate(model) -> dict[str, float]:
+        model.eval()
+        errors, codes = [], []
+        for start in range(0, min(len(held_out), VALIDATION_IMAGES), 256):
+            images = held_out.__getitems__(list(range(start, min(start + 256, len(held_out), VALIDATION_IMAGES))))["images"].to(device).float() / 255
+            found = model.encode(images)
+            errors.append((model.decode(found) - images).square().flatten(1).mean(1))
+            codes.append(found)
+        mse = torch.cat(errors).double().mean()
+        return {"score": float(mse), "mse": float(mse), "psnr": float(-10 * mse.clamp_min(1e-12).log10()), **{k: float(v) for k, v in usage(torch.cat(codes), model.num_codes).items()}}
+
+    return validate
+
+
+def make_preview(held_out, device):
+    """Rows of held-out originals, each above its reconstructions."""
+    import torch
+
+    from ..imaging import enlarge, grid_image, to_pil
+
+    def preview(model):
+        count = min(PREVIEW_IMAGES, len(held_out))
+        images = held_out.__getitems__(torch.linspace(0, len(held_out) - 1, count).long().tolist())["images"].to(device).float() / 255
+        pairs = []
+        originals, outputs = to_pil(images), to_pil(model.decode(model.encode(images)))
+        for start in range(0, count, 8):
+            pairs += originals[start : start + 8] + outputs[start : start + 8]
+        return {"reconstruction": grid_image([enlarge(p) for p in pairs], columns=min(8, count))}
+
+    return preview

@@ -1,0 +1,40 @@
+"""Names and shapes that the rooms agree on.
+
+Axes: B batch, N tokens, H W code grid (N = H·W, row by row), h w pixels, C colour channels, K codes, D width.
+Time: t = 0 is clean, t = 1 is noise, s < t always. x_0 clean codes, x_s and x_t codes at times s and t.
+
+Codes are int64. In a noisy grid 0..K-1 are codes and K is the mask token; only :mod:`d3pm_image.diffusion.process`
+makes mask tokens, and :mod:`d3pm_image.sampling` asks it which tokens are masked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Grid = tuple[int, int]
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Predicts clean codes. ``logits = denoiser(x_t, kappa, labels, grid)``
+
+    x_t (B, N) int64 in 0..K; kappa (B,) float, the share of unmasked tokens not yet resampled, κ_t; labels (B,)
+    int64, with ``num_classes`` meaning no label; grid (H, W) with H·W = N. Returns leave-one-out logits (B, N, K).
+    """
+
+    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid) -> Tensor: ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1."""
+
+    num_codes: int
+    downsampling: int
+
+    def encode(self, images: Tensor) -> Tensor: ...
+
+    def decode(self, codes: Tensor) -> Tensor: ...

@@ -1,0 +1,1 @@
+"""Images and cached codes: sources → image sets → batches; tokenizer → code cache."""

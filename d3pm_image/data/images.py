@@ -1,0 +1,131 @@
+"""Image sets: a source, resized and converted, as batches of uint8 tensors.
+
+Sets that fit in memory are decoded once and then cost one index operation a batch; larger ones are decoded by
+loader workers. Flips and crops derive from (seed, epoch, image), so that a resumed run sees what an unbroken one
+would have seen, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..config import DataConfig, need, size_pair
+from .sources import ImageSource
+
+
+def convert(image: Image.Image, channels: int) -> Image.Image:
+    """To 8-bit grey or colour: 16-bit levels scaled down, transparency laid on white, palettes resolved."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        levels = np.asarray(image, np.float64)
+        top = 65535.0 if levels.max() > 255 else 255.0
+        image = Image.fromarray((levels.clip(0, top) * (255 / top)).round().astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def fit(image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float, float] = (0.5, 0.5)) -> Image.Image:
+    """Resize to ``size`` (height, width); unless ``crop`` is stretch, keep the aspect ratio and cut what is over
+    at ``place`` (fractions of the spare height and width)."""
+    height, width = size
+    if image.size == (width, height):
+        return image
+    if crop == "stretch":
+        return image.resize((width, height), Image.Resampling.BICUBIC)
+    scale = max(height / image.height, width / image.width)
+    box_w, box_h = width / scale, height / scale
+    left, top = (image.width - box_w) * place[1], (image.height - box_h) * place[0]
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, min(left + box_w, image.width), min(top + box_h, image.height)))
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """uint8 (C, h, w) of an L or RGB image."""
+    array = np.asarray(image)
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def coins(seed: int, epoch: int, indices: np.ndarray, columns: int) -> np.ndarray:
+    """Uniform numbers (len(indices), columns) in [0, 1) that depend on (seed, epoch, index) alone."""
+    return np.stack([np.random.default_rng((seed, epoch, int(i))).random(columns) for i in indices])
+
+
+class ImageSet(Dataset):
+    """Images as uint8 (C, h, w) with a label (-1 without classes), by position in an endless training order.
+
+    A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip and crop, so a key
+    always gives the same picture. With ``augment=False`` only the index counts and pictures are plain.
+
+    Raises:
+        ConfigError: no readable image at all.
+    """
+
+    def __init__(self, source: ImageSource, config: DataConfig, augment: bool = False, seed: int = 0):
+        self.size, self.config, self.seed = size_pair(config.image_size), config, seed
+        self.flip = augment and config.flip
+        self.crop_randomly = augment and config.crop == "random"
+        self.source, self.pixels = source, None
+        total = len(source) * config.channels * self.size[0] * self.size[1]
+        if not self.crop_randomly and total <= config.memory_mb * 2**20:
+            self.hold_in_memory()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.source.class_names)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def decode(self, index: int, place: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
+        return to_array(fit(convert(self.source.load(index), self.config.channels), self.size, self.config.crop, place))
+
+    def hold_in_memory(self) -> None:
+        """Decode everything once; report and leave out what cannot be decoded."""
+
+        def one(index: int) -> np.ndarray | None:
+            try:
+                return self.decode(index)
+            except Exception as error:  # whatever a broken file raises, it is left out and named
+                warnings.warn(f"{self.source.names[index]}: cannot be decoded, left out ({type(error).__name__}: {error})", stacklevel=2)
+                return None
+
+        with ThreadPoolExecutor(4) as pool:
+            arrays = list(pool.map(one, range(len(self.source))))
+        good = np.array([i for i, a in enumerate(arrays) if a is not None], np.int64)
+        need(len(good) > 0, "data.root", self.config.root, "not one image could be decoded; check the folder")
+        if len(good) < len(arrays):
+            self.source = self.source.subset(good)
+        self.pixels = torch.from_numpy(np.stack([arrays[i] for i in good]))
+
+    def __getitems__(self, keys: list[int]) -> dict[str, Tensor]:
+        """Batch {images: uint8 (B, C, h, w), labels: int64 (B,), index: int64 (B,)} at the given positions."""
+        positions = np.asarray(keys, np.int64)
+        epoch, index = positions // len(self), positions % len(self)
+        random = np.full((len(keys), 3), 0.5)
+        if self.flip or self.crop_randomly:
+            random = np.concatenate([coins(self.seed, int(e), index[i : i + 1], 3) for i, e in enumerate(epoch)])
+        if self.pixels is not None:
+            images = self.pixels[torch.from_numpy(index)]
+        else:
+            images = torch.from_numpy(np.stack([self.decode_or_next(int(i), (r[0], r[1])) for i, r in zip(index, random, strict=True)]))
+        if self.flip:
+            mirrored = torch.from_numpy(random[:, 2] < 0.5)
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        labels = np.full(len(keys), -1) if self.source.labels is None else self.source.labels[index]
+        return {"images": images, "labels": torch.from_numpy(np.asarray(labels, np.int64)), "index": torch.from_numpy(index)}
+
+    def decode_or_next(self, index: int, place: tuple[float, float]) -> np.ndarray:
+        """Decode an image; one that cannot be read is named and the next readable one stands in."""
+        for step in range(len(self)):
+            try:
+                return self.decode((index + step) % len(self), place if self.crop_randomly else (0.5, 0.5))
+            except Exception as error:  # a broken file must not end a long run
+                warnings.warn(f"{self.source.names[(index + step) % len(self)]}: cannot be decoded, the next image stands in ({type(error).__name__})", stacklevel=2)
+        raise RuntimeError("not one image of the set could be decoded")

@@ -1,0 +1,54 @@
+"""The order of training data, derived from (seed, epoch) alone: any step of any run can be found again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+
+class BatchOrder:
+    """Batch sampler over an endless shuffled order, starting anywhere.
+
+    Position p of the order is image ``permutation(seed, p // n)[p % n]``; step k uses positions
+    k·batch_size … (k+1)·batch_size - 1 and process r of R its r-th slice, so the images of a step do not depend
+    on the number of processes. Yields keys ``epoch * n + index`` (see :class:`~d3pm_image.data.images.ImageSet`).
+
+    Args:
+        length: Number of images n.
+        batch_size: Images a step over all processes.
+        seed: Seed of the order.
+        first_step: Step to begin with (where a resumed run goes on).
+        last_step: Step before which to end.
+        rank, world: This process and the number of processes.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, first_step: int, last_step: int, rank: int = 0, world: int = 1):
+        assert batch_size % world == 0
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.first_step, self.last_step, self.rank, self.world = first_step, last_step, rank, world
+        self._epoch, self._permutation = -1, np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return max(0, self.last_step - self.first_step)
+
+    def key(self, position: int) -> int:
+        epoch, offset = divmod(position, self.length)
+        if epoch != self._epoch:
+            self._epoch, self._permutation = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.length)
+        return epoch * self.length + int(self._permutation[offset])
+
+    def __iter__(self) -> Iterator[list[int]]:
+        share = self.batch_size // self.world
+        for step in range(self.first_step, self.last_step):
+            start = step * self.batch_size + self.rank * share
+            yield [self.key(position) for position in range(start, start + share)]
+
+
+def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> DataLoader:
+    """A loader that yields one dictionary a step. ``workers`` processes only where the set is not in memory."""
+    in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
+    workers = 0 if in_memory else workers
+    extra = {"prefetch_factor": 4, "persistent_workers": True} if workers else {}
+    return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=lambda batch: batch, **extra)

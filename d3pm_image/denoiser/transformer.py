@@ -1,0 +1,69 @@
+"""The bidirectional transformer denoiser: (x_t, κ, class) → leave-one-out logits over clean codes.
+
+p(x_0 | x_t) depends on time only through κ_t, so the network is conditioned on κ and not on t: for pure masking the
+condition is constant, and the mask schedule may change at inference. It embeds K + 1 tokens and gives K logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import DenoiserConfig, need
+from ..contracts import Grid
+from .layers import Block, LevelEmbedding, modulate, rotary_table
+
+
+class Transformer(nn.Module):
+    """Denoiser for any grid of codes (rotary positions carry to other sizes).
+
+    Args:
+        config: Width, depth, heads.
+        num_codes: K.
+        num_classes: C; label C means no label. 0 is an unconditional model.
+    """
+
+    def __init__(self, config: DenoiserConfig, num_codes: int, num_classes: int):
+        super().__init__()
+        self.config, self.num_codes, self.num_classes = config, num_codes, num_classes
+        width = config.width
+        hidden = -(-int(width * config.mlp_ratio) // 8) * 8
+        self.tokens = nn.Embedding(num_codes + 1, width)
+        self.classes = nn.Embedding(num_classes + 1, width)
+        self.level = LevelEmbedding(width)
+        self.blocks = nn.ModuleList(Block(width, config.heads, hidden, config.dropout) for _ in range(config.depth))
+        self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.head = nn.Linear(width, num_codes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for embedding in (self.tokens, self.classes):
+            nn.init.normal_(embedding.weight, std=0.5)
+        for block in self.blocks:
+            for linear in (block.attention.out, block.feed_forward.out):
+                nn.init.normal_(linear.weight, std=(2 * self.config.depth * linear.in_features) ** -0.5)
+        # zero head: the first prediction is uniform, so the first loss is log K
+        for linear in (self.modulation, self.head):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid) -> Tensor:
+        """Features before the head, (B, N, D)."""
+        need(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
+        cos, sin = rotary_table(grid, self.config.width // self.config.heads, x_t.device)
+        condition = F.silu(self.level(kappa) + self.classes(labels))
+        x = self.tokens(x_t)
+        for block in self.blocks:
+            x = block(x, condition, cos, sin)
+        shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
+        return modulate(self.norm(x), shift, scale)
+
+    def forward(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid) -> Tensor:
+        """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa (B,), labels (B,) in 0..C, grid (H, W).
+
+        Raises:
+            ValueError: the grid does not hold N tokens.
+        """
+        return self.head(self.hidden(x_t, kappa, labels, grid))

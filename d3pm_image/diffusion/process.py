@@ -1,0 +1,91 @@
+"""The forward process: corrupting codes, its prior, and which token is the mask. (Austin et al. 2021, section 3.)
+
+A jump s → t sends a code i to g_ts κ_ts e_i + g_ts (1-κ_ts) u + (1-g_ts) e_m with g_ts = g_t/g_s and
+κ_ts = κ_t/κ_s, and leaves m at m. The family is closed under composition, so a k-step jump is the same formula
+and no K×K matrix or table over T exists anywhere. This is the only module that knows the mask id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..config import ProcessConfig, need
+from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Process:
+    """Uniform + absorbing corruption of K codes.
+
+    Args:
+        num_codes: K.
+        schedule: Survival curves g(t), κ(t).
+        steps: T for discrete time t = 1/T … 1, or 0 for continuous time.
+    """
+
+    num_codes: int
+    schedule: Schedule
+    steps: int = 1000
+
+    def __post_init__(self):
+        need(self.num_codes >= 1, "num_codes", self.num_codes, "a process needs at least 1 code")
+        need(self.steps >= 0, "process.steps", self.steps, "give 0 (continuous time) or a number of steps")
+
+    @classmethod
+    def from_config(cls, config: ProcessConfig, num_codes: int) -> Process:
+        return cls(num_codes, Schedule(config.corruption, config.uniform_share), config.steps)
+
+    @property
+    def mask_id(self) -> int:
+        return self.num_codes
+
+    def is_masked(self, x: Tensor) -> Tensor:
+        return x == self.mask_id
+
+    def masked_like(self, x: Tensor) -> Tensor:
+        """A grid of masks of the shape of x."""
+        return torch.full_like(x, self.mask_id)
+
+    def jump(self, x_s: Tensor, s: Tensor, t: Tensor, draws: Tensor) -> Tensor:
+        """Sample x_t from q(x_t | x_s).
+
+        Args:
+            x_s: (B, N) int64 in 0..K.
+            s, t: (B,) times, s ≤ t; s = 0 corrupts clean codes.
+            draws: (B, N, 3) uniforms in [0, 1): masked?, resampled?, which code. float64 where K is large.
+
+        Returns:
+            (B, N) int64 in 0..K.
+        """
+        g_s, kappa_s = self.schedule.survival(s)
+        g_t, kappa_t = self.schedule.survival(t)
+        stays_unmasked = torch.where(g_s > 0, g_t / g_s, torch.ones_like(g_s))[:, None]
+        stays_itself = torch.where(kappa_s > 0, kappa_t / kappa_s, torch.ones_like(kappa_s))[:, None]
+        code = (draws[..., 2] * self.num_codes).long().clamp_max(self.num_codes - 1)
+        moved = torch.where(draws[..., 1] < stays_itself, x_s, code)
+        moved = torch.where(draws[..., 0] < stays_unmasked, moved, self.masked_like(x_s))
+        return torch.where(self.is_masked(x_s), x_s, moved)
+
+    def corrupt(self, x_0: Tensor, t: Tensor, draws: Tensor) -> Tensor:
+        """Sample x_t from q(x_t | x_0): (B, N) codes, (B,) times, (B, N, 3) uniforms → (B, N) int64 in 0..K."""
+        return self.jump(x_0, torch.zeros_like(t), t, draws)
+
+    def prior(self, draws: Tensor) -> Tensor:
+        """Sample x_1 from the prior (1-c_1) u + c_1 e_m. draws (B, N, 2) uniforms → (B, N) int64."""
+        one = torch.ones(draws.shape[0], dtype=torch.float64, device=draws.device)
+        g, _ = self.schedule.survival(one)
+        code = (draws[..., 1] * self.num_codes).long().clamp_max(self.num_codes - 1)
+        return torch.where(draws[..., 0] < g[:, None], code, self.masked_like(code))
+
+    def prior_kl(self) -> float:
+        """L_T = KL(q(x_1 | x_0) ‖ prior), nats a token. The masses on m agree, so only the scrambled part counts:
+        L_T = g [(κ+ρ) log(κ+ρ) + (K-1) ρ log ρ + log K], ρ = (1-κ)/K."""
+        one = torch.ones((), dtype=torch.float64)
+        g, kappa = self.schedule.survival(one)
+        k = self.num_codes
+        rho = (1 - kappa) / k
+        inside = torch.xlogy(kappa + rho, kappa + rho) + (k - 1) * torch.xlogy(rho, rho) + torch.log(torch.tensor(float(k), dtype=torch.float64))
+        return float((g * inside).clamp_min(0))

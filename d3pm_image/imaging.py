@@ -1,0 +1,163 @@
+"""Pictures at the border: arrays to Pillow and back, labelled grids, masks, and the filling of hidden pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+from .config import ConfigError, need
+
+
+def to_pil(images: Tensor) -> list[Image.Image]:
+    """Pillow images (L or RGB) of (B, C, h, w) float in [0, 1]."""
+    array = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return [Image.fromarray(a[0] if a.shape[0] == 1 else a.transpose(1, 2, 0)) for a in array]
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """(C, h, w) float in [0, 1] of an L or RGB image."""
+    array = np.asarray(image)
+    array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    return torch.from_numpy(array.astype(np.float32) / 255)
+
+
+def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
+    """Whole-number enlargement without smoothing, so that small pictures can be seen: sides of ``at_least`` or more."""
+    factor = max(1, -(-at_least // min(image.size)))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] | None = None, gap: int = 2) -> Image.Image:
+    """One picture of many, row by row, with an optional caption under each.
+
+    Args:
+        images: Same size and mode each.
+        columns: Images a row; 0 makes the grid about square.
+        captions: A short text an image.
+        gap: Pixels between images.
+
+    Raises:
+        ValueError: no images.
+    """
+    need(bool(images), "images", 0, "a grid needs at least one image")
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    rows = -(-len(images) // columns)
+    width, height = images[0].size
+    font = ImageFont.load_default(size=max(10, min(16, width // 5))) if captions else None
+    text = int(font.size * 1.4) if font else 0
+    mode = "L" if all(i.mode == "L" for i in images) else "RGB"
+    sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + text + gap) + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, image in enumerate(images):
+        x, y = gap + number % columns * (width + gap), gap + number // columns * (height + text + gap)
+        sheet.paste(image.convert(mode), (x, y))
+        if captions and font:
+            draw.text((x + width / 2, y + height), captions[number], fill="black", font=font, anchor="ma")
+    return sheet
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Load an image file fully, upright (EXIF orientation applied). Raises whatever Pillow raises."""
+    with Image.open(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
+def read_image(path: str | Path, name: str = "image") -> Image.Image:
+    """An image file, fully loaded and upright.
+
+    Raises:
+        ConfigError: missing or unreadable.
+    """
+    try:
+        return open_image(path)
+    except FileNotFoundError:
+        raise ConfigError(name, str(path), "no such file") from None
+    except Exception as error:  # Pillow raises many kinds for broken files
+        raise ConfigError(name, str(path), f"not a readable image ({type(error).__name__}: {error})") from error
+
+
+def read_mask(mask: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Pixels to repaint, bool (h, w): white (128 and over) in a grey picture, or opaque where it has transparency only.
+
+    Args:
+        mask: Any mode; colour is reduced to grey first.
+        size: (width, height) it must have.
+
+    Raises:
+        ConfigError: another size.
+    """
+    need(mask.size == size, "mask", mask.size, f"must have the image's size {size[0]}x{size[1]}")
+    return np.asarray(mask.convert("L")) >= 128
+
+
+def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:
+    """Code cells to repaint: every cell that the pixel mask touches, and ``ring`` cells around them.
+
+    Args:
+        mask: (B, h, w) bool; sides divisible by ``downsampling``.
+
+    Returns:
+        (B, h/f, w/f) bool.
+    """
+    cells = F.max_pool2d(mask[:, None].float(), downsampling)
+    if ring:
+        cells = F.max_pool2d(cells, 2 * ring + 1, stride=1, padding=ring)
+    return cells[:, 0] > 0
+
+
+def fill_hidden(images: Tensor, mask: Tensor) -> Tensor:
+    """Replace hidden pixels by a smooth continuation of the known ones, so that nothing hidden reaches an encoder.
+
+    Means of known neighbours are carried down a pyramid (pull-push): exact at known pixels, grey where an image has
+    none. (B, C, h, w) float and (B, h, w) bool → (B, C, h, w); hidden values are never read.
+    """
+    known = (~mask)[:, None].to(images.dtype)
+    return _pull_push(torch.where(mask[:, None], torch.zeros_like(images), images), known)
+
+
+def _pull_push(values: Tensor, known: Tensor) -> Tensor:
+    """Fill where known = 0; values are already 0 there."""
+    height, width = values.shape[-2:]
+    if height == 1 and width == 1:
+        return torch.where(known > 0, values, torch.full_like(values, 0.5))
+    pad = (0, width % 2, 0, height % 2)
+    weight = F.avg_pool2d(F.pad(known, pad), 2)
+    total = F.avg_pool2d(F.pad(values * known, pad), 2)
+    coarse_known = (weight > 0).to(values.dtype)
+    coarse = _pull_push(torch.where(weight > 0, total / weight.clamp_min(1e-6), torch.zeros_like(total)), coarse_known)
+    smooth = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+    return torch.where(known > 0, values, smooth)
+
+
+def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:
+    """Write a picture atomically, in the format of its ending; PNGs carry ``settings`` as text.
+
+    Raises:
+        ConfigError: an ending that Pillow cannot write.
+    """
+    import json
+    import os
+
+    from PIL.PngImagePlugin import PngInfo
+
+    path = Path(path)
+    kinds = Image.registered_extensions()
+    kind = kinds.get(path.suffix.lower())
+    need(kind is not None and kind in Image.SAVE, "out", str(path), "use an ending such as .png, .jpg or .webp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    extra = {}
+    if kind == "PNG" and settings:
+        extra["pnginfo"] = PngInfo()
+        extra["pnginfo"].add_text("d3pm_image", json.dumps(settings))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        image.save(part, format=kind, **extra)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

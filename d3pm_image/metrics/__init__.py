@@ -1,0 +1,1 @@
+"""Measures of codes, of reconstructions and of samples."""

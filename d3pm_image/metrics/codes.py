@@ -1,0 +1,14 @@
+"""How a codebook is used."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def usage(codes: Tensor, num_codes: int) -> dict[str, Tensor]:
+    """Number of distinct codes and perplexity exp(entropy) of codes (any shape, int64). Scalars, float32."""
+    counts = torch.bincount(codes.flatten(), minlength=num_codes).float()
+    p = counts / counts.sum().clamp_min(1)
+    entropy = -torch.special.xlogy(p, p).sum()
+    return {"codes_used": (counts > 0).sum().float(), "perplexity": entropy.exp()}

@@ -1,0 +1,264 @@
+"""The public face: a trained tokenizer, denoiser and process in one object, and one self-contained folder.
+
+Images go in and come out as Pillow images. A seed and an image's number decide its randomness, so image i is the
+same in a batch of any size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .config import ConfigError, DenoiserConfig, ProcessConfig, SamplerConfig, need
+from .denoiser import Transformer
+from .diffusion import Process
+from .editing import completed, convert_for, hidden_free
+from .imaging import hidden_cells, to_pil, to_tensor
+from .sampling import ImageStreams, sample
+from .storage import replace_folder, sha256, write_tensors, write_text
+from .tokenizer import Autoencoder, load_tokenizer, save_tokenizer
+from .tokenizer.folder import find, read_config, read_weights
+
+Labels = Sequence[int | str | None] | int | str | None
+
+
+class Pipeline:
+    """Generate and inpaint with a trained model.
+
+    Args:
+        tokenizer: Images ↔ codes.
+        denoiser: Network over the tokenizer's codes.
+        process: Process settings that the denoiser was trained with.
+        image_size: (height, width) in pixels of the training images.
+        class_names: Names of the classes, empty for an unconditional model.
+        sampler: Default sampler settings.
+        facts: Whatever was remembered of the training (data, command, scores), JSON values.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Autoencoder,
+        denoiser: Transformer,
+        process: ProcessConfig,
+        image_size: tuple[int, int],
+        class_names: Sequence[str] = (),
+        sampler: SamplerConfig | None = None,
+        facts: dict[str, Any] | None = None,
+    ):
+        need(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}")
+        self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
+        self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
+        self.image_size, self.class_names = image_size, tuple(class_names)
+        self.sampler, self.facts = sampler or SamplerConfig(), facts or {}
+        self.grid = tokenizer.config.grid(image_size)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.denoiser.parameters()).device
+
+    def to(self, device: str | torch.device) -> Pipeline:
+        """Move both networks to a device; returns self."""
+        self.tokenizer.to(device)
+        self.denoiser.to(device)
+        return self
+
+    # ---- folders
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> Pipeline:
+        """Load a folder written by :meth:`save_pretrained`, or the run folder of a finished training.
+
+        Raises:
+            ConfigError: no model there, or a part of it is missing or damaged.
+        """
+        place = find(folder, "pipeline", "model")
+        raw = read_config(place, "model")
+        need((place / "tokenizer" / "config.json").is_file(), "model", str(place), "holds no tokenizer folder; copy the model again, with all its parts")
+        need((place / "denoiser" / "config.json").is_file(), "model", str(place), "holds no denoiser folder; copy the model again, with all its parts")
+        tokenizer, info = load_tokenizer(place / "tokenizer")
+        parts = read_config(place / "denoiser", "model")
+        try:
+            need(raw["tokenizer_sha256"] == info.sha256, "model", str(place), "its tokenizer is not the one that the denoiser was trained with; copy the model again")
+            denoiser = Transformer(DenoiserConfig(**parts["denoiser"]), parts["num_codes"], parts["num_classes"])
+            denoiser.load_state_dict(read_weights(place / "denoiser", "model"))
+            pipe = cls(tokenizer, denoiser, ProcessConfig(**raw["process"]), info.image_size, raw["class_names"], SamplerConfig(**raw["sampler"]), raw.get("facts", {}))
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ConfigError("model", str(place), f"does not fit this version ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+        return pipe.to(device)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write everything that is needed to generate into one folder, without pickle. An older model there is
+        replaced as a whole, once the new one is complete."""
+        place = Path(folder).expanduser()
+        part = place.with_name(f".{place.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "denoiser").mkdir(parents=True)
+        try:
+            save_tokenizer(self.tokenizer, part / "tokenizer", self.image_size, self.facts.get("tokenizer"))
+            write_tensors(part / "denoiser" / "model.safetensors", self.denoiser.state_dict())
+            shape = {"denoiser": dataclasses.asdict(self.denoiser.config), "num_codes": self.denoiser.num_codes, "num_classes": self.denoiser.num_classes}
+            write_text(part / "denoiser" / "config.json", json.dumps({"format": "d3pm-image-denoiser", "version": 1, **shape}, indent=1))
+            config = {
+                "format": "d3pm-image-pipeline",
+                "version": 1,
+                "process": dataclasses.asdict(self.process_config),
+                "sampler": dataclasses.asdict(self.sampler),
+                "class_names": list(self.class_names),
+                "tokenizer_sha256": sha256(part / "tokenizer" / "model.safetensors"),
+                "facts": self.facts,
+            }
+            write_text(part / "config.json", json.dumps(config, indent=1))
+            replace_folder(part, place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return place
+
+    # ---- labels and settings
+
+    def label_ids(self, labels: Labels, count: int) -> list[int]:
+        """Class numbers of ``count`` images; the number of classes means no label.
+
+        Args:
+            labels: One class (number or name) for all, a sequence that is repeated in turn, or None: every class in
+                turn for a conditional model. None inside a sequence means no label for that image.
+
+        Raises:
+            ConfigError: an unknown class, or labels for a model without classes.
+        """
+        classes = len(self.class_names)
+        if labels is None:
+            labels = list(range(classes)) or [None]
+        chosen = [labels] if isinstance(labels, (int, str, np.integer)) else list(labels)
+        need(bool(chosen), "labels", chosen, "give at least one label, or none at all")
+        ids = [self._label_id(label) for label in chosen]
+        return [ids[i % len(ids)] for i in range(count)]
+
+    def _label_id(self, label: int | str | None) -> int:
+        classes = len(self.class_names)
+        if label is None:
+            return classes
+        need(classes > 0, "labels", label, "this model was trained without classes; leave labels out")
+        if isinstance(label, str) and label in self.class_names:
+            return self.class_names.index(label)
+        number = int(label) if isinstance(label, (int, np.integer)) or str(label).lstrip("-").isdigit() else -1
+        known = ", ".join(f"{i} {name}" if name != str(i) else name for i, name in enumerate(self.class_names[:20]))
+        need(0 <= number < classes, "labels", label, f"use 0 to {classes - 1} or a class name: {known}{' …' if classes > 20 else ''}")
+        return number
+
+    def settings(self, **changes: Any) -> SamplerConfig:
+        """The model's default sampler with the given (not None) changes.
+
+        Raises:
+            ConfigError: an impossible value. TypeError: no such setting.
+        """
+        return dataclasses.replace(self.sampler, **{k: v for k, v in changes.items() if v is not None})
+
+    # ---- what users do
+
+    def generate(self, num_images: int = 1, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any) -> list[Image.Image]:
+        """New images.
+
+        Args:
+            num_images: How many.
+            labels: See :meth:`label_ids`.
+            steps, sampler: Sampler settings that differ from the model's defaults (``sampler``, ``temperature``,
+                ``guidance``, ``gumbel``, ``reveal``).
+            seed: Image i under a seed is the same whatever the number of images or the batch size.
+            batch_size: Images in one network call.
+
+        Returns:
+            Pillow images in mode L or RGB.
+        """
+        return to_pil(self.tokenizer_decode(self.generate_codes(num_images, labels, steps, seed, batch_size, **sampler), batch_size))
+
+    @torch.no_grad()
+    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any) -> Tensor:
+        """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
+        need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
+        need(batch_size >= 1, "batch_size", batch_size, "use at least 1")
+        need(seed >= 0, "seed", seed, "give 0 or more")
+        config = self.settings(steps=steps, **sampler)
+        ids = torch.tensor(self.label_ids(labels, num_images), device=self.device)
+        pieces = []
+        for start in range(0, num_images, batch_size):
+            part = ids[start : start + batch_size]
+            streams = ImageStreams(seed, range(start, start + len(part)), self.device)
+            pieces.append(sample(self.denoiser, self.process, config, part, self.denoiser.num_classes, self.grid, streams))
+        return torch.cat(pieces).view(num_images, *self.grid)
+
+    def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:
+        """Images (B, C, h, w) in [0, 1] of codes (B, H, W), in batches."""
+        return torch.cat([self.tokenizer.decode(part) for part in codes.split(batch_size)])
+
+    def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
+        """Images through the tokenizer and back, at the model's size."""
+        batch = torch.stack([to_tensor(convert_for(image, self.tokenizer.channels, self.image_size)) for image in images])
+        return to_pil(self.tokenizer.decode(self.tokenizer.encode(batch.to(self.device))))
+
+    @torch.no_grad()
+    def inpaint(
+        self,
+        image: Image.Image | Sequence[Image.Image],
+        mask: Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray],
+        labels: Labels = "none",
+        variants: int = 1,
+        ring: int = 0,
+        steps: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        **sampler: Any,
+    ) -> list[Image.Image] | list[list[Image.Image]]:
+        """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
+
+        Hidden pixels are replaced by a continuation of the known ones before encoding, so nothing of them reaches the
+        result. Pictures of another size are worked on at the model's size and pasted back at their own.
+
+        Args:
+            image: A picture, or several of any sizes.
+            mask: White (128 and over, or True) = repaint; one a picture, of its size.
+            labels: Class of what to paint, as in :meth:`label_ids`; "none" for no class.
+            variants: Results a picture.
+            ring: Code cells around the mask that are drawn anew as well (their pixels are still pasted back).
+            steps, seed, batch_size, sampler: As in :meth:`generate`; variant j of picture i is number i·variants + j.
+
+        Returns:
+            ``variants`` pictures for one picture, or a list of such lists. Mode and size are the input's; palette and
+            16-bit pictures come back as L or RGB.
+
+        Raises:
+            ConfigError: a mask of another size, unknown labels, impossible settings.
+        """
+        single = isinstance(image, Image.Image)
+        images = [image] if isinstance(image, Image.Image) else list(image)
+        masks = [mask] if single else list(mask)  # type: ignore[arg-type]
+        need(len(images) == len(masks) and bool(images), "mask", len(masks), f"give one mask for each of the {len(images)} images")
+        need(variants >= 1, "variants", variants, "ask for at least 1 variant")
+        need(ring >= 0, "ring", ring, "give 0 or more code cells")
+        config = self.settings(steps=steps, **sampler)
+        ids = self.label_ids([None] if isinstance(labels, str) and labels == "none" else labels, len(images))
+        prepared = [hidden_free(i, m, self.tokenizer.channels, self.image_size) for i, m in zip(images, masks, strict=True)]
+        pixels = torch.stack([p.pixels for p in prepared]).to(self.device)
+        hidden = torch.stack([p.hidden for p in prepared]).to(self.device)
+        codes = self.tokenizer.encode(pixels).flatten(1)
+        unknown = hidden_cells(hidden, self.tokenizer.downsampling, ring).flatten(1)
+        number = torch.arange(len(images)).repeat_interleave(variants)
+        painted = []
+        for part in torch.arange(len(number)).split(batch_size):
+            which = number[part].to(self.device)
+            streams = ImageStreams(seed, part.tolist(), self.device)
+            label = torch.tensor([ids[i] for i in number[part].tolist()], device=self.device)
+            drawn = sample(self.denoiser, self.process, config, label, self.denoiser.num_classes, self.grid, streams, codes[which], unknown[which])
+            painted.append(self.tokenizer.decode(drawn.view(-1, *self.grid)))
+        results = [completed(prepared[int(i)], picture) for i, picture in zip(number, to_pil(torch.cat(painted)), strict=True)]
+        grouped = [results[i * variants : (i + 1) * variants] for i in range(len(images))]
+        return grouped[0] if single else grouped

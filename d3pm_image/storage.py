@@ -1,0 +1,58 @@
+"""Files that are complete or absent: written beside their place, synced to disk, then renamed. Nothing is pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that readers see the old or the new content, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    sync(part)
+    os.replace(part, path)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically. Shared or strided tensors are written as plain copies."""
+    from safetensors.torch import save_file
+
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata=metadata)
+    sync(part)
+    os.replace(part, path)
+
+
+def replace_folder(part: Path, place: Path) -> None:
+    """Put a finished folder in its place; an older one there is moved away first and then removed."""
+    for file in part.rglob("*"):
+        sync(file)
+    sync(part)
+    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        os.replace(place, old)
+    os.replace(part, place)
+    sync(place.parent)
+    shutil.rmtree(old, ignore_errors=True)

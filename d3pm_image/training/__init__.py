@@ -1,0 +1,1 @@
+"""The training loop and what it needs: it knows Accelerate and nothing of diffusion."""

@@ -1,0 +1,98 @@
+"""Checkpoints: a folder that is complete or absent. Weights are safetensors, the rest JSON; nothing is pickled.
+
+A checkpoint is written into a hidden folder beside its place, synced to disk, and renamed: whoever finds
+``step-00000500`` finds all of it. ``state.json`` holds the SHA-256 of every other file, checked on loading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..storage import replace_folder, sha256, write_tensors, write_text
+
+PREFIX = "step-"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing, incomplete or damaged; the message names the file."""
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of an optimizer as flat tensors, ``<parameter number>.<name>``."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": torch.as_tensor(value) for number, entries in state.items() for name, value in entries.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put :func:`optimizer_tensors` back; hyper-parameters stay those of the configuration."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+    """Write ``folder/step-<step>`` with one safetensors file a dictionary of tensors and ``state.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{PREFIX}{step:08d}"
+    part = folder / f".{place.name}.{os.getpid()}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        sums = {}
+        for name, values in tensors.items():
+            write_tensors(part / f"{name}.safetensors", values)
+            sums[f"{name}.safetensors"] = sha256(part / f"{name}.safetensors")
+        write_text(part / "state.json", json.dumps({**state, "step": step, "sha256": sums}, indent=1))
+        replace_folder(part, place)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return place
+
+
+def load_checkpoint(place: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Tensors and state of a checkpoint.
+
+    Raises:
+        CheckpointError: a file is missing or its checksum differs.
+    """
+    try:
+        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{place / 'state.json'}: {error}") from error
+    tensors = {}
+    for name, expected in state["sha256"].items():
+        file = place / Path(name).name
+        if not file.is_file() or sha256(file) != expected:
+            raise CheckpointError(f"{file}: missing or damaged (checksum differs)")
+        tensors[file.name.removesuffix(".safetensors")] = load_file(file)
+    return tensors, state
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints in a folder, oldest first."""
+    found = [p for p in folder.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit() and (p / "state.json").is_file()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix(PREFIX)))
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the last ``keep`` checkpoints, and what an interrupted write left behind."""
+    for old in checkpoints(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    for part in [*folder.glob(f".{PREFIX}*.part"), *folder.glob(f".{PREFIX}*.old")]:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def module_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """state_dict without tensors shared under two names (AveragedModel's counter included)."""
+    return dict(module.state_dict())

@@ -1,0 +1,46 @@
+"""Randomness of a training step, derived from (seed, step): a resumed run needs no generator state.
+
+Numbers are drawn for the global batch and each process (and accumulation part) takes its own rows, so that the
+noise of a step does not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..seeds import derive
+
+
+@dataclass
+class StepRandom:
+    """Streams of one optimizer step.
+
+    Args:
+        seed, step: Origin of the streams.
+        total: Images of the global batch.
+        rows: The rows of it that this part of this process computes.
+        device: Where drawn numbers are sent.
+    """
+
+    seed: int
+    step: int
+    total: int
+    rows: slice
+    device: torch.device
+    stream: int = 0
+
+    def uniform(self, *shape: int) -> Tensor:
+        """float64 uniforms (rows, *shape) in [0, 1). Each call opens the next stream."""
+        return self._draw((self.total, *shape))[self.rows].to(self.device)
+
+    def shared(self) -> Tensor:
+        """One float64 uniform in [0, 1), the same on every process; on the CPU."""
+        return self._draw(())
+
+    def _draw(self, shape: tuple[int, ...]) -> Tensor:
+        self.stream += 1
+        generator = torch.Generator().manual_seed(derive(self.seed, self.step, self.stream))
+        return torch.rand(shape, dtype=torch.float64, generator=generator)
