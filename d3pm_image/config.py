@@ -250,7 +250,9 @@ class TrainConfig:
         steps: Optimizer steps in all.
         batch_size: Images an optimizer step, over all processes and accumulation.
         accumulate: Parts that a process computes its share of the batch in (less memory, same result).
+        optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
         learning_rate: Peak rate of AdamW.
+        muon_rate: Rate of Muon, as a multiple of learning_rate.
         warmup_steps: Steps of linear warm-up; a cosine decay to final_rate follows.
         final_rate: Learning rate at the end, as a share of the peak.
         weight_decay: AdamW decay of matrices (not of norms, biases and embeddings).
@@ -269,7 +271,9 @@ class TrainConfig:
     steps: int = 1000
     batch_size: int = 128
     accumulate: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
+    muon_rate: float = 10.0
     warmup_steps: int = 50
     final_rate: float = 0.02
     weight_decay: float = 0.01
@@ -289,6 +293,7 @@ class TrainConfig:
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         need(self.accumulate >= 1 and self.batch_size % self.accumulate == 0, "train.accumulate", self.accumulate, f"must divide train.batch_size={self.batch_size}")
         need(finite(self.learning_rate) and self.learning_rate > 0, "train.learning_rate", self.learning_rate, "give a positive rate, such as 1e-3")
+        need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, "give a positive multiple, such as 10")
         need(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
         need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, "give a share of the peak in [0, 1]")
         need(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "give 0 or more")
@@ -325,6 +330,7 @@ class TokenizerRun:
         need(self.data.image_size != 0, "data.image_size", 0, "give the side in pixels to train at, such as 64")
         need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
+        need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, "the tokenizer is convolutional: use adamw")
 
 
 @dataclass(frozen=True)

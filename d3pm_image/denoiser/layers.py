@@ -1,5 +1,5 @@
 """Transformer layers: 2-D rotary positions, attention with RMS-normed queries and keys, gated feed-forward, and
-blocks modulated by the condition (adaptive normalisation with zero-initialised gates, Peebles & Xie 2023)."""
+blocks modulated by the condition (adaptive normalisation, Peebles & Xie 2023, with gates that start at 1)."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, -1)
-        x = x + gate1 * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin)
-        return x + gate2 * self.feed_forward(modulate(self.norm2(x), shift2, scale2))
+        x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin)
+        return x + (1 + gate2) * self.feed_forward(modulate(self.norm2(x), shift2, scale2))
 
 
 class LevelEmbedding(nn.Module):

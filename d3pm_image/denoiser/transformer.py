@@ -6,7 +6,6 @@ condition is constant, and the mask schedule may change at inference. It embeds 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

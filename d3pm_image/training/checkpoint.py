@@ -25,18 +25,19 @@ class CheckpointError(RuntimeError):
     """A checkpoint that is missing, incomplete or damaged; the message names the file."""
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State of an optimizer as flat tensors, ``<parameter number>.<name>``."""
+def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str = "") -> dict[str, Tensor]:
+    """State of an optimizer as flat tensors, ``<prefix><parameter number>.<name>``."""
     state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": torch.as_tensor(value) for number, entries in state.items() for name, value in entries.items()}
+    return {f"{prefix}{number}.{name}": torch.as_tensor(value) for number, entries in state.items() for name, value in entries.items()}
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "") -> None:
     """Put :func:`optimizer_tensors` back; hyper-parameters stay those of the configuration."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
+        if key.startswith(prefix):
+            number, name = key.removeprefix(prefix).split(".", 1)
+            state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

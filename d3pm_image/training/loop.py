@@ -30,7 +30,7 @@ from ..storage import write_tensors
 from . import checkpoint as ckpt
 from .ema import make_average
 from .monitor import Monitor
-from .optim import learning_rate, make_optimizer, set_learning_rate
+from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
 
 Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple[Tensor, dict[str, Tensor]]]
@@ -134,8 +134,9 @@ class Trainer:
         self.average = make_average(job.model, config.ema)  # before prepare(), which wraps forward
         if config.compile:
             job.model.compile()
-        optimizer = make_optimizer(job.model, config)
-        self.model, self.optimizer = accelerator.prepare(job.model, optimizer)
+        made = make_optimizers(job.model, config)
+        self.model, *prepared = accelerator.prepare(job.model, *(o for o, _ in made.members))
+        self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
         self.progress = Progress()
 
     @property
@@ -143,10 +144,22 @@ class Trainer:
         """The network that is validated, previewed and exported: averaged weights where there are any."""
         return self.job.model if self.average is None else self.average.module
 
+    def _agree(self) -> None:
+        """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing else does."""
+        if self.accelerator.num_processes == 1:
+            return
+        sums = [b.double().sum() for b in self.job.model.buffers()] or [torch.zeros((), dtype=torch.float64)]
+        everywhere = self.accelerator.gather(torch.stack([s.to(self.accelerator.device) for s in sums])[None])
+        if not bool((everywhere == everywhere[:1]).all()):
+            raise TrainingError(f"buffers differ between processes at step {self.progress.step}; build the quantizer after the Accelerator, with synchronize")
+
     def save(self) -> None:
         """Write a checkpoint (main process) and wait for it (all)."""
+        self._agree()
         if self.main:
-            tensors = {"model": ckpt.module_tensors(self.job.model), "optimizer": ckpt.optimizer_tensors(self.optimizer)}
+            tensors = {"model": ckpt.module_tensors(self.job.model), "optimizer": {}}
+            for number, (optimizer, _) in enumerate(self.optimizers.members):
+                tensors["optimizer"] |= ckpt.optimizer_tensors(optimizer, f"{number}.")
             if self.average is not None:
                 tensors["ema"] = ckpt.module_tensors(self.average)
             scaler = self.accelerator.scaler
@@ -163,7 +176,8 @@ class Trainer:
                 self.job.model.load_state_dict(tensors["model"])
                 if self.average is not None:
                     self.average.load_state_dict(tensors["ema"])
-                ckpt.load_optimizer(self.optimizer, tensors["optimizer"])
+                for number, (optimizer, _) in enumerate(self.optimizers.members):
+                    ckpt.load_optimizer(optimizer, tensors["optimizer"], f"{number}.")
             except ckpt.CheckpointError as error:
                 if self.main:
                     print(f"skipping a damaged checkpoint: {error}", file=sys.stderr)
@@ -182,7 +196,7 @@ class Trainer:
         config, step, device = self.config, self.progress.step, self.accelerator.device
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed(derive(config.seed, step, 1 << 16, rank))  # dropout, and samples that revive dead codes
-        set_learning_rate(self.optimizer, learning_rate(step, config))
+        self.optimizers.set_learning_rate(learning_rate(step, config))
         share = config.batch_size // world
         part = share // config.accumulate
         logs: dict[str, Tensor] = {}
@@ -200,8 +214,8 @@ class Trainer:
                 logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
         if config.clip:
             logs["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizers.step()
+        self.optimizers.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.job.model)
         self.progress.step += 1
@@ -215,7 +229,8 @@ class Trainer:
         if bad > 0:
             saved = ckpt.checkpoints(self.folder / "checkpoints")
             safe = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint had been written yet"
-            raise TrainingError(f"loss={float(loss):g} at step {self.progress.step}: training stopped and {safe}; lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true")
+            mend = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
+            raise TrainingError(f"loss={float(loss):g} at step {self.progress.step}: training stopped and {safe}; {mend}")
 
     def judge(self, monitor: Monitor) -> dict[str, float]:
         """Validate and preview on the main process; keep the best weights."""
@@ -284,7 +299,7 @@ def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monit
         if step % config.log_every == 0 or end or step == 1:
             span = max(time.perf_counter() - began, 1e-9)
             values = {k: round(float(trainer.accelerator.reduce(v, "mean")), 6) for k, v in logs.items()}
-            values |= {"learning_rate": learning_rate(step - 1, config), "images_per_s": round(images / span, 2), "data_wait": round(waited / span, 4), "seconds": round(trainer.progress.seconds, 2)}
+            values |= {"learning_rate": learning_rate(step - 1, config), "images_per_s": round(images / span, 2), "data_wait": round(waited / span, 4), "seconds": round(trainer.progress.seconds, 2), "processes": trainer.accelerator.num_processes}
             monitor.scalars(step, values)
             bar.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_s']:.0f} images/s")
             began, images, waited = time.perf_counter(), 0, 0.0

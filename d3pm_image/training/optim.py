@@ -1,4 +1,9 @@
-"""AdamW with linear warm-up and cosine decay; matrices decay, norms, biases and embeddings do not."""
+"""Optimizers with linear warm-up and cosine decay: AdamW, or Muon for hidden matrices with AdamW for the rest.
+
+Weight decay acts on matrices, not on norms, biases and embeddings. Muon (Jordan et al. 2024, torch.optim.Muon)
+orthogonalises the update of each hidden matrix; with ``match_rms_adamw`` its rate is on AdamW's scale (Liu et al.
+2025), so one learning rate, times ``muon_rate``, serves both.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,44 @@ from torch import nn
 from ..config import TrainConfig
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (fused where the device has it) over two groups: decayed matrices and the rest."""
+class Optimizers:
+    """One or two torch optimizers that step together under one learning-rate schedule.
+
+    Args:
+        members: (optimizer, factor of the learning rate) pairs.
+    """
+
+    def __init__(self, members: list[tuple[torch.optim.Optimizer, float]]):
+        self.members = members
+
+    def set_learning_rate(self, rate: float) -> None:
+        for optimizer, factor in self.members:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+    def step(self) -> None:
+        for optimizer, _ in self.members:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer, _ in self.members:
+            optimizer.zero_grad(set_to_none=True)
+
+
+def make_optimizers(model: nn.Module, config: TrainConfig) -> Optimizers:
+    """AdamW over all parameters, or Muon over the matrices inside ``model.blocks`` and AdamW over the rest."""
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    hidden = {name for name, p in parameters.items() if config.optimizer == "muon" and p.ndim == 2 and name.startswith("blocks.") and "modulation" not in name}
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim >= 2 and id(p) not in embeddings]
-    rest = [p for p in parameters if p.ndim < 2 or id(p) in embeddings]
+    others = {name: p for name, p in parameters.items() if name not in hidden}
+    decayed = [p for p in others.values() if p.ndim >= 2 and id(p) not in embeddings]
+    rest = [p for p in others.values() if p.ndim < 2 or id(p) in embeddings]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
+    members: list[tuple[torch.optim.Optimizer, float]] = [(torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True), 1.0)]
+    if hidden:
+        muon = torch.optim.Muon([parameters[n] for n in sorted(hidden)], lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+        members.append((muon, config.muon_rate))
+    return Optimizers(members)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -26,8 +61,3 @@ def learning_rate(step: int, config: TrainConfig) -> float:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = min(1.0, (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps))
     return config.learning_rate * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate

@@ -1,0 +1,135 @@
+"""``d3pm-image generate MODEL``: new images as one labelled grid or one file an image."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..config import ConfigError, need
+from .parsing import parse
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make new images with a trained model.
+
+    Args:
+        model: Model folder, or the run that trained it.
+        num_images: How many.
+        labels: Classes to make, repeated in turn: numbers, names or a range (0..9), separated by commas; none for no class. Default: every class in turn.
+        sampler: confidence (MaskGIT) or ancestral. Default: the model's own, as for all settings below.
+        steps: Network calls an image.
+        temperature: Divides the logits; under 1 is safer, over 1 is more varied.
+        guidance: Classifier-free guidance weight; 1 is off, 1.5 is usual.
+        gumbel: Noise of the confidence sampler's choice of what to keep.
+        reveal: Curve of the confidence sampler: cosine, arccos or linear.
+        seed: Image i under a seed is the same whatever the number of images.
+        batch_size: Images in one network call.
+        out: A picture (grid.png) for one grid, or a folder for one file an image.
+        columns: Images a row of the grid; 0 chooses.
+        captions: Write the class under each image of the grid.
+        device: auto, cpu or cuda.
+    """
+
+    model: str
+    num_images: int = 16
+    labels: str = ""
+    sampler: Literal["confidence", "ancestral"] | None = None
+    steps: int | None = None
+    temperature: float | None = None
+    guidance: float | None = None
+    gumbel: float | None = None
+    reveal: Literal["cosine", "arccos", "linear"] | None = None
+    seed: int = 0
+    batch_size: int = 64
+    out: str = "grid.png"
+    columns: int = 0
+    captions: bool = True
+    device: str = "auto"
+
+    def __post_init__(self):
+        need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
+        need(self.columns >= 0, "columns", self.columns, "give 0 (choose) or a number of images")
+        need(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
+
+    def sampler_changes(self) -> dict:
+        return {k: getattr(self, k) for k in ("sampler", "temperature", "guidance", "gumbel", "reveal")}
+
+
+def parse_labels(text: str) -> list[int | str | None] | None:
+    """Labels from the command line: ``0..9``, ``3,5``, ``Dress,Coat``, ``none``; empty means every class in turn.
+
+    Raises:
+        ConfigError: a range that runs backwards.
+    """
+    if not text.strip():
+        return None
+    labels: list[int | str | None] = []
+    for part in (p.strip() for p in text.split(",")):
+        first, dots, last = part.partition("..")
+        if dots and first.isdigit() and last.isdigit():
+            need(int(first) <= int(last), "labels", part, "a range runs from the smaller to the larger number, such as 0..9")
+            labels += range(int(first), int(last) + 1)
+        else:
+            labels.append(None if part == "none" else int(part) if part.lstrip("-").isdigit() else part)
+    return labels
+
+
+def pick_device(name: str) -> str:
+    """Raises ConfigError where the device is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, "no such device here; use auto or cpu")
+    return name
+
+
+def main(arguments: list[str]) -> None:
+    run(parse("generate", Generate, arguments, {"model": "Model folder, or the run that trained it."}))
+
+
+def run(args: Generate) -> None:
+    """Generate and write.
+
+    Raises:
+        ConfigError: wrong input; nothing is written then.
+    """
+    from ..imaging import enlarge, grid_image, save_image
+    from ..pipeline import Pipeline
+
+    out, one_picture = Path(args.out), bool(Path(args.out).suffix)
+    if one_picture:
+        check_ending(out)
+    pipe = Pipeline.from_pretrained(args.model, pick_device(args.device))
+    labels = parse_labels(args.labels)
+    ids = pipe.label_ids(labels, args.num_images)
+    settings = pipe.settings(steps=args.steps, **args.sampler_changes())
+    began = time.perf_counter()
+    images = pipe.generate(args.num_images, labels, args.steps, args.seed, args.batch_size, **args.sampler_changes())
+    seconds = time.perf_counter() - began
+    names = [*pipe.class_names, "no class"]
+    facts = {"command": "generate", "model": args.model, "seed": args.seed, "labels": args.labels, **asdict(settings)}
+    if one_picture:
+        captions = [names[i] for i in ids] if args.captions and pipe.class_names else None
+        cycle = len(set(ids))
+        columns = args.columns or (cycle if 5 <= cycle <= 12 and args.num_images % cycle == 0 else 0)
+        save_image(grid_image([enlarge(i) for i in images], columns, captions), out, facts)
+        print(f"{args.num_images} images in {seconds:.1f} s: {out}")
+    else:
+        digits = max(4, len(str(args.num_images - 1)))
+        for number, image in enumerate(images):
+            save_image(image, out / f"{number:0{digits}d}.png", {**facts, "number": number, "label": names[ids[number]]})
+        print(f"{args.num_images} images in {seconds:.1f} s: {out}/")
+
+
+def check_ending(out: Path) -> None:
+    """Raises ConfigError before any work for an ending that cannot be written."""
+    from PIL import Image
+
+    Image.init()
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
+        raise ConfigError("out", str(out), "use an ending such as .png, .jpg or .webp, or a folder name without one")

@@ -1,0 +1,180 @@
+"""``d3pm-image train-diffusion``: images → cached codes → pipeline folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ..config import ConfigError, DataConfig, DiffusionRun, need, size_pair
+from .parsing import parse, save_resolved
+
+PREVIEW_IMAGES = 20
+VALIDATION_IMAGES = 2048
+VALIDATION_SEED = 0xC0DE
+
+
+def main(arguments: list[str]) -> None:
+    run(parse("train-diffusion", DiffusionRun, arguments))
+
+
+def run(config: DiffusionRun) -> None:
+    """Encode the images once, train, and write ``<out>/model``.
+
+    Raises:
+        ConfigError: wrong input. TrainingError: training cannot go on.
+    """
+    import torch
+
+    from ..data.codes import CodeSet
+    from ..data.order import BatchOrder, batches
+    from ..denoiser import Transformer
+    from ..diffusion import Process
+    from ..pipeline import Pipeline
+    from ..tokenizer import load_tokenizer
+    from ..training.loop import Job, check_folder, make_accelerator, train
+
+    folder = Path(config.out)
+    accelerator = make_accelerator(config.train)
+    check_folder(folder, config.resume)
+    tokenizer, info = load_tokenizer(config.tokenizer)
+    config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
+    tokenizer.to(accelerator.device)
+    if accelerator.is_main_process:
+        save_resolved(config, folder / "config.yaml")
+    with accelerator.main_process_first():
+        place, classes = cached(config, tokenizer, info.sha256, False, not accelerator.is_main_process)
+        held_place, _ = cached(config, tokenizer, info.sha256, True, not accelerator.is_main_process)
+    codes, held_out = CodeSet(place, config.train.seed), CodeSet(held_place, augment=False)
+
+    torch.manual_seed(config.train.seed)
+    process = Process.from_config(config.process, tokenizer.num_codes)
+    model = Transformer(config.denoiser, tokenizer.num_codes, len(classes))
+    if accelerator.is_main_process:
+        count = sum(p.numel() for p in model.parameters())
+        print(f"{len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {place}; {len(classes)} classes; {count / 1e6:.2f}M parameters")
+
+    def loader(first: int, rank: int, world: int):
+        order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
+        return batches(codes, order, config.data.workers, pin=accelerator.device.type == "cuda")
+
+    def assemble(network) -> Pipeline:
+        facts = {"data": dataclasses.asdict(config.data), "tokenizer": info.facts}
+        return Pipeline(tokenizer, network, config.process, size_pair(info.image_size), classes, config.sampler, facts)
+
+    job = Job(model, loader, make_loss(process, config, codes.grid), make_validation(process, held_out, accelerator.device), make_preview(assemble))
+    best = train(job, config.train, folder, accelerator, config.resume)
+    if accelerator.is_main_process:
+        scores = {k: float(v) for k, v in job.validate(best).items()}
+        pipe = assemble(best)
+        pipe.facts["validation"] = scores
+        pipe.save_pretrained(folder / "model")
+        print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
+        print(f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png\n      d3pm-image inpaint {folder} IMAGE MASK --out result.png")
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def tokenizer_data(data: DataConfig, info) -> DataConfig:
+    """Data settings at the tokenizer's own size and channels.
+
+    Raises:
+        ConfigError: another size or number of channels was asked for.
+    """
+    size = size_pair(info.image_size)
+    need(data.channels in (0, info.channels), "data.channels", data.channels, f"the tokenizer was trained with {info.channels}; leave it out")
+    need(data.image_size == 0 or size_pair(data.image_size) == size, "data.image_size", data.image_size, f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out")
+    return dataclasses.replace(data, channels=info.channels, image_size=size)
+
+
+def cached(config: DiffusionRun, tokenizer, tokenizer_sha256: str, held_out: bool, quiet: bool):
+    """Cache folder of the training or held-out images, and the class names."""
+    import numpy as np
+
+    from ..data.codes import build_cache, cache_key
+    from ..data.images import ImageSet
+    from ..data.sources import open_source
+
+    source = open_source(config.data, held_out)
+    if held_out and len(source) > VALIDATION_IMAGES:
+        source = source.subset(np.linspace(0, len(source) - 1, VALIDATION_IMAGES).round().astype(np.int64))
+    images = ImageSet(source, dataclasses.replace(config.data, flip=config.data.flip and not held_out))
+    device = next(tokenizer.parameters()).device
+    try:
+        place = build_cache(images, lambda batch: tokenizer.encode(batch.to(device).float() / 255), cache_key(tokenizer_sha256, images), config.cache, quiet=quiet)
+    except OSError as error:
+        raise ConfigError("cache", config.cache or "default", f"the code cache cannot be written ({error}); name another folder with --cache") from error
+    return place, images.source.class_names
+
+
+def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):
+    """The D3PM bound + auxiliary loss of a batch of codes, with labels hidden at random."""
+    import torch
+
+    from ..diffusion import bound_terms, diffusion_loss, low_discrepancy_times
+
+    def loss(model, batch, random):
+        x_0, labels = batch["codes"], batch["labels"]
+        no_label = unwrapped(model).num_classes
+        times = low_discrepancy_times(random.shared(), random.total, process.steps)
+        t = times[random.rows].to(x_0.device)
+        x_t = process.corrupt(x_0, t, random.uniform(x_0.shape[1], 3))
+        hidden = (random.uniform() < config.loss.label_dropout) | (labels < 0)
+        kappa = process.schedule.survival(t)[1]
+        logits = model(x_t, kappa, torch.where(hidden, torch.full_like(labels, no_label), labels), grid)
+        terms = bound_terms(process, logits, x_0, x_t, t)
+        corrupted = process.is_masked(x_t)
+        accuracy = (terms.correct & corrupted).sum() / corrupted.sum().clamp_min(1)
+        values = {"bound_nats": terms.bound.mean(), "cross_entropy_nats": terms.auxiliary.mean(), "masked_accuracy": accuracy}
+        return diffusion_loss(process, terms, config.loss.bound, config.loss.auxiliary), values
+
+    return loss
+
+
+def unwrapped(model):
+    """The network inside a data-parallel wrapper."""
+    return getattr(model, "module", model)
+
+
+def make_validation(process, held_out, device):
+    """Variational bound in bits a code on held-out codes, with fixed noise so that checkpoints can be compared."""
+    import math
+
+    import torch
+
+    from ..diffusion import bound_terms, low_discrepancy_times
+
+    def validate(model) -> dict[str, float]:
+        model.eval()
+        count, size = len(held_out), 256
+        generator = torch.Generator().manual_seed(VALIDATION_SEED)
+        times = low_discrepancy_times(torch.rand((), generator=generator), count, process.steps)[torch.randperm(count, generator=generator)]
+        bound, right, corrupted = [], 0, 0
+        with torch.no_grad():
+            for start in range(0, count, size):
+                keys = list(range(start, min(start + size, count)))
+                batch = held_out.__getitems__(keys)
+                x_0, labels, t = batch["codes"].to(device), batch["labels"].to(device), times[keys].to(device)
+                noise = torch.rand(*x_0.shape, 3, dtype=torch.float64, generator=generator).to(device)
+                x_t = process.corrupt(x_0, t, noise)
+                labels = torch.where(labels < 0, torch.full_like(labels, model.num_classes), labels)
+                terms = bound_terms(process, model(x_t, process.schedule.survival(t)[1], labels, held_out.grid), x_0, x_t, t)
+                changed = x_t != x_0
+                bound.append(terms.bound.mean(1))
+                right, corrupted = right + int((terms.correct & changed).sum()), corrupted + int(changed.sum())
+        bits = (float(torch.cat(bound).double().mean()) + process.prior_kl()) / math.log(2)
+        return {"score": bits, "bits_per_code": bits, "accuracy": right / max(1, corrupted)}
+
+    return validate
+
+
+def make_preview(assemble):
+    """A grid of samples, every class in turn, always from the same seed."""
+    from ..imaging import enlarge, grid_image
+
+    def preview(model):
+        pipe = assemble(model)
+        steps = min(pipe.sampler.steps, pipe.grid[0] * pipe.grid[1])
+        images = pipe.generate(PREVIEW_IMAGES, seed=0, steps=steps)
+        return {"samples": grid_image([enlarge(i) for i in images], columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5)}
+
+    return preview

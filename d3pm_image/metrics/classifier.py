@@ -1,0 +1,139 @@
+"""A classifier trained on real images, to ask whether samples show the class that was asked for.
+
+Small pictures (up to 16 pixels) take scikit-learn's support vector machine on pixels; larger ones a small
+convolutional network, whose last features also serve the fidelity measures. Networks are stored by hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ..config import ConfigError
+from ..storage import write_tensors
+
+EPOCHS, BATCH, PEAK_RATE = 4, 128, 2e-3
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier.
+
+    Args:
+        predict: uint8 images (B, C, h, w) → class numbers (B,).
+        features: uint8 images → float features (B, F).
+        name: What it is.
+    """
+
+    predict: Callable[[Tensor], Tensor]
+    features: Callable[[Tensor], Tensor]
+    name: str
+
+    def accuracy(self, images: Tensor, labels: Tensor) -> float:
+        """Share of images (B, C, h, w) uint8 that are given their label (B,)."""
+        return float((self.predict(images) == labels).double().mean())
+
+
+class ConvNet(nn.Module):
+    """Three strided stages of 3×3 convolutions with batch norm, mean pooling, one linear layer."""
+
+    def __init__(self, channels: int, classes: int, width: int = 32):
+        super().__init__()
+        widths = [width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        before = channels
+        for number, after in enumerate(widths):
+            for stride in (1 if number == 0 else 2, 1):
+                layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+                before = after
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(before, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, F) of images (B, C, h, w) in [0, 1]."""
+        return self.body(images * 2 - 1).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+def train_classifier(images: Tensor, labels: Tensor, classes: int, cache: Path | None = None, flip: bool = False, seed: int = 0) -> Classifier:
+    """Train on real images, or load the one trained on the same images before.
+
+    Args:
+        images: (n, C, h, w) uint8. labels: (n,) int64 in 0..classes-1.
+        cache: Folder for trained networks.
+        flip: Mirror images at random while training.
+    """
+    if max(images.shape[-2:]) <= 16:
+        return _support_vectors(images, labels)
+    digest = hashlib.sha256(images.contiguous().numpy().tobytes() + labels.numpy().tobytes() + f"{classes} {flip} {seed} {EPOCHS} v1".encode()).hexdigest()[:24]
+    network = ConvNet(images.shape[1], classes)
+    stored = cache / f"{digest}.safetensors" if cache else None
+    if stored is not None and stored.is_file():
+        from safetensors.torch import load_file
+
+        network.load_state_dict(load_file(stored))
+    else:
+        _fit(network, images, labels, flip, seed)
+        if stored is not None:
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(stored, network.state_dict())
+    network.eval()
+
+    @torch.no_grad()
+    def over(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
+        return torch.cat([function(part.float() / 255) for part in pictures.split(500)])
+
+    return Classifier(lambda x: over(lambda p: network(p).argmax(1), x), lambda x: over(network.features, x), f"convolutional network {digest}")
+
+
+def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int) -> None:
+    """One-cycle AdamW with label smoothing over EPOCHS passes."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    for module in network.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    steps = EPOCHS * (len(images) // BATCH)
+    if steps == 0:
+        raise ConfigError("data", len(images), f"too few labelled images to train a classifier; it needs at least {BATCH}")
+    optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
+    network.train()
+    with tqdm(total=steps, desc="training the judging classifier", unit="step", leave=False, mininterval=5) as bar:
+        for _ in range(EPOCHS):
+            order = torch.randperm(len(images), generator=generator)
+            for part in order[: len(order) // BATCH * BATCH].split(BATCH):
+                pictures = images[part].float() / 255
+                if flip:
+                    mirrored = torch.rand(BATCH, 1, 1, 1, generator=generator) < 0.5
+                    pictures = torch.where(mirrored, pictures.flip(-1), pictures)
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    logits = network(pictures)
+                loss = F.cross_entropy(logits.float(), labels[part], label_smoothing=0.05)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                bar.update(1)
+
+
+def _support_vectors(images: Tensor, labels: Tensor) -> Classifier:
+    try:
+        from sklearn.svm import SVC
+    except ImportError:
+        raise ConfigError("classifier", "scikit-learn", "judging pictures of up to 16 pixels needs it; pip install 'd3pm-image[digits]'") from None
+    machine = SVC(gamma="scale", C=10.0).fit(_flat(images).numpy(), labels.numpy())
+    return Classifier(lambda x: torch.from_numpy(machine.predict(_flat(x).numpy())), _flat, "scikit-learn SVC on pixels")
+
+
+def _flat(images: Tensor) -> Tensor:
+    return images.flatten(1).float() / 255

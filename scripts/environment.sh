@@ -1,0 +1,28 @@
+# Sourced by quickstart.sh and test.sh: makes .venv beside the repository's files and installs the package into it,
+# once. Later runs reuse it unless pyproject.toml has changed. PYTHON chooses the interpreter (3.11 or later).
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+find_python() {
+  for name in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 python; do
+    if command -v "$name" >/dev/null && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  echo "Python 3.11 or later is needed; name it with PYTHON=/path/to/python3" >&2
+  return 1
+}
+
+# make_environment EXTRAS: the virtual environment with the package and the named extras
+make_environment() {
+  local extras=$1 stamp
+  stamp="$(cksum < pyproject.toml) $extras"
+  if ! grep -qxF "$stamp" .venv/installed 2>/dev/null; then
+    local python
+    python=$(find_python)
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    echo "installing into .venv (a few minutes the first time) …"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+    echo "$stamp" >> .venv/installed
+  fi
+}

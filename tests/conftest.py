@@ -1,0 +1,65 @@
+"""Shared fixtures: tiny models, real data where it is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def private_cache(tmp_path_factory):
+    """Caches of the tests go to a temporary folder."""
+    os.environ["D3PM_IMAGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    torch.set_num_threads(2)
+
+
+def unpacked(name: str, tmp_path_factory) -> Path:
+    if not (SHARED / "unpack").is_file():
+        pytest.skip(f"needs the {name} images beside the repository (../shared/data)")
+    where = tmp_path_factory.mktemp(name)
+    subprocess.run([str(SHARED / "unpack"), str(where), name], check=True, capture_output=True)
+    return where
+
+
+@pytest.fixture(scope="session")
+def flowers(tmp_path_factory):
+    """Folder with train/ and val/ class folders of 128-pixel photographs."""
+    return unpacked("flowers", tmp_path_factory) / "flower_photos_128"
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist(tmp_path_factory):
+    return unpacked("fashion_mnist", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Run folders (tokenizer, diffusion) of a minute's digits training through the command line's own functions."""
+    from d3pm_image.commands import train_diffusion, train_tokenizer
+
+    pytest.importorskip("sklearn")
+    folder = tmp_path_factory.mktemp("trained")
+    train_tokenizer.main([*TINY_TOKENIZER, "--out", str(folder / "tokenizer")])
+    train_diffusion.main([*TINY_DIFFUSION, "--tokenizer", str(folder / "tokenizer"), "--out", str(folder / "diffusion")])
+    return folder
+
+
+TINY_TOKENIZER = ["--data.image_size", "8", "--data.channels", "1", "--tokenizer.downsampling", "2", "--tokenizer.multipliers", "[1]", "--tokenizer.width", "16", "--tokenizer.num_codes", "32", "--tokenizer.code_dim", "8", "--train.steps", "60", "--train.batch_size", "64", "--train.warmup_steps", "5", "--train.preview_every", "30", "--train.checkpoint_every", "20", "--train.log_every", "5"]
+TINY_DIFFUSION = ["--denoiser.width", "32", "--denoiser.depth", "2", "--denoiser.heads", "2", "--train.steps", "60", "--train.batch_size", "64", "--train.warmup_steps", "5", "--train.preview_every", "30", "--train.checkpoint_every", "20", "--train.log_every", "5", "--sampler.steps", "4"]
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A private copy of the trained runs."""
+    shutil.copytree(trained, tmp_path / "runs")
+    return tmp_path / "runs"

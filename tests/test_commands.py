@@ -1,0 +1,155 @@
+"""The command line as a user meets it: pictures on disk, one-line errors, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from d3pm_image import commands
+
+
+def run(*arguments: str) -> None:
+    commands.main([str(a) for a in arguments])
+
+
+def fails(capsys, *arguments: str) -> str:
+    """The one line that a wrong request prints; exit code 2."""
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    errors = [line for line in lines if "error:" in line]
+    assert len(errors) == 1, lines
+    return errors[0]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    mask = np.zeros((20, 30), np.uint8)
+    mask[5:15, 10:20] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path / "image.png", tmp_path / "mask.png"
+
+
+def test_generate_a_labelled_grid(trained, tmp_path):
+    run("generate", trained / "diffusion", "--num-images", 20, "--labels", "0..9", "--seed", 7, "--out", tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.width > grid.height > 128  # ten columns, two rows
+        stored = json.loads(grid.text["d3pm_image"])
+    assert stored["seed"] == 7 and stored["labels"] == "0..9" and stored["sampler"] == "confidence"
+
+
+def test_generate_one_file_an_image(trained, tmp_path):
+    run("generate", trained / "diffusion", "--num_images", 3, "--labels", "4", "--out", tmp_path / "many")
+    files = sorted((tmp_path / "many").iterdir())
+    assert [f.name for f in files] == ["0000.png", "0001.png", "0002.png"]
+    with Image.open(files[1]) as image:
+        assert image.size == (8, 8) and json.loads(image.text["d3pm_image"])["label"] == "4"
+
+
+def test_the_same_seed_gives_the_same_files(trained, tmp_path):
+    for name, size in (("a", 5), ("b", 2)):
+        run("generate", trained / "diffusion", "--num-images", 5, "--batch-size", size, "--out", tmp_path / name)
+    for a, b in zip(sorted((tmp_path / "a").iterdir()), sorted((tmp_path / "b").iterdir()), strict=True):
+        assert np.array_equal(np.asarray(Image.open(a)), np.asarray(Image.open(b)))
+
+
+def test_inpaint_one_result_keeps_every_known_pixel(trained, picture, tmp_path):
+    run("inpaint", trained / "diffusion", *picture, "--out", tmp_path / "result.png", "--labels", "3")
+    before, after, mask = (np.asarray(Image.open(p)) for p in (picture[0], tmp_path / "result.png", picture[1]))
+    assert before.shape == after.shape
+    assert np.array_equal(before[mask < 128], after[mask < 128])
+    assert not np.array_equal(before[mask >= 128], after[mask >= 128])
+
+
+def test_inpaint_variants(trained, picture, tmp_path):
+    run("inpaint", trained / "diffusion", *picture, "--variants", 3, "--out", tmp_path / "grid.png")
+    assert sorted(p.name for p in tmp_path.glob("grid*")) == ["grid-1.png", "grid-2.png", "grid-3.png", "grid.png"]
+    assert Image.open(tmp_path / "grid-2.png").size == (30, 20)
+    assert not np.array_equal(np.asarray(Image.open(tmp_path / "grid-1.png")), np.asarray(Image.open(tmp_path / "grid-2.png")))
+
+
+def test_reconstruct(trained, picture, tmp_path):
+    run("reconstruct", trained / "tokenizer", f"{picture[0]},{picture[0]}", "--out", tmp_path / "r.png")
+    run("reconstruct", trained / "diffusion", tmp_path, "--out", tmp_path / "s.png", "--limit", 2)
+    assert (tmp_path / "r.png").is_file() and (tmp_path / "s.png").is_file()
+
+
+def test_evaluate_writes_the_figures(trained, tmp_path):
+    run("evaluate", trained / "diffusion", "--num-samples", 60, "--steps", 4, "--out", tmp_path / "e.json")
+    results = json.loads((tmp_path / "e.json").read_text())
+    assert 0 < results["tokenizer"]["mse"] < 0.2
+    samples = results["samples"]
+    assert samples["judge_accuracy_on_held_out"] > 0.95
+    assert 0 <= samples["label_accuracy"] <= 1 and samples["settings"]["steps"] == 4
+    assert samples["fidelity_of_real_training_images"]["frechet_distance"] < samples["fidelity"]["frechet_distance"]
+    run("evaluate", trained / "tokenizer", "--out", tmp_path / "t.json")
+    assert "samples" not in json.loads((tmp_path / "t.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--labels", "12"], "labels=12"),
+        (["--labels", "9..3"], "labels="),
+        (["--labels", "cat"], "class name"),
+        (["--steps", "500"], "steps=500"),
+        (["--steps", "many"], "steps"),
+        (["--num-images", "0"], "num_images=0"),
+        (["--out", "grid.xyz"], "out="),
+        (["--sampler", "magic"], "sampler"),
+        (["--temprature", "1"], "did you mean --temperature"),
+        (["--device", "tpu"], "device='tpu'"),
+    ],
+)
+def test_wrong_requests_are_one_line_and_write_nothing(trained, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert words in fails(capsys, "generate", str(trained / "diffusion"), *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_files_are_one_line(trained, picture, tmp_path, capsys):
+    image, mask = picture
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("L", (7, 7)).save(tmp_path / "small.png")
+    before = sorted(tmp_path.iterdir())
+    for arguments, words in [
+        ([trained / "diffusion", tmp_path / "text.png", mask], "not a readable image"),
+        ([trained / "diffusion", tmp_path / "none.png", mask], "no such file"),
+        ([trained / "diffusion", image, tmp_path / "small.png"], "must have the image's size 30x20"),
+        ([tmp_path, image, mask], "holds no trained pipeline"),
+        ([trained / "tokenizer", image, mask], "holds no trained pipeline"),
+    ]:
+        assert words in fails(capsys, "inpaint", *arguments, "--out", tmp_path / "result.png")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_unknown_commands_and_version(capsys):
+    assert "no command 'paint'" in fails(capsys, "paint")
+    run("--version")
+    assert "d3pm-image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", ["train_tokenizer", "train_diffusion", "generate", "inpaint"])
+def test_launchers_are_the_commands(script):
+    result = subprocess.run([sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0 and f"d3pm-image {script.replace('_', '-')}" in result.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_configuration_parses_and_opens_with_its_command(path):
+    from d3pm_image.commands.parsing import parse
+    from d3pm_image.config import DiffusionRun, TokenizerRun
+
+    stage, kind = ("train-tokenizer", TokenizerRun) if "tokenizer" in path.stem else ("train-diffusion", DiffusionRun)
+    parse(stage, kind, ["--config", str(path)])
+    head = path.read_text(encoding="utf-8").splitlines()[0]
+    assert head.startswith("# ") and f"d3pm-image {stage} --config {path.relative_to(ROOT)}" in head

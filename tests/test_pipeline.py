@@ -1,0 +1,156 @@
+"""Generate, inpaint, save and load, on a model trained for seconds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from d3pm_image import Pipeline
+from d3pm_image.config import ConfigError
+
+
+@pytest.fixture(scope="module")
+def pipe(trained):
+    return Pipeline.from_pretrained(trained / "diffusion")
+
+
+def arrays(images):
+    return [np.asarray(i) for i in images]
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(arrays(a), arrays(b), strict=True))
+
+
+@pytest.mark.parametrize("sampler", ["confidence", "ancestral"])
+def test_image_i_is_the_same_whatever_the_batch(pipe, sampler):
+    everything = pipe.generate(7, labels=[3, 5], seed=4, sampler=sampler, batch_size=7)
+    assert same(everything, pipe.generate(7, labels=[3, 5], seed=4, sampler=sampler, batch_size=2))
+    assert same(everything[:3], pipe.generate(3, labels=[3, 5], seed=4, sampler=sampler))
+    assert not same(everything, pipe.generate(7, labels=[3, 5], seed=5, sampler=sampler))
+
+
+def test_every_setting_is_read(pipe):
+    """Each control changes the pictures."""
+    base = pipe.generate(4, labels=3, seed=1)
+    for change in ({"steps": 2}, {"temperature": 3.0}, {"guidance": 6.0}, {"gumbel": 0.0}, {"reveal": "linear", "steps": 7}, {"sampler": "ancestral"}):
+        assert not same(base, pipe.generate(4, labels=3, seed=1, **change)), change
+    assert not same(base, pipe.generate(4, labels=8, seed=1, guidance=4.0))
+
+
+def test_labels(pipe):
+    assert pipe.label_ids(None, 12) == [*range(10), 0, 1]
+    assert pipe.label_ids("7", 2) == pipe.label_ids(7, 2) == [7, 7]
+    assert pipe.label_ids([1, None], 3) == [1, 10, 1]
+    for wrong in (10, -1, "eleven", [0, 99]):
+        with pytest.raises(ConfigError, match="use 0 to 9 or a class name"):
+            pipe.label_ids(wrong, 2)
+
+
+@pytest.mark.parametrize("change", [{"num_images": 0}, {"steps": 0}, {"steps": 99}, {"sampler": "magic"}, {"temperature": 0.0}, {"seed": -1}])
+def test_impossible_requests_name_the_field(pipe, change):
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        pipe.generate(**{"num_images": 1, **change})
+
+
+def test_save_and_load_give_the_same_pictures_without_pickle(pipe, tmp_path):
+    folder = pipe.save_pretrained(tmp_path / "model")
+    assert same(pipe.generate(3, seed=2), Pipeline.from_pretrained(folder).generate(3, seed=2))
+    assert {p.suffix for p in folder.rglob("*") if p.is_file()} == {".json", ".safetensors"}
+    pipe.save_pretrained(folder)  # over an older one
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+def test_broken_folders_are_named(pipe, tmp_path):
+    folder = pipe.save_pretrained(tmp_path / "model")
+    weights = folder / "denoiser" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match=r"model\.safetensors cannot be read"):
+        Pipeline.from_pretrained(folder)
+    folder = pipe.save_pretrained(tmp_path / "swapped")
+    tensors = folder / "tokenizer" / "model.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(ConfigError, match="not the one that the denoiser was trained with"):
+        Pipeline.from_pretrained(folder)
+    (folder / "tokenizer" / "config.json").unlink()
+    with pytest.raises(ConfigError, match="no tokenizer"):
+        Pipeline.from_pretrained(folder)
+    with pytest.raises(ConfigError, match="no such folder"):
+        Pipeline.from_pretrained(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="holds no trained pipeline"):
+        Pipeline.from_pretrained(tmp_path / "empty")
+
+
+def picture(mode: str, size=(23, 17), seed=0) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    return Image.fromarray(noise, "RGBA").convert(mode) if mode != "RGBA" else Image.fromarray(noise)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("size", [(8, 8), (23, 17), (64, 40)])
+def test_known_pixels_come_back_exactly(pipe, mode, size):
+    image = picture(mode, size)
+    mask = np.zeros((size[1], size[0]), bool)
+    mask[size[1] // 3 :, : size[0] // 2] = True
+    for result in pipe.inpaint(image, mask, variants=2, seed=3):
+        assert result.mode == mode and result.size == size
+        before, after = np.asarray(image), np.asarray(result)
+        assert np.array_equal(before[~mask], after[~mask])
+        assert not np.array_equal(before[mask], after[mask])
+
+
+def test_nothing_hidden_reaches_the_result(pipe):
+    """Changing only hidden pixels changes nothing, bit for bit, at the model's size and at another."""
+    for size in ((8, 8), (30, 21)):
+        mask = np.zeros((size[1], size[0]), bool)
+        mask[2:6, 3:9] = True
+        results = []
+        for hidden in (0, 255, None):
+            pixels = np.array(picture("L", size))
+            pixels[mask] = np.random.default_rng(9).integers(0, 256, mask.sum()) if hidden is None else hidden
+            results.append(pipe.inpaint(Image.fromarray(pixels), mask, seed=5)[0])
+        assert same(results[:1], results[1:2]) and same(results[:1], results[2:])
+
+
+def test_each_picture_of_a_batch_has_its_own_mask(pipe):
+    images = [picture("L", (8, 8), i) for i in range(3)]
+    masks = [np.zeros((8, 8), bool), np.ones((8, 8), bool), np.eye(8, dtype=bool)]
+    results = pipe.inpaint(images, masks, variants=2, seed=1, labels=[1, 2, 3])
+    assert [len(r) for r in results] == [2, 2, 2]
+    assert same(results[0], [images[0]] * 2)
+    for image, mask, variants in zip(images, masks, results, strict=True):
+        for result in variants:
+            assert np.array_equal(np.asarray(image)[~mask], np.asarray(result)[~mask])
+    assert not same(results[1][:1], results[1][1:])
+    one_by_one = pipe.inpaint(images, masks, variants=2, seed=1, labels=[1, 2, 3], batch_size=1)
+    assert all(same(a, b) for a, b in zip(results, one_by_one, strict=True))
+
+
+def test_masks_that_do_not_fit_are_refused(pipe):
+    image = picture("L", (8, 8))
+    with pytest.raises(ConfigError, match="mask"):
+        pipe.inpaint(image, Image.new("L", (9, 8)))
+    with pytest.raises(ConfigError, match="mask"):
+        pipe.inpaint(image, np.zeros((8, 9), bool))
+    with pytest.raises(ConfigError, match="one mask for each of the 2"):
+        pipe.inpaint([image, image], [np.zeros((8, 8), bool)])
+
+
+def test_reconstruct_gives_the_models_size(pipe):
+    outputs = pipe.reconstruct([picture("RGB", (50, 20)), picture("L", (8, 8))])
+    assert [o.size for o in outputs] == [(8, 8), (8, 8)]
+
+
+def test_the_folder_remembers_the_training(trained):
+    facts = json.loads((trained / "diffusion" / "model" / "config.json").read_text())["facts"]
+    assert facts["data"]["source"] == "digits"
+    assert facts["validation"]["bits_per_code"] > 0
+
+
+def test_to_moves_and_keeps_results(pipe):
+    assert pipe.to(torch.device("cpu")) is pipe

@@ -1,0 +1,187 @@
+"""Runs that are killed, resumed, interrupted, split over processes, or fed nonsense."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER
+from safetensors.torch import load_file
+
+from d3pm_image.commands import train_diffusion, train_tokenizer
+from d3pm_image.config import ConfigError
+from d3pm_image.training.checkpoint import checkpoints
+from d3pm_image.training.loop import TrainingError
+
+pytest.importorskip("sklearn")
+
+
+def command(stage: str, *extra: str, processes: int = 1) -> list[str]:
+    launch = [sys.executable] if processes == 1 else [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "29571"]
+    tiny = TINY_TOKENIZER if stage == "train_tokenizer" else TINY_DIFFUSION
+    return [*launch, str(ROOT / "scripts" / f"{stage}.py"), *tiny, *extra]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def weights(folder: Path, name: str = "model") -> dict[str, torch.Tensor]:
+    return load_file(checkpoints(folder / "checkpoints")[-1] / f"{name}.safetensors")
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def steps_logged(folder: Path) -> list[int]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line["step"] for line in lines if "loss" in line]
+
+
+def stage_arguments(stage: str, trained: Path) -> list[str]:
+    return [] if stage == "train_tokenizer" else ["--tokenizer", str(trained / "tokenizer")]
+
+
+@pytest.mark.parametrize("stage", ["train_tokenizer", "train_diffusion"])
+def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(stage, trained, tmp_path):
+    """SIGKILL in mid-training, then --resume: same final weights bit for bit, no step logged twice or missing."""
+    unbroken = trained / ("tokenizer" if stage == "train_tokenizer" else "diffusion")
+    folder = tmp_path / "run"
+    extra = [*stage_arguments(stage, trained), "--out", str(folder)]
+    # the fixture trains in this process; the same number of threads makes the arithmetic the same
+    process = subprocess.Popen(command(stage, *extra), env={**environment(), "OMP_NUM_THREADS": "2"}, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not checkpoints(folder / "checkpoints") and process.poll() is None and time.time() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, "finished before it could be killed"
+    process.kill()
+    process.wait()
+    assert checkpoints(folder / "checkpoints")
+    (folder / "checkpoints" / ".step-00000099.1.part").mkdir()  # what a kill during a write leaves
+    subprocess.run([*command(stage, *extra), "--resume", "true"], check=True, env={**environment(), "OMP_NUM_THREADS": "2"}, stderr=subprocess.DEVNULL)
+    assert equal(weights(folder), weights(unbroken))
+    assert equal(weights(folder, "ema"), weights(unbroken, "ema"))
+    assert steps_logged(folder) == steps_logged(unbroken)
+    assert not list((folder / "checkpoints").glob(".*"))
+
+
+def test_sigterm_saves_first(tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(command("train_tokenizer", "--out", str(folder), "--train.steps", "100000"), env=environment(), stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 120
+    while not (folder / "log.jsonl").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped by SIGTERM" in errors and "--resume true" in errors
+    step = int(checkpoints(folder / "checkpoints")[-1].name.removeprefix("step-"))
+    assert f"at step {step}" in errors
+
+
+def test_a_damaged_checkpoint_is_never_loaded(trained, tmp_path, capsys):
+    """The one before it is, and the run still ends where an unbroken one ends."""
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "tokenizer", folder)
+    last = checkpoints(folder / "checkpoints")[-1] / "model.safetensors"
+    last.write_bytes(last.read_bytes()[:-8] + b"\x01" * 8)
+    train_tokenizer.main([*TINY_TOKENIZER, "--out", str(folder), "--resume", "true"])
+    output = capsys.readouterr()
+    assert "damaged" in output.err and "resuming at step 40" in output.out
+    assert equal(weights(folder), weights(trained / "tokenizer"))
+
+
+def test_an_earlier_run_is_not_written_over(copied):
+    before = (copied / "tokenizer" / "log.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="holds an earlier run"):
+        train_tokenizer.main([*TINY_TOKENIZER, "--out", str(copied / "tokenizer")])
+    assert (copied / "tokenizer" / "log.jsonl").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_network_is_refused(copied):
+    with pytest.raises(ConfigError, match="does not fit the configuration"):
+        train_tokenizer.main([*TINY_TOKENIZER, "--out", str(copied / "tokenizer"), "--resume", "true", "--tokenizer.width", "24"])
+
+
+def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    from d3pm_image.tokenizer import loss
+
+    calls = []
+
+    def poisoned(output, images, config):
+        calls.append(1)
+        return output.square().mean() * (float("nan") if len(calls) == 30 else 1.0)
+
+    monkeypatch.setattr(loss, "reconstruction_loss", poisoned)
+    with pytest.raises(TrainingError, match=r"loss=nan at step 29.*step-00000020.*--resume true"):
+        train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path)])
+    assert all(torch.isfinite(v).all() for v in weights(tmp_path).values())
+
+
+@pytest.mark.parametrize("change", [["--train.batch_size", "63", "--train.accumulate", "2"], ["--train.mixed_precision", "fp16"], ["--data.image_size", "9"]])
+def test_impossible_requests_write_nothing(change, tmp_path):
+    if "fp16" in change and torch.cuda.is_available():
+        pytest.skip("fp16 is possible here")
+    with pytest.raises(ConfigError):
+        train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path / "run"), *change])
+    assert not (tmp_path / "run").exists()
+
+
+def test_accumulation_equals_the_large_batch(trained, tmp_path):
+    """4 × 16 equals 64 for the denoiser, to rounding."""
+    extra = ["--tokenizer", str(trained / "tokenizer"), "--train.steps", "10", "--train.log_every", "1"]
+    losses = []
+    for parts in ("1", "4"):
+        folder = tmp_path / parts
+        train_diffusion.main([*TINY_DIFFUSION, *extra, "--train.accumulate", parts, "--out", str(folder)])
+        losses.append([json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines() if '"loss"' in line])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_codebook_that_drifts_is_noticed():
+    """Processes that hold different buffers stop with a message instead of saving one of the two."""
+    from types import SimpleNamespace
+
+    from d3pm_image.training.loop import Progress, Trainer
+
+    trainer = object.__new__(Trainer)
+    trainer.progress = Progress(step=3)
+    trainer.job = SimpleNamespace(model=torch.nn.BatchNorm1d(2))
+    for drift in (0.0, 1.0):
+        trainer.accelerator = SimpleNamespace(num_processes=2, device="cpu", gather=lambda x, drift=drift: torch.cat([x, x + drift]))
+        if drift:
+            with pytest.raises(TrainingError, match="differ between processes at step 3"):
+                trainer._agree()
+        else:
+            trainer._agree()
+
+
+@pytest.mark.parametrize("stage", ["train_tokenizer", "train_diffusion"])
+def test_two_processes_train_as_one(stage, trained, tmp_path):
+    """Two processes really run, keep one codebook, write one set of files, and follow the losses of one process."""
+    folders = {}
+    for processes in (1, 2):
+        folders[processes] = tmp_path / str(processes)
+        extra = [*stage_arguments(stage, trained), "--out", str(folders[processes]), "--train.steps", "20", "--train.log_every", "1", "--tokenizer.revive_below", "0"]
+        extra = extra if stage == "train_tokenizer" else extra[:-2]
+        result = subprocess.run(command(stage, *extra, processes=processes), env=environment(), capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr[-2000:]
+    lines = [[json.loads(line) for line in (f / "log.jsonl").read_text().splitlines() if '"loss"' in line] for f in folders.values()]
+    losses = [[line["loss"] for line in run] for run in lines]
+    assert [run[0]["processes"] for run in lines] == [1, 2]
+    assert len(losses[0]) == len(losses[1]) == 20
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    assert len(list((folders[2] / "checkpoints").glob("step-*"))) == 1
+    config = json.loads((folders[2] / "model" / "config.json").read_text())
+    assert config["format"].startswith("d3pm-image")
