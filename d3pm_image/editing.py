@@ -48,9 +48,18 @@ def hidden_free(image: Image.Image, mask: Image.Image | np.ndarray, channels: in
         hidden = read_mask(mask, image.size)
     else:
         hidden = np.asarray(mask)
-        need(hidden.shape == (image.height, image.width), "mask", hidden.shape, f"must have the image's shape ({image.height}, {image.width})")
+        need(
+            hidden.shape == (image.height, image.width),
+            "mask",
+            hidden.shape,
+            f"must have the image's shape ({image.height}, {image.width})",
+        )
         hidden = hidden if hidden.dtype == bool else hidden >= 128
-    original = image if image.mode in ("L", "RGB", "RGBA", "LA") else convert(image, 1 if image.mode in ("1", "I", "F") or image.mode.startswith("I;16") else 3)
+    original = (
+        image
+        if image.mode in ("L", "RGB", "RGBA", "LA")
+        else convert(image, 1 if image.mode in ("1", "I", "F") or image.mode.startswith("I;16") else 3)
+    )
     plain = to_tensor(convert(original, channels))[None]
     # filled at the picture's own size: resizing first would mix hidden pixels into known ones
     filled = to_pil(fill_hidden(plain, torch.from_numpy(hidden)[None]))[0]

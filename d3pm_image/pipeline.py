@@ -24,12 +24,11 @@ from .denoiser import Transformer
 from .diffusion import Process
 from .editing import completed, convert_for, hidden_free
 from .imaging import hidden_cells, to_pil, to_tensor
+from .labels import Labels, label_ids
 from .sampling import ImageStreams, sample
 from .storage import replace_folder, sha256, write_tensors, write_text
 from .tokenizer import Autoencoder, load_tokenizer, save_tokenizer
 from .tokenizer.folder import find, read_config, read_weights
-
-Labels = Sequence[int | str | None] | int | str | None
 
 
 class Pipeline:
@@ -55,7 +54,12 @@ class Pipeline:
         sampler: SamplerConfig | None = None,
         facts: dict[str, Any] | None = None,
     ):
-        need(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}")
+        need(
+            denoiser.num_codes == tokenizer.num_codes,
+            "denoiser",
+            denoiser.num_codes,
+            f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}",
+        )
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)
@@ -83,17 +87,42 @@ class Pipeline:
         """
         place = find(folder, "pipeline", "model")
         raw = read_config(place, "model")
-        need((place / "tokenizer" / "config.json").is_file(), "model", str(place), "holds no tokenizer folder; copy the model again, with all its parts")
-        need((place / "denoiser" / "config.json").is_file(), "model", str(place), "holds no denoiser folder; copy the model again, with all its parts")
+        need(
+            (place / "tokenizer" / "config.json").is_file(),
+            "model",
+            str(place),
+            "holds no tokenizer folder; copy the model again, with all its parts",
+        )
+        need(
+            (place / "denoiser" / "config.json").is_file(),
+            "model",
+            str(place),
+            "holds no denoiser folder; copy the model again, with all its parts",
+        )
         tokenizer, info = load_tokenizer(place / "tokenizer")
         parts = read_config(place / "denoiser", "model")
         try:
-            need(raw["tokenizer_sha256"] == info.sha256, "model", str(place), "its tokenizer is not the one that the denoiser was trained with; copy the model again")
+            need(
+                raw["tokenizer_sha256"] == info.sha256,
+                "model",
+                str(place),
+                "its tokenizer is not the one that the denoiser was trained with; copy the model again",
+            )
             denoiser = Transformer(DenoiserConfig(**parts["denoiser"]), parts["num_codes"], parts["num_classes"])
             denoiser.load_state_dict(read_weights(place / "denoiser", "model"))
-            pipe = cls(tokenizer, denoiser, ProcessConfig(**raw["process"]), info.image_size, raw["class_names"], SamplerConfig(**raw["sampler"]), raw.get("facts", {}))
+            pipe = cls(
+                tokenizer,
+                denoiser,
+                ProcessConfig(**raw["process"]),
+                info.image_size,
+                raw["class_names"],
+                SamplerConfig(**raw["sampler"]),
+                raw.get("facts", {}),
+            )
         except (KeyError, TypeError, RuntimeError) as error:
-            raise ConfigError("model", str(place), f"does not fit this version ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+            raise ConfigError(
+                "model", str(place), f"does not fit this version ({type(error).__name__}: {str(error).splitlines()[0]})"
+            ) from error
         return pipe.to(device)
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -106,7 +135,11 @@ class Pipeline:
         try:
             save_tokenizer(self.tokenizer, part / "tokenizer", self.image_size, self.facts.get("tokenizer"))
             write_tensors(part / "denoiser" / "model.safetensors", self.denoiser.state_dict())
-            shape = {"denoiser": dataclasses.asdict(self.denoiser.config), "num_codes": self.denoiser.num_codes, "num_classes": self.denoiser.num_classes}
+            shape = {
+                "denoiser": dataclasses.asdict(self.denoiser.config),
+                "num_codes": self.denoiser.num_codes,
+                "num_classes": self.denoiser.num_classes,
+            }
             write_text(part / "denoiser" / "config.json", json.dumps({"format": "d3pm-image-denoiser", "version": 1, **shape}, indent=1))
             config = {
                 "format": "d3pm-image-pipeline",
@@ -126,34 +159,8 @@ class Pipeline:
     # ---- labels and settings
 
     def label_ids(self, labels: Labels, count: int) -> list[int]:
-        """Class numbers of ``count`` images; the number of classes means no label.
-
-        Args:
-            labels: One class (number or name) for all, a sequence that is repeated in turn, or None: every class in
-                turn for a conditional model. None inside a sequence means no label for that image.
-
-        Raises:
-            ConfigError: an unknown class, or labels for a model without classes.
-        """
-        classes = len(self.class_names)
-        if labels is None:
-            labels = list(range(classes)) or [None]
-        chosen = [labels] if isinstance(labels, (int, str, np.integer)) else list(labels)
-        need(bool(chosen), "labels", chosen, "give at least one label, or none at all")
-        ids = [self._label_id(label) for label in chosen]
-        return [ids[i % len(ids)] for i in range(count)]
-
-    def _label_id(self, label: int | str | None) -> int:
-        classes = len(self.class_names)
-        if label is None:
-            return classes
-        need(classes > 0, "labels", label, "this model was trained without classes; leave labels out")
-        if isinstance(label, str) and label in self.class_names:
-            return self.class_names.index(label)
-        number = int(label) if isinstance(label, (int, np.integer)) or str(label).lstrip("-").isdigit() else -1
-        known = ", ".join(f"{i} {name}" if name != str(i) else name for i, name in enumerate(self.class_names[:20]))
-        need(0 <= number < classes, "labels", label, f"use 0 to {classes - 1} or a class name: {known}{' …' if classes > 20 else ''}")
-        return number
+        """Class numbers of ``count`` images; see :func:`d3pm_image.labels.label_ids`."""
+        return label_ids(labels, count, self.class_names)
 
     def settings(self, **changes: Any) -> SamplerConfig:
         """The model's default sampler with the given (not None) changes.
@@ -165,7 +172,9 @@ class Pipeline:
 
     # ---- what users do
 
-    def generate(self, num_images: int = 1, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any) -> list[Image.Image]:
+    def generate(
+        self, num_images: int = 1, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any
+    ) -> list[Image.Image]:
         """New images.
 
         Args:
@@ -182,7 +191,9 @@ class Pipeline:
         return to_pil(self.tokenizer_decode(self.generate_codes(num_images, labels, steps, seed, batch_size, **sampler), batch_size))
 
     @torch.no_grad()
-    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any) -> Tensor:
+    def generate_codes(
+        self, num_images: int, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any
+    ) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         need(batch_size >= 1, "batch_size", batch_size, "use at least 1")
@@ -257,7 +268,9 @@ class Pipeline:
             which = number[part].to(self.device)
             streams = ImageStreams(seed, part.tolist(), self.device)
             label = torch.tensor([ids[i] for i in number[part].tolist()], device=self.device)
-            drawn = sample(self.denoiser, self.process, config, label, self.denoiser.num_classes, self.grid, streams, codes[which], unknown[which])
+            drawn = sample(
+                self.denoiser, self.process, config, label, self.denoiser.num_classes, self.grid, streams, codes[which], unknown[which]
+            )
             painted.append(self.tokenizer.decode(drawn.view(-1, *self.grid)))
         results = [completed(prepared[int(i)], picture) for i, picture in zip(number, to_pil(torch.cat(painted)), strict=True)]
         grouped = [results[i * variants : (i + 1) * variants] for i in range(len(images))]

@@ -1,6 +1,6 @@
 """Write a real handwritten digit at the quickstart model's size, and a mask of its lower half.
 
-    python scripts/example_digit.py digit.png mask.png [NUMBER]
+python scripts/example_digit.py digit.png mask.png [NUMBER]
 """
 
 import sys

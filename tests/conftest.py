@@ -54,8 +54,17 @@ def trained(tmp_path_factory):
     return folder
 
 
-TINY_TOKENIZER = ["--data.image_size", "8", "--data.channels", "1", "--tokenizer.downsampling", "2", "--tokenizer.multipliers", "[1]", "--tokenizer.width", "16", "--tokenizer.num_codes", "32", "--tokenizer.code_dim", "8", "--train.steps", "60", "--train.batch_size", "64", "--train.warmup_steps", "5", "--train.preview_every", "30", "--train.checkpoint_every", "20", "--train.log_every", "5"]
-TINY_DIFFUSION = ["--denoiser.width", "32", "--denoiser.depth", "2", "--denoiser.heads", "2", "--train.steps", "60", "--train.batch_size", "64", "--train.warmup_steps", "5", "--train.preview_every", "30", "--train.checkpoint_every", "20", "--train.log_every", "5", "--sampler.steps", "4"]
+LOOP = {"steps": 60, "batch_size": 64, "warmup_steps": 5, "preview_every": 30, "checkpoint_every": 20, "log_every": 5}
+TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 16, "num_codes": 32, "code_dim": 8}
+DENOISER = {"width": 32, "depth": 2, "heads": 2}
+
+
+def options(group: str, values: dict) -> list[str]:
+    return [word for name, value in values.items() for word in (f"--{group}.{name}", str(value))]
+
+
+TINY_TOKENIZER = [*options("data", {"image_size": 8, "channels": 1}), *options("tokenizer", TOKENIZER), *options("train", LOOP)]
+TINY_DIFFUSION = [*options("denoiser", DENOISER), *options("train", LOOP), *options("sampler", {"steps": 4})]
 
 
 @pytest.fixture

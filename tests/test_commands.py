@@ -140,7 +140,9 @@ def test_unknown_commands_and_version(capsys):
 
 @pytest.mark.parametrize("script", ["train_tokenizer", "train_diffusion", "generate", "inpaint"])
 def test_launchers_are_the_commands(script):
-    result = subprocess.run([sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert result.returncode == 0 and f"d3pm-image {script.replace('_', '-')}" in result.stdout
 
 

@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d3pm_image.config import ConfigError
-from d3pm_image.diffusion import Process, Schedule, bound_terms, diffusion_loss, low_discrepancy_times, posterior_bias, posterior_logits, reverse_probabilities
+from d3pm_image.diffusion import (
+    Process,
+    Schedule,
+    bound_terms,
+    diffusion_loss,
+    low_discrepancy_times,
+    posterior_bias,
+    posterior_logits,
+    reverse_probabilities,
+)
 
 EXACT = 1e-10
 processes = st.builds(
@@ -49,7 +58,9 @@ def test_curves_start_at_one_and_fall(process):
         assert (curve.diff() <= 1e-15).all()
         assert (curve >= 0).all()
     step = 1e-6
-    for analytic, low, high in zip(process.schedule.slopes(t[5:-5]), process.schedule.survival(t[5:-5] - step), process.schedule.survival(t[5:-5] + step), strict=True):
+    for analytic, low, high in zip(
+        process.schedule.slopes(t[5:-5]), process.schedule.survival(t[5:-5] - step), process.schedule.survival(t[5:-5] + step), strict=True
+    ):
         torch.testing.assert_close(analytic, (high - low) / (2 * step), atol=1e-6, rtol=1e-6)
 
 
@@ -180,7 +191,9 @@ def test_absorbing_bound_is_the_weighted_cross_entropy():
     x_t = torch.where(torch.tensor([[True, False, True]]), torch.full_like(x_0, 6), x_0)
     t = f64(0.5, 0.8)
     terms = bound_terms(process, logits, x_0, x_t, t)
-    expected = torch.where(x_t == 6, -logits.log_softmax(-1).gather(-1, x_0[..., None])[..., 0] / t[:, None], torch.zeros(2, 3, dtype=torch.float64))
+    expected = torch.where(
+        x_t == 6, -logits.log_softmax(-1).gather(-1, x_0[..., None])[..., 0] / t[:, None], torch.zeros(2, 3, dtype=torch.float64)
+    )
     torch.testing.assert_close(terms.bound, expected, atol=1e-9, rtol=0)
     assert (terms.auxiliary[x_t != 6].abs() < 1e-12).all()
 
@@ -251,7 +264,9 @@ def exact_bound(process: Process, data: torch.Tensor, spoil: float = 0.0) -> flo
         joint = data[:, None] * likelihood.prod(0)
         for x_0, row in zip(codes, joint, strict=True):
             seen = row > 0
-            terms = bound_terms(process, logits[seen], x_0.expand(int(seen.sum()), n), noisy[seen], torch.full((int(seen.sum()),), t, dtype=torch.float64))
+            terms = bound_terms(
+                process, logits[seen], x_0.expand(int(seen.sum()), n), noisy[seen], torch.full((int(seen.sum()),), t, dtype=torch.float64)
+            )
             total += float((row[seen] * terms.bound.sum(1)).sum()) / process.steps
     return total
 

@@ -37,7 +37,14 @@ def test_image_i_is_the_same_whatever_the_batch(pipe, sampler):
 def test_every_setting_is_read(pipe):
     """Each control changes the pictures."""
     base = pipe.generate(4, labels=3, seed=1)
-    for change in ({"steps": 2}, {"temperature": 3.0}, {"guidance": 6.0}, {"gumbel": 0.0}, {"reveal": "linear", "steps": 7}, {"sampler": "ancestral"}):
+    for change in (
+        {"steps": 2},
+        {"temperature": 3.0},
+        {"guidance": 6.0},
+        {"gumbel": 0.0},
+        {"reveal": "linear", "steps": 7},
+        {"sampler": "ancestral"},
+    ):
         assert not same(base, pipe.generate(4, labels=3, seed=1, **change)), change
     assert not same(base, pipe.generate(4, labels=8, seed=1, guidance=4.0))
 
@@ -51,7 +58,9 @@ def test_labels(pipe):
             pipe.label_ids(wrong, 2)
 
 
-@pytest.mark.parametrize("change", [{"num_images": 0}, {"steps": 0}, {"steps": 99}, {"sampler": "magic"}, {"temperature": 0.0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "change", [{"num_images": 0}, {"steps": 0}, {"steps": 99}, {"sampler": "magic"}, {"temperature": 0.0}, {"seed": -1}]
+)
 def test_impossible_requests_name_the_field(pipe, change):
     with pytest.raises(ConfigError, match=next(iter(change))):
         pipe.generate(**{"num_images": 1, **change})

@@ -134,7 +134,10 @@ def test_confidence_keeps_the_published_number_of_masks():
         state.step = step
         state.x_t = rule(state, torch.randn(4, tokens, 5), 0.0, 0.0)
         gamma = math.cos(math.pi * (step + 1) / steps / 2)
-        left = [0 if step + 1 == steps else min(max(1, math.floor(n0 * gamma + 1e-9)), max(int(b) - 1, 0)) for n0, b in zip([16, 7, 1, 0], before, strict=True)]
+        left = [
+            0 if step + 1 == steps else min(max(1, math.floor(n0 * gamma + 1e-9)), max(int(b) - 1, 0))
+            for n0, b in zip([16, 7, 1, 0], before, strict=True)
+        ]
         assert state.masked.sum(1).tolist() == left
         before = state.masked.sum(1)
 
@@ -155,7 +158,9 @@ def test_confidence_keeps_the_most_confident():
 def noise_denoiser(codes):
     def predict(x_t, kappa, labels, grid):
         # depends on the tokens of the image alone, as a network does
-        seedless = torch.sin(torch.arange(codes) * 1.7 + x_t.double()[..., None] * 0.9 + x_t.double().sum(1)[:, None, None] + labels[:, None, None])
+        seedless = torch.sin(
+            torch.arange(codes) * 1.7 + x_t.double()[..., None] * 0.9 + x_t.double().sum(1)[:, None, None] + labels[:, None, None]
+        )
         return (3 * seedless).float()
 
     return predict
@@ -170,7 +175,17 @@ def test_known_codes_are_untouched_and_no_mask_is_left(sampler, share, steps):
     process = Process(codes, Schedule("linear", share), 0)
     known = torch.randint(codes, (4, tokens), generator=torch.Generator().manual_seed(0))
     unknown = torch.arange(tokens)[None] < torch.tensor([0, 1, 5, 12])[:, None]
-    out = sample(noise_denoiser(codes), process, SamplerConfig(sampler, steps), torch.zeros(4, dtype=torch.long), 1, (3, 4), ImageStreams(3, range(4)), known, unknown)
+    out = sample(
+        noise_denoiser(codes),
+        process,
+        SamplerConfig(sampler, steps),
+        torch.zeros(4, dtype=torch.long),
+        1,
+        (3, 4),
+        ImageStreams(3, range(4)),
+        known,
+        unknown,
+    )
     assert torch.equal(out[~unknown], known[~unknown])
     assert out.min() >= 0 and out.max() < codes
 
@@ -191,7 +206,15 @@ def test_image_i_does_not_depend_on_the_batch(sampler):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_code_and_one_token(sampler):
-    assert sample(noise_denoiser(1), Process(1, Schedule("linear", 0.1), 0), SamplerConfig(sampler, 1), torch.zeros(2, dtype=torch.long), 0, (1, 1), ImageStreams(0, range(2))).tolist() == [[0], [0]]
+    assert sample(
+        noise_denoiser(1),
+        Process(1, Schedule("linear", 0.1), 0),
+        SamplerConfig(sampler, 1),
+        torch.zeros(2, dtype=torch.long),
+        0,
+        (1, 1),
+        ImageStreams(0, range(2)),
+    ).tolist() == [[0], [0]]
 
 
 def test_impossible_requests_are_refused():

@@ -24,7 +24,11 @@ pytest.importorskip("sklearn")
 
 
 def command(stage: str, *extra: str, processes: int = 1) -> list[str]:
-    launch = [sys.executable] if processes == 1 else [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "29571"]
+    launch = (
+        [sys.executable]
+        if processes == 1
+        else [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "29571"]
+    )
     tiny = TINY_TOKENIZER if stage == "train_tokenizer" else TINY_DIFFUSION
     return [*launch, str(ROOT / "scripts" / f"{stage}.py"), *tiny, *extra]
 
@@ -66,7 +70,9 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(stage, trained, 
     process.wait()
     assert checkpoints(folder / "checkpoints")
     (folder / "checkpoints" / ".step-00000099.1.part").mkdir()  # what a kill during a write leaves
-    subprocess.run([*command(stage, *extra), "--resume", "true"], check=True, env={**environment(), "OMP_NUM_THREADS": "2"}, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*command(stage, *extra), "--resume", "true"], check=True, env={**environment(), "OMP_NUM_THREADS": "2"}, stderr=subprocess.DEVNULL
+    )
     assert equal(weights(folder), weights(unbroken))
     assert equal(weights(folder, "ema"), weights(unbroken, "ema"))
     assert steps_logged(folder) == steps_logged(unbroken)
@@ -75,7 +81,9 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(stage, trained, 
 
 def test_sigterm_saves_first(tmp_path):
     folder = tmp_path / "run"
-    process = subprocess.Popen(command("train_tokenizer", "--out", str(folder), "--train.steps", "100000"), env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("train_tokenizer", "--out", str(folder), "--train.steps", "100000"), env=environment(), stderr=subprocess.PIPE, text=True
+    )
     deadline = time.time() + 120
     while not (folder / "log.jsonl").exists() and time.time() < deadline:
         time.sleep(0.05)
@@ -129,7 +137,9 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     assert all(torch.isfinite(v).all() for v in weights(tmp_path).values())
 
 
-@pytest.mark.parametrize("change", [["--train.batch_size", "63", "--train.accumulate", "2"], ["--train.mixed_precision", "fp16"], ["--data.image_size", "9"]])
+@pytest.mark.parametrize(
+    "change", [["--train.batch_size", "63", "--train.accumulate", "2"], ["--train.mixed_precision", "fp16"], ["--data.image_size", "9"]]
+)
 def test_impossible_requests_write_nothing(change, tmp_path):
     if "fp16" in change and torch.cuda.is_available():
         pytest.skip("fp16 is possible here")
@@ -173,7 +183,17 @@ def test_two_processes_train_as_one(stage, trained, tmp_path):
     folders = {}
     for processes in (1, 2):
         folders[processes] = tmp_path / str(processes)
-        extra = [*stage_arguments(stage, trained), "--out", str(folders[processes]), "--train.steps", "20", "--train.log_every", "1", "--tokenizer.revive_below", "0"]
+        extra = [
+            *stage_arguments(stage, trained),
+            "--out",
+            str(folders[processes]),
+            "--train.steps",
+            "20",
+            "--train.log_every",
+            "1",
+            "--tokenizer.revive_below",
+            "0",
+        ]
         extra = extra if stage == "train_tokenizer" else extra[:-2]
         result = subprocess.run(command(stage, *extra, processes=processes), env=environment(), capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr[-2000:]

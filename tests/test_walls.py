@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"config", "contracts", "seeds", "storage"},
-    {"imaging"},
+    {"imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training", "metrics"},
     {"sampling", "editing"},
     {"pipeline"},

@@ -21,7 +21,11 @@ COMMANDS = {
 def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "usage: d3pm-image COMMAND [options]\n\ncommands:\n" + "\n".join(lines) + "\n\nd3pm-image COMMAND --help shows the options of a command."
+    return (
+        "usage: d3pm-image COMMAND [options]\n\ncommands:\n"
+        + "\n".join(lines)
+        + "\n\nd3pm-image COMMAND --help shows the options of a command."
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -81,7 +81,12 @@ def run(args: Evaluate) -> None:
     data = DataConfig(**remembered)
     data = dataclasses.replace(data, root=args.root or data.root)
     held_out = ImageSet(open_source(data, held_out=True), data)
-    results: dict = {"model": args.model, "data": data.source, "held_out_images": len(held_out), "tokenizer": judge_tokenizer(tokenizer.to(device), held_out, device)}
+    results: dict = {
+        "model": args.model,
+        "data": data.source,
+        "held_out_images": len(held_out),
+        "tokenizer": judge_tokenizer(tokenizer.to(device), held_out, device),
+    }
     if args.num_samples and has_pipeline(args.model):
         results["samples"] = judge_samples(args, data, held_out, device)
     text = json.dumps(results, indent=1)
@@ -116,7 +121,12 @@ def judge_tokenizer(tokenizer, held_out, device) -> dict[str, float]:
         errors.append((tokenizer.decode(found) - images).square().flatten(1).mean(1))
         codes.append(found)
     mse = torch.cat(errors).double().mean()
-    return {"mse": round(float(mse), 6), "psnr_db": round(float(-10 * mse.log10()), 3), **{k: round(float(v), 1) for k, v in usage(torch.cat(codes), tokenizer.num_codes).items()}, "num_codes": tokenizer.num_codes}
+    return {
+        "mse": round(float(mse), 6),
+        "psnr_db": round(float(-10 * mse.log10()), 3),
+        **{k: round(float(v), 1) for k, v in usage(torch.cat(codes), tokenizer.num_codes).items()},
+        "num_codes": tokenizer.num_codes,
+    }
 
 
 def everything(images, limit: int = 0):

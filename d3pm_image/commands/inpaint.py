@@ -56,7 +56,11 @@ class Inpaint:
 
 
 def main(arguments: list[str]) -> None:
-    texts = {"model": "Model folder, or the run that trained it.", "image": "Picture of any size.", "mask": "Picture of the same size; white is repainted."}
+    texts = {
+        "model": "Model folder, or the run that trained it.",
+        "image": "Picture of any size.",
+        "mask": "Picture of the same size; white is repainted.",
+    }
     run(parse("inpaint", Inpaint, arguments, texts))
 
 

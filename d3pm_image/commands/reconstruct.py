@@ -33,7 +33,14 @@ class Reconstruct:
 
 
 def main(arguments: list[str]) -> None:
-    run(parse("reconstruct", Reconstruct, arguments, {"model": "Tokenizer or model folder, or a run.", "images": "Pictures separated by commas, or a folder."}))
+    run(
+        parse(
+            "reconstruct",
+            Reconstruct,
+            arguments,
+            {"model": "Tokenizer or model folder, or a run.", "images": "Pictures separated by commas, or a folder."},
+        )
+    )
 
 
 def run(args: Reconstruct) -> None:

@@ -51,7 +51,9 @@ def run(config: DiffusionRun) -> None:
     model = Transformer(config.denoiser, tokenizer.num_codes, len(classes))
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters())
-        print(f"{len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {place}; {len(classes)} classes; {count / 1e6:.2f}M parameters")
+        print(
+            f"{len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {place}; {len(classes)} classes; {count / 1e6:.2f}M parameters"
+        )
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
@@ -61,7 +63,13 @@ def run(config: DiffusionRun) -> None:
         facts = {"data": dataclasses.asdict(config.data), "tokenizer": info.facts}
         return Pipeline(tokenizer, network, config.process, size_pair(info.image_size), classes, config.sampler, facts)
 
-    job = Job(model, loader, make_loss(process, config, codes.grid), make_validation(process, held_out, accelerator.device), make_preview(assemble))
+    job = Job(
+        model,
+        loader,
+        make_loss(process, config, codes.grid),
+        make_validation(process, held_out, accelerator.device),
+        make_preview(assemble),
+    )
     best = train(job, config.train, folder, accelerator, config.resume)
     if accelerator.is_main_process:
         scores = {k: float(v) for k, v in job.validate(best).items()}
@@ -69,7 +77,9 @@ def run(config: DiffusionRun) -> None:
         pipe.facts["validation"] = scores
         pipe.save_pretrained(folder / "model")
         print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
-        print(f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png\n      d3pm-image inpaint {folder} IMAGE MASK --out result.png")
+        print(
+            f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png\n      d3pm-image inpaint {folder} IMAGE MASK --out result.png"
+        )
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
@@ -81,8 +91,15 @@ def tokenizer_data(data: DataConfig, info) -> DataConfig:
         ConfigError: another size or number of channels was asked for.
     """
     size = size_pair(info.image_size)
-    need(data.channels in (0, info.channels), "data.channels", data.channels, f"the tokenizer was trained with {info.channels}; leave it out")
-    need(data.image_size == 0 or size_pair(data.image_size) == size, "data.image_size", data.image_size, f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out")
+    need(
+        data.channels in (0, info.channels), "data.channels", data.channels, f"the tokenizer was trained with {info.channels}; leave it out"
+    )
+    need(
+        data.image_size == 0 or size_pair(data.image_size) == size,
+        "data.image_size",
+        data.image_size,
+        f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out",
+    )
     return dataclasses.replace(data, channels=info.channels, image_size=size)
 
 
@@ -100,9 +117,17 @@ def cached(config: DiffusionRun, tokenizer, tokenizer_sha256: str, held_out: boo
     images = ImageSet(source, dataclasses.replace(config.data, flip=config.data.flip and not held_out))
     device = next(tokenizer.parameters()).device
     try:
-        place = build_cache(images, lambda batch: tokenizer.encode(batch.to(device).float() / 255), cache_key(tokenizer_sha256, images), config.cache, quiet=quiet)
+        place = build_cache(
+            images,
+            lambda batch: tokenizer.encode(batch.to(device).float() / 255),
+            cache_key(tokenizer_sha256, images),
+            config.cache,
+            quiet=quiet,
+        )
     except OSError as error:
-        raise ConfigError("cache", config.cache or "default", f"the code cache cannot be written ({error}); name another folder with --cache") from error
+        raise ConfigError(
+            "cache", config.cache or "default", f"the code cache cannot be written ({error}); name another folder with --cache"
+        ) from error
     return place, images.source.class_names
 
 
@@ -175,6 +200,8 @@ def make_preview(assemble):
         pipe = assemble(model)
         steps = min(pipe.sampler.steps, pipe.grid[0] * pipe.grid[1])
         images = pipe.generate(PREVIEW_IMAGES, seed=0, steps=steps)
-        return {"samples": grid_image([enlarge(i) for i in images], columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5)}
+        return {
+            "samples": grid_image([enlarge(i) for i in images], columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5)
+        }
 
     return preview

@@ -42,7 +42,9 @@ def run(config: TokenizerRun) -> None:
     if accelerator.is_main_process:
         save_resolved(config, folder / "config.yaml")
         count = sum(p.numel() for p in model.parameters())
-        print(f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}")
+        print(
+            f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}"
+        )
     start_codebook(model.to(accelerator.device), images, config.tokenizer.num_codes, height * width)
 
     def loader(first: int, rank: int, world: int):
@@ -55,8 +57,13 @@ def run(config: TokenizerRun) -> None:
         scores = {k: float(v) for k, v in job.validate(best).items()}
         facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(images.source.class_names)}
         save_tokenizer(best, folder / "model", config.data.image_size, facts)
-        print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr']:.2f} dB), {scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used")
-        print(f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}" + (f" --data.root {config.data.root}" if config.data.root else ""))
+        print(
+            f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr']:.2f} dB), {scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
+        )
+        print(
+            f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}"
+            + (f" --data.root {config.data.root}" if config.data.root else "")
+        )
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
@@ -101,12 +108,20 @@ def make_validation(held_out, device):
         model.eval()
         errors, codes = [], []
         for start in range(0, min(len(held_out), VALIDATION_IMAGES), 256):
-            images = held_out.__getitems__(list(range(start, min(start + 256, len(held_out), VALIDATION_IMAGES))))["images"].to(device).float() / 255
+            images = (
+                held_out.__getitems__(list(range(start, min(start + 256, len(held_out), VALIDATION_IMAGES))))["images"].to(device).float()
+                / 255
+            )
             found = model.encode(images)
             errors.append((model.decode(found) - images).square().flatten(1).mean(1))
             codes.append(found)
         mse = torch.cat(errors).double().mean()
-        return {"score": float(mse), "mse": float(mse), "psnr": float(-10 * mse.clamp_min(1e-12).log10()), **{k: float(v) for k, v in usage(torch.cat(codes), model.num_codes).items()}}
+        return {
+            "score": float(mse),
+            "mse": float(mse),
+            "psnr": float(-10 * mse.clamp_min(1e-12).log10()),
+            **{k: float(v) for k, v in usage(torch.cat(codes), model.num_codes).items()},
+        }
 
     return validate
 

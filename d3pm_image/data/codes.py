@@ -27,12 +27,19 @@ from .sources import cache_root
 def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
     """Hex key of what the codes depend on: tokenizer weights, the images, and how they were prepared."""
     config: DataConfig = images.config
-    prepared = {"size": size_pair(config.image_size), "channels": config.channels, "crop": config.crop if config.crop == "stretch" else "center", "flip": config.flip}
+    prepared = {
+        "size": size_pair(config.image_size),
+        "channels": config.channels,
+        "crop": config.crop if config.crop == "stretch" else "center",
+        "flip": config.flip,
+    }
     text = json.dumps({"tokenizer": tokenizer_sha256, "data": images.source.fingerprint, "prepared": prepared, "format": 1}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def build_cache(images: ImageSet, encode: Callable[[Tensor], Tensor], key: str, root: str | Path = "", batch_size: int = 256, quiet: bool = False) -> Path:
+def build_cache(
+    images: ImageSet, encode: Callable[[Tensor], Tensor], key: str, root: str | Path = "", batch_size: int = 256, quiet: bool = False
+) -> Path:
     """Encode all images (and their mirror images where flips are configured) unless the cache is there already.
 
     Args:
@@ -108,6 +115,8 @@ class CodeSet(Dataset):
         epoch, index = positions // len(self), positions % len(self)
         variant = np.zeros(len(keys), np.int64)
         if self.augment and self.codes.shape[0] == 2:
-            variant = np.concatenate([coins(self.seed, int(e), index[i : i + 1], 1)[:, 0] < 0.5 for i, e in enumerate(epoch)]).astype(np.int64)
+            variant = np.concatenate([coins(self.seed, int(e), index[i : i + 1], 1)[:, 0] < 0.5 for i, e in enumerate(epoch)]).astype(
+                np.int64
+            )
         codes = self.codes[variant, index].astype(np.int64).reshape(len(keys), -1)
         return {"codes": torch.from_numpy(codes), "labels": torch.from_numpy(self.labels[index])}

@@ -43,7 +43,9 @@ def fit(image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float
     scale = max(height / image.height, width / image.width)
     box_w, box_h = width / scale, height / scale
     left, top = (image.width - box_w) * place[1], (image.height - box_h) * place[0]
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, min(left + box_w, image.width), min(top + box_h, image.height)))
+    return image.resize(
+        (width, height), Image.Resampling.BICUBIC, box=(left, top, min(left + box_w, image.width), min(top + box_h, image.height))
+    )
 
 
 def to_array(image: Image.Image) -> np.ndarray:
@@ -127,5 +129,8 @@ class ImageSet(Dataset):
             try:
                 return self.decode((index + step) % len(self), place if self.crop_randomly else (0.5, 0.5))
             except Exception as error:  # a broken file must not end a long run
-                warnings.warn(f"{self.source.names[(index + step) % len(self)]}: cannot be decoded, the next image stands in ({type(error).__name__})", stacklevel=2)
+                warnings.warn(
+                    f"{self.source.names[(index + step) % len(self)]}: cannot be decoded, the next image stands in ({type(error).__name__})",
+                    stacklevel=2,
+                )
         raise RuntimeError("not one image of the set could be decoded")

@@ -138,7 +138,9 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     except (RuntimeError, FileNotFoundError) as error:
         if download:
             raise
-        raise ConfigError("data.root", str(where), f"{name} is not there; add --data.download true, or name the folder that holds it") from error
+        raise ConfigError(
+            "data.root", str(where), f"{name} is not there; add --data.download true, or name the folder that holds it"
+        ) from error
     pixels = getattr(dataset, "data", None)
     files = getattr(dataset, "samples", None)
     if files is not None:
@@ -160,7 +162,9 @@ def torchvision_folder(dataset, where: Path) -> ImageSource:
     paths = [Path(path) for path, _ in dataset.samples]
     stamp = hashlib.sha256("\n".join(f"{p.relative_to(where)} {p.stat().st_size}" for p in paths).encode())
     labels = np.array([label for _, label in dataset.samples], np.int64)
-    return ImageSource([str(p.relative_to(where)) for p in paths], labels, tuple(dataset.classes), lambda i: open_image(paths[i]), stamp.hexdigest())
+    return ImageSource(
+        [str(p.relative_to(where)) for p in paths], labels, tuple(dataset.classes), lambda i: open_image(paths[i]), stamp.hexdigest()
+    )
 
 
 def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:

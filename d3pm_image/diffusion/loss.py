@@ -132,7 +132,9 @@ def _curves(process: Process, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return g[:, None], kappa[:, None], ((1 - kappa) / process.num_codes)[:, None]
 
 
-def _discrete(process: Process, log_x: Tensor, log_xi: Tensor, log_xv: Tensor, masked: Tensor, same: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def _discrete(
+    process: Process, log_x: Tensor, log_xi: Tensor, log_xv: Tensor, masked: Tensor, same: Tensor, t: Tensor, s: Tensor
+) -> Tensor:
     """KL of the jump t → s, nats, (B, N); not valid at s = 0."""
     k, dtype = process.num_codes, log_x.dtype
     g_t, kappa_t, rho_t = _curves(process, t)
@@ -145,7 +147,11 @@ def _discrete(process: Process, log_x: Tensor, log_xi: Tensor, log_xv: Tensor, m
     kappa_ts = torch.where(kappa_s > 0, kappa_t / kappa_s.clamp_min(1e-300), torch.ones_like(kappa_s))
     hit = same.to(torch.float64)
     h = ((1 - kappa_ts) / k) / (kappa_t * hit + rho_t).clamp_min(1e-300)
-    rest = torch.where(same, (kappa_t + rho_t - (1 - kappa_ts) / k) / (kappa_t + rho_t).clamp_min(1e-300), kappa_ts * (1 - kappa_s) / (1 - kappa_t).clamp_min(1e-300))
+    rest = torch.where(
+        same,
+        (kappa_t + rho_t - (1 - kappa_ts) / k) / (kappa_t + rho_t).clamp_min(1e-300),
+        kappa_ts * (1 - kappa_s) / (1 - kappa_t).clamp_min(1e-300),
+    )
     log_r = _log_ratio(log_xv, same, kappa_s, rho_s)
     r = log_r.exp()
     h_, rest_ = h.to(dtype), rest.to(dtype)

@@ -87,5 +87,7 @@ class Process:
         g, kappa = self.schedule.survival(one)
         k = self.num_codes
         rho = (1 - kappa) / k
-        inside = torch.xlogy(kappa + rho, kappa + rho) + (k - 1) * torch.xlogy(rho, rho) + torch.log(torch.tensor(float(k), dtype=torch.float64))
+        inside = (
+            torch.xlogy(kappa + rho, kappa + rho) + (k - 1) * torch.xlogy(rho, rho) + torch.log(torch.tensor(float(k), dtype=torch.float64))
+        )
         return float((g * inside).clamp_min(0))

@@ -64,7 +64,9 @@ class ConvNet(nn.Module):
         return self.head(self.features(images))
 
 
-def train_classifier(images: Tensor, labels: Tensor, classes: int, cache: Path | None = None, flip: bool = False, seed: int = 0) -> Classifier:
+def train_classifier(
+    images: Tensor, labels: Tensor, classes: int, cache: Path | None = None, flip: bool = False, seed: int = 0
+) -> Classifier:
     """Train on real images, or load the one trained on the same images before.
 
     Args:
@@ -74,7 +76,9 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, cache: Path |
     """
     if max(images.shape[-2:]) <= 16:
         return _support_vectors(images, labels)
-    digest = hashlib.sha256(images.contiguous().numpy().tobytes() + labels.numpy().tobytes() + f"{classes} {flip} {seed} {EPOCHS} v1".encode()).hexdigest()[:24]
+    digest = hashlib.sha256(
+        images.contiguous().numpy().tobytes() + labels.numpy().tobytes() + f"{classes} {flip} {seed} {EPOCHS} v1".encode()
+    ).hexdigest()[:24]
     network = ConvNet(images.shape[1], classes)
     stored = cache / f"{digest}.safetensors" if cache else None
     if stored is not None and stored.is_file():
@@ -92,7 +96,9 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, cache: Path |
     def over(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
         return torch.cat([function(part.float() / 255) for part in pictures.split(500)])
 
-    return Classifier(lambda x: over(lambda p: network(p).argmax(1), x), lambda x: over(network.features, x), f"convolutional network {digest}")
+    return Classifier(
+        lambda x: over(lambda p: network(p).argmax(1), x), lambda x: over(network.features, x), f"convolutional network {digest}"
+    )
 
 
 def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int) -> None:
@@ -130,7 +136,9 @@ def _support_vectors(images: Tensor, labels: Tensor) -> Classifier:
     try:
         from sklearn.svm import SVC
     except ImportError:
-        raise ConfigError("classifier", "scikit-learn", "judging pictures of up to 16 pixels needs it; pip install 'd3pm-image[digits]'") from None
+        raise ConfigError(
+            "classifier", "scikit-learn", "judging pictures of up to 16 pixels needs it; pip install 'd3pm-image[digits]'"
+        ) from None
     machine = SVC(gamma="scale", C=10.0).fit(_flat(images).numpy(), labels.numpy())
     return Classifier(lambda x: torch.from_numpy(machine.predict(_flat(x).numpy())), _flat, "scikit-learn SVC on pixels")
 

@@ -24,7 +24,12 @@ class Ancestral:
 
     def check(self, process: Process, tokens: int, steps: int) -> None:
         """Raises ConfigError where more jumps are asked for than the process has steps."""
-        need(process.steps == 0 or steps <= process.steps, "steps", steps, f"the process was trained with {process.steps} steps; use at most that many")
+        need(
+            process.steps == 0 or steps <= process.steps,
+            "steps",
+            steps,
+            f"the process was trained with {process.steps} steps; use at most that many",
+        )
 
     def start(self, state: DecodeState) -> Tensor:
         """Prior noise at the unknown positions, (B, N)."""

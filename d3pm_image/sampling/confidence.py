@@ -32,7 +32,12 @@ class Confidence:
 
     def check(self, process: Process, tokens: int, steps: int) -> None:
         """Raises ConfigError for a process without masks, or more steps than there are tokens to reveal."""
-        need(process.schedule.uniform_share < 1, "sampler", "confidence", "this model was trained without masks (uniform_share 1); use ancestral")
+        need(
+            process.schedule.uniform_share < 1,
+            "sampler",
+            "confidence",
+            "this model was trained without masks (uniform_share 1); use ancestral",
+        )
         need(steps <= max(tokens, 1), "steps", steps, f"each step reveals at least one of the {tokens} codes; use at most {tokens}")
 
     def start(self, state: DecodeState) -> Tensor:

@@ -42,15 +42,26 @@ class Optimizers:
 def make_optimizers(model: nn.Module, config: TrainConfig) -> Optimizers:
     """AdamW over all parameters, or Muon over the matrices inside ``model.blocks`` and AdamW over the rest."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    hidden = {name for name, p in parameters.items() if config.optimizer == "muon" and p.ndim == 2 and name.startswith("blocks.") and "modulation" not in name}
+    hidden = {
+        name
+        for name, p in parameters.items()
+        if config.optimizer == "muon" and p.ndim == 2 and name.startswith("blocks.") and "modulation" not in name
+    }
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     others = {name: p for name, p in parameters.items() if name not in hidden}
     decayed = [p for p in others.values() if p.ndim >= 2 and id(p) not in embeddings]
     rest = [p for p in others.values() if p.ndim < 2 or id(p) in embeddings]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    members: list[tuple[torch.optim.Optimizer, float]] = [(torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True), 1.0)]
+    members: list[tuple[torch.optim.Optimizer, float]] = [
+        (torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True), 1.0)
+    ]
     if hidden:
-        muon = torch.optim.Muon([parameters[n] for n in sorted(hidden)], lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+        muon = torch.optim.Muon(
+            [parameters[n] for n in sorted(hidden)],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
         members.append((muon, config.muon_rate))
     return Optimizers(members)
 

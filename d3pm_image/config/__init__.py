@@ -1,0 +1,28 @@
+"""Typed configuration: one frozen dataclass a room, no torch here.
+
+Every field has a default that passes its own validation, a meaning (shown by ``--help``) and a reader in the
+package. Impossible values raise :class:`ConfigError` at construction, before anything is allocated or written.
+"""
+
+from .data import DataConfig, size_pair
+from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
+from .errors import ConfigError, finite, need
+from .tokenizer import TokenizerConfig, TokenizerLossConfig
+from .training import DiffusionRun, TokenizerRun, TrainConfig
+
+__all__ = [
+    "ConfigError",
+    "DataConfig",
+    "DenoiserConfig",
+    "DiffusionLossConfig",
+    "DiffusionRun",
+    "ProcessConfig",
+    "SamplerConfig",
+    "TokenizerConfig",
+    "TokenizerLossConfig",
+    "TokenizerRun",
+    "TrainConfig",
+    "finite",
+    "need",
+    "size_pair",
+]

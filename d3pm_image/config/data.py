@@ -1,0 +1,63 @@
+"""Where images come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import need
+
+
+def size_pair(image_size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
+    """(height, width) in pixels from one number or two. JSON and YAML bring tuples back as lists."""
+    return (image_size, image_size) if isinstance(image_size, int) else (int(image_size[0]), int(image_size[1]))
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from and how they reach the network.
+
+    Args:
+        source: digits (1,797 handwritten digits, embedded), folder, or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
+        root: Folder of the images, or where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
+        val_root: Folder of the held-out images; without it a folder gives up val_share of its images.
+        val_share: Share of images held out where the source has no split of its own.
+        download: Let torchvision fetch the set when it is not in root.
+        image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
+        channels: 1 for grey, 3 for colour, pictures are converted; 0 in stage two means the tokenizer's own.
+        crop: center and random cut the picture to the shape after resizing; stretch ignores the aspect ratio.
+        flip: Mirror images left to right at random (not for digits or letters).
+        labels: Use class labels where the source has them (class folders, torchvision targets).
+        limit: Use only this many training images, spread over the set; 0 means all.
+        workers: Loader processes for sets too large to be held in memory.
+        memory_mb: Sets whose decoded images fit in this many megabytes are decoded once and held in memory.
+    """
+
+    source: str = "digits"
+    root: str = ""
+    val_root: str = ""
+    val_share: float = 0.1
+    download: bool = False
+    image_size: int | tuple[int, int] = 0
+    channels: Literal[0, 1, 3] = 0
+    crop: Literal["center", "random", "stretch"] = "center"
+    flip: bool = False
+    labels: bool = True
+    limit: int = 0
+    workers: int = 2
+    memory_mb: int = 2048
+
+    def __post_init__(self):
+        height, width = size_pair(self.image_size)
+        need(
+            min(height, width) >= 1 or self.image_size == 0,
+            "data.image_size",
+            self.image_size,
+            "give a positive side in pixels, such as 64 or [48, 64]",
+        )
+        need(max(height, width) <= 4096, "data.image_size", self.image_size, "use at most 4096 pixels a side")
+        need(0 < self.val_share < 1, "data.val_share", self.val_share, "give a share between 0 and 1, such as 0.1")
+        need(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
+        need(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
+        need(self.memory_mb >= 0, "data.memory_mb", self.memory_mb, "give 0 (never hold in memory) or more")
+        need(self.source != "folder" or bool(self.root), "data.root", self.root, "name the folder of images when data.source is folder")

@@ -1,0 +1,141 @@
+"""The training loop, and the two runs that use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .data import DataConfig
+from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
+from .errors import finite, need
+from .tokenizer import TokenizerConfig, TokenizerLossConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop, the same for both stages.
+
+    Args:
+        steps: Optimizer steps in all.
+        batch_size: Images an optimizer step, over all processes and accumulation.
+        accumulate: Parts that a process computes its share of the batch in (less memory, same result).
+        optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
+        learning_rate: Peak rate of AdamW.
+        muon_rate: Rate of Muon, as a multiple of learning_rate.
+        warmup_steps: Steps of linear warm-up; a cosine decay to final_rate follows.
+        final_rate: Learning rate at the end, as a share of the peak.
+        weight_decay: AdamW decay of matrices (not of norms, biases and embeddings).
+        beta2: Second-moment rate of AdamW.
+        clip: Largest gradient norm; 0 is off.
+        ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps); 0 is off.
+        mixed_precision: no, bf16 (CPU or GPU) or fp16 (GPU).
+        compile: Compile the network with torch.compile.
+        seed: Order of data, noise and initial weights derive from it.
+        log_every: Steps between log lines.
+        preview_every: Steps between preview pictures and validation; 0 is off.
+        checkpoint_every: Steps between checkpoints.
+        keep: Number of latest checkpoints kept; the best by validation is kept beside them.
+    """
+
+    steps: int = 1000
+    batch_size: int = 128
+    accumulate: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 1e-3
+    muon_rate: float = 10.0
+    warmup_steps: int = 50
+    final_rate: float = 0.02
+    weight_decay: float = 0.01
+    beta2: float = 0.99
+    clip: float = 1.0
+    ema: float = 0.999
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    seed: int = 0
+    log_every: int = 20
+    preview_every: int = 500
+    checkpoint_every: int = 500
+    keep: int = 2
+
+    def __post_init__(self):
+        need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
+        need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
+        need(
+            self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
+            "train.accumulate",
+            self.accumulate,
+            f"must divide train.batch_size={self.batch_size}",
+        )
+        need(
+            finite(self.learning_rate) and self.learning_rate > 0,
+            "train.learning_rate",
+            self.learning_rate,
+            "give a positive rate, such as 1e-3",
+        )
+        need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, "give a positive multiple, such as 10")
+        need(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
+        need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, "give a share of the peak in [0, 1]")
+        need(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "give 0 or more")
+        need(0 < self.beta2 < 1, "train.beta2", self.beta2, "give a rate in (0, 1), such as 0.99")
+        need(self.clip >= 0, "train.clip", self.clip, "give 0 (off) or a norm, such as 1.0")
+        need(0 <= self.ema < 1, "train.ema", self.ema, "give 0 (off) or a decay such as 0.999")
+        need(0 <= self.seed < 2**32, "train.seed", self.seed, "give a seed from 0 to 4294967295")
+        for name in ("log_every", "checkpoint_every", "keep"):
+            need(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "use at least 1")
+        need(self.preview_every >= 0, "train.preview_every", self.preview_every, "give 0 (off) or a number of steps")
+
+
+@dataclass(frozen=True)
+class TokenizerRun:
+    """Train the tokenizer (stage one).
+
+    Args:
+        out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the model.
+        resume: Go on from the last complete checkpoint in out.
+        data: Images.
+        tokenizer: Network and codebook.
+        loss: Reconstruction loss.
+        train: Training loop.
+    """
+
+    out: str = "runs/tokenizer"
+    resume: bool = False
+    data: DataConfig = field(default_factory=lambda: DataConfig(image_size=16, channels=1))
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    loss: TokenizerLossConfig = field(default_factory=TokenizerLossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        need(self.data.image_size != 0, "data.image_size", 0, "give the side in pixels to train at, such as 64")
+        need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
+        self.tokenizer.grid(self.data.image_size)
+        need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, "the tokenizer is convolutional: use adamw")
+
+
+@dataclass(frozen=True)
+class DiffusionRun:
+    """Train the diffusion model (stage two) on the codes of a trained tokenizer.
+
+    Args:
+        out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the pipeline.
+        resume: Go on from the last complete checkpoint in out.
+        tokenizer: Folder of the trained tokenizer, or of the run that trained it.
+        cache: Folder for cached codes (default ~/.cache/d3pm_image/codes).
+        data: Images; image_size and channels are the tokenizer's own and need not be given.
+        process: Corruption process.
+        denoiser: Network.
+        loss: Objective.
+        sampler: Sampler of the previews, stored as the model's default.
+        train: Training loop.
+    """
+
+    out: str = "runs/diffusion"
+    resume: bool = False
+    tokenizer: str = "runs/tokenizer"
+    cache: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    loss: DiffusionLossConfig = field(default_factory=DiffusionLossConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

@@ -1,0 +1,203 @@
+"""One run in memory: networks, optimizers, averaged weights and progress, saved and restored together."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor, nn
+
+from ..config import ConfigError, TrainConfig
+from ..seeds import derive
+from ..storage import write_tensors
+from . import checkpoint as ckpt
+from .ema import make_average
+from .monitor import Monitor
+from .optim import Optimizers, learning_rate, make_optimizers
+from .random import StepRandom
+
+Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple[Tensor, dict[str, Tensor]]]
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what is safe."""
+
+
+class Interrupted(TrainingError):
+    """A signal asked to stop; a checkpoint was saved."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained and how it is judged.
+
+    Args:
+        model: Network; its forward pass is called by ``loss`` alone.
+        batches: (first step, rank, world) → this process's share of the batches from that step on, each a
+            dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
+        loss: (network, batch, random) → scalar loss and a dictionary of scalar tensors to log.
+        validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
+        preview: averaged network → pictures by name.
+    """
+
+    model: nn.Module
+    batches: Callable[[int, int, int], Iterable[dict[str, Tensor]]]
+    loss: Loss
+    validate: Callable[[nn.Module], dict[str, float]] | None = None
+    preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    step: int = 0
+    best: float = math.inf
+    best_step: int = -1
+    seconds: float = 0.0
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+class Trainer:
+    """One run: state that is saved and restored together, and the steps that move it."""
+
+    def __init__(self, job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator):
+        self.job, self.config, self.folder, self.accelerator = job, config, folder, accelerator
+        self.main = accelerator.is_main_process
+        job.model.to(accelerator.device)
+        self.average = make_average(job.model, config.ema)  # before prepare(), which wraps forward
+        if config.compile:
+            job.model.compile()
+        made = make_optimizers(job.model, config)
+        self.model, *prepared = accelerator.prepare(job.model, *(o for o, _ in made.members))
+        self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
+        self.progress = Progress()
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated, previewed and exported: averaged weights where there are any."""
+        return self.job.model if self.average is None else self.average.module
+
+    def _agree(self) -> None:
+        """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing else does."""
+        if self.accelerator.num_processes == 1:
+            return
+        sums = [b.double().sum() for b in self.job.model.buffers()] or [torch.zeros((), dtype=torch.float64)]
+        everywhere = self.accelerator.gather(torch.stack([s.to(self.accelerator.device) for s in sums])[None])
+        if not bool((everywhere == everywhere[:1]).all()):
+            raise TrainingError(
+                f"buffers differ between processes at step {self.progress.step}; build the quantizer after the Accelerator, with synchronize"
+            )
+
+    def save(self) -> None:
+        """Write a checkpoint (main process) and wait for it (all)."""
+        self._agree()
+        if self.main:
+            tensors = {"model": ckpt.module_tensors(self.job.model), "optimizer": {}}
+            for number, (optimizer, _) in enumerate(self.optimizers.members):
+                tensors["optimizer"] |= ckpt.optimizer_tensors(optimizer, f"{number}.")
+            if self.average is not None:
+                tensors["ema"] = ckpt.module_tensors(self.average)
+            scaler = self.accelerator.scaler
+            self.progress.scaler = scaler.state_dict() if scaler is not None else {}
+            ckpt.save_checkpoint(self.folder / "checkpoints", self.progress.step, tensors, vars(self.progress))
+            ckpt.prune(self.folder / "checkpoints", self.config.keep)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self) -> bool:
+        """Load the last checkpoint that is complete and undamaged; False if there is none."""
+        for place in reversed(ckpt.checkpoints(self.folder / "checkpoints")):
+            try:
+                tensors, state = ckpt.load_checkpoint(place)
+                self.job.model.load_state_dict(tensors["model"])
+                if self.average is not None:
+                    self.average.load_state_dict(tensors["ema"])
+                for number, (optimizer, _) in enumerate(self.optimizers.members):
+                    ckpt.load_optimizer(optimizer, tensors["optimizer"], f"{number}.")
+            except ckpt.CheckpointError as error:
+                if self.main:
+                    print(f"skipping a damaged checkpoint: {error}", file=sys.stderr)
+                continue
+            except (RuntimeError, KeyError, ValueError) as error:
+                raise ConfigError(
+                    "resume",
+                    str(place),
+                    f"the checkpoint does not fit the configuration ({str(error).splitlines()[0]}); keep the network as it was or choose another --out",
+                ) from error
+            known = {k: v for k, v in state.items() if k in vars(Progress())}
+            self.progress = Progress(**known)
+            if self.accelerator.scaler is not None and self.progress.scaler:
+                self.accelerator.scaler.load_state_dict(self.progress.scaler)
+            return True
+        return False
+
+    def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One optimizer step on this process's share of the batch; returns means to log (still on the device)."""
+        config, step, device = self.config, self.progress.step, self.accelerator.device
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        torch.manual_seed(derive(config.seed, step, 1 << 16, rank))  # dropout, and samples that revive dead codes
+        self.optimizers.set_learning_rate(learning_rate(step, config))
+        share = config.batch_size // world
+        part = share // config.accumulate
+        logs: dict[str, Tensor] = {}
+        self.model.train()
+        for number in range(config.accumulate):
+            rows = slice(number * part, (number + 1) * part)
+            piece = {k: v[rows].to(device, non_blocking=True) for k, v in batch.items()}
+            random = StepRandom(config.seed, step, config.batch_size, slice(rank * share + rows.start, rank * share + rows.stop), device)
+            last = number == config.accumulate - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss, values = self.job.loss(self.model, piece, random)
+                self._guard(loss)
+                self.accelerator.backward(loss / config.accumulate)
+            for name, value in {"loss": loss, **values}.items():
+                logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
+        if config.clip:
+            logs["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizers.step()
+        self.optimizers.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.job.model)
+        self.progress.step += 1
+        return logs
+
+    def _guard(self, loss: Tensor) -> None:
+        """Stop before a NaN or infinite loss reaches the weights."""
+        bad = (~torch.isfinite(loss.detach())).float()
+        if self.accelerator.num_processes > 1:
+            bad = self.accelerator.reduce(bad, "sum")
+        if bad > 0:
+            saved = ckpt.checkpoints(self.folder / "checkpoints")
+            safe = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint had been written yet"
+            mend = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
+            raise TrainingError(f"loss={float(loss):g} at step {self.progress.step}: training stopped and {safe}; {mend}")
+
+    def judge(self, monitor: Monitor) -> dict[str, float]:
+        """Validate and preview on the main process; keep the best weights."""
+        values: dict[str, float] = {}
+        if self.main:
+            network = self.judged.eval()
+            step = self.progress.step
+            if self.job.validate is not None:
+                values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()}
+                score = values.get("val_score", math.inf)
+                if score < self.progress.best:
+                    self.progress.best, self.progress.best_step = score, step
+                    (self.folder / "best").mkdir(exist_ok=True)
+                    write_tensors(
+                        self.folder / "best" / "model.safetensors", ckpt.module_tensors(network), {"step": str(step), "score": repr(score)}
+                    )
+            if self.job.preview is not None:
+                for name, image in self.job.preview(network).items():
+                    monitor.picture(step, name, image)
+            network.train()
+        self.accelerator.wait_for_everyone()
+        return values

@@ -1,0 +1,332 @@
+"""Pictures at the border: grids, masks, the filling of hidden pixels, files, and what a repaint leaves unchanged."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from d3pm_image.config import ConfigError
+from d3pm_image.data.images import convert
+from d3pm_image.editing import completed, hidden_free
+from d3pm_image.imaging import enlarge, fill_hidden, grid_image, hidden_cells, read_image, read_mask, save_image, to_pil, to_tensor
+
+
+def noise(mode: str, width: int = 24, height: int = 16, seed: int = 0) -> Image.Image:
+    """A picture of random pixels in any mode, alpha and palette included."""
+    random = np.random.default_rng(seed)
+    if mode == "I;16":
+        return Image.fromarray(random.integers(0, 65536, (height, width), dtype=np.uint16))
+    if mode == "1":
+        return Image.fromarray(random.random((height, width)) < 0.5)
+    if mode == "P":
+        image = Image.fromarray(random.integers(0, 256, (height, width), dtype=np.uint8), "L").convert("P")
+        image.putpalette(random.integers(0, 256, 768, dtype=np.uint8).tobytes())
+        return image
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    array = random.integers(0, 256, (height, width, bands), dtype=np.uint8)
+    return Image.frombytes(mode, (width, height), array.tobytes())
+
+
+def holes(width: int = 24, height: int = 16, seed: int = 1) -> np.ndarray:
+    """A rectangle, a single pixel and a stripe at the border."""
+    mask = np.zeros((height, width), bool)
+    mask[3 : height // 2, 4 : width // 2] = True
+    mask[-1, -3] = True
+    mask[:, 0] = True
+    return mask
+
+
+# arrays and Pillow
+
+
+@pytest.mark.parametrize("channels, mode", [(1, "L"), (3, "RGB")])
+def test_arrays_survive_pillow(channels, mode):
+    images = torch.randint(256, (2, channels, 5, 7)).float() / 255
+    pictures = to_pil(images)
+    assert [p.mode for p in pictures] == [mode] * 2 and pictures[0].size == (7, 5)
+    assert torch.equal(torch.stack([to_tensor(p) for p in pictures]), images)
+
+
+def test_values_outside_the_range_are_clamped():
+    assert np.asarray(to_pil(torch.tensor([-1.0, 0.0, 0.499 / 255, 1.0, 7.0]).view(1, 1, 1, 5))[0]).tolist() == [[0, 0, 0, 255, 255]]
+
+
+@pytest.mark.parametrize("size, factor", [((8, 8), 8), ((28, 28), 3), ((9, 64), 8), ((63, 200), 2), ((64, 64), 1), ((500, 70), 1)])
+def test_enlarged_pixels_are_whole_blocks(size, factor):
+    image = noise("RGB", *size)
+    assert np.array_equal(np.asarray(enlarge(image)), np.asarray(image).repeat(factor, 0).repeat(factor, 1))
+
+
+# grids
+
+
+@pytest.mark.parametrize("count, columns, shape", [(1, 0, (1, 1)), (4, 0, (2, 2)), (5, 0, (2, 3)), (7, 3, (3, 3)), (6, 6, (1, 6)), (2, 5, (1, 5))])
+@pytest.mark.parametrize("gap", [0, 2])
+def test_grid_holds_every_picture_row_by_row(count, columns, shape, gap):
+    images = [noise("RGB", 6, 4, seed) for seed in range(count)]
+    sheet = np.asarray(grid_image(images, columns, gap=gap)).astype(int)
+    assert sheet.shape == (shape[0] * (4 + gap) + gap, shape[1] * (6 + gap) + gap, 3)
+    for number, image in enumerate(images):
+        y, x = gap + number // shape[1] * (4 + gap), gap + number % shape[1] * (6 + gap)
+        assert np.array_equal(sheet[y : y + 4, x : x + 6], np.asarray(image))
+        sheet[y : y + 4, x : x + 6] = 255
+    assert (sheet == 255).all()
+
+
+def test_captions_stand_below_their_pictures():
+    images = [Image.new("L", (40, 20), 128)] * 3
+    plain, named = (np.asarray(grid_image(images, 3, captions=c)) for c in (None, ["one", "", "three"]))
+    assert plain.shape[1] == named.shape[1] and named.shape[0] > plain.shape[0] + 8
+    assert np.array_equal(named[:22], plain[:22])
+    below = [named[22:, 2 + 42 * i : 42 + 42 * i].min() for i in range(3)]
+    assert below[0] < 100 and below[1] == 255 and below[2] < 100
+
+
+def test_grid_is_grey_only_if_every_picture_is():
+    assert grid_image([noise("L"), noise("L")]).mode == "L"
+    assert grid_image([noise("L"), noise("RGB")]).mode == "RGB"
+    with pytest.raises(ConfigError, match="at least one image"):
+        grid_image([])
+
+
+# masks
+
+
+@pytest.mark.parametrize("y, x", [(0, 0), (3, 4), (7, 11), (4, 8)])
+def test_a_cell_is_hidden_if_one_pixel_of_it_is(y, x):
+    mask = torch.zeros(2, 8, 12, dtype=torch.bool)
+    mask[1, y, x] = True
+    cells = hidden_cells(mask, 4)
+    assert cells.dtype == torch.bool and cells.shape == (2, 2, 3)
+    assert cells.nonzero().tolist() == [[1, y // 4, x // 4]]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 4]), st.integers(0, 3), st.floats(0, 0.2))
+@settings(max_examples=50, deadline=None)
+def test_hidden_cells_are_those_within_ring_of_a_touched_cell(seed, downsampling, ring, share):
+    """At borders too, and image by image."""
+    mask = torch.from_numpy(np.random.default_rng(seed).random((2, 5 * downsampling, 7 * downsampling)) < share)
+    cells = hidden_cells(mask, downsampling, ring)
+    for image, found in zip(mask, cells, strict=True):
+        touched = {(y // downsampling, x // downsampling) for y, x in image.nonzero().tolist()}
+        expected = [[any(max(abs(r - y), abs(c - x)) <= ring for y, x in touched) for c in range(7)] for r in range(5)]
+        assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
+def test_white_is_repainted_in_every_mode(mode):
+    grey = Image.fromarray(np.array([[0, 255, 255], [0, 0, 255]], np.uint8))
+    assert read_mask(grey.convert(mode), (3, 2)).tolist() == [[False, True, True], [False, False, True]]
+
+
+def test_the_threshold_is_128():
+    assert read_mask(Image.fromarray(np.array([[127, 128]], np.uint8)), (2, 1)).tolist() == [[False, True]]
+    assert read_mask(Image.fromarray(np.array([[300, 32000, 33000, 65535]], np.uint16)), (4, 1)).tolist() == [[False, False, True, True]]
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_mask_drawn_in_transparency_alone_is_its_opaque_part(mode):
+    alpha = Image.fromarray(np.array([[0, 255, 200], [0, 0, 255]], np.uint8))
+    mask = Image.new(mode, (3, 2), 0)
+    mask.putalpha(alpha)
+    assert read_mask(mask, (3, 2)).tolist() == [[False, True, True], [False, False, True]]
+
+
+def test_a_mask_of_another_size_is_refused():
+    with pytest.raises(ConfigError, match=r"mask=\(3, 2\): must have the image's size 2x3"):
+        read_mask(Image.new("L", (3, 2)), (2, 3))
+
+
+# filling
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 19), st.integers(1, 19), st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+@settings(max_examples=60, deadline=None)
+def test_filling_reads_known_pixels_only_and_keeps_them(seed, height, width, share):
+    """Bit for bit: known pixels as they were, and the same result whatever lies under the mask, NaN included."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(2, 3, height, width, generator=generator)
+    mask = torch.rand(2, height, width, generator=generator) < share
+    hidden = mask[:, None].expand_as(images)
+    filled = fill_hidden(images, mask)
+    assert torch.equal(filled[~hidden], images[~hidden])
+    assert torch.equal(filled, fill_hidden(torch.where(hidden, torch.tensor(float("nan")), images), mask))
+    assert torch.equal(filled, fill_hidden(torch.where(hidden, torch.rand(images.shape, generator=generator), images), mask))
+    for number in range(2):
+        known = images[number][~hidden[number]]
+        low, high = (float(known.min()), float(known.max())) if known.numel() else (0.5, 0.5)
+        assert low - 1e-5 <= float(filled[number].min()) and float(filled[number].max()) <= high + 1e-5
+
+
+def test_a_picture_without_known_pixels_is_grey():
+    filled = fill_hidden(torch.rand(2, 1, 5, 7), torch.tensor([True, False])[:, None, None].expand(2, 5, 7))
+    assert (filled[0] == 0.5).all() and not (filled[1] == 0.5).all()
+
+
+def test_the_hole_continues_its_surroundings():
+    """A step from black to white with a hole across: left of the hole stays darker than right of it."""
+    images = torch.zeros(1, 1, 16, 16)
+    images[..., 8:] = 1
+    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[:, 4:12, 4:12] = True
+    filled = fill_hidden(images, mask)[0, 0, 4:12]
+    assert (filled[:, 4:12].diff(dim=1) >= -1e-6).all()
+    assert filled[:, 4].mean() < 0.3 and filled[:, 11].mean() > 0.7
+
+
+# files
+
+
+@pytest.mark.parametrize("ending", ["png", "PNG", "jpg", "webp", "bmp", "tiff"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_pictures_are_written_in_the_format_of_their_ending(tmp_path, ending, mode):
+    image = noise(mode)
+    save_image(image, tmp_path / "new" / f"a.{ending}", {"seed": 3})
+    with Image.open(tmp_path / "new" / f"a.{ending}") as again:
+        assert again.format == {"jpg": "JPEG"}.get(ending, ending.upper()) and again.size == image.size
+        if ending not in ("jpg", "webp"):
+            assert np.array_equal(again, image)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == [f"a.{ending}"]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("ending", ["jpg", "bmp", "webp", "png"])
+def test_transparent_pictures_are_written_or_refused_in_one_line(tmp_path, mode, ending):
+    """A result keeps its picture's alpha; an ending that cannot hold it is no reason for a traceback."""
+    try:
+        save_image(noise(mode), tmp_path / f"a.{ending}")
+    except ConfigError:
+        assert not list(tmp_path.iterdir())
+    else:
+        assert read_image(tmp_path / f"a.{ending}").size == (24, 16)
+
+
+def test_png_carries_its_settings(tmp_path):
+    facts = {"seed": 3, "labels": "0..9", "note": "Ünïcode", "guidance": 1.5, "class": None}
+    save_image(noise("RGB"), tmp_path / "a.png", facts)
+    with Image.open(tmp_path / "a.png") as image:
+        assert json.loads(image.text["d3pm_image"]) == facts
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", "a.xyz", "png"])
+def test_unwritable_endings_are_refused_before_anything_is_made(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"^out=.*use an ending such as \.png"):
+        save_image(noise("L"), tmp_path / "folder" / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
+    save_image(noise("L", seed=1), tmp_path / "a.png")
+
+    def breaks(self, path, **kwargs):
+        path.write_bytes(b"half a pic")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        save_image(noise("L", seed=2), tmp_path / "a.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    assert np.array_equal(read_image(tmp_path / "a.png"), noise("L", seed=1))
+
+
+def test_unreadable_pictures_are_named(tmp_path):
+    (tmp_path / "text.png").write_text("not a picture")
+    noise("RGB", 64, 64).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
+    with pytest.raises(ConfigError, match=r"mask='.*none\.png': no such file"):
+        read_image(tmp_path / "none.png", "mask")
+    for name in ("text.png", "cut.png", ""):
+        with pytest.raises(ConfigError, match=rf"image='.*{name}': not a readable image"):
+            read_image(tmp_path / name)
+
+
+# repaints
+
+MODES = ["L", "RGB", "RGBA", "LA", "P", "I;16", "1", "CMYK"]
+
+
+def as_mask(mask: np.ndarray, kind: str):
+    return mask if kind == "bool" else (mask * 255).astype(np.uint8) if kind == "uint8" else Image.fromarray((mask * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "image"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", MODES)
+def test_known_pixels_are_unchanged_and_hidden_ones_are_painted(mode, channels, kind):
+    """Alpha included; palettes, 16-bit levels and inks come back as the L or RGB picture that they show."""
+    image, mask = noise(mode), holes()
+    shown = image if mode in ("L", "RGB", "RGBA", "LA") else convert(image, 1 if mode in ("I;16", "1") else 3)
+    painted = Image.new("L" if channels == 1 else "RGB", (8, 8), 77)
+    result = completed(hidden_free(image, as_mask(mask, kind), channels, (8, 8)), painted)
+    assert result.mode == shown.mode and result.size == image.size
+    assert np.array_equal(np.asarray(result)[~mask], np.asarray(shown)[~mask])
+    assert np.array_equal(np.asarray(result)[mask], np.asarray(painted.resize(image.size).convert(shown.mode))[mask])
+
+
+@pytest.mark.parametrize("size", [(16, 24), (8, 8), (5, 7), (32, 40)])
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_hidden_reaches_the_encoder(mode, size):
+    """Bit for bit the same input whatever lies under the mask, at every scale."""
+    mask = holes()
+    one, other = (np.array(noise(mode, seed=s)) for s in (0, 1))
+    other[~mask] = one[~mask]
+    palette = noise(mode).getpalette() if mode == "P" else None
+    prepared = []
+    for array in (one, other):
+        image = Image.frombytes(mode, (24, 16), array.tobytes()) if mode not in ("1", "I;16") else Image.fromarray(array)
+        if palette:
+            image.putpalette(palette)
+        prepared.append(hidden_free(image, mask, 3, size))
+    assert prepared[0].pixels.shape == (3, *size)
+    assert torch.equal(prepared[0].pixels, prepared[1].pixels)
+
+
+def test_dark_sixteen_bit_pictures_do_not_see_how_bright_the_hidden_part_is():
+    mask = holes()
+    dark, bright = np.full((16, 24), 200, np.uint16), np.full((16, 24), 200, np.uint16)
+    bright[mask] = 60_000
+    first, second = (hidden_free(Image.fromarray(a), mask, 1, (16, 24)) for a in (dark, bright))
+    assert torch.equal(first.pixels, second.pixels)
+
+
+def test_an_untouched_picture_of_the_model_size_is_encoded_as_it_is():
+    image = noise("RGB")
+    prepared = hidden_free(image, np.zeros((16, 24), bool), 3, (16, 24))
+    assert torch.equal(prepared.pixels, to_tensor(image))
+    assert not prepared.hidden.any()
+    assert np.array_equal(completed(prepared, Image.new("RGB", (24, 16))), image)
+
+
+@pytest.mark.parametrize("size", [(37, 21), (64, 64), (16, 8), (9, 5), (4, 3)])
+@pytest.mark.parametrize("model", [(8, 8), (6, 10)])
+def test_every_model_pixel_over_a_hidden_one_is_hidden(size, model):
+    """Model pixel i covers the picture's pixels from i·h/H to (i+1)·h/H; it is hidden exactly if one of them is."""
+    width, height = size
+    for seed in range(4):
+        mask = np.random.default_rng(seed).random((height, width)) < 2.5 / (height * width)
+        touched = hidden_free(Image.new("L", size), mask, 1, model).hidden
+        ys, xs = np.nonzero(mask)
+        for r in range(model[0]):
+            for c in range(model[1]):
+                rows = (ys < (r + 1) * height / model[0]) & (ys + 1 > r * height / model[0])
+                columns = (xs < (c + 1) * width / model[1]) & (xs + 1 > c * width / model[1])
+                assert bool(touched[r, c]) == bool((rows & columns).any())
+
+
+@pytest.mark.parametrize("mask", [Image.new("L", (16, 24)), np.zeros((24, 16), bool), np.zeros((16, 24, 3), np.uint8), np.zeros(5, bool)])
+def test_masks_of_another_shape_are_refused(mask):
+    with pytest.raises(ConfigError, match=r"^mask="):
+        hidden_free(noise("RGB"), mask, 3, (8, 8))
+
+
+def test_a_picture_is_not_changed_by_its_repaint():
+    image, mask = noise("RGBA"), holes()
+    before, mask_before = np.array(image), mask.copy()
+    completed(hidden_free(image, mask, 3, (8, 8)), Image.new("RGB", (8, 8)))
+    assert np.array_equal(image, before) and np.array_equal(mask, mask_before)
