@@ -89,6 +89,8 @@ REJECTED = [
     (TrainConfig, "train.accumulate", {"batch_size": 8, "accumulate": 3}),
     (TrainConfig, "train.learning_rate", {"learning_rate": 0.0}),
     (TrainConfig, "train.learning_rate", {"learning_rate": INF}),
+    (TrainConfig, "train.muon_rate", {"muon_rate": 0.0}),
+    (TrainConfig, "train.muon_rate", {"muon_rate": INF}),
     (TrainConfig, "train.warmup_steps", {"warmup_steps": -1}),
     (TrainConfig, "train.final_rate", {"final_rate": 1.1}),
     (TrainConfig, "train.weight_decay", {"weight_decay": -0.1}),
@@ -115,6 +117,7 @@ CHOICES = [
     (DataConfig, "data.crop", {"crop": "centre"}),
     (ProcessConfig, "process.corruption", {"corruption": "sqrt"}),
     (TrainConfig, "train.mixed_precision", {"mixed_precision": "fp8"}),
+    (TrainConfig, "train.optimizer", {"optimizer": "sgd"}),
 ]
 
 
@@ -153,10 +156,17 @@ def test_the_command_line_without_options_is_the_defaults(kind):
     assert parse("train", kind, []) == kind()
 
 
-@pytest.mark.parametrize("data", [DataConfig(image_size=0, channels=1), DataConfig(image_size=16, channels=0), DataConfig(image_size=18, channels=1)])
+@pytest.mark.parametrize(
+    "data", [DataConfig(image_size=0, channels=1), DataConfig(image_size=16, channels=0), DataConfig(image_size=18, channels=1)]
+)
 def test_the_tokenizer_needs_a_size_that_divides_and_channels(data):
     with pytest.raises(ConfigError, match=r"^data\.(image_size|channels)="):
         TokenizerRun(data=data)
+
+
+def test_the_tokenizer_refuses_muon():
+    with pytest.raises(ConfigError, match=r"^train\.optimizer='muon': .*use adamw"):
+        TokenizerRun(train=TrainConfig(optimizer="muon"))
 
 
 @pytest.mark.parametrize("size, near", [(18, "16"), ((16, 18), "16"), ((30, 61), r"\[32, 60\]"), (1, "4")])
@@ -173,7 +183,9 @@ def yaml_file(folder: Path, text: str) -> list[str]:
 def test_yaml_then_overrides(tmp_path):
     """Later arguments win over the file; dashes and underscores are the same; lists become pairs."""
     text = "out: here\ndata:\n  image_size: [8, 12]\n  channels: 3\ntokenizer:\n  downsampling: 2\n  multipliers: [2]\ntrain:\n  steps: 5\n  learning_rate: 1e-4\n"
-    run = parse("train-tokenizer", TokenizerRun, [*yaml_file(tmp_path, text), "--train.steps", "7", "--train.batch-size=32", "--data.flip", "true"])
+    run = parse(
+        "train-tokenizer", TokenizerRun, [*yaml_file(tmp_path, text), "--train.steps", "7", "--train.batch-size=32", "--data.flip", "true"]
+    )
     assert run == TokenizerRun(
         out="here",
         data=DataConfig(image_size=(8, 12), channels=3, flip=True),
@@ -244,7 +256,14 @@ RUNS = [
         loss=TokenizerLossConfig(0.5, 0.25),
         train=TrainConfig(learning_rate=1e-5, mixed_precision="bf16", seed=2**32 - 1),
     ),
-    DiffusionRun(out="1.5", resume=True, tokenizer="x y", process=ProcessConfig("cosine", 1.0, 0), denoiser=DenoiserConfig(64, 2, 2), sampler=SamplerConfig("ancestral", reveal="arccos")),
+    DiffusionRun(
+        out="1.5",
+        resume=True,
+        tokenizer="x y",
+        process=ProcessConfig("cosine", 1.0, 0),
+        denoiser=DenoiserConfig(64, 2, 2),
+        sampler=SamplerConfig("ancestral", reveal="arccos"),
+    ),
 ]
 
 
@@ -269,7 +288,9 @@ def test_published_configurations_are_valid(path):
 def without_torch(*arguments: str) -> subprocess.CompletedProcess:
     """The command line in a fresh interpreter; the last line of stderr says whether torch was imported."""
     code = "import atexit, sys; from d3pm_image.commands import main\natexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\nmain(sys.argv[1:])"
-    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -300,7 +321,13 @@ def fields(value, prefix: str = ""):
 
 @pytest.mark.parametrize("command, kind", [("train-tokenizer", TokenizerRun), ("train-diffusion", DiffusionRun)])
 def test_help_shows_meaning_and_default_of_every_field(command, kind):
-    shown = re.sub(r"\s", "", subprocess.run([sys.executable, "-m", "d3pm_image", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    shown = re.sub(
+        r"\s",
+        "",
+        subprocess.run(
+            [sys.executable, "-m", "d3pm_image", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout,
+    )
     for name, meaning, default in fields(kind()):
         text = re.sub(r"\s", "", meaning)
         default = re.escape(re.sub(r"\s", "", str(default)))
@@ -308,12 +335,17 @@ def test_help_shows_meaning_and_default_of_every_field(command, kind):
 
 
 def test_module_exit_code_is_two_on_wrong_input():
-    done = subprocess.run([sys.executable, "-m", "d3pm_image", "train-tokenizer", "--train.stepz", "5"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "d3pm_image", "train-tokenizer", "--train.stepz", "5"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["nope"], ["train-tokenizer", "--data.image_size", "10"], ["train-diffusion", "--process.uniform_share", "2"], ["generate"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nope"], ["train-tokenizer", "--data.image_size", "10"], ["train-diffusion", "--process.uniform_share", "2"], ["generate"]],
+)
 def test_wrong_input_exits_with_two_and_writes_nothing(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:

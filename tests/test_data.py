@@ -102,9 +102,14 @@ LOSSY = {"jpg": ["L", "RGB", "CMYK"]}
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_format_and_mode_gives_the_same_colours(tmp_path, ending, mode, channels):
     stored = two_colours().quantize(2, dither=Image.Dither.NONE) if mode == "P" else two_colours().convert(mode)
-    stored.save(tmp_path / f"a.{ending}", **({"lossless": True} if ending == "webp" else {"quality": 100, "subsampling": 0} if ending == "jpg" else {}))
+    stored.save(
+        tmp_path / f"a.{ending}",
+        **({"lossless": True} if ending == "webp" else {"quality": 100, "subsampling": 0} if ending == "jpg" else {}),
+    )
     seen = pixels(everything(tmp_path, channels=channels))[0].int()
-    expected = torch.from_numpy(np.array(stored.convert("RGB").convert("L" if channels == 1 else "RGB"), np.int32).reshape(16, 16, channels)).permute(2, 0, 1)
+    expected = torch.from_numpy(
+        np.array(stored.convert("RGB").convert("L" if channels == 1 else "RGB"), np.int32).reshape(16, 16, channels)
+    ).permute(2, 0, 1)
     assert (seen - expected).abs().max() <= (6 if ending in LOSSY else 1)
 
 
@@ -144,12 +149,23 @@ def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
     assert (pixels(everything(tmp_path))[0, :, 0, 0].int() - expected).abs().max() <= 1
 
 
-@pytest.mark.parametrize("orientation, stored", [(1, None), (3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270), (2, Image.Transpose.FLIP_LEFT_RIGHT)])
+@pytest.mark.parametrize(
+    "orientation, stored",
+    [
+        (1, None),
+        (3, Image.Transpose.ROTATE_180),
+        (6, Image.Transpose.ROTATE_90),
+        (8, Image.Transpose.ROTATE_270),
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+    ],
+)
 @pytest.mark.parametrize("ending", ["png", "tiff", "webp"])
 def test_pictures_are_turned_upright(tmp_path, orientation, stored, ending):
     upright, exif = noise(0, 24, 16), Image.Exif()
     exif[0x0112] = orientation
-    (upright.transpose(stored) if stored is not None else upright).save(tmp_path / f"a.{ending}", exif=exif, **({"lossless": True} if ending == "webp" else {}))
+    (upright.transpose(stored) if stored is not None else upright).save(
+        tmp_path / f"a.{ending}", exif=exif, **({"lossless": True} if ending == "webp" else {})
+    )
     assert np.array_equal(everything(tmp_path).source.load(0), upright)
 
 

@@ -66,7 +66,9 @@ def test_enlarged_pixels_are_whole_blocks(size, factor):
 # grids
 
 
-@pytest.mark.parametrize("count, columns, shape", [(1, 0, (1, 1)), (4, 0, (2, 2)), (5, 0, (2, 3)), (7, 3, (3, 3)), (6, 6, (1, 6)), (2, 5, (1, 5))])
+@pytest.mark.parametrize(
+    "count, columns, shape", [(1, 0, (1, 1)), (4, 0, (2, 2)), (5, 0, (2, 3)), (7, 3, (3, 3)), (6, 6, (1, 6)), (2, 5, (1, 5))]
+)
 @pytest.mark.parametrize("gap", [0, 2])
 def test_grid_holds_every_picture_row_by_row(count, columns, shape, gap):
     images = [noise("RGB", 6, 4, seed) for seed in range(count)]

@@ -7,10 +7,10 @@ import json
 import math
 import os
 import shutil
+from collections import OrderedDict
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from d3pm_image import storage
@@ -18,9 +18,10 @@ from d3pm_image.config import ConfigError, TrainConfig
 from d3pm_image.seeds import derive
 from d3pm_image.training import checkpoint as ckpt
 from d3pm_image.training.ema import make_average
-from d3pm_image.training.loop import Job, Trainer
-from d3pm_image.training.optim import learning_rate, make_optimizer, set_learning_rate
+from d3pm_image.training.loop import make_accelerator
+from d3pm_image.training.optim import learning_rate, make_optimizers
 from d3pm_image.training.random import StepRandom
+from d3pm_image.training.trainer import Job, Trainer
 
 CPU = torch.device("cpu")
 
@@ -54,7 +55,15 @@ def test_tensors_are_read_back_bit_for_bit(tmp_path):
     from safetensors.torch import load_file
 
     shared = torch.randn(3, 4)
-    tensors = {"a": shared, "b": shared, "c": shared.t(), "d": shared[:, ::2], "e": torch.zeros(0, 2), "f": torch.tensor(5), "g": torch.tensor([math.nan, -0.0, math.inf]).bfloat16()}
+    tensors = {
+        "a": shared,
+        "b": shared,
+        "c": shared.t(),
+        "d": shared[:, ::2],
+        "e": torch.zeros(0, 2),
+        "f": torch.tensor(5),
+        "g": torch.tensor([math.nan, -0.0, math.inf]).bfloat16(),
+    }
     storage.write_tensors(tmp_path / "x.safetensors", tensors, {"step": "3"})
     again = load_file(tmp_path / "x.safetensors")
     assert again.keys() == tensors.keys()
@@ -105,7 +114,10 @@ def test_a_checkpoint_is_read_back(tmp_path):
     place = ckpt.save_checkpoint(tmp_path / "c", 7, tensors_of(1.5), {"best": math.inf, "scaler": {"a": 1}})
     tensors, state = ckpt.load_checkpoint(place)
     assert place.name == "step-00000007" and state["step"] == 7 and state["best"] == math.inf and state["scaler"] == {"a": 1}
-    assert {k: {n: t.tolist() for n, t in v.items()} for k, v in tensors.items()} == {"model": {"w": [1.5] * 3}, "optimizer": {"0.step": 1.5}}
+    assert {k: {n: t.tolist() for n, t in v.items()} for k, v in tensors.items()} == {
+        "model": {"w": [1.5] * 3},
+        "optimizer": {"0.step": 1.5},
+    }
 
 
 @pytest.mark.parametrize("broken", ["write_tensors", "write_text", "replace_folder", "sha256"])
@@ -136,7 +148,6 @@ DAMAGES = {
     "cut state": lambda p: (p / "state.json").write_text((p / "state.json").read_text()[:-20]),
     "empty state": lambda p: (p / "state.json").write_text(""),
     "zeroed state": lambda p: (p / "state.json").write_bytes(bytes(100)),
-    "state of another kind": lambda p: (p / "state.json").write_text("{}"),
 }
 
 
@@ -181,7 +192,8 @@ def test_no_folder_holds_no_checkpoints(tmp_path):
 
 def small_network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+    parts = {"first": nn.Linear(4, 8), "norm": nn.LayerNorm(8), "blocks": nn.Sequential(nn.Linear(8, 8)), "last": nn.Linear(8, 2)}
+    return nn.Sequential(OrderedDict(parts))
 
 
 def trainer(folder, **changes) -> Trainer:
@@ -190,7 +202,7 @@ def trainer(folder, **changes) -> Trainer:
         return (model(batch["x"] + noise) - batch["y"]).square().mean(), {}
 
     config = TrainConfig(**{"steps": 10, "batch_size": 6, "warmup_steps": 2, "keep": 3, **changes})
-    return Trainer(Job(small_network(), lambda *_: [], loss), config, folder, Accelerator(cpu=True))
+    return Trainer(Job(small_network(), lambda *_: [], loss), config, folder, make_accelerator(config))
 
 
 def batch_of(step: int) -> dict:
@@ -199,23 +211,26 @@ def batch_of(step: int) -> dict:
 
 
 def weights(run: Trainer) -> dict:
-    return {**{f"raw.{k}": v.clone() for k, v in run.job.model.state_dict().items()}, **{f"ema.{k}": v.clone() for k, v in run.judged.state_dict().items()}}
+    return {
+        **{f"raw.{k}": v.clone() for k, v in run.job.model.state_dict().items()},
+        **{f"ema.{k}": v.clone() for k, v in run.judged.state_dict().items()},
+    }
 
 
 def same(one: dict, other: dict) -> bool:
     return one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_resumed_trainer_takes_the_same_steps(tmp_path, ema):
+@pytest.mark.parametrize("ema, optimizer", [(0.0, "adamw"), (0.9, "adamw"), (0.9, "muon")])
+def test_a_resumed_trainer_takes_the_same_steps(tmp_path, ema, optimizer):
     """Weights, averages and optimizer: bit for bit what an unbroken run has."""
-    unbroken, first = trainer(tmp_path, ema=ema), trainer(tmp_path, ema=ema)
+    unbroken, first = trainer(tmp_path, ema=ema, optimizer=optimizer), trainer(tmp_path, ema=ema, optimizer=optimizer)
     for step in range(8):
         unbroken.step(batch_of(step))
     for step in range(5):
         first.step(batch_of(step))
     first.save()
-    second = trainer(tmp_path, ema=ema)
+    second = trainer(tmp_path, ema=ema, optimizer=optimizer)
     assert second.restore() and second.progress.step == 5
     assert same(weights(second), weights(first)) and not same(weights(second), weights(unbroken))
     for step in range(5, 8):
@@ -245,33 +260,39 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     run.step(batch_of(0))
     run.save()
     other = trainer(tmp_path)
-    other.job.model[2] = nn.Linear(8, 3)
+    other.job.model.last = nn.Linear(8, 3)
     with pytest.raises(ConfigError, match="does not fit the configuration"):
         other.restore()
 
 
-def test_optimizer_state_round_trip_gives_the_same_step():
-    """Hyper-parameters stay those of the configuration, moments and counts those of the state."""
-    config = TrainConfig()
+@pytest.mark.parametrize("name, count", [("adamw", 1), ("muon", 2)])
+def test_optimizer_state_round_trip_gives_the_same_step(name, count):
+    """Hyper-parameters stay those of the configuration, moments and counts are those of the state."""
+    config = TrainConfig(optimizer=name)
 
-    def step(model, optimizer, seed):
+    def step(model, optimizers, seed):
         x = torch.randn(5, 4, generator=torch.Generator().manual_seed(seed))
         model(x).square().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        optimizers.step()
+        optimizers.zero_grad()
 
     model = small_network()
-    optimizer = make_optimizer(model, config)
+    optimizers = make_optimizers(model, config)
+    assert len(optimizers.members) == count
     for seed in range(3):
-        step(model, optimizer, seed)
-    twin = copy.deepcopy(model)
-    restored, fresh_model = make_optimizer(twin, config), copy.deepcopy(model)
-    ckpt.load_optimizer(restored, ckpt.optimizer_tensors(optimizer))
-    step(model, optimizer, 9)
+        step(model, optimizers, seed)
+    tensors = {}
+    for number, (optimizer, _) in enumerate(optimizers.members):
+        tensors |= {k: v.clone() for k, v in ckpt.optimizer_tensors(optimizer, f"{number}.").items()}
+    twin, forgetful = copy.deepcopy(model), copy.deepcopy(model)
+    restored = make_optimizers(twin, config)
+    for number, (optimizer, _) in enumerate(restored.members):
+        ckpt.load_optimizer(optimizer, tensors, f"{number}.")
+    step(model, optimizers, 9)
     step(twin, restored, 9)
-    step(fresh_model, make_optimizer(fresh_model, config), 9)
+    step(forgetful, make_optimizers(forgetful, config), 9)
     assert same(model.state_dict(), twin.state_dict())
-    assert not same(model.state_dict(), fresh_model.state_dict())
+    assert not same(model.state_dict(), forgetful.state_dict())
 
 
 def test_weight_decay_moves_matrices_only():
@@ -279,10 +300,10 @@ def test_weight_decay_moves_matrices_only():
     torch.manual_seed(0)
     model = nn.ModuleDict({"linear": nn.Linear(3, 3), "norm": nn.LayerNorm(3), "embedding": nn.Embedding(4, 3)})
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    optimizer = make_optimizer(model, TrainConfig(learning_rate=0.1, weight_decay=0.5))
+    optimizers = make_optimizers(model, TrainConfig(learning_rate=0.1, weight_decay=0.5))
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
-    optimizer.step()
+    optimizers.step()
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name] * (0.95 if name == "linear.weight" else 1))
 
@@ -303,9 +324,9 @@ def test_averages_follow_the_warm_start(decay):
         average.update_parameters(model)
         rate = min(decay, (1 + n) / (10 + n))
         expected = value if expected is None else rate * expected + (1 - rate) * value
-        assert float(average.module.weight) == pytest.approx(expected, rel=1e-6)
+        assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
         assert float(average.module.running_mean) == 10 * value
-        assert float(model.weight) == value
+        assert model.weight.item() == value
 
 
 def test_no_average_without_decay():
@@ -323,14 +344,26 @@ def test_learning_rate_end_points(warmup, steps):
     if warmup < steps:
         assert rates[warmup] == pytest.approx(2.0)
         assert all(a > b for a, b in zip(rates[warmup:steps], rates[warmup + 1 : steps + 1], strict=True))
-        assert rates[(warmup + steps) // 2] == pytest.approx(2.0 * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * ((warmup + steps) // 2 - warmup) / (steps - warmup)))))
+        assert rates[(warmup + steps) // 2] == pytest.approx(
+            2.0 * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * ((warmup + steps) // 2 - warmup) / (steps - warmup))))
+        )
         assert rates[steps:] == pytest.approx([0.2] * len(rates[steps:]))
 
 
 def test_the_rate_reaches_every_group():
-    optimizer = make_optimizer(small_network(), TrainConfig())
-    set_learning_rate(optimizer, 0.125)
-    assert [g["lr"] for g in optimizer.param_groups] == [0.125] * 2 and len(optimizer.param_groups) == 2
+    """AdamW's two groups take the rate itself, Muon's a multiple of it."""
+    optimizers = make_optimizers(small_network(), TrainConfig(optimizer="muon", muon_rate=4.0))
+    optimizers.set_learning_rate(0.125)
+    assert [[g["lr"] for g in optimizer.param_groups] for optimizer, _ in optimizers.members] == [[0.125, 0.125], [0.5]]
+
+
+def test_every_parameter_is_moved_by_exactly_one_optimizer():
+    """Muon takes the matrices inside blocks and nothing else."""
+    model = small_network()
+    members = make_optimizers(model, TrainConfig(optimizer="muon")).members
+    ids = [[id(p) for g in optimizer.param_groups for p in g["params"]] for optimizer, _ in members]
+    assert sorted(ids[0] + ids[1]) == sorted(id(p) for p in model.parameters())
+    assert ids[1] == [id(model.blocks[0].weight)]
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 6])
@@ -359,6 +392,6 @@ def test_streams_differ_by_seed_step_and_call_and_fill_the_unit_interval():
 
 
 def test_derived_seeds_are_63_bit_and_all_different():
-    seeds = {derive(*parts) for parts in [(0,), (1,), (0, 1), (1, 0), (0, 0, 1), (2**40, 3), (3, 2**40)] + [(5, i) for i in range(2000)]}
-    assert len(seeds) == 2007
+    seeds = {derive(*parts) for parts in [(seed, step, stream) for seed in (0, 1, 2**40) for step in range(30) for stream in range(1, 31)]}
+    assert len(seeds) == 3 * 30 * 30
     assert min(seeds) >= 0 and 2**62 < max(seeds) < 2**63

@@ -34,6 +34,7 @@ class Evaluate:
         batch_size: Images in one network call.
         out: JSON file for the figures; empty prints them only.
         device: auto, cpu or cuda.
+        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same seed).
     """
 
     model: str
@@ -49,6 +50,7 @@ class Evaluate:
     batch_size: int = 128
     out: str = ""
     device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self):
         need(self.num_samples == 0 or 20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 0, or 20 to 1000000")
@@ -152,7 +154,7 @@ def judge_samples(args: Evaluate, data: DataConfig, held_out, device: str) -> di
     from ..metrics.fidelity import frechet_distance, manifold, spread
     from ..pipeline import Pipeline
 
-    pipe = Pipeline.from_pretrained(args.model, device)
+    pipe = Pipeline.from_pretrained(args.model, device, args.precision)
     if not pipe.class_names:
         return {"note": "unconditional model: label accuracy does not apply"}
     real, real_labels = everything(ImageSet(open_source(data), data))

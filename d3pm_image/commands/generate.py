@@ -31,6 +31,7 @@ class Generate:
         columns: Images a row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
         device: auto, cpu or cuda.
+        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same seed).
     """
 
     model: str
@@ -48,6 +49,7 @@ class Generate:
     columns: int = 0
     captions: bool = True
     device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self):
         need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
@@ -104,7 +106,7 @@ def run(args: Generate) -> None:
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
         check_ending(out)
-    pipe = Pipeline.from_pretrained(args.model, pick_device(args.device))
+    pipe = Pipeline.from_pretrained(args.model, pick_device(args.device), args.precision)
     labels = parse_labels(args.labels)
     ids = pipe.label_ids(labels, args.num_images)
     settings = pipe.settings(steps=args.steps, **args.sampler_changes())
@@ -112,7 +114,14 @@ def run(args: Generate) -> None:
     images = pipe.generate(args.num_images, labels, args.steps, args.seed, args.batch_size, **args.sampler_changes())
     seconds = time.perf_counter() - began
     names = [*pipe.class_names, "no class"]
-    facts = {"command": "generate", "model": args.model, "seed": args.seed, "labels": args.labels, **asdict(settings)}
+    facts = {
+        "command": "generate",
+        "model": args.model,
+        "seed": args.seed,
+        "labels": args.labels,
+        "precision": args.precision,
+        **asdict(settings),
+    }
     if one_picture:
         captions = [names[i] for i in ids] if args.captions and pipe.class_names else None
         cycle = len(set(ids))

@@ -31,6 +31,7 @@ class Inpaint:
         seed: Variant j under a seed is the same whatever the number of variants.
         out: Result picture, or the grid of several variants.
         device: auto, cpu or cuda.
+        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same seed).
     """
 
     model: str
@@ -48,6 +49,7 @@ class Inpaint:
     seed: int = 0
     out: str = "result.png"
     device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self):
         need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
@@ -77,11 +79,19 @@ def run(args: Inpaint) -> None:
     check_ending(out)
     image, mask = read_image(args.image, "image"), read_image(args.mask, "mask")
     hidden = read_mask(mask, image.size)
-    pipe = Pipeline.from_pretrained(args.model, pick_device(args.device))
+    pipe = Pipeline.from_pretrained(args.model, pick_device(args.device), args.precision)
     changes = {k: getattr(args, k) for k in ("sampler", "temperature", "guidance", "gumbel", "reveal")}
     results = pipe.inpaint(image, hidden, parse_labels(args.labels), args.variants, args.ring, args.steps, args.seed, **changes)
     settings = asdict(pipe.settings(steps=args.steps, **changes))
-    facts = {"command": "inpaint", "model": args.model, "seed": args.seed, "labels": args.labels, "ring": args.ring, **settings}
+    facts = {
+        "command": "inpaint",
+        "model": args.model,
+        "seed": args.seed,
+        "labels": args.labels,
+        "ring": args.ring,
+        "precision": args.precision,
+        **settings,
+    }
     if args.variants == 1:
         save_image(results[0], out, facts)
         print(f"repainted {hidden.mean():.0%} of the picture: {out}")

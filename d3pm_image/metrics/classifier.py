@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..config import ConfigError
 from ..storage import write_tensors
 
-EPOCHS, BATCH, PEAK_RATE = 4, 128, 2e-3
+EPOCHS, BATCH, PEAK_RATE = 3, 128, 2e-3
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,16 @@ class Classifier:
 
 
 class ConvNet(nn.Module):
-    """Three strided stages of 3×3 convolutions with batch norm, mean pooling, one linear layer."""
+    """Five 3×3 convolutions with batch norm, two of them strided; mean pooling and one linear layer."""
 
     def __init__(self, channels: int, classes: int, width: int = 32):
         super().__init__()
-        widths = [width, 2 * width, 4 * width]
+        shape = [(width, 1), (2 * width, 2), (2 * width, 1), (4 * width, 2), (4 * width, 1)]
         layers: list[nn.Module] = []
         before = channels
-        for number, after in enumerate(widths):
-            for stride in (1 if number == 0 else 2, 1):
-                layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-                before = after
+        for after, stride in shape:
+            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+            before = after
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(before, classes)
 
@@ -77,7 +76,7 @@ def train_classifier(
     if max(images.shape[-2:]) <= 16:
         return _support_vectors(images, labels)
     digest = hashlib.sha256(
-        images.contiguous().numpy().tobytes() + labels.numpy().tobytes() + f"{classes} {flip} {seed} {EPOCHS} v1".encode()
+        images.contiguous().numpy().tobytes() + labels.numpy().tobytes() + f"{classes} {flip} {seed} {EPOCHS} v2".encode()
     ).hexdigest()[:24]
     network = ConvNet(images.shape[1], classes)
     stored = cache / f"{digest}.safetensors" if cache else None
