@@ -234,7 +234,7 @@ class Pipeline:
         self,
         image: Image.Image | Sequence[Image.Image],
         mask: Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray],
-        labels: Labels = "none",
+        labels: Labels = None,
         variants: int = 1,
         ring: int = 0,
         steps: int | None = None,
@@ -250,7 +250,7 @@ class Pipeline:
         Args:
             image: A picture, or several of any sizes.
             mask: White (128 and over, or True) = repaint; one a picture, of its size.
-            labels: Class of what to paint, as in :meth:`label_ids`; "none" for no class.
+            labels: Class of what to paint (number or name), one for all or one a picture; None for no class.
             variants: Results a picture.
             ring: Code cells around the mask that are drawn anew as well (their pixels are still pasted back).
             steps, seed, batch_size, sampler: As in :meth:`generate`; variant j of picture i is number i·variants + j.
@@ -269,7 +269,7 @@ class Pipeline:
         need(variants >= 1, "variants", variants, "ask for at least 1 variant")
         need(ring >= 0, "ring", ring, "give 0 or more code cells")
         config = self.settings(steps=steps, **sampler)
-        ids = self.label_ids([None] if isinstance(labels, str) and labels == "none" else labels, len(images))
+        ids = self.label_ids([None] if labels is None else labels, len(images))
         prepared = [hidden_free(i, m, self.tokenizer.channels, self.image_size) for i, m in zip(images, masks, strict=True)]
         pixels = torch.stack([p.pixels for p in prepared]).to(self.device)
         hidden = torch.stack([p.hidden for p in prepared]).to(self.device)

@@ -53,7 +53,7 @@ def main() -> None:
     batch = held_out.__getitems__(chosen)
     pictures = to_pil(batch["images"].float() / 255)
     hidden = [shapes[i % len(shapes)] for i in range(len(pictures))]
-    results = pipe.inpaint(pictures, hidden, batch["labels"].tolist() if pipe.class_names else "none", variants=4, seed=args.seed, **settings)
+    results = pipe.inpaint(pictures, hidden, batch["labels"].tolist() if pipe.class_names else None, variants=4, seed=args.seed, **settings)
     rows: list[Image.Image] = []
     for picture, mask, variants in zip(pictures, hidden, results, strict=True):
         rows += [enlarge(p.convert("RGB")) for p in (picture, blanked(picture, mask), *variants)]

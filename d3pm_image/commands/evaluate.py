@@ -179,7 +179,7 @@ def judge_samples(args: Evaluate, data: DataConfig, held_out, device: str) -> di
     per_class = {pipe.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4) for c in labels.unique().tolist()}
     settings = dataclasses.asdict(pipe.settings(**args.sampler_changes()))
     return {
-        "num_samples": args.num_samples, "seed": args.seed, "settings": settings, "seconds": round(seconds, 1),
+        "num_samples": args.num_samples, "seed": args.seed, "precision": args.precision, "settings": settings, "seconds": round(seconds, 1),
         "judge": judge.name, "judge_accuracy_on_held_out": round(judge.accuracy(test, test_labels), 4),
         "label_accuracy": round(float((given == labels).double().mean()), 4), "label_accuracy_by_class": per_class,
         "fidelity": {**measures(f_fake), "within_class_spread": round(of_fake / of_test, 4)},

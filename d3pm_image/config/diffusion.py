@@ -18,7 +18,7 @@ class ProcessConfig:
         steps: Number of time steps T; 0 means continuous time.
     """
 
-    corruption: Literal["linear", "cosine"] = "linear"
+    corruption: Literal["linear", "cosine"] = "cosine"
     uniform_share: float = 0.1
     steps: int = 1000
 
@@ -70,8 +70,8 @@ class DiffusionLossConfig:
         label_dropout: Share of training images whose label is hidden, for classifier-free guidance.
     """
 
-    bound: float = 1.0
-    auxiliary: float = 0.1
+    bound: float = 0.2
+    auxiliary: float = 1.0
     label_dropout: float = 0.1
 
     def __post_init__(self):

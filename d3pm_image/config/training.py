@@ -38,12 +38,12 @@ class TrainConfig:
     """
 
     steps: int = 1000
-    batch_size: int = 128
+    batch_size: int = 64
     accumulate: int = 1
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     muon_rate: float = 10.0
-    warmup_steps: int = 50
+    warmup_steps: int = 100
     final_rate: float = 0.02
     weight_decay: float = 0.01
     beta2: float = 0.99
@@ -103,7 +103,7 @@ class TokenizerRun:
     data: DataConfig = field(default_factory=lambda: DataConfig(image_size=16, channels=1))
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     loss: TokenizerLossConfig = field(default_factory=TokenizerLossConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000))
 
     def __post_init__(self):
         need(self.data.image_size != 0, "data.image_size", 0, "give the side in pixels to train at, such as 64")
@@ -138,4 +138,4 @@ class DiffusionRun:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     loss: DiffusionLossConfig = field(default_factory=DiffusionLossConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, optimizer="muon"))

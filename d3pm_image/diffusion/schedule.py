@@ -26,8 +26,8 @@ class Schedule:
     """Constant-share hybrid schedule.
 
     Args:
-        corruption: r(t): linear r = t, or cosine r = 1 - cos(πt/2)... of MaskGIT reversed in time, r = sin(πt/2)
-            read as cos(π(1-t)/2): most of the time is spent at high corruption.
+        corruption: r(t): linear is r = t; cosine is r = sin(πt/2), MaskGIT's cos(πτ/2) with its time τ = 1 - t, which
+            spends most of the time at high corruption.
         uniform_share: w in [0, 1].
     """
 
