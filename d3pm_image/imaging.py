@@ -83,16 +83,23 @@ def read_image(path: str | Path, name: str = "image") -> Image.Image:
 
 
 def read_mask(mask: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """Pixels to repaint, bool (h, w): white (128 and over) in a grey picture, or opaque where it has transparency only.
+    """Pixels to repaint, bool (h, w): white, that is half of the full level and over.
 
     Args:
-        mask: Any mode; colour is reduced to grey first.
+        mask: Any mode. Colour is reduced to grey; a picture of one colour that varies in transparency alone (a brush
+            layer) is read by its opacity; 16-bit levels count to 65535.
         size: (width, height) it must have.
 
     Raises:
         ConfigError: another size.
     """
     need(mask.size == size, "mask", mask.size, f"must have the image's size {size[0]}x{size[1]}")
+    if mask.mode.startswith("I;16"):
+        return np.asarray(mask) >= 32768
+    if "A" in mask.getbands():
+        *colours, (least, most) = mask.getextrema()
+        if least < most and all(low == high for low, high in colours):
+            return np.asarray(mask.getchannel("A")) >= 128
     return np.asarray(mask.convert("L")) >= 128
 
 
@@ -135,11 +142,18 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     return torch.where(known > 0, values, smooth)
 
 
+def on_white(image: Image.Image) -> Image.Image:
+    """A picture without transparency: laid on white, mode L or RGB."""
+    colours = image.convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+    return flat.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+
+
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:
     """Write a picture atomically, in the format of its ending; PNGs carry ``settings`` as text.
 
     Raises:
-        ConfigError: an ending that Pillow cannot write.
+        ConfigError: an ending that Pillow cannot write, or a format that cannot hold the picture.
     """
     import json
     import os
@@ -157,7 +171,12 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
         extra["pnginfo"].add_text("d3pm_image", json.dumps(settings))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        image.save(part, format=kind, **extra)
+        try:
+            image.save(part, format=kind, **extra)
+        except OSError as error:
+            if "cannot write mode" not in str(error):
+                raise
+            on_white(image).save(part, format=kind)  # JPEG and others hold no transparency
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -51,8 +51,14 @@ def replace_folder(part: Path, place: Path) -> None:
     sync(part)
     old = place.with_name(f".{place.name}.{os.getpid()}.old")
     shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
+    moved = place.exists()
+    if moved:
         os.replace(place, old)
-    os.replace(part, place)
+    try:
+        os.replace(part, place)
+    except OSError:
+        if moved:
+            os.replace(old, place)
+        raise
     sync(place.parent)
     shutil.rmtree(old, ignore_errors=True)

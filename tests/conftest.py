@@ -20,7 +20,7 @@ warnings.filterwarnings("ignore", message=".*pin_memory.*")
 def private_cache(tmp_path_factory):
     """Caches of the tests go to a temporary folder."""
     os.environ["D3PM_IMAGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 def unpacked(name: str, tmp_path_factory) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..config import ConfigError
+from ..config import ConfigError, need
 
 T = TypeVar("T")
 
@@ -43,11 +44,22 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     parser = make_parser(command, kind, positionals or {}, description)
     try:
         values = parser.parse_args(normalise(arguments))
+        for item in fields(kind):
+            if item.default_factory is not MISSING:  # a room of its own
+                given = getattr(values, item.name)
+                need(
+                    hasattr(given, "__dict__"), item.name, given, f"must hold options of its own, such as {item.name}.{first_option(item)}"
+                )
         return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
     except ConfigError:
         raise
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         raise explain(error, parser) from error
+
+
+def first_option(item: Field) -> str:
+    """Name of the first option of a nested dataclass."""
+    return fields(item.default_factory())[0].name
 
 
 def explain(error: Exception, parser: Any) -> ConfigError:
@@ -60,6 +72,9 @@ def explain(error: Exception, parser: Any) -> ConfigError:
     if "does not accept option" in text:
         group, option = (part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option "))
         return ConfigError(f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help")
+    if "is not accepted" in text and text.startswith("Option"):
+        option = text.removeprefix("Option ").split(" is not accepted")[0].strip("'\"")
+        return ConfigError(option, "unknown", f"no such key{near(option, options)}; see --help")
     if text.startswith("Parser key"):
         key, _, rest = text.removeprefix("Parser key ").partition(":")
         given = rest.rsplit("Given value: ", 1)[-1] if "Given value: " in rest else rest.rsplit("Got value: ", 1)[-1]
@@ -89,5 +104,9 @@ def save_resolved(value: Any, path: Path) -> None:
             return {k: plain(v) for k, v in item.items()}
         return [plain(v) for v in item] if isinstance(item, (list, tuple)) else item
 
+    class Quoted(yaml.SafeDumper):
+        """Quotes every text: YAML readers disagree on whether words such as 1e3 and no are texts."""
+
+    Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, yaml.safe_dump(plain(dataclasses.asdict(value)), sort_keys=False))
+    write_text(path, yaml.dump(plain(dataclasses.asdict(value)), Dumper=Quoted, sort_keys=False))

@@ -56,6 +56,8 @@ class DataConfig:
             "give a positive side in pixels, such as 64 or [48, 64]",
         )
         need(max(height, width) <= 4096, "data.image_size", self.image_size, "use at most 4096 pixels a side")
+        need(self.channels in (0, 1, 3), "data.channels", self.channels, "use 1 for grey or 3 for colour")
+        need(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, "use center, random or stretch")
         need(0 < self.val_share < 1, "data.val_share", self.val_share, "give a share between 0 and 1, such as 0.1")
         need(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
         need(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")

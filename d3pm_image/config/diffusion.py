@@ -23,6 +23,7 @@ class ProcessConfig:
     steps: int = 1000
 
     def __post_init__(self):
+        need(self.corruption in ("linear", "cosine"), "process.corruption", self.corruption, "use linear or cosine")
         need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, "give a share in [0, 1], such as 0.1")
         need(self.steps >= 0, "process.steps", self.steps, "give 0 (continuous time) or a number of steps, such as 1000")
         need(self.steps <= 1_000_000, "process.steps", self.steps, "use 0 (continuous time) rather than more than a million steps")
@@ -56,7 +57,7 @@ class DenoiserConfig:
             self.heads,
             f"width / heads = {self.width // self.heads} must be a multiple of 4 for 2-D rotary positions",
         )
-        need(self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, "give a positive ratio, such as 2.667")
+        need(finite(self.mlp_ratio) and self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, "give a positive ratio, such as 2.667")
         need(0 <= self.dropout < 1, "denoiser.dropout", self.dropout, "give a rate in [0, 1)")
 
 
@@ -75,7 +76,12 @@ class DiffusionLossConfig:
     label_dropout: float = 0.1
 
     def __post_init__(self):
-        need(self.bound >= 0 and self.auxiliary >= 0, "loss", (self.bound, self.auxiliary), "weights must be 0 or more")
+        need(
+            finite(self.bound + self.auxiliary) and self.bound >= 0 and self.auxiliary >= 0,
+            "loss",
+            (self.bound, self.auxiliary),
+            "weights must be finite and 0 or more",
+        )
         need(
             self.bound + self.auxiliary > 0,
             "loss",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .data import size_pair
-from .errors import need
+from .errors import finite, need
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TokenizerConfig:
         )
         need(self.code_dim >= 1, "tokenizer.code_dim", self.code_dim, "use at least 1")
         need(0 <= self.decay < 1, "tokenizer.decay", self.decay, "give a rate in [0, 1), such as 0.99")
-        need(self.commitment >= 0, "tokenizer.commitment", self.commitment, "give 0 or more, such as 0.25")
+        need(finite(self.commitment) and self.commitment >= 0, "tokenizer.commitment", self.commitment, "give 0 or more, such as 0.25")
         need(0 <= self.revive_below < 1, "tokenizer.revive_below", self.revive_below, "give a share in [0, 1), such as 0.1")
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
@@ -90,5 +90,7 @@ class TokenizerLossConfig:
     l1: float = 0.0
 
     def __post_init__(self):
-        need(self.l2 >= 0 and self.l1 >= 0, "loss", (self.l2, self.l1), "weights must be 0 or more")
+        need(
+            finite(self.l2 + self.l1) and self.l2 >= 0 and self.l1 >= 0, "loss", (self.l2, self.l1), "weights must be finite and 0 or more"
+        )
         need(self.l2 + self.l1 > 0, "loss", (self.l2, self.l1), "give at least one of loss.l2 and loss.l1 a positive weight")

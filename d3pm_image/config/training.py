@@ -58,6 +58,8 @@ class TrainConfig:
     keep: int = 2
 
     def __post_init__(self):
+        need(self.mixed_precision in ("no", "bf16", "fp16"), "train.mixed_precision", self.mixed_precision, "use no, bf16 or fp16")
+        need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         need(
@@ -75,7 +77,7 @@ class TrainConfig:
         need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, "give a positive multiple, such as 10")
         need(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
         need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, "give a share of the peak in [0, 1]")
-        need(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "give 0 or more")
+        need(finite(self.weight_decay) and self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "give 0 or more")
         need(0 < self.beta2 < 1, "train.beta2", self.beta2, "give a rate in (0, 1), such as 0.99")
         need(self.clip >= 0, "train.clip", self.clip, "give 0 (off) or a norm, such as 1.0")
         need(0 <= self.ema < 1, "train.ema", self.ema, "give 0 (off) or a decay such as 0.999")

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..config import DataConfig, size_pair
+from ..storage import replace_folder
 from .images import ImageSet, coins
 from .sources import cache_root
 
@@ -33,7 +34,10 @@ def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
         "crop": config.crop if config.crop == "stretch" else "center",
         "flip": config.flip,
     }
-    text = json.dumps({"tokenizer": tokenizer_sha256, "data": images.source.fingerprint, "prepared": prepared, "format": 1}, sort_keys=True)
+    labels = images.source.labels
+    named = {"labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(), "classes": images.source.class_names}
+    parts = {"tokenizer": tokenizer_sha256, "data": images.source.fingerprint, "prepared": prepared, "named": named, "format": 2}
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -60,7 +64,7 @@ def build_cache(
     part.mkdir()
     try:
         _write(images, encode, part, batch_size, quiet)
-        os.replace(part, place)
+        replace_folder(part, place)
     except OSError:
         if not (place / "meta.json").is_file():  # another process may have finished first
             raise

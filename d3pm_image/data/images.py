@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..config import DataConfig, need, size_pair
+from ..config import ConfigError, DataConfig, need, size_pair
 from .sources import ImageSource
 
 
@@ -24,7 +24,8 @@ def convert(image: Image.Image, channels: int) -> Image.Image:
     """To 8-bit grey or colour: 16-bit levels scaled down, transparency laid on white, palettes resolved."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         levels = np.asarray(image, np.float64)
-        top = 65535.0 if levels.max() > 255 else 255.0
+        # the range is the mode's, never guessed from 16-bit content: hidden pixels must not scale known ones
+        top = 65535.0 if image.mode.startswith("I;16") or levels.max() > 255 else 255.0
         image = Image.fromarray((levels.clip(0, top) * (255 / top)).round().astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = image.convert("RGBA")
@@ -42,7 +43,7 @@ def fit(image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float
         return image.resize((width, height), Image.Resampling.BICUBIC)
     scale = max(height / image.height, width / image.width)
     box_w, box_h = width / scale, height / scale
-    left, top = (image.width - box_w) * place[1], (image.height - box_h) * place[0]
+    left, top = max(0.0, (image.width - box_w) * place[1]), max(0.0, (image.height - box_h) * place[0])
     return image.resize(
         (width, height), Image.Resampling.BICUBIC, box=(left, top, min(left + box_w, image.width), min(top + box_h, image.height))
     )
@@ -116,21 +117,24 @@ class ImageSet(Dataset):
         if self.pixels is not None:
             images = self.pixels[torch.from_numpy(index)]
         else:
-            images = torch.from_numpy(np.stack([self.decode_or_next(int(i), (r[0], r[1])) for i, r in zip(index, random, strict=True)]))
+            read = [self.decode_or_next(int(i), (r[0], r[1])) for i, r in zip(index, random, strict=True)]
+            images, index = torch.from_numpy(np.stack([pixels for pixels, _ in read])), np.array([i for _, i in read], np.int64)
         if self.flip:
             mirrored = torch.from_numpy(random[:, 2] < 0.5)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         labels = np.full(len(keys), -1) if self.source.labels is None else self.source.labels[index]
         return {"images": images, "labels": torch.from_numpy(np.asarray(labels, np.int64)), "index": torch.from_numpy(index)}
 
-    def decode_or_next(self, index: int, place: tuple[float, float]) -> np.ndarray:
-        """Decode an image; one that cannot be read is named and the next readable one stands in."""
-        for step in range(len(self)):
+    def decode_or_next(self, index: int, place: tuple[float, float]) -> tuple[np.ndarray, int]:
+        """Decode an image; one that cannot be read is named and the next readable one stands in.
+
+        Returns:
+            Pixels and the index of the image that they belong to.
+        """
+        for candidate in (*range(index, len(self)), *range(index)):
             try:
-                return self.decode((index + step) % len(self), place if self.crop_randomly else (0.5, 0.5))
+                return self.decode(candidate, place if self.crop_randomly else (0.5, 0.5)), candidate
             except Exception as error:  # a broken file must not end a long run
-                warnings.warn(
-                    f"{self.source.names[(index + step) % len(self)]}: cannot be decoded, the next image stands in ({type(error).__name__})",
-                    stacklevel=2,
-                )
-        raise RuntimeError("not one image of the set could be decoded")
+                name = self.source.names[candidate]
+                warnings.warn(f"{name}: cannot be decoded, the next image stands in ({type(error).__name__})", stacklevel=2)
+        raise ConfigError("data.root", self.config.root, "not one image could be decoded; check the folder")

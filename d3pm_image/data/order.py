@@ -46,9 +46,14 @@ class BatchOrder:
             yield [self.key(position) for position in range(start, start + share)]
 
 
+def whole(batch: dict) -> dict:
+    """Sets give finished batches; there is nothing to collate."""
+    return batch
+
+
 def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> DataLoader:
     """A loader that yields one dictionary a step. ``workers`` processes only where the set is not in memory."""
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
     extra = {"prefetch_factor": 4, "persistent_workers": True} if workers else {}
-    return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=lambda batch: batch, **extra)
+    return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)

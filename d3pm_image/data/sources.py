@@ -10,8 +10,9 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,6 +39,47 @@ HOLDOUT_SEED = 0x5EED
 
 
 @dataclass(frozen=True)
+class Files:
+    """Loads the i-th of some image files. (Loaders are small classes, not closures: worker processes pickle them.)"""
+
+    paths: list[Path]
+
+    def __call__(self, index: int) -> Image.Image:
+        return open_image(self.paths[index])
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Gives the i-th of uint8 arrays (n, h, w)."""
+
+    pixels: np.ndarray
+
+    def __call__(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pixels[index])
+
+
+@dataclass(frozen=True)
+class FromDataset:
+    """Gives the picture of the i-th item of a torchvision set."""
+
+    dataset: Any
+
+    def __call__(self, index: int) -> Image.Image:
+        return self.dataset[index][0]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Loads the chosen images of another source."""
+
+    load: Callable[[int], Image.Image]
+    chosen: list[int]
+
+    def __call__(self, index: int) -> Image.Image:
+        return self.load(self.chosen[index])
+
+
+@dataclass(frozen=True)
 class ImageSource:
     """A list of images that can be loaded one by one.
 
@@ -58,12 +100,25 @@ class ImageSource:
     def __len__(self) -> int:
         return len(self.names)
 
+    def numbered_by(self, class_names: tuple[str, ...]) -> ImageSource:
+        """The same images with another source's class numbers.
+
+        Raises:
+            ConfigError: a class that the other source does not have.
+        """
+        if self.labels is None or self.class_names == class_names:
+            return self
+        unknown = sorted(set(self.class_names) - set(class_names))
+        need(not unknown, "data.val_root", unknown[:3], "classes that data.root does not have; name the subfolders alike")
+        labels = np.array([class_names.index(name) for name in self.class_names], np.int64)[self.labels]
+        return replace(self, labels=labels, class_names=class_names)
+
     def subset(self, indices: np.ndarray) -> ImageSource:
         """The images at ``indices``, in that order."""
         chosen = [int(i) for i in indices]
         digest = hashlib.sha256(self.fingerprint.encode() + np.asarray(chosen, np.int64).tobytes()).hexdigest()
         labels = None if self.labels is None else self.labels[chosen]
-        return ImageSource([self.names[i] for i in chosen], labels, self.class_names, lambda i: self.load(chosen[i]), digest)
+        return ImageSource([self.names[i] for i in chosen], labels, self.class_names, Chosen(self.load, chosen), digest)
 
 
 def default_root() -> Path:
@@ -85,7 +140,7 @@ def digits() -> ImageSource:
     pixels = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     names = [f"digit {i}" for i in range(len(pixels))]
-    return ImageSource(names, labels.astype(np.int64), tuple("0123456789"), lambda i: Image.fromarray(pixels[i]), digest)
+    return ImageSource(names, labels.astype(np.int64), tuple("0123456789"), Arrays(pixels), digest)
 
 
 def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
@@ -118,7 +173,7 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
         classes = tuple(sorted({r.parts[0] for r in relative}))
         index = {name: i for i, name in enumerate(classes)}
         labels = np.array([index[r.parts[0]] for r in relative], np.int64)
-    return ImageSource([str(r) for r in relative], labels, classes, lambda i: open_image(good[i]), stamp.hexdigest())
+    return ImageSource([str(r) for r in relative], labels, classes, Files(good), stamp.hexdigest())
 
 
 def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> ImageSource:
@@ -154,7 +209,7 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     classes = tuple(getattr(dataset, "classes", ())) or tuple(str(i) for i in range(0 if labels is None else int(labels.max()) + 1))
     content = f"{name} {sorted(part.items())} {len(dataset)}".encode() if pixels is None else np.ascontiguousarray(pixels).tobytes()
     names = [f"{name} {i}" for i in range(len(dataset))]
-    return ImageSource(names, labels, classes, lambda i: dataset[i][0], hashlib.sha256(content).hexdigest())
+    return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest())
 
 
 def torchvision_folder(dataset, where: Path) -> ImageSource:
@@ -162,9 +217,7 @@ def torchvision_folder(dataset, where: Path) -> ImageSource:
     paths = [Path(path) for path, _ in dataset.samples]
     stamp = hashlib.sha256("\n".join(f"{p.relative_to(where)} {p.stat().st_size}" for p in paths).encode())
     labels = np.array([label for _, label in dataset.samples], np.int64)
-    return ImageSource(
-        [str(p.relative_to(where)) for p in paths], labels, tuple(dataset.classes), lambda i: open_image(paths[i]), stamp.hexdigest()
-    )
+    return ImageSource([str(p.relative_to(where)) for p in paths], labels, tuple(dataset.classes), Files(paths), stamp.hexdigest())
 
 
 def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
@@ -188,7 +241,9 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
     need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}")
     if config.source == "folder":
         own_split = bool(config.val_root)
-        source = folder(config.val_root if held_out and own_split else config.root, config.labels)
+        source = folder(config.root, config.labels)
+        if held_out and own_split:
+            source = folder(config.val_root, config.labels).numbered_by(source.class_names)
     elif config.source == "digits":
         own_split, source = False, digits()
     else:

@@ -108,12 +108,8 @@ class Autoencoder(nn.Module):
         Raises:
             ValueError: a code outside 0..K-1.
         """
-        worst = int(codes.max()) if codes.numel() else 0
-        need(
-            codes.numel() == 0 or (worst < self.num_codes and int(codes.min()) >= 0),
-            "codes",
-            worst,
-            f"codes must lie in 0..{self.num_codes - 1}",
-        )
+        least, worst = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+        worst = least if least < 0 else worst
+        need(0 <= worst < self.num_codes, "codes", worst, f"codes must lie in 0..{self.num_codes - 1}")
         with torch.autocast(codes.device.type, enabled=False):
             return (self.decoder(self.quantizer.lookup(codes)) * 0.5 + 0.5).clamp(0, 1)

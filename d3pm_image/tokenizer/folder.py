@@ -15,6 +15,7 @@ from ..storage import sha256, write_tensors, write_text
 from .autoencoder import Autoencoder
 
 FORMAT = "d3pm-image-tokenizer"
+VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ def save_tokenizer(model: Autoencoder, folder: Path, image_size: int | tuple[int
     write_tensors(folder / "model.safetensors", model.state_dict())
     config = {
         "format": FORMAT,
-        "version": 1,
+        "version": VERSION,
         "channels": model.channels,
         "image_size": list(size_pair(image_size)),
         "sha256": sha256(folder / "model.safetensors"),
@@ -94,11 +95,24 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder, TokenizerInfo]:
     """
     place = find(folder, "tokenizer", "tokenizer")
     raw = read_config(place, "tokenizer")
+    need(
+        raw.get("version") == VERSION,
+        "tokenizer",
+        str(place),
+        f"has format version {raw.get('version')}, this program reads {VERSION}; use the program that made it",
+    )
     try:
+        digest, size = raw["sha256"], size_pair(raw["image_size"])
         config = TokenizerConfig(**raw["tokenizer"])
         model = Autoencoder(config, raw["channels"])
         model.load_state_dict(read_weights(place, "tokenizer"))
     except (KeyError, TypeError, RuntimeError) as error:
         raise ConfigError("tokenizer", str(place), f"does not fit this version ({str(error).splitlines()[0]})") from error
-    info = TokenizerInfo(size_pair(raw["image_size"]), raw["channels"], sha256(place / "model.safetensors"), raw.get("facts", {}))
+    need(
+        sha256(place / "model.safetensors") == digest,
+        "tokenizer",
+        str(place),
+        "model.safetensors is damaged (checksum differs); copy the folder again",
+    )
+    info = TokenizerInfo(size, raw["channels"], digest, raw.get("facts", {}))
     return model.eval(), info
