@@ -11,6 +11,7 @@ from PIL import Image
 
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError
+from d3pm_image.tokenizer import Autoencoder, save_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,10 @@ def test_broken_folders_are_named(pipe, tmp_path):
     folder = pipe.save_pretrained(tmp_path / "swapped")
     tensors = folder / "tokenizer" / "model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(ConfigError, match="damaged"):
+        Pipeline.from_pretrained(folder)
+    torch.manual_seed(0)
+    save_tokenizer(Autoencoder(pipe.tokenizer.config, 1), folder / "tokenizer", 8)
     with pytest.raises(ConfigError, match="not the one that the denoiser was trained with"):
         Pipeline.from_pretrained(folder)
     (folder / "tokenizer" / "config.json").unlink()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER
 from safetensors.torch import load_file
 
@@ -22,6 +23,13 @@ from d3pm_image.training.checkpoint import checkpoints
 from d3pm_image.training.loop import TrainingError
 
 pytest.importorskip("sklearn")
+
+
+@pytest.fixture(autouse=True)
+def one_accelerator_a_test():
+    """Accelerate keeps one state a process; each run of these tests is a program of its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def command(stage: str, *extra: str, processes: int = 1) -> list[str]:
@@ -160,7 +168,7 @@ def test_a_codebook_that_drifts_is_noticed():
     """Processes that hold different buffers stop with a message instead of saving one of the two."""
     from types import SimpleNamespace
 
-    from d3pm_image.training.loop import Progress, Trainer
+    from d3pm_image.training.trainer import Progress, Trainer
 
     trainer = object.__new__(Trainer)
     trainer.progress = Progress(step=3)
@@ -208,6 +216,7 @@ def test_bf16_trains_as_float32_does(trained, tmp_path):
     """Same data and noise: the held-out bound after training differs by less than two percent, and bf16 was really used."""
     scores, losses = [], []
     for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)
         folder = tmp_path / precision
         train_diffusion.main(
             [*TINY_DIFFUSION, "--tokenizer", str(trained / "tokenizer"), "--train.mixed_precision", precision, "--out", str(folder)]

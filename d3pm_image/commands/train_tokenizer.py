@@ -71,6 +71,9 @@ def run(config: TokenizerRun) -> None:
 def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     """k-means start from many images: fewer vectors than codes would leave duplicate codes."""
     import torch
+    from accelerate.utils import broadcast
+
+    from ..tokenizer.quantizer import Quantizer
 
     count = min(len(images), max(64, -(-num_codes * 16 // tokens)), 4096)
     chosen = torch.linspace(0, len(images) - 1, count).long().tolist()
@@ -78,7 +81,10 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     model.eval()
     with torch.no_grad():
         features = torch.cat([model.encoder(part.float() / 255 * 2 - 1) for part in batch.split(256)])
-        model.quantizer(features)
+        # a quantizer of its own, not synchronised: the same images give the same start on any number of processes
+        alone = Quantizer(model.config).to(features.device).eval()
+        alone(features)
+    model.quantizer.load_state_dict({name: broadcast(value) for name, value in alone.state_dict().items()})
     model.train()
 
 

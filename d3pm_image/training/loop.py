@@ -6,6 +6,7 @@ One step is ``batch_size`` images over all processes and accumulation parts; wha
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -37,7 +38,14 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", "needs a GPU; use bf16 or no")
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[ddp])
+    # without cpu=True, processes that torchrun starts on a machine without a GPU would each train alone
+    alone = not torch.accelerator.is_available()
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp])
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise TrainingError(
+            f"{started} processes were started but {accelerator.num_processes} train together; launch with torchrun or accelerate launch"
+        )
     parts = accelerator.num_processes * config.accumulate
     if config.batch_size % parts:
         fit = max(parts, config.batch_size // parts * parts)
