@@ -165,7 +165,7 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
     kind = kinds.get(path.suffix.lower())
     need(kind is not None and kind in Image.SAVE, "out", str(path), "use an ending such as .png, .jpg or .webp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    extra = {}
+    extra: dict = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
     if kind == "PNG" and settings:
         extra["pnginfo"] = PngInfo()
         extra["pnginfo"].add_text("d3pm_image", json.dumps(settings))

@@ -77,15 +77,12 @@ class Pipeline:
         self.denoiser.to(device)
         return self
 
-    # ---- folders
-
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Pipeline:
         """Load a folder written by :meth:`save_pretrained`, or the run folder of a finished training.
 
         Args:
-            folder: Where the model is.
-            device: Where it shall run.
+            folder, device: Where the model is, and where it shall run.
             precision: float32, or bf16 to run the denoiser under autocast (faster, other samples under the same seed).
 
         Raises:
@@ -143,12 +140,9 @@ class Pipeline:
         try:
             save_tokenizer(self.tokenizer, part / "tokenizer", self.image_size, self.facts.get("tokenizer"))
             write_tensors(part / "denoiser" / "model.safetensors", self.denoiser.state_dict())
-            shape = {
-                "denoiser": dataclasses.asdict(self.denoiser.config),
-                "num_codes": self.denoiser.num_codes,
-                "num_classes": self.denoiser.num_classes,
-            }
-            write_text(part / "denoiser" / "config.json", json.dumps({"format": "d3pm-image-denoiser", "version": 1, **shape}, indent=1))
+            shape = {"num_codes": self.denoiser.num_codes, "num_classes": self.denoiser.num_classes}
+            shape |= {"format": "d3pm-image-denoiser", "version": 1, "denoiser": dataclasses.asdict(self.denoiser.config)}
+            write_text(part / "denoiser" / "config.json", json.dumps(shape, indent=1))
             config = {
                 "format": "d3pm-image-pipeline",
                 "version": 1,
@@ -169,8 +163,6 @@ class Pipeline:
         with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.denoiser(x_t, kappa, labels, grid).float()
 
-    # ---- labels and settings
-
     def label_ids(self, labels: Labels, count: int) -> list[int]:
         """Class numbers of ``count`` images; see :func:`d3pm_image.labels.label_ids`."""
         return label_ids(labels, count, self.class_names)
@@ -183,10 +175,15 @@ class Pipeline:
         """
         return dataclasses.replace(self.sampler, **{k: v for k, v in changes.items() if v is not None})
 
-    # ---- what users do
-
     def generate(
-        self, num_images: int = 1, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any
+        self,
+        num_images: int = 1,
+        labels: Labels = None,
+        steps: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        first: int = 0,
+        **sampler: Any,
     ) -> list[Image.Image]:
         """New images.
 
@@ -197,32 +194,42 @@ class Pipeline:
                 ``guidance``, ``gumbel``, ``reveal``).
             seed: Image i under a seed is the same whatever the number of images or the batch size.
             batch_size: Images in one network call.
+            first: Number of the first image: a long request can be made in parts.
 
         Returns:
             Pillow images in mode L or RGB.
         """
-        return to_pil(self.tokenizer_decode(self.generate_codes(num_images, labels, steps, seed, batch_size, **sampler), batch_size))
+        codes = self.generate_codes(num_images, labels, steps, seed, batch_size, first, **sampler)
+        return to_pil(self.tokenizer_decode(codes, batch_size))
 
     @torch.no_grad()
     def generate_codes(
-        self, num_images: int, labels: Labels = None, steps: int | None = None, seed: int = 0, batch_size: int = 64, **sampler: Any
+        self,
+        num_images: int,
+        labels: Labels = None,
+        steps: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        first: int = 0,
+        **sampler: Any,
     ) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         need(batch_size >= 1, "batch_size", batch_size, "use at least 1")
         need(seed >= 0, "seed", seed, "give 0 or more")
+        need(first >= 0, "first", first, "give 0 or more")
         config = self.settings(steps=steps, **sampler)
-        ids = torch.tensor(self.label_ids(labels, num_images), device=self.device)
+        ids = torch.tensor(self.label_ids(labels, first + num_images)[first:], device=self.device)
         pieces = []
         for start in range(0, num_images, batch_size):
             part = ids[start : start + batch_size]
-            streams = ImageStreams(seed, range(start, start + len(part)), self.device)
+            streams = ImageStreams(seed, range(first + start, first + start + len(part)), self.device)
             pieces.append(sample(self.predict, self.process, config, part, self.denoiser.num_classes, self.grid, streams))
         return torch.cat(pieces).view(num_images, *self.grid)
 
     def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:
         """Images (B, C, h, w) in [0, 1] of codes (B, H, W), in batches."""
-        return torch.cat([self.tokenizer.decode(part) for part in codes.split(batch_size)])
+        return torch.cat([self.tokenizer.decode(part).cpu() for part in codes.split(batch_size)])
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """Images through the tokenizer and back, at the model's size."""
@@ -244,8 +251,8 @@ class Pipeline:
     ) -> list[Image.Image] | list[list[Image.Image]]:
         """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
 
-        Hidden pixels are replaced by a continuation of the known ones before encoding, so nothing of them reaches the
-        result. Pictures of another size are worked on at the model's size and pasted back at their own.
+        Hidden pixels are replaced by a continuation of the known ones before encoding. Pictures of another size are
+        worked on at the model's size and pasted back at their own.
 
         Args:
             image: A picture, or several of any sizes.
@@ -256,8 +263,8 @@ class Pipeline:
             steps, seed, batch_size, sampler: As in :meth:`generate`; variant j of picture i is number i·variants + j.
 
         Returns:
-            ``variants`` pictures for one picture, or a list of such lists. Mode and size are the input's; palette and
-            16-bit pictures come back as L or RGB.
+            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode (palette and
+            16-bit pictures come back as L or RGB).
 
         Raises:
             ConfigError: a mask of another size, unknown labels, impossible settings.
@@ -267,6 +274,8 @@ class Pipeline:
         masks = [mask] if single else list(mask)  # type: ignore[arg-type]
         need(len(images) == len(masks) and bool(images), "mask", len(masks), f"give one mask for each of the {len(images)} images")
         need(variants >= 1, "variants", variants, "ask for at least 1 variant")
+        need(seed >= 0, "seed", seed, "give 0 or more")
+        need(batch_size >= 1, "batch_size", batch_size, "use at least 1")
         need(ring >= 0, "ring", ring, "give 0 or more code cells")
         config = self.settings(steps=steps, **sampler)
         ids = self.label_ids([None] if labels is None else labels, len(images))

@@ -20,7 +20,7 @@ make_environment() {
   if ! grep -qxF "$stamp" .venv/installed 2>/dev/null; then
     local python
     python=$(find_python)
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv .venv
     echo "installing into .venv (a few minutes the first time) …"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
     echo "$stamp" >> .venv/installed

@@ -84,7 +84,7 @@ def test_a_picture_outside_the_class_folders_means_no_classes(tmp_path):
 
 def test_labels_can_be_ignored(tmp_path):
     images = ImageSet(open_source(config(noisy_folder(tmp_path, where="{c}/{i}.png"), labels=False)), config(tmp_path))
-    assert images.num_classes == 0
+    assert images.source.class_names == ()
     assert images.__getitems__([0, 1])["labels"].tolist() == [-1, -1]
 
 

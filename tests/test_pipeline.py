@@ -31,6 +31,7 @@ def same(a, b):
 def test_image_i_is_the_same_whatever_the_batch(pipe, sampler):
     everything = pipe.generate(7, labels=[3, 5], seed=4, sampler=sampler, batch_size=7)
     assert same(everything, pipe.generate(7, labels=[3, 5], seed=4, sampler=sampler, batch_size=2))
+    assert same(everything[4:], pipe.generate(3, labels=[3, 5], seed=4, sampler=sampler, first=4))
     assert same(everything[:3], pipe.generate(3, labels=[3, 5], seed=4, sampler=sampler))
     assert not same(everything, pipe.generate(7, labels=[3, 5], seed=5, sampler=sampler))
 

@@ -187,7 +187,7 @@ def test_prune_keeps_the_last_ones(tmp_path, keep):
     (tmp_path / "step-00000040").mkdir()  # without state.json: not a checkpoint
     (tmp_path / "notes.txt").touch()
     assert [int(p.name[5:]) for p in ckpt.checkpoints(tmp_path)] == [3, 20, 20_000_000, 100_000_000]
-    ckpt.prune(tmp_path, keep)
+    ckpt.prune(tmp_path, keep, 10**9)
     assert [int(p.name[5:]) for p in ckpt.checkpoints(tmp_path)] == [3, 20, 20_000_000, 100_000_000][-keep:]
     assert not list(tmp_path.glob(".*")) and (tmp_path / "notes.txt").exists()
 

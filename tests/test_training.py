@@ -127,6 +127,35 @@ def test_a_checkpoint_of_another_network_is_refused(copied):
         train_tokenizer.main([*TINY_TOKENIZER, "--out", str(copied / "tokenizer"), "--resume", "true", "--tokenizer.width", "24"])
 
 
+def test_resume_refuses_another_tokenizer_or_seed(copied):
+    """A denoiser never goes on with codes of a tokenizer that was retrained, nor with another order of data."""
+    base = [*TINY_DIFFUSION, "--tokenizer", str(copied / "tokenizer"), "--out", str(copied / "diffusion"), "--resume", "true"]
+    with pytest.raises(ConfigError, match=r"seed=5: the run .* was begun with 0"):
+        train_diffusion.main([*base, "--train.seed", "5"])
+    shutil.rmtree(copied / "tokenizer")
+    train_tokenizer.main([*TINY_TOKENIZER, "--out", str(copied / "tokenizer"), "--train.seed", "9"])
+    before = (copied / "diffusion" / "config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="tokenizer="):
+        train_diffusion.main(base)
+    assert (copied / "diffusion" / "config.yaml").read_bytes() == before
+
+
+def test_a_finished_model_without_checkpoints_is_not_written_over(copied):
+    shutil.rmtree(copied / "tokenizer" / "checkpoints")
+    for resume in ("true", "false"):
+        with pytest.raises(ConfigError, match="choose another folder"):
+            train_tokenizer.main([*TINY_TOKENIZER, "--out", str(copied / "tokenizer"), "--resume", resume])
+    assert (copied / "tokenizer" / "model" / "config.json").is_file()
+
+
+def test_a_sampler_that_does_not_fit_is_refused_before_training(trained, tmp_path):
+    base = [*TINY_DIFFUSION, "--tokenizer", str(trained / "tokenizer"), "--out", str(tmp_path / "run")]
+    for change, words in ((["--process.uniform_share", "1"], "without masks"), (["--sampler.steps", "17"], "at most 16")):
+        with pytest.raises(ConfigError, match=words):
+            train_diffusion.main([*base, *change])
+    assert not (tmp_path / "run").exists()
+
+
 def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     from d3pm_image.tokenizer import loss
 

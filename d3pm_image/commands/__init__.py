@@ -6,6 +6,7 @@ Nothing here imports torch until a command runs, so that ``--help`` answers at o
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -48,13 +49,19 @@ def main(arguments: list[str] | None = None) -> None:
 def run(name: str, rest: list[str]) -> None:
     from ..config import ConfigError
 
+    if not name.startswith("train") and os.environ.get("RANK", "0") != "0":
+        return  # launched on several processes: pictures are the first one's work
     try:
         importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)
     except ConfigError as error:
         fail(name, str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        fail(name, f"{error}; check the path, the rights and the space left", code=1)
     except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            fail(name, f"{error}; lower the batch size, or raise train.accumulate", code=1)
         kind = type(error).__name__
         if kind == "Interrupted":
             print(error, file=sys.stderr)

@@ -73,11 +73,12 @@ def run(args: Evaluate) -> None:
     """
     from ..data.images import ImageSet
     from ..data.sources import open_source
+    from ..pipeline import Pipeline
     from ..tokenizer import load_tokenizer
 
     device = pick_device(args.device)
     tokenizer, info = load_tokenizer(args.model)
-    remembered = info.facts.get("data")
+    remembered = (Pipeline.from_pretrained(args.model).facts if has_pipeline(args.model) else info.facts).get("data")
     if remembered is None:
         raise ConfigError("model", args.model, "does not remember the data it was trained on; train it with this version")
     data = DataConfig(**remembered)

@@ -110,29 +110,25 @@ def run(args: Generate) -> None:
     labels = parse_labels(args.labels)
     ids = pipe.label_ids(labels, args.num_images)
     settings = pipe.settings(steps=args.steps, **args.sampler_changes())
-    began = time.perf_counter()
-    images = pipe.generate(args.num_images, labels, args.steps, args.seed, args.batch_size, **args.sampler_changes())
-    seconds = time.perf_counter() - began
     names = [*pipe.class_names, "no class"]
-    facts = {
-        "command": "generate",
-        "model": args.model,
-        "seed": args.seed,
-        "labels": args.labels,
-        "precision": args.precision,
-        **asdict(settings),
-    }
+    facts = {"command": "generate", "model": args.model, "seed": args.seed, "labels": args.labels, "precision": args.precision}
+    facts |= asdict(settings)
+    began, images = time.perf_counter(), []
+    digits = max(4, len(str(args.num_images - 1)))
+    for first in range(0, args.num_images, args.batch_size):  # files are written as they come: nothing waits for the last
+        count = min(args.batch_size, args.num_images - first)
+        made = pipe.generate(count, labels, args.steps, args.seed, args.batch_size, first, **args.sampler_changes())
+        if one_picture:
+            images += made
+            continue
+        for number, image in enumerate(made, first):
+            save_image(image, out / f"{number:0{digits}d}.png", {**facts, "number": number, "label": names[ids[number]]})
     if one_picture:
         captions = [names[i] for i in ids] if args.captions and pipe.class_names else None
         cycle = len(set(ids))
         columns = args.columns or (cycle if 5 <= cycle <= 12 and args.num_images % cycle == 0 else 0)
         save_image(grid_image([enlarge(i) for i in images], columns, captions), out, facts)
-        print(f"{args.num_images} images in {seconds:.1f} s: {out}")
-    else:
-        digits = max(4, len(str(args.num_images - 1)))
-        for number, image in enumerate(images):
-            save_image(image, out / f"{number:0{digits}d}.png", {**facts, "number": number, "label": names[ids[number]]})
-        print(f"{args.num_images} images in {seconds:.1f} s: {out}/")
+    print(f"{args.num_images} images in {time.perf_counter() - began:.1f} s: {out}")
 
 
 def check_ending(out: Path) -> None:

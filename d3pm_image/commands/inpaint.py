@@ -29,7 +29,7 @@ class Inpaint:
         gumbel: Noise of the confidence sampler's choice of what to keep.
         reveal: Curve of the confidence sampler: cosine, arccos or linear.
         seed: Variant j under a seed is the same whatever the number of variants.
-        out: Result picture, or the grid of several variants.
+        out: Result picture, or the grid of several variants. PNG, WebP, BMP and TIFF keep known pixels exactly; JPEG cannot.
         device: auto, cpu or cuda.
         precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same seed).
     """

@@ -30,6 +30,7 @@ def run(config: DiffusionRun) -> None:
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
+    from ..sampling import make_rule
     from ..tokenizer import load_tokenizer
     from ..training.loop import Job, check_folder, make_accelerator, train
 
@@ -39,15 +40,15 @@ def run(config: DiffusionRun) -> None:
     tokenizer, info = load_tokenizer(config.tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
     tokenizer.to(accelerator.device)
-    if accelerator.is_main_process:
-        save_resolved(config, folder / "config.yaml")
+    process = Process.from_config(config.process, tokenizer.num_codes)
+    height, width = tokenizer.config.grid(info.image_size)
+    make_rule(config.sampler).check(process, height * width, config.sampler.steps)  # not after hours of training
     with accelerator.main_process_first():
         place, classes = cached(config, tokenizer, info.sha256, False, not accelerator.is_main_process)
         held_place, _ = cached(config, tokenizer, info.sha256, True, not accelerator.is_main_process)
     codes, held_out = CodeSet(place, config.train.seed), CodeSet(held_place, augment=False)
 
     torch.manual_seed(config.train.seed)
-    process = Process.from_config(config.process, tokenizer.num_codes)
     model = Transformer(config.denoiser, tokenizer.num_codes, len(classes))
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters())
@@ -63,12 +64,16 @@ def run(config: DiffusionRun) -> None:
         facts = {"data": dataclasses.asdict(config.data), "tokenizer": info.facts}
         return Pipeline(tokenizer, network, config.process, size_pair(info.image_size), classes, config.sampler, facts)
 
+    shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
+    loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer")}
     job = Job(
         model,
         loader,
         make_loss(process, config, codes.grid),
-        make_validation(process, held_out, accelerator.device),
-        make_preview(assemble),
+        identity={"tokenizer": info.sha256, "data": place.name, **shared, **loop},
+        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
+        validate=make_validation(process, held_out, accelerator.device),
+        preview=make_preview(assemble),
     )
     best = train(job, config.train, folder, accelerator, config.resume)
     if accelerator.is_main_process:
@@ -198,8 +203,7 @@ def make_preview(assemble):
 
     def preview(model):
         pipe = assemble(model)
-        steps = min(pipe.sampler.steps, pipe.grid[0] * pipe.grid[1])
-        images = pipe.generate(PREVIEW_IMAGES, seed=0, steps=steps)
+        images = pipe.generate(PREVIEW_IMAGES, seed=0)
         return {
             "samples": grid_image([enlarge(i) for i in images], columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5)
         }

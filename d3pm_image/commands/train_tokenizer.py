@@ -33,14 +33,15 @@ def run(config: TokenizerRun) -> None:
     folder = Path(config.out)
     accelerator = make_accelerator(config.train)
     check_folder(folder, config.resume)
-    images = ImageSet(open_source(config.data), config.data, augment=True, seed=config.train.seed)
-    held_out = ImageSet(open_source(config.data, held_out=True), config.data)
+    with accelerator.main_process_first():  # a download is one process's work
+        source, held_source = open_source(config.data), open_source(config.data, held_out=True)
+    images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
+    held_out = ImageSet(held_source, config.data)
     height, width = config.tokenizer.grid(config.data.image_size)
     vectors = config.train.batch_size // config.train.accumulate * height * width
     torch.manual_seed(config.train.seed)
     model = Autoencoder(config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1)
     if accelerator.is_main_process:
-        save_resolved(config, folder / "config.yaml")
         count = sum(p.numel() for p in model.parameters())
         print(
             f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}"
@@ -51,7 +52,17 @@ def run(config: TokenizerRun) -> None:
         order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
         return batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
 
-    job = Job(model, loader, make_loss(config), make_validation(held_out, accelerator.device), make_preview(held_out, accelerator.device))
+    device = accelerator.device
+    shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
+    job = Job(
+        model,
+        loader,
+        make_loss(config),
+        identity={**shared, "data": images.source.fingerprint},
+        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
+        validate=make_validation(held_out, device),
+        preview=make_preview(held_out, device),
+    )
     best = train(job, config.train, folder, accelerator, config.resume)
     if accelerator.is_main_process:
         scores = {k: float(v) for k, v in job.validate(best).items()}
@@ -75,7 +86,8 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
 
     from ..tokenizer.quantizer import Quantizer
 
-    count = min(len(images), max(64, -(-num_codes * 16 // tokens)), 4096)
+    vectors = min(num_codes * 16, max(num_codes, 500_000_000 // num_codes))  # k-means holds vectors × codes distances
+    count = min(len(images), max(16, -(-vectors // tokens)), 4096)
     chosen = torch.linspace(0, len(images) - 1, count).long().tolist()
     batch = images.__getitems__(chosen)["images"].to(next(model.parameters()).device)
     model.eval()

@@ -20,7 +20,7 @@ class DataConfig:
     Args:
         source: digits (1,797 handwritten digits, embedded), folder, or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
         root: Folder of the images, or where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
-        val_root: Folder of the held-out images; without it a folder gives up val_share of its images.
+        val_root: Folder of the held-out images of a folder source; without it a folder gives up val_share of its images.
         val_share: Share of images held out where the source has no split of its own.
         download: Let torchvision fetch the set when it is not in root.
         image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
@@ -29,7 +29,7 @@ class DataConfig:
         flip: Mirror images left to right at random (not for digits or letters).
         labels: Use class labels where the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.
-        workers: Loader processes for sets too large to be held in memory.
+        workers: Loader processes of stage one for sets too large to be held in memory.
         memory_mb: Sets whose decoded images fit in this many megabytes are decoded once and held in memory.
     """
 

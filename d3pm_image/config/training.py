@@ -18,7 +18,7 @@ class TrainConfig:
     Args:
         steps: Optimizer steps in all.
         batch_size: Images an optimizer step, over all processes and accumulation.
-        accumulate: Parts that a process computes its share of the batch in (less memory, same result).
+        accumulate: Parts that a process computes its share of the batch in, for less memory (same result for the denoiser; the codebook of the tokenizer moves once a part).
         optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
         learning_rate: Peak rate of AdamW.
         muon_rate: Rate of Muon, as a multiple of learning_rate.
@@ -60,6 +60,12 @@ class TrainConfig:
     def __post_init__(self):
         need(self.mixed_precision in ("no", "bf16", "fp16"), "train.mixed_precision", self.mixed_precision, "use no, bf16 or fp16")
         need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
+        need(
+            self.mixed_precision != "fp16" or self.optimizer == "adamw",
+            "train.optimizer",
+            self.optimizer,
+            "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16",
+        )
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         need(

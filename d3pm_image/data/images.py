@@ -79,10 +79,6 @@ class ImageSet(Dataset):
         if not self.crop_randomly and total <= config.memory_mb * 2**20:
             self.hold_in_memory()
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.source.class_names)
-
     def __len__(self) -> int:
         return len(self.source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -51,9 +52,16 @@ def whole(batch: dict) -> dict:
     return batch
 
 
+def undisturbed(worker: int) -> None:
+    """Loader workers leave signals to the main process, which saves before it stops."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> DataLoader:
     """A loader that yields one dictionary a step. ``workers`` processes only where the set is not in memory."""
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
-    extra = {"prefetch_factor": 4, "persistent_workers": True} if workers else {}
+    extra = {"prefetch_factor": 4, "worker_init_fn": undisturbed} if workers else {}
     return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)

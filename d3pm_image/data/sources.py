@@ -190,9 +190,11 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     make = getattr(torchvision.datasets, kind)
     try:
         dataset = make(str(where), **part, download=download)
-    except (RuntimeError, FileNotFoundError) as error:
+    except (RuntimeError, OSError) as error:
         if download:
-            raise
+            raise ConfigError(
+                "data.download", True, f"{name} could not be fetched into {where} ({' '.join(str(error).split())[:200]})"
+            ) from error
         raise ConfigError(
             "data.root", str(where), f"{name} is not there; add --data.download true, or name the folder that holds it"
         ) from error

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .posterior import posterior_bias
 from .process import Process
 
 
@@ -94,8 +95,7 @@ def diffusion_loss(process: Process, terms: Terms, bound: float, auxiliary: floa
 
 def _own_bias(process: Process, t: Tensor, masked: Tensor, dtype: torch.dtype) -> Tensor:
     """ℓ_t on unmasked tokens (capped so that κ = 1 stays finite), 0 on masked ones; (B, N)."""
-    _, kappa = process.schedule.survival(t)
-    bias = torch.log1p(process.num_codes * kappa / (1 - kappa).clamp_min(1e-300)).clamp_max(1e4)[:, None]
+    bias = posterior_bias(process, t).clamp_max(1e4)[:, None]
     return torch.where(masked, torch.zeros_like(bias), bias).to(dtype)
 
 

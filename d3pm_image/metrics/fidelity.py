@@ -33,12 +33,13 @@ def manifold(real: Tensor, fake: Tensor, neighbours: int = 5) -> dict[str, float
     }
 
 
-def spread(features: Tensor, labels: Tensor) -> float:
-    """Mean distance of two images of the same class, averaged over classes with at least two images."""
+def spread(features: Tensor, labels: Tensor, most: int = 2000) -> float:
+    """Mean distance of two images of the same class, averaged over classes with at least two images (of at most the
+    first ``most`` of each); NaN if there is no such class."""
     features = features.double()
     means = []
     for label in labels.unique():
-        of_class = features[labels == label]
+        of_class = features[labels == label][:most]
         if len(of_class) > 1:
             means.append(torch.pdist(of_class).mean())
-    return float(torch.stack(means).mean())
+    return float(torch.stack(means).mean()) if means else float("nan")

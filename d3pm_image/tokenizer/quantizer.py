@@ -17,7 +17,7 @@ class Quantizer(nn.Module):
 
     Args:
         config: Codebook settings.
-        vectors_a_step: Feature vectors that one training step sees on this process, B·N; the threshold for
+        vectors_a_step: Feature vectors that one forward pass sees over all processes, B·N; the threshold for
             reviving a code is ``revive_below`` times the average count ``vectors_a_step / K``.
         synchronize: Average the codebook over processes. The process group must exist before the first call.
     """

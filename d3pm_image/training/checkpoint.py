@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..storage import replace_folder, sha256, write_tensors, write_text
 
@@ -86,14 +86,13 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.removeprefix(PREFIX)))
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the last ``keep`` checkpoints, and what an interrupted write left behind."""
-    for old in checkpoints(folder)[:-keep]:
+def prune(folder: Path, keep: int, step: int) -> None:
+    """Remove all but the last ``keep`` checkpoints up to ``step``, and what an interrupted write left behind.
+
+    Later ones are left alone: they are damaged ones that a resumed run skipped, and will be written over.
+    """
+    known = [p for p in checkpoints(folder) if int(p.name.removeprefix(PREFIX)) <= step]
+    for old in known[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     for part in [*folder.glob(f".{PREFIX}*.part"), *folder.glob(f".{PREFIX}*.old")]:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def module_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """state_dict without tensors shared under two names (AveragedModel's counter included)."""
-    return dict(module.state_dict())

@@ -10,11 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -37,10 +38,11 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     """
     need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", "needs a GPU; use bf16 or no")
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))  # others wait while one encodes or validates
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     # without cpu=True, processes that torchrun starts on a machine without a GPU would each train alone
-    alone = not torch.accelerator.is_available()
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp])
+    alone = not torch.cuda.is_available()
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience])
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise TrainingError(
@@ -59,7 +61,11 @@ def check_folder(folder: Path, resume: bool) -> None:
     Raises:
         ConfigError: the folder holds checkpoints and resume was not asked for.
     """
-    if not resume and ckpt.checkpoints(folder / "checkpoints"):
+    found = bool(ckpt.checkpoints(folder / "checkpoints"))
+    finished = [name for name in ("model", "best") if (folder / name).exists()]
+    if resume and finished and not found:
+        raise ConfigError("out", str(folder), f"holds {finished[0]}/ but no checkpoint to go on from; choose another folder")
+    if not resume and (found or finished):
         raise ConfigError("out", str(folder), "holds an earlier run; add --resume true to go on with it, or choose another folder")
 
 
@@ -81,6 +87,9 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
     accelerator.wait_for_everyone()  # every process has looked before the first one writes
     trainer = Trainer(job, config, folder, accelerator)
     progress_known = resume and trainer.restore()
+    trainer.together()
+    if trainer.main and job.begin is not None:
+        job.begin()
     if resume and trainer.main:
         print(f"resuming at step {trainer.progress.step}" if progress_known else f"no complete checkpoint in {folder}; starting anew")
     first = trainer.progress.step
@@ -98,8 +107,10 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
             dynamic_ncols=True,
         ) as bar,
     ):
-        _steps(trainer, loader, monitor, bar, signals)
-    monitor.close()
+        try:
+            _steps(trainer, loader, monitor, bar, signals)
+        finally:
+            monitor.close()
     return _finished(trainer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import sys
 from collections.abc import Callable, Iterable
@@ -44,6 +45,9 @@ class Job:
         batches: (first step, rank, world) → this process's share of the batches from that step on, each a
             dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
         loss: (network, batch, random) → scalar loss and a dictionary of scalar tensors to log.
+        identity: What a resumed run must share with the one that it goes on with (data, tokenizer, seed, …), JSON values;
+            a difference is refused by name.
+        begin: Called on the main process once the run is known to go ahead, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         preview: averaged network → pictures by name.
     """
@@ -51,6 +55,8 @@ class Job:
     model: nn.Module
     batches: Callable[[int, int, int], Iterable[dict[str, Tensor]]]
     loss: Loss
+    identity: dict[str, Any] = field(default_factory=dict)
+    begin: Callable[[], None] | None = None
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
 
@@ -101,15 +107,17 @@ class Trainer:
         """Write a checkpoint (main process) and wait for it (all)."""
         self._agree()
         if self.main:
-            tensors = {"model": ckpt.module_tensors(self.job.model), "optimizer": {}}
+            tensors = {"model": dict(self.job.model.state_dict()), "optimizer": {}}
             for number, (optimizer, _) in enumerate(self.optimizers.members):
                 tensors["optimizer"] |= ckpt.optimizer_tensors(optimizer, f"{number}.")
             if self.average is not None:
-                tensors["ema"] = ckpt.module_tensors(self.average)
+                tensors["ema"] = dict(self.average.state_dict())
             scaler = self.accelerator.scaler
             self.progress.scaler = scaler.state_dict() if scaler is not None else {}
-            ckpt.save_checkpoint(self.folder / "checkpoints", self.progress.step, tensors, vars(self.progress))
-            ckpt.prune(self.folder / "checkpoints", self.config.keep)
+            ckpt.save_checkpoint(
+                self.folder / "checkpoints", self.progress.step, tensors, {**vars(self.progress), "identity": self.job.identity}
+            )
+            ckpt.prune(self.folder / "checkpoints", self.config.keep, self.progress.step)
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> bool:
@@ -117,6 +125,7 @@ class Trainer:
         for place in reversed(ckpt.checkpoints(self.folder / "checkpoints")):
             try:
                 tensors, state = ckpt.load_checkpoint(place)
+                self._same_run(state.get("identity", {}))
                 self.job.model.load_state_dict(tensors["model"])
                 if self.average is not None:
                     self.average.load_state_dict(tensors["ema"])
@@ -126,6 +135,8 @@ class Trainer:
                 if self.main:
                     print(f"skipping a damaged checkpoint: {error}", file=sys.stderr)
                 continue
+            except ConfigError:
+                raise
             except (RuntimeError, KeyError, ValueError) as error:
                 raise ConfigError(
                     "resume",
@@ -138,6 +149,21 @@ class Trainer:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             return True
         return False
+
+    def _same_run(self, saved: dict[str, Any]) -> None:
+        """Raises ConfigError where the checkpoint belongs to other data, another tokenizer, seed or batch size."""
+        for name, now in json.loads(json.dumps(self.job.identity)).items():
+            if name in saved and saved[name] != now:
+                raise ConfigError(
+                    name, now, f"the run in {self.folder} was begun with {saved[name]!r}; restore that, or choose another --out"
+                )
+
+    def together(self) -> None:
+        """All processes must go on from the same step: on several machines the run's folder must be on a shared disk."""
+        if self.accelerator.num_processes > 1:
+            steps = self.accelerator.gather(torch.tensor([self.progress.step], device=self.accelerator.device))
+            if not bool((steps == steps[0]).all()):
+                raise TrainingError(f"processes found different checkpoints (steps {steps.tolist()}); put --out on a disk that all share")
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One optimizer step on this process's share of the batch; returns means to log (still on the device)."""
@@ -162,6 +188,8 @@ class Trainer:
                 logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
         if config.clip:
             logs["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+            if config.mixed_precision != "fp16":  # fp16 skips such steps by itself
+                self._guard(logs["grad_norm"], "grad_norm")
         self.optimizers.step()
         self.optimizers.zero_grad()
         if self.average is not None:
@@ -169,16 +197,16 @@ class Trainer:
         self.progress.step += 1
         return logs
 
-    def _guard(self, loss: Tensor) -> None:
-        """Stop before a NaN or infinite loss reaches the weights."""
-        bad = (~torch.isfinite(loss.detach())).float()
+    def _guard(self, value: Tensor, name: str = "loss") -> None:
+        """Stop before a NaN or infinite loss or gradient reaches the weights."""
+        bad = (~torch.isfinite(value.detach())).float()
         if self.accelerator.num_processes > 1:
             bad = self.accelerator.reduce(bad, "sum")
         if bad > 0:
             saved = ckpt.checkpoints(self.folder / "checkpoints")
             safe = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint had been written yet"
             mend = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
-            raise TrainingError(f"loss={float(loss):g} at step {self.progress.step}: training stopped and {safe}; {mend}")
+            raise TrainingError(f"{name}={float(value):g} at step {self.progress.step}: training stopped and {safe}; {mend}")
 
     def judge(self, monitor: Monitor) -> dict[str, float]:
         """Validate and preview on the main process; keep the best weights."""
@@ -193,7 +221,7 @@ class Trainer:
                     self.progress.best, self.progress.best_step = score, step
                     (self.folder / "best").mkdir(exist_ok=True)
                     write_tensors(
-                        self.folder / "best" / "model.safetensors", ckpt.module_tensors(network), {"step": str(step), "score": repr(score)}
+                        self.folder / "best" / "model.safetensors", dict(network.state_dict()), {"step": str(step), "score": repr(score)}
                     )
             if self.job.preview is not None:
                 for name, image in self.job.preview(network).items():
