@@ -72,6 +72,12 @@ class Progress:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings under dotted names, one level deep."""
+    rooms = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
+    return {f"{room}.{name}".rstrip("."): value for room, settings in rooms.items() for name, value in settings.items()}
+
+
 class Trainer:
     """One run: state that is saved and restored together, and the steps that move it."""
 
@@ -152,11 +158,10 @@ class Trainer:
 
     def _same_run(self, saved: dict[str, Any]) -> None:
         """Raises ConfigError where the checkpoint belongs to other data, another tokenizer, seed or batch size."""
-        for name, now in json.loads(json.dumps(self.job.identity)).items():
-            if name in saved and saved[name] != now:
-                raise ConfigError(
-                    name, now, f"the run in {self.folder} was begun with {saved[name]!r}; restore that, or choose another --out"
-                )
+        for name, now in flat(json.loads(json.dumps(self.job.identity))).items():
+            before = flat(saved).get(name, now)
+            if before != now:
+                raise ConfigError(name, now, f"the run in {self.folder} was begun with {before!r}; restore that, or choose another --out")
 
     def together(self) -> None:
         """All processes must go on from the same step: on several machines the run's folder must be on a shared disk."""
