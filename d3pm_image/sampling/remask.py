@@ -37,7 +37,6 @@ class Remask(Rule):
     eta: float = 0.1
     strategy: str = "cap"
     name = "remask"
-    remasks = True
 
     def check(self, process: Process, tokens: int, steps: int) -> None:
         """Raises ConfigError for a process without masks."""

@@ -18,8 +18,6 @@ class Rule:
     """
 
     name = "rule"
-    remasks = False
-    """Whether a revealed token may become a mask again."""
 
     def check(self, process: Process, tokens: int, steps: int) -> None:
         """Raises ConfigError where the process does not end in noise, or has fewer steps than are asked for."""
