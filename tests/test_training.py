@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -84,6 +85,36 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(stage, trained, 
     assert equal(weights(folder, "ema"), weights(unbroken, "ema"))
     assert steps_logged(folder) == steps_logged(unbroken)
     assert not list((folder / "checkpoints").glob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["train_tokenizer", "train_diffusion"])
+def test_ten_kills_at_random_moments_change_nothing(stage, trained, tmp_path):
+    """SIGKILL while it starts, trains, validates or saves, ten times: the final weights and the log are those of an unbroken run."""
+    unbroken = trained / ("tokenizer" if stage == "train_tokenizer" else "diffusion")
+    folder, moments = tmp_path / "run", np.random.default_rng(7)
+    extra = [*stage_arguments(stage, trained), "--out", str(folder), "--resume", "true"]
+    kills = 0
+    while kills < 10:
+        process = subprocess.Popen(command(stage, *extra), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        began = time.time()
+        before = (folder / "log.jsonl").stat().st_mtime_ns if (folder / "log.jsonl").exists() else 0
+        while process.poll() is None and time.time() < began + 120:  # once it trains again
+            if (folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 1.5))
+        if process.poll() is not None:  # it had ended: begin again, the kills still to come are for the next run
+            assert process.returncode == 0
+            shutil.rmtree(folder)
+            continue
+        process.kill()
+        process.wait()
+        kills += 1
+    subprocess.run(command(stage, *extra), check=True, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert equal(weights(folder), weights(unbroken))
+    assert equal(weights(folder, "ema"), weights(unbroken, "ema"))
+    assert steps_logged(folder) == steps_logged(unbroken)
 
 
 def test_sigterm_saves_first(tmp_path):
@@ -167,8 +198,67 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(loss, "reconstruction_loss", poisoned)
     with pytest.raises(TrainingError, match=r"loss=nan at step 29.*step-00000020.*--resume true"):
-        train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path)])
+        train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path), "--train.max_skips", "0"])
     assert all(torch.isfinite(v).all() for v in weights(tmp_path).values())
+
+
+def poisoned_loss(monkeypatch, bad: set[int]):
+    """The tokenizer's loss is NaN at some calls, by way of its output, so that gradients and codebook are in danger as well."""
+    from d3pm_image.tokenizer import loss
+
+    real, calls = loss.reconstruction_loss, []
+
+    def poisoned(output, images, config):
+        calls.append(1)
+        return real(output, images, config) * (float("nan") if len(calls) - 1 in bad else 1.0)
+
+    monkeypatch.setattr(loss, "reconstruction_loss", poisoned)
+
+
+def test_a_bad_step_changes_nothing_and_is_counted(tmp_path, monkeypatch, capsys):
+    from d3pm_image.training.trainer import Trainer
+
+    poisoned_loss(monkeypatch, {12, 13, 30})
+    states, real = {}, Trainer.step
+
+    def watched(trainer, batch):
+        number = trainer.progress.step
+        before = {k: v.clone() for k, v in trainer.job.model.state_dict().items()}
+        logs = real(trainer, batch)
+        states[number] = equal(before, trainer.job.model.state_dict())
+        return logs
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path), "--train.log_every", "1"])
+    assert [number for number, unchanged in states.items() if unchanged] == [12, 13, 30]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1].get("skipped", 0) == 3 or [line for line in lines if "loss" in line][-1]["skipped"] == 3
+    assert "loss=nan at step 12: the step was skipped (1 so far)" in capsys.readouterr().err
+    assert json.loads((checkpoints(tmp_path / "checkpoints")[-1] / "state.json").read_text())["skipped"] == 3
+
+
+def test_bad_steps_in_a_row_stop(tmp_path, monkeypatch):
+    poisoned_loss(monkeypatch, {5, *range(10, 14)})
+    with pytest.raises(TrainingError, match=r"loss=nan at step 13, 4 in a row: training stopped and no checkpoint"):
+        train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path), "--train.max_skips", "3"])
+
+
+def test_one_batch_is_learnt_by_heart(trained, tmp_path, capsys):
+    base = ["--train.overfit_one_batch", "true", "--train.preview_every", "0", "--train.ema", "0", "--train.batch_size", "16"]
+    tokenizer = [*TINY_TOKENIZER, *base, "--train.steps", "200", "--train.learning_rate", "3e-3"]
+    train_tokenizer.main([*tokenizer, "--out", str(tmp_path / "tokenizer")])
+    assert "the network learns" in capsys.readouterr().out
+    diffusion = [*TINY_DIFFUSION, *base, "--tokenizer", str(trained / "tokenizer")]
+    with pytest.raises(TrainingError, match="one batch: loss"):
+        train_diffusion.main([*diffusion, "--train.steps", "5", "--train.learning_rate", "1e-5", "--out", str(tmp_path / "too-short")])
+
+
+def test_the_log_tells_noise_levels_and_kinds_of_tokens_apart(trained):
+    lines = [json.loads(line) for line in (trained / "diffusion" / "log.jsonl").read_text().splitlines()]
+    last = [line for line in lines if "loss" in line][-1]
+    levels = [last[f"bound_nats_t<={t:g}"] for t in (0.25, 0.5, 0.75, 1)]
+    assert sum(levels) / 4 == pytest.approx(last["bound_nats"], rel=1e-3)  # 16 of 64 times fall into every quarter
+    assert last["kept_accuracy"] > last["masked_accuracy"] and 0 <= last["replaced_accuracy"] <= 1
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def run(config: DiffusionRun) -> None:
         return Pipeline(tokenizer, network, config.process, size_pair(info.image_size), classes, config.sampler, facts)
 
     shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
-    loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer")}
+    loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")}
     job = Job(
         model,
         loader,
@@ -157,6 +157,7 @@ def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):
     import torch
 
     from ..diffusion import Objective, bound_terms, diffusion_loss, fused_loss, low_discrepancy_times
+    from ..metrics.noise_levels import accuracy_by_token, bound_by_noise_level
 
     objective = Objective.from_config(config.loss)
 
@@ -175,10 +176,9 @@ def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):
         else:
             terms = bound_terms(process, output, x_0, x_t, t, objective.label_smoothing)
             total = diffusion_loss(process, objective, terms, x_0, x_t, t)
-        corrupted = process.is_masked(x_t) if not process.schedule.uniform else x_t != x_0
-        accuracy = (terms.correct & corrupted).sum() / corrupted.sum().clamp_min(1)
-        name = "masked_accuracy" if not process.schedule.uniform else "replaced_accuracy"
-        return total, {"bound_nats": terms.bound.mean(), "cross_entropy_nats": terms.auxiliary.mean(), name: accuracy}
+        found = {"bound_nats": terms.bound.mean(), "cross_entropy_nats": terms.auxiliary.mean()}
+        found |= accuracy_by_token(process, terms.correct, x_0, x_t) | bound_by_noise_level(terms.bound, t)
+        return total, found
 
     return loss
 

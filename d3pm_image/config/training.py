@@ -30,6 +30,8 @@ class TrainConfig:
         ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps); 0 is off.
         mixed_precision: no, bf16 (CPU or GPU) or fp16 (GPU).
         compile: Compile the network with torch.compile.
+        max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such a step changes nothing and is counted in the log. 0 stops at the first.
+        overfit_one_batch: A check: train on the first batch alone, again and again, and say whether the loss falls as it should.
         seed: Order of data, noise and initial weights derive from it.
         log_every: Steps between log lines.
         preview_every: Steps between preview pictures and validation; 0 is off.
@@ -51,6 +53,8 @@ class TrainConfig:
     ema: float = 0.999
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     compile: bool = False
+    max_skips: int = 5
+    overfit_one_batch: bool = False
     seed: int = 0
     log_every: int = 20
     preview_every: int = 500
@@ -90,6 +94,7 @@ class TrainConfig:
         need(0 <= self.seed < 2**32, "train.seed", self.seed, "give a seed from 0 to 4294967295")
         for name in ("log_every", "checkpoint_every", "keep"):
             need(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "use at least 1")
+        need(self.max_skips >= 0, "train.max_skips", self.max_skips, "give 0 (stop at the first) or a number of steps")
         need(self.preview_every >= 0, "train.preview_every", self.preview_every, "give 0 (off) or a number of steps")
 
 

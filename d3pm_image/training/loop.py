@@ -6,6 +6,9 @@ One step is ``batch_size`` images over all processes and accumulation parts; wha
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 import os
 import sys
 import time
@@ -96,7 +99,8 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
         print(f"resuming at step {trainer.progress.step}" if progress_known else f"no complete checkpoint in {folder}; starting anew")
     first = trainer.progress.step
     monitor = Monitor(folder, trainer.main, first)
-    loader = iter(job.batches(first, accelerator.process_index, accelerator.num_processes))
+    loader = iter(job.batches(0 if config.overfit_one_batch else first, accelerator.process_index, accelerator.num_processes))
+    loader = itertools.repeat(next(loader)) if config.overfit_one_batch else loader
     quiet = not trainer.main
     with (
         stop_requests() as signals,
@@ -113,7 +117,27 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
             _steps(trainer, loader, monitor, bar, signals)
         finally:
             monitor.close()
+    if config.overfit_one_batch and trainer.main:
+        print(overfit_verdict(folder))
     return _finished(trainer)
+
+
+def overfit_verdict(folder: Path) -> str:
+    """What a run on one batch says of the way from data to gradients.
+
+    Raises:
+        TrainingError: the loss did not fall by half.
+    """
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    last = losses[-max(1, len(losses) // 10) :]
+    end = sum(last) / len(last)
+    said = f"one batch: loss {losses[0]:.4g} at first, {end:.4g} over the last tenth of {lines[-1]['step']} steps"
+    if end > losses[0] / 2:
+        raise TrainingError(
+            f"{said}: a network that learns knows one batch by heart; raise train.steps or train.learning_rate, or look at the data"
+        )
+    return f"{said}: the network learns; now train without train.overfit_one_batch"
 
 
 def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monitor, bar: tqdm, signals: list[str]) -> None:
@@ -131,12 +155,14 @@ def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monit
         trainer.progress.seconds = before + time.perf_counter() - since_start
         if step % config.log_every == 0 or end or step == 1:
             span = max(time.perf_counter() - began, 1e-9)
-            values = {k: round(float(trainer.accelerator.reduce(v, "mean")), 6) for k, v in logs.items()}
+            values = means({k: trainer.accelerator.reduce(v, "mean") for k, v in logs.items()})
+            if trainer.progress.skipped:
+                values["skipped"] = trainer.progress.skipped
             values["learning_rate"] = learning_rate(step - 1, config)
             values["images_per_s"], values["data_wait"] = round(images / span, 2), round(waited / span, 4)
             values["seconds"], values["processes"] = round(trainer.progress.seconds, 2), trainer.accelerator.num_processes
             monitor.scalars(step, values)
-            bar.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_s']:.0f} images/s")
+            bar.set_postfix_str(f"loss {values.get('loss', math.nan):.4g}, {values['images_per_s']:.0f} images/s")
             began, images, waited = time.perf_counter(), 0, 0.0
         if config.preview_every and (step % config.preview_every == 0 or end):
             values = trainer.judge(monitor)
@@ -148,6 +174,12 @@ def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monit
         if _stop_requested(trainer, signals) and not end:
             trainer.save()
             raise Interrupted(f"stopped by {signals[0] if signals else 'another process'} at step {step}; saved, go on with --resume true")
+
+
+def means(values: dict[str, Tensor]) -> dict[str, float]:
+    """Numbers to log: scalars, and sums (2,) over their counts; what has no count, or is not a number, is left out."""
+    plain = {k: float(v[0] / v[1]) if v.ndim else float(v) for k, v in values.items() if not v.ndim or v[1] > 0}
+    return {k: round(v, 6) for k, v in plain.items() if math.isfinite(v)}
 
 
 def _stop_requested(trainer: Trainer, signals: list[str]) -> bool:

@@ -26,6 +26,8 @@ from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
 
 Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple[Tensor, dict[str, Tensor]]]
+"""(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape (2,), whose mean over all
+processes is logged."""
 
 
 class TrainingError(RuntimeError):
@@ -44,7 +46,7 @@ class Job:
         model: Network; its forward pass is called by ``loss`` alone.
         batches: (first step, rank, world) → this process's share of the batches from that step on, each a
             dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
-        loss: (network, batch, random) → scalar loss and a dictionary of scalar tensors to log.
+        loss: See :data:`Loss`.
         identity: What a resumed run must share with the one that it goes on with (data, tokenizer, seed, …), JSON values;
             a difference is refused by name.
         begin: Called on the main process once the run is known to go ahead, before the first step.
@@ -63,9 +65,15 @@ class Job:
 
 @dataclass
 class Progress:
-    """Where a run stands; saved with every checkpoint."""
+    """Where a run stands; saved with every checkpoint.
+
+    Args:
+        skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row up to now.
+    """
 
     step: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
     best: float = math.inf
     best_step: int = -1
     seconds: float = 0.0
@@ -171,47 +179,74 @@ class Trainer:
                 raise TrainingError(f"processes found different checkpoints (steps {steps.tolist()}); put --out on a disk that all share")
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One optimizer step on this process's share of the batch; returns means to log (still on the device)."""
-        config, step, device = self.config, self.progress.step, self.accelerator.device
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        """One optimizer step on this process's share of the batch; returns means to log (still on the device). A step whose loss or
+        gradient is not finite changes nothing.
+
+        Raises:
+            TrainingError: too many such steps in a row.
+        """
+        config, step, rank = self.config, self.progress.step, self.accelerator.process_index
         torch.manual_seed(derive(config.seed, step, 1 << 16, rank))  # dropout, and samples that revive dead codes
         self.optimizers.set_learning_rate(learning_rate(step, config))
-        share = config.batch_size // world
-        part = share // config.accumulate
-        logs: dict[str, Tensor] = {}
+        before = [b.detach().clone() for b in self.job.model.buffers()]  # the codebook moves in the forward pass
         self.model.train()
-        for number in range(config.accumulate):
-            rows = slice(number * part, (number + 1) * part)
-            piece = {k: v[rows].to(device, non_blocking=True) for k, v in batch.items()}
-            random = StepRandom(config.seed, step, config.batch_size, slice(rank * share + rows.start, rank * share + rows.stop), device)
-            last = number == config.accumulate - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss, values = self.job.loss(self.model, piece, random)
-                self._guard(loss)
-                self.accelerator.backward(loss / config.accumulate)
-            for name, value in {"loss": loss, **values}.items():
-                logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
-        if config.clip:
-            logs["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
-            if config.mixed_precision != "fp16":  # fp16 skips such steps by itself
-                self._guard(logs["grad_norm"], "grad_norm")
-        self.optimizers.step()
+        logs, bad = self._gradients(batch)
+        if not bad:
+            self.optimizers.step()
+            if self.average is not None:
+                self.average.update_parameters(self.job.model)
         self.optimizers.zero_grad()
-        if self.average is not None:
-            self.average.update_parameters(self.job.model)
+        if bad:
+            with torch.no_grad():
+                for buffer, value in zip(self.job.model.buffers(), before, strict=True):
+                    buffer.copy_(value)
+        self._count(bad)
         self.progress.step += 1
         return logs
 
-    def _guard(self, value: Tensor, name: str = "loss") -> None:
-        """Stop before a NaN or infinite loss or gradient reaches the weights."""
+    def _gradients(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+        """Gradients of the whole step, part by part; means to log, and what was not finite, such as "loss=nan", or nothing."""
+        config, device = self.config, self.accelerator.device
+        share = config.batch_size // self.accelerator.num_processes
+        part, first = share // config.accumulate, self.accelerator.process_index * share
+        logs: dict[str, Tensor] = {}
+        for number in range(config.accumulate):
+            rows = slice(number * part, (number + 1) * part)
+            piece = {k: v[rows].to(device, non_blocking=True) for k, v in batch.items()}
+            random = StepRandom(config.seed, self.progress.step, config.batch_size, slice(first + rows.start, first + rows.stop), device)
+            last = number == config.accumulate - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss, values = self.job.loss(self.model, piece, random)
+                for name, value in {"loss": loss, **values}.items():
+                    logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
+                if self._not_finite(loss):
+                    return logs, f"loss={float(loss.detach()):g}"
+                self.accelerator.backward(loss / config.accumulate)
+        if config.clip:
+            logs["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+            if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"]):  # fp16 skips such steps by itself
+                return logs, f"grad_norm={float(logs['grad_norm']):g}"
+        return logs, ""
+
+    def _not_finite(self, value: Tensor) -> bool:
+        """Whether any process has a NaN or infinity; all get the same answer."""
         bad = (~torch.isfinite(value.detach())).float()
-        if self.accelerator.num_processes > 1:
-            bad = self.accelerator.reduce(bad, "sum")
-        if bad > 0:
+        return bool((self.accelerator.reduce(bad, "sum") if self.accelerator.num_processes > 1 else bad) > 0)
+
+    def _count(self, bad: str) -> None:
+        """Count a step that was skipped, and stop where there are too many in a row."""
+        self.progress.skipped += bool(bad)
+        self.progress.skipped_in_a_row = self.progress.skipped_in_a_row + 1 if bad else 0
+        if not bad:
+            return
+        here = f"{bad} at step {self.progress.step}"
+        if self.progress.skipped_in_a_row > self.config.max_skips:
             saved = ckpt.checkpoints(self.folder / "checkpoints")
             safe = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint had been written yet"
             mend = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
-            raise TrainingError(f"{name}={float(value):g} at step {self.progress.step}: training stopped and {safe}; {mend}")
+            raise TrainingError(f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {mend}")
+        if self.main:
+            print(f"{here}: the step was skipped ({self.progress.skipped} so far)", file=sys.stderr)
 
     def judge(self, monitor: Monitor) -> dict[str, float]:
         """Validate and preview on the main process; keep the best weights."""
