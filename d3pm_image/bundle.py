@@ -15,7 +15,7 @@ from .config import ConfigError, DenoiserConfig, ProcessConfig, SamplerConfig, n
 from .denoiser import Transformer
 from .storage import replace_folder, sha256, write_tensors, write_text
 from .tokenizer import Autoencoder, Pixels, load_tokenizer, save_tokenizer
-from .tokenizer.folder import find, read_config, read_weights
+from .tokenizer.folder import check_outline, find, read_config, read_weights
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,15 @@ def read_bundle(folder: str | Path) -> Bundle:
             str(place),
             "its tokenizer is not the one that the denoiser was trained with; copy the model again",
         )
-        denoiser = Transformer(DenoiserConfig(**parts["denoiser"]), parts["num_codes"], parts["num_classes"])
+        shape = DenoiserConfig(**parts["denoiser"]), parts["num_codes"], parts["num_classes"]
+        check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
+        denoiser = Transformer(*shape)
         denoiser.load_state_dict(read_weights(place / "denoiser", "model"))
         process, sampler = ProcessConfig(**raw["process"]), SamplerConfig(**raw["sampler"])
         return Bundle(tokenizer, denoiser, process, info.image_size, raw["class_names"], sampler, raw.get("facts", {}))
-    except (KeyError, TypeError, RuntimeError) as error:
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
             "model", str(place), f"does not fit this version ({type(error).__name__}: {str(error).splitlines()[0]})"
         ) from error

@@ -29,19 +29,40 @@ def sync(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that readers see the old or the new content, never a part."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    sync(part)
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        sync(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically. Shared or strided tensors are written as plain copies."""
+    """Write tensors as safetensors, atomically. Shared or strided tensors are written as plain copies.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; an older file stays as it was.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata=metadata)
-    sync(part)
-    os.replace(part, path)
+    try:
+        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata=metadata)
+        sync(part)
+        os.replace(part, path)
+    except SafetensorError as error:  # a full disk, say; the library has an error of its own for it
+        raise OSError(f"{path} cannot be written ({error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a safetensors file, from its header alone."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
 
 
 def replace_folder(part: Path, place: Path) -> None:

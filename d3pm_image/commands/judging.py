@@ -33,7 +33,7 @@ def remembered_data(facts: dict, model: str, root: str = "") -> DataConfig:
     if remembered is None:
         raise ConfigError("model", model, "does not remember the data it was trained on; train it with this version")
     data = DataConfig(**remembered)
-    return dataclasses.replace(data, root=root or data.root)
+    return dataclasses.replace(data, root=root or data.root, download=False)  # a model from elsewhere may not start a download
 
 
 def everything(images: ImageSet) -> tuple[Tensor, Tensor]:

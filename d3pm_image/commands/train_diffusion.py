@@ -47,7 +47,8 @@ def run(config: DiffusionRun) -> None:
     with accelerator.main_process_first():
         place, classes = cached(config, tokenizer, info.sha256, False, not accelerator.is_main_process)
         held_place, _ = cached(config, tokenizer, info.sha256, True, not accelerator.is_main_process)
-    codes, held_out = CodeSet(place, config.train.seed), CodeSet(held_place, augment=False)
+    codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
+    held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
 
     torch.manual_seed(config.train.seed)
     model = Transformer(config.denoiser, tokenizer.num_codes, len(classes))

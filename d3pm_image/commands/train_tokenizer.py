@@ -24,7 +24,7 @@ def run(config: TokenizerRun) -> None:
     """
     import torch
 
-    from ..data.images import ImageSet
+    from ..data.images import ImageSet, count_unreadable
     from ..data.order import BatchOrder, batches
     from ..data.sources import open_source
     from ..tokenizer import Autoencoder, save_tokenizer
@@ -50,7 +50,8 @@ def run(config: TokenizerRun) -> None:
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
-        return batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
+        loaded = batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
+        return count_unreadable(loaded, order, images)
 
     device = accelerator.device
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}

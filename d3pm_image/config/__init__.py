@@ -4,13 +4,14 @@ Every field has a default that passes its own validation, a meaning (shown by ``
 package. Impossible values raise :class:`ConfigError` at construction, before anything is allocated or written.
 """
 
-from .data import DataConfig, size_pair
+from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import SAMPLERS, DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
 from .errors import ConfigError, finite, need
 from .tokenizer import TokenizerConfig, TokenizerLossConfig, pixel_codes, pixel_levels
 from .training import DiffusionRun, TokenizerRun, TrainConfig
 
 __all__ = [
+    "MAX_SIDE",
     "SAMPLERS",
     "ConfigError",
     "DataConfig",

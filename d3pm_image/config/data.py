@@ -7,6 +7,8 @@ from typing import Literal
 
 from .errors import need
 
+MAX_SIDE = 4096  # pixels
+
 
 def size_pair(image_size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
     """(height, width) in pixels from one number or two. JSON and YAML bring tuples back as lists."""
@@ -30,6 +32,7 @@ class DataConfig:
         labels: Use class labels where the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.
         workers: Loader processes of stage one for sets too large to be held in memory.
+        max_unreadable: Share of the images that may be unreadable; such images are named and left out, or replaced by the next one.
         memory_mb: Sets whose decoded images fit in this many megabytes are decoded once and held in memory.
     """
 
@@ -45,6 +48,7 @@ class DataConfig:
     labels: bool = True
     limit: int = 0
     workers: int = 2
+    max_unreadable: float = 0.2
     memory_mb: int = 2048
 
     def __post_init__(self):
@@ -55,11 +59,12 @@ class DataConfig:
             self.image_size,
             "give a positive side in pixels, such as 64 or [48, 64]",
         )
-        need(max(height, width) <= 4096, "data.image_size", self.image_size, "use at most 4096 pixels a side")
+        need(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, f"use at most {MAX_SIDE} pixels a side")
         need(self.channels in (0, 1, 3), "data.channels", self.channels, "use 1 for grey or 3 for colour")
         need(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, "use center, random or stretch")
         need(0 < self.val_share < 1, "data.val_share", self.val_share, "give a share between 0 and 1, such as 0.1")
         need(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
         need(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
+        need(0 <= self.max_unreadable <= 1, "data.max_unreadable", self.max_unreadable, "give a share in [0, 1], such as 0.2")
         need(self.memory_mb >= 0, "data.memory_mb", self.memory_mb, "give 0 (never hold in memory) or more")
         need(self.source != "folder" or bool(self.root), "data.root", self.root, "name the folder of images when data.source is folder")

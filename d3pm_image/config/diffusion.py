@@ -104,7 +104,7 @@ class DenoiserConfig:
 
     def __post_init__(self):
         need(self.width >= 8, "denoiser.width", self.width, "use at least 8")
-        need(self.depth >= 1, "denoiser.depth", self.depth, "use at least 1 block")
+        need(1 <= self.depth <= 512, "denoiser.depth", self.depth, "use 1 to 512 blocks")
         need(self.heads >= 1 and self.width % self.heads == 0, "denoiser.heads", self.heads, f"must divide denoiser.width={self.width}")
         need(
             (self.width // self.heads) % 4 == 0,

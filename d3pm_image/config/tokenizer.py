@@ -86,7 +86,7 @@ class TokenizerConfig:
             self.width,
             "use a multiple of 8 (channels are normalised in groups of 8)",
         )
-        need(self.blocks >= 1, "tokenizer.blocks", self.blocks, "use at least 1 residual block a level")
+        need(1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks a level")
         need(
             2 <= self.num_codes <= 65535, "tokenizer.num_codes", self.num_codes, "use 2 to 65535 codes (they are cached as 16-bit numbers)"
         )

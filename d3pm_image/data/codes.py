@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..config import DataConfig, size_pair
+from ..config import DataConfig, need, size_pair
 from ..storage import replace_folder
 from .images import ImageSet, coins
 from .sources import cache_root
@@ -56,7 +57,7 @@ def build_cache(
         The cache folder.
     """
     place = (Path(root).expanduser() if root else cache_root() / "codes") / key
-    if (place / "meta.json").is_file():
+    if is_whole(place, quiet):
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f".{key}.{os.getpid()}.part")
@@ -66,11 +67,28 @@ def build_cache(
         _write(images, encode, part, batch_size, quiet)
         replace_folder(part, place)
     except OSError:
-        if not (place / "meta.json").is_file():  # another process may have finished first
+        if not is_whole(place):  # another process may have finished first
             raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return place
+
+
+def is_whole(place: Path, quiet: bool = False) -> bool:
+    """Whether a cache is there with all that its meta.json says; a damaged one is named, and will be made again."""
+    if not (place / "meta.json").is_file():
+        return False
+    try:
+        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        codes, labels = np.load(place / "codes.npy", mmap_mode="r"), np.load(place / "labels.npy")
+        whole = (
+            codes.shape == (meta["variants"], meta["count"], *meta["grid"]) and codes.dtype == np.uint16 and len(labels) == meta["count"]
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        whole, codes = False, error
+    if not whole and not quiet:
+        print(f"the code cache {place} is damaged ({getattr(codes, 'shape', codes)}): encoding anew", file=sys.stderr)
+    return whole
 
 
 def _write(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, quiet: bool) -> None:
@@ -99,9 +117,11 @@ class CodeSet(Dataset):
         place: Cache folder.
         seed: Seed of the choice between an image and its mirror image.
         augment: Choose at random; otherwise always the plain image.
+        num_codes: K; a larger code in the files is refused when it is read. 0 does not look.
     """
 
-    def __init__(self, place: Path, seed: int = 0, augment: bool = True):
+    def __init__(self, place: Path, seed: int = 0, augment: bool = True, num_codes: int = 0):
+        self.place, self.num_codes = place, num_codes
         self.codes = np.load(place / "codes.npy", mmap_mode="r")
         self.labels = np.load(place / "labels.npy")
         self.seed, self.augment = seed, augment
@@ -114,7 +134,11 @@ class CodeSet(Dataset):
         return self.codes.shape[1]
 
     def __getitems__(self, keys: list[int]) -> dict[str, Tensor]:
-        """Batch {codes: int64 (B, N), labels: int64 (B,)}."""
+        """Batch {codes: int64 (B, N), labels: int64 (B,)}.
+
+        Raises:
+            ConfigError: a code that the tokenizer does not have.
+        """
         positions = np.asarray(keys, np.int64)
         epoch, index = positions // len(self), positions % len(self)
         variant = np.zeros(len(keys), np.int64)
@@ -123,4 +147,11 @@ class CodeSet(Dataset):
                 np.int64
             )
         codes = self.codes[variant, index].astype(np.int64).reshape(len(keys), -1)
+        most = int(codes.max(initial=0))
+        need(
+            most < self.num_codes or not self.num_codes,
+            "cache",
+            str(self.place),
+            f"holds code {most} of {self.num_codes}; remove it, it is made again",
+        )
         return {"codes": torch.from_numpy(codes), "labels": torch.from_numpy(self.labels[index])}

@@ -8,6 +8,7 @@ would have seen, whatever the number of workers.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,6 +19,8 @@ from torch.utils.data import Dataset
 
 from ..config import ConfigError, DataConfig, need, size_pair
 from .sources import ImageSource
+
+LOOKED_AT = 500  # images before the share of unreadable ones means something
 
 
 def convert(image: Image.Image, channels: int) -> Image.Image:
@@ -60,6 +63,30 @@ def coins(seed: int, epoch: int, indices: np.ndarray, columns: int) -> np.ndarra
     return np.stack([np.random.default_rng((seed, epoch, int(i))).random(columns) for i in indices])
 
 
+def check_readable(unreadable: int, images: int, config: DataConfig) -> None:
+    """Raises ConfigError where more than the allowed share of the images cannot be read."""
+    mend = f"{unreadable} of {images} images cannot be decoded; mend them (they are named above), or raise data.max_unreadable"
+    need(unreadable <= config.max_unreadable * images, "data.max_unreadable", config.max_unreadable, mend)
+
+
+def count_unreadable(batches: Iterable[dict[str, Tensor]], order: Iterable[list[int]], images: ImageSet) -> Iterator[dict[str, Tensor]]:
+    """The batches, as long as not more than the allowed share of their images are stand-ins for unreadable ones.
+
+    Args:
+        batches: Of ``images``, in the order of the keys in ``order``.
+
+    Raises:
+        ConfigError: there are more, counted from the first ``LOOKED_AT`` images on.
+    """
+    missing, seen = 0, 0
+    for keys, batch in zip(order, batches, strict=True):
+        missing += int((batch["index"] != torch.tensor(keys) % len(images)).sum())
+        seen += len(keys)
+        if seen >= LOOKED_AT:
+            check_readable(missing, seen, images.config)
+        yield batch
+
+
 class ImageSet(Dataset):
     """Images as uint8 (C, h, w) with a label (-1 without classes), by position in an endless training order.
 
@@ -99,12 +126,14 @@ class ImageSet(Dataset):
             arrays = list(pool.map(one, range(len(self.source))))
         good = np.array([i for i, a in enumerate(arrays) if a is not None], np.int64)
         need(len(good) > 0, "data.root", self.config.root, "not one image could be decoded; check the folder")
+        check_readable(len(arrays) - len(good), len(arrays), self.config)
         if len(good) < len(arrays):
             self.source = self.source.subset(good)
         self.pixels = torch.from_numpy(np.stack([arrays[i] for i in good]))
 
     def __getitems__(self, keys: list[int]) -> dict[str, Tensor]:
-        """Batch {images: uint8 (B, C, h, w), labels: int64 (B,), index: int64 (B,)} at the given positions."""
+        """Batch {images: uint8 (B, C, h, w), labels: int64 (B,), index: int64 (B,)} at the given positions; an index that is not the
+        asked one belongs to an image that stands in for an unreadable one."""
         positions = np.asarray(keys, np.int64)
         epoch, index = positions // len(self), positions % len(self)
         random = np.full((len(keys), 3), 0.5)

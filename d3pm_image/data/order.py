@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,6 +35,10 @@ class BatchOrder:
     def __len__(self) -> int:
         return max(0, self.last_step - self.first_step)
 
+    def starting_at(self, step: int) -> BatchOrder:
+        """The same order from another step on."""
+        return BatchOrder(self.length, self.batch_size, self.seed, step, self.last_step, self.rank, self.world)
+
     def key(self, position: int) -> int:
         epoch, offset = divmod(position, self.length)
         if epoch != self._epoch:
@@ -59,9 +64,25 @@ def undisturbed(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> DataLoader:
-    """A loader that yields one dictionary a step. ``workers`` processes only where the set is not in memory."""
+def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Iterator[dict]:
+    """One dictionary a step. ``workers`` processes only where the set is not in memory; where one of them dies (killed for memory, say),
+    new ones go on with the step that is due.
+
+    Raises:
+        RuntimeError: they died at the same step more than twice.
+    """
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
     extra = {"prefetch_factor": 4, "worker_init_fn": undisturbed} if workers else {}
-    return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)
+    step, deaths = order.first_step, 0
+    while step < order.last_step:
+        loader = DataLoader(dataset, batch_sampler=order.starting_at(step), num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)
+        try:
+            for batch in loader:
+                yield batch
+                step, deaths = step + 1, 0
+        except RuntimeError as error:
+            deaths += 1
+            if "DataLoader worker" not in str(error) or deaths > 2:
+                raise
+            print(f"a loader process died ({str(error).splitlines()[0]}): new ones go on with step {step}", file=sys.stderr)

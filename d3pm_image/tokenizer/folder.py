@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
-from ..config import ConfigError, TokenizerConfig, need, size_pair
-from ..storage import sha256, write_tensors, write_text
+from ..config import MAX_SIDE, ConfigError, TokenizerConfig, need, size_pair
+from ..storage import sha256, tensor_shapes, write_tensors, write_text
 from .autoencoder import Autoencoder
 from .pixels import Pixels
 
@@ -103,6 +106,29 @@ def read_weights(place: Path, what: str) -> dict:
         raise ConfigError(what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again") from error
 
 
+def check_outline(make: Callable[[], nn.Module], place: Path, what: str) -> None:
+    """Compare a network that its settings describe with its weights' shapes, before either takes memory: settings of a folder from
+    elsewhere may ask for any size.
+
+    Args:
+        make: Builds the network; called on torch's meta device.
+
+    Raises:
+        ConfigError: they differ, or the weights cannot be read.
+    """
+    try:
+        stored = tensor_shapes(place / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again") from error
+    with torch.device("meta"):
+        described = {name: tuple(value.shape) for name, value in make().state_dict().items()}
+    differing = sorted(name for name in described.keys() | stored.keys() if described.get(name) != stored.get(name))
+    if differing:
+        name = differing[0]
+        mend = f"its weights do not fit its config.json ({name}: {stored.get(name)} for {described.get(name)}); copy the folder again"
+        raise ConfigError(what, str(place), mend)
+
+
 def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | Pixels:
     """An untrained tokenizer of a kind (vqvae or pixels) with its stored settings.
 
@@ -132,9 +158,14 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerI
     )
     try:
         digest, size = raw["sha256"], size_pair(raw["image_size"])
-        model = build(raw.get("kind", "vqvae"), raw["tokenizer"], raw["channels"])  # older folders name no kind
+        kind = raw.get("kind", "vqvae")  # older folders name none
+        need(max(size) <= MAX_SIDE, "tokenizer", size, f"an image side of its config.json is over {MAX_SIDE} pixels")
+        check_outline(lambda: build(kind, raw["tokenizer"], raw["channels"]), place, "tokenizer")
+        model = build(kind, raw["tokenizer"], raw["channels"])
         model.load_state_dict(read_weights(place, "tokenizer"))
-    except (KeyError, TypeError, RuntimeError) as error:
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError("tokenizer", str(place), f"does not fit this version ({str(error).splitlines()[0]})") from error
     need(
         sha256(place / "model.safetensors") == digest,
