@@ -46,7 +46,9 @@ def run(config: TokenizerRun) -> None:
         print(
             f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}"
         )
-    start_codebook(model.to(accelerator.device), images, config.tokenizer.num_codes, height * width)
+    model.to(accelerator.device)
+    if model.quantizer.kind.starts:
+        start_codebook(model, images, config.tokenizer.num_codes, height * width)
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
