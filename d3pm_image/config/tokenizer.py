@@ -1,4 +1,4 @@
-"""The tokenizer, pixels in its place, and its loss."""
+"""The tokenizer, and pixels in its place."""
 
 from __future__ import annotations
 
@@ -164,22 +164,3 @@ class TokenizerConfig:
             f"not divisible by tokenizer.downsampling={f}; use {near[0] if near[0] == near[1] else list(near)}",
         )
         return height // f, width // f
-
-
-@dataclass(frozen=True)
-class TokenizerLossConfig:
-    """Reconstruction loss on pixels in [0, 1], scaled so that typical values are near 1.
-
-    Args:
-        l2: Weight of the squared error.
-        l1: Weight of the absolute error.
-    """
-
-    l2: float = 1.0
-    l1: float = 0.0
-
-    def __post_init__(self):
-        need(
-            finite(self.l2 + self.l1) and self.l2 >= 0 and self.l1 >= 0, "loss", (self.l2, self.l1), "weights must be finite and 0 or more"
-        )
-        need(self.l2 + self.l1 > 0, "loss", (self.l2, self.l1), "give at least one of loss.l2 and loss.l1 a positive weight")

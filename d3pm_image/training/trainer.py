@@ -24,8 +24,9 @@ from .ema import make_average
 from .monitor import Monitor
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
+from .rival import Opponent, Rival
 
-Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
 
 
 class TrainingError(RuntimeError):
@@ -44,12 +45,13 @@ class Job:
         model: Network; its forward pass is called by ``loss`` alone.
         batches: (first step, rank, world) → this process's share of the batches from that step on, each a
             dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
-        loss: (network, batch, random) → scalar loss and a dictionary of scalar tensors to log.
+        loss: (network, batch, random) → scalar loss and a dictionary of scalar tensors to log; with a rival, third, what its loss is given.
         identity: What a resumed run must share with the one that it goes on with (data, tokenizer, seed, …), JSON values;
             a difference is refused by name.
         begin: Called on the main process once the run is known to go ahead, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         preview: averaged network → pictures by name.
+        rival: A second network that is trained against the first.
     """
 
     model: nn.Module
@@ -59,6 +61,7 @@ class Job:
     begin: Callable[[], None] | None = None
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
+    rival: Rival | None = None
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Trainer:
         made = make_optimizers(job.model, config)
         self.model, *prepared = accelerator.prepare(job.model, *(o for o, _ in made.members))
         self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
+        self.opponent = Opponent(job.rival, config, accelerator) if job.rival is not None else None
         self.progress = Progress()
 
     @property
@@ -102,7 +106,8 @@ class Trainer:
         """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing else does."""
         if self.accelerator.num_processes == 1:
             return
-        sums = [b.double().sum() for b in self.job.model.buffers()] or [torch.zeros((), dtype=torch.float64)]
+        networks = [self.job.model] if self.job.rival is None else [self.job.model, self.job.rival.model]
+        sums = [b.double().sum() for n in networks for b in n.buffers()] or [torch.zeros((), dtype=torch.float64)]
         everywhere = self.accelerator.gather(torch.stack([s.to(self.accelerator.device) for s in sums])[None])
         if not bool((everywhere == everywhere[:1]).all()):
             raise TrainingError(
@@ -118,6 +123,8 @@ class Trainer:
                 tensors["optimizer"] |= ckpt.optimizer_tensors(optimizer, f"{number}.")
             if self.average is not None:
                 tensors["ema"] = dict(self.average.state_dict())
+            if self.opponent is not None:
+                tensors |= self.opponent.tensors()
             scaler = self.accelerator.scaler
             self.progress.scaler = scaler.state_dict() if scaler is not None else {}
             ckpt.save_checkpoint(
@@ -137,6 +144,8 @@ class Trainer:
                     self.average.load_state_dict(tensors["ema"])
                 for number, (optimizer, _) in enumerate(self.optimizers.members):
                     ckpt.load_optimizer(optimizer, tensors["optimizer"], f"{number}.")
+                if self.opponent is not None:
+                    self.opponent.restore(tensors, state["step"])
             except ckpt.CheckpointError as error:
                 if self.main:
                     print(f"skipping a damaged checkpoint: {error}", file=sys.stderr)
@@ -179,6 +188,7 @@ class Trainer:
         share = config.batch_size // world
         part = share // config.accumulate
         logs: dict[str, Tensor] = {}
+        opposed = self.opponent is not None and step >= self.opponent.rival.start_step
         self.model.train()
         for number in range(config.accumulate):
             rows = slice(number * part, (number + 1) * part)
@@ -186,9 +196,13 @@ class Trainer:
             random = StepRandom(config.seed, step, config.batch_size, slice(rank * share + rows.start, rank * share + rows.stop), device)
             last = number == config.accumulate - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss, values = self.job.loss(self.model, piece, random)
+                loss, values, *kept = self.job.loss(self.model, piece, random)
                 self._guard(loss)
                 self.accelerator.backward(loss / config.accumulate)
+            if opposed:
+                against, more = self.opponent.backward(*kept, random, last)
+                self._guard(against, "rival loss")
+                values = {**values, **more}
             for name, value in {"loss": loss, **values}.items():
                 logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
         if config.clip:
@@ -197,6 +211,8 @@ class Trainer:
                 self._guard(logs["grad_norm"], "grad_norm")
         self.optimizers.step()
         self.optimizers.zero_grad()
+        if opposed:
+            self.opponent.step(step)
         if self.average is not None:
             self.average.update_parameters(self.job.model)
         self.progress.step += 1
