@@ -58,7 +58,8 @@ REJECTED = [
     (TokenizerConfig, "tokenizer.commitment", {"commitment": -1.0}),
     (TokenizerConfig, "tokenizer.commitment", {"commitment": NAN}),
     (TokenizerConfig, "tokenizer.revive_below", {"revive_below": 1.0}),
-    (TokenizerLossConfig, "loss", {"l2": -1.0, "l1": 2.0}),
+    (TokenizerConfig, "tokenizer.entropy", {"entropy": -0.1, "quantizer": "lfq"}),
+    (TokenizerLossConfig, "loss.l2", {"l2": -1.0, "l1": 2.0}),
     (TokenizerLossConfig, "loss", {"l2": 0.0, "l1": 0.0}),
     (ProcessConfig, "process.uniform_share", {"uniform_share": 1.01}),
     (ProcessConfig, "process.uniform_share", {"uniform_share": NAN}),
@@ -107,7 +108,7 @@ REJECTED = [
 ]
 INFINITE = [
     (TokenizerConfig, "tokenizer.commitment", {"commitment": INF}),
-    (TokenizerLossConfig, "loss", {"l2": INF}),
+    (TokenizerLossConfig, "loss.l2", {"l2": INF}),
     (DiffusionLossConfig, "loss", {"bound": INF}),
     (DenoiserConfig, "denoiser.mlp_ratio", {"mlp_ratio": INF}),
     (TrainConfig, "train.weight_decay", {"weight_decay": INF}),

@@ -194,7 +194,7 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
 
     def poisoned(output, images, config):
         calls.append(1)
-        return output.square().mean() * (float("nan") if len(calls) == 30 else 1.0)
+        return output.square().mean() * (float("nan") if len(calls) == 30 else 1.0), {}
 
     monkeypatch.setattr(loss, "reconstruction_loss", poisoned)
     with pytest.raises(TrainingError, match=r"loss=nan at step 29.*step-00000020.*--resume true"):
@@ -210,7 +210,8 @@ def poisoned_loss(monkeypatch, bad: set[int]):
 
     def poisoned(output, images, config):
         calls.append(1)
-        return real(output, images, config) * (float("nan") if len(calls) - 1 in bad else 1.0)
+        total, terms = real(output, images, config)
+        return total * (float("nan") if len(calls) - 1 in bad else 1.0), terms
 
     monkeypatch.setattr(loss, "reconstruction_loss", poisoned)
 
@@ -283,7 +284,8 @@ def test_accumulation_equals_the_large_batch(trained, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_a_codebook_that_drifts_is_noticed():
+@pytest.mark.parametrize("rival", [None, "a discriminator"])
+def test_a_codebook_that_drifts_is_noticed(rival):
     """Processes that hold different buffers stop with a message instead of saving one of the two."""
     from types import SimpleNamespace
 
@@ -291,7 +293,8 @@ def test_a_codebook_that_drifts_is_noticed():
 
     trainer = object.__new__(Trainer)
     trainer.progress = Progress(step=3)
-    trainer.job = SimpleNamespace(model=torch.nn.BatchNorm1d(2))
+    first, second = torch.nn.BatchNorm1d(2), SimpleNamespace(model=torch.nn.BatchNorm1d(2))
+    trainer.job = SimpleNamespace(model=first, rival=None) if rival is None else SimpleNamespace(model=torch.nn.Linear(2, 2), rival=second)
     for drift in (0.0, 1.0):
         trainer.accelerator = SimpleNamespace(num_processes=2, device="cpu", gather=lambda x, drift=drift: torch.cat([x, x + drift]))
         if drift:

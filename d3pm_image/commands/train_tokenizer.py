@@ -27,7 +27,9 @@ def run(config: TokenizerRun) -> None:
     from ..data.images import ImageSet, count_unreadable
     from ..data.order import BatchOrder, batches
     from ..data.sources import open_source
+    from ..seeds import derive
     from ..tokenizer import Autoencoder, save_tokenizer
+    from ..tokenizer.adversarial import Discriminator
     from ..training.loop import Job, check_folder, make_accelerator, train
 
     folder = Path(config.out)
@@ -46,7 +48,11 @@ def run(config: TokenizerRun) -> None:
         print(
             f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}"
         )
-    start_codebook(model.to(accelerator.device), images, config.tokenizer.num_codes, height * width)
+    model.to(accelerator.device)
+    if model.quantizer.kind.starts:
+        start_codebook(model, images, config.tokenizer.num_codes, height * width)
+    torch.manual_seed(derive(config.train.seed, 1))  # the tokenizer's own weights are the same with and without a discriminator
+    discriminator = Discriminator(config.loss.adversarial, config.data.channels) if config.loss.adversarial.weight else None
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
@@ -58,11 +64,12 @@ def run(config: TokenizerRun) -> None:
     job = Job(
         model,
         loader,
-        make_loss(config),
+        make_loss(config, accelerator, discriminator),
         identity={**shared, "data": images.source.fingerprint},
         begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
         validate=make_validation(held_out, device),
         preview=make_preview(held_out, device),
+        rival=make_rival(config, accelerator, discriminator),
     )
     best = train(job, config.train, folder, accelerator, config.resume)
     if accelerator.is_main_process:
@@ -101,20 +108,50 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     model.train()
 
 
-def make_loss(config: TokenizerRun):
-    """Reconstruction + commitment loss of a batch of uint8 images."""
+def make_loss(config: TokenizerRun, accelerator, discriminator=None):
+    """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images."""
     from torch.nn import functional as F
 
     from ..metrics.codes import usage
+    from ..tokenizer.adversarial import verdict
     from ..tokenizer.loss import reconstruction_loss
+    from ..tokenizer.perceptual import Perceptual
+
+    perceptual = Perceptual(config.loss).to(accelerator.device) if config.loss.perceptual else None
 
     def loss(model, batch, random):
         images = batch["images"].float() / 255
-        output, codes, commitment = model(images)
-        values = {"mse": F.mse_loss(output.detach().float(), images), "commitment": commitment, **usage(codes, config.tokenizer.num_codes)}
-        return reconstruction_loss(output, images, config.loss) + commitment, values
+        output, codes, own = model(images)
+        total, terms = reconstruction_loss(output, images, config.loss)
+        total = total + own
+        if perceptual is not None:
+            with accelerator.autocast():
+                terms["perceptual"] = perceptual(output, images)
+            total = total + config.loss.perceptual * terms["perceptual"]
+        weight = config.loss.adversarial.verdict_weight(random.step)
+        if weight:
+            with accelerator.autocast():
+                terms["verdict"] = verdict(discriminator, output)
+            total = total + weight * terms["verdict"]
+        values = {"mse": F.mse_loss(output.detach().float(), images), "commitment": own, **usage(codes, config.tokenizer.num_codes)}
+        return total, {**values, **terms}, (images, output)
 
     return loss
+
+
+def make_rival(config: TokenizerRun, accelerator, discriminator):
+    """The discriminator's side of training; None where it is off."""
+    from ..tokenizer.adversarial import discriminator_loss
+    from ..training.rival import Rival
+
+    settings = config.loss.adversarial
+    if discriminator is None:
+        return None
+
+    def loss(network, kept, random):
+        return discriminator_loss(network, discriminator, *kept, settings, lambda value: accelerator.reduce(value, "mean"))
+
+    return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
 
 
 def make_validation(held_out, device):

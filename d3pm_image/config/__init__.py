@@ -7,12 +7,14 @@ package. Impossible values raise :class:`ConfigError` at construction, before an
 from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import SAMPLERS, DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
 from .errors import ConfigError, finite, need
-from .tokenizer import TokenizerConfig, TokenizerLossConfig, pixel_codes, pixel_levels
+from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
+from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
 from .training import DiffusionRun, TokenizerRun, TrainConfig
 
 __all__ = [
     "MAX_SIDE",
     "SAMPLERS",
+    "AdversarialConfig",
     "ConfigError",
     "DataConfig",
     "DenoiserConfig",

@@ -1,8 +1,9 @@
-"""The tokenizer, pixels in its place, and its loss."""
+"""The tokenizer, and pixels in its place."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from .data import size_pair
@@ -41,6 +42,17 @@ def pixel_codes(levels: int, channels: int) -> int:
     return levels**channels
 
 
+# the settings of the codebook that each quantizer reads; any other must be left at its default
+QUANTIZERS: dict[str, tuple[str, ...]] = {
+    "ema": ("code_dim", "decay", "commitment", "revive_below", "rotation_trick"),
+    "cosine": ("code_dim", "decay", "commitment", "revive_below", "rotation_trick"),
+    "simvq": ("code_dim", "commitment", "rotation_trick"),
+    "fsq": ("levels",),
+    "lfq": ("commitment", "entropy"),
+    "bsq": ("commitment", "entropy"),
+}
+
+
 @dataclass(frozen=True)
 class TokenizerConfig:
     """The VQ-VAE: images to a grid of codes and back.
@@ -50,27 +62,34 @@ class TokenizerConfig:
         width: Channels of the first level.
         multipliers: Channel factor of each level, finest first: one entry for each halving (one entry when downsampling is 1).
         blocks: Residual blocks a level, in the encoder; the decoder has one more.
-        num_codes: Codebook size K.
-        code_dim: Width of a code vector.
-        decay: Moving-average rate of the codebook.
-        commitment: Weight of the loss that keeps features near their codes.
-        revive_below: A code whose moving count of uses falls under this share of the average is replaced by a feature vector.
-        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through.
+        quantizer: How features become codes: ema (a codebook of moving averages), cosine (the same on the unit sphere; take a small code_dim), simvq (a learned map of a fixed codebook), fsq (rounded coordinates), lfq or bsq (one bit a coordinate).
+        num_codes: Codebook size K; the product of levels for fsq, a power of 2 for lfq and bsq.
+        code_dim: Width of a code vector (ema, cosine, simvq).
+        levels: Values of each coordinate (fsq), such as 8,5,5,5 for 1000 codes.
+        decay: Moving-average rate of the codebook (ema, cosine).
+        commitment: Weight of the loss that keeps features near their codes (all but fsq).
+        entropy: Weight of the loss that makes each bit sure and all codes used (lfq, bsq).
+        revive_below: A code whose moving count of uses falls under this share of the average is replaced by a feature vector (ema, cosine).
+        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (ema, cosine, simvq).
     """
 
     downsampling: Literal[1, 2, 4, 8, 16] = 4
     width: int = 64
     multipliers: tuple[int, ...] = (1, 2)
     blocks: int = 1
+    quantizer: Literal["ema", "cosine", "simvq", "fsq", "lfq", "bsq"] = "ema"
     num_codes: int = 512
     code_dim: int = 32
+    levels: tuple[int, ...] = (8, 8, 8)
     decay: float = 0.99
     commitment: float = 0.25
+    entropy: float = 0.05
     revive_below: float = 0.1
     rotation_trick: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
+        object.__setattr__(self, "levels", tuple(self.levels))
         levels = max(1, self.downsampling.bit_length() - 1)
         need(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, "use 1, 2, 4, 8 or 16")
         need(
@@ -94,6 +113,44 @@ class TokenizerConfig:
         need(0 <= self.decay < 1, "tokenizer.decay", self.decay, "give a rate in [0, 1), such as 0.99")
         need(finite(self.commitment) and self.commitment >= 0, "tokenizer.commitment", self.commitment, "give 0 or more, such as 0.25")
         need(0 <= self.revive_below < 1, "tokenizer.revive_below", self.revive_below, "give a share in [0, 1), such as 0.1")
+        need(finite(self.entropy) and self.entropy >= 0, "tokenizer.entropy", self.entropy, "give 0 or more, such as 0.05")
+        self._check_quantizer()
+
+    def _check_quantizer(self) -> None:
+        """Raises ConfigError for a codebook that the quantizer cannot have, and for settings that it would ignore."""
+        need(self.quantizer in QUANTIZERS, "tokenizer.quantizer", self.quantizer, f"use {', '.join(QUANTIZERS)}")
+        defaults = {f.name: f.default for f in fields(self)}
+        for name in sorted({n for names in QUANTIZERS.values() for n in names} - set(QUANTIZERS[self.quantizer])):
+            need(
+                getattr(self, name) == defaults[name],
+                f"tokenizer.{name}",
+                getattr(self, name),
+                f"is not read by the quantizer {self.quantizer} (it reads {', '.join(QUANTIZERS[self.quantizer])}); leave it at {defaults[name]}",
+            )
+        if self.quantizer == "fsq":
+            need(bool(self.levels) and min(self.levels) >= 3, "tokenizer.levels", list(self.levels), "give 3 values a coordinate or more")
+            codes = math.prod(self.levels)
+            need(
+                codes == self.num_codes,
+                "tokenizer.num_codes",
+                self.num_codes,
+                f"levels {list(self.levels)} make {codes} codes: give {codes}",
+            )
+        if self.quantizer in ("lfq", "bsq"):
+            near = 2 ** round(math.log2(self.num_codes))
+            need(
+                self.num_codes & (self.num_codes - 1) == 0,
+                "tokenizer.num_codes",
+                self.num_codes,
+                f"{self.quantizer} has one bit a coordinate: use a power of 2, such as {min(near, 32768)}",
+            )
+
+    @property
+    def vector_dim(self) -> int:
+        """Width of a code vector: code_dim, the number of levels, or the number of bits."""
+        if self.quantizer == "fsq":
+            return len(self.levels)
+        return self.num_codes.bit_length() - 1 if self.quantizer in ("lfq", "bsq") else self.code_dim
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
         """Code grid (H, W) of an image, with a clear error where the sides do not divide."""
@@ -107,22 +164,3 @@ class TokenizerConfig:
             f"not divisible by tokenizer.downsampling={f}; use {near[0] if near[0] == near[1] else list(near)}",
         )
         return height // f, width // f
-
-
-@dataclass(frozen=True)
-class TokenizerLossConfig:
-    """Reconstruction loss on pixels in [0, 1], scaled so that typical values are near 1.
-
-    Args:
-        l2: Weight of the squared error.
-        l1: Weight of the absolute error.
-    """
-
-    l2: float = 1.0
-    l1: float = 0.0
-
-    def __post_init__(self):
-        need(
-            finite(self.l2 + self.l1) and self.l2 >= 0 and self.l1 >= 0, "loss", (self.l2, self.l1), "weights must be finite and 0 or more"
-        )
-        need(self.l2 + self.l1 > 0, "loss", (self.l2, self.l1), "give at least one of loss.l2 and loss.l1 a positive weight")

@@ -8,7 +8,8 @@ from typing import Literal
 from .data import DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
 from .errors import finite, need
-from .tokenizer import TokenizerConfig, TokenizerLossConfig, pixel_codes, pixel_levels
+from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
+from .tokenizer_loss import TokenizerLossConfig
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,14 @@ class TokenizerRun:
         need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
         need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, "the tokenizer is convolutional: use adamw")
+        if self.loss.adversarial.weight:
+            self.loss.adversarial.check_size(self.data.image_size)
+            need(
+                self.train.mixed_precision != "fp16",
+                "train.mixed_precision",
+                "fp16",
+                "fp16 scales gradients for one optimizer, and the discriminator has its own: use bf16 or no",
+            )
 
 
 @dataclass(frozen=True)

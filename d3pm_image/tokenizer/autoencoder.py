@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
 
 
 def encoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
-    """(B, C, h, w) in [-1, 1] → (B, code_dim, h/f, w/f)."""
+    """(B, C, h, w) in [-1, 1] → (B, D, h/f, w/f)."""
     stem = 2 if config.downsampling > 1 else 1
     widths = [config.width * m for m in config.multipliers]
     layers: list[nn.Module] = [nn.PixelUnshuffle(stem), nn.Conv2d(channels * stem**2, widths[0], 3, padding=1)]
@@ -41,15 +41,15 @@ def encoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
         if level > 0:
             layers.append(nn.Conv2d(widths[level - 1], width, 4, stride=2, padding=1))
         layers += [ResidualBlock(width) for _ in range(config.blocks)]
-    layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.code_dim, 1)]
+    layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.vector_dim, 1)]
     return nn.Sequential(*layers)
 
 
 def decoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
-    """(B, code_dim, h/f, w/f) → (B, C, h, w) in about [-1, 1]."""
+    """(B, D, h/f, w/f) → (B, C, h, w) in about [-1, 1]."""
     stem = 2 if config.downsampling > 1 else 1
     widths = [config.width * m for m in config.multipliers]
-    layers: list[nn.Module] = [nn.Conv2d(config.code_dim, widths[-1], 3, padding=1)]
+    layers: list[nn.Module] = [nn.Conv2d(config.vector_dim, widths[-1], 3, padding=1)]
     for level in reversed(range(len(widths))):
         layers += [ResidualBlock(widths[level]) for _ in range(config.blocks + 1)]
         if level > 0:

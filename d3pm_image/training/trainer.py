@@ -24,10 +24,11 @@ from .ema import make_average
 from .monitor import Monitor
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
+from .rival import Opponent, Rival
 
-Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
 """(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape (2,), whose mean over all
-processes is logged."""
+processes is logged; with a rival, third, what its loss is given."""
 
 
 class TrainingError(RuntimeError):
@@ -52,6 +53,7 @@ class Job:
         begin: Called on the main process once the run is known to go ahead, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         preview: averaged network → pictures by name.
+        rival: A second network that is trained against the first.
     """
 
     model: nn.Module
@@ -61,6 +63,7 @@ class Job:
     begin: Callable[[], None] | None = None
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
+    rival: Rival | None = None
 
 
 @dataclass
@@ -99,6 +102,7 @@ class Trainer:
         made = make_optimizers(job.model, config)
         self.model, *prepared = accelerator.prepare(job.model, *(o for o, _ in made.members))
         self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
+        self.opponent = Opponent(job.rival, config, accelerator) if job.rival is not None else None
         self.progress = Progress()
 
     @property
@@ -110,7 +114,8 @@ class Trainer:
         """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing else does."""
         if self.accelerator.num_processes == 1:
             return
-        sums = [b.double().sum() for b in self.job.model.buffers()] or [torch.zeros((), dtype=torch.float64)]
+        networks = [self.job.model] if self.job.rival is None else [self.job.model, self.job.rival.model]
+        sums = [b.double().sum() for n in networks for b in n.buffers()] or [torch.zeros((), dtype=torch.float64)]
         everywhere = self.accelerator.gather(torch.stack([s.to(self.accelerator.device) for s in sums])[None])
         if not bool((everywhere == everywhere[:1]).all()):
             raise TrainingError(
@@ -126,6 +131,8 @@ class Trainer:
                 tensors["optimizer"] |= ckpt.optimizer_tensors(optimizer, f"{number}.")
             if self.average is not None:
                 tensors["ema"] = dict(self.average.state_dict())
+            if self.opponent is not None:
+                tensors |= self.opponent.tensors()
             scaler = self.accelerator.scaler
             self.progress.scaler = scaler.state_dict() if scaler is not None else {}
             ckpt.save_checkpoint(
@@ -145,6 +152,8 @@ class Trainer:
                     self.average.load_state_dict(tensors["ema"])
                 for number, (optimizer, _) in enumerate(self.optimizers.members):
                     ckpt.load_optimizer(optimizer, tensors["optimizer"], f"{number}.")
+                if self.opponent is not None:
+                    self.opponent.restore(tensors, state["step"])
             except ckpt.CheckpointError as error:
                 if self.main:
                     print(f"skipping a damaged checkpoint: {error}", file=sys.stderr)
@@ -188,23 +197,28 @@ class Trainer:
         config, step, rank = self.config, self.progress.step, self.accelerator.process_index
         torch.manual_seed(derive(config.seed, step, 1 << 16, rank))  # dropout, and samples that revive dead codes
         self.optimizers.set_learning_rate(learning_rate(step, config))
-        before = [b.detach().clone() for b in self.job.model.buffers()]  # the codebook moves in the forward pass
+        opponent = self.opponent if self.opponent is not None and step >= self.opponent.rival.start_step else None
+        networks = [self.job.model] if opponent is None else [self.job.model, opponent.rival.model]
+        buffers = [b for network in networks for b in network.buffers()]  # the codebook, say, moves in the forward pass
+        before = [b.detach().clone() for b in buffers]
         self.model.train()
-        logs, bad = self._gradients(batch)
-        if not bad:
+        logs, bad = self._gradients(batch, opponent)
+        if bad:
+            with torch.no_grad():
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
+        else:
             self.optimizers.step()
             if self.average is not None:
                 self.average.update_parameters(self.job.model)
         self.optimizers.zero_grad()
-        if bad:
-            with torch.no_grad():
-                for buffer, value in zip(self.job.model.buffers(), before, strict=True):
-                    buffer.copy_(value)
+        if opponent is not None:
+            opponent.step(step, bool(bad))
         self._count(bad)
         self.progress.step += 1
         return logs
 
-    def _gradients(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    def _gradients(self, batch: dict[str, Tensor], opponent: Opponent | None) -> tuple[dict[str, Tensor], str]:
         """Gradients of the whole step, part by part; means to log, and what was not finite, such as "loss=nan", or nothing."""
         config, device = self.config, self.accelerator.device
         share = config.batch_size // self.accelerator.num_processes
@@ -216,12 +230,17 @@ class Trainer:
             random = StepRandom(config.seed, self.progress.step, config.batch_size, slice(first + rows.start, first + rows.stop), device)
             last = number == config.accumulate - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss, values = self.job.loss(self.model, piece, random)
-                for name, value in {"loss": loss, **values}.items():
-                    logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
-                if self._not_finite(loss):
-                    return logs, f"loss={float(loss.detach()):g}"
-                self.accelerator.backward(loss / config.accumulate)
+                loss, values, *kept = self.job.loss(self.model, piece, random)
+                bad = f"loss={float(loss.detach()):g}" if self._not_finite(loss) else ""
+                if not bad:
+                    self.accelerator.backward(loss / config.accumulate)
+            if opponent is not None and not bad:
+                against, more = opponent.backward(*kept, random, last)
+                bad, values = f"rival loss={float(against.detach()):g}" if self._not_finite(against) else "", {**values, **more}
+            for name, value in {"loss": loss, **values}.items():
+                logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
+            if bad:
+                return logs, bad
         if config.clip:
             logs["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
             if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"]):  # fp16 skips such steps by itself

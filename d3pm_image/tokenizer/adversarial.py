@@ -1,0 +1,83 @@
+"""A patch discriminator and its losses: hinge (Lim & Ye 2017), patches (Isola et al. 2017), LeCam regularisation (Tseng et al. 2021).
+
+The discriminator gives a score for every patch: at least 1 for originals and at most -1 for reconstructions is what it is trained for, and
+the tokenizer's loss is minus the score of its reconstructions. It normalises with GroupNorm, so that pictures of a batch do not touch each
+other and nothing differs between processes. When the verdict begins to count is ``AdversarialConfig.verdict_weight``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import AdversarialConfig
+
+ANCHOR_DECAY = 0.99
+
+
+class Discriminator(nn.Module):
+    """Scores (B, 1, h/2^L, w/2^L) of images (B, C, h, w) in [0, 1]: high for originals.
+
+    ``anchors`` are moving means of its scores of originals and of reconstructions, for LeCam.
+    """
+
+    anchors: Tensor
+
+    def __init__(self, config: AdversarialConfig, channels: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for level in range(config.layers):
+            width = config.width * 2 ** min(level, 3)
+            layers.append(nn.Conv2d(channels, width, 4, stride=2, padding=1))
+            layers += [nn.GroupNorm(8, width), nn.LeakyReLU(0.2)] if level else [nn.LeakyReLU(0.2)]
+            channels = width
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
+        self.register_buffer("anchors", torch.zeros(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images * 2 - 1)
+
+
+def verdict(discriminator: Discriminator, output: Tensor) -> Tensor:
+    """The tokenizer's adversarial loss, minus the mean score of its reconstructions; gradients reach ``output`` alone."""
+    fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
+    return -torch.func.functional_call(discriminator, fixed, (output,)).float().mean()
+
+
+def discriminator_loss(
+    network: nn.Module,
+    discriminator: Discriminator,
+    images: Tensor,
+    output: Tensor,
+    config: AdversarialConfig,
+    everywhere: Callable[[Tensor], Tensor] = lambda value: value,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Hinge loss of the discriminator plus LeCam, and values to log. Moves the anchors.
+
+    Args:
+        network: What is called: the discriminator, or its wrapper for several processes.
+        discriminator: What holds the anchors.
+        images, output: Originals and reconstructions (B, C, h, w); no gradient reaches either.
+        config: ``lecam``, the weight of the regularisation.
+        everywhere: Mean over processes, so that all hold the same anchors.
+    """
+    real, fake = network(torch.cat([images, output.detach().float()])).float().chunk(2)
+    loss = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+    means = everywhere(torch.stack([real.detach().mean(), fake.detach().mean()]))
+    with torch.no_grad():
+        discriminator.anchors.lerp_(means, 1 - ANCHOR_DECAY)
+    values = {"discriminator": loss, "score_real": means[0], "score_fake": means[1]}
+    if config.lecam:
+        values["lecam"] = lecam(real, fake, discriminator.anchors)
+        loss = loss + config.lecam * values["lecam"]
+    return loss, values
+
+
+def lecam(real: Tensor, fake: Tensor, anchors: Tensor) -> Tensor:
+    """Mean square of how far scores of originals lie above the moving mean of reconstructions', and the reverse: scores are kept from
+    running away from each other (Tseng et al. 2021, equation 4, one-sided as in their program)."""
+    return F.relu(real - anchors[1]).square().mean() + F.relu(anchors[0] - fake).square().mean()

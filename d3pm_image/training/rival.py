@@ -1,0 +1,91 @@
+"""A second network that is trained against the first, step by step: its own loss, optimizer, and part of the checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..config import TrainConfig, need
+from . import checkpoint as ckpt
+from .optim import Optimizers, learning_rate, make_optimizers
+from .random import StepRandom
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What is trained against a job's network.
+
+    Args:
+        model: Network, on its way to the same device as the job's.
+        loss: (network, what the job's loss kept, random) → scalar loss and a dictionary of scalar tensors to log.
+        rate: Learning rate as a multiple of the job's.
+        start_step: First step that it trains.
+        setting: Name of the setting that start_step comes from, for messages.
+    """
+
+    model: nn.Module
+    loss: Callable[[nn.Module, Any, StepRandom], tuple[Tensor, dict[str, Tensor]]]
+    rate: float = 1.0
+    start_step: int = 0
+    setting: str = "start_step"
+
+
+class Opponent:
+    """A rival in training. Both networks of a step compute their gradients before either moves.
+
+    Args:
+        rival: The network and its loss.
+        config: Loop settings, shared with the job's network.
+        accelerator: Of the run.
+    """
+
+    def __init__(self, rival: Rival, config: TrainConfig, accelerator: Accelerator):
+        self.rival, self.config, self.accelerator = rival, config, accelerator
+        made = make_optimizers(rival.model.to(accelerator.device), config)
+        self.network, *prepared = accelerator.prepare(rival.model, *(o for o, _ in made.members))
+        self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
+
+    def backward(self, kept: Any, random: StepRandom, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Gradients of one accumulation part; processes exchange them on the last."""
+        self.network.train()
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):
+            loss, values = self.rival.loss(self.network, kept, random)
+            self.accelerator.backward(loss / self.config.accumulate)
+        return loss, values
+
+    def step(self, step: int, skip: bool = False) -> None:
+        """Move by the gradients of a step, or drop them."""
+        if skip:
+            self.optimizers.zero_grad()
+            return
+        self.optimizers.set_learning_rate(learning_rate(step, self.config) * self.rival.rate)
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        self.optimizers.step()
+        self.optimizers.zero_grad()
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What a checkpoint holds of it."""
+        state: dict[str, Tensor] = {}
+        for number, (optimizer, _) in enumerate(self.optimizers.members):
+            state |= ckpt.optimizer_tensors(optimizer, f"{number}.")
+        return {"rival": dict(self.rival.model.state_dict()), "rival_optimizer": state}
+
+    def restore(self, tensors: dict[str, dict[str, Tensor]], step: int) -> None:
+        """Put :meth:`tensors` back. A checkpoint of ``step`` that holds none is one that the rival joins: it begins anew.
+
+        Raises:
+            ConfigError: it would have had to begin before that step.
+        """
+        if "rival" not in tensors:
+            late = f"the checkpoint of step {step} holds no second network, so it cannot have begun earlier; give {step} or more"
+            need(self.rival.start_step >= step, self.rival.setting, self.rival.start_step, late)
+            return
+        self.rival.model.load_state_dict(tensors["rival"])
+        for number, (optimizer, _) in enumerate(self.optimizers.members):
+            ckpt.load_optimizer(optimizer, tensors["rival_optimizer"], f"{number}.")
