@@ -36,14 +36,14 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
     over 1, else 255.
 
     Args:
-        known: bool (h, w), the pixels that may be looked at in modes I and F; default all.
+        known: bool (h, w), the pixels that may be looked at in modes I and F; all where None or none is known.
     """
     if image.mode.startswith("I;16"):
         return 65535.0
     if image.mode not in ("I", "F"):
         return 255.0
     levels = np.asarray(image)
-    levels = levels if known is None else levels[known]
+    levels = levels if known is None or not known.any() else levels[known]
     most = levels[np.isfinite(levels)].max(initial=0)
     return 65535.0 if most > 255 else 1.0 if image.mode == "F" and 0 < most <= 1 else 255.0
 

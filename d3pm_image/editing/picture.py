@@ -66,7 +66,8 @@ def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray) 
     if mode in ("I", "F") or mode.startswith("I;16"):
         old = np.asarray(original).astype(np.float64)
         new = np.asarray(plain(painted, 1)) * (full_level(original, weight < 1) / 255)
-        value = np.where(weight < 1, old * (1 - weight) + new * weight, new)
+        with np.errstate(invalid="ignore"):  # infinite levels under the painting
+            value = np.where(weight < 1, old * (1 - weight) + new * weight, new)
         return value if mode == "F" else np.rint(np.nan_to_num(value))
     if mode in ("LA", "RGBA"):
         return over(np.asarray(original), np.asarray(plain(painted, len(mode) - 1)), weight)
