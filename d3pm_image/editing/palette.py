@@ -19,14 +19,13 @@ def paste_indexed(original: Image.Image, colours: np.ndarray, touched: np.ndarra
     """A copy of a P or PA picture with some of its pixels painted.
 
     Args:
-        colours: (h, w, 3) uint8, what the painted pixels shall show.
-        touched: (h, w) bool, which they are; they become opaque. All other pixels keep index and opacity.
+        colours: (n, 3) uint8, what the painted pixels shall show, row by row.
+        touched: (h, w) bool, the n painted pixels; they become opaque. All other pixels keep index and opacity.
     """
     values = np.array(original)
     index = values if original.mode == "P" else values[..., 0]
     entries, count, alpha = read_palette(original)
-    wanted, place = np.unique(colours[touched], axis=0, return_inverse=True)
-    often = np.bincount(place.ravel())
+    wanted, place, often = distinct(colours)
     used = np.zeros(ENTRIES, bool)
     used[index[~touched]] = True
     there = (np.arange(ENTRIES) < count) & (alpha == 255)
@@ -35,7 +34,7 @@ def paste_indexed(original: Image.Image, colours: np.ndarray, touched: np.ndarra
     free = np.nonzero(~used & (np.arange(ENTRIES) != original.info.get("transparency")))[0]
     result = original.copy()
     if error > 0 and len(free):
-        new = fit_colours(colours[touched], len(free))
+        new = wanted if len(wanted) <= len(free) else median_cut(colours, len(free))
         free = free[: len(new)]
         refilled, opaque = entries.copy(), there & used
         refilled[free], opaque[free] = new, True
@@ -44,7 +43,7 @@ def paste_indexed(original: Image.Image, colours: np.ndarray, touched: np.ndarra
             chosen = found
             alpha[free] = 255
             write_palette(result, refilled, max(count, int(free.max()) + 1), alpha)
-    index[touched] = chosen[place.ravel()]
+    index[touched] = chosen[place]
     if original.mode == "PA":
         values[..., 1][touched] = 255
     result.frombytes(values.tobytes())
@@ -96,10 +95,14 @@ def nearest(wanted: np.ndarray, often: np.ndarray, entries: np.ndarray, allowed:
     return chosen, error
 
 
-def fit_colours(pixels: np.ndarray, count: int) -> np.ndarray:
-    """At most ``count`` colours (k, 3) for pixels (n, 3): all of them where they are so few, else by median cut."""
-    few = np.unique(pixels, axis=0)
-    if len(few) <= count:
-        return few
-    cut = Image.fromarray(pixels[None]).quantize(count, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+def distinct(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different colours (k, 3) among (n, 3) uint8, which of them each one is (n,), and how often each is there (k,)."""
+    packed = (colours.astype(np.uint32) << np.array([16, 8, 0], np.uint32)).sum(1, dtype=np.uint32)
+    values, place, often = np.unique(packed, return_inverse=True, return_counts=True)
+    return (values[:, None] >> np.array([16, 8, 0], np.uint32)).astype(np.uint8), place, often
+
+
+def median_cut(colours: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` colours (k, 3) that stand for (n, 3) uint8."""
+    cut = Image.fromarray(colours[None]).quantize(count, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return np.array(cut.getpalette("RGB"), np.uint8).reshape(-1, 3)[:count]

@@ -38,34 +38,44 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
     touched = weight > 0
     if not touched.any():
         return original.copy()
+    box = bounding_box(touched)  # a large picture with a small repaint is not worked through
+    part, paint = original.crop(box), painted.crop(box)
+    inside = np.s_[box[1] : box[3], box[0] : box[2]]
     if original.mode in ("P", "PA"):
-        return paste_indexed(original, mixed(plain(original, 3), plain(painted, 3), weight), touched)
-    result = original.copy()
+        return paste_indexed(original, mixed(plain(part, 3), plain(paint, 3), weight[inside])[touched[inside]], touched)
+    result, values = original.copy(), np.array(original)
     if original.mode == "1":
-        bright = mixed(plain(original, 1), plain(painted, 1), weight) >= 128
-        result.frombytes(np.packbits(np.where(touched, bright, np.asarray(original)), axis=1).tobytes())
-        return result
-    kept = np.asarray(original)
-    new = new_values(original, painted, weight)
-    if "transparency" in original.info:
-        new = unlike(new, original.info["transparency"])
-    keep = ~touched if kept.ndim == 2 else ~touched[..., None]
-    result.frombytes(np.where(keep, kept, new.astype(kept.dtype)).astype(kept.dtype).tobytes())
+        new: np.ndarray = mixed(plain(part, 1), plain(paint, 1), weight[inside]) >= 128
+    else:
+        new = new_values(part, paint, weight[inside], full_level(original, weight < 1))
+        if "transparency" in original.info:
+            new = unlike(new, original.info["transparency"])
+    some = touched[inside] if values.ndim == 2 else touched[inside][..., None]
+    np.copyto(values[inside], new, casting="unsafe", where=some)
+    result.frombytes((np.packbits(values, axis=1) if original.mode == "1" else values).tobytes())
     return result
+
+
+def bounding_box(touched: np.ndarray) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the True pixels, as Pillow counts."""
+    (y,), (x,) = np.nonzero(touched.any(1)), np.nonzero(touched.any(0))
+    return int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1
 
 
 def mixed(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> np.ndarray:
     """Whole levels (h, w) or (h, w, bands) between two pictures of one mode, uint8."""
-    weight = weight if len(original.getbands()) == 1 else weight[..., None]
+    if (weight == 1).all():
+        return np.asarray(painted)
+    weight = weight.astype(np.float32) if len(original.getbands()) == 1 else weight.astype(np.float32)[..., None]
     return np.rint(np.asarray(original) * (1 - weight) + np.asarray(painted) * weight).astype(np.uint8)
 
 
-def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> np.ndarray:
-    """The mixture of picture and painting in the picture's mode, (h, w) or (h, w, bands)."""
+def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, full: float) -> np.ndarray:
+    """The mixture of picture and painting in the picture's mode, (h, w) or (h, w, bands); ``full`` is the level of white."""
     mode = original.mode
     if mode in ("I", "F") or mode.startswith("I;16"):
         old = np.asarray(original).astype(np.float64)
-        new = np.asarray(plain(painted, 1)) * (full_level(original, weight < 1) / 255)
+        new = np.asarray(plain(painted, 1)) * (full / 255)
         with np.errstate(invalid="ignore"):  # infinite levels under the painting
             value = np.where(weight < 1, old * (1 - weight) + new * weight, new)
         return value if mode == "F" else np.rint(np.nan_to_num(value))
