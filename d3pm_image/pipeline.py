@@ -20,7 +20,7 @@ from .bundle import Bundle, read_bundle, write_bundle
 from .config import ProcessConfig, SamplerConfig, need
 from .denoiser import Transformer
 from .diffusion import Process
-from .editing import completed, convert_for, hidden_free
+from .editing.canvas import completed, convert_for, hidden_free
 from .imaging import hidden_cells, to_pil, to_tensor
 from .labels import Labels, label_ids
 from .sampling import ImageStreams, sample
