@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 from d3pm_image.config import ConfigError, DataConfig
-from d3pm_image.data.codes import CodeSet, build_cache, cache_key
+from d3pm_image.data.codes import CodeSet, Team, build_cache, cache_key
 from d3pm_image.data.images import ImageSet, fit
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.sources import TORCHVISION, open_source
@@ -443,9 +445,9 @@ def test_cache_is_built_once(tmp_path):
     noisy_folder(tmp_path / "in", where="{c}/{i}.png")
     encode = Encoder()
     place = cached(tmp_path / "in", tmp_path / "out", encode=encode)
-    assert encode.batches == 3
+    assert encode.batches == 4  # three batches, and one image to learn the size of the grid
     assert cached(tmp_path / "in", tmp_path / "out", encode=encode) == place
-    assert encode.batches == 3
+    assert encode.batches == 4
     images, codes = everything(tmp_path / "in"), CodeSet(place)
     batch = codes.__getitems__(list(range(12)))
     assert codes.grid == (4, 4) and len(codes) == 12
@@ -507,11 +509,52 @@ def test_a_failed_encoding_leaves_nothing_that_looks_complete(tmp_path):
 
     with pytest.raises(RuntimeError, match="out of memory"):
         cached(tmp_path / "in", tmp_path / "out", encode=breaks)
-    assert not list((tmp_path / "out").iterdir())
+    assert all(p.name.endswith(".part") for p in (tmp_path / "out").iterdir())
     assert len(CodeSet(cached(tmp_path / "in", tmp_path / "out"))) == 12
 
 
-@pytest.mark.parametrize("left_over", [".{key}.{pid}.part", "{key}"])
+class Broken(Encoder):
+    """Fails at the third batch."""
+
+    def __call__(self, batch):
+        if self.batches == 3:
+            raise OSError("no space left")
+        return super().__call__(batch)
+
+
+def test_an_encoding_that_was_stopped_goes_on(tmp_path):
+    noisy_folder(tmp_path / "in", 23)
+    images = everything(tmp_path / "in")
+    with pytest.raises(OSError, match="no space"):
+        build_cache(images, Broken(), "k", tmp_path / "out", batch_size=5, quiet=True)
+    encoder = Encoder()
+    place = build_cache(images, encoder, "k", tmp_path / "out", batch_size=5, quiet=True)
+    assert encoder.batches < 5  # not all five batches again
+    unbroken = build_cache(images, Encoder(), "other", tmp_path / "out", batch_size=5, quiet=True)
+    for name in ("codes.npy", "labels.npy", "meta.json"):
+        assert (place / name).read_bytes() == (unbroken / name).read_bytes()
+    assert sorted(p.name for p in place.iterdir()) == ["codes.npy", "labels.npy", "meta.json"]
+
+
+def test_several_processes_make_one_cache(tmp_path):
+    """As threads here: each does its share, and the files are those of one process."""
+    noisy_folder(tmp_path / "in", 23)
+    images, barrier = everything(tmp_path / "in"), threading.Barrier(3)
+    encoders = [Encoder() for _ in range(3)]
+
+    def work(rank: int):
+        team = Team(rank, 3, lambda: barrier.wait(30))
+        return build_cache(images, encoders[rank], "k", tmp_path / "out", batch_size=5, quiet=True, team=team)
+
+    with ThreadPoolExecutor(3) as pool:
+        places = list(pool.map(work, range(3)))
+    assert len(set(places)) == 1 and all(e.batches for e in encoders)
+    alone = build_cache(images, Encoder(), "other", tmp_path / "out", batch_size=5, quiet=True)
+    for name in ("codes.npy", "labels.npy", "meta.json"):
+        assert (places[0] / name).read_bytes() == (alone / name).read_bytes()
+
+
+@pytest.mark.parametrize("left_over", [".{key}.{pid}.part", ".{key}.part", "{key}"])
 def test_a_partial_folder_is_never_taken_for_complete(tmp_path, left_over):
     """Left by a killed process, without its meta.json, the folder is built anew."""
     noisy_folder(tmp_path / "in")
@@ -523,7 +566,7 @@ def test_a_partial_folder_is_never_taken_for_complete(tmp_path, left_over):
     np.save(partial / "labels.npy", np.zeros(12, np.int64))
     place = build_cache(images, Encoder(), key, tmp_path / "out", quiet=True)
     assert torch.equal(CodeSet(place).__getitems__([3])["codes"], Encoder()(pixels(images)[3:4]).flatten(1))
-    assert [p.name for p in (tmp_path / "out").iterdir()] == [key]
+    assert [p.name for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")] == [key]
 
 
 def test_default_cache_lies_in_the_cache_folder(tmp_path):

@@ -12,6 +12,7 @@ import sys
 COMMANDS = {
     "train-tokenizer": "train the VQ-VAE tokenizer on images (stage one)",
     "train-diffusion": "train the diffusion model on the tokenizer's codes (stage two)",
+    "encode": "write the code cache of a tokenizer, on one process or many; drop unused codes",
     "generate": "make new images with a trained model",
     "inpaint": "repaint a part of a picture",
     "outpaint": "continue a picture beyond its borders",
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(name: str, rest: list[str]) -> None:
     from ..config import ConfigError
 
-    if not name.startswith("train") and os.environ.get("RANK", "0") != "0":
+    if not name.startswith(("train", "encode")) and os.environ.get("RANK", "0") != "0":
         return  # launched on several processes: pictures are the first one's work
     try:
         importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)

@@ -25,7 +25,7 @@ def run(config: DiffusionRun) -> None:
     """
     import torch
 
-    from ..data.codes import CodeSet
+    from ..data.codes import CodeSet, Team
     from ..data.order import BatchOrder, batches
     from ..denoiser import Transformer
     from ..diffusion import Objective, Process
@@ -44,9 +44,11 @@ def run(config: DiffusionRun) -> None:
     config.denoiser.token_grid((height, width))
     Objective.from_config(config.loss).check(process)
     make_rule(config.sampler).check(process, height * width, config.sampler.steps)  # not after hours of training
-    with accelerator.main_process_first():
-        place, classes = cached(config, tokenizer, info.sha256, False, not accelerator.is_main_process)
-        held_place, _ = cached(config, tokenizer, info.sha256, True, not accelerator.is_main_process)
+    with accelerator.main_process_first():  # a download is one process's work
+        sources = [code_images(config.data, held_out) for held_out in (False, True)]
+    team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
+    classes = sources[0].source.class_names
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
 
@@ -125,32 +127,37 @@ def tokenizer_data(data: DataConfig, info) -> DataConfig:
     return dataclasses.replace(data, channels=info.channels, image_size=size)
 
 
-def cached(config: DiffusionRun, tokenizer, tokenizer_sha256: str, held_out: bool, quiet: bool):
-    """Cache folder of the training or held-out images, and the class names."""
+def code_images(data: DataConfig, held_out: bool):
+    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never mirrored)."""
     import numpy as np
 
-    from ..data.codes import build_cache, cache_key
     from ..data.images import ImageSet
     from ..data.sources import open_source
 
-    source = open_source(config.data, held_out)
+    source = open_source(data, held_out)
     if held_out and len(source) > VALIDATION_IMAGES:
         source = source.subset(np.linspace(0, len(source) - 1, VALIDATION_IMAGES).round().astype(np.int64))
-    images = ImageSet(source, dataclasses.replace(config.data, flip=config.data.flip and not held_out))
+    return ImageSet(source, dataclasses.replace(data, flip=data.flip and not held_out))
+
+
+def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
+    """Cache folder of images' codes, made by all processes together where it is not there.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from ..data.codes import build_cache, cache_key
+
     device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
+
+    def encode(batch):
+        return tokenizer.encode(batch.to(device).float() / 255)
+
     try:
-        place = build_cache(
-            images,
-            lambda batch: tokenizer.encode(batch.to(device).float() / 255),
-            cache_key(tokenizer_sha256, images),
-            config.cache,
-            quiet=quiet,
-        )
+        return build_cache(images, encode, cache_key(tokenizer_sha256, images), cache, quiet=team.rank > 0, team=team)
     except OSError as error:
-        raise ConfigError(
-            "cache", config.cache or "default", f"the code cache cannot be written ({error}); name another folder with --cache"
-        ) from error
-    return place, images.source.class_names
+        mend = f"the code cache cannot be written ({error}); name another folder with --cache"
+        raise ConfigError("cache", cache or "default", mend) from error
 
 
 def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):

@@ -1,18 +1,22 @@
 """Cached codes: every image encoded once, memory-mapped, tied by hash to the tokenizer and the data.
 
 A cache is a folder ``<hash>`` with ``codes.npy`` uint16 (variants, n, H, W), ``labels.npy`` int64 (n,) and
-``meta.json``; variant 1, where present, holds the mirrored images. It is written beside its place and renamed.
+``meta.json``; variant 1, where present, holds the mirrored images. It is written beside its place, batch by batch, by one process or
+several, and renamed when it is whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -42,36 +46,89 @@ def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+@dataclass(frozen=True)
+class Team:
+    """The processes that encode together: this one's number, how many there are, and a call that waits for all."""
+
+    rank: int = 0
+    world: int = 1
+    wait: Callable[[], object] = lambda: None
+
+
 def build_cache(
-    images: ImageSet, encode: Callable[[Tensor], Tensor], key: str, root: str | Path = "", batch_size: int = 256, quiet: bool = False
+    images: ImageSet,
+    encode: Callable[[Tensor], Tensor],
+    key: str,
+    root: str | Path = "",
+    batch_size: int = 256,
+    quiet: bool = False,
+    team: Team | None = None,
 ) -> Path:
-    """Encode all images (and their mirror images where flips are configured) unless the cache is there already.
+    """Encode all images (and their mirror images where flips are configured) unless the cache is there already. An encoding that was
+    killed goes on with the batches that are missing.
 
     Args:
         images: Plain (not augmented) image set.
         encode: uint8 images (B, C, h, w) → codes (B, H, W).
         key: From :func:`cache_key`.
         root: Parent folder; default ``~/.cache/d3pm_image/codes``.
+        team: Processes that share the work, on one file system; each calls this function.
 
     Returns:
         The cache folder.
     """
+    team = team or Team()
     place = (Path(root).expanduser() if root else cache_root() / "codes") / key
-    if is_whole(place, quiet):
+    there = is_whole(place, quiet)
+    team.wait()  # all have looked before one of them writes
+    if there:
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{key}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
-        _write(images, encode, part, batch_size, quiet)
-        replace_folder(part, place)
-    except OSError:
-        if not is_whole(place):  # another process may have finished first
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with claimed(place.with_name(f".{key}.part"), team) as part:
+        _write(images, encode, part, batch_size, quiet, team)
+        if team.rank == 0:
+            for name in (DONE, LOCK):
+                (part / name).unlink(missing_ok=True)
+            replace_folder(part, place)
+    team.wait()
     return place
+
+
+def locked(file: TextIO) -> bool:
+    """Lock a file for this program as long as it is open; False where another has it. Systems without such locks always say yes."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+DONE, LOCK = "done.npy", "lock"
+
+
+@contextlib.contextmanager
+def claimed(part: Path, team: Team) -> Iterator[Path]:
+    """The folder of an unfinished cache, for one team at a time: where another program is at work in it, a folder of this one's own,
+    which is removed if the work fails."""
+    if team.world > 1:  # teams are started together and know of each other
+        part.mkdir(exist_ok=True)
+        yield part
+        return
+    part.mkdir(exist_ok=True)
+    with open(part / LOCK, "w", encoding="utf-8") as lock:
+        if not locked(lock):
+            own = part.with_name(f"{part.stem}.{os.getpid()}.part")
+            own.mkdir()
+            try:
+                yield own
+            finally:
+                shutil.rmtree(own, ignore_errors=True)
+            return
+        yield part
 
 
 def is_whole(place: Path, quiet: bool = False) -> bool:
@@ -91,23 +148,44 @@ def is_whole(place: Path, quiet: bool = False) -> bool:
     return whole
 
 
-def _write(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, quiet: bool) -> None:
-    variants, count, out = 2 if images.config.flip else 1, len(images), None
-    labels = np.full(count, -1, np.int64)
-    for start in tqdm(range(0, count, batch_size), desc="encoding", unit="batch", disable=quiet, leave=False):
-        keys = list(range(start, min(start + batch_size, count)))
-        batch = images.__getitems__(keys)
-        labels[start : start + len(keys)] = batch["labels"].numpy()
+def _write(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, quiet: bool, team: Team) -> None:
+    """Fill ``codes.npy`` and ``labels.npy`` batch by batch; ``done.npy`` holds the number of batches and a flag for each."""
+    count, starts = len(images), range(0, len(images), batch_size)
+    variants = 2 if images.config.flip else 1
+    if team.rank == 0:
+        _prepare(images, encode, part, batch_size, variants)
+    team.wait()
+    codes, labels, done = (np.load(part / f"{name}.npy", mmap_mode="r+") for name in ("codes", "labels", "done"))
+    mine = [number for number in range(team.rank, len(starts), team.world) if not done[number]]
+    for number in tqdm(mine, desc="encoding", unit="batch", disable=quiet, leave=False):
+        rows = slice(starts[number], min(starts[number] + batch_size, count))
+        batch = images.__getitems__(list(range(rows.start, rows.stop)))
         for variant in range(variants):
-            codes = encode(batch["images"].flip(-1) if variant else batch["images"]).cpu().numpy()
-            if out is None:
-                out = np.lib.format.open_memmap(part / "codes.npy", "w+", np.uint16, (variants, count, *codes.shape[1:]))
-            out[variant, start : start + len(keys)] = codes
-    assert out is not None
-    out.flush()
-    np.save(part / "labels.npy", labels)
-    meta = {"count": count, "variants": variants, "grid": list(out.shape[2:]), "class_names": list(images.source.class_names)}
-    (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            codes[variant, rows] = encode(batch["images"].flip(-1) if variant else batch["images"]).cpu().numpy()
+        labels[rows] = batch["labels"].numpy()
+        codes.flush()
+        labels.flush()
+        done[number] = 1  # only once its codes are on disk
+        done.flush()
+    team.wait()
+    if team.rank == 0:
+        meta = {"count": count, "variants": variants, "grid": list(codes.shape[2:]), "class_names": list(images.source.class_names)}
+        (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _prepare(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, variants: int) -> None:
+    """Make the files of a cache, unless an earlier run with the same batches left them."""
+    count, batches = len(images), -(-len(images) // batch_size)
+    grid = encode(images.__getitems__([0])["images"]).shape[1:]
+    wanted = {"codes": ((variants, count, *grid), np.uint16), "labels": ((count,), np.int64), "done": ((batches,), np.uint8)}
+    try:
+        found = {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in wanted}
+        if all((found[name].shape, found[name].dtype) == want for name, want in wanted.items()):
+            return
+    except (OSError, ValueError):
+        pass
+    for name, (shape, kind) in wanted.items():
+        np.lib.format.open_memmap(part / f"{name}.npy", "w+", kind, shape).flush()
 
 
 class CodeSet(Dataset):
