@@ -38,14 +38,17 @@ def reconstruction_error(
     Returns:
         ``mse``, ``psnr_db`` of it, ``ssim`` (Wang et al. 2004); ``mse_p10`` to ``mse_p99``, percentiles over images; ``codes_used``,
         ``perplexity``, ``dead_codes`` (never used), ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ
-        from image to image as a share of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of the images.
+        from image to image as a share of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of the images;
+        ``border_ratio``, the squared error of the outermost cells over that of the others (absent where there are no others).
     """
-    errors, similar, codes, judged, moments, limits = [], [], [], 0.0, 0.0, 0.0
+    errors, similar, codes, judged, moments, limits, places = [], [], [], 0.0, 0.0, 0.0, 0.0
     for start in range(0, count, batch_size):
         images = read(list(range(start, min(start + batch_size, count))))
         found = tokenizer.encode(images)
         output = tokenizer.decode(found)
-        errors.append((output - images).square().flatten(1).mean(1))
+        square = (output - images).square()
+        errors.append(square.flatten(1).mean(1))
+        places = places + square.mean((0, 1)).double() * len(images) / count
         similar.append(structural_similarity(output, images))
         codes.append(found)
         pairs = torch.stack([output, images]).double()
@@ -54,8 +57,8 @@ def reconstruction_error(
         if judge is not None:
             judged += float(judge(output, images)) * len(images) / count
     error, found = torch.cat(errors).double(), torch.cat(codes)
-    mean, square = moments / count
-    spread = (square - mean**2).clamp_min(0).mean((1, 2, 3)).sqrt()
+    mean, second = moments / count
+    spread = (second - mean**2).clamp_min(0).mean((1, 2, 3)).sqrt()
     used = {name: float(value) for name, value in usage(found, tokenizer.num_codes).items()}
     return {
         "mse": float(error.mean()),
@@ -67,5 +70,16 @@ def reconstruction_error(
         "codes_per_image": float(found[0].numel()),
         "contrast": float(spread[0] / spread[1].clamp_min(1e-9)),
         "clipped": float(limits[0] - limits[1]),
+        **border_ratio(places, tokenizer.downsampling),
         **({"judged": judged} if judge is not None else {}),
     }
+
+
+def border_ratio(places: Tensor, cell: int) -> dict[str, float]:
+    """Mean of an error map (h, w) over the outermost cells of ``cell`` pixels a side, over that of the cells inside; empty without any."""
+    height, width = places.shape
+    if min(height, width) <= 2 * cell:
+        return {}
+    inside = places[cell : height - cell, cell : width - cell]
+    outside = (places.sum() - inside.sum()) / (places.numel() - inside.numel())
+    return {"border_ratio": float(outside / inside.mean().clamp_min(1e-12))}
