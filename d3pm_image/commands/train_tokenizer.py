@@ -30,9 +30,11 @@ def run(config: TokenizerRun) -> None:
     from ..seeds import derive
     from ..tokenizer import Autoencoder, save_tokenizer
     from ..tokenizer.adversarial import Discriminator
+    from ..tokenizer.perceptual import Perceptual
     from ..training.loop import Job, check_folder, make_accelerator, train
 
     folder = Path(config.out)
+    perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
     accelerator = make_accelerator(config.train)
     check_folder(folder, config.resume)
     with accelerator.main_process_first():  # a download is one process's work
@@ -60,14 +62,15 @@ def run(config: TokenizerRun) -> None:
         return count_unreadable(loaded, order, images)
 
     device = accelerator.device
+    perceptual = perceptual.to(device) if perceptual is not None else None
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
     job = Job(
         model,
         loader,
-        make_loss(config, accelerator, discriminator),
+        make_loss(config, accelerator, perceptual, discriminator),
         identity={**shared, "data": images.source.fingerprint},
         begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
-        validate=make_validation(held_out, device),
+        validate=make_validation(held_out, device, config, perceptual),
         preview=make_preview(held_out, device),
         rival=make_rival(config, accelerator, discriminator),
     )
@@ -108,16 +111,13 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     model.train()
 
 
-def make_loss(config: TokenizerRun, accelerator, discriminator=None):
+def make_loss(config: TokenizerRun, accelerator, perceptual=None, discriminator=None):
     """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images."""
     from torch.nn import functional as F
 
     from ..metrics.codes import usage
     from ..tokenizer.adversarial import verdict
     from ..tokenizer.loss import reconstruction_loss
-    from ..tokenizer.perceptual import Perceptual
-
-    perceptual = Perceptual(config.loss).to(accelerator.device) if config.loss.perceptual else None
 
     def loss(model, batch, random):
         images = batch["images"].float() / 255
@@ -154,13 +154,33 @@ def make_rival(config: TokenizerRun, accelerator, discriminator):
     return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
 
 
-def make_validation(held_out, device):
-    """Reconstruction error and codebook use on held-out images; the mean squared error is the score."""
+def make_validation(held_out, device, config: TokenizerRun, perceptual=None):
+    """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean squared error, or the whole
+    reconstruction loss where it has other terms. A complaint is printed when two judgements in a row agree on it: codebooks that form
+    look collapsed for a while."""
+    import sys
+
+    from tqdm import tqdm
+
+    from ..metrics.health import complaints
     from ..metrics.reconstruction import reconstruction_error
+    from ..tokenizer.loss import reconstruction_loss
+
+    plain = not (config.loss.l1 or config.loss.gradient or config.loss.ssim or config.loss.perceptual)
+    count, before = min(len(held_out), VALIDATION_IMAGES), set()
+
+    def whole(output, images):
+        total = reconstruction_loss(output, images, config.loss)[0]
+        return total if perceptual is None else total + config.loss.perceptual * perceptual(output, images)
 
     def validate(model) -> dict[str, float]:
-        values = reconstruction_error(model.eval(), lambda indices: held_out.read(indices, device), min(len(held_out), VALIDATION_IMAGES))
-        return {"score": values["mse"], **values}
+        values = reconstruction_error(model.eval(), lambda indices: held_out.read(indices, device), count, judge=None if plain else whole)
+        now = {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)}
+        for kind in now.keys() & before:
+            tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
+        before.clear()
+        before.update(now)
+        return {"score": values.get("judged", values["mse"]), **values}
 
     return validate
 

@@ -62,6 +62,8 @@ class TokenizerConfig:
         width: Channels of the first level.
         multipliers: Channel factor of each level, finest first: one entry for each halving (one entry when downsampling is 1).
         blocks: Residual blocks a level, in the encoder; the decoder has one more.
+        norm: group normalises over the whole picture, so that every code depends a little on every pixel; channel normalises each position by itself.
+        padding: What convolutions see beyond the border: zeros, replicate or reflect.
         quantizer: How features become codes: ema (a codebook of moving averages), cosine (the same on the unit sphere; take a small code_dim), simvq (a learned map of a fixed codebook), fsq (rounded coordinates), lfq or bsq (one bit a coordinate).
         num_codes: Codebook size K; the product of levels for fsq, a power of 2 for lfq and bsq.
         code_dim: Width of a code vector (ema, cosine, simvq).
@@ -77,6 +79,8 @@ class TokenizerConfig:
     width: int = 64
     multipliers: tuple[int, ...] = (1, 2)
     blocks: int = 1
+    norm: Literal["group", "channel"] = "group"
+    padding: Literal["zeros", "replicate", "reflect"] = "zeros"
     quantizer: Literal["ema", "cosine", "simvq", "fsq", "lfq", "bsq"] = "ema"
     num_codes: int = 512
     code_dim: int = 32
@@ -106,6 +110,8 @@ class TokenizerConfig:
             "use a multiple of 8 (channels are normalised in groups of 8)",
         )
         need(1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks a level")
+        need(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
+        need(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, "use zeros, replicate or reflect")
         need(
             2 <= self.num_codes <= 65535, "tokenizer.num_codes", self.num_codes, "use 2 to 65535 codes (they are cached as 16-bit numbers)"
         )
@@ -162,5 +168,11 @@ class TokenizerConfig:
             "data.image_size",
             image_size,
             f"not divisible by tokenizer.downsampling={f}; use {near[0] if near[0] == near[1] else list(near)}",
+        )
+        need(
+            self.padding != "reflect" or min(height, width) >= 2 * f,
+            "data.image_size",
+            image_size,
+            f"reflection needs 2 codes a side, {2 * f} pixels; or use tokenizer.padding replicate",
         )
         return height // f, width // f

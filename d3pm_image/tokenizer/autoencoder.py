@@ -1,8 +1,8 @@
 """The VQ-VAE (van den Oord et al. 2017): image → residual encoder → quantizer → residual decoder → image.
 
 The first halving is a pixel-unshuffle (and its inverse at the end): it matches a full-resolution level at a
-fraction of the cost. Levels are GroupNorm + SiLU residual blocks without attention, so the receptive field is
-bounded and any image whose sides divide by the downsampling can be encoded.
+fraction of the cost. Levels are norm + SiLU residual blocks without attention, so the receptive field of the convolutions is bounded and
+any image whose sides divide by the downsampling can be encoded. GroupNorm's statistics are of the whole picture; ``norm: channel`` has none.
 """
 
 from __future__ import annotations
@@ -15,15 +15,36 @@ from ..config import TokenizerConfig, need
 from .quantizer import Quantizer, need_codes
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))))), the last convolution starting at zero. (B, C, H, W) → same."""
+class ChannelNorm(nn.Module):
+    """Each position's channels to mean 0 and variance 1, then a gain and a shift a channel: no statistics over the picture.
+
+    (B, C, H, W) → same (Ba et al. 2016, on channels alone)."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.norm1 = nn.GroupNorm(8, width)
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.norm2 = nn.GroupNorm(8, width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias).movedim(-1, 1)
+
+
+def norm(config: TokenizerConfig, width: int) -> nn.Module:
+    return nn.GroupNorm(8, width) if config.norm == "group" else ChannelNorm(width)
+
+
+def conv(config: TokenizerConfig, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, padding=1, padding_mode=config.padding)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), the last convolution starting at zero. (B, C, H, W) → same."""
+
+    def __init__(self, config: TokenizerConfig, width: int):
+        super().__init__()
+        self.norm1 = norm(config, width)
+        self.conv1 = conv(config, width, width)
+        self.norm2 = norm(config, width)
+        self.conv2 = conv(config, width, width)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)
 
@@ -36,12 +57,12 @@ def encoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
     """(B, C, h, w) in [-1, 1] → (B, D, h/f, w/f)."""
     stem = 2 if config.downsampling > 1 else 1
     widths = [config.width * m for m in config.multipliers]
-    layers: list[nn.Module] = [nn.PixelUnshuffle(stem), nn.Conv2d(channels * stem**2, widths[0], 3, padding=1)]
+    layers: list[nn.Module] = [nn.PixelUnshuffle(stem), conv(config, channels * stem**2, widths[0])]
     for level, width in enumerate(widths):
         if level > 0:
-            layers.append(nn.Conv2d(widths[level - 1], width, 4, stride=2, padding=1))
-        layers += [ResidualBlock(width) for _ in range(config.blocks)]
-    layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.vector_dim, 1)]
+            layers.append(conv(config, widths[level - 1], width, 4, stride=2))
+        layers += [ResidualBlock(config, width) for _ in range(config.blocks)]
+    layers += [norm(config, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.vector_dim, 1)]
     return nn.Sequential(*layers)
 
 
@@ -49,13 +70,13 @@ def decoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
     """(B, D, h/f, w/f) → (B, C, h, w) in about [-1, 1]."""
     stem = 2 if config.downsampling > 1 else 1
     widths = [config.width * m for m in config.multipliers]
-    layers: list[nn.Module] = [nn.Conv2d(config.vector_dim, widths[-1], 3, padding=1)]
+    layers: list[nn.Module] = [conv(config, config.vector_dim, widths[-1])]
     for level in reversed(range(len(widths))):
-        layers += [ResidualBlock(widths[level]) for _ in range(config.blocks + 1)]
+        layers += [ResidualBlock(config, widths[level]) for _ in range(config.blocks + 1)]
         if level > 0:
-            layers += [nn.Conv2d(widths[level], widths[level - 1] * 4, 3, padding=1), nn.PixelShuffle(2)]
-    layers += [nn.GroupNorm(8, widths[0]), nn.SiLU()]
-    layers += [nn.Conv2d(widths[0], channels * stem**2, 3, padding=1), nn.PixelShuffle(stem)]
+            layers += [conv(config, widths[level], widths[level - 1] * 4), nn.PixelShuffle(2)]
+    layers += [norm(config, widths[0]), nn.SiLU()]
+    layers += [conv(config, widths[0], channels * stem**2), nn.PixelShuffle(stem)]
     return nn.Sequential(*layers)
 
 
@@ -86,6 +107,18 @@ class Autoencoder(nn.Module):
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
         """Code grid (H, W) of an image. Raises ConfigError where the sides do not divide by the downsampling."""
         return self.config.grid(image_size)
+
+    def receptive_field(self) -> int:
+        """Side in pixels of the square that a code sees through the encoder's convolutions, centred on its cell.
+
+        With ``norm: group`` the picture's mean and variance reach every code besides."""
+        side, spacing = 1, 1  # of what one position sees, and between neighbouring positions
+        for layer in self.encoder.modules():
+            if isinstance(layer, (nn.Conv2d, nn.PixelUnshuffle)):
+                size = layer.kernel_size[0] if isinstance(layer, nn.Conv2d) else layer.downscale_factor
+                side += (size - 1) * spacing
+                spacing *= layer.stride[0] if isinstance(layer, nn.Conv2d) else layer.downscale_factor
+        return side
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar)."""

@@ -276,7 +276,9 @@ class Trainer:
             if self.job.validate is not None:
                 values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()}
                 score = values.get("val_score", math.inf)
-                if score < self.progress.best:
+                # the first network's own error does not show what a rival teaches it, so the last weights count as the best
+                opposed = self.opponent is not None and step > self.opponent.rival.start_step
+                if score < self.progress.best or opposed:
                     self.progress.best, self.progress.best_step = score, step
                     (self.folder / "best").mkdir(exist_ok=True)
                     write_tensors(

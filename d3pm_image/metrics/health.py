@@ -1,0 +1,53 @@
+"""What is wrong with a tokenizer, in plain words, from what :func:`~d3pm_image.metrics.reconstruction.reconstruction_error` measures."""
+
+from __future__ import annotations
+
+from ..config import TokenizerConfig
+
+FEW_CODES, FEW_EVEN_CODES = 0.3, 0.1  # share of the codes that could be used: in use at all, and by perplexity
+FLAT, CLIPPED = 0.5, 0.2
+
+
+def complaints(values: dict[str, float], config: TokenizerConfig, images: int) -> list[str]:
+    """One line for each thing that is wrong, ending with what to change; empty for a healthy tokenizer.
+
+    Args:
+        values: Measured on held-out images.
+        config: Of the tokenizer.
+        images: How many images were measured.
+    """
+    found = []
+    reachable = max(2, min(config.num_codes, int(values["codes_per_image"] * images / 4)))
+    if values["codes_used"] < FEW_CODES * reachable or values["perplexity"] < FEW_EVEN_CODES * reachable:
+        found.append(
+            f"the codebook has collapsed: {values['codes_used']:.0f} of {config.num_codes} codes are used, as evenly as {values['perplexity']:.0f} "
+            f"would be; {_revive(config)}"
+        )
+    if values["contrast"] < FLAT:
+        found.append(
+            f"reconstructions are flat: they differ from image to image {values['contrast']:.0%} as much as the images do; "
+            "train longer, or at another train.learning_rate"
+        )
+    if values["clipped"] > CLIPPED:
+        found.append(
+            f"reconstructions are clipped: {values['clipped']:.0%} more of their pixels are pure black or full than of the images; "
+            "lower train.learning_rate, or loss.adversarial.weight if it is on"
+        )
+    return found
+
+
+def _revive(config: TokenizerConfig) -> str:
+    """What brings codes back, by quantizer."""
+    if config.quantizer in ("lfq", "bsq"):
+        return f"raise tokenizer.entropy (now {config.entropy:g})"
+    if config.quantizer == "fsq":
+        return "lower train.learning_rate, or use fewer or smaller tokenizer.levels"
+    if config.quantizer == "simvq" and not config.rotation_trick:
+        return "set tokenizer.rotation_trick true, or use a smaller tokenizer.code_dim"
+    if config.quantizer != "simvq" and config.revive_below < 0.05:
+        return f"raise tokenizer.revive_below to 0.1 (now {config.revive_below:g}), so that unused codes are replaced"
+    if config.code_dim > 8:
+        return (
+            f"use a smaller tokenizer.code_dim, such as 8 (now {config.code_dim}), a lower train.learning_rate, or tokenizer.quantizer fsq"
+        )
+    return "lower train.learning_rate, use fewer tokenizer.num_codes, or tokenizer.quantizer fsq"
