@@ -72,6 +72,8 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) ->
         image = Image.fromarray((levels * (255 / full_level(image, known))).clip(0, 255).round().astype(np.uint8))
     elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_opacity(image))
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # the only way on from there
     return image.convert("L" if channels == 1 else "RGB")
 
 
