@@ -58,6 +58,7 @@ def main(arguments: list[str]) -> None:
 def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
     from ..editing.files import check_outputs, read_picture
+    from ..imaging import to_pil
     from ..pipeline import Pipeline
 
     labels = args.label_pair()
@@ -73,7 +74,7 @@ def run(args: Interpolate) -> None:
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, **how)
     own = {name: getattr(args, name) for name in ("model", "labels", "frames", "strength", "seed", "precision")}
     facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
-    write(args, out, [*frames], [pipe.resized(a), pipe.resized(b)], facts)
+    write(args, out, [*frames], to_pil(pipe.tensors([a, b])), facts)
     print(f"interpolate: {args.frames} frames: {out}")
     args.show(watch, pipe, f"interpolate · frame 1 · {facts['sampler']} · seed {args.seed}", facts)
 

@@ -23,6 +23,24 @@ def normalise(arguments: list[str]) -> list[str]:
     return out
 
 
+def positionals_first(arguments: list[str]) -> list[str]:
+    """The same arguments with options last, each as ``--name=value``.
+
+    An optional positional is else found only where it stands directly behind the others, and a value such as -5,0,20,20
+    is taken for an option.
+    """
+    positionals, options, rest = [], [], iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            positionals.append(argument)
+        elif argument in ("-h", "--help", "--print_config") or "=" in argument:
+            options.append(argument)
+        else:
+            value = next(rest, None)
+            options.append(argument if value is None else f"{argument}={value}")
+    return positionals + options
+
+
 def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()):
     """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
     which those named ``optional`` may be left out and are then empty."""
@@ -45,7 +63,8 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     description = " ".join((kind.__doc__ or "").split("Args:")[0].split())
     parser = make_parser(command, kind, positionals or {}, description, optional)
     try:
-        values = parser.parse_args(normalise(arguments))
+        arguments = normalise(arguments)
+        values = parser.parse_args(positionals_first(arguments) if optional else arguments)
         for item in fields(kind):
             if item.default_factory is not MISSING:  # a room of its own
                 given = getattr(values, item.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from ..config import ConfigError, need
 from ..imaging import plain, whole_file, with_opacity
@@ -68,11 +68,12 @@ def read_picture(path: str | Path, name: str = "image") -> PictureFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd tags in a file that can be read all the same
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                opened.load()
-                kind = "JPEG" if opened.format == "MPO" else str(opened.format)
+            # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
+            with path.open("rb") as file, Image.open(file) as opened:
+                turned = opened.getexif().get(ExifTags.Base.Orientation, 1) > 4
                 image = ImageOps.exif_transpose(opened)
-                metadata = read_metadata(opened, image)
+                kind = "JPEG" if opened.format == "MPO" else str(opened.format)
+                metadata = read_metadata(opened, image, turned)
                 return PictureFile(path, image, kind, metadata, tuple(notes_on(path, opened, kind)))
     except FileNotFoundError:
         raise ConfigError(name, str(path), "no such file") from None
@@ -169,8 +170,12 @@ def candidates(image: Image.Image, kind: str) -> list[Image.Image]:
     offers = []
     # some encoders would take these modes, and clip their levels or drop their transparency
     if (kind in DEEP or not is_deep(image)) and (kind in CLEAR or not clear) and (kind in ("PNG", "GIF") or not keyed):
-        offers.append(image)
         levels = np.asarray(image)
+        if kind == "TIFF" or image.mode not in ("I;16B", "I;16N"):  # other encoders write them in the wrong order of bytes
+            offers.append(image)
+        if kind == "GIF" and image.mode == "P":  # opacity inside a palette would be written as colours
+            offers = [image.copy()]
+            offers[0].putpalette(bytes(image.getpalette("RGB") or b""))
         if is_deep(image) and image.mode != "F" and levels.min() >= 0 and levels.max() <= 65535:
             offers.append(Image.fromarray(levels.astype(np.uint16)))
     if kind in CLEAR and (keyed or clear) and not is_deep(image):

@@ -43,16 +43,16 @@ class Metadata:
     texts: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def read_metadata(opened: Image.Image, upright: Image.Image) -> Metadata:
-    """Metadata of a loaded file and the upright copy of its picture."""
+def read_metadata(opened: Image.Image, upright: Image.Image, turned: bool) -> Metadata:
+    """Metadata of a loaded file and the upright copy of its picture, which has been ``turned`` by a quarter or not."""
     info = upright.info
     dpi = info.get("dpi")
-    if dpi and opened.size != upright.size:
+    if dpi and turned:
         dpi = dpi[::-1]
     xmp = info.get("xmp", b"")
     return Metadata(
         mode=upright.mode,
-        exif=clean_exif(upright.getexif(), opened.format == "TIFF"),
+        exif=clean_exif(opened.getexif(), opened.format == "TIFF"),
         icc_profile=info.get("icc_profile") or b"",
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
         xmp=xmp if isinstance(xmp, bytes) else b"",
@@ -116,6 +116,7 @@ def save_arguments(metadata: Metadata, kind: str, mode: str, size: tuple[int, in
         "WEBP": {"lossless": True, "exact": True},
         "JPEG": {"quality": 95, "subsampling": 0},
         "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+        "GIF": {"optimize": False},  # else indices are numbered anew
     }
     own = metadata.encoding.get(kind) if mode == metadata.mode else None  # made for the bands of that mode
     arguments: dict[str, Any] = dict(own or defaults.get(kind, {}))
