@@ -12,6 +12,7 @@ import sys
 COMMANDS = {
     "train-tokenizer": "train the VQ-VAE tokenizer on images (stage one)",
     "train-diffusion": "train the diffusion model on the tokenizer's codes (stage two)",
+    "estimate": "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
     "generate": "make new images with a trained model",
     "inpaint": "repaint the masked part of a picture",
     "reconstruct": "show pictures beside their reconstructions by the tokenizer",
