@@ -17,6 +17,7 @@ from .costs import Loss, count, diffusion_loss, imagined, tokenizer_loss, tokeni
 from .plan import Codes
 from .timing import free_bytes, time_steps
 
+BUSY = 0.7  # share of its processors' time under which a measurement was disturbed
 SPARE = 0.7  # share of the free memory that the measurement may fill
 
 
@@ -110,6 +111,10 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
     torch.manual_seed(train.seed)
     timing = time_steps(problem.network(), problem.training_loss(), problem.batch, train, largest, seconds)
     step = timing.step(train.batch_size)
+    if timing.device == "cpu" and timing.worked < BUSY:
+        notes.append(
+            f"this machine was busy: the measurement was given {timing.worked:.0%} of its processors' time, so it may be that much slower than alone"
+        )
     here = {"device": timing.device, "batches": list(timing.batches), "seconds_fixed": timing.fixed, "seconds_an_image": timing.each}
     return here | {"seconds_a_step": step, "images_per_s": train.batch_size / step, "hours": step * train.steps / 3600}
 

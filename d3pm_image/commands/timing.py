@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,17 +21,19 @@ from ..training.loop import Job, make_accelerator
 from ..training.trainer import Trainer
 
 ROUNDS = 3
-AT_LEAST = 4  # images of the larger step, however slow: a line needs two ends
+CLEARLY = 2.0  # the larger step takes at least so many times a step of one image: a slope must stand out of the noise
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a step = ``fixed`` + images · ``each``, measured at ``batches`` images on ``device``."""
+    """Seconds a step = ``fixed`` + images · ``each``, measured at ``batches`` images on ``device``; ``worked`` is the share of the time that the
+    process was given its threads' processors, little where other programs run."""
 
     fixed: float
     each: float
     batches: tuple[int, ...]
     device: str
+    worked: float
 
     def step(self, images: int) -> float:
         return self.fixed + images * self.each
@@ -83,13 +84,16 @@ def time_steps(
 
     once(1)
     share, most = seconds / (2 * ROUNDS + 2), 1  # what one of the larger steps may take
-    while 2 * most <= largest and (once(most) < share / 2 or most < AT_LEAST):
+    single = last = once(1)
+    while 2 * most <= largest and (last < max(share / 2, CLEARLY * single)):
         most *= 2
+        last = once(most)
     sizes = sorted({max(1, most // 4), most})
-    once(most)
     times: dict[int, list[float]] = {images: [] for images in sizes}
+    began, worked = time.perf_counter(), time.process_time()
     for _ in range(ROUNDS):
         for images in sizes:
             times[images].append(once(images))
-    fixed, each = line({images: statistics.median(values) for images, values in times.items()})
-    return Timing(fixed, each, tuple(sizes), accelerator.device.type)
+    worked = (time.process_time() - worked) / (time.perf_counter() - began) / torch.get_num_threads()
+    fixed, each = line({images: min(values) for images, values in times.items()})  # what disturbs a step makes it longer only
+    return Timing(fixed, each, tuple(sizes), accelerator.device.type, worked)
