@@ -14,7 +14,7 @@ LEVELS = [
     {"config", "contracts", "seeds", "storage"},
     {"imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
-    {"sampling", "editing", "metrics", "bundle"},
+    {"sampling", "editing", "metrics", "bundle", "doctor"},
     {"pipeline", "trajectory"},
     {"commands"},
 ]

@@ -13,6 +13,8 @@ COMMANDS = {
     "train-tokenizer": "train the VQ-VAE tokenizer on images (stage one)",
     "train-diffusion": "train the diffusion model on the tokenizer's codes (stage two)",
     "encode": "write the code cache of a tokenizer, on one process or many; drop unused codes",
+    "estimate": "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
+    "doctor": "say what looks wrong with a run or a folder of images, and what to do",
     "generate": "make new images with a trained model",
     "inpaint": "repaint a part of a picture",
     "outpaint": "continue a picture beyond its borders",
@@ -36,7 +38,7 @@ def usage() -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit codes: 0 done, 1 training failed, 2 wrong input, 130 stopped by a signal after saving."""
+    """Run a command. Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 stopped by a signal after saving."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

@@ -1,0 +1,61 @@
+"""``d3pm-image doctor FOLDER``: what looks wrong with a run or a folder of images, and what to do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..config import need
+from .parsing import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Say in plain words what looks wrong with a run (its settings, log, checkpoints and model), or with a folder of images before training, and what to do. Reads only. Exit code 0: all is well; 1: something is wrong; 2: wrong input.
+
+    Args:
+        folder: Folder of a run, or of images.
+        limit: Images of a folder to read, spread over it; 0 reads all.
+        out: JSON file for the findings; empty prints them only.
+    """
+
+    folder: str
+    limit: int = 5000
+    out: str = ""
+
+    def __post_init__(self):
+        need(self.limit >= 0, "limit", self.limit, "give 0 (all images) or more")
+
+
+def main(arguments: list[str]) -> None:
+    if run(parse("doctor", Doctor, arguments, {"folder": "Folder of a run, or of images."})):
+        sys.exit(1)
+
+
+def run(args: Doctor) -> int:
+    """Look, print and write; returns the number of things that are wrong.
+
+    Raises:
+        ConfigError: no such folder, or one that holds neither a run nor images.
+    """
+    from ..doctor import examine_images, examine_run, is_run
+
+    folder = Path(args.folder).expanduser()
+    need(folder.is_dir(), "folder", args.folder, "no such folder; name a run's folder or a folder of images")
+    model = (folder / "model.safetensors").is_file() or (folder / "denoiser").is_dir()
+    need(not model or is_run(folder), "folder", args.folder, "is a model; name the run that trained it")
+    kind = "run" if is_run(folder) else "images"
+    found = examine_run(folder) if kind == "run" else examine_images(folder, args.limit)
+    wrong = [f for f in found if f.wrong]
+    for finding in [*wrong, *(f for f in found if not f.wrong)]:
+        print(f"{'wrong' if finding.wrong else 'note'}: {finding.text}" + (f"\n       {finding.mend}" if finding.mend else ""))
+    print(f"{len(wrong)} thing{'s' if len(wrong) != 1 else ''} wrong with {folder}" if wrong else f"all is well with {folder}")
+    if args.out:
+        from ..storage import write_text
+
+        write_text(
+            Path(args.out), json.dumps({"folder": str(folder), "kind": kind, "findings": [asdict(f) for f in found]}, indent=1) + "\n"
+        )
+    return len(wrong)
