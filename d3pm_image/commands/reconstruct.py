@@ -49,7 +49,7 @@ def run(args: Reconstruct) -> None:
     import torch
 
     from ..data.sources import folder
-    from ..editing import convert_for
+    from ..editing.canvas import convert_for
     from ..imaging import enlarge, grid_image, read_image, save_image, to_pil, to_tensor
     from ..tokenizer import load_tokenizer
 

@@ -1,8 +1,9 @@
 """The VQ-VAE (van den Oord et al. 2017): image → residual encoder → quantizer → residual decoder → image.
 
 The first halving is a pixel-unshuffle (and its inverse at the end): it matches a full-resolution level at a
-fraction of the cost. Levels are GroupNorm + SiLU residual blocks without attention, so the receptive field is
-bounded and any image whose sides divide by the downsampling can be encoded.
+fraction of the cost. Levels are GroupNorm + SiLU residual blocks without attention, so any image whose sides
+divide by the downsampling can be encoded. What a code sees of its surroundings is a few cells by the convolutions, and beyond
+them only the means and variances that GroupNorm takes over the whole image: editing/receptive.py measures both.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class Autoencoder(nn.Module):
         channels: 1 or 3.
         vectors_a_step, synchronize: See :class:`Quantizer`.
     """
+
+    ring = 1
 
     def __init__(self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False):
         super().__init__()

@@ -25,6 +25,7 @@ class Pixels(nn.Module):
     """
 
     downsampling = 1
+    ring = 0
     intensities: Tensor
 
     def __init__(self, levels: int, channels: int):

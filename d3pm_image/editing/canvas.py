@@ -1,0 +1,84 @@
+"""A region of a picture as the tokenizer sees it, and back: hidden pixels filled in, resized, padded; painted pixels in their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..imaging import fill_hidden, to_pil, to_tensor
+from .picture import plain
+from .regions import Region, Size
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What is encoded of a picture.
+
+    Args:
+        region: Where it lies in the picture.
+        pixels: (C, h, w) float in [0, 1], of the size ``region.canvas``.
+        open: (h, w) bool, the pixels to draw: where any pixel of the mask falls, and the padding.
+    """
+
+    region: Region
+    pixels: Tensor
+    open: Tensor
+
+
+def convert_for(image: Image.Image, channels: int, size: Size) -> Image.Image:
+    """A picture in the model's mode and at its size (height, width), stretched if the shape differs."""
+    return resized(plain(image, channels), size)
+
+
+def resized(image: Image.Image, size: Size) -> Image.Image:
+    """A picture at a size (height, width); itself where it has that size."""
+    return image if image.size == size[::-1] else image.resize(size[::-1], Image.Resampling.BICUBIC)
+
+
+def make_canvas(image: Image.Image, mask: np.ndarray, region: Region, channels: int, hide: bool = True) -> Canvas:
+    """The canvas of a region.
+
+    Args:
+        image: The picture, in any mode.
+        mask: (h, w) bool, True = draw.
+        region: Part of the picture.
+        channels: 1 or 3.
+        hide: Whether the mask's pixels are filled in, so that nothing of them is left; padding always is.
+    """
+    covered = torch.from_numpy(np.ascontiguousarray(region.of(mask)))
+    pixels = to_tensor(plain(image, channels).crop(region.box))
+    if hide:
+        # at the picture's own size: resizing first would mix hidden pixels into known ones
+        pixels = fill_hidden(pixels[None], covered[None])[0]
+    pixels = to_tensor(resized(to_pil(pixels[None])[0], region.size))
+    touched = F.adaptive_max_pool2d(covered[None].float(), region.size)[0] > 0
+    margin = (0, region.canvas[1] - region.size[1], 0, region.canvas[0] - region.size[0])
+    if not any(margin):
+        return Canvas(region, pixels, touched)
+    padding = F.pad(torch.zeros_like(touched), margin, value=True)
+    return Canvas(region, fill_hidden(F.pad(pixels, margin)[None], padding[None])[0], F.pad(touched, margin, value=True))
+
+
+def put_back(region: Region, painted: Tensor, size: Size) -> Image.Image:
+    """A picture of a size (height, width) that shows painted pixels (C, h, w) of a canvas in their region, and black elsewhere."""
+    part = resized(to_pil(painted[None, :, : region.size[0], : region.size[1]])[0], region.pixels)
+    if region.pixels == size:
+        return part
+    whole = Image.new(part.mode, size[::-1])
+    whole.paste(part, region.box[:2])
+    return whole
+
+
+def covered_pixels(region: Region, cells: Tensor, downsampling: int, size: Size) -> np.ndarray:
+    """Pixels of a picture of a size (height, width) that lie in the given cells (H, W) of a region's canvas, (h, w) bool."""
+    pixels = cells.cpu().repeat_interleave(downsampling, 0).repeat_interleave(downsampling, 1)
+    pixels = pixels[: region.size[0], : region.size[1]]
+    inside = F.interpolate(pixels[None, None].float(), region.pixels, mode="nearest-exact")[0, 0] > 0
+    whole = np.zeros(size, bool)
+    region.of(whole)[...] = inside.numpy()
+    return whole
