@@ -30,15 +30,11 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1.
-
-    ring: cells around a filled hole whose codes the hole disturbs, see :mod:`d3pm_image.editing.receptive`.
-    """
+    """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1."""
 
     num_codes: int
     downsampling: int
     channels: int
-    ring: int
 
     def grid(self, image_size: int | tuple[int, int]) -> Grid: ...
 

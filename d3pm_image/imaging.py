@@ -1,4 +1,4 @@
-"""Pictures at the border: arrays to Pillow and back, labelled grids, masks, and the filling of hidden pixels."""
+"""Pictures at the border: arrays to Pillow and back, what their modes mean, labelled grids, and the filling of hidden pixels."""
 
 from __future__ import annotations
 
@@ -27,6 +27,47 @@ def to_tensor(image: Image.Image) -> Tensor:
     array = np.asarray(image)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return torch.from_numpy(array.astype(np.float32) / 255)
+
+
+def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
+    """The level that means white: 65535 for 16-bit modes, 255 for the others.
+
+    Modes I (32-bit whole numbers) and F (floating point) do not say: 65535 if a level is over 255, 1 if F holds none
+    over 1, else 255.
+
+    Args:
+        known: bool (h, w), the pixels that may be looked at in modes I and F; all where None or none is known.
+    """
+    if image.mode.startswith("I;16"):
+        return 65535.0
+    if image.mode not in ("I", "F"):
+        return 255.0
+    levels = np.asarray(image)
+    levels = levels if known is None or not known.any() else levels[known]
+    most = levels[np.isfinite(levels)].max(initial=0)
+    return 65535.0 if most > 255 else 1.0 if image.mode == "F" and 0 < most <= 1 else 255.0
+
+
+def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) -> Image.Image:
+    """A picture of any mode in 8-bit grey or colour.
+
+    Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded; palettes are
+    resolved; transparency, also that of one colour or palette entry, is laid on white.
+
+    Args:
+        channels: 1 for mode L, 3 for mode RGB.
+        known: See :func:`full_level`: the pixels that may set the scale of modes I and F.
+    """
+    transparent = image.info.get("transparency")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=np.inf, neginf=-np.inf)
+        if isinstance(transparent, int):
+            levels[levels == transparent] = np.inf
+        image = Image.fromarray((levels * (255 / full_level(image, known))).clip(0, 255).round().astype(np.uint8))
+    elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+    return image.convert("L" if channels == 1 else "RGB")
 
 
 def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
@@ -85,27 +126,6 @@ def read_image(path: str | Path, name: str = "image") -> Image.Image:
         raise ConfigError(name, str(path), f"not a readable image ({type(error).__name__}: {error})") from error
 
 
-def read_mask(mask: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """Pixels to repaint, bool (h, w): white, that is half of the full level and over.
-
-    Args:
-        mask: Any mode. Colour is reduced to grey; a picture of one colour that varies in transparency alone (a brush
-            layer) is read by its opacity; 16-bit levels count to 65535.
-        size: (width, height) it must have.
-
-    Raises:
-        ConfigError: another size.
-    """
-    need(mask.size == size, "mask", mask.size, f"must have the image's size {size[0]}x{size[1]}")
-    if mask.mode.startswith("I;16"):
-        return np.asarray(mask) >= 32768
-    if "A" in mask.getbands():
-        *colours, (least, most) = mask.getextrema()
-        if least < most and all(low == high for low, high in colours):
-            return np.asarray(mask.getchannel("A")) >= 128
-    return np.asarray(mask.convert("L")) >= 128
-
-
 def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:
     """Code cells to repaint: every cell that the pixel mask touches, and ``ring`` cells around them.
 
@@ -145,13 +165,6 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     return torch.where(known > 0, values, smooth)
 
 
-def on_white(image: Image.Image) -> Image.Image:
-    """A picture without transparency: laid on white, mode L or RGB."""
-    colours = image.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-    return flat.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
-
-
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or absent."""
@@ -188,7 +201,8 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
         except OSError as error:
             if "cannot write mode" not in str(error):
                 raise
-            on_white(image).save(part, format=kind)  # JPEG and others hold no transparency
+            # JPEG and others hold no transparency and no more than 8 bits a level
+            plain(image, 1 if image.mode[0] in "1LIF" and image.mode != "LAB" else 3).save(part, format=kind)
 
 
 def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, last_ms: int) -> None:

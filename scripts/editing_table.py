@@ -30,6 +30,7 @@ from d3pm_image.commands.judging import everything
 from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import cache_root, open_source
+from d3pm_image.editing.receptive import RING
 from d3pm_image.imaging import fill_hidden, to_pil
 from d3pm_image.metrics.classifier import Classifier, train_classifier
 from d3pm_image.metrics.seam import seam_gradients, seam_ratio
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--num-images", type=int, default=1000)
     parser.add_argument("--feather", type=int, default=4)
-    parser.add_argument("--ring", type=int, help="code cells around the mask; the tokenizer's own where it is left out")
+    parser.add_argument("--ring", type=int, help="code cells around the mask that are drawn as well")
     parser.add_argument("--sampler")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
@@ -102,7 +103,7 @@ def main() -> None:
     figures = {
         "num_images": args.num_images,
         "labels": "none",
-        "ring": pipe.tokenizer.ring if args.ring is None else args.ring,
+        "ring": RING if args.ring is None else args.ring,
         "sampler": used.sampler,
         "steps": used.steps,
         "guidance": used.guidance,

@@ -1,15 +1,17 @@
-"""The figures of docs/process.md, computed by the package's own schedules and loss coefficients.
+"""The figures of docs/process.md, computed by the package's own schedules and loss coefficients, and the plot of docs/samplers.md.
 
     python scripts/figures.py [--out docs/figures]
 
 Writes marginals.png (what becomes of a token over time, a schedule a panel) and weights.png (what the variational bound
-multiplies a token's divergence with, discrete and continuous time). Needs matplotlib: pip install ".[docs]".
+multiplies a token's divergence with, discrete and continuous time) and, from docs/results/fashion_mnist_samplers.json, samplers.png
+(quality over network calls). Needs matplotlib: pip install ".[docs]".
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 from pathlib import Path
 
 import matplotlib
@@ -54,6 +56,15 @@ PANELS = {
     ("linear, scramble cosine", "0.6 of the unmasked at the end"): ProcessConfig(corruption="linear", scramble="cosine", uniform_share=0.6),
 }
 STATES = (("at_mask", "masked", "#70757e", -20), ("at_other", "replaced", "#d98410", 10), ("at_same", "kept", CLEAN, 10))
+FAMILIES = {
+    "by confidence": ("confidence",),
+    "by other orders": ("entropy", "margin", "halton"),
+    "the process's own steps": ("ancestral", "first_hitting", "purity"),
+    "continuous-time chain": ("ctmc",),
+    "noise again": ("renoise", "predictor_corrector"),
+    "remasking": ("remask",),
+}
+HUES = (CLEAN, RANDOM, "#2f8f6b")
 PROCESSES = {"absorbing (w = 0)": 0.0, "hybrid (w = 0.1)": 0.1, "uniform (w = 1)": 1.0}
 
 
@@ -124,6 +135,29 @@ def weights_figure() -> Figure:
     return figure
 
 
+def samplers_figure() -> Figure:
+    """Fréchet distance over steps: a family of step rules a panel, all others in grey."""
+    path = Path(__file__).resolve().parent.parent / "docs" / "results" / "fashion_mnist_samplers.json"
+    series: dict[str, dict[int, float]] = {}
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        series.setdefault(row["name"], {})[row["steps"]] = row["frechet_distance"]
+    figure, grid = plt.subplots(2, 3, figsize=(11, 6), sharex=True, sharey=True, layout="constrained")
+    for axes, (title, names) in zip(grid.flat, FAMILIES.items(), strict=True):
+        for values in series.values():
+            axes.plot(*zip(*sorted(values.items()), strict=True), color="#d9dce1", linewidth=1.2)
+        for name, color in zip((n for n in series if n.split(",")[0] in names), HUES, strict=False):
+            axes.plot(*zip(*sorted(series[name].items()), strict=True), "o-", color=color, linewidth=2, markersize=5, label=name)
+        axes.set(xscale="log", yscale="log", ylim=(0.7, 4))
+        axes.set_xticks((4, 8, 16, 32, 64), ("4", "8", "16", "32", "64"))
+        axes.set_yticks((0.7, 1, 2, 4), ("0.7", "1", "2", "4"))
+        axes.minorticks_off()
+        axes.set_title(title, loc="left", weight="bold")
+        axes.legend(frameon=False, loc="upper right", fontsize=9)
+    figure.supxlabel("steps, which is network calls an image", fontsize=11)
+    figure.supylabel("Fréchet distance (lower is better)", fontsize=11)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """A PNG of 64 colours: flat areas and lines need no more, and it is a third of the size."""
     buffer = io.BytesIO()
@@ -137,7 +171,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("marginals", marginals_figure), ("weights", weights_figure)):
+    for name, draw in (("marginals", marginals_figure), ("weights", weights_figure), ("samplers", samplers_figure)):
         with plt.rc_context(STYLE):
             figure = draw()
             save(figure, folder / f"{name}.png")

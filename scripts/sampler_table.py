@@ -1,9 +1,8 @@
 """Every sampler on one model: label accuracy, Fréchet distance and coverage at 4 to 64 steps.
 
-    python scripts/sampler_table.py measure runs/fashion_mnist/diffusion docs/results/fashion_mnist_samplers.json --num-samples 500
-    python scripts/sampler_table.py write docs/results/fashion_mnist_samplers.json docs/samplers.md
+    python scripts/sampler_table.py runs/fashion_mnist/diffusion docs/results/fashion_mnist_samplers.json --num-samples 500
 
-``measure`` goes on where an earlier run stopped; ``write`` puts the table between the page's markers.
+It goes on where an earlier run stopped. scripts/results.py writes the page's table, scripts/figures.py draws its plot.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ ENTRIES = {
     "predictor_corrector, η 1": {"sampler": "predictor_corrector", "eta": 1.0},
 }
 STEPS = (4, 8, 16, 32, 64)
-MARKERS = ("<!-- table begins -->", "<!-- table ends -->")
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -74,39 +72,13 @@ def measure(args: argparse.Namespace) -> None:
             print(row, flush=True)
 
 
-def write(args: argparse.Namespace) -> None:
-    figures = json.loads(args.figures.read_text())
-    cell = {(row["name"], row["steps"]): row for row in figures["rows"]}
-    columns = [s for s in STEPS if any(row["steps"] == s for row in figures["rows"])]
-    lines = ["| sampler | " + " | ".join(f"{s} steps" for s in columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    best = {s: min(row["frechet_distance"] for row in figures["rows"] if row["steps"] == s) for s in columns}
-    for name in ENTRIES:
-        values = []
-        for s in columns:
-            row = cell.get((name, s))
-            text = f"{row['frechet_distance']:.2f} / {row['label_accuracy']:.0%}" if row else ""
-            values.append(f"**{text}**" if row and row["frechet_distance"] == best[s] else text)
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
-    page = args.page.read_text()
-    before, rest = page.split(MARKERS[0])
-    args.page.write_text(before + MARKERS[0] + "\n" + "\n".join(lines) + "\n" + MARKERS[1] + rest.split(MARKERS[1])[1])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = parser.add_subparsers(required=True)
-    first = parts.add_parser("measure")
-    first.add_argument("model")
-    first.add_argument("out", type=Path)
-    first.add_argument("--num-samples", type=int, default=1000)
-    first.add_argument("--guidance", type=float, default=1.0)
-    first.set_defaults(call=measure)
-    second = parts.add_parser("write")
-    second.add_argument("figures", type=Path)
-    second.add_argument("page", type=Path)
-    second.set_defaults(call=write)
-    args = parser.parse_args()
-    args.call(args)
+    parser.add_argument("model")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--num-samples", type=int, default=1000)
+    parser.add_argument("--guidance", type=float, default=1.0)
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
     printed, entries = capsys.readouterr().out, measured(place / "tune.json")
     found = [(e["settings"]["sampler"], e["settings"]["steps"], e["settings"]["guidance"], e["settings"]["eta"]) for e in entries]
     own = before["sampler"]["eta"]
-    expected = [("confidence", 2, g, own) for g in (1.0, 1.5)] + [("ancestral", s, g, own) for s in (2, 20) for g in (1.0, 1.5)]
+    expected = [tuple(before["sampler"][name] for name in ("sampler", "steps", "guidance", "eta"))]
+    expected += [("confidence", 2, g, own) for g in (1.0, 1.5)] + [("ancestral", s, g, own) for s in (2, 20) for g in (1.0, 1.5)]
     expected += [("remask", s, g, e) for s in (2, 20) for g in (1.0, 1.5) for e in (0.05, 0.3)]
     assert sorted(found) == sorted(expected)
     assert printed.count("skipped: steps=20") == 1 and "real images" in printed
@@ -72,7 +73,7 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
 def test_calls_are_counted_and_figures_are_those_of_evaluate(copied, tmp_path):
     settings = ["--num-samples", "30", "--batch-size", "7", "--seed", "3", "--precision", "float32"]
     run("tune", copied / "diffusion", "--samplers", "confidence", "--steps", "3", "--guidance", "1,2", *settings, "--out", tmp_path / "t")
-    plain, guided = measured(tmp_path / "t" / "tune.json")
+    _, plain, guided = measured(tmp_path / "t" / "tune.json")
     assert plain["figures"]["calls_per_image"] == 3 and guided["figures"]["calls_per_image"] == 6
     for entry, guidance in ((plain, 1), (guided, 2)):
         options = ["--sampler", "confidence", "--steps", "3", "--guidance", guidance, *settings]
@@ -106,12 +107,21 @@ def test_a_stopped_search_goes_on(copied, monkeypatch, capsys):
     monkeypatch.setattr(pipeline, "sample", stops)
     with pytest.raises(SystemExit) as stop:
         run("tune", copied / "diffusion", *SMALL)
-    assert stop.value.code == 130 and "1 of 2 settings are measured" in capsys.readouterr().err
+    assert stop.value.code == 130 and "1 of 3 settings are measured" in capsys.readouterr().err
     assert len(measured(place)) == 1 and hashes(copied / "diffusion" / "model") == before
     run("tune", copied / "diffusion", *SMALL)
-    assert len(calls) == 3 and len(measured(place)) == 2
+    assert len(calls) == 4 and len(measured(place)) == 3
     run("tune", copied / "diffusion", *SMALL, "--seed", "1")
-    assert len(calls) == 5 and len(measured(place)) == 4
+    assert len(calls) == 6 and len(measured(place)) == 5  # the winner is the present one now
+
+
+def test_the_present_default_is_among_the_candidates(copied):
+    model = copied / "diffusion" / "model" / "config.json"
+    present = json.loads(model.read_text())["sampler"]
+    run("tune", copied / "diffusion", *SMALL)
+    entries = measured(copied / "diffusion" / "tune" / "tune.json")
+    assert entries[0]["settings"] == present and len(entries) == 3
+    assert min(e["figures"]["frechet_distance"] for e in entries) == json.loads(model.read_text())["facts"]["tuned"]["value"]
 
 
 def test_no_setting_is_accurate_enough(copied, capsys):

@@ -54,14 +54,15 @@ def run(args: Inpaint) -> None:
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
-    from ..imaging import read_image, read_mask, save_image
+    from ..editing.masks import as_mask
+    from ..imaging import read_image, save_image
     from ..pipeline import Pipeline
 
     out = Path(args.out)
     check_ending(out)
     watch = args.recorder(out)
     image, mask = read_image(args.image, "image"), read_image(args.mask, "mask")
-    hidden = read_mask(mask, image.size)
+    hidden = as_mask(mask, image)
     pipe = Pipeline.from_pretrained(args.model, pick_device(args.device), args.precision)
     labels, given = parse_labels(args.labels), args.changes()
     results = pipe.inpaint(

@@ -83,6 +83,11 @@ def combine(lists: dict[str, list], pipe: Pipeline) -> tuple[list[SamplerConfig]
     return list(fitting.values()), list(skipped)
 
 
+def with_present(configs: list[SamplerConfig], present: SamplerConfig) -> list[SamplerConfig]:
+    """The present settings before all others, so that a search does not replace them by something worse."""
+    return [present, *(config for config in configs if identity(config) != identity(present))]
+
+
 def model_sha256(folder: Path) -> str:
     """Hash of all that decides a model's samples but the sampler: weights, tokenizer, process, classes."""
     place = find(folder, "pipeline", "model")

@@ -25,7 +25,7 @@ Row = tuple[SamplerConfig, dict[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Tune(RunOptions):
-    """Find the sampler settings with which a trained model's images are best, against held-out images, and make them its default. Every combination of the listed values is measured once; the figures are kept, so that a stopped search goes on where it stood.
+    """Find the sampler settings with which a trained model's images are best, against held-out images, and make them its default. The present settings and every combination of the listed values are measured once; the figures are kept, so that a stopped search goes on where it stood.
 
     Args:
         model: Model folder, or the run that trained it; trained on images with classes.
@@ -141,7 +141,7 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     from ..data.sources import open_source
     from ..pipeline import Pipeline
     from .judging import Judge, remembered_data
-    from .sweep import Results, combine, measure_all, model_sha256
+    from .sweep import Results, combine, measure_all, model_sha256, with_present
 
     device = pick_device(args.device)
     pipe = Pipeline.from_pretrained(place, device, args.precision)
@@ -149,6 +149,7 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     need(bool(pipe.class_names), "model", args.model, mend)
     configs, skipped = combine(args.lists(), pipe)
     need(bool(configs), "samplers", args.samplers, f"no combination fits this model ({skipped[0].reason})" if skipped else "")
+    configs = with_present(configs, pipe.sampler)
     data = remembered_data(pipe.facts, args.model, args.root)
     train, held_out = open_source(data), open_source(data, held_out=True)
     conditions = {

@@ -17,20 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..config import ConfigError, DataConfig, need, size_pair
+from ..imaging import plain
 from .sources import ImageSource
-
-
-def convert(image: Image.Image, channels: int) -> Image.Image:
-    """To 8-bit grey or colour: 16-bit levels scaled down, transparency laid on white, palettes resolved."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        levels = np.asarray(image, np.float64)
-        # the range is the mode's, never guessed from 16-bit content: hidden pixels must not scale known ones
-        top = 65535.0 if image.mode.startswith("I;16") or levels.max() > 255 else 255.0
-        image = Image.fromarray((levels.clip(0, top) * (255 / top)).round().astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
 
 
 def fit(image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float, float] = (0.5, 0.5)) -> Image.Image:
@@ -83,7 +71,7 @@ class ImageSet(Dataset):
         return len(self.source)
 
     def decode(self, index: int, place: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
-        return to_array(fit(convert(self.source.load(index), self.config.channels), self.size, self.config.crop, place))
+        return to_array(fit(plain(self.source.load(index), self.config.channels), self.size, self.config.crop, place))
 
     def hold_in_memory(self) -> None:
         """Decode everything once; report and leave out what cannot be decoded."""

@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..imaging import fill_hidden, to_pil, to_tensor
-from .picture import plain
+from ..imaging import fill_hidden, plain, to_pil, to_tensor
 from .regions import Region, Size
 
 
@@ -51,7 +50,7 @@ def make_canvas(image: Image.Image, mask: np.ndarray, region: Region, channels: 
         hide: Whether the mask's pixels are filled in, so that nothing of them is left; padding always is.
     """
     covered = torch.from_numpy(np.ascontiguousarray(region.of(mask)))
-    pixels = to_tensor(plain(image, channels).crop(region.box))
+    pixels = to_tensor(plain(image, channels, ~mask).crop(region.box))
     if hide:
         # at the picture's own size: resizing first would mix hidden pixels into known ones
         pixels = fill_hidden(pixels[None], covered[None])[0]

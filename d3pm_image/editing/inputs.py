@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..config import need
-from .masks import as_mask
+from .masks import Mask, as_mask
 
 Pictures = Image.Image | Sequence[Image.Image]
-Masks = Any
-"""Whatever :func:`~d3pm_image.editing.masks.as_mask` reads, or a list with one for each picture; None is all of it."""
+Masks = Mask | Sequence[Mask | None] | None
+"""One mask for all pictures or a list with one for each; None is the whole picture."""
 Results = list[Image.Image] | list[list[Image.Image]]
 """The variants of one picture, or a list with those of each."""
 
@@ -37,4 +36,4 @@ def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.nda
 
 def several(mask: Masks) -> bool:
     """Whether this is a list of masks, or masks stacked in an array (n, h, w), rather than one."""
-    return mask.ndim > 2 if isinstance(mask, np.ndarray) else isinstance(mask, (list, tuple)) and not hasattr(mask, "_fields")
+    return mask.ndim > 2 if isinstance(mask, np.ndarray) else isinstance(mask, (list, tuple))

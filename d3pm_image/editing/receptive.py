@@ -7,11 +7,16 @@ the denoiser, at the price of known cells that it could have looked at.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..contracts import Tokenizer
 from ..imaging import fill_hidden, hidden_cells
+
+RING = 0
+"""Cells around a mask that are drawn as well where nothing else is asked for."""
 
 
 def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthest: int) -> list[float]:
@@ -37,20 +42,7 @@ def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthe
 
 
 def smallest_ring(shares: list[float], limit: float = 0.05) -> int:
-    """The smallest ring beyond which the share of disturbed codes is under ``limit`` at every distance (nan counts as none).
-
-    The last distance counts as if it went on: where even that is over the limit no ring helps, and it is the ring.
-    """
-    over = [distance for distance, share in enumerate(shares, 1) if share >= limit]
-    return max(over, default=0)
-
-
-def boxes(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
-    """Random boxes with sides of a quarter to a half of a picture's, (count, h, w) bool."""
-    generator = torch.Generator().manual_seed(seed)
-    masks = torch.zeros(count, *size, dtype=torch.bool)
-    for mask, place in zip(masks, torch.rand(count, 4, generator=generator).tolist(), strict=True):
-        sides = [round(length * (1 + share) / 4) for length, share in zip(size, place[:2], strict=True)]
-        top, left = (round((length - side) * share) for length, side, share in zip(size, sides, place[2:], strict=True))
-        mask[top : top + sides[0], left : left + sides[1]] = True
-    return masks
+    """The smallest ring beyond which the hole is felt no more than far away: at every further distance the share of disturbed codes is
+    less than ``limit`` above the last one that is known. What is felt everywhere alike, no ring can keep out."""
+    known = [share for share in shares if not math.isnan(share)]
+    return max((distance for distance, share in enumerate(known, 1) if share - known[-1] >= limit), default=0)

@@ -22,6 +22,7 @@ from .canvas import Canvas, covered_pixels, make_canvas, put_back
 from .feather import blending_weights
 from .model import Model
 from .picture import paste
+from .receptive import RING
 from .regions import Window, choose_region
 from .sliding import draw_codes
 
@@ -32,7 +33,7 @@ class Brush:
 
     Args:
         window: What of a picture is worked on, see :mod:`~d3pm_image.editing.regions`.
-        ring: Code cells around the mask that are drawn as well; None takes the tokenizer's own where pixels are hidden, else 0.
+        ring: Code cells around the mask that are drawn as well; None takes the default, :data:`~d3pm_image.editing.receptive.RING`.
         feather: Pixels over which the painted picture fades into the known one, inside cells that are drawn; 0 is a hard seam.
         strength: Noise level t that the codes are corrupted to: 1 draws anew and hides what is there, 0 changes no code.
 
@@ -47,13 +48,18 @@ class Brush:
 
     def __post_init__(self):
         need(self.window in get_args(Window), "window", self.window, f"use one of {', '.join(get_args(Window))}")
-        need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or None for the tokenizer's own")
+        need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or None for the default")
         need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
         need(finite(self.strength) and 0 <= self.strength <= 1, "strength", self.strength, "give a noise level in [0, 1]")
 
     @property
     def hides(self) -> bool:
+        """Whether the masked pixels are hidden from the encoder."""
         return self.strength == 1
+
+    @property
+    def cells_around(self) -> int:
+        return RING if self.ring is None else self.ring
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,6 @@ def repaint(
 def make_sketches(model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray]]) -> list[Sketch]:
     """Canvases and codes of pictures with their masks; canvases of one size are encoded together."""
     tokenizer, size = model.tokenizer, model.image_size
-    ring = brush.ring if brush.ring is not None else tokenizer.ring if brush.hides else 0
     canvases = []
     for image, mask in given:
         region = choose_region(brush.window, mask, size, tokenizer.downsampling)
@@ -115,7 +120,7 @@ def make_sketches(model: Model, request: Request, brush: Brush, given: list[tupl
             chosen = [alike[p] for p in part]
             found = tokenizer.encode(torch.stack([canvases[i].pixels for i in chosen]).to(model.device))
             codes |= dict(zip(chosen, found, strict=True))
-    unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, ring)[0].to(model.device) for canvas in canvases]
+    unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, brush.cells_around)[0].to(model.device) for canvas in canvases]
     return [Sketch(*pair, canvas, codes[i], unknown[i]) for i, (pair, canvas) in enumerate(zip(given, canvases, strict=True))]
 
 

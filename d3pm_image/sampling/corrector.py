@@ -32,7 +32,6 @@ class PredictorCorrector(Rule):
 
     eta: float = 1.0
     name = "predictor_corrector"
-    remasks = True
 
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1)

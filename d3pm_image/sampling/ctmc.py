@@ -36,15 +36,8 @@ class CTMC(Rule):
     form: str = "exact"
     name = "ctmc"
 
-    @property
-    def remasks(self) -> bool:
-        return self.eta > 0
-
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1) if self.eta else super().active(state)
-
-    def wanted(self, state: DecodeState) -> Tensor:
-        return super().wanted(state)
 
     def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
         process, k = state.process, state.process.num_codes

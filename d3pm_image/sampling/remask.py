@@ -37,7 +37,6 @@ class Remask(Rule):
     eta: float = 0.1
     strategy: str = "cap"
     name = "remask"
-    remasks = True
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks."""

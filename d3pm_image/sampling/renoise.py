@@ -25,15 +25,8 @@ class Renoise(Rule):
     eta: float = 1.0
     name = "renoise"
 
-    @property
-    def remasks(self) -> bool:
-        return self.eta > 0
-
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1)
-
-    def wanted(self, state: DecodeState) -> Tensor:
-        return super().wanted(state)
 
     def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
         further = (state.s - self.eta * (state.t - state.s)).clamp_min(0)

@@ -24,8 +24,6 @@ class Rule:
     """
 
     name = "rule"
-    remasks = False
-    """Whether a revealed token may become a mask again."""
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it has."""

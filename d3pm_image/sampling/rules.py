@@ -26,7 +26,8 @@ RULES: dict[str, Callable[[SamplerConfig], Rule]] = {
     "first_hitting": lambda c: FirstHitting(),
     "ctmc": lambda c: CTMC(c.eta, c.ctmc_form),
     "renoise": lambda c: Renoise(c.eta),
-    "remask": lambda c: Remask(c.eta, c.remask_strategy),
+    # by confidence reads no η: configurations that differ in it alone are the same rule
+    "remask": lambda c: Remask(0.0 if c.remask_strategy == "confidence" else c.eta, c.remask_strategy),
     "predictor_corrector": lambda c: PredictorCorrector(c.eta),
 }
 

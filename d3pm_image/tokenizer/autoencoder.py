@@ -69,8 +69,6 @@ class Autoencoder(nn.Module):
         vectors_a_step, synchronize: See :class:`Quantizer`.
     """
 
-    ring = 1
-
     def __init__(self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False):
         super().__init__()
         self.config, self.channels = config, channels

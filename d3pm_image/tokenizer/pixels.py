@@ -25,7 +25,6 @@ class Pixels(nn.Module):
     """
 
     downsampling = 1
-    ring = 0
     intensities: Tensor
 
     def __init__(self, levels: int, channels: int):

@@ -1,0 +1,121 @@
+"""Tables of the pages, out of the figures in docs/results: no figure of a table is typed.
+
+    python scripts/results.py            # writes every table into the page that has its markers
+    python scripts/results.py --check    # fails where a page says something else than its figures
+
+A page marks the place of a table with ``<!-- table NAME -->`` and ``<!-- end of table -->``; NAME is a key of TABLES below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results"
+PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; the first column is text, all others are figures."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "".join("| " + " | ".join(row) + " |\n" for row in (header, rule, *rows))
+
+
+def read(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def under(machine: dict) -> str:
+    """The line below a table that says where it was measured."""
+    gpu = "no GPU" if machine["gpu"] == "none" else machine["gpu"]
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    return f"\n{machine['processor']}, {threads}, {gpu}, torch {machine['torch'].partition('+')[0]}; medians of runs that take turns.\n"
+
+
+def loss() -> str:
+    """Time and memory of the losses, from features and from logits."""
+    kept = read("benchmark_loss")
+    cells = {(row["codes"], row["loss"], row["from"]): row for row in kept["rows"]}
+    rows = []
+    for codes, name in dict.fromkeys((row["codes"], row["loss"]) for row in kept["rows"]):
+        line = [f"{codes}", name]
+        for start in ("features", "logits"):
+            row = cells.get((codes, name, start))
+            line += (
+                [figure(row["milliseconds"]), f"{row['ratio_to_cross_entropy']:.2f} ×", f"{row['peak_megabytes']:.0f}"] if row else [""] * 3
+            )
+        rows.append(line)
+    header = ["K", "loss", "head + loss, ms", "of cross-entropy", "peak MB", "loss alone, ms", "of cross-entropy", "peak MB"]
+    return markdown(header, rows) + under(kept["machine"])
+
+
+def sampling() -> str:
+    """Images a second of every step rule, and what the loop costs."""
+    kept = read("benchmark_sampling")
+    rows = [[r["sampler"], f"{r['images_per_s']:.2f}", f"{r['outside_denoiser']:.1%}"] for r in kept["rows"]]
+    return markdown(["sampler", "images/s", "time outside the denoiser"], rows) + under(kept["machine"])
+
+
+def samplers() -> str:
+    """Fréchet distance and label accuracy of every sampler at every number of steps; the best distance of a column is bold."""
+    kept = read("fashion_mnist_samplers")
+    cells = {(row["name"], row["steps"]): row for row in kept["rows"]}
+    columns = sorted({steps for _, steps in cells})
+    best = {s: min(row["frechet_distance"] for (_, steps), row in cells.items() if steps == s) for s in columns}
+    rows = []
+    for name in dict.fromkeys(name for name, _ in cells):
+        line = [name]
+        for s in columns:
+            row = cells.get((name, s))
+            text = f"{row['frechet_distance']:.2f} / {row['label_accuracy']:.0%}" if row else ""
+            line.append(f"**{text}**" if row and row["frechet_distance"] == best[s] else text)
+        rows.append(line)
+    return markdown(["sampler", *(f"{s} steps" for s in columns)], rows)
+
+
+def pixels() -> str:
+    """Variational bounds of pixel-space Fashion-MNIST."""
+    rows = []
+    for title, name in (("absorbing", "absorbing"), ("hybrid (a tenth random)", "hybrid"), ("uniform", "uniform")):
+        bound = read(f"fashion_mnist_pixels_{name}")["likelihood"]
+        rows.append([title, f"{bound['bits_per_code']:.3f}", f"{bound['standard_error_bits_per_code']:.3f}"])
+    return markdown(["process", "bits a dimension", "standard error"], rows)
+
+
+TABLES = {"loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels}
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def written(page: Path) -> str:
+    """The page's text with its tables made anew."""
+    return PLACE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], page.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page differs from its figures")
+    check = parser.parse_args().check
+    for page in pages():
+        new = written(page)
+        if new == page.read_text(encoding="utf-8"):
+            continue
+        print(f"{'differs from its figures' if check else 'written'}: {page.relative_to(ROOT)}")
+        if check:
+            sys.exit(1)
+        page.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
