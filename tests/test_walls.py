@@ -14,7 +14,8 @@ LEVELS = [
     {"config", "contracts", "seeds", "storage"},
     {"imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
-    {"sampling", "editing", "metrics", "bundle", "doctor"},
+    {"sampling", "metrics", "bundle", "doctor"},
+    {"editing"},
     {"pipeline", "trajectory"},
     {"commands"},
 ]

@@ -1,8 +1,9 @@
 """The VQ-VAE (van den Oord et al. 2017): image → residual encoder → quantizer → residual decoder → image.
 
 The first halving is a pixel-unshuffle (and its inverse at the end): it matches a full-resolution level at a
-fraction of the cost. Levels are norm + SiLU residual blocks without attention, so the receptive field of the convolutions is bounded and
-any image whose sides divide by the downsampling can be encoded. GroupNorm's statistics are of the whole picture; ``norm: channel`` has none.
+fraction of the cost. Levels are norm + SiLU residual blocks without attention, so any image whose sides divide by the downsampling
+can be encoded. What a code sees of its surroundings is bounded by the convolutions; beyond them there are only the means and variances
+that GroupNorm takes over the whole picture (``norm: channel`` has none). editing/receptive.py measures both.
 """
 
 from __future__ import annotations
