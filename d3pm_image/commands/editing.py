@@ -10,6 +10,11 @@ from ..config import need
 from .options import WatchedOptions
 
 
+def check_strength(strength: float) -> None:
+    """Raises ConfigError for what is no noise level."""
+    need(0 <= strength <= 1, "strength", strength, "give a noise level in [0, 1]")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(WatchedOptions):
     """What all editing of one picture has in common.
