@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import need
-from .editing import RegionOptions
+from .editing import RegionOptions, check_strength
 from .job import Job, label_of, region, run_edit
 
 
@@ -23,7 +23,7 @@ class Edit(RegionOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        need(0 <= self.strength <= 1, "strength", self.strength, "give a noise level in [0, 1]")
+        check_strength(self.strength)
 
 
 def main(arguments: list[str]) -> None:

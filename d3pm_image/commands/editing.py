@@ -10,6 +10,11 @@ from ..config import need
 from .options import WatchedOptions
 
 
+def check_strength(strength: float) -> None:
+    """Raises ConfigError for what is no noise level."""
+    need(0 <= strength <= 1, "strength", strength, "give a noise level in [0, 1]")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EditOptions(WatchedOptions):
     """What all editing of one picture has in common.
@@ -18,7 +23,7 @@ class EditOptions(WatchedOptions):
         model: Model folder, or the run that trained it.
         image: Picture of any size and mode.
         variants: Results. More than one are shown on one sheet (original, masked, results) and each written to a file of its own.
-        ring: Code cells around the repaint that are drawn anew as well; null takes the tokenizer's own number.
+        ring: Code cells around the repaint that are drawn anew as well; null takes the default.
         feather: Pixels around the mask over which the result fades into the picture, and which change so; 0 is a hard seam.
         window: What of a large picture is worked on: whole at the model's size, the mask's neighbourhood reduced to that size (crop) or at its own scale (tiles); auto is whole for pictures of the model's size or smaller, else crop (tiles for outpaint).
         out: Result picture, or the sheet of several variants; its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and AVIF cannot keep known pixels exactly; PNG and TIFF can.
@@ -35,7 +40,7 @@ class EditOptions(WatchedOptions):
     def __post_init__(self):
         super().__post_init__()
         need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
-        need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or null for the tokenizer's own number")
+        need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or null for the default")
         need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
 
     def inputs(self) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import need
+from .editing import check_strength
 from .generate import parse_labels
 from .job import say
 from .options import WatchedOptions, pick_device
@@ -40,7 +41,7 @@ class Interpolate(WatchedOptions):
     def __post_init__(self):
         super().__post_init__()
         need(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
-        need(0 <= self.strength <= 1, "strength", self.strength, "give a noise level in [0, 1]")
+        check_strength(self.strength)
         need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds a frame")
 
     def label_pair(self) -> list[int | str | None]:
