@@ -122,7 +122,8 @@ def finite_scalar(config: TokenizerConfig, revive_under: float, synchronize: boo
     """Each coordinate bounded and rounded to one of a few values (Mentzer et al. 2024, FSQ); nothing is learned."""
     from vector_quantize_pytorch import FSQ
 
-    return FSQ(config.levels)
+    with torch.device("cpu"):  # it asks for a product when it is built, which networks laid out on the meta device cannot answer
+        return FSQ(config.levels)
 
 
 def quantize_scalars(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
