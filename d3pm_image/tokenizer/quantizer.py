@@ -145,6 +145,8 @@ def quantize_bits(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor, T
         flat = F.normalize(flat, dim=-1) * flat.shape[-1] ** 0.5
     with torch.no_grad():
         signs, codes, _ = quantizer.vq.eval()(flat)  # its training mode would compute the entropy that bits.py computes
+    if not quantizer.training:  # one process may validate alone: it must not wait for the others' share of the entropy
+        return signs, codes, flat.new_zeros(())
     loss = config.commitment * F.mse_loss(flat, signs)
     if config.entropy:
         loss = loss + config.entropy * entropy_loss(flat.flatten(0, 1), SHARPNESS, quantizer.synchronize)
