@@ -67,7 +67,7 @@ class TokenizerConfig:
         quantizer: How features become codes: ema (a codebook of moving averages), cosine (the same on the unit sphere; take a small code_dim), simvq (a learned map of a fixed codebook), fsq (rounded coordinates), lfq or bsq (one bit a coordinate).
         num_codes: Codebook size K; the product of levels for fsq, a power of 2 for lfq and bsq.
         code_dim: Width of a code vector (ema, cosine, simvq).
-        levels: Values of each coordinate (fsq), such as 8,5,5,5 for 1000 codes.
+        levels: Values of each coordinate (fsq), such as [8,5,5,5] for 1000 codes.
         decay: Moving-average rate of the codebook (ema, cosine).
         commitment: Weight of the loss that keeps features near their codes (all but fsq).
         entropy: Weight of the loss that makes each bit sure and all codes used (lfq, bsq).

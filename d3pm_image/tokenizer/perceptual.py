@@ -1,7 +1,7 @@
 """Perceptual loss: squared distance of two images in the features of a network trained to recognise things.
 
 ``features``: at several depths, each position's channels scaled to unit length, squared differences summed over channels and averaged over
-positions, summed over depths: LPIPS (Zhang et al. 2018, equation 1) with all weights one. ``logits``: mean squared difference of the scores
+positions and depths: LPIPS (Zhang et al. 2018, equation 1) with all weights equal; it lies in 0..2. ``logits``: mean squared difference of the scores
 of ImageNet classes (Weber et al. 2024, MaskBit, section 3.1). Networks are frozen and no part of the tokenizer; weights come from an
 installed package or a file, never from the network, and are read with ``torch.load(weights_only=True)``, which runs no code.
 """
@@ -121,7 +121,7 @@ class Perceptual(nn.Module):
         found = self.network(self.prepare(output))
         if self.logits:
             return F.mse_loss(found[0].float(), wanted[0].float())
-        return sum((unit(a) - unit(b)).square().sum(1).mean() for a, b in zip(found, wanted, strict=True))
+        return torch.stack([(unit(a) - unit(b)).square().sum(1).mean() for a, b in zip(found, wanted, strict=True)]).mean()
 
 
 def unit(features: Tensor) -> Tensor:

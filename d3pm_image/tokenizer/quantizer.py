@@ -122,7 +122,8 @@ def finite_scalar(config: TokenizerConfig, revive_under: float, synchronize: boo
     """Each coordinate bounded and rounded to one of a few values (Mentzer et al. 2024, FSQ); nothing is learned."""
     from vector_quantize_pytorch import FSQ
 
-    return FSQ(config.levels)
+    with torch.device("cpu"):  # it asks for a product when it is built, which networks laid out on the meta device cannot answer
+        return FSQ(config.levels)
 
 
 def quantize_scalars(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,6 +145,8 @@ def quantize_bits(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor, T
         flat = F.normalize(flat, dim=-1) * flat.shape[-1] ** 0.5
     with torch.no_grad():
         signs, codes, _ = quantizer.vq.eval()(flat)  # its training mode would compute the entropy that bits.py computes
+    if not quantizer.training:  # one process may validate alone: it must not wait for the others' share of the entropy
+        return signs, codes, flat.new_zeros(())
     loss = config.commitment * F.mse_loss(flat, signs)
     if config.entropy:
         loss = loss + config.entropy * entropy_loss(flat.flatten(0, 1), SHARPNESS, quantizer.synchronize)
