@@ -77,6 +77,12 @@ class Pipeline:
         self.denoiser.to(device)
         return self
 
+    def compile(self, **options: Any) -> Pipeline:
+        """Compile the denoiser with torch.compile, in place and for batches of any size; ``options`` as torch.compile takes them, such as
+        ``mode``. The first network call takes as long as compiling. Returns self."""
+        self.denoiser.compile(**{"dynamic": True, **options})
+        return self
+
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Pipeline:
         """Load a folder written by :meth:`save_pretrained`, or the run folder of a finished training.

@@ -181,3 +181,10 @@ def test_every_image_may_have_a_seed_of_its_own(trained):
     for seeds in ([1, 2], [], [1, -1, 2]):
         with pytest.raises(ConfigError, match="seed"):
             pipe.generate_codes(3, seed=seeds)
+
+
+def test_compiled_networks_draw_the_same_images(trained):
+    plain, compiled = (Pipeline.from_pretrained(trained / "diffusion") for _ in range(2))
+    compiled.compile(backend="eager")
+    assert same(plain.generate(3, seed=5), compiled.generate(3, seed=5))
+    assert compiled.denoiser._compiled_call_impl is not None and set(compiled.denoiser.state_dict()) == set(plain.denoiser.state_dict())

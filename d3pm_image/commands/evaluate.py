@@ -95,7 +95,6 @@ def load(args: Evaluate) -> Subject:
     """Raises ConfigError where the model, its memory of its data, or the data is not there, or does not fit what was asked."""
     from ..data.images import ImageSet
     from ..data.sources import open_source
-    from ..pipeline import Pipeline
     from ..tokenizer import load_tokenizer
     from .generate import check_ending
     from .judging import remembered_data
@@ -105,7 +104,7 @@ def load(args: Evaluate) -> Subject:
     device, whole = pick_device(args.device), has_pipeline(args.model)
     need(whole or not args.likelihood, "likelihood", True, "needs a diffusion model; name the run that trained one")
     if whole:
-        pipe = Pipeline.from_pretrained(args.model, device, args.precision)
+        pipe = args.pipeline(args.model)
         tokenizer, facts = pipe.tokenizer, pipe.facts
     else:
         pipe, (tokenizer, info) = None, load_tokenizer(args.model)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..config import ConfigError, need
-from .options import WatchedOptions, pick_device
+from .options import WatchedOptions
 from .parsing import parse
 
 
@@ -68,13 +68,12 @@ def run(args: Generate) -> None:
         ConfigError: wrong input; nothing is written then.
     """
     from ..imaging import save_image
-    from ..pipeline import Pipeline
 
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
         check_ending(out)
     watch = args.recorder([out])
-    pipe = Pipeline.from_pretrained(args.model, pick_device(args.device), args.precision)
+    pipe = args.pipeline(args.model)
     labels = parse_labels(args.labels)
     ids = pipe.label_ids(labels, args.num_images)
     settings = pipe.settings(**args.changes())

@@ -10,7 +10,7 @@ from ..config import need
 from .editing import check_strength
 from .generate import parse_labels
 from .job import say
-from .options import WatchedOptions, pick_device
+from .options import WatchedOptions
 from .parsing import parse
 
 
@@ -60,7 +60,6 @@ def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
     from ..editing.files import check_outputs, read_picture
     from ..imaging import to_pil
-    from ..pipeline import Pipeline
 
     labels = args.label_pair()
     files = [read_picture(args.a, "a"), read_picture(args.b, "b")]
@@ -69,7 +68,7 @@ def run(args: Interpolate) -> None:
     check_outputs([out], inputs)
     watch = args.recorder([out], inputs)
     say("interpolate", [note for file in files for note in file.notes])
-    pipe = Pipeline.from_pretrained(args.model, pick_device(args.device), args.precision)
+    pipe = args.pipeline(args.model)
     a, b = (file.image for file in files)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "watch": watch, **args.changes()}
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, **how)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import need
 from .editing import EditOptions, RegionOptions
 from .generate import parse_labels
-from .options import WatchedOptions, pick_device
+from .options import WatchedOptions
 from .parsing import parse
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ class Job:
 
     def pipeline(self) -> Pipeline:
         """The model. Raises ConfigError where it is not there or damaged."""
-        from ..pipeline import Pipeline
 
-        return Pipeline.from_pretrained(self.args.model, pick_device(self.args.device), self.args.precision)
+        return self.args.pipeline(self.args.model)
 
     def drawing(self) -> dict[str, Any]:
         """Arguments that every editing function of a pipeline takes."""

@@ -139,12 +139,11 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     """Check everything, then measure what has not been measured yet."""
     from ..data.images import ImageSet
     from ..data.sources import open_source
-    from ..pipeline import Pipeline
     from .judging import Judge, remembered_data
     from .sweep import Results, combine, measure_all, model_sha256, with_present
 
     device = pick_device(args.device)
-    pipe = Pipeline.from_pretrained(place, device, args.precision)
+    pipe = args.pipeline(place)
     mend = "was trained without classes; samples are judged by a classifier of the training images, so tune needs a labelled data set"
     need(bool(pipe.class_names), "model", args.model, mend)
     configs, skipped = combine(args.lists(), pipe)
