@@ -1,9 +1,8 @@
 """The VQ-VAE (van den Oord et al. 2017): image → residual encoder → quantizer → residual decoder → image.
 
 The first halving is a pixel-unshuffle (and its inverse at the end): it matches a full-resolution level at a
-fraction of the cost. Levels are GroupNorm + SiLU residual blocks without attention, so any image whose sides
-divide by the downsampling can be encoded. What a code sees of its surroundings is a few cells by the convolutions, and beyond
-them only the means and variances that GroupNorm takes over the whole image: editing/receptive.py measures both.
+fraction of the cost. Levels are GroupNorm + SiLU residual blocks without attention, so the receptive field is
+bounded and any image whose sides divide by the downsampling can be encoded.
 """
 
 from __future__ import annotations
@@ -105,6 +104,10 @@ class Autoencoder(nn.Module):
         assert not self.training, "encode() in training mode would move the codebook; call eval() first"
         with torch.autocast(images.device.type, enabled=False):
             return self.quantizer(self.encoder(images.float() * 2 - 1))[1]
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        """What codes (B, H, W) stand for in the codebook, (B, D, H, W) float32."""
+        return self.quantizer.lookup(codes)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
