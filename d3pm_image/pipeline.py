@@ -21,7 +21,7 @@ from .denoiser import Transformer
 from .diffusion import Process
 from .editing.canvas import convert_for
 from .editing.inputs import Masks, Pictures, Results, gather
-from .editing.interpolate import interpolate
+from .editing.interpolate import Mix, interpolate
 from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Window
 from .editing.repaint import Brush, repaint
@@ -263,14 +263,24 @@ class Pipeline:
         """
         return self.inpaint(image, mask, labels, variants, strength=strength, **how)
 
-    def interpolate(self, a: Image.Image, b: Image.Image, frames: int = 8, strength: float = 0.5, labels: Labels = None, **drawing: Any) -> list[Image.Image]:  # fmt: skip
+    def interpolate(
+        self,
+        a: Image.Image,
+        b: Image.Image,
+        frames: int = 8,
+        strength: float = 0.5,
+        labels: Labels = None,
+        mix: Mix = "vectors",
+        **drawing: Any,
+    ) -> list[Image.Image]:
         """Pictures from a to b at the model's size; see :mod:`~d3pm_image.editing.interpolate`.
 
         Args:
             frames: How many, the two ends included.
             strength: Noise level that codes are corrupted to and denoised from. 0 mixes codes alone: its ends are the reconstructions.
             labels: Class of all frames, or a list with that of a and of b: a frame has that of the nearer one.
+            mix: ``vectors`` fades, ``cells`` takes cell after cell from b.
             drawing: As in :meth:`request`, with one seed that all frames share.
         """
         ids = self.label_ids([None] if labels is None else labels, 2)
-        return to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), frames, strength, ids))
+        return to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), frames, strength, ids, mix))

@@ -14,6 +14,7 @@ from test_tokenizer import small, started
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig
 from d3pm_image.denoiser import Transformer
+from d3pm_image.editing.interpolate import mix_vectors
 from d3pm_image.editing.masks import Box
 from d3pm_image.editing.sliding import starts, window_order
 from d3pm_image.tokenizer import Pixels
@@ -307,21 +308,25 @@ def test_variations_see_what_is_under_their_mask_and_repaints_do_not():
 # from one picture to another
 
 
-def test_the_ends_of_an_interpolation():
+@pytest.mark.parametrize("mix", ["vectors", "cells"])
+@pytest.mark.parametrize("downsampling", [4, "pixels"])
+def test_the_ends_of_an_interpolation(downsampling, mix):
     """Without strength the two reconstructions; with it the variations of both under the same seed."""
-    pipe, a, b = model(4), picture(16, 16), picture(20, 14, seed=5)
-    frames = pipe.interpolate(a, b, 5, strength=0.0)
+    pipe = model(downsampling)
+    side = pipe.image_size[0]
+    a, b = picture(side, side), picture(20, 14, seed=5)
+    frames = pipe.interpolate(a, b, 5, strength=0.0, mix=mix)
     assert len(frames) == 5 and same([frames[0], frames[-1]], pipe.reconstruct([a, b]))
     square = pipe.tensors([b])
     b = Image.fromarray((square[0, 0] * 255).round().byte().numpy())
-    frames = pipe.interpolate(a, b, 4, strength=0.6, labels=[0, 2], seed=3, batch_size=3)
+    frames = pipe.interpolate(a, b, 4, strength=0.6, labels=[0, 2], mix=mix, seed=3, batch_size=3)
     assert same([frames[0], frames[-1]], [*pipe.vary(a, 0.6, 0, seed=3), *pipe.vary(b, 0.6, 2, seed=3)])
 
 
 def test_cells_go_over_once_and_stay(monkeypatch):
     pipe = build(started(small(4), 1), 16)
     spy, a, b = Spy(pipe, monkeypatch), picture(16, 16), picture(16, 16, seed=5)
-    pipe.interpolate(a, b, 9, strength=0.0)
+    pipe.interpolate(a, b, 9, strength=0.0, mix="cells")
     first, last = pipe.tokenizer.encode(pipe.tensors([a, b]))
     frames = torch.cat(spy.decoded)
     differ = first != last
@@ -329,6 +334,20 @@ def test_cells_go_over_once_and_stay(monkeypatch):
     assert (over | (frames == first)[:, differ]).all() and (over[1:] >= over[:-1]).all()
     assert not over[0].any() and over[-1].all() and 0 < int(over[4].sum()) < int(differ.sum())
     assert not spy.predicted
+
+
+def test_mixed_vectors_are_the_nearest_codes():
+    """Of pixels as codes they are the levels between; of a codebook no other code is nearer; where the pictures agree nothing moves."""
+    grey = Pixels(5, 1)
+    frames = mix_vectors(grey, torch.tensor([0, 4, 2]), torch.tensor([4, 0, 2]), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+    assert frames.T.tolist() == [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2] * 5]
+    tokenizer = started(small(4), 1)
+    a, b = torch.arange(16), torch.arange(16).flip(0)
+    book = tokenizer.vectors(a[None, None])[0, :, 0].T
+    frames = mix_vectors(tokenizer, a, b, torch.tensor([0.0, 0.3, 1.0]))
+    assert torch.equal(frames[0], a) and torch.equal(frames[2], b)
+    between = 0.7 * book[a] + 0.3 * book[b]
+    torch.testing.assert_close((book[frames[1]] - between).norm(dim=-1), torch.cdist(between, book).amin(-1))
 
 
 # beyond the border, and other classes
@@ -395,6 +414,8 @@ def test_pictures_and_masks_must_fit():
         pipe.outpaint(image, left=-1)
     with pytest.raises(ConfigError, match=r"^frames="):
         pipe.interpolate(image, image, 1)
+    with pytest.raises(ConfigError, match=r"^mix="):
+        pipe.interpolate(image, image, 3, mix="pixels")
     with pytest.raises(ConfigError, match=r"^seed="):
         pipe.interpolate(image, image, 3, seed=[1, 2, 3])
     with pytest.raises(TypeError, match="rings"):
