@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from d3pm_image.editing.outpaint import extend
 from PIL import Image
 
 from d3pm_image import Pipeline
@@ -26,6 +25,7 @@ from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
 from d3pm_image.editing.masks import Box, Polygon, as_mask
+from d3pm_image.editing.outpaint import extend
 from d3pm_image.imaging import enlarge, grid_image, plain, save_image, to_pil
 
 TILE = 96

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import DataConfig, DiffusionRun, TokenizerRun, size_pair
+from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
 from ..denoiser import Transformer
 from ..diffusion import Process
 from . import train_diffusion, train_tokenizer
@@ -57,7 +57,8 @@ class Problem:
     def training_loss(self):
         """The objective as the trainer calls it."""
         if isinstance(self.config, TokenizerRun):
-            return train_tokenizer.make_loss(self.config)
+            bare = dataclasses.replace(self.config.loss, perceptual=0.0, adversarial=AdversarialConfig())
+            return train_tokenizer.make_loss(dataclasses.replace(self.config, loss=bare))
         return train_diffusion.make_loss(Process.from_config(self.config.process, self.codes.num_codes), self.config, self.codes.grid)
 
     def batch(self, images: int) -> dict[str, torch.Tensor]:

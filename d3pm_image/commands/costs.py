@@ -161,6 +161,8 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
     from ..tokenizer import Autoencoder
 
     model = Autoencoder(config.tokenizer, config.data.channels)
+    if not model.quantizer.kind.starts:
+        return model
     codebook = model.quantizer.vq._codebook
     codebook.initted = torch.ones_like(codebook.initted)
     with torch.no_grad():
@@ -171,7 +173,8 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
 
 
 def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
-    """The objective of stage one on ``images`` random images (without the figures for the log, which depend on the codes drawn)."""
+    """The objective of stage one on ``images`` random images (without the figures for the log, which depend on the codes drawn, and without a
+    perceptual network or a discriminator)."""
     from ..config import size_pair
     from ..tokenizer.loss import reconstruction_loss
 
@@ -179,8 +182,8 @@ def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
 
     def loss(model: nn.Module) -> Tensor:
         pictures = torch.randint(256, (images, config.data.channels, height, width), dtype=torch.uint8).float() / 255
-        output, _, commitment = model(pictures)
-        return reconstruction_loss(output, pictures, config.loss) + commitment
+        output, _, own = model(pictures)
+        return reconstruction_loss(output, pictures, config.loss)[0] + own
 
     return loss
 

@@ -109,6 +109,8 @@ def run(args: Estimate, others: list[str]) -> None:
         f"devices x train.accumulate must divide train.batch_size={config.train.batch_size}",
     )
     notes: list[str] = []
+    if stage == "tokenizer" and (config.loss.perceptual or config.loss.adversarial.weight):
+        notes.append("the perceptual network and the discriminator are not counted")
     codes = tokenizer_codes(config, args.file, notes) if stage == "diffusion" else None
     images, classes = count_images(args, config.data, stage, notes)
     from .budget import Problem, assumed, counted, measured, report

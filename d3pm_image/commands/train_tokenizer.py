@@ -111,7 +111,7 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     model.train()
 
 
-def make_loss(config: TokenizerRun, accelerator, perceptual=None, discriminator=None):
+def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discriminator=None):
     """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images."""
     from torch.nn import functional as F
 
