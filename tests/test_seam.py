@@ -69,4 +69,6 @@ def test_the_ratio_is_one_for_the_real_picture_and_leaves_borderless_masks_out()
     assert seam_gradients(images, masks).isnan().tolist() == [False, True, True]
     assert seam_ratio(images, images, masks) == 1
     flat = torch.where(masks[:, None], images, torch.zeros_like(images))
-    assert seam_ratio(flat, images, masks) == pytest.approx(float(images[0, :, 2].mean() / (images[0, :, 2] - images[0, :, 3]).abs().mean()))
+    assert seam_ratio(flat, images, masks) == pytest.approx(
+        float(images[0, :, 2].mean() / (images[0, :, 2] - images[0, :, 3]).abs().mean())
+    )
