@@ -30,7 +30,8 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1."""
+    """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1; vectors (B, D, H, W) float, near
+    each other for codes that look alike."""
 
     num_codes: int
     downsampling: int
@@ -41,3 +42,5 @@ class Tokenizer(Protocol):
     def encode(self, images: Tensor) -> Tensor: ...
 
     def decode(self, codes: Tensor) -> Tensor: ...
+
+    def vectors(self, codes: Tensor) -> Tensor: ...

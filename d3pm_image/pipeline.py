@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,16 +19,20 @@ from .bundle import Bundle, read_bundle, write_bundle
 from .config import ProcessConfig, SamplerConfig, need
 from .denoiser import Transformer
 from .diffusion import Process
-from .editing.canvas import completed, convert_for, hidden_free
-from .imaging import hidden_cells, to_pil, to_tensor
+from .editing.canvas import convert_for
+from .editing.inputs import Masks, Pictures, Results, gather
+from .editing.interpolate import Mix, interpolate
+from .editing.outpaint import extend, outpaint_window
+from .editing.regions import Window
+from .editing.repaint import Brush, repaint
+from .imaging import to_pil, to_tensor
 from .labels import Labels, label_ids
-from .sampling import ImageStreams, sample
-from .sampling.loop import Watch
+from .sampling import Request, Watch, sample
 from .tokenizer import Autoencoder, Pixels
 
 
 class Pipeline:
-    """Generate and inpaint with a trained model.
+    """Generate and edit pictures with a trained model.
 
     Args:
         tokenizer: Images ↔ codes.
@@ -61,7 +64,7 @@ class Pipeline:
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)
         self.sampler, self.facts = sampler or SamplerConfig(), facts or {}
-        self.grid = tokenizer.grid(image_size)
+        self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
         self.precision = "float32"
 
     @property
@@ -124,143 +127,154 @@ class Pipeline:
         """
         return dataclasses.replace(self.sampler, **{k: v for k, v in changes.items() if v is not None})
 
-    def generate(
+    def request(
         self,
-        num_images: int = 1,
-        labels: Labels = None,
         steps: int | None = None,
         seed: int | Sequence[int] = 0,
         batch_size: int = 64,
         first: int = 0,
         watch: Watch | None = None,
         **sampler: Any,
-    ) -> list[Image.Image]:
+    ) -> Request:
+        """How codes are to be drawn; every method below takes these arguments.
+
+        Args:
+            steps, sampler: Sampler settings that differ from the model's defaults (:class:`~d3pm_image.config.SamplerConfig`).
+            seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives every image a seed of
+                its own: it is then the image that the seed gives as number 0.
+            batch_size: Images in one network call.
+            first: Number of the first image: a long request can be made in parts.
+            watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each, such as a
+                :class:`~d3pm_image.trajectory.Recorder`.
+        """
+        return Request(self.settings(steps=steps, **sampler), seed, batch_size, first, watch)
+
+    def generate(self, num_images: int = 1, labels: Labels = None, steps: int | None = None, **drawing: Any) -> list[Image.Image]:
         """New images.
 
         Args:
             num_images: How many.
             labels: See :meth:`label_ids`.
-            steps, sampler: Sampler settings that differ from the model's defaults (``sampler``, ``temperature``,
-                ``guidance``, ``gumbel``, ``reveal``).
-            seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives every image
-                a seed of its own: it is then the image that the seed gives as number 0.
-            batch_size: Images in one network call.
-            first: Number of the first image: a long request can be made in parts.
-            watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each,
-                such as a :class:`~d3pm_image.trajectory.Recorder`.
+            steps, drawing: As in :meth:`request`: seed, batch_size, first, watch and sampler settings (``sampler``, ``temperature``,
+                ``guidance``, ``gumbel``, ``reveal``, …).
 
         Returns:
             Pillow images in mode L or RGB.
         """
-        codes = self.generate_codes(num_images, labels, steps, seed, batch_size, first, watch, **sampler)
-        return to_pil(self.tokenizer_decode(codes, batch_size))
+        return to_pil(self.tokenizer_decode(self.generate_codes(num_images, labels, steps, **drawing), drawing.get("batch_size", 64)))
 
-    @torch.no_grad()
-    def generate_codes(
-        self,
-        num_images: int,
-        labels: Labels = None,
-        steps: int | None = None,
-        seed: int | Sequence[int] = 0,
-        batch_size: int = 64,
-        first: int = 0,
-        watch: Watch | None = None,
-        **sampler: Any,
-    ) -> Tensor:
+    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Any) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
-        need(batch_size >= 1, "batch_size", batch_size, "use at least 1")
-        seeds = [seed] if isinstance(seed, int) else list(seed)
-        need(min(seeds, default=-1) >= 0, "seed", seed, "give 0 or more")
-        need(isinstance(seed, int) or len(seeds) == num_images, "seed", seed, f"give one seed, or one for each of the {num_images} images")
-        need(first >= 0, "first", first, "give 0 or more")
-        config = self.settings(steps=steps, **sampler)
-        ids = torch.tensor(self.label_ids(labels, first + num_images)[first:], device=self.device)
+        request = self.request(steps, **drawing)
+        request.check(num_images)
+        ids = torch.tensor(self.label_ids(labels, request.first + num_images)[request.first :], device=self.device)
         pieces = []
-        for start in range(0, num_images, batch_size):
-            part = ids[start : start + batch_size]
-            numbers = range(first + start, first + start + len(part))
-            streams = ImageStreams(seed if isinstance(seed, int) else seeds[start : start + len(part)], numbers, self.device)
-            pieces.append(sample(self.predict, self.process, config, part, self.denoiser.num_classes, self.grid, streams, watch=watch))
+        for part in request.batches(num_images):
+            streams = request.streams(part, self.device)
+            label = ids[part.start : part.stop]
+            pieces.append(sample(self.predict, self.process, request.config, label, self.no_label, self.grid, streams, watch=request.watch))
         return torch.cat(pieces).view(num_images, *self.grid)
 
     def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:
         """Images (B, C, h, w) in [0, 1] of codes (B, H, W), in batches."""
         return torch.cat([self.tokenizer.decode(part.to(self.device)).cpu() for part in codes.split(batch_size)])
 
+    def tensors(self, images: Sequence[Image.Image]) -> Tensor:
+        """Pictures of any size and mode as (B, C, h, w) in [0, 1], in the model's mode and at its size."""
+        return torch.stack([to_tensor(convert_for(i, self.tokenizer.channels, self.image_size)) for i in images]).to(self.device)
+
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """Images through the tokenizer and back, at the model's size."""
-        batch = torch.stack([to_tensor(convert_for(image, self.tokenizer.channels, self.image_size)) for image in images])
-        return to_pil(self.tokenizer.decode(self.tokenizer.encode(batch.to(self.device))))
+        return to_pil(self.tokenizer.decode(self.tokenizer.encode(self.tensors(images))))
 
-    @torch.no_grad()
     def inpaint(
         self,
-        image: Image.Image | Sequence[Image.Image],
-        mask: Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray],
+        image: Pictures,
+        mask: Masks,
         labels: Labels = None,
         variants: int = 1,
-        ring: int = 0,
-        steps: int | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
-        watch: Watch | None = None,
-        **sampler: Any,
-    ) -> list[Image.Image] | list[list[Image.Image]]:
+        ring: int | None = None,
+        window: Window = "auto",
+        feather: int = 0,
+        strength: float = 1.0,
+        **drawing: Any,
+    ) -> Results:
         """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
 
-        Hidden pixels are replaced by a continuation of the known ones before encoding. Pictures of another size are
-        worked on at the model's size and pasted back at their own.
+        Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of them reaches the result.
 
         Args:
-            image: A picture, or several of any sizes.
-            mask: White (128 and over, or True) = repaint; one a picture, of its size.
+            image: A picture, or several of any sizes and modes.
+            mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all pictures or a list with one for each.
             labels: Class of what to paint (number or name), one for all or one a picture; None for no class.
             variants: Results a picture.
-            ring: Code cells around the mask that are drawn anew as well (their pixels are still pasted back).
-            steps, seed, batch_size, watch, sampler: As in :meth:`generate`; variant j of picture i is number i·variants + j.
+            ring: Code cells around the mask that are drawn anew as well; None takes the default.
+            window: What of a picture is worked on: ``whole`` of it at the model's size; the mask's neighbourhood, reduced to that size
+                if need be (``crop``) or at its own scale (``tiles``); ``auto``: crop where a picture is larger than the model's size.
+            feather: Pixels around the mask over which the result fades into the picture, inside drawn cells; 0 is a hard seam.
+            strength: Under 1 starts from what is there, see :meth:`vary`.
+            drawing: As in :meth:`request`; variant j of picture i is number i·variants + j.
 
         Returns:
-            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode (palette and
-            16-bit pictures come back as L or RGB).
+            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode.
 
         Raises:
-            ConfigError: a mask of another size, unknown labels, impossible settings.
+            ConfigError: a mask that does not fit, unknown labels, impossible settings.
         """
-        single = isinstance(image, Image.Image)
-        images = [image] if isinstance(image, Image.Image) else list(image)
-        masks = [mask] if single else list(mask)  # type: ignore[arg-type]
-        need(len(images) == len(masks) and bool(images), "mask", len(masks), f"give one mask for each of the {len(images)} images")
-        need(variants >= 1, "variants", variants, "ask for at least 1 variant")
-        need(seed >= 0, "seed", seed, "give 0 or more")
-        need(batch_size >= 1, "batch_size", batch_size, "use at least 1")
-        need(ring >= 0, "ring", ring, "give 0 or more code cells")
-        config = self.settings(steps=steps, **sampler)
+        images, masks = gather(image, mask)
         ids = self.label_ids([None] if labels is None else labels, len(images))
-        prepared = [hidden_free(i, m, self.tokenizer.channels, self.image_size) for i, m in zip(images, masks, strict=True)]
-        pixels = torch.stack([p.pixels for p in prepared]).to(self.device)
-        hidden = torch.stack([p.hidden for p in prepared]).to(self.device)
-        codes = self.tokenizer.encode(pixels).flatten(1)
-        unknown = hidden_cells(hidden, self.tokenizer.downsampling, ring).flatten(1)
-        number = torch.arange(len(images)).repeat_interleave(variants)
-        painted = []
-        for part in torch.arange(len(number)).split(batch_size):
-            which = number[part].to(self.device)
-            streams = ImageStreams(seed, part.tolist(), self.device)
-            label = torch.tensor([ids[i] for i in number[part].tolist()], device=self.device)
-            drawn = sample(
-                self.predict,
-                self.process,
-                config,
-                label,
-                self.denoiser.num_classes,
-                self.grid,
-                streams,
-                codes[which],
-                unknown[which],
-                watch,
-            )
-            painted.append(self.tokenizer.decode(drawn.view(-1, *self.grid)))
-        results = [completed(prepared[int(i)], picture) for i, picture in zip(number, to_pil(torch.cat(painted)), strict=True)]
-        grouped = [results[i * variants : (i + 1) * variants] for i in range(len(images))]
-        return grouped[0] if single else grouped
+        results = repaint(self, self.request(**drawing), Brush(window, ring, feather, strength), images, masks, ids, variants)
+        return results[0] if isinstance(image, Image.Image) else results
+
+    def outpaint(
+        self, image: Pictures, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, window: Window = "auto", **how: Any
+    ) -> Results:
+        """Continue pictures by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the larger canvas.
+
+        ``window="auto"`` keeps a picture's own scale (``tiles``) where its canvas is larger than the model's size.
+        """
+        images, masks = zip(*(extend(i, left, top, right, bottom) for i in gather(image, None)[0]), strict=True)
+        window = outpaint_window(window, [mask.shape for mask in masks], self.image_size)
+        results = self.inpaint(images, masks, window=window, **how)
+        return results[0] if isinstance(image, Image.Image) else results
+
+    def edit(self, image: Pictures, region: Masks, label: Labels, **how: Any) -> Results:
+        """Repaint a region of pictures as another class: :meth:`inpaint`, whose arguments hold, with a label that must be given.
+
+        With ``strength`` under 1 the layout of what is there shows through.
+        """
+        need(label is not None, "label", label, "name the class that the region shall show")
+        return self.inpaint(image, region, label, **how)
+
+    def vary(self, image: Pictures, strength: float = 0.5, labels: Labels = None, variants: int = 1, mask: Masks = None, **how: Any) -> Results:  # fmt: skip
+        """Variations of pictures, or of their masked part: the codes are corrupted to noise level t = strength and denoised from there.
+
+        Args:
+            image, labels, variants, mask: As in :meth:`inpaint`; no mask is the whole picture.
+            strength: 0 is the reconstruction, 1 a new picture (inside a mask: inpainting).
+            how: As in :meth:`inpaint`.
+        """
+        return self.inpaint(image, mask, labels, variants, strength=strength, **how)
+
+    def interpolate(
+        self,
+        a: Image.Image,
+        b: Image.Image,
+        frames: int = 8,
+        strength: float = 0.5,
+        labels: Labels = None,
+        mix: Mix = "vectors",
+        **drawing: Any,
+    ) -> list[Image.Image]:
+        """Pictures from a to b at the model's size; see :mod:`~d3pm_image.editing.interpolate`.
+
+        Args:
+            frames: How many, the two ends included.
+            strength: Noise level that codes are corrupted to and denoised from. 0 mixes codes alone: its ends are the reconstructions.
+            labels: Class of all frames, or a list with that of a and of b: a frame has that of the nearer one.
+            mix: ``vectors`` fades, ``cells`` takes cell after cell from b.
+            drawing: As in :meth:`request`, with one seed that all frames share.
+        """
+        ids = self.label_ids([None] if labels is None else labels, 2)
+        return to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), frames, strength, ids, mix))

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from d3pm_image.config import ConfigError
-from d3pm_image.editing.canvas import completed, hidden_free
 from d3pm_image.imaging import enlarge, fill_hidden, grid_image, hidden_cells, read_image, save_image, to_pil, to_tensor
 
 
@@ -221,87 +220,3 @@ def test_unreadable_pictures_are_named(tmp_path):
     for name in ("text.png", "cut.png", ""):
         with pytest.raises(ConfigError, match=rf"image='.*{name}': not a readable image"):
             read_image(tmp_path / name)
-
-
-# repaints
-
-MODES = ["L", "RGB", "RGBA", "LA", "P", "I;16", "1", "CMYK"]
-
-
-def as_mask(mask: np.ndarray, kind: str):
-    return mask if kind == "bool" else (mask * 255).astype(np.uint8) if kind == "uint8" else Image.fromarray((mask * 255).astype(np.uint8))
-
-
-@pytest.mark.parametrize("kind", ["bool", "uint8", "image"])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("mode", MODES)
-def test_known_pixels_are_unchanged_and_hidden_ones_are_painted(mode, channels, kind):
-    image, mask = noise(mode), holes()
-    painted = Image.new("L" if channels == 1 else "RGB", (8, 8), 77)
-    result = completed(hidden_free(image, as_mask(mask, kind), channels, (8, 8)), painted)
-    assert result.mode == mode and result.size == image.size
-    assert np.array_equal(np.asarray(result)[~mask], np.asarray(image)[~mask])
-    assert not np.array_equal(np.asarray(result)[mask], np.asarray(image)[mask])
-
-
-@pytest.mark.parametrize("size", [(16, 24), (8, 8), (5, 7), (32, 40)])
-@pytest.mark.parametrize("mode", MODES)
-def test_nothing_hidden_reaches_the_encoder(mode, size):
-    """Bit for bit the same input whatever lies under the mask, at every scale."""
-    mask = holes()
-    one, other = (np.array(noise(mode, seed=s)) for s in (0, 1))
-    other[~mask] = one[~mask]
-    palette = noise(mode).getpalette() if mode == "P" else None
-    prepared = []
-    for array in (one, other):
-        image = Image.frombytes(mode, (24, 16), array.tobytes()) if mode not in ("1", "I;16") else Image.fromarray(array)
-        if palette:
-            image.putpalette(palette)
-        prepared.append(hidden_free(image, mask, 3, size))
-    assert prepared[0].pixels.shape == (3, *size)
-    assert torch.equal(prepared[0].pixels, prepared[1].pixels)
-
-
-def test_dark_sixteen_bit_pictures_do_not_see_how_bright_the_hidden_part_is():
-    mask = holes()
-    dark, bright = np.full((16, 24), 200, np.uint16), np.full((16, 24), 200, np.uint16)
-    bright[mask] = 60_000
-    first, second = (hidden_free(Image.fromarray(a), mask, 1, (16, 24)) for a in (dark, bright))
-    assert torch.equal(first.pixels, second.pixels)
-
-
-def test_an_untouched_picture_of_the_model_size_is_encoded_as_it_is():
-    image = noise("RGB")
-    prepared = hidden_free(image, np.zeros((16, 24), bool), 3, (16, 24))
-    assert torch.equal(prepared.pixels, to_tensor(image))
-    assert not prepared.hidden.any()
-    assert np.array_equal(completed(prepared, Image.new("RGB", (24, 16))), image)
-
-
-@pytest.mark.parametrize("size", [(37, 21), (64, 64), (16, 8), (9, 5), (4, 3)])
-@pytest.mark.parametrize("model", [(8, 8), (6, 10)])
-def test_every_model_pixel_over_a_hidden_one_is_hidden(size, model):
-    """Model pixel i covers the picture's pixels from i·h/H to (i+1)·h/H; it is hidden exactly if one of them is."""
-    width, height = size
-    for seed in range(4):
-        mask = np.random.default_rng(seed).random((height, width)) < 2.5 / (height * width)
-        touched = hidden_free(Image.new("L", size), mask, 1, model).hidden
-        ys, xs = np.nonzero(mask)
-        for r in range(model[0]):
-            for c in range(model[1]):
-                rows = (ys < (r + 1) * height / model[0]) & (ys + 1 > r * height / model[0])
-                columns = (xs < (c + 1) * width / model[1]) & (xs + 1 > c * width / model[1])
-                assert bool(touched[r, c]) == bool((rows & columns).any())
-
-
-@pytest.mark.parametrize("mask", [Image.new("L", (16, 24)), np.zeros((24, 16), bool), np.zeros((16, 24, 3), np.uint8), np.zeros(5, bool)])
-def test_masks_of_another_shape_are_refused(mask):
-    with pytest.raises(ConfigError, match=r"^mask="):
-        hidden_free(noise("RGB"), mask, 3, (8, 8))
-
-
-def test_a_picture_is_not_changed_by_its_repaint():
-    image, mask = noise("RGBA"), holes()
-    before, mask_before = np.array(image), mask.copy()
-    completed(hidden_free(image, mask, 3, (8, 8)), Image.new("RGB", (8, 8)))
-    assert np.array_equal(image, before) and np.array_equal(mask, mask_before)

@@ -14,7 +14,8 @@ LEVELS = [
     {"config", "contracts", "seeds", "storage"},
     {"imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
-    {"sampling", "editing", "metrics", "bundle"},
+    {"sampling", "metrics", "bundle"},
+    {"editing"},
     {"pipeline", "trajectory"},
     {"commands"},
 ]

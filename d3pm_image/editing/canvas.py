@@ -1,4 +1,4 @@
-"""Pictures around a repaint: what of a picture may be encoded, and how the result is pasted back into it."""
+"""A region of a picture as the tokenizer sees it, and back: hidden pixels filled in, resized, padded; painted pixels in their place."""
 
 from __future__ import annotations
 
@@ -11,49 +11,73 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..imaging import fill_hidden, plain, to_pil, to_tensor
-from .masks import Mask, as_mask
-from .picture import paste
+from .regions import Region, Size
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A picture ready for a repaint.
+class Canvas:
+    """What is encoded of a picture.
 
     Args:
-        original: The picture as given.
-        mask: (h, w) bool at the picture's size, True = repaint.
-        pixels: (C, h', w') float in [0, 1] at the model's size, hidden pixels filled in.
-        hidden: (h', w') bool at the model's size; True where any hidden pixel falls.
+        region: Where it lies in the picture.
+        pixels: (C, h, w) float in [0, 1], of the size ``region.canvas``.
+        open: (h, w) bool, the pixels to draw: where any pixel of the mask falls, and the padding.
     """
 
-    original: Image.Image
-    mask: np.ndarray
+    region: Region
     pixels: Tensor
-    hidden: Tensor
+    open: Tensor
 
 
-def convert_for(image: Image.Image, channels: int, size: tuple[int, int]) -> Image.Image:
+def convert_for(image: Image.Image, channels: int, size: Size) -> Image.Image:
     """A picture in the model's mode and at its size (height, width), stretched if the shape differs."""
-    image = plain(image, channels)
-    return image if image.size == (size[1], size[0]) else image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return resized(plain(image, channels), size)
 
 
-def hidden_free(image: Image.Image, mask: Mask, channels: int, size: tuple[int, int]) -> Prepared:
-    """Prepare a picture so that nothing of its hidden pixels is left in what will be encoded.
+def resized(image: Image.Image, size: Size) -> Image.Image:
+    """A picture at a size (height, width); itself where it has that size."""
+    return image if image.size == size[::-1] else image.resize(size[::-1], Image.Resampling.BICUBIC)
 
-    Raises:
-        ConfigError: see :func:`~d3pm_image.editing.masks.as_mask`.
+
+def make_canvas(image: Image.Image, mask: np.ndarray, region: Region, channels: int, hide: bool = True) -> Canvas:
+    """The canvas of a region.
+
+    Args:
+        image: The picture, in any mode.
+        mask: (h, w) bool, True = draw.
+        region: Part of the picture.
+        channels: 1 or 3.
+        hide: Whether the mask's pixels are filled in, so that nothing of them is left; padding always is.
     """
-    hidden = as_mask(mask, image)
-    pixels = to_tensor(plain(image, channels, ~hidden))[None]
-    # filled at the picture's own size: resizing first would mix hidden pixels into known ones
-    filled = to_pil(fill_hidden(pixels, torch.from_numpy(hidden)[None]))[0]
-    touched = F.adaptive_max_pool2d(torch.from_numpy(hidden)[None].float(), size)[0] > 0
-    return Prepared(image, hidden, to_tensor(convert_for(filled, channels, size)), touched)
+    covered = torch.from_numpy(np.ascontiguousarray(region.of(mask)))
+    pixels = to_tensor(plain(image, channels, ~mask).crop(region.box))
+    if hide:
+        # at the picture's own size: resizing first would mix hidden pixels into known ones
+        pixels = fill_hidden(pixels[None], covered[None])[0]
+    pixels = to_tensor(resized(to_pil(pixels[None])[0], region.size))
+    touched = F.adaptive_max_pool2d(covered[None].float(), region.size)[0] > 0
+    margin = (0, region.canvas[1] - region.size[1], 0, region.canvas[0] - region.size[0])
+    if not any(margin):
+        return Canvas(region, pixels, touched)
+    padding = F.pad(torch.zeros_like(touched), margin, value=True)
+    return Canvas(region, fill_hidden(F.pad(pixels, margin)[None], padding[None])[0], F.pad(touched, margin, value=True))
 
 
-def completed(prepared: Prepared, painted: Image.Image) -> Image.Image:
-    """The original picture with the painted one (model's size) pasted under the mask; all else is unchanged."""
-    original = prepared.original
-    painted = painted if painted.size == original.size else painted.resize(original.size, Image.Resampling.BICUBIC)
-    return paste(original, painted, prepared.mask)
+def put_back(region: Region, painted: Tensor, size: Size) -> Image.Image:
+    """A picture of a size (height, width) that shows painted pixels (C, h, w) of a canvas in their region, and black elsewhere."""
+    part = resized(to_pil(painted[None, :, : region.size[0], : region.size[1]])[0], region.pixels)
+    if region.pixels == size:
+        return part
+    whole = Image.new(part.mode, size[::-1])
+    whole.paste(part, region.box[:2])
+    return whole
+
+
+def covered_pixels(region: Region, cells: Tensor, downsampling: int, size: Size) -> np.ndarray:
+    """Pixels of a picture of a size (height, width) that lie in the given cells (H, W) of a region's canvas, (h, w) bool."""
+    pixels = cells.cpu().repeat_interleave(downsampling, 0).repeat_interleave(downsampling, 1)
+    pixels = pixels[: region.size[0], : region.size[1]]
+    inside = F.interpolate(pixels[None, None].float(), region.pixels, mode="nearest-exact")[0, 0] > 0
+    whole = np.zeros(size, bool)
+    region.of(whole)[...] = inside.numpy()
+    return whole

@@ -38,13 +38,13 @@ class PredictorCorrector(Rule):
 
     def schedule(self, state: DecodeState) -> None:
         """A predictor goes from one time of the grid to the next; a corrector from a little above its time back to it, having
-        noised x_t on the way."""
+        noised x_t on the way, at most to where the decode began."""
         predicts = plan(state.steps)
-        times = uniform_times(sum(predicts))
+        times = uniform_times(sum(predicts), state.begin)
         done = sum(predicts[: state.step])
         s = times[done + 1] if predicts[state.step] else times[done]
-        t = times[done] if predicts[state.step] else min(1.0, times[done] + self.eta / sum(predicts))
-        state.t, state.s = (torch.full((len(state.x_t),), v, dtype=torch.float64, device=state.x_t.device) for v in (t, s))
+        t = times[done] if predicts[state.step] else min(state.begin, times[done] + self.eta * state.begin / sum(predicts))
+        state.t, state.s = state.times(t), state.times(s)
         if not predicts[state.step]:
             noised = state.process.jump(state.x_t, state.s, state.t, torch.stack(state.uniforms(3), -1))
             state.x_t = torch.where(state.unknown, noised, state.x_t)

@@ -15,7 +15,7 @@ from ..config import need
 from ..diffusion import Process
 from .confidence import keep_best
 from .moves import code_moves, fresh_codes
-from .rule import Rule
+from .rule import Rule, need_noise
 from .state import DecodeState, draw
 
 
@@ -24,16 +24,16 @@ class FirstHitting(Rule):
 
     name = "first_hitting"
 
-    def check(self, process: Process, tokens: int, steps: int) -> None:
+    def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks, or that does not end in noise."""
         need(
             not process.schedule.uniform, "sampler", self.name, "this model was trained without masks (uniform_share 1); use ancestral"
         )  # fmt: skip
-        need(process.ends_in_noise(), "sampler", self.name, "this process keeps codes at t = 1 (process.end < 1); use confidence")
+        need_noise(self.name, process, begin)
 
     def schedule(self, state: DecodeState) -> None:
         """t is where the last step ended; s comes from the draws of the step itself."""
-        state.t = state.memory.get("time", torch.ones(len(state.x_t), dtype=torch.float64, device=state.x_t.device))
+        state.t = state.memory.get("time", state.times(state.begin))
         state.s = torch.zeros_like(state.t)
 
     def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
@@ -56,5 +56,5 @@ class FirstHitting(Rule):
         n = torch.arange(1, state.x_t.shape[1] + 1, device=u.device)
         hit = (n > left[:, None]) & (n <= masked[:, None])
         log_share = log_share + torch.where(hit, u.log() / n, torch.zeros_like(u)).sum(-1)
-        even = torch.full_like(state.t, 1 - state.progress)
+        even = state.times(state.begin * (1 - state.progress))
         return torch.where(masked > left, schedule.time_of_mask_share(log_share.exp()), even).minimum(state.t)

@@ -92,6 +92,7 @@ def sample(
     known: Tensor | None = None,
     unknown: Tensor | None = None,
     watch: Watch | None = None,
+    begin: float = 1.0,
 ) -> Tensor:
     """Draw codes.
 
@@ -102,9 +103,11 @@ def sample(
         labels: (B,) int64 in 0..C; ``no_label`` = C where an image has none.
         grid: (H, W), N = H·W.
         streams: One stream of randomness an image.
-        known: (B, N) int64 clean codes of an image to complete; needed with ``unknown``.
+        known: (B, N) int64 clean codes of an image to complete; needed with ``unknown``, and with ``begin`` under 1.
         unknown: (B, N) bool, the positions to draw; default all.
         watch: Called with a :class:`Frame` before the first step and after each.
+        begin: Noise level in [0, 1] at which the decode begins. 1 is noise; at less the unknown positions begin with ``known``,
+            corrupted so far by the process, and 0 gives ``known`` back without a network call.
 
     Returns:
         (B, N) int64 in 0..K-1; where ``unknown`` is False, ``known`` unchanged.
@@ -114,16 +117,17 @@ def sample(
     """
     batch, tokens = labels.shape[0], grid[0] * grid[1]
     rule = make_rule(config)
-    rule.check(process, tokens, config.steps)
+    need(0 <= begin <= 1, "begin", begin, "give a noise level in [0, 1]; 1 is noise")
+    rule.check(process, tokens, config.steps, begin)
     check_correctable(process, config.correct_steps)
-    if unknown is None:
-        unknown = torch.ones(batch, tokens, dtype=torch.bool, device=labels.device)
-        known = torch.zeros_like(unknown, dtype=torch.int64)
-    need(known is not None, "known", None, "give the known codes together with the unknown positions")
-    assert known is not None
+    need(known is not None or (unknown is None and begin == 1), "known", None, "needed with unknown positions, and to begin before t = 1")
+    unknown = torch.ones(batch, tokens, dtype=torch.bool, device=labels.device) if unknown is None else unknown
+    known = torch.zeros_like(unknown, dtype=torch.int64) if known is None else known
+    unknown = unknown & (begin > 0)
     controls = Controls(config.temperature, config.top_k, config.top_p)
-    state = DecodeState(process, known, unknown, streams, controls, steps=config.steps, grid=grid)
+    state = DecodeState(process, known, unknown, streams, controls, steps=config.steps, begin=begin, grid=grid)
     state.x_t = torch.where(unknown, rule.start(state), known)
+    state.unknown = rule.opened(state)
     caller = Caller(denoiser, process, config, labels, no_label, grid)
     for step in range(config.steps):
         _show(watch, state, step, config, caller)

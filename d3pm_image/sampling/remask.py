@@ -5,7 +5,7 @@
     cap          σ = min(η, σ_max)
     rescale      σ = η σ_max
     confidence   σ = σ_max · softmax over the image's revealed tokens of minus the probability each had when it was drawn
-    loop         the decode runs to 10 % masks without remasking, stays there remasking (σ = min(η, σ_max)) for half of
+    loop         the decode runs to 10 % masks without remasking (or begins there, if it begins later), stays there remasking (σ = min(η, σ_max)) for half of
                  the steps, and then ends without
 
 Wants a temperature near 0.8 on images.
@@ -38,9 +38,9 @@ class Remask(Rule):
     strategy: str = "cap"
     name = "remask"
 
-    def check(self, process: Process, tokens: int, steps: int) -> None:
+    def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks."""
-        super().check(process, tokens, steps)
+        super().check(process, tokens, steps, begin)
         need(
             not process.schedule.uniform, "sampler", self.name, "this model was trained without masks (uniform_share 1); use renoise"
         )  # fmt: skip
@@ -50,16 +50,17 @@ class Remask(Rule):
 
     def schedule(self, state: DecodeState) -> None:
         super().schedule(state)
-        if self.strategy != "loop" or state.steps < 4:
+        if self.strategy != "loop" or state.steps < 4 or state.begin == 0:
             return
         schedule = state.process.schedule
         hold = float(schedule.time_of_mask_share(torch.tensor(LOOP_MASKS * (1 - float(schedule.survival(torch.ones(1))[0])))))
-        before = max(1, round(state.steps * (1 - LOOP_SHARE) * (1 - hold)))
+        hold = min(hold, state.begin)
+        before = max(1, round(state.steps * (1 - LOOP_SHARE) * (1 - hold / state.begin)))
         during = round(state.steps * LOOP_SHARE)
         after = max(1, state.steps - before - during)
-        times = [1 - (1 - hold) * i / before for i in range(before)] + [hold] * (state.steps - before - after)
+        times = [state.begin - (state.begin - hold) * i / before for i in range(before)] + [hold] * (state.steps - before - after)
         times += [hold * (1 - i / after) for i in range(after)] + [0.0]
-        state.t, state.s = torch.full_like(state.t, times[state.step]), torch.full_like(state.s, times[state.step + 1])
+        state.t, state.s = state.times(times[state.step]), state.times(times[state.step + 1])
 
     def sigma(self, state: DecodeState) -> Tensor:
         """σ of every token, (B, N)."""

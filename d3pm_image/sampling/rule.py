@@ -11,17 +11,23 @@ from .state import DecodeState
 from .times import uniform_times
 
 
+def need_noise(name: str, process: Process, begin: float) -> None:
+    """Raises ConfigError where a rule of this name begins at t = 1 and the process keeps codes there."""
+    kept = "this process keeps codes at t = 1 (process.end < 1); use confidence"
+    need(begin < 1 or process.ends_in_noise(), "sampler", name, kept)
+
+
 class Rule:
     """A sampler: where it starts, which noise level it tells the denoiser, which images still need the network, its step.
 
-    The defaults are those of rules that follow the process through time, evenly from t = 1 to 0.
+    The defaults are those of rules that follow the process through time, evenly from the beginning of the decode to t = 0.
     """
 
     name = "rule"
 
-    def check(self, process: Process, tokens: int, steps: int) -> None:
-        """Raises ConfigError where the process does not end in noise, or has fewer steps than are asked for."""
-        need(process.ends_in_noise(), "sampler", self.name, "this process keeps codes at t = 1 (process.end < 1); use confidence")
+    def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
+        """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it has."""
+        need_noise(self.name, process, begin)
         need(
             process.steps == 0 or steps <= process.steps,
             "steps",
@@ -30,15 +36,19 @@ class Rule:
         )
 
     def start(self, state: DecodeState) -> Tensor:
-        """Prior noise, (B, N)."""
-        return state.process.prior(state.streams.uniform(state.x_t.shape[1], 2))
+        """What the decode begins with, (B, N): prior noise at t = 1, before that x_t ~ q(x_t | x_0) of the known codes x_0."""
+        if state.begin == 1:
+            return state.process.prior(state.streams.uniform(state.x_t.shape[1], 2))
+        return state.process.corrupt(state.x_t, state.times(state.begin), torch.stack(state.uniforms(3), -1))
+
+    def opened(self, state: DecodeState) -> Tensor:
+        """Positions that the decode may change once it has begun, (B, N) bool."""
+        return state.unknown
 
     def schedule(self, state: DecodeState) -> None:
         """Set the times of this step, for all images."""
-        times = uniform_times(state.steps)
-        device, rows = state.x_t.device, len(state.x_t)
-        state.t = torch.full((rows,), times[state.step], dtype=torch.float64, device=device)
-        state.s = torch.full((rows,), times[state.step + 1], dtype=torch.float64, device=device)
+        times = uniform_times(state.steps, state.begin)
+        state.t, state.s = state.times(times[state.step]), state.times(times[state.step + 1])
 
     def level(self, state: DecodeState) -> Tensor:
         """κ that the denoiser is told, (B,)."""
@@ -58,9 +68,13 @@ class Rule:
 
 
 class MaskRule(Rule):
-    """Rules that start from masks everywhere and reveal them in an order of their own, whatever the process's clock says."""
+    """Rules that start from masks and reveal them in an order of their own, whatever the process's clock says.
 
-    def check(self, process: Process, tokens: int, steps: int) -> None:
+    They never go back over a code. So where a decode begins before t = 1, every token that the corruption changes becomes a mask,
+    the random codes of a hybrid as well; these masks are the unknown tokens, and N₀ counts them.
+    """
+
+    def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks, or more steps than there are tokens to reveal."""
         need(
             not process.schedule.uniform, "sampler", self.name, "this model was trained without masks (uniform_share 1); use ancestral"
@@ -68,7 +82,11 @@ class MaskRule(Rule):
         need(steps <= max(tokens, 1), "steps", steps, f"each step reveals at least one of the {tokens} codes; use at most {tokens}")
 
     def start(self, state: DecodeState) -> Tensor:
-        return state.process.masked_like(state.x_t)
+        masks = state.process.masked_like(state.x_t)
+        return masks if state.begin == 1 else torch.where(super().start(state) == state.x_t, state.x_t, masks)
+
+    def opened(self, state: DecodeState) -> Tensor:
+        return state.unknown & state.masked
 
     def level(self, state: DecodeState) -> Tensor:
         """κ at which the process masks the share that is masked now, an image each, (B,)."""

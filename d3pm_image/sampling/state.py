@@ -60,6 +60,7 @@ class DecodeState:
         streams: Randomness, one stream an image.
         controls: How logits become probabilities.
         step, steps: Number of this step (from 0) and of all.
+        begin: Noise level at which the decode begins: 1 is noise, less goes on from known codes that are corrupted so far.
         t, s: (B,) float64, noise level of x_t and of what the step shall give.
         grid: (H, W).
         memory: What a rule remembers of each image from step to step, tensors with B rows.
@@ -72,6 +73,7 @@ class DecodeState:
     controls: Controls = Controls()
     step: int = 0
     steps: int = 1
+    begin: float = 1.0
     t: Tensor = field(default_factory=lambda: torch.ones(1, dtype=torch.float64))
     s: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
     grid: tuple[int, int] = (1, 1)
@@ -95,6 +97,10 @@ class DecodeState:
     @property
     def last(self) -> bool:
         return self.step + 1 == self.steps
+
+    def times(self, time: float) -> Tensor:
+        """One time for all images, (B,) float64."""
+        return torch.full((len(self.x_t),), time, dtype=torch.float64, device=self.x_t.device)
 
     def uniforms(self, count: int) -> tuple[Tensor, ...]:
         """``count`` uniforms a token, each (B, N) float64."""

@@ -105,6 +105,10 @@ class Autoencoder(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return self.quantizer(self.encoder(images.float() * 2 - 1))[1]
 
+    def vectors(self, codes: Tensor) -> Tensor:
+        """What codes (B, H, W) stand for in the codebook, (B, D, H, W) float32."""
+        return self.quantizer.lookup(codes)
+
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Images (B, C, h, w) float32 in [0, 1] of codes (B, H, W).

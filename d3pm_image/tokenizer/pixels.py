@@ -51,6 +51,10 @@ class Pixels(nn.Module):
             codes = codes * self.levels + digits[:, channel]
         return codes
 
+    def vectors(self, codes: Tensor) -> Tensor:
+        """The intensities of codes (B, h, w), (B, C, h, w) float32 in [0, 1]."""
+        return self.decode(codes)
+
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Images (B, C, h, w) float32 in [0, 1] of codes (B, h, w).

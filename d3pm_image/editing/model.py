@@ -1,0 +1,31 @@
+"""What an edit needs of a trained model; a :class:`~d3pm_image.Pipeline` has it all."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..contracts import Grid, Tokenizer
+from ..diffusion import Process
+from .regions import Size
+
+
+class Model(Protocol):
+    """A tokenizer, a denoiser over its codes and the process that the denoiser was trained with.
+
+    image_size (height, width) in pixels and grid (H, W) in codes are those of the training images; no_label is the label that
+    means none.
+    """
+
+    tokenizer: Tokenizer
+    process: Process
+    image_size: Size
+    grid: Grid
+    no_label: int
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor: ...

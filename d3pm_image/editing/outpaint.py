@@ -1,0 +1,31 @@
+"""A picture continued beyond its borders: a larger canvas with the picture on it, and a mask over what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from ..config import need
+from .regions import Size, Window
+
+
+def extend(image: Image.Image, left: int, top: int, right: int, bottom: int) -> tuple[Image.Image, np.ndarray]:
+    """A picture in its own mode with so many more pixels on each side, and the mask (h, w) bool of the new ones.
+
+    Raises:
+        ConfigError: a negative number of pixels.
+    """
+    for name, value in (("left", left), ("top", top), ("right", right), ("bottom", bottom)):
+        need(value >= 0, name, value, "give 0 or more pixels")
+    mask = np.ones((image.height + top + bottom, image.width + left + right), bool)
+    mask[top : top + image.height, left : left + image.width] = False
+    # Pillow's crop beyond the borders keeps mode, palette and transparency
+    return image.crop((-left, -top, image.width + right, image.height + bottom)), mask
+
+
+def outpaint_window(window: Window, canvases: Sequence[Size], model: Size) -> Window:
+    """``auto`` as tiles where a canvas (height, width) is larger than the model's size, so that pictures keep their scale."""
+    larger = any(size[0] > model[0] or size[1] > model[1] for size in canvases)
+    return "tiles" if window == "auto" and larger else window

@@ -1,0 +1,48 @@
+"""How far a filled hole is felt: codes outside a mask that the encoder gives otherwise than for the whole picture.
+
+Cells that the mask touches are drawn anew; the cells around them are taken for known. But an encoder looks further than its cell, so
+the codes nearest to a hole are those of a picture with a smooth patch in it. A ring of cells that are drawn anew as well hides them from
+the denoiser, at the price of known cells that it could have looked at.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..contracts import Tokenizer
+from ..imaging import fill_hidden, hidden_cells
+
+RING = 0
+"""Cells around a mask that are drawn as well where nothing else is asked for."""
+
+
+def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthest: int) -> list[float]:
+    """Share of codes that differ once the mask's pixels are filled in, by distance from the mask.
+
+    Args:
+        tokenizer: In eval mode.
+        images: (B, C, h, w) float in [0, 1].
+        masks: (B, h, w) bool, True = hidden.
+        furthest: Largest distance looked at, in cells.
+
+    Returns:
+        furthest + 1 shares: of the cells at distance 1 from a cell that the mask touches (side or corner), at distance 2 and so on, and
+        at last of all cells further away; nan where there is no such cell.
+    """
+    differ = tokenizer.encode(images) != tokenizer.encode(fill_hidden(images, masks))
+    shares, inside = [], hidden_cells(masks, tokenizer.downsampling)
+    for distance in range(1, furthest + 2):
+        within = hidden_cells(masks, tokenizer.downsampling, distance) if distance <= furthest else torch.ones_like(inside)
+        shares.append(float(differ[within & ~inside].double().mean()))
+        inside = within
+    return shares
+
+
+def smallest_ring(shares: list[float], limit: float = 0.05) -> int:
+    """The smallest ring beyond which the hole is felt no more than far away: at every further distance the share of disturbed codes is
+    less than ``limit`` above the last one that is known. What is felt everywhere alike, no ring can keep out."""
+    known = [share for share in shares if not math.isnan(share)]
+    return max((distance for distance, share in enumerate(known, 1) if share - known[-1] >= limit), default=0)

@@ -1,0 +1,117 @@
+"""Which part of a picture is worked on, and at what scale.
+
+    whole   all of it, stretched to the model's size
+    crop    the neighbourhood of the mask: at the picture's own scale where it fits into the model's size, else reduced until it fits
+    tiles   the neighbourhood of the mask at the picture's own scale, whatever its size
+    auto    whole for pictures of the model's size or smaller, else crop
+
+A neighbourhood is the mask's bounding box with context around it, moved so that it stays inside the picture. What the canvas of the
+tokenizer has more than the picture gives is padding on the right and at the bottom. Sizes are (height, width) in pixels throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Window = Literal["auto", "whole", "crop", "tiles"]
+Size = tuple[int, int]
+Span = tuple[int, int]
+"""First pixel and the one after the last, along one axis."""
+
+CONTEXT = 0.25
+"""Known surroundings that a crop keeps on each side, as a share of the mask's side."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a picture and the canvas that it is encoded on.
+
+    Args:
+        rows, columns: Pixels of the picture.
+        size: What they are resized to.
+        canvas: Size with padding; at least ``size``, and divisible by the downsampling.
+    """
+
+    rows: Span
+    columns: Span
+    size: Size
+    canvas: Size
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom), as Pillow counts."""
+        return self.columns[0], self.rows[0], self.columns[1], self.rows[1]
+
+    @property
+    def pixels(self) -> Size:
+        """Size of the part in the picture."""
+        return length(self.rows), length(self.columns)
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """That part of an array (h, w, …)."""
+        return array[slice(*self.rows), slice(*self.columns)]
+
+
+def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: int) -> Region:
+    """The region of a picture that a window names.
+
+    Args:
+        window: See the module.
+        mask: (h, w) bool with at least one True.
+        model: Size of the training images.
+        downsampling: Pixels a code cell side.
+    """
+    if window == "auto":
+        window = "whole" if mask.shape[0] <= model[0] and mask.shape[1] <= model[1] else "crop"
+    if window == "whole":
+        return Region((0, mask.shape[0]), (0, mask.shape[1]), model, model)
+    bounds = bounding(mask.any(1)), bounding(mask.any(0))
+    return crop(bounds, mask.shape, model) if window == "crop" else tiles(bounds, mask.shape, model, downsampling)
+
+
+def crop(bounds: tuple[Span, Span], picture: Size, model: Size) -> Region:
+    """The neighbourhood of a bounding box (rows, columns), of the model's size or reduced to it; the shape is kept."""
+    near = [grown(span, math.ceil(CONTEXT * length(span)), end) for span, end in zip(bounds, picture, strict=True)]
+    scale = min(1.0, *(side / length(span) for span, side in zip(near, model, strict=True)))
+    spans = [around(span, math.floor(side / scale), end) for span, side, end in zip(near, model, picture, strict=True)]
+    sides = [min(side, max(1, round(length(span) * scale))) for span, side in zip(spans, model, strict=True)]
+    return Region(spans[0], spans[1], (sides[0], sides[1]), model)
+
+
+def tiles(bounds: tuple[Span, Span], picture: Size, model: Size, downsampling: int) -> Region:
+    """The neighbourhood of a bounding box (rows, columns) at its own scale: half a model's size of context on each side."""
+    near = [grown(span, side // 2, end) for span, side, end in zip(bounds, model, picture, strict=True)]
+    reach = [multiple(max(length(span), side), downsampling) for span, side in zip(near, model, strict=True)]
+    rows, columns = (around(span, side, end) for span, side, end in zip(near, reach, picture, strict=True))
+    return Region(rows, columns, (length(rows), length(columns)), (reach[0], reach[1]))
+
+
+def bounding(touched: np.ndarray) -> Span:
+    """From the first to after the last True of a row of bools."""
+    places = np.nonzero(touched)[0]
+    return int(places[0]), int(places[-1]) + 1
+
+
+def length(span: Span) -> int:
+    return span[1] - span[0]
+
+
+def multiple(value: int, of: int) -> int:
+    """The next multiple, upward."""
+    return -(-value // of) * of
+
+
+def grown(span: Span, by: int, end: int) -> Span:
+    """A span with ``by`` pixels more on both sides, as far as the axis goes."""
+    return max(0, span[0] - by), min(end, span[1] + by)
+
+
+def around(span: Span, reach: int, end: int) -> Span:
+    """``reach`` pixels with a span in their middle, moved to stay inside the axis; all of an axis that is shorter."""
+    reach = min(max(reach, length(span)), end)
+    first = min(max((span[0] + span[1] - reach) // 2, 0), end - reach)
+    return first, first + reach

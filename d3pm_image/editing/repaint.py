@@ -1,0 +1,140 @@
+"""Repaints: pictures and masks → canvases → codes, drawn where they are open → painted pixels, pasted under the mask.
+
+With strength 1 the masked pixels are filled in before anything is encoded and their codes are drawn from noise (inpainting). With less, the
+codes of the picture itself are corrupted to that noise level and denoised from there (image to image; SDEdit, Meng et al. 2022, in codes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..config import finite, need
+from ..imaging import hidden_cells
+from ..sampling import Request
+from .canvas import Canvas, covered_pixels, make_canvas, put_back
+from .feather import blending_weights
+from .model import Model
+from .picture import paste
+from .receptive import RING
+from .regions import Window, choose_region
+from .sliding import draw_codes
+
+
+@dataclass(frozen=True)
+class Brush:
+    """How a repaint goes about it.
+
+    Args:
+        window: What of a picture is worked on, see :mod:`~d3pm_image.editing.regions`.
+        ring: Code cells around the mask that are drawn as well; None takes the default, :data:`~d3pm_image.editing.receptive.RING`.
+        feather: Pixels over which the painted picture fades into the known one, inside cells that are drawn; 0 is a hard seam.
+        strength: Noise level t that the codes are corrupted to: 1 draws anew and hides what is there, 0 changes no code.
+
+    Raises:
+        ConfigError: impossible values.
+    """
+
+    window: Window = "auto"
+    ring: int | None = None
+    feather: int = 0
+    strength: float = 1.0
+
+    def __post_init__(self):
+        need(self.window in get_args(Window), "window", self.window, f"use one of {', '.join(get_args(Window))}")
+        need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or None for the default")
+        need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
+        need(finite(self.strength) and 0 <= self.strength <= 1, "strength", self.strength, "give a noise level in [0, 1]")
+
+    @property
+    def hides(self) -> bool:
+        """Whether the masked pixels are hidden from the encoder."""
+        return self.strength == 1
+
+    @property
+    def cells_around(self) -> int:
+        return RING if self.ring is None else self.ring
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A picture on its way: what was given, and on its canvas the codes (H, W) and which of them are to be drawn, (H, W) bool."""
+
+    original: Image.Image
+    mask: np.ndarray
+    canvas: Canvas
+    codes: Tensor
+    unknown: Tensor
+
+
+def repaint(
+    model: Model,
+    request: Request,
+    brush: Brush,
+    images: Sequence[Image.Image],
+    masks: Sequence[np.ndarray],
+    labels: Sequence[int],
+    variants: int,
+) -> list[list[Image.Image]]:
+    """``variants`` pictures of each, of its size and mode; variant j of picture i is image i·variants + j of the request.
+
+    Args:
+        masks: (h, w) bool each, True = repaint. A picture without any comes back as it is, without a network call.
+        labels: Class numbers, one a picture.
+
+    Raises:
+        ConfigError: sampler and process do not fit, or another number of seeds than results.
+    """
+    need(variants >= 1, "variants", variants, "ask for at least 1 variant")
+    request.check(len(images) * variants)
+    touched = [i for i, mask in enumerate(masks) if mask.any()]
+    sketches = dict(zip(touched, make_sketches(model, request, brush, [(images[i], masks[i]) for i in touched]), strict=True))
+    results = [[image.copy() for _ in range(variants)] for image in images]
+    for places in batches(sketches, model, request, variants):
+        numbers = [place // variants for place in places]
+        codes, unknown = (torch.stack([getattr(sketches[i], name) for i in numbers]) for name in ("codes", "unknown"))
+        label = torch.tensor([labels[i] for i in numbers], device=model.device)
+        drawn = draw_codes(model, request, places, label, codes, unknown, brush.strength)
+        for place, i, pixels in zip(places, numbers, model.tokenizer.decode(drawn).cpu(), strict=True):
+            results[i][place % variants] = finish(sketches[i], pixels, model.tokenizer.downsampling, brush.feather)
+    return results
+
+
+def make_sketches(model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray]]) -> list[Sketch]:
+    """Canvases and codes of pictures with their masks; canvases of one size are encoded together."""
+    tokenizer, size = model.tokenizer, model.image_size
+    canvases = []
+    for image, mask in given:
+        region = choose_region(brush.window, mask, size, tokenizer.downsampling)
+        canvases.append(make_canvas(image, mask, region, tokenizer.channels, brush.hides))
+    codes: dict[int, Tensor] = {}
+    for shape in dict.fromkeys(canvas.pixels.shape for canvas in canvases):
+        alike = [i for i, canvas in enumerate(canvases) if canvas.pixels.shape == shape]
+        for part in request.batches(len(alike)):
+            chosen = [alike[p] for p in part]
+            found = tokenizer.encode(torch.stack([canvases[i].pixels for i in chosen]).to(model.device))
+            codes |= dict(zip(chosen, found, strict=True))
+    unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, brush.cells_around)[0].to(model.device) for canvas in canvases]
+    return [Sketch(*pair, canvas, codes[i], unknown[i]) for i, (pair, canvas) in enumerate(zip(given, canvases, strict=True))]
+
+
+def batches(sketches: dict[int, Sketch], model: Model, request: Request, variants: int) -> list[list[int]]:
+    """Places of results that are drawn together: those on the trained grid; variants of one picture on another grid."""
+    groups: dict[int, list[int]] = {}
+    for i, sketch in sketches.items():
+        group = -1 if tuple(sketch.codes.shape) == tuple(model.grid) else i
+        groups.setdefault(group, []).extend(range(i * variants, (i + 1) * variants))
+    return [[group[p] for p in part] for group in groups.values() for part in request.batches(len(group))]
+
+
+def finish(sketch: Sketch, pixels: Tensor, downsampling: int, feather: int) -> Image.Image:
+    """The original with the painted pixels (C, h, w) of its canvas pasted under its mask."""
+    size, region = sketch.mask.shape, sketch.canvas.region
+    drawn = covered_pixels(region, sketch.unknown, downsampling, size) if feather else sketch.mask
+    return paste(sketch.original, put_back(region, pixels, size), blending_weights(sketch.mask, drawn, feather))
