@@ -48,6 +48,12 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
     return 65535.0 if most > 255 else 1.0 if image.mode == "F" and 0 < most <= 1 else 255.0
 
 
+def with_opacity(image: Image.Image) -> Image.Image:
+    """A picture of 8 bits a level, or fewer, in mode RGBA."""
+    # of a copy: converting a palette with transparency changes the picture itself, and GIFs of it then have wrong colours
+    return (image.convert("LA") if image.mode == "La" else image.copy()).convert("RGBA")
+
+
 def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) -> Image.Image:
     """A picture of any mode in 8-bit grey or colour.
 
@@ -65,8 +71,9 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) ->
             levels[levels == transparent] = np.inf
         image = Image.fromarray((levels * (255 / full_level(image, known))).clip(0, 255).round().astype(np.uint8))
     elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_opacity(image))
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # the only way on from there
     return image.convert("L" if channels == 1 else "RGB")
 
 
@@ -107,8 +114,8 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
 
 def open_image(path: str | Path) -> Image.Image:
     """Load an image file fully, upright (EXIF orientation applied). Raises whatever Pillow raises."""
-    with Image.open(path) as image:
-        image.load()
+    # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
+    with open(path, "rb") as file, Image.open(file) as image:
         return ImageOps.exif_transpose(image)
 
 

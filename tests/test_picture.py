@@ -253,6 +253,16 @@ def test_palettes_that_hold_their_opacity():
     assert np.array_equal(read_palette(result)[0][:4], read_palette(image)[0][:4])
 
 
+def test_looking_at_a_palette_does_not_change_it(tmp_path):
+    """Pillow's own conversion does, and writes GIFs of other colours afterwards."""
+    image = few(transparency=1)
+    plain(image, 3)
+    result = paste(image, painting(), (weights() == 1).astype(float))
+    result.save(tmp_path / "a.gif")
+    again = Image.open(tmp_path / "a.gif")
+    assert np.array_equal(np.asarray(again.convert("RGBA")), np.asarray(result.convert("RGBA")))
+
+
 @pytest.mark.parametrize(
     ("paint", "weight", "name"),
     [

@@ -73,7 +73,7 @@ def run(args: Generate) -> None:
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
         check_ending(out)
-    watch = args.recorder(out)
+    watch = args.recorder([out])
     pipe = Pipeline.from_pretrained(args.model, pick_device(args.device), args.precision)
     labels = parse_labels(args.labels)
     ids = pipe.label_ids(labels, args.num_images)

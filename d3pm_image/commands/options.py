@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,11 +73,11 @@ class WatchedOptions(SamplerOptions):
         need(known or not self.trajectory, "trajectory", self.trajectory, "use an ending of .gif or .webp")
         need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, "give 20 to 60000 milliseconds a frame")
 
-    def recorder(self, out: Path):
+    def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()):
         """A watch that keeps the first images, or None where no trajectory is wanted.
 
         Raises:
-            ConfigError: a format that is not there, or a file that ``out`` is to be written to as well.
+            ConfigError: a format that is not there, or a file that is one of the outputs or inputs as well.
         """
         if not self.trajectory:
             return None
@@ -84,7 +85,9 @@ class WatchedOptions(SamplerOptions):
 
         path = Path(self.trajectory)
         check_animation(path)
-        need(out.resolve() not in (path.resolve(), sheet_path(path).resolve()), "trajectory", self.trajectory, "would overwrite out")
+        for names, others in (("out", outputs), ("a picture that is read", inputs)):
+            own = {path.resolve(), sheet_path(path).resolve()}
+            need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, f"would overwrite {names}")
         return Recorder()
 
     def show(self, recorder, pipe, title: str, facts: dict) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,28 +23,48 @@ def normalise(arguments: list[str]) -> list[str]:
     return out
 
 
-def make_parser(command: str, kind: type, positionals: dict[str, str], description: str):
-    """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals."""
+def positionals_first(arguments: list[str]) -> list[str]:
+    """The same arguments with options last, each as ``--name=value``.
+
+    An optional positional is else found only where it stands directly behind the others, and a value such as -5,0,20,20
+    is taken for an option.
+    """
+    positionals, options, rest = [], [], iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            positionals.append(argument)
+        elif argument in ("-h", "--help", "--print_config") or "=" in argument:
+            options.append(argument)
+        else:
+            value = next(rest, None)
+            options.append(argument if value is None else f"{argument}={value}")
+    return positionals + options
+
+
+def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()):
+    """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
+    which those named ``optional`` may be left out and are then empty."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     for name, text in positionals.items():
-        parser.add_argument(name, type=str, help=text)
+        parser.add_argument(name, type=str, help=text, **({"nargs": "?", "default": ""} if name in optional else {}))
     parser.add_class_arguments(kind, as_group=True, skip=set(positionals))
     return parser
 
 
-def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[str, str] | None = None) -> T:
+def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[str, str] | None = None, optional: Sequence[str] = ()) -> T:
     """The command's arguments as its dataclass.
 
     Raises:
         ConfigError: unknown option or key, wrong type, or an impossible value.
     """
     description = " ".join((kind.__doc__ or "").split("Args:")[0].split())
-    parser = make_parser(command, kind, positionals or {}, description)
+    parser = make_parser(command, kind, positionals or {}, description, optional)
     try:
-        values = parser.parse_args(normalise(arguments))
+        arguments = normalise(arguments)
+        values = parser.parse_args(positionals_first(arguments) if optional else arguments)
         for item in fields(kind):
             if item.default_factory is not MISSING:  # a room of its own
                 given = getattr(values, item.name)

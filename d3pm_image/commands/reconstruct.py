@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config import need
 from .generate import check_ending
+from .job import say
 from .options import pick_device
 from .parsing import parse
 
@@ -50,16 +51,26 @@ def run(args: Reconstruct) -> None:
 
     from ..data.sources import folder
     from ..editing.canvas import convert_for
-    from ..imaging import enlarge, grid_image, read_image, save_image, to_pil, to_tensor
+    from ..editing.files import read_picture
+    from ..imaging import enlarge, grid_image, save_image, to_pil, to_tensor
     from ..tokenizer import load_tokenizer
 
-    check_ending(Path(args.out))
+    out = Path(args.out)
+    check_ending(out)
     device = pick_device(args.device)
     if Path(args.images).is_dir():
         source = folder(args.images, use_labels=False)
         pictures = [source.load(i) for i in range(min(args.limit, len(source)))]
     else:
-        pictures = [read_image(name.strip()) for name in args.images.split(",")]
+        files = [read_picture(name.strip(), "images") for name in args.images.split(",")]
+        need(
+            all(out.resolve() != f.path.resolve() for f in files),
+            "out",
+            args.out,
+            "would overwrite a picture that is read; choose another name",
+        )
+        say("reconstruct", [note for file in files for note in file.notes])
+        pictures = [file.image for file in files]
     tokenizer, info = load_tokenizer(args.model)
     tokenizer.to(device)
     batch = torch.stack([to_tensor(convert_for(p, info.channels, info.image_size)) for p in pictures]).to(device)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..config import need
-from ..imaging import full_level
+from ..imaging import full_level, with_opacity
 
 WHOLE = re.compile(r"[+-]?\d{1,6}")
 
@@ -160,4 +160,4 @@ def _transparent(image: Image.Image) -> np.ndarray:
     need(has, "mask", "alpha", f"the picture (mode {image.mode}) has no transparency; give a mask, a box or a polygon")
     if image.mode == "I" or image.mode.startswith("I;16"):
         return np.asarray(image) == image.info["transparency"]
-    return np.asarray((image.convert("LA") if image.mode == "La" else image).convert("RGBA").getchannel("A")) < 128
+    return np.asarray(with_opacity(image).getchannel("A")) < 128

@@ -1,0 +1,155 @@
+"""What a picture file says beside its pixels, so that an edited picture is written as the file was that it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+# tags of a TIFF that describe the picture; all others describe how that one file is laid out
+DESCRIPTIVE = frozenset(
+    {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+)
+LOSSLESS_TIFF = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd", "group3", "group4", "tiff_ccitt"})  # fmt: skip
+SPACES = {b"GRAY": ("1", "L", "LA", "I", "F"), b"RGB ": ("RGB", "RGBA", "P", "PA", "YCbCr", "HSV"), b"CMYK": ("CMYK",), b"Lab ": ("LAB",)}
+SETTINGS = "d3pm_image"
+"""Name of the PNG text that holds the settings of a result."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is written back.
+
+    Args:
+        mode: The picture's mode, which its colour profile is for.
+        exif: Without orientation and thumbnail: the picture is upright, and a thumbnail would show it before the edit.
+        icc_profile: Colour profile.
+        dpi: Pixels an inch, horizontally and vertically.
+        xmp: XML packet.
+        encoding: What Pillow needs to encode in the file's own way, by format.
+        texts: Texts and colour chunks of a PNG.
+    """
+
+    mode: str = "RGB"
+    exif: bytes = b""
+    icc_profile: bytes = b""
+    dpi: tuple[float, float] | None = None
+    xmp: bytes = b""
+    encoding: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    texts: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def read_metadata(opened: Image.Image, upright: Image.Image, turned: bool) -> Metadata:
+    """Metadata of a loaded file and the upright copy of its picture, which has been ``turned`` by a quarter or not."""
+    info = upright.info
+    dpi = info.get("dpi")
+    if dpi and turned:
+        dpi = dpi[::-1]
+    xmp = info.get("xmp", b"")
+    return Metadata(
+        mode=upright.mode,
+        exif=clean_exif(opened.getexif(), opened.format == "TIFF"),
+        icc_profile=info.get("icc_profile") or b"",
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+        xmp=xmp if isinstance(xmp, bytes) else b"",
+        encoding=encoding(opened),
+        texts=png_chunks(opened, info),
+    )
+
+
+def clean_exif(exif: Image.Exif, tiff: bool) -> bytes:
+    """EXIF without orientation, thumbnail and, of a TIFF, what describes the layout of the file."""
+    clean = Image.Exif()
+    for tag, value in exif.items():
+        if tag == ExifTags.Base.Orientation or (tiff and tag not in DESCRIPTIVE):
+            continue
+        clean[tag] = exif.get_ifd(tag) if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else value
+    return clean.tobytes() if len(clean) else b""
+
+
+def encoding(opened: Image.Image) -> dict[str, dict[str, Any]]:
+    """How the file is encoded, as arguments of Pillow's ``save``."""
+    info = opened.info
+    if opened.format in ("JPEG", "MPO"):
+        from PIL.JpegImagePlugin import get_sampling
+
+        # with the same tables, blocks that were not painted come out nearly as they went in
+        own = {"qtables": opened.quantization, "subsampling": get_sampling(opened)}  # type: ignore[attr-defined]
+        return {"JPEG": own | {"progressive": True} if info.get("progressive") else own}
+    if opened.format == "TIFF":
+        compression = info.get("compression", "raw")
+        return {"TIFF": {"compression": compression if compression in LOSSLESS_TIFF else "tiff_adobe_deflate"}}
+    return {}
+
+
+def png_chunks(opened: Image.Image, info: Mapping[Any, Any]) -> tuple[tuple[bytes, bytes], ...]:
+    """Texts of a PNG, and the chunks that say what its colours mean."""
+    if opened.format != "PNG":
+        return ()
+    chunks = PngInfo()
+    for name, value in getattr(opened, "text", {}).items():
+        if name != SETTINGS:
+            value = info.get(name, value)  # upright: the orientation is taken out of XMP
+            chunks.add_itxt(name, str(value), getattr(value, "lang", None) or "", getattr(value, "tkey", None) or "")
+    if "srgb" in info:
+        chunks.add(b"sRGB", bytes([info["srgb"]]))
+    if "gamma" in info:
+        chunks.add(b"gAMA", round(info["gamma"] * 100_000).to_bytes(4, "big"))
+    if "chromaticity" in info:
+        chunks.add(b"cHRM", b"".join(round(value * 100_000).to_bytes(4, "big") for value in info["chromaticity"]))
+    return tuple((chunk[0], chunk[1]) for chunk in chunks.chunks)
+
+
+def save_arguments(metadata: Metadata, kind: str, mode: str, size: tuple[int, int], settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of Pillow's ``save``.
+
+    Args:
+        kind: Format to write, such as ``PNG``.
+        mode, size: Those of the picture that is written.
+        settings: What a PNG carries as text.
+    """
+    defaults: dict[str, dict[str, Any]] = {
+        "WEBP": {"lossless": True, "exact": True},
+        "JPEG": {"quality": 95, "subsampling": 0},
+        "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+        "GIF": {"optimize": False},  # else indices are numbered anew
+    }
+    own = metadata.encoding.get(kind) if mode == metadata.mode else None  # made for the bands of that mode
+    arguments: dict[str, Any] = dict(own or defaults.get(kind, {}))
+    # given even if empty: Pillow else takes the profile of the original, which may be for another mode
+    arguments["icc_profile"] = metadata.icc_profile if mode == metadata.mode or fits(metadata.icc_profile, mode) else None
+    if metadata.dpi:
+        arguments["dpi"] = metadata.dpi
+    if metadata.exif:
+        arguments["exif"] = sized_exif(metadata.exif, size)
+    if metadata.xmp and kind in ("JPEG", "WEBP"):
+        arguments["xmp"] = metadata.xmp
+    if kind == "PNG":
+        arguments["pnginfo"] = PngInfo()
+        for name, data in metadata.texts:
+            arguments["pnginfo"].add(name, data)
+        if settings:
+            arguments["pnginfo"].add_text(SETTINGS, json.dumps(settings))
+    return {name: value for name, value in arguments.items() if value is not None or name == "icc_profile"}
+
+
+def fits(profile: bytes, mode: str) -> bool:
+    """Whether a colour profile is for pictures of a mode."""
+    return mode.partition(";")[0] in SPACES.get(profile[16:20], ())
+
+
+def sized_exif(data: bytes, size: tuple[int, int]) -> bytes:
+    """EXIF whose own record of the picture's size, where it has one, is right."""
+    exif = Image.Exif()
+    exif.load(data)
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    known = [tag for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight) if tag in details]
+    if not known:
+        return data
+    for tag in known:
+        details[tag] = size[0] if tag == ExifTags.Base.ExifImageWidth else size[1]
+    return exif.tobytes()
