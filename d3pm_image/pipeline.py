@@ -215,7 +215,7 @@ class Pipeline:
             mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all pictures or a list with one for each.
             labels: Class of what to paint (number or name), one for all or one a picture; None for no class.
             variants: Results a picture.
-            ring: Code cells around the mask that are drawn anew as well; None takes the default.
+            ring: Code cells around the mask that are drawn anew as well; None is as many as the feather needs.
             window: What of a picture is worked on: ``whole`` of it at the model's size; the mask's neighbourhood, reduced to that size
                 if need be (``crop``) or at its own scale (``tiles``); ``auto``: crop where a picture is larger than the model's size.
             feather: Pixels around the mask over which the result fades into the picture, inside drawn cells; 0 is a hard seam.

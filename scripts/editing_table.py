@@ -1,6 +1,6 @@
 """Half of each test image hidden and completed: does it still show its class, and does the seam show?
 
-    python scripts/editing_table.py runs/fashion_mnist/diffusion docs/results/editing_fashion_mnist.json --num-images 1000 --precision bf16
+    python scripts/editing_table.py runs/fashion_mnist/diffusion docs/results/editing_fashion_mnist.json --num-images 600 --precision bf16
 
 Image i of the test set loses its left, right, top or bottom half in turn and is completed without being told its class. The file
 holds, over all images and by side, the accuracy of a classifier trained on the real training images, and the seam: the mean jump across
@@ -10,7 +10,8 @@ the border of the hidden half over that of the real image (d3pm_image/metrics/se
     filled           the hidden half as the tokenizer sees it: a smooth continuation of the known one
     black            the hidden half black
     reconstruction   the hidden half as the tokenizer gives the real one back: what a perfect denoiser would reach
-    completed        the hidden half repainted, and once more with a feathered seam
+    completed        the hidden half repainted; the same with a feathered seam, put through the tokenizer once more, and with rings of
+                     code cells around it that are drawn as well
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--num-images", type=int, default=1000)
     parser.add_argument("--feather", type=int, default=4)
-    parser.add_argument("--ring", type=int, help="code cells around the mask that are drawn as well")
+    parser.add_argument("--rings", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--sampler")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
@@ -88,22 +89,24 @@ def main() -> None:
     pictures, holes = to_pil(originals.float() / 255), list(masks.numpy())
     settings = {"sampler": args.sampler, "steps": args.steps, "guidance": args.guidance}
     began = time.perf_counter()
-    completed = stacked(pipe.inpaint(pictures, holes, ring=args.ring, seed=args.seed, **settings))
+    completed = pipe.inpaint(pictures, holes, seed=args.seed, **settings)
     seconds = time.perf_counter() - began
-    feathered = stacked(pipe.inpaint(pictures, holes, ring=args.ring, seed=args.seed, feather=args.feather, **settings))
     shown = {
         "original": originals,
         "filled": (fill_hidden(originals.float() / 255, masks) * 255).round().to(torch.uint8),
         "black": originals * ~masks[:, None],
         "reconstruction": stacked(pipe.vary(pictures, 0.0, mask=holes)),
-        "completed": completed,
-        f"completed, feather {args.feather}": feathered,
+        "completed": stacked(completed),
+        f"completed, feather {args.feather}": stacked(pipe.inpaint(pictures, holes, seed=args.seed, feather=args.feather, **settings)),
+        "completed, reconstructed": stacked(pipe.vary([results[0] for results in completed], 0.0, mask=holes)),
     }
+    for ring in args.rings:
+        shown[f"completed, ring {ring}"] = stacked(pipe.inpaint(pictures, holes, ring=ring, seed=args.seed, **settings))
     used = pipe.settings(**settings)
     figures = {
         "num_images": args.num_images,
         "labels": "none",
-        "ring": RING if args.ring is None else args.ring,
+        "ring": RING,
         "sampler": used.sampler,
         "steps": used.steps,
         "guidance": used.guidance,

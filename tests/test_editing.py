@@ -194,6 +194,18 @@ def test_a_watch_sees_every_window():
     assert all(f.x_t.shape == (1, 16) for f in frames)
 
 
+def test_a_feather_gets_the_ring_that_it_needs(monkeypatch):
+    """Without a ring of the user's own a feather fades over its whole width, also where the mask ends with a cell."""
+    pipe = build(started(small(4), 1), 32)
+    image, mask = picture(32, 32), np.zeros((32, 32), bool)
+    mask[:, 16:] = True
+    soft, ringed = (pipe.inpaint(image, mask, feather=6, ring=ring, seed=1)[0] for ring in (None, 2))
+    assert same([soft], [ringed])
+    changed = (np.asarray(soft) != np.asarray(image)).any(0)
+    assert changed[10:16].all() and not changed[:10].any()
+    assert same(pipe.inpaint(image, mask, seed=1), pipe.inpaint(image, mask, ring=0, seed=1))
+
+
 # what is encoded
 
 

@@ -33,7 +33,8 @@ class Brush:
 
     Args:
         window: What of a picture is worked on, see :mod:`~d3pm_image.editing.regions`.
-        ring: Code cells around the mask that are drawn as well; None takes the default, :data:`~d3pm_image.editing.receptive.RING`.
+        ring: Code cells around the mask that are drawn as well; None takes :data:`~d3pm_image.editing.receptive.RING`, or what the
+            feather needs.
         feather: Pixels over which the painted picture fades into the known one, inside cells that are drawn; 0 is a hard seam.
         strength: Noise level t that the codes are corrupted to: 1 draws anew and hides what is there, 0 changes no code.
 
@@ -57,9 +58,9 @@ class Brush:
         """Whether the masked pixels are hidden from the encoder."""
         return self.strength == 1
 
-    @property
-    def cells_around(self) -> int:
-        return RING if self.ring is None else self.ring
+    def cells_around(self, downsampling: int) -> int:
+        """The ring in cells; a feather fades inside drawn cells, so without a ring of the user's own it gets one that is wide enough."""
+        return max(RING, -(-self.feather // downsampling)) if self.ring is None else self.ring
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def make_sketches(model: Model, request: Request, brush: Brush, given: list[tupl
             chosen = [alike[p] for p in part]
             found = tokenizer.encode(torch.stack([canvases[i].pixels for i in chosen]).to(model.device))
             codes |= dict(zip(chosen, found, strict=True))
-    unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, brush.cells_around)[0].to(model.device) for canvas in canvases]
+    ring = brush.cells_around(tokenizer.downsampling)
+    unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, ring)[0].to(model.device) for canvas in canvases]
     return [Sketch(*pair, canvas, codes[i], unknown[i]) for i, (pair, canvas) in enumerate(zip(given, canvases, strict=True))]
 
 
