@@ -91,7 +91,32 @@ def pixels() -> str:
     return markdown(["process", "bits a dimension", "standard error"], rows)
 
 
-TABLES = {"loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels}
+def editing() -> str:
+    """Halves of test images completed: does the class show, does the seam show."""
+    kept = read("editing_fashion_mnist")
+    rows = [
+        [
+            name,
+            f"{row['accuracy']:.1%}",
+            *(f"{row['accuracy_by_side'][side]:.1%}" for side in ("left", "right", "top", "bottom")),
+            f"{row['seam_ratio']:.2f}",
+        ]
+        for name, row in kept["rows"].items()
+    ]
+    header = [
+        "the hidden half is",
+        "right class",
+        "left hidden",
+        "right hidden",
+        "top hidden",
+        "bottom hidden",
+        "seam, of that of real images",
+    ]
+    facts = f"{kept['num_images']} test images, no label given, {kept['steps']} steps of `{kept['sampler']}`, ring {kept['ring']}, {kept['precision']}"
+    return markdown(header, rows) + f"\n{facts}.\n"
+
+
+TABLES = {"editing": editing, "loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels}
 
 
 def pages() -> list[Path]:
