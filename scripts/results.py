@@ -91,7 +91,29 @@ def pixels() -> str:
     return markdown(["process", "bits a dimension", "standard error"], rows)
 
 
-TABLES = {"loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels}
+def editing() -> str:
+    """Halves of Fashion-MNIST test images completed: do they still show their class, and does the seam show?"""
+    kept = read("editing_fashion_mnist")
+    rows = []
+    for name, row in kept["rows"].items():
+        sides = [f"{row['accuracy_by_side'][side]:.1%}" for side in ("left", "right", "top", "bottom")]
+        rows.append([name, f"{row['accuracy']:.1%}", *sides, f"{row['seam_ratio']:.2f}"])
+    table = markdown(["the hidden half", "label accuracy", "left", "right", "top", "bottom", "seam"], rows)
+    return f"{table}\n{kept['num_images']} images, no label given, {kept['steps']} steps of {kept['sampler']}, guidance {kept['guidance']:g}, {kept['precision']}.\n"
+
+
+def receptive() -> str:
+    """Share of codes that a filled hole changes, by distance from it."""
+    rows = []
+    for row in read("editing_receptive")["rows"]:
+        name = f"{Path(row['tokenizer']).parent.name}, {row['image_size'][0]} px f{row['downsampling']}"
+        for shape, title in (("boxes", "boxes"), ("halves", "right half")):
+            shares = ["" if share is None else f"{share:.0%}" for share in row[shape]["shares"]]
+            rows.append([f"{name}, {title}", *shares, str(row[shape]["ring"])])
+    return markdown(["tokenizer, hole", "1 cell", "2", "3", "4", "further", "ring"], rows)
+
+
+TABLES = {"loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels, "editing": editing, "receptive": receptive}
 
 
 def pages() -> list[Path]:
