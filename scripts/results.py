@@ -92,31 +92,28 @@ def pixels() -> str:
 
 
 def editing() -> str:
-    """Halves of test images completed: does the class show, does the seam show."""
+    """Halves of Fashion-MNIST test images completed: do they still show their class, and does the seam show?"""
     kept = read("editing_fashion_mnist")
-    rows = [
-        [
-            name,
-            f"{row['accuracy']:.1%}",
-            *(f"{row['accuracy_by_side'][side]:.1%}" for side in ("left", "right", "top", "bottom")),
-            f"{row['seam_ratio']:.2f}",
-        ]
-        for name, row in kept["rows"].items()
-    ]
-    header = [
-        "the hidden half is",
-        "right class",
-        "left hidden",
-        "right hidden",
-        "top hidden",
-        "bottom hidden",
-        "seam, of that of real images",
-    ]
-    facts = f"{kept['num_images']} test images, no label given, {kept['steps']} steps of `{kept['sampler']}`, ring {kept['ring']}, {kept['precision']}"
-    return markdown(header, rows) + f"\n{facts}.\n"
+    rows = []
+    for name, row in kept["rows"].items():
+        sides = [f"{row['accuracy_by_side'][side]:.1%}" for side in ("left", "right", "top", "bottom")]
+        rows.append([name, f"{row['accuracy']:.1%}", *sides, f"{row['seam_ratio']:.2f}"])
+    table = markdown(["the hidden half", "label accuracy", "left", "right", "top", "bottom", "seam"], rows)
+    return f"{table}\n{kept['num_images']} images, no label given, {kept['steps']} steps of {kept['sampler']}, guidance {kept['guidance']:g}, {kept['precision']}.\n"
 
 
-TABLES = {"editing": editing, "loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels}
+def receptive() -> str:
+    """Share of codes that a filled hole changes, by distance from it."""
+    rows = []
+    for row in read("editing_receptive")["rows"]:
+        name = f"{Path(row['tokenizer']).parent.name}, {row['image_size'][0]} px f{row['downsampling']}"
+        for shape, title in (("boxes", "boxes"), ("halves", "right half")):
+            shares = ["" if share is None else f"{share:.0%}" for share in row[shape]["shares"]]
+            rows.append([f"{name}, {title}", *shares, str(row[shape]["ring"])])
+    return markdown(["tokenizer, hole", "1 cell", "2", "3", "4", "further", "ring"], rows)
+
+
+TABLES = {"loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels, "editing": editing, "receptive": receptive}
 
 
 def pages() -> list[Path]:

@@ -146,6 +146,14 @@ def test_a_feathered_seam_falls_from_the_mask_to_the_end_of_the_drawn_cells(feat
     assert upward[: len(expected)].tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("feather", [2, 9])
+def test_a_seam_does_not_depend_on_the_picture_around_it(feather):
+    mask, drawn = holes(24, 16, 3), holes(24, 16, 4)
+    expected = blending_weights(np.pad(mask, 1), np.pad(drawn, 1), feather)
+    wide = [np.pad(array, ((30, 7), (2, 40))) for array in (mask, drawn)]
+    assert np.array_equal(blending_weights(*wide, feather)[29:47, 1:27], expected)
+
+
 def test_a_seam_without_drawn_surroundings_is_hard():
     mask = holes()
     assert np.array_equal(blending_weights(mask, mask, 5), mask) and np.array_equal(blending_weights(mask, np.ones_like(mask), 0), mask)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .regions import bounding, grown
+
 
 def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.ndarray:
     """Share of the painted picture in every pixel, (h, w) float in [0, 1].
@@ -16,17 +18,21 @@ def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.nd
     drawn cells end, whichever comes first.
 
     Args:
-        mask: (h, w) bool, what was asked for.
+        mask: (h, w) bool, what was asked for, at least one pixel.
         drawn: (h, w) bool, pixels of all cells that were drawn.
         feather: Pixels; 0 is a hard seam.
     """
     weights = mask.astype(np.float64)
     if feather == 0:
         return weights
-    to_mask = distance(torch.from_numpy(mask), feather + 1)
-    to_rest = distance(torch.from_numpy(~(drawn | mask)), feather + 1)
+    # with a margin of one pixel, which holds the nearest of those that were not drawn; a large picture is not gone through
+    rows, columns = (grown(bounding((drawn | mask).any(1 - axis)), 1, mask.shape[axis]) for axis in (0, 1))
+    part = np.s_[slice(*rows), slice(*columns)]
+    to_mask = distance(torch.from_numpy(mask[part].copy()), feather + 1)
+    to_rest = distance(torch.from_numpy(~(drawn | mask)[part]), feather + 1)
     ramp = (1 - to_mask / (to_mask + to_rest).clamp_max(feather + 1)).clamp_min(0).numpy()
-    return np.where(drawn & ~mask, ramp, weights)
+    weights[part] = np.where((drawn & ~mask)[part], ramp, weights[part])
+    return weights
 
 
 def distance(inside: Tensor, most: int) -> Tensor:

@@ -6,7 +6,8 @@ codes of the picture itself are corrupted to that noise level and denoised from 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -102,7 +103,7 @@ def repaint(
         codes, unknown = (torch.stack([getattr(sketches[i], name) for i in numbers]) for name in ("codes", "unknown"))
         label = torch.tensor([labels[i] for i in numbers], device=model.device)
         drawn = draw_codes(model, request, places, label, codes, unknown, brush.strength)
-        for place, i, pixels in zip(places, numbers, model.tokenizer.decode(drawn).cpu(), strict=True):
+        for place, i, pixels in zip(places, numbers, decode(model, request, drawn), strict=True):
             results[i][place % variants] = finish(sketches[i], pixels, model.tokenizer.downsampling, brush.feather)
     return results
 
@@ -133,6 +134,12 @@ def batches(sketches: dict[int, Sketch], model: Model, request: Request, variant
         group = -1 if tuple(sketch.codes.shape) == tuple(model.grid) else i
         groups.setdefault(group, []).extend(range(i * variants, (i + 1) * variants))
     return [[group[p] for p in part] for group in groups.values() for part in request.batches(len(group))]
+
+
+def decode(model: Model, request: Request, codes: Tensor) -> Iterator[Tensor]:
+    """Images (C, h, w) of codes (B, H, W), as many pixels at once as a batch of the model's size has."""
+    at_once = max(1, request.batch_size * math.prod(model.grid) // math.prod(codes.shape[1:]))
+    return (image for part in codes.split(at_once) for image in model.tokenizer.decode(part).cpu())
 
 
 def finish(sketch: Sketch, pixels: Tensor, downsampling: int, feather: int) -> Image.Image:
