@@ -62,6 +62,16 @@ def test_a_step_on_fake_tensors_costs_what_a_real_one_does(fused, optimizer, pre
     assert dataclasses.replace(guessed, peak_bytes=0) == dataclasses.replace(real, peak_bytes=0)
 
 
+def test_head_and_loss_in_one_operation_are_counted_too():
+    """The fused loss hides its products from the counter; there are as many as in the plain way."""
+    totals = []
+    for fused in (False, True):
+        config = stage_two(loss=DiffusionLossConfig(fused=fused), train=TrainConfig(optimizer="adamw"))
+        with imagined():
+            totals.append(count(Transformer(config.denoiser, 50, 10), diffusion_loss(config, 50, (8, 8), 10, 6), config.train).flops)
+    assert totals[0] == totals[1]
+
+
 def test_a_step_of_the_tokenizer_on_fake_tensors_costs_what_a_real_one_does():
     with imagined():
         guessed = count(tokenizer_model(STAGE_ONE), tokenizer_loss(STAGE_ONE, 6), STAGE_ONE.train)

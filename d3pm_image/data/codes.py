@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import sys
@@ -201,6 +202,8 @@ class CodeSet(Dataset):
     def __init__(self, place: Path, seed: int = 0, augment: bool = True, num_codes: int = 0):
         self.place, self.num_codes = place, num_codes
         self.codes = np.load(place / "codes.npy", mmap_mode="r")
+        if hasattr(mmap, "MADV_RANDOM"):  # batches are scattered over the file: reading ahead would cost time and memory
+            self.codes._mmap.madvise(mmap.MADV_RANDOM)
         self.labels = np.load(place / "labels.npy")
         self.seed, self.augment = seed, augment
 
