@@ -65,19 +65,24 @@ def measure(images: Tensor, originals: Tensor, masks: Tensor, labels: Tensor, ju
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--num-images", type=int, default=1000)
-    parser.add_argument("--feather", type=int, default=4)
-    parser.add_argument("--rings", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--sampler")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--guidance", type=float)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="float32")
-    args = parser.parse_args()
+def repaints(pipe: Pipeline, pictures: list[Image.Image], holes: list[np.ndarray], args: argparse.Namespace) -> tuple[dict, float]:
+    """Images of every row that is painted, by name, and the seconds that completing took."""
+    settings = {"sampler": args.sampler, "steps": args.steps, "guidance": args.guidance, "seed": args.seed}
+    began = time.perf_counter()
+    completed = pipe.inpaint(pictures, holes, **settings)
+    seconds = time.perf_counter() - began
+    shown = {
+        "reconstruction": stacked(pipe.vary(pictures, 0.0, mask=holes)),
+        "completed": stacked(completed),
+        f"completed, feather {args.feather}": stacked(pipe.inpaint(pictures, holes, feather=args.feather, **settings)),
+        "completed, reconstructed": stacked(pipe.vary([results[0] for results in completed], 0.0, mask=holes)),
+    }
+    for ring in args.rings:
+        shown[f"completed, ring {ring}"] = stacked(pipe.inpaint(pictures, holes, ring=ring, **settings))
+    return shown, seconds
+
+
+def run(args: argparse.Namespace) -> None:
     pipe = Pipeline.from_pretrained(args.model, precision=args.precision)
     data = DataConfig(**pipe.facts["data"])
     judge = train_classifier(*everything(ImageSet(open_source(data), data)), len(pipe.class_names), cache_root() / "classifiers", data.flip)
@@ -85,24 +90,14 @@ def main() -> None:
     batch = held_out.__getitems__(torch.linspace(0, len(held_out) - 1, args.num_images).long().tolist())
     originals, labels = batch["images"], batch["labels"]
     masks = halves(pipe.image_size)[torch.arange(args.num_images) % len(SIDES)]
-
-    pictures, holes = to_pil(originals.float() / 255), list(masks.numpy())
-    settings = {"sampler": args.sampler, "steps": args.steps, "guidance": args.guidance}
-    began = time.perf_counter()
-    completed = pipe.inpaint(pictures, holes, seed=args.seed, **settings)
-    seconds = time.perf_counter() - began
+    painted, seconds = repaints(pipe, to_pil(originals.float() / 255), list(masks.numpy()), args)
     shown = {
         "original": originals,
         "filled": (fill_hidden(originals.float() / 255, masks) * 255).round().to(torch.uint8),
         "black": originals * ~masks[:, None],
-        "reconstruction": stacked(pipe.vary(pictures, 0.0, mask=holes)),
-        "completed": stacked(completed),
-        f"completed, feather {args.feather}": stacked(pipe.inpaint(pictures, holes, seed=args.seed, feather=args.feather, **settings)),
-        "completed, reconstructed": stacked(pipe.vary([results[0] for results in completed], 0.0, mask=holes)),
+        **painted,
     }
-    for ring in args.rings:
-        shown[f"completed, ring {ring}"] = stacked(pipe.inpaint(pictures, holes, ring=ring, seed=args.seed, **settings))
-    used = pipe.settings(**settings)
+    used = pipe.settings(sampler=args.sampler, steps=args.steps, guidance=args.guidance)
     figures = {
         "num_images": args.num_images,
         "labels": "none",
@@ -117,6 +112,21 @@ def main() -> None:
     }
     args.out.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--num-images", type=int, default=1000)
+    parser.add_argument("--feather", type=int, default=4)
+    parser.add_argument("--rings", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--sampler")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="float32")
+    run(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -115,19 +115,14 @@ def sample(
     Raises:
         ConfigError: the sampler does not fit the process, or too many steps.
     """
-    batch, tokens = labels.shape[0], grid[0] * grid[1]
     rule = make_rule(config)
     need(0 <= begin <= 1, "begin", begin, "give a noise level in [0, 1]; 1 is noise")
-    rule.check(process, tokens, config.steps, begin)
+    rule.check(process, grid[0] * grid[1], config.steps, begin)
     check_correctable(process, config.correct_steps)
     need(known is not None or (unknown is None and begin == 1), "known", None, "needed with unknown positions, and to begin before t = 1")
-    unknown = torch.ones(batch, tokens, dtype=torch.bool, device=labels.device) if unknown is None else unknown
-    known = torch.zeros_like(unknown, dtype=torch.int64) if known is None else known
-    unknown = unknown & (begin > 0)
-    controls = Controls(config.temperature, config.top_k, config.top_p)
-    state = DecodeState(process, known, unknown, streams, controls, steps=config.steps, begin=begin, grid=grid)
-    state.x_t = torch.where(unknown, rule.start(state), known)
-    state.unknown = rule.opened(state)
+    every = torch.ones(len(labels), grid[0] * grid[1], dtype=torch.bool, device=labels.device)
+    known = torch.zeros_like(every, dtype=torch.int64) if known is None else known
+    state = _begun(rule, process, config, grid, streams, known, every if unknown is None else unknown, begin)
     caller = Caller(denoiser, process, config, labels, no_label, grid)
     for step in range(config.steps):
         _show(watch, state, step, config, caller)
@@ -137,6 +132,17 @@ def sample(
     _self_correct(state, caller, config, known, watch)
     _show(watch, state, config.steps + config.correct_steps, config, caller)
     return state.x_t
+
+
+def _begun(
+    rule: Rule, process: Process, config: SamplerConfig, grid: Grid, streams: ImageStreams, known: Tensor, unknown: Tensor, begin: float
+) -> DecodeState:
+    """The state before the first step; at t = 0 nothing is open."""
+    controls = Controls(config.temperature, config.top_k, config.top_p)
+    state = DecodeState(process, known, unknown & (begin > 0), streams, controls, steps=config.steps, begin=begin, grid=grid)
+    state.x_t = torch.where(state.unknown, rule.start(state), known)
+    state.unknown = rule.opened(state)
+    return state
 
 
 def _step(rule: Rule, state: DecodeState, caller: Caller, known: Tensor) -> None:
