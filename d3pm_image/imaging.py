@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from .config import ConfigError, need
+from .config import need
 
 
 def to_pil(images: Tensor) -> list[Image.Image]:
@@ -117,20 +117,6 @@ def open_image(path: str | Path) -> Image.Image:
     # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
     with open(path, "rb") as file, Image.open(file) as image:
         return ImageOps.exif_transpose(image)
-
-
-def read_image(path: str | Path, name: str = "image") -> Image.Image:
-    """An image file, fully loaded and upright.
-
-    Raises:
-        ConfigError: missing or unreadable.
-    """
-    try:
-        return open_image(path)
-    except FileNotFoundError:
-        raise ConfigError(name, str(path), "no such file") from None
-    except Exception as error:  # Pillow raises many kinds for broken files
-        raise ConfigError(name, str(path), f"not a readable image ({type(error).__name__}: {error})") from error
 
 
 def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:

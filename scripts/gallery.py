@@ -1,6 +1,6 @@
 """The pictures of docs/editing.md: every kind of editing, on held-out images of the model's own data set.
 
-    python scripts/gallery.py fashion_mnist runs/fashion_mnist/diffusion
+    python scripts/gallery.py fashion_mnist runs/fashion_mnist/diffusion --classes Dress,Coat,Shirt,Trouser,Bag
     python scripts/gallery.py flowers runs/flowers/diffusion --root photos/val --beyond 0.5
 
 Writes docs/editing/NAME-inpaint.png, -outpaint, -edit (models with classes), -vary and -interpolate. Images are taken at even distances
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from d3pm_image import Pipeline
+from d3pm_image import Box, Pipeline, Polygon
 from d3pm_image.commands.job import blanked
 from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
-from d3pm_image.editing.masks import Box, Polygon, as_mask
+from d3pm_image.editing.masks import as_mask
 from d3pm_image.editing.outpaint import extend
 from d3pm_image.imaging import enlarge, grid_image, plain, save_image, to_pil
 
@@ -102,16 +102,13 @@ def outpaint(held: Held, beyond: float) -> tuple[list[Image.Image], list[str]]:
     return rows, captions
 
 
-def edit(held: Held) -> tuple[list[Image.Image], list[str]]:
-    """Rows of original, hidden, and the hidden part as each of some classes; its own first."""
+def edit(held: Held, classes: list[str]) -> tuple[list[Image.Image], list[str]]:
+    """Rows of original, hidden, and the hidden part as each of some classes."""
     rows, captions = [], []
-    names = held.pipe.class_names
     for i in (0, 3, 4):
         image = held.images[i]
         w, h = image.size
         hidden = as_mask(Box(0, int(0.4 * h), w, h - int(0.4 * h)), image)
-        own = names.index(held.labels[i])
-        classes = [names[(own + step) % len(names)] for step in range(0, len(names), max(1, len(names) // 5))][:5]
         results = [held.pipe.edit(image, hidden, name, **held.settings)[0] for name in classes]
         rows += [image, blanked(plain(image, 3), hidden), *results]
         captions += [held.labels[i], "hidden", *[f"as {name}" for name in classes]]
@@ -139,7 +136,7 @@ def interpolate(held: Held) -> tuple[list[Image.Image], list[str]]:
         for strength in (0.0, 0.5):
             frames = held.pipe.interpolate(held.images[a], held.images[b], 7, strength, labels, **held.settings)
             rows += [held.images[a], *frames, held.images[b]]
-            captions += ["a", *[f"{n}/7, {strength:g}" for n in range(1, 8)], "b"]
+            captions += ["a", *[f"{n}/7, t = {strength:g}" for n in range(1, 8)], "b"]
     return rows, captions
 
 
@@ -168,6 +165,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/editing"))
     parser.add_argument("--root", default="", help="folder of the data set, where it is not the one that the model remembers")
     parser.add_argument("--beyond", type=float, default=0.0, help="continue whole images by this share of their width on both sides")
+    parser.add_argument("--classes", default="", help="what parts are edited to be, separated by commas; default the model's first five")
     parser.add_argument("--only", choices=["inpaint", "outpaint", "edit", "vary", "interpolate"])
     parser.add_argument("--sampler")
     parser.add_argument("--steps", type=int)
@@ -178,10 +176,11 @@ def main() -> None:
     args = parser.parse_args()
     pipe = Pipeline.from_pretrained(args.model, args.device, args.precision)
     held = hold(pipe, args.root, 8, {"sampler": args.sampler, "steps": args.steps, "guidance": args.guidance, "seed": args.seed})
+    classes = args.classes.split(",") if args.classes else list(pipe.class_names[:5])
     sheets = {
         "inpaint": (lambda: inpaint(held), 7),
         "outpaint": (lambda: outpaint(held, args.beyond), 5 if args.beyond else 6),
-        "edit": (lambda: edit(held), 7),
+        "edit": (lambda: edit(held, classes), 2 + len(classes)),
         "vary": (lambda: vary(held), 7),
         "interpolate": (lambda: interpolate(held), 9),
     }

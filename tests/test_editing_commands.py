@@ -13,7 +13,7 @@ from test_commands import fails, run
 from test_files import FILES, seen
 from test_picture import picture as random_picture
 
-from d3pm_image import commands
+from d3pm_image import Box, Pipeline, commands
 from d3pm_image.editing.files import read_picture
 
 BOX = (3, 2, 5, 4)
@@ -68,6 +68,13 @@ def test_every_command_keeps_the_known_pixels(model, place, command, name):
     assert np.array_equal(np.asarray(before.image)[whole], known(command, np.asarray(after.image)))
     if before.image.mode[0] != "I":
         assert np.array_equal(seen(before.image)[whole], known(command, seen(after.image)))
+
+
+def test_shell_and_python_give_the_same_pixels(model, place):
+    run("inpaint", model, place / "RGB.png", AREA, "--labels", 4, "--seed", 8, "--steps", 3, "--feather", 1, "--out", place / "o.png")
+    pipe = Pipeline.from_pretrained(model)
+    result = pipe.inpaint(Image.open(place / "RGB.png"), Box(*BOX), 4, seed=8, steps=3, feather=1)[0]
+    assert np.array_equal(np.asarray(result), np.asarray(Image.open(place / "o.png")))
 
 
 def test_the_union_of_mask_box_and_polygon_is_repainted(model, place):
@@ -359,6 +366,7 @@ def test_the_commands_are_listed_and_explained(command, capsys):
         commands.main([command, "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0 and "--out" in text and "--trajectory" in text and command in commands.COMMANDS
+    assert "Unvalidated" not in text, "types that the parser cannot find"
 
 
 def test_reconstruct_reads_like_the_others(model, wrong_place, capsys):

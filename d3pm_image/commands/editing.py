@@ -1,4 +1,8 @@
-"""Options that the editing commands share. Nothing here imports torch, not even for types: ``--help`` reads this module."""
+"""Options that the editing commands share.
+
+Nothing here imports torch, not even for types: ``--help`` reads this module. And types are spelled out: a name that is imported
+here, such as that of windows, would not be found by the parsers of the commands, which then check nothing.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..config import need
 from .editing import check_strength
@@ -25,6 +25,7 @@ class Interpolate(WatchedOptions):
         labels: Class of all frames, or those of the first and of the last picture, separated by a comma (a frame has that of the nearer one); none for no class.
         frames: Pictures, both ends included.
         strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both pictures as they are.
+        mix: vectors fades one picture into the other, cells takes cell after cell from the second one.
         frame_ms: Milliseconds a frame of an animation.
         out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the first picture.
     """
@@ -35,6 +36,7 @@ class Interpolate(WatchedOptions):
     labels: str = "none"
     frames: int = 8
     strength: float = 0.5
+    mix: Literal["vectors", "cells"] = "vectors"
     frame_ms: int = 150
     out: str = ""
 
@@ -71,8 +73,8 @@ def run(args: Interpolate) -> None:
     pipe = args.pipeline(args.model)
     a, b = (file.image for file in files)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "watch": watch, **args.changes()}
-    frames = pipe.interpolate(a, b, args.frames, args.strength, labels, **how)
-    own = {name: getattr(args, name) for name in ("model", "labels", "frames", "strength", "seed", "precision")}
+    frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
+    own = {name: getattr(args, name) for name in ("model", "labels", "frames", "strength", "mix", "seed", "precision")}
     facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
     write(args, out, [*frames], to_pil(pipe.tensors([a, b])), facts)
     print(f"interpolate: {args.frames} frames: {out}")
