@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -46,8 +47,9 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]]]] = {
             "l2 + ssim": {"loss": {"ssim": 0.1}},
             "l2 + perceptual features": {"loss": {"perceptual": 0.1}},
             "l2 + perceptual logits": {"loss": {"perceptual": 0.01, "perceptual_target": "logits"}},
-            "l2 + adversarial": {"loss": {"adversarial": {"weight": 0.05, "width": 32}}},
-            "l2 + features + adversarial": {"loss": {"perceptual": 0.1, "adversarial": {"weight": 0.05, "width": 32}}},
+            "l2 + adversarial, fixed weight": {"loss": {"adversarial": {"weight": 0.05, "width": 32, "adaptive": False}}},
+            "l2 + adversarial": {"loss": {"adversarial": {"weight": 0.3, "width": 32}}},
+            "l2 + features + adversarial": {"loss": {"perceptual": 0.1, "adversarial": {"weight": 0.3, "width": 32}}},
         },
     ),
     "widths": (
@@ -65,6 +67,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]]]] = {
 }
 COLUMNS = {
     "PSNR, dB": ("psnr_db", "{:.2f}"), "SSIM": ("ssim", "{:.3f}"), "feature distance": ("feature_distance", "{:.3f}"),
+    "Fréchet distance": ("reconstruction_frechet_distance", "{:.3f}"),
     "codes used": ("codes_used", "{:.0f}"), "perplexity": ("perplexity", "{:.0f}"), "border / inside": ("border_ratio", "{:.2f}"),
     "codes changed by a far edit": ("far_changes", "{:.2%}"), "seconds": ("seconds", "{:.0f}"),
 }  # fmt: skip
@@ -135,6 +138,7 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     import torch
 
     from d3pm_image.commands import train_tokenizer
+    from d3pm_image.commands.evaluate import Subject, reconstruction_distance
     from d3pm_image.config import TokenizerLossConfig
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
@@ -155,6 +159,8 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     found = {k: values[k] for k in ("mse", "psnr_db", "ssim", "mse_p90", "codes_used", "perplexity", "border_ratio")}
     found["feature_distance"] = values["judged"]
+    every = dataclasses.replace(config.data, limit=0)  # the judge learns from all training images, whatever the entry saw
+    found |= reconstruction_distance(Subject(tokenizer, None, every, held_out, "cpu"))
     if config.data.image_size >= 64:
         found["far_changes"] = far_changes(tokenizer, held_out.read(list(range(min(200, count)))), tokenizer.receptive_field())
     found["parameters"] = sum(p.numel() for p in tokenizer.parameters())

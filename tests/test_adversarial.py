@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from d3pm_image.commands import train_tokenizer
 from d3pm_image.config import AdversarialConfig, ConfigError, DataConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
-from d3pm_image.tokenizer.adversarial import Discriminator, discriminator_loss, lecam, verdict
+from d3pm_image.tokenizer.adversarial import Discriminator, balanced, discriminator_loss, lecam, verdict
 from d3pm_image.training.checkpoint import checkpoints
 
 TINY = AdversarialConfig(weight=0.1, width=8, layers=1)
@@ -29,6 +29,7 @@ BASE = [
     *options("tokenizer", {"quantizer": "fsq", "num_codes": 60, "levels": [4, 5, 3], "code_dim": 32}),
 ]
 AGAINST = [*BASE, *options("loss.adversarial", SETTINGS)]
+PLAIN = [*AGAINST, "--loss.adversarial.adaptive", "false"]
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,40 @@ def test_the_verdict_teaches_the_output_and_not_the_discriminator():
     before, output.grad = output.grad, None
     (-score).backward()
     torch.testing.assert_close(before, output.grad)
+
+
+def pixels_and_losses(rows: int = 3):
+    torch.manual_seed(0)
+    network, images, output = Discriminator(TINY, 3), torch.rand(rows, 3, 8, 8), torch.rand(rows, 3, 8, 8, requires_grad=True)
+    return output, (output - images).square().mean(), verdict(network, output)
+
+
+def test_a_balanced_verdict_pulls_as_hard_as_it_was_told_on_every_image():
+    output, wanted, against = pixels_and_losses()
+    (pull,) = torch.autograd.grad(wanted, output, retain_graph=True)
+    loss, factor = balanced(output, wanted, against, 0.25)
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach())) and float(factor) > 0
+    loss.backward()
+    lengths = (output.grad - pull).flatten(1).norm(dim=1) / pull.flatten(1).norm(dim=1)
+    torch.testing.assert_close(lengths, torch.full((3,), 0.25))
+    assert bool(((output.grad * pull).flatten(1).sum(1) > 0).all())  # a step still lowers the error of every image
+
+
+def test_an_image_is_balanced_by_itself():
+    output, wanted, against = pixels_and_losses()
+    balanced(output, wanted, against, 0.25)[0].backward()
+    alone = output.detach()[1:2].clone().requires_grad_()
+    torch.manual_seed(0)
+    network, images = Discriminator(TINY, 3), torch.rand(3, 3, 8, 8)
+    balanced(alone, (alone - images[1:2]).square().mean(), verdict(network, alone), 0.25)[0].backward()
+    torch.testing.assert_close(alone.grad / 3, output.grad[1:2])  # losses are means over images
+
+
+def test_a_reconstruction_without_error_is_left_alone():
+    output = torch.rand(2, 3, 8, 8, requires_grad=True)
+    loss, factor = balanced(output, (output - output.detach()).square().mean(), verdict(Discriminator(TINY, 3), output), 0.25)
+    loss.backward()
+    assert float(factor) == 0 and float(output.grad.abs().max()) == 0
 
 
 @pytest.mark.parametrize("layers, size", [(1, (8, 8)), (2, (28, 28)), (3, (32, 48))])
@@ -190,10 +225,12 @@ def test_two_processes_train_both_networks_as_one(unbroken, tmp_path):
     torch.testing.assert_close(at(folder, 20, "rival")["anchors"], at(unbroken, 20, "rival")["anchors"], rtol=5e-3, atol=1e-4)
 
 
-def test_bf16_trains_both_networks(tmp_path):
-    folder = run(tmp_path / "half", *AGAINST, "--train.mixed_precision", "bf16", "--train.steps", "10")
+@pytest.mark.parametrize("settings", [AGAINST, PLAIN], ids=["adaptive", "fixed weight"])
+def test_bf16_trains_both_networks(tmp_path, settings):
+    folder = run(tmp_path / "half", *settings, "--train.mixed_precision", "bf16", "--train.steps", "10")
     assert all(v.dtype == torch.float32 for v in at(folder, 10, "rival").values())
     assert all(torch.isfinite(torch.tensor(line["loss"])) for line in lines(folder))
+    assert ["verdict_weight" in line for line in lines(folder)] == [False] * 6 + [settings is AGAINST] * 4
 
 
 def test_a_discriminator_too_deep_for_the_pictures_is_refused():

@@ -116,23 +116,28 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
     from torch.nn import functional as F
 
     from ..metrics.codes import usage
-    from ..tokenizer.adversarial import verdict
+    from ..tokenizer.adversarial import balanced, verdict
     from ..tokenizer.loss import reconstruction_loss
+
+    settings = config.loss.adversarial
 
     def loss(model, batch, random):
         images = batch["images"].float() / 255
         output, codes, own = model(images)
         total, terms = reconstruction_loss(output, images, config.loss)
-        total = total + own
         if perceptual is not None:
             with accelerator.autocast():
                 terms["perceptual"] = perceptual(output, images)
             total = total + config.loss.perceptual * terms["perceptual"]
-        weight = config.loss.adversarial.verdict_weight(random.step)
+        weight = settings.verdict_weight(random.step)
         if weight:
             with accelerator.autocast():
                 terms["verdict"] = verdict(discriminator, output)
-            total = total + weight * terms["verdict"]
+            if settings.adaptive:
+                total, terms["verdict_weight"] = balanced(output, total, terms["verdict"], weight)
+            else:
+                total = total + weight * terms["verdict"]
+        total = total + own
         values = {"mse": F.mse_loss(output.detach().float(), images), "commitment": own, **usage(codes, config.tokenizer.num_codes)}
         return total, {**values, **terms}, (images, output)
 

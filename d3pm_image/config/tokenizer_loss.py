@@ -16,7 +16,8 @@ class AdversarialConfig:
     """A discriminator that judges patches of reconstructions; off while weight is 0.
 
     Args:
-        weight: Weight of its verdict in the tokenizer's loss, such as 0.05; 0 is off.
+        weight: Weight of its verdict in the tokenizer's loss; 0 is off. 0.3 where it is adaptive, 0.05 where it is not.
+        adaptive: Weigh each image's verdict so that its gradient is ``weight`` times the gradient of the other terms; off takes weight as it is.
         start_step: Step from which the discriminator trains.
         warmup_steps: Steps that it trains alone before its verdict counts.
         ramp_steps: Steps over which the verdict's weight then rises to its full value.
@@ -27,6 +28,7 @@ class AdversarialConfig:
     """
 
     weight: float = 0.0
+    adaptive: bool = True
     start_step: int = 0
     warmup_steps: int = 500
     ramp_steps: int = 500

@@ -2,7 +2,8 @@
 
 The discriminator gives a score for every patch: at least 1 for originals and at most -1 for reconstructions is what it is trained for, and
 the tokenizer's loss is minus the score of its reconstructions. It normalises with GroupNorm, so that pictures of a batch do not touch each
-other and nothing differs between processes. When the verdict begins to count is ``AdversarialConfig.verdict_weight``.
+other and nothing differs between processes. When the verdict begins to count is ``AdversarialConfig.verdict_weight``; by default it
+counts for a share of the other terms' gradient, see :func:`balanced`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from ..config import AdversarialConfig
 
 ANCHOR_DECAY = 0.99
+MOST_BALANCE = 1e4
 
 
 class Discriminator(nn.Module):
@@ -46,6 +48,28 @@ def verdict(discriminator: Discriminator, output: Tensor) -> Tensor:
     """The tokenizer's adversarial loss, minus the mean score of its reconstructions; gradients reach ``output`` alone."""
     fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
     return -torch.func.functional_call(discriminator, fixed, (output,)).float().mean()
+
+
+def balanced(output: Tensor, wanted: Tensor, against: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """Two losses of reconstructions in one, the second with ``weight`` times the gradient of the first, image by image (after VQGAN, Esser et al.
+    2021, equation 7, which balances the gradients of the decoder's last layer). To first order a step in the pixels then lowers ``wanted``
+    whatever ``against`` asks for, as long as ``weight`` < 1; and no image's balance depends on the others of its batch or process.
+
+    Args:
+        output: Reconstructions (B, C, h, w), part of a graph.
+        wanted, against: Scalar losses computed from ``output``; their graphs are used up here.
+        weight: Ratio of the gradients' lengths.
+
+    Returns:
+        A scalar with the value of ``wanted`` and the joint gradient, and the mean factor that ``against`` was given.
+    """
+    (pull,) = torch.autograd.grad(wanted, output)
+    (push,) = torch.autograd.grad(against, output)
+    lengths = [g.float().flatten(1).norm(dim=1) for g in (pull, push)]
+    factor = (weight * lengths[0] / (lengths[1] + 1e-12)).clamp_max(MOST_BALANCE)
+    joint = pull.float() + factor[:, None, None, None] * push.float()
+    carrier = (output.float() * joint).sum()
+    return wanted.detach() + carrier - carrier.detach(), factor.mean()
 
 
 def discriminator_loss(
