@@ -75,9 +75,10 @@ def train_classifier(
     """
     if max(images.shape[-2:]) <= 16:
         return _support_vectors(images, labels)
-    digest = hashlib.sha256(
-        images.contiguous().numpy().tobytes() + labels.numpy().tobytes() + f"{classes} {flip} {seed} {EPOCHS} v2".encode()
-    ).hexdigest()[:24]
+    stamp = hashlib.sha256(images.contiguous().numpy())  # in parts: joined, a large set would be in memory twice
+    stamp.update(labels.numpy())
+    stamp.update(f"{classes} {flip} {seed} {EPOCHS} v2".encode())
+    digest = stamp.hexdigest()[:24]
     network = ConvNet(images.shape[1], classes)
     stored = cache / f"{digest}.safetensors" if cache else None
     if stored is not None and stored.is_file():

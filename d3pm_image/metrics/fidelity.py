@@ -6,15 +6,53 @@ import torch
 from torch import Tensor
 
 
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Fréchet distance of Gaussians fitted to two feature sets (n, F) and (m, F) (Heusel et al. 2017):
+class Moments:
+    """Mean (F,) and covariance (F, F) of feature vectors that come in batches, in memory that does not grow with their number."""
+
+    def __init__(self, features: Tensor | None = None):
+        self.count = 0
+        if features is not None:
+            self.add(features)
+
+    def add(self, features: Tensor) -> None:
+        """Count features (n, F)."""
+        features = features.double()
+        if not self.count:
+            size = features.shape[1]
+            self.origin = features[0].clone()  # differences from it keep their digits where the mean is far larger than the spread
+            self.sum, self.products = features.new_zeros(size), features.new_zeros(size, size)
+        features = features - self.origin
+        self.count += len(features)
+        self.sum += features.sum(0)
+        self.products += features.T @ features
+
+    @property
+    def mean(self) -> Tensor:
+        return self.origin + self.sum / self.count
+
+    @property
+    def covariance(self) -> Tensor:
+        """Needs two features or more."""
+        assert self.count > 1
+        return (self.products - torch.outer(self.sum, self.sum) / self.count) / (self.count - 1)
+
+
+def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
+    """Fréchet distance of Gaussians fitted to two feature sets, (n, F) and (m, F) or their moments (Heusel et al. 2017):
     |μ_a-μ_b|² + tr(C_a + C_b - 2 (C_a C_b)^½)."""
-    a, b = a.double(), b.double()
-    c_a, c_b = torch.cov(a.T), torch.cov(b.T)
-    values, vectors = torch.linalg.eigh(c_a)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ c_b @ root).clamp_min(0).sqrt().sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + c_a.trace() + c_b.trace() - 2 * cross)
+    a, b = (x if isinstance(x, Moments) else Moments(x) for x in (a, b))
+    c_a, c_b = a.covariance, b.covariance
+    # tr (C_a C_b)^½ as singular values of the roots' product: eigenvalues of a product of covariances would lose half the digits, which
+    # is all of them in directions that few images leave empty
+    cross = torch.linalg.svdvals(root(c_a) @ root(c_b)).sum()
+    distance = float((a.mean - b.mean).square().sum() + c_a.trace() + c_b.trace() - 2 * cross)
+    return max(0.0, distance)  # rounding may leave less than nothing of equal sets
+
+
+def root(covariance: Tensor) -> Tensor:
+    """The symmetric square root of a covariance."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp_min(0).sqrt() @ vectors.T
 
 
 def manifold(real: Tensor, fake: Tensor, neighbours: int = 5) -> dict[str, float]:

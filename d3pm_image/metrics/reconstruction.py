@@ -1,15 +1,20 @@
-"""How well a tokenizer gives images back, and how it uses its codes."""
+"""How well a tokenizer gives images back, and how it uses its codes.
+
+Figures are sums over images, in float64 and batch by batch: memory does not grow with the number of images, but for one number an image (8
+bytes) that the percentiles need, and the figures do not depend on how images are batched beyond the last digits of float64.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..contracts import Tokenizer
 from ..tokenizer.similarity import structural_similarity
-from .codes import usage
+from .codes import usage_of
 
 PERCENTILES = (10, 50, 90, 99)
 NEAR_LIMIT = 0.5 / 255  # a pixel this close to 0 or 1 is black or full in 8 bits
@@ -18,6 +23,69 @@ NEAR_LIMIT = 0.5 / 255  # a pixel this close to 0 or 1 is black or full in 8 bit
 def psnr_db(mse: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB of mean squared errors of pixels in [0, 1], any shape; at most 120."""
     return -10 * mse.clamp_min(1e-12).log10()
+
+
+class Errors:
+    """Running figures of reconstructions of pixels in [0, 1]: ``add`` batches, then read :meth:`figures`.
+
+    Args:
+        tokenizer: Gives the number of codes and the pixels of a cell.
+        judge: (reconstructions, images) → a scalar, averaged over images as ``judged``.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, judge: Callable[[Tensor, Tensor], Tensor] | None = None):
+        self.num_codes, self.cell, self.judge = tokenizer.num_codes, tokenizer.downsampling, judge
+        self.errors: list[Tensor] = []
+        self.counts = torch.zeros(self.num_codes, dtype=torch.int64)
+        self.cells = 0
+        self.absolute, self.similar, self.judged = 0.0, 0.0, 0.0
+        self.moments: Tensor | float = 0.0  # Σ x and Σ x² a pixel, of reconstructions and of images
+        self.limits: Tensor | float = 0.0  # pixels that are black or full, of reconstructions and of images
+        self.places: Tensor | float = 0.0  # Σ of squared errors a pixel place
+
+    def add(self, images: Tensor, output: Tensor, codes: Tensor) -> Tensor:
+        """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean squared error, (b,) float64 on
+        the CPU."""
+        difference = (output - images).double()
+        square = difference.square()
+        error = square.flatten(1).mean(1).cpu()
+        self.errors.append(error)
+        self.absolute += float(difference.abs().flatten(1).mean(1).sum())
+        self.places = self.places + square.sum((0, 1)).cpu()
+        self.similar += float(structural_similarity(output, images).double().sum())
+        self.counts += torch.bincount(codes.flatten(), minlength=self.num_codes).cpu()
+        self.cells = codes[0].numel()
+        pairs = torch.stack([output, images]).double()
+        self.moments = self.moments + torch.stack([pairs.sum(1), pairs.square().sum(1)]).cpu()
+        self.limits = self.limits + ((pairs < NEAR_LIMIT) | (pairs > 1 - NEAR_LIMIT)).flatten(1).double().sum(1).cpu()
+        if self.judge is not None:
+            self.judged += float(self.judge(output, images)) * len(images)
+        return error
+
+    def figures(self) -> dict[str, float]:
+        """See :func:`reconstruction_error`. At least one batch must have been added."""
+        error = torch.cat(self.errors)
+        count, mse = len(error), error.mean()
+        mean, second = self.moments / count
+        spread = (second - mean**2).clamp_min(0).mean((1, 2, 3)).sqrt()
+        limits = self.limits / (count * mean[0].numel())
+        used = {name: float(value) for name, value in usage_of(self.counts.double()).items()}
+        return {
+            "mse": float(mse),
+            "psnr_db": float(psnr_db(mse)),
+            "mean_psnr_db": float(psnr_db(error).mean()),
+            "mae": self.absolute / count,
+            "ssim": self.similar / count,
+            # numpy's: torch's quantile takes no more than 2^24 numbers
+            **{f"mse_p{p}": float(value) for p, value in zip(PERCENTILES, np.percentile(error.numpy(), PERCENTILES))},
+            **used,
+            "dead_codes": self.num_codes - used["codes_used"],
+            "codes_per_image": float(self.cells),
+            "contrast": float(spread[0] / spread[1].clamp_min(1e-9)),
+            "clipped": float(limits[0] - limits[1]),
+            **border_ratio(self.places, self.cell),
+            **({"judged": self.judged / count} if self.judge is not None else {}),
+        }
 
 
 def reconstruction_error(
@@ -33,46 +101,22 @@ def reconstruction_error(
         tokenizer: In eval mode.
         read: Numbers of images → those images (b, C, h, w), float in [0, 1], on the tokenizer's device.
         count: Images 0..count-1 are judged.
-        judge: (reconstructions, images) → a scalar, averaged over images as ``judged``.
+        judge: See :class:`Errors`.
 
     Returns:
-        ``mse``, ``psnr_db`` of it, ``ssim`` (Wang et al. 2004); ``mse_p10`` to ``mse_p99``, percentiles over images; ``codes_used``,
-        ``perplexity``, ``dead_codes`` (never used), ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ
-        from image to image as a share of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of the images;
-        ``border_ratio``, the squared error of the outermost cells over that of the others (absent where there are no others).
+        ``mse``, the mean squared error of all images; ``psnr_db`` of that error, and ``mean_psnr_db``, the mean of each image's own (never
+        smaller, and what papers mostly report; an exact image counts as 120 dB); ``mae``, the mean absolute error; ``ssim`` (Wang et al.
+        2004), averaged over images; ``mse_p10`` to ``mse_p99``, percentiles over images; ``codes_used``, ``perplexity``, ``dead_codes``
+        (never used), ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ from image to image as a share
+        of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of the images; ``border_ratio``, the squared error
+        of the outermost cells over that of the others (absent where there are no others).
     """
-    errors, similar, codes, judged, moments, limits, places = [], [], [], 0.0, 0.0, 0.0, 0.0
+    errors = Errors(tokenizer, judge)
     for start in range(0, count, batch_size):
         images = read(list(range(start, min(start + batch_size, count))))
-        found = tokenizer.encode(images)
-        output = tokenizer.decode(found)
-        square = (output - images).square()
-        errors.append(square.flatten(1).mean(1))
-        places = places + square.mean((0, 1)).double() * len(images) / count
-        similar.append(structural_similarity(output, images))
-        codes.append(found)
-        pairs = torch.stack([output, images]).double()
-        moments = moments + torch.stack([pairs.sum(1), pairs.square().sum(1)])
-        limits = limits + ((pairs < NEAR_LIMIT) | (pairs > 1 - NEAR_LIMIT)).flatten(1).double().mean(1) * len(images) / count
-        if judge is not None:
-            judged += float(judge(output, images)) * len(images) / count
-    error, found = torch.cat(errors).double(), torch.cat(codes)
-    mean, second = moments / count
-    spread = (second - mean**2).clamp_min(0).mean((1, 2, 3)).sqrt()
-    used = {name: float(value) for name, value in usage(found, tokenizer.num_codes).items()}
-    return {
-        "mse": float(error.mean()),
-        "psnr_db": float(psnr_db(error.mean())),
-        "ssim": float(torch.cat(similar).double().mean()),
-        **{f"mse_p{p}": float(error.quantile(p / 100)) for p in PERCENTILES},
-        **used,
-        "dead_codes": tokenizer.num_codes - used["codes_used"],
-        "codes_per_image": float(found[0].numel()),
-        "contrast": float(spread[0] / spread[1].clamp_min(1e-9)),
-        "clipped": float(limits[0] - limits[1]),
-        **border_ratio(places, tokenizer.downsampling),
-        **({"judged": judged} if judge is not None else {}),
-    }
+        codes = tokenizer.encode(images)
+        errors.add(images, tokenizer.decode(codes), codes)
+    return errors.figures()
 
 
 def border_ratio(places: Tensor, cell: int) -> dict[str, float]:
