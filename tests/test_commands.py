@@ -8,13 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
-from conftest import ROOT, TINY_DIFFUSION
+from conftest import ROOT
 from PIL import Image
 
 from d3pm_image import commands
 from d3pm_image.config import DataConfig
-from d3pm_image.tokenizer import load_tokenizer
 
 
 def run(*arguments: str) -> None:
@@ -106,6 +104,25 @@ def test_reconstruct(trained, picture, tmp_path):
     assert (tmp_path / "r.png").is_file() and (tmp_path / "s.png").is_file()
 
 
+def test_reconstruct_shows_images_of_a_data_set(trained, tmp_path, capsys):
+    """Its own held-out images, or those of a set that is named; always the ones that evaluate judges, prepared in the same way."""
+    from d3pm_image.data.images import ImageSet
+    from d3pm_image.data.sources import open_source
+
+    run("reconstruct", trained / "tokenizer", "--limit", 3, "--out", tmp_path / "own.png")
+    run("reconstruct", trained / "diffusion", "--data.source", "digits", "--limit", 3, "--out", tmp_path / "named.png")
+    run("reconstruct", trained / "tokenizer", "--data.part", "training", "--limit", 3, "--out", tmp_path / "training.png")
+    own, named, training = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("own", "named", "training"))
+    assert np.array_equal(own, named) and not np.array_equal(own, training)
+    data = DataConfig(image_size=8, channels=1)
+    held_out = ImageSet(open_source(data, held_out=True), data)
+    middle = held_out.__getitems__([round((len(held_out) - 1) / 2)])["images"][0, 0].numpy()
+    assert np.array_equal(own[2 : 2 + 64 : 8, 2 + 66 : 2 + 66 + 64 : 8], middle)  # the second of three, spread evenly
+    assert "images=" in fails(capsys, "reconstruct", trained / "tokenizer", tmp_path / "own.png", "--data.source", "digits")
+    assert "data.source='folder'" in fails(capsys, "reconstruct", trained / "tokenizer", "--data.source", "folder")
+    assert "use one of" in fails(capsys, "reconstruct", trained / "tokenizer", "--data.source", "digit")
+
+
 def test_evaluate_writes_the_figures(trained, tmp_path):
     run("evaluate", trained / "diffusion", "--num-samples", 60, "--steps", 4, "--out", tmp_path / "e.json")
     results = json.loads((tmp_path / "e.json").read_text())
@@ -117,61 +134,10 @@ def test_evaluate_writes_the_figures(trained, tmp_path):
     run("evaluate", trained / "tokenizer", "--out", tmp_path / "t.json", "--worst", tmp_path / "worst.png")
     alone = json.loads((tmp_path / "t.json").read_text())
     assert "samples" not in alone and alone["tokenizer"] == results["tokenizer"]
-    assert alone["tokenizer"]["reconstruction_frechet_distance"] > 0
+    assert alone["tokenizer"]["reconstruction_frechet_distance"] > 0 and alone["tokenizer"]["num_codes"] == 32
+    assert [row["mse"] for row in alone["worst"]] == sorted((row["mse"] for row in alone["worst"]), reverse=True)
     with Image.open(tmp_path / "worst.png") as sheet:
         assert sheet.width > 8 * 96
-
-
-def unknown_codes(place, tokenizer, limit: int = 64):
-    """Codes of the first held-out digits, and the tokenizer's pictures of them."""
-    from d3pm_image.data.images import ImageSet
-    from d3pm_image.data.sources import open_source
-
-    data = DataConfig(image_size=8, channels=1)
-    images = ImageSet(open_source(data, held_out=True), data).read(list(range(limit)))
-    codes = tokenizer.encode(images)
-    return codes, tokenizer.decode(codes)
-
-
-def test_encode_drops_codes_that_the_data_does_not_use(trained, tmp_path, capsys):
-    from d3pm_image.data.codes import CodeSet
-
-    cache = tmp_path / "cache"
-    run("encode", "--tokenizer", trained / "tokenizer", "--data.limit", 3, "--cache", cache, "--drop-unused", tmp_path / "small")
-    printed = capsys.readouterr().out
-    old, _ = load_tokenizer(trained / "tokenizer")
-    new, info = load_tokenizer(tmp_path / "small")
-    assert new.num_codes < old.num_codes == 32 and f"{new.num_codes} of 32 codes" in printed
-    kept = info.facts["kept_codes"]
-    assert len(kept) == new.num_codes and kept == sorted(kept)
-    codes = torch.randint(new.num_codes, (5, 4, 4))
-    assert torch.equal(new.decode(codes), old.decode(torch.tensor(kept)[codes]))
-    found, _ = unknown_codes(trained, old)
-    again, _ = unknown_codes(trained, new)
-    known = torch.isin(found, torch.tensor(kept))
-    assert torch.equal(torch.tensor(kept)[again][known], found[known])  # codes that are left mean what they meant
-    sets = [CodeSet(place) for place in cache.iterdir() if len(np.load(place / "labels.npy")) == 3]
-    assert sorted(int(s.__getitems__(list(range(3)))["codes"].max()) for s in sets)[0] == new.num_codes - 1
-    arguments = [
-        "--data.limit",
-        3,
-        "--cache",
-        cache,
-        "--tokenizer",
-        tmp_path / "small",
-        "--train.steps",
-        2,
-        "--train.batch_size",
-        2,
-        "--out",
-        tmp_path / "run",
-    ]
-    before = {p: p.stat().st_mtime_ns for p in cache.rglob("codes.npy")}
-    run("train-diffusion", *TINY_DIFFUSION, *arguments)
-    assert {p: p.stat().st_mtime_ns for p in cache.rglob("codes.npy")} == before  # training finds the caches
-    with pytest.raises(SystemExit):
-        run("encode", "--tokenizer", "pixels:17", "--data.image_size", 8, "--data.channels", 1, "--drop-unused", tmp_path / "p")
-    assert "no codebook" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,20 +14,20 @@ from ..config import ConfigError, DataConfig, need
 from .options import SamplerOptions, pick_device
 from .parsing import parse
 
-WORST = 16
 PARTS_IN_BITS = ("reconstruction", "prior", "diffusion", "standard_error")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(SamplerOptions):
-    """Measure a trained model on held-out images: reconstruction by the tokenizer and, for a whole model with classes, label accuracy, distance to real images and diversity of its samples.
+    """Measure a trained model on held-out images: reconstruction by the tokenizer and, for a whole model with classes, label accuracy, distance to real images and diversity of its samples. Of a tokenizer: mean squared and absolute error, PSNR of the mean error (psnr_db) and averaged over images (mean_psnr_db), SSIM, percentiles over images, use of the codes, Fréchet distance of reconstructions.
 
     Args:
         model: Model or tokenizer folder, or the run that trained it.
         root: Folder of the data set, where it is not the one that the model remembers.
+        val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
         likelihood: Also measure the variational bound of held-out images, in bits a code.
         draws: Noise levels an image for the bound; more make its standard error smaller.
-        reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals (for images with classes; trains a classifier once).
+        reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for images with classes in the features of a classifier of them, which is trained once; for others in those of EfficientNet-Lite0, if it is installed. It is no FID.
         worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for none.
         num_samples: Images to generate; 0 judges the tokenizer alone.
         out: JSON file for the figures; empty prints them only.
@@ -35,6 +35,7 @@ class Evaluate(SamplerOptions):
 
     model: str
     root: str = ""
+    val_root: str = ""
     likelihood: bool = False
     draws: int = 4
     reconstruction_distance: bool = True
@@ -69,17 +70,26 @@ def run(args: Evaluate) -> None:
     Raises:
         ConfigError: wrong input, or a model that does not remember its data.
     """
+    from ..imaging import save_image
+    from .held_out import judge_tokenizer
+
     subject = load(args)
-    images = len(subject.held_out)
     judge = Lazy(subject)
+    space, left_out = feature_space(args, subject, judge)
+    found = judge_tokenizer(
+        subject.tokenizer, subject.held_out, subject.device, args.batch_size, space, bool(args.worst), keep_codes=args.likelihood
+    )
     results: dict = {
         "model": args.model,
         "data": subject.data.source,
-        "held_out_images": images,
-        "tokenizer": judge_tokenizer(args, subject, judge),
+        "held_out_images": len(subject.held_out),
+        "tokenizer": found.figures | ({"note": left_out} if left_out else {}),
     }
+    if found.worst is not None:
+        save_image(found.worst.sheet(), args.worst)
+        results["worst"] = found.worst.listed(subject.held_out.source.names)
     if args.likelihood:
-        results["likelihood"] = judge_likelihood(args, subject)
+        results["likelihood"] = judge_likelihood(args, subject, found)
     if args.num_samples and subject.pipe is not None:
         results["samples"] = judge_samples(args, subject, judge)
     text = json.dumps(results, indent=1)
@@ -109,7 +119,7 @@ def load(args: Evaluate) -> Subject:
     else:
         pipe, (tokenizer, info) = None, load_tokenizer(args.model)
         facts = info.facts
-    data = remembered_data(facts, args.model, args.root)
+    data = remembered_data(facts, args.model, args.root, args.val_root)
     return Subject(tokenizer.to(device), pipe, data, ImageSet(open_source(data, held_out=True), data), device)
 
 
@@ -128,59 +138,25 @@ class Lazy:
         return Judge(open_source(self.subject.data), self.subject.data, self.subject.held_out, classes) if len(classes) > 1 else None
 
 
-def judge_tokenizer(args: Evaluate, subject: Subject, judge: Lazy) -> dict:
-    """Errors, use of codes, reconstruction Fréchet distance, and on request a picture of the worst images."""
-    from ..metrics.reconstruction import reconstruction_error
+def feature_space(args: Evaluate, subject: Subject, judge: Lazy):
+    """Features for the distance of reconstructions (:class:`~.held_out.Space`) or None, and why it is None if it was asked for."""
+    from ..metrics.pretrained import NAME, pretrained_features
+    from .held_out import Space
 
-    def read(indices: list[int]):
-        return subject.held_out.read(indices, subject.device)
-
-    errors = reconstruction_error(subject.tokenizer, read, len(subject.held_out))
-    values = {**{k: round(v, 6) for k, v in errors.items()}, "num_codes": subject.tokenizer.num_codes}
-    if args.reconstruction_distance:
-        values |= reconstruction_distance(subject, judge)
-    if args.worst:
-        from ..imaging import save_image
-
-        save_image(worst_images(subject, read), args.worst)
-    return values
-
-
-def reconstruction_distance(subject: Subject, judge: Lazy) -> dict:
-    """Fréchet distance of reconstructed and original held-out images, in the features of a classifier of the real training images."""
-    import torch
-
-    from ..metrics.fidelity import frechet_distance
-
-    if judge.judge is None:
-        return {"note": "no classes: the reconstruction Fréchet distance needs a classifier of the images"}
-    features = []
-    for part in torch.arange(len(subject.held_out)).split(250):
-        output = subject.tokenizer.decode(subject.tokenizer.encode(subject.held_out.read(part.tolist(), subject.device)))
-        features.append(judge.judge.classifier.features((output.cpu() * 255).round().to(torch.uint8)))
-    return {"reconstruction_frechet_distance": round(frechet_distance(torch.cat(features), judge.judge.f_test), 4)}
-
-
-def worst_images(subject: Subject, read):
-    """The held-out images with the largest squared error, each above its reconstruction, worst first."""
-    import torch
-
-    from ..imaging import enlarge, grid_image, to_pil
-
-    errors = []
-    for part in torch.arange(len(subject.held_out)).split(250):
-        images = read(part.tolist())
-        errors.append((subject.tokenizer.decode(subject.tokenizer.encode(images)) - images).square().flatten(1).mean(1).cpu())
-    error = torch.cat(errors)
-    chosen = error.topk(min(WORST, len(error))).indices.tolist()
-    images = read(chosen)
-    outputs = subject.tokenizer.decode(subject.tokenizer.encode(images))
-    pictures, captions = [], []
-    for start in range(0, len(chosen), 8):
-        here = chosen[start : start + 8]
-        pictures += [enlarge(i, 96) for i in (*to_pil(images[start : start + 8]), *to_pil(outputs[start : start + 8]))]
-        captions += [f"number {i}" for i in here] + [f"mse {float(error[i]):.4f}" for i in here]
-    return grid_image(pictures, min(8, len(chosen)), captions)
+    if not args.reconstruction_distance:
+        return None, ""
+    if len(subject.held_out) < 2:
+        return None, "reconstruction Fréchet distance left out: it needs 2 held-out images or more"
+    reasons = ["the images have no classes"]
+    try:
+        if judge.judge is not None:
+            return Space(judge.judge.classifier.features, judge.judge.classifier.name, judge.judge.seen[0]), ""
+    except ConfigError as error:  # too few images for a classifier, or no scikit-learn
+        reasons = [str(error)]
+    try:
+        return Space(pretrained_features(subject.device), NAME), ""
+    except ConfigError as error:
+        return None, f"reconstruction Fréchet distance left out: {'; '.join([*reasons, str(error)])}"
 
 
 def has_pipeline(model: str) -> bool:
@@ -193,24 +169,29 @@ def has_pipeline(model: str) -> bool:
     return True
 
 
-def judge_likelihood(args: Evaluate, subject: Subject) -> dict:
-    """The variational bound of every held-out image under its own label, in bits a code and, for pixels, a dimension."""
+def judge_likelihood(args: Evaluate, subject: Subject, held_out: Any) -> dict:
+    """The variational bound of every held-out image under its own label, in bits a code and, for pixels, a dimension.
+
+    Args:
+        held_out: What the pass over the held-out images left (:class:`~.held_out.Found`).
+    """
+    import numpy as np
     import torch
 
     from ..metrics.likelihood import bound_in_bits
     from ..tokenizer.pixels import Pixels
 
-    pipe, held_out, device = subject.pipe, subject.held_out, subject.device
+    pipe, device = subject.pipe, subject.device
     none = pipe.denoiser.num_classes
+    known = (held_out.labels >= 0) & (held_out.labels < none)
+    labels = np.where(known, held_out.labels, none)
 
     def read(indices: list[int]):
-        batch = held_out.__getitems__(indices)
-        codes = pipe.tokenizer.encode(batch["images"].to(device).float() / 255).flatten(1)
-        labels = batch["labels"].to(device)
-        return codes, torch.where((labels < 0) | (labels >= none), torch.full_like(labels, none), labels)
+        codes = torch.from_numpy(held_out.codes[indices].astype(np.int64))
+        return codes.to(device), torch.from_numpy(labels[indices]).to(device)
 
     began = time.perf_counter()
-    found = bound_in_bits(pipe.predict, pipe.process, read, len(held_out), pipe.grid, args.draws, args.seed, args.batch_size)
+    found = bound_in_bits(pipe.predict, pipe.process, read, len(labels), pipe.grid, args.draws, args.seed, args.batch_size)
     rounded = {name: round(value, 5) for name, value in dataclasses.asdict(found).items() if isinstance(value, float)}
     values = {f"{name}_bits_per_code" if name in PARTS_IN_BITS else name: value for name, value in rounded.items()}
     pixels = isinstance(pipe.tokenizer, Pixels)
@@ -234,7 +215,7 @@ def judge_samples(args: Evaluate, subject: Subject, lazy: Lazy) -> dict:
     settings = dataclasses.asdict(pipe.settings(**args.changes()))
     return {
         "num_samples": args.num_samples, "seed": args.seed, "precision": args.precision, "settings": settings, "seconds": round(seconds, 1),
-        "judge": judge.classifier.name, "judge_accuracy_on_held_out": judge.accuracy(),
+        "judge": judge.classifier.name, "judge_accuracy_on_held_out": judge.accuracy,
         **judge.measure(fake, labels),
         "fidelity_of_real_training_images": judge.measure_real(len(fake)),
         "note": f"fidelity in the judge's feature space, {judge.count(len(fake))} samples against held-out images; within_class_spread is the mean distance of two images of a class, as a share of that of held-out images",

@@ -182,7 +182,7 @@ def measure_all(
         return
     judge = make_judge()
     if results.find(None) is None:
-        real = {"label_accuracy": judge.accuracy(), **judge.measure_real(results.conditions["num_samples"])}
+        real = {"label_accuracy": judge.accuracy, **judge.measure_real(results.conditions["num_samples"])}
         results.add(None, {name: value for name, value in real.items() if math.isfinite(value)})
     form = "{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
     with tqdm(total=sum(map(calls_expected, missing)), bar_format=form, mininterval=0.5) as bar:
