@@ -67,7 +67,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]]]] = {
 }
 COLUMNS = {
     "PSNR, dB": ("psnr_db", "{:.2f}"), "SSIM": ("ssim", "{:.3f}"), "feature distance": ("feature_distance", "{:.3f}"),
-    "Fréchet distance": ("reconstruction_frechet_distance", "{:.3f}"),
+    "Fréchet distance": ("frechet_distance", "{:.3f}"),
     "codes used": ("codes_used", "{:.0f}"), "perplexity": ("perplexity", "{:.0f}"), "border / inside": ("border_ratio", "{:.2f}"),
     "codes changed by a far edit": ("far_changes", "{:.2%}"), "seconds": ("seconds", "{:.0f}"),
 }  # fmt: skip
@@ -138,7 +138,8 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     import torch
 
     from d3pm_image.commands import train_tokenizer
-    from d3pm_image.commands.evaluate import Subject, reconstruction_distance
+    from d3pm_image.commands.held_out import Distance, Space
+    from d3pm_image.commands.judging import Judge
     from d3pm_image.config import TokenizerLossConfig
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
@@ -159,8 +160,13 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     found = {k: values[k] for k in ("mse", "psnr_db", "ssim", "mse_p90", "codes_used", "perplexity", "border_ratio")}
     found["feature_distance"] = values["judged"]
-    every = dataclasses.replace(config.data, limit=0)  # the judge learns from all training images, whatever the entry saw
-    found |= reconstruction_distance(Subject(tokenizer, None, every, held_out, "cpu"))
+    data = dataclasses.replace(config.data, limit=0)  # the judge learns from all training images, whatever the entry saw
+    judge = Judge(open_source(data), data, held_out, held_out.source.class_names)
+    distance = Distance(Space(judge.classifier.features, judge.classifier.name))
+    for numbers in torch.arange(count).split(250):
+        images = held_out.__getitems__(numbers.tolist())["images"]
+        distance.add(images, tokenizer.decode(tokenizer.encode(images.float() / 255)))
+    found["frechet_distance"] = distance.figures()["reconstruction_frechet_distance"]
     if config.data.image_size >= 64:
         found["far_changes"] = far_changes(tokenizer, held_out.read(list(range(min(200, count)))), tokenizer.receptive_field())
     found["parameters"] = sum(p.numel() for p in tokenizer.parameters())
