@@ -9,29 +9,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NAMES = sorted(p.stem for p in (HERE / "benchmarks").glob("*.py") if p.stem not in ("__init__", "measure"))
-
-
-def machine() -> dict[str, str | int]:
-    """What the figures depend on."""
-    import torch
-
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if os.path.exists("/proc/cpuinfo") else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {
-        "processor": model,
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def main() -> None:
@@ -42,6 +24,8 @@ def main() -> None:
     known, rest = parser.parse_known_args()
     sys.path.insert(0, str(HERE))
     bench = importlib.import_module(f"benchmarks.{known.name}")
+    from d3pm_image.commands.record import machine
+
     facts = machine()
     print(" · ".join(f"{k} {v}" for k, v in facts.items()))
     rows = bench.run(known.repeats, rest)

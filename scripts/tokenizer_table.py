@@ -162,7 +162,7 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     found["feature_distance"] = values["judged"]
     data = dataclasses.replace(config.data, limit=0)  # the judge learns from all training images, whatever the entry saw
     judge = Judge(open_source(data), data, held_out, held_out.source.class_names)
-    distance = Distance(Space(judge.classifier.features, judge.classifier.name))
+    distance = Distance(Space(judge.space.features, judge.space.name))
     for numbers in torch.arange(count).split(250):
         images = held_out.__getitems__(numbers.tolist())["images"]
         distance.add(images, tokenizer.decode(tokenizer.encode(images.float() / 255)))

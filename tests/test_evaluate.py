@@ -230,7 +230,7 @@ def test_the_judge_holds_no_more_training_images_than_asked(monkeypatch):
     images = image_set(pixels[:100], labels[:100])
     source = ImageSource([""] * 20_000, labels, ("0", "1"), Arrays(pixels), "many")
     judge = Judge(source, DataConfig(image_size=8, channels=1, memory_mb=1), images, "01")
-    assert len(judge.real) == 2**20 // 64 and judge.accuracy == 1 and judge.real_labels.unique().tolist() == [0, 1]
+    assert len(judge.training) == 2**20 // 64 and judge.accuracy == 1 and set(judge.training.source.labels.tolist()) == {0, 1}
 
 
 # the command

@@ -22,7 +22,7 @@ COMMANDS = {
     "vary": "make variations of a picture",
     "interpolate": "go from one picture to another",
     "reconstruct": "show pictures beside their reconstructions by the tokenizer",
-    "evaluate": "measure a trained model: reconstruction error, label accuracy, diversity",
+    "evaluate": "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation",
     "tune": "find the best sampler settings of a trained model and make them its default",
 }
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(name: str, rest: list[str]) -> None:
     from ..config import ConfigError
 
-    if not name.startswith(("train", "encode")) and os.environ.get("RANK", "0") != "0":
+    if not name.startswith(("train", "encode", "evaluate")) and os.environ.get("RANK", "0") != "0":
         return  # launched on several processes: pictures are the first one's work
     try:
         importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)

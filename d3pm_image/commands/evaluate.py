@@ -1,4 +1,4 @@
-"""``d3pm-image evaluate MODEL``: figures for a tokenizer or a whole model, on held-out images."""
+"""``d3pm-image evaluate MODEL``: figures for a tokenizer or a whole model, on held-out images; ``evaluate --compare A.json B.json``."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..config import ConfigError, DataConfig, need
 from .options import SamplerOptions, pick_device
 from .parsing import parse
 
+NEAREST = 16  # samples in the picture of neighbours
 PARTS_IN_BITS = ("reconstruction", "prior", "diffusion", "standard_error")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(SamplerOptions):
-    """Measure a trained model on held-out images: reconstruction by the tokenizer and, for a whole model with classes, label accuracy, distance to real images and diversity of its samples. Of a tokenizer: mean squared and absolute error, PSNR of the mean error (psnr_db) and averaged over images (mean_psnr_db), SSIM, percentiles over images, use of the codes, Fréchet distance of reconstructions.
+    """Measure a trained model on held-out images: reconstruction by the tokenizer and, for a whole model, distance of its samples to real images, their diversity and, with classes, label accuracy. ``evaluate --compare A.json B.json`` prints two results side by side. Of a tokenizer: mean squared and absolute error, PSNR of the mean error (psnr_db) and averaged over images (mean_psnr_db), SSIM, percentiles over images, use of the codes, Fréchet distance of reconstructions.
 
     Args:
         model: Model or tokenizer folder, or the run that trained it.
@@ -30,6 +31,12 @@ class Evaluate(SamplerOptions):
         reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for images with classes in the features of a classifier of them, which is trained once; for others in those of EfficientNet-Lite0, if it is installed. It is no FID.
         worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for none.
         num_samples: Images to generate; 0 judges the tokenizer alone.
+        features: What images are compared in: train (a classifier of the model's own training images, trained once and kept), efficientnet (EfficientNet-Lite0 from a package), inception (the network of published FIDs, from torch-fidelity), or auto: train where there are classes, else efficientnet.
+        features_weights: Weight file of inception; without it torch-fidelity may fetch it, if download is true.
+        download: Let torch-fidelity fetch the weights of inception.
+        reference: Real images that samples are compared with: held_out, or training, as many published FIDs do.
+        neighbours: Picture of the samples that are nearest to a training image, each above that image, and figures of memorisation; empty for none.
+        samples: Picture of the first 64 samples; empty for none.
         out: JSON file for the figures; empty prints them only.
     """
 
@@ -41,15 +48,32 @@ class Evaluate(SamplerOptions):
     reconstruction_distance: bool = True
     worst: str = ""
     num_samples: int = 1000
+    features: Literal["auto", "train", "efficientnet", "inception"] = "auto"
+    features_weights: str = ""
+    download: bool = False
+    reference: Literal["held_out", "training"] = "held_out"
+    neighbours: str = ""
+    samples: str = ""
     out: str = ""
 
     def __post_init__(self):
         super().__post_init__()
         need(1 <= self.draws <= 1000, "draws", self.draws, "give 1 to 1000 noise levels an image")
+        unread = self.features != "inception" and (self.features_weights or self.download)
+        need(not unread, "features_weights", self.features_weights, "only inception reads weights of its own; add --features inception")
+        for name in ("neighbours", "samples"):
+            need(not getattr(self, name) or self.num_samples > 0, name, getattr(self, name), "there are no samples with num_samples=0")
         need(self.num_samples == 0 or 20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 0, or 20 to 1000000")
 
 
 def main(arguments: list[str]) -> None:
+    if "--compare" in arguments:
+        from .record import compare
+
+        names = [a for a in arguments if a != "--compare"]
+        need(len(names) == 2, "compare", " ".join(names), "name two result files: d3pm-image evaluate --compare A.json B.json")
+        print(compare(*names))
+        return
     run(parse("evaluate", Evaluate, arguments, {"model": "Model or tokenizer folder, or the run that trained it."}))
 
 
@@ -65,21 +89,43 @@ class Subject:
 
 
 def run(args: Evaluate) -> None:
-    """Measure, print and write.
+    """Measure, print and write; of several processes (torchrun scripts/evaluate.py) all draw samples and the first measures them.
 
     Raises:
         ConfigError: wrong input, or a model that does not remember its data.
     """
-    from ..imaging import save_image
-    from .held_out import judge_tokenizer
+    from .drawing import draw, first_process
 
     subject = load(args)
-    judge = Lazy(subject)
+    judge, drawn = Lazy(args, subject), None
+    if args.num_samples and subject.pipe is not None:
+        if first_process():
+            _ = judge.judge  # what is missing is known before samples are drawn
+        drawn = draw(args, subject.pipe)
+    if first_process():
+        text = json.dumps(measured(args, subject, judge, drawn), indent=1)
+        print(text)
+        if args.out:
+            from ..storage import write_text
+
+            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+            write_text(Path(args.out), text + "\n")
+
+
+def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[str, Any]:
+    """All figures, and what stands beside them."""
+    from ..imaging import save_image
+    from .held_out import judge_tokenizer
+    from .record import FORMAT, VERSION, code, machine
+
+    began = time.perf_counter()
     space, left_out = feature_space(args, subject, judge)
     found = judge_tokenizer(
         subject.tokenizer, subject.held_out, subject.device, args.batch_size, space, bool(args.worst), keep_codes=args.likelihood
     )
-    results: dict = {
+    results: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
         "model": args.model,
         "data": subject.data.source,
         "held_out_images": len(subject.held_out),
@@ -90,15 +136,9 @@ def run(args: Evaluate) -> None:
         results["worst"] = found.worst.listed(subject.held_out.source.names)
     if args.likelihood:
         results["likelihood"] = judge_likelihood(args, subject, found)
-    if args.num_samples and subject.pipe is not None:
-        results["samples"] = judge_samples(args, subject, judge)
-    text = json.dumps(results, indent=1)
-    print(text)
-    if args.out:
-        from ..storage import write_text
-
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        write_text(Path(args.out), text + "\n")
+    if drawn is not None:
+        results["samples"] = judge_samples(args, subject, judge, drawn)
+    return {**results, "seconds": round(time.perf_counter() - began, 1), "code": code(), "machine": machine()}
 
 
 def load(args: Evaluate) -> Subject:
@@ -109,8 +149,9 @@ def load(args: Evaluate) -> Subject:
     from .generate import check_ending
     from .judging import remembered_data
 
-    if args.worst:
-        check_ending(Path(args.worst))
+    for name in (args.worst, args.neighbours, args.samples):
+        if name:
+            check_ending(Path(name))
     device, whole = pick_device(args.device), has_pipeline(args.model)
     need(whole or not args.likelihood, "likelihood", True, "needs a diffusion model; name the run that trained one")
     if whole:
@@ -124,39 +165,50 @@ def load(args: Evaluate) -> Subject:
 
 
 class Lazy:
-    """The judging classifier, trained when it is first asked for; None where the images have no classes."""
+    """The judge of samples and reconstructions, made when it is first asked for."""
 
-    def __init__(self, subject: Subject):
-        self.subject = subject
+    def __init__(self, args: Evaluate, subject: Subject):
+        self.args, self.subject = args, subject
 
     @cached_property
     def judge(self):
+        """Raises ConfigError where the images have no classes and no other features can be had."""
         from ..data.sources import open_source
         from .judging import Judge
 
-        classes = self.subject.held_out.source.class_names
-        return Judge(open_source(self.subject.data), self.subject.data, self.subject.held_out, classes) if len(classes) > 1 else None
+        data, held_out = self.subject.data, self.subject.held_out
+        classes = held_out.source.class_names if len(held_out.source.class_names) > 1 else ()
+        kind = self.args.features if self.args.features != "auto" else "train" if classes else "efficientnet"
+        return Judge(open_source(data), data, held_out, classes, self.space(kind), self.args.reference)
+
+    def space(self, kind: str):
+        """Features by name; None means the classifier's own."""
+        if kind == "train":
+            return None
+        if kind == "efficientnet":
+            from ..metrics.pretrained import pretrained_space
+
+            return pretrained_space(self.subject.device)
+        from ..metrics.inception import inception_space
+
+        return inception_space(self.args.features_weights, self.subject.device, self.args.download)
 
 
-def feature_space(args: Evaluate, subject: Subject, judge: Lazy):
+def feature_space(args: Evaluate, subject: Subject, lazy: Lazy):
     """Features for the distance of reconstructions (:class:`~.held_out.Space`) or None, and why it is None if it was asked for."""
-    from ..metrics.pretrained import NAME, pretrained_features
     from .held_out import Space
 
     if not args.reconstruction_distance:
         return None, ""
     if len(subject.held_out) < 2:
         return None, "reconstruction Fréchet distance left out: it needs 2 held-out images or more"
-    reasons = ["the images have no classes"]
     try:
-        if judge.judge is not None:
-            return Space(judge.judge.classifier.features, judge.judge.classifier.name, judge.judge.seen[0]), ""
-    except ConfigError as error:  # too few images for a classifier, or no scikit-learn
-        reasons = [str(error)]
-    try:
-        return Space(pretrained_features(subject.device), NAME), ""
-    except ConfigError as error:
-        return None, f"reconstruction Fréchet distance left out: {'; '.join([*reasons, str(error)])}"
+        judge = lazy.judge
+    except ConfigError as error:  # too few images for a classifier, no scikit-learn, no EfficientNet
+        if args.features != "auto":
+            raise
+        return None, f"reconstruction Fréchet distance left out: {error}"
+    return Space(judge.space.features, judge.space.name, judge.seen.moments if args.reference == "held_out" else None), ""
 
 
 def has_pipeline(model: str) -> bool:
@@ -201,22 +253,59 @@ def judge_likelihood(args: Evaluate, subject: Subject, held_out: Any) -> dict:
     return {"bits_per_code": values.pop("bits"), **per_dimension, **values, "diffusion_by_time": by_time, **counts}
 
 
-def judge_samples(args: Evaluate, subject: Subject, lazy: Lazy) -> dict:
-    """Label accuracy, fidelity and diversity of samples, see :class:`~.judging.Judge`."""
-    from .judging import draw_images
+def judge_samples(args: Evaluate, subject: Subject, lazy: Lazy, drawn: Any) -> dict[str, Any]:
+    """Label accuracy, fidelity and diversity of samples, see :class:`~.judging.Judge`, and how they were made and compared."""
+    from .reference import images_sha256
 
-    pipe = subject.pipe
-    if not pipe.class_names:
-        return {"note": "unconditional model: label accuracy does not apply"}
-    judge = lazy.judge
-    began = time.perf_counter()
-    fake, labels = draw_images(pipe, args.num_samples, args.seed, args.batch_size, args.changes())
-    seconds = time.perf_counter() - began
-    settings = dataclasses.asdict(pipe.settings(**args.changes()))
-    return {
-        "num_samples": args.num_samples, "seed": args.seed, "precision": args.precision, "settings": settings, "seconds": round(seconds, 1),
-        "judge": judge.classifier.name, "judge_accuracy_on_held_out": judge.accuracy,
-        **judge.measure(fake, labels),
-        "fidelity_of_real_training_images": judge.measure_real(len(fake)),
-        "note": f"fidelity in the judge's feature space, {judge.count(len(fake))} samples against held-out images; within_class_spread is the mean distance of two images of a class, as a share of that of held-out images",
+    judge, pipe = lazy.judge, subject.pipe
+    compared = judge.held_out if args.reference == "held_out" else judge.training
+    values: dict[str, Any] = {
+        "num_samples": args.num_samples,
+        "seed": args.seed,
+        "precision": args.precision,
+        "settings": dataclasses.asdict(pipe.settings(**args.changes())),
+        "calls_per_image": drawn.calls_per_image,
+        "seconds": round(drawn.seconds, 1),
+        "processes": drawn.processes,
+        "sha256": drawn.sha256,
+        "features": {**judge.space.facts(), "channels": subject.data.channels},
+        "reference": {
+            "set": args.reference, "sha256": images_sha256(compared), "images": len(compared),
+            "image_size": subject.data.image_size, "crop": subject.data.crop,
+        },
     }  # fmt: skip
+    if judge.classifier is not None:
+        values |= {"judge": judge.classifier.name, "judge_accuracy_on_held_out": judge.accuracy}
+    values |= judge.measure(drawn.images, drawn.labels)
+    values["fidelity_of_real_training_images"] = judge.measure_real(len(drawn.images))
+    if args.neighbours:
+        values["memorisation"] = nearest_picture(args, judge, drawn)
+    if args.samples:
+        from ..imaging import enlarge, grid_image, save_image, to_pil
+
+        save_image(grid_image([enlarge(i) for i in to_pil(drawn.images[:64].float() / 255)], 8), args.samples)
+    values["note"] = (
+        "fidelity in the features named above, against the reference; precision, recall, density and coverage of "
+        f"{judge.count(len(drawn.images))} samples and as many real images; within_class_spread is the mean distance of two images of a class, "
+        "as a share of that of the reference"
+    )
+    return values
+
+
+def nearest_picture(args: Evaluate, judge: Any, drawn: Any) -> dict[str, float]:
+    """Memorisation; writes the samples that are nearest to a training image, each above that image, nearest first."""
+    import torch
+
+    from ..imaging import enlarge, grid_image, save_image, to_pil
+
+    figures, distance, number = judge.memory(drawn.images)
+    chosen = distance.argsort()[:NEAREST].tolist()
+    real = judge.training.__getitems__(number[chosen].tolist())["images"]
+    pictures, captions = [], []
+    for start in range(0, len(chosen), 8):
+        here = slice(start, start + 8)
+        rows = torch.cat([drawn.images[chosen[here]], real[here]]).float() / 255
+        pictures += [enlarge(image, 96) for image in to_pil(rows)]
+        captions += [f"sample {i}" for i in chosen[here]] + [f"training, {float(distance[i]):.2f}" for i in chosen[here]]
+    save_image(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours)
+    return figures

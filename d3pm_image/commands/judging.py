@@ -1,9 +1,9 @@
-"""What samples are measured with: a classifier of the real images, its features, and the same measures of real training images."""
+"""What samples are measured with: a classifier of the real images, features to compare them in, and the same measures of real images."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,19 @@ from torch import Tensor
 from ..config import ConfigError, DataConfig, size_pair
 from ..data.images import ImageSet
 from ..data.sources import ImageSource, cache_root
-from ..metrics.classifier import train_classifier
-from ..metrics.fidelity import Moments, frechet_distance, manifold, spread
+from ..metrics.classifier import Classifier, train_classifier
+from ..metrics.fidelity import frechet_distance, manifold, spread
+from ..metrics.kernel import kernel_distance
+from ..metrics.neighbours import memorisation, nearest, over_batches
+from ..metrics.space import FeatureSpace, inception_score
+from .reference import Reference, evenly, parts, reference
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
     from ..sampling import Frame
 
 MANIFOLD_IMAGES = 5000
-KEPT_IMAGES = 50_000
+SPLITS = 10  # of the inception score
 LEAST_MB = 512  # of training images for the classifier, also where memory_mb asks for less
 
 
@@ -50,12 +54,6 @@ def everything(images: ImageSet) -> tuple[Tensor, Tensor]:
     return torch.cat(pixels) if images.pixels is None else images.pixels, torch.cat(labels)
 
 
-def parts(images: ImageSet, size: int = 500) -> Iterator[dict[str, Tensor]]:
-    """The batches of a set in its order."""
-    for numbers in torch.arange(len(images)).split(size):
-        yield images.__getitems__(numbers.tolist())
-
-
 def within_memory(source: ImageSource, data: DataConfig) -> ImageSource:
     """A source, or images spread evenly over it, so many that they can be held in memory."""
     height, width = size_pair(data.image_size)
@@ -63,86 +61,123 @@ def within_memory(source: ImageSource, data: DataConfig) -> ImageSource:
     return source if len(source) <= most else source.subset(np.linspace(0, len(source) - 1, most).round().astype(np.int64))
 
 
-def evenly(length: int, count: int) -> Tensor:
-    """``count`` numbers, or all if there are fewer, spread evenly over 0..length-1."""
-    return torch.linspace(0, length - 1, min(count, length), dtype=torch.float64).round().long()
-
-
 def draw_images(
-    pipe: Pipeline, count: int, seed: int, batch_size: int, settings: dict, watch: Callable[[Frame], None] | None = None
+    pipe: Pipeline,
+    count: int,
+    seed: int,
+    batch_size: int,
+    settings: dict,
+    watch: Callable[[Frame], None] | None = None,
+    rank: int = 0,
+    world: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """Samples to be judged, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were asked for."""
-    codes = pipe.generate_codes(count, seed=seed, batch_size=batch_size, watch=watch, **settings)
+    """Samples to be judged, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were asked for; of several processes
+    the part of one. Sample i is the same whatever the batch size and the number of processes."""
+    numbers = torch.arange(count).tensor_split(world)[rank].tolist()
+    codes = pipe.generate_codes(len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], watch=watch, **settings)
     images = (pipe.tokenizer_decode(codes, batch_size).cpu() * 255).round().to(torch.uint8)
-    return images, torch.tensor(pipe.label_ids(None, count))
+    return images, torch.tensor(pipe.label_ids(None, count))[numbers]
 
 
 class Judge:
-    """Label accuracy, Fréchet distance, precision/recall, density/coverage and within-class spread of images.
+    """Label accuracy, Fréchet and kernel distance, precision/recall, density/coverage, inception score and within-class spread of images.
 
-    The classifier is trained on the real training images (as many as ``data.memory_mb`` holds); the same measures of real training images
-    against the held-out ones are the values to reach.
+    Where there are classes, a classifier is trained on the real training images (as many as ``data.memory_mb`` holds). The same measures of
+    real training images against the reference are the values to reach.
 
     Args:
         train: The training images' source. data: How they are prepared.
         held_out: Images that the model has not seen.
-        class_names: Names of the model's classes.
+        class_names: Names of the model's classes; fewer than two leave the classifier out.
+        space: Features to compare images in; None means the classifier's.
+        against: The reference set: held_out, or training.
+
+    Raises:
+        ConfigError: neither classes nor features.
     """
 
-    def __init__(self, train: ImageSource, data: DataConfig, held_out: ImageSet, class_names: Sequence[str]):
-        self.class_names, self.held_out = class_names, held_out
-        self.real, self.real_labels = everything(ImageSet(within_memory(train, data), data))
-        self.classifier = train_classifier(self.real, self.real_labels, len(class_names), cache_root() / "classifiers", data.flip)
+    def __init__(
+        self,
+        train: ImageSource,
+        data: DataConfig,
+        held_out: ImageSet,
+        class_names: Sequence[str],
+        space: FeatureSpace | None = None,
+        against: str = "held_out",
+    ):
+        self.class_names, self.held_out, self.against = class_names, held_out, against
+        self.training = ImageSet(within_memory(train, data), data)
+        self.classifier: Classifier | None = None
+        if len(class_names) > 1:
+            self.classifier = train_classifier(*everything(self.training), len(class_names), cache_root() / "classifiers", data.flip)
+        if space is None and self.classifier is None:
+            raise ConfigError("features", "train", "the images have no classes to train a classifier on; use efficientnet or inception")
+        self.space = space or self.classifier.space  # type: ignore[union-attr]
 
     @cached_property
-    def seen(self) -> tuple[Moments, Tensor, Tensor]:
-        """Moments of the features of the held-out images, and the features (n, F) and labels (n,) of up to KEPT_IMAGES of them, evenly
-        spread: sets are often sorted by class."""
-        moments, features, labels = Moments(), [], []
-        kept = torch.zeros(len(self.held_out), dtype=torch.bool)
-        kept[evenly(len(kept), KEPT_IMAGES)] = True
-        for batch, keep in zip(parts(self.held_out), kept.split(500), strict=True):
-            found = self.classifier.features(batch["images"])
-            moments.add(found)
-            features.append(found[keep])
-            labels.append(batch["labels"][keep])
-        return moments, torch.cat(features), torch.cat(labels)
+    def seen(self) -> Reference:
+        """Features of the reference set."""
+        return reference(self.held_out if self.against == "held_out" else self.training, self.space, cache_root() / "references")
 
     @cached_property
     def test_spread(self) -> float:
-        return spread(*self.seen[1:])
+        return spread(self.seen.features, self.seen.labels)
 
     @cached_property
     def accuracy(self) -> float:
         """Share of the held-out images that the classifier gets right."""
+        assert self.classifier is not None
         right = sum(int((self.classifier.predict(b["images"]) == b["labels"]).sum()) for b in parts(self.held_out))
         return round(right / len(self.held_out), 4)
 
     def count(self, images: int) -> int:
-        """How many of so many samples the measures of fidelity take."""
-        return min(images, len(self.held_out), len(self.real), MANIFOLD_IMAGES)
+        """How many of so many samples are compared with as many real ones for precision, recall, density and coverage."""
+        return min(images, len(self.seen.features), MANIFOLD_IMAGES)
 
-    def fidelity(self, features: Tensor, labels: Tensor, count: int) -> dict[str, float]:
-        """Measures of features (n, F) with classes (n,) against the held-out images; all but the spread of the first ``count``, the
-        manifold's against as many held-out images."""
-        moments, real, _ = self.seen
-        values = {"frechet_distance": frechet_distance(features[:count], moments)}
-        values |= manifold(real[evenly(len(real), count)], features[:count])
-        values["within_class_spread"] = spread(features, labels) / self.test_spread
-        return {name: round(value, 4) for name, value in values.items()}
+    def fidelity(self, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """Measures of uint8 images (n, C, h, w), n at least 20, with classes (n,) against the reference."""
+        features = self.space.features(images)
+        kernel = kernel_distance(features, self.seen.features)
+        values = {
+            "frechet_distance": frechet_distance(features, self.seen.moments),
+            "kernel_distance": kernel.value,
+            "kernel_distance_standard_error": kernel.standard_error,
+        }
+        count = self.count(len(features))
+        values |= manifold(self.seen.features[evenly(len(self.seen.features), count)], features[:count])
+        if self.space.probabilities is not None:
+            values["inception_score"], values["inception_score_deviation"] = inception_score(self.space.probabilities(images), SPLITS)
+        if len(self.class_names) > 1:
+            values["within_class_spread"] = spread(features, labels) / self.test_spread
+        digits = {name: 7 if name.startswith("kernel") else 4 for name in values}
+        return {name: round(value, digits[name]) for name, value in values.items()}
 
     def measure(self, images: Tensor, labels: Tensor) -> dict:
         """Figures of images (n, C, h, w) uint8 that were asked to show classes (n,)."""
-        given = self.classifier.predict(images)
+        told = {} if self.classifier is None else self.labels_shown(self.classifier, images, labels)
+        return {**told, "fidelity": self.fidelity(images, labels)}
+
+    def labels_shown(self, classifier: Classifier, images: Tensor, labels: Tensor) -> dict:
+        """How many images show the class that was asked for, and of each class."""
+        given = classifier.predict(images)
         per_class = {self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4) for c in labels.unique().tolist()}
-        return {
-            "label_accuracy": round(float((given == labels).double().mean()), 4),
-            "label_accuracy_by_class": per_class,
-            "fidelity": self.fidelity(self.classifier.features(images), labels, self.count(len(images))),
-        }
+        return {"label_accuracy": round(float((given == labels).double().mean()), 4), "label_accuracy_by_class": per_class}
 
     def measure_real(self, samples: int) -> dict[str, float]:
-        """Fidelity of as many real training images as are taken of ``samples``."""
-        count = self.count(samples)
-        some = evenly(len(self.real), count)
-        return self.fidelity(self.classifier.features(self.real[some]), self.real_labels[some], count)
+        """Fidelity of as many real training images as there are samples (or as there are at all)."""
+        some = self.training.__getitems__(evenly(len(self.training), samples).tolist())
+        return self.fidelity(some["images"], some["labels"])
+
+    def memory(self, images: Tensor) -> tuple[dict[str, float], Tensor, Tensor]:
+        """Nearest training images of uint8 images (n, C, h, w): figures of :func:`~d3pm_image.metrics.neighbours.memorisation`, distances (n,)
+        and the numbers (n,) of the training images."""
+
+        def read(numbers: list[int]) -> Tensor:
+            return self.training.__getitems__(numbers)["images"]
+
+        unseen = reference(self.held_out, self.space, cache_root() / "references").features
+        queries = torch.cat([self.space.features(images), unseen])
+        found = nearest(queries, over_batches(read, len(self.training), self.space.features))
+        own, others = ((d[: len(images)], d[len(images) :]) for d in (found.distance, found.number))
+        figures = memorisation(dataclasses.replace(found, distance=own[0]), dataclasses.replace(found, distance=own[1]))
+        return {name: round(value, 4) for name, value in figures.items()}, own[0], others[0]

@@ -18,8 +18,10 @@ from tqdm import tqdm
 
 from ..config import ConfigError
 from ..storage import write_tensors
+from .space import FeatureSpace, weights_sha256
 
 EPOCHS, BATCH, PEAK_RATE = 3, 128, 2e-3
+AS_THEY_ARE = "as they are"
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,21 @@ class Classifier:
 
     Args:
         predict: uint8 images (B, C, h, w) → class numbers (B,).
-        features: uint8 images → float features (B, F).
-        name: What it is.
+        space: Its last features, in which images can be compared.
     """
 
     predict: Callable[[Tensor], Tensor]
-    features: Callable[[Tensor], Tensor]
-    name: str
+    space: FeatureSpace
+
+    @property
+    def features(self) -> Callable[[Tensor], Tensor]:
+        """uint8 images (B, C, h, w) → float features (B, F)."""
+        return self.space.features
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+        return self.space.name
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Share of images (B, C, h, w) uint8 that are given their label (B,)."""
@@ -96,9 +106,14 @@ def train_classifier(
     def over(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
         return torch.cat([function(part.float() / 255) for part in pictures.split(500)])
 
-    return Classifier(
-        lambda x: over(lambda p: network(p).argmax(1), x), lambda x: over(network.features, x), f"convolutional network {digest}"
+    space = FeatureSpace(
+        lambda x: over(network.features, x),
+        f"convolutional network {digest}",
+        weights_sha256(network),
+        AS_THEY_ARE,
+        lambda x: over(lambda p: network(p).softmax(1), x),
     )
+    return Classifier(lambda x: over(lambda p: network(p).argmax(1), x), space)
 
 
 def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int) -> None:
@@ -140,7 +155,9 @@ def _support_vectors(images: Tensor, labels: Tensor) -> Classifier:
             "classifier", "scikit-learn", "judging pictures of up to 16 pixels needs it; pip install 'd3pm-image[digits]'"
         ) from None
     machine = SVC(gamma="scale", C=10.0).fit(_flat(images).numpy(), labels.numpy())
-    return Classifier(lambda x: torch.from_numpy(machine.predict(_flat(x).numpy())), _flat, "scikit-learn SVC on pixels")
+    digest = hashlib.sha256(images.contiguous().numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
+    space = FeatureSpace(_flat, "scikit-learn SVC on pixels", digest, AS_THEY_ARE)
+    return Classifier(lambda x: torch.from_numpy(machine.predict(_flat(x).numpy())), space)
 
 
 def _flat(images: Tensor) -> Tensor:

@@ -26,6 +26,18 @@ class Moments:
         self.sum += features.sum(0)
         self.products += features.T @ features
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What :meth:`of` makes them from again."""
+        return {"count": torch.tensor(self.count), "origin": self.origin, "sum": self.sum, "products": self.products}
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> Moments:
+        """From :meth:`tensors`. Raises KeyError where one is missing."""
+        made = cls()
+        made.count = int(tensors["count"])
+        made.origin, made.sum, made.products = (tensors[name] for name in ("origin", "sum", "products"))
+        return made
+
     @property
     def mean(self) -> Tensor:
         return self.origin + self.sum / self.count

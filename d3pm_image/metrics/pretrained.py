@@ -5,19 +5,18 @@ A Fréchet distance in them has the formula of the FID and other features, so it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ..config import TokenizerLossConfig
 from ..tokenizer.perceptual import SMALLEST, Perceptual
+from .space import FeatureSpace, weights_sha256
 
-NAME = f"EfficientNet-Lite0 trained on ImageNet, pooled, shorter side at least {SMALLEST}"
+NAME = "EfficientNet-Lite0 trained on ImageNet, 1280 features"
 
 
-def pretrained_features(device: str = "cpu") -> Callable[[Tensor], Tensor]:
-    """uint8 images (B, C, h, w) → (B, 1280) float32 on the CPU: what EfficientNet-Lite0's classes are read from, averaged over places.
+def pretrained_space(device: str = "cpu") -> FeatureSpace:
+    """Features (B, 1280) of uint8 images (B, C, h, w): what EfficientNet-Lite0's classes are read from, averaged over places.
 
     Raises:
         ConfigError: its packages are not installed.
@@ -26,7 +25,8 @@ def pretrained_features(device: str = "cpu") -> Callable[[Tensor], Tensor]:
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
-        prepared = perceptual.prepare(images.to(device).float() / 255)
-        return perceptual.network.network.extract_features(prepared).mean((2, 3)).cpu()
+        parts = [perceptual.prepare(part.to(device).float() / 255) for part in images.split(100)]
+        return torch.cat([perceptual.network.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
 
-    return features
+    preparation = f"shorter side enlarged to {SMALLEST} pixels where it is smaller, bilinear; grey repeated to three channels"
+    return FeatureSpace(features, NAME, weights_sha256(perceptual.network), preparation)

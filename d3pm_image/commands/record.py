@@ -1,0 +1,96 @@
+"""What stands beside the figures of an evaluation so that another can reproduce them, and the comparison of two result files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..config import ConfigError, need
+
+FORMAT, VERSION = "d3pm-image-evaluation", 1
+# what two evaluations of samples must share: without it their figures are not of the same thing
+SHARED = (
+    "held_out_images", "samples.features.network", "samples.features.sha256", "samples.features.preparation", "samples.reference.set",
+    "samples.reference.sha256", "samples.num_samples",
+)  # fmt: skip
+SHOWN = ("tokenizer", "likelihood", "samples.label_accuracy", "samples.fidelity", "samples.calls_per_image", "samples.seconds")
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, threads, GPU and versions: what speed and, in the last digits, figures depend on."""
+    import torch
+
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if os.path.exists("/proc/cpuinfo") else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {
+        "processor": model,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@cache
+def code() -> dict[str, str]:
+    """Version of this package, and a hash of its source files: a checkout may be ahead of its version."""
+    from .. import __version__
+
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return {"version": __version__, "source_sha256": digest.hexdigest()}
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """A result file of ``evaluate --out``.
+
+    Raises:
+        ConfigError: it is not there, or something else.
+    """
+    try:
+        raw = json.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError("compare", name, f"cannot be read as a result of evaluate ({type(error).__name__}); name a JSON file") from error
+    right = isinstance(raw, dict) and raw.get("format") == FORMAT and raw.get("version") == VERSION
+    need(right, "compare", name, f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with --out")
+    return raw
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries under dotted names."""
+    if not isinstance(values, dict):
+        return {prefix.rstrip("."): values}
+    return {name: value for key, inner in values.items() for name, value in flat(inner, f"{prefix}{key}.").items()}
+
+
+def compare(first: str, second: str) -> str:
+    """Two evaluations side by side: what differs in how they were made, and every figure that both have.
+
+    Raises:
+        ConfigError: files of another kind, or evaluations of unlike things: other data, features, reference or number of samples.
+    """
+    both = [flat(read_result(name)) for name in (first, second)]
+    for name in ("data", *SHARED):
+        a, b = (values.get(name) for values in both)
+        need(a == b, "compare", name, f"{first} has {a!r} and {second} {b!r}: figures of unlike things; evaluate both in the same way")
+    lines = [f"{'':44} {Path(first).name:>24} {Path(second).name:>24}"]
+    shown = [n for n in both[0] if n.startswith(SHOWN) and n in both[1] and isinstance(both[0][n], (int, float))]
+    settings = [n for n in both[0] if not n.startswith(SHOWN) and n in both[1] and both[0][n] != both[1][n]]
+    for name in [*settings, *(n for n in shown if not n.startswith("samples.fidelity_of_real"))]:
+        a, b = (values[name] for values in both)
+        numbers = isinstance(a, (int, float)) and isinstance(b, (int, float)) and not isinstance(a, bool) and a
+        change = f"{(b - a) / abs(a):+8.1%}" if numbers and name in shown else ""
+        lines.append(f"{name.removeprefix('samples.'):44} {shortened(a):>24} {shortened(b):>24} {change}".rstrip())
+    return "\n".join(lines)
+
+
+def shortened(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 24 else f"{text[:23]}…"

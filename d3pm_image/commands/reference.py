@@ -1,0 +1,95 @@
+"""The reference set of an evaluation: features of real images, computed once and kept.
+
+Kept under a hash of the images, of how they are prepared, and of the network: another of any of these is another file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..config import size_pair
+from ..data.images import ImageSet
+from ..metrics.fidelity import Moments
+from ..metrics.space import FeatureSpace
+from ..storage import write_tensors
+
+KEPT_IMAGES = 10_000
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Features of a set of real images.
+
+    Args:
+        moments: Of all of them.
+        features, labels: (n, F) float32 and (n,) of up to KEPT_IMAGES of them, evenly spread: sets are often sorted by class.
+    """
+
+    moments: Moments
+    features: Tensor
+    labels: Tensor
+
+
+def evenly(length: int, count: int) -> Tensor:
+    """``count`` numbers, or all if there are fewer, spread evenly over 0..length-1."""
+    return torch.linspace(0, length - 1, min(count, length), dtype=torch.float64).round().long()
+
+
+def parts(images: ImageSet, size: int = 500) -> Iterator[dict[str, Tensor]]:
+    """The batches of a set in its order."""
+    for numbers in torch.arange(len(images)).split(size):
+        yield images.__getitems__(numbers.tolist())
+
+
+def images_sha256(images: ImageSet) -> str:
+    """Hash of a set and of how its images are prepared."""
+    how = {"size": size_pair(images.config.image_size), "channels": images.config.channels, "crop": images.config.crop}
+    return hashlib.sha256(json.dumps({"source": images.source.fingerprint, "images": len(images), **how}).encode()).hexdigest()
+
+
+def reference(images: ImageSet, space: FeatureSpace, folder: Path | None = None) -> Reference:
+    """Features of a set, from ``folder`` where they have been computed before. A file that does not fit is computed anew.
+
+    Args:
+        images: At least two.
+    """
+    key = json.dumps({"images": images_sha256(images), **space.facts(), "kept": KEPT_IMAGES, "format": FORMAT}, sort_keys=True)
+    place = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors" if folder else None
+    if place is not None and place.is_file():
+        stored = read(place, len(images))
+        if stored is not None:
+            return stored
+    moments, features, labels = Moments(), [], []
+    kept = torch.zeros(len(images), dtype=torch.bool)
+    kept[evenly(len(kept), KEPT_IMAGES)] = True
+    for batch, keep in zip(parts(images), kept.split(500), strict=True):
+        found = space.features(batch["images"]).float()
+        moments.add(found)
+        features.append(found[keep])
+        labels.append(batch["labels"][keep])
+    result = Reference(moments, torch.cat(features), torch.cat(labels))
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(place, {**moments.tensors(), "features": result.features, "labels": result.labels}, {"key": key})
+    return result
+
+
+def read(place: Path, images: int) -> Reference | None:
+    """What a file holds; None where it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found = load_file(place)
+        moments = Moments.of(found)
+        return Reference(moments, found["features"], found["labels"]) if moments.count == images else None
+    except (OSError, SafetensorError, KeyError):
+        return None
