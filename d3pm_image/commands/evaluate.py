@@ -14,7 +14,6 @@ from ..config import ConfigError, DataConfig, need
 from .options import SamplerOptions, pick_device
 from .parsing import parse
 
-NEAREST = 16  # samples in the picture of neighbours
 PARTS_IN_BITS = ("reconstruction", "prior", "diffusion", "standard_error")
 
 
@@ -117,6 +116,7 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
     from ..imaging import save_image
     from .held_out import judge_tokenizer
     from .record import FORMAT, VERSION, code, machine
+    from .samples import judge_samples
 
     began = time.perf_counter()
     space, left_out = feature_space(args, subject, judge)
@@ -137,7 +137,7 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
     if args.likelihood:
         results["likelihood"] = judge_likelihood(args, subject, found)
     if drawn is not None:
-        results["samples"] = judge_samples(args, subject, judge, drawn)
+        results["samples"] = judge_samples(args, subject.pipe, subject.data, judge.judge, drawn)
     return {**results, "seconds": round(time.perf_counter() - began, 1), "code": code(), "machine": machine()}
 
 
@@ -207,7 +207,8 @@ def feature_space(args: Evaluate, subject: Subject, lazy: Lazy):
     except ConfigError as error:  # too few images for a classifier, no scikit-learn, no EfficientNet
         if args.features != "auto":
             raise
-        return None, f"reconstruction Fréchet distance left out: {error}"
+        classes = "" if len(subject.held_out.source.class_names) > 1 else "the images have no classes; "
+        return None, f"reconstruction Fréchet distance left out: {classes}{error}"
     return Space(judge.space.features, judge.space.name, judge.seen.moments if args.reference == "held_out" else None), ""
 
 
@@ -251,61 +252,3 @@ def judge_likelihood(args: Evaluate, subject: Subject, held_out: Any) -> dict:
     by_time = {f"t<={upper:g}": round(bits, 5) for upper, bits in found.by_time}
     counts = {"images": found.images, "draws": found.draws, "seconds": round(time.perf_counter() - began, 1)}
     return {"bits_per_code": values.pop("bits"), **per_dimension, **values, "diffusion_by_time": by_time, **counts}
-
-
-def judge_samples(args: Evaluate, subject: Subject, lazy: Lazy, drawn: Any) -> dict[str, Any]:
-    """Label accuracy, fidelity and diversity of samples, see :class:`~.judging.Judge`, and how they were made and compared."""
-    from .reference import images_sha256
-
-    judge, pipe = lazy.judge, subject.pipe
-    compared = judge.held_out if args.reference == "held_out" else judge.training
-    values: dict[str, Any] = {
-        "num_samples": args.num_samples,
-        "seed": args.seed,
-        "precision": args.precision,
-        "settings": dataclasses.asdict(pipe.settings(**args.changes())),
-        "calls_per_image": drawn.calls_per_image,
-        "seconds": round(drawn.seconds, 1),
-        "processes": drawn.processes,
-        "sha256": drawn.sha256,
-        "features": {**judge.space.facts(), "channels": subject.data.channels},
-        "reference": {
-            "set": args.reference, "sha256": images_sha256(compared), "images": len(compared),
-            "image_size": subject.data.image_size, "crop": subject.data.crop,
-        },
-    }  # fmt: skip
-    if judge.classifier is not None:
-        values |= {"judge": judge.classifier.name, "judge_accuracy_on_held_out": judge.accuracy}
-    values |= judge.measure(drawn.images, drawn.labels)
-    values["fidelity_of_real_training_images"] = judge.measure_real(len(drawn.images))
-    if args.neighbours:
-        values["memorisation"] = nearest_picture(args, judge, drawn)
-    if args.samples:
-        from ..imaging import enlarge, grid_image, save_image, to_pil
-
-        save_image(grid_image([enlarge(i) for i in to_pil(drawn.images[:64].float() / 255)], 8), args.samples)
-    values["note"] = (
-        "fidelity in the features named above, against the reference; precision, recall, density and coverage of "
-        f"{judge.count(len(drawn.images))} samples and as many real images; within_class_spread is the mean distance of two images of a class, "
-        "as a share of that of the reference"
-    )
-    return values
-
-
-def nearest_picture(args: Evaluate, judge: Any, drawn: Any) -> dict[str, float]:
-    """Memorisation; writes the samples that are nearest to a training image, each above that image, nearest first."""
-    import torch
-
-    from ..imaging import enlarge, grid_image, save_image, to_pil
-
-    figures, distance, number = judge.memory(drawn.images)
-    chosen = distance.argsort()[:NEAREST].tolist()
-    real = judge.training.__getitems__(number[chosen].tolist())["images"]
-    pictures, captions = [], []
-    for start in range(0, len(chosen), 8):
-        here = slice(start, start + 8)
-        rows = torch.cat([drawn.images[chosen[here]], real[here]]).float() / 255
-        pictures += [enlarge(image, 96) for image in to_pil(rows)]
-        captions += [f"sample {i}" for i in chosen[here]] + [f"training, {float(distance[i]):.2f}" for i in chosen[here]]
-    save_image(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours)
-    return figures
