@@ -32,7 +32,7 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
         "precision": args.precision,
         "settings": dataclasses.asdict(pipe.settings(**args.changes())),
         "calls_per_image": drawn.calls_per_image,
-        "seconds": round(drawn.seconds, 1),
+        "seconds": round(drawn.seconds, 3),
         "processes": drawn.processes,
         "sha256": drawn.sha256,
         "features": {**judge.space.facts(), "channels": data.channels},
