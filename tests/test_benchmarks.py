@@ -15,6 +15,7 @@ from d3pm_image.diffusion import ConstantShare, Process, bound_terms
 
 SMALL = {
     "data": ["--images", "8", "--size", "16", "--batch", "4", "--width", "8", "--cached", "50", "--large", "500", "--reads", "5"],
+    "end_to_end": ["--steps", "3", "--precisions", "float32"],
     "loss": ["--codes", "16", "--batch", "2", "--tokens", "8", "--width", "8", "--skip-memory"],
     "sampling": ["--codes", "16", "--side", "4", "--width", "64", "--depth", "1", "--batch", "2", "--steps", "4"],
     "tokenizer": ["--batch", "2", "--tokenizer.width", "8", "--tokenizer.num_codes", "16", "--data.image_size", "8"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -36,6 +37,8 @@ def judged(trained, tmp_path_factory):
 def test_what_makes_a_figure_reproducible_stands_beside_it(judged):
     found = result(judged / "a.json")
     samples = found["samples"]
+    words = shlex.split(found["command"])
+    assert words[:2] == ["d3pm-image", "evaluate"] and words[words.index("--num-samples") + 1] == "60"
     assert samples["features"]["network"] == "scikit-learn SVC on pixels" and len(samples["features"]["sha256"]) == 64
     assert samples["features"]["preparation"] == "as they are" and samples["features"]["channels"] == 1
     compared = {"set": "held_out", "sha256": "", "images": 180, "image_size": [8, 8], "crop": "center"}

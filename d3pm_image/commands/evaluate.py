@@ -115,7 +115,7 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
     """All figures, and what stands beside them."""
     from ..imaging import save_image
     from .held_out import judge_tokenizer
-    from .record import FORMAT, VERSION, code, machine
+    from .record import FORMAT, VERSION, code, command_line, machine
     from .samples import judge_samples
 
     began = time.perf_counter()
@@ -126,6 +126,7 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
     results: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
+        "command": command_line(args),
         "model": args.model,
         "data": subject.data.source,
         "held_out_images": len(subject.held_out),

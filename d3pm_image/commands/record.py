@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import platform
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,16 @@ def code() -> dict[str, str]:
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return {"version": __version__, "source_sha256": digest.hexdigest()}
+
+
+def command_line(args: Any) -> str:
+    """The command that gives an options object, whatever file and defaults its values came from: the model, then all that is not the default."""
+    words = ["d3pm-image", type(args).__name__.lower(), args.model]
+    for field in dataclasses.fields(args):
+        value = getattr(args, field.name)
+        if field.name != "model" and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return shlex.join(words)
 
 
 def read_result(name: str) -> dict[str, Any]:
