@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from d3pm_image.commands import train_tokenizer
 from d3pm_image.config import AdversarialConfig, ConfigError, DataConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
-from d3pm_image.tokenizer.adversarial import Discriminator, balanced, discriminator_loss, lecam, verdict
+from d3pm_image.tokenizer.adversarial import Discriminator, balanced, discriminator_loss, lecam, trust, verdict
 from d3pm_image.training.checkpoint import checkpoints
 
 TINY = AdversarialConfig(weight=0.1, width=8, layers=1)
@@ -111,6 +111,13 @@ def test_a_balanced_verdict_pulls_as_hard_as_it_was_told_on_every_image():
     lengths = (output.grad - pull).flatten(1).norm(dim=1) / pull.flatten(1).norm(dim=1)
     torch.testing.assert_close(lengths, torch.full((3,), 0.25))
     assert bool(((output.grad * pull).flatten(1).sum(1) > 0).all())  # a step still lowers the error of every image
+
+
+@pytest.mark.parametrize("real, fake, expected", [(0.0, 0.0, 0.0), (0.2, 0.3, 0.0), (1.0, 0.0, 0.5), (1.0, -1.0, 1.0), (3.0, -2.0, 1.0)])
+def test_a_discriminator_is_trusted_as_far_as_it_can_tell(real, fake, expected):
+    network = Scores()
+    network.anchors.copy_(torch.tensor([real, fake]))
+    assert trust(network) == expected
 
 
 def test_an_image_is_balanced_by_itself():

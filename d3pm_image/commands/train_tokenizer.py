@@ -116,7 +116,7 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
     from torch.nn import functional as F
 
     from ..metrics.codes import usage
-    from ..tokenizer.adversarial import balanced, verdict
+    from ..tokenizer.adversarial import balanced, trust, verdict
     from ..tokenizer.loss import reconstruction_loss
 
     settings = config.loss.adversarial
@@ -134,7 +134,7 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
             with accelerator.autocast():
                 terms["verdict"] = verdict(discriminator, output)
             if settings.adaptive:
-                total, terms["verdict_weight"] = balanced(output, total, terms["verdict"], weight)
+                total, terms["verdict_weight"] = balanced(output, total, terms["verdict"], weight * trust(discriminator))
             else:
                 total = total + weight * terms["verdict"]
         total = total + own

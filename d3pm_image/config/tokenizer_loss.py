@@ -17,7 +17,7 @@ class AdversarialConfig:
 
     Args:
         weight: Weight of its verdict in the tokenizer's loss; 0 is off. 0.3 where it is adaptive, 0.05 where it is not.
-        adaptive: Weigh each image's verdict so that its gradient is ``weight`` times the gradient of the other terms; off takes weight as it is.
+        adaptive: Weigh each image's verdict so that its gradient is ``weight`` times the gradient of the other terms, and less while the discriminator cannot tell; off takes weight as it is.
         start_step: Step from which the discriminator trains.
         warmup_steps: Steps that it trains alone before its verdict counts.
         ramp_steps: Steps over which the verdict's weight then rises to its full value.
