@@ -28,8 +28,9 @@ BASE = [
     *options("train", LOOP),
     *options("tokenizer", {"quantizer": "fsq", "num_codes": 60, "levels": [4, 5, 3], "code_dim": 32}),
 ]
-AGAINST = [*BASE, *options("loss.adversarial", SETTINGS)]
-PLAIN = [*AGAINST, "--loss.adversarial.adaptive", "false"]
+# a weight as it is: a discriminator of a few steps is hardly trusted
+AGAINST = [*BASE, *options("loss.adversarial", {**SETTINGS, "adaptive": "false"})]
+ADAPTIVE = [*BASE, *options("loss.adversarial", {**SETTINGS, "rate": 5.0})]
 
 
 @pytest.fixture(autouse=True)
@@ -232,12 +233,26 @@ def test_two_processes_train_both_networks_as_one(unbroken, tmp_path):
     torch.testing.assert_close(at(folder, 20, "rival")["anchors"], at(unbroken, 20, "rival")["anchors"], rtol=5e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("settings", [AGAINST, PLAIN], ids=["adaptive", "fixed weight"])
+def test_an_adaptive_verdict_is_the_same_in_parts_and_after_a_kill(tmp_path):
+    whole = run(tmp_path / "whole", *ADAPTIVE)
+    weights = [line.get("verdict_weight", 0.0) for line in lines(whole)]
+    assert weights[:6] == [0.0] * 6 and max(weights) > 0
+    parts = run(tmp_path / "parts", *ADAPTIVE, "--train.accumulate", "4", "--loss.adversarial.lecam", "0")
+    assert [line["loss"] for line in lines(parts)] == pytest.approx([line["loss"] for line in lines(whole)], rel=5e-3)
+    for late in checkpoints(whole / "checkpoints")[-2:]:
+        shutil.rmtree(late)
+    shutil.rmtree(whole / "model")
+    before = [line["loss"] for line in lines(whole)]
+    run(whole, *ADAPTIVE, "--resume", "true")
+    assert [line["loss"] for line in lines(whole)] == before
+
+
+@pytest.mark.parametrize("settings", [ADAPTIVE, AGAINST], ids=["adaptive", "fixed weight"])
 def test_bf16_trains_both_networks(tmp_path, settings):
     folder = run(tmp_path / "half", *settings, "--train.mixed_precision", "bf16", "--train.steps", "10")
     assert all(v.dtype == torch.float32 for v in at(folder, 10, "rival").values())
     assert all(torch.isfinite(torch.tensor(line["loss"])) for line in lines(folder))
-    assert ["verdict_weight" in line for line in lines(folder)] == [False] * 6 + [settings is AGAINST] * 4
+    assert ["verdict_weight" in line for line in lines(folder)] == [False] * 6 + [settings is ADAPTIVE] * 4
 
 
 def test_a_discriminator_too_deep_for_the_pictures_is_refused():

@@ -154,7 +154,8 @@ def make_rival(config: TokenizerRun, accelerator, discriminator):
         return None
 
     def loss(network, kept, random):
-        return discriminator_loss(network, discriminator, *kept, settings, lambda value: accelerator.reduce(value, "mean"))
+        everywhere = lambda value: accelerator.reduce(value, "mean")  # noqa: E731
+        return discriminator_loss(network, discriminator, *kept, settings, everywhere, 1 / config.train.accumulate)
 
     return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
 

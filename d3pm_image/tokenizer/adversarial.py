@@ -85,6 +85,7 @@ def discriminator_loss(
     output: Tensor,
     config: AdversarialConfig,
     everywhere: Callable[[Tensor], Tensor] = lambda value: value,
+    share: float = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Hinge loss of the discriminator plus LeCam, and values to log. Moves the anchors.
 
@@ -94,12 +95,13 @@ def discriminator_loss(
         images, output: Originals and reconstructions (B, C, h, w); no gradient reaches either.
         config: ``lecam``, the weight of the regularisation.
         everywhere: Mean over processes, so that all hold the same anchors.
+        share: Part of a step that these images are, where it is computed in parts; anchors move by as much.
     """
     real, fake = network(torch.cat([images, output.detach().float()])).float().chunk(2)
     loss = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
     means = everywhere(torch.stack([real.detach().mean(), fake.detach().mean()]))
     with torch.no_grad():
-        discriminator.anchors.lerp_(means, 1 - ANCHOR_DECAY)
+        discriminator.anchors.lerp_(means, share * (1 - ANCHOR_DECAY))
     values = {"discriminator": loss, "score_real": means[0], "score_fake": means[1]}
     if config.lecam:
         values["lecam"] = lecam(real, fake, discriminator.anchors)
