@@ -13,7 +13,10 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+
+from baselines import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -208,6 +211,7 @@ TABLES = {
     "benchmarks": benchmarks, "evaluations": evaluations, "reconstructions": reconstructions, "roads": roads, "tokenizers": tokenizers,
     "loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels, "editing": editing, "receptive": receptive,
 }  # fmt: skip
+TABLES |= {name: partial(tables.table, name) for name in tables.NAMES}
 
 
 def pages() -> list[Path]:
