@@ -161,7 +161,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 
 
 def write(args: argparse.Namespace) -> None:
-    """Put the tables between the markers of the page (scripts/results.py does the same for all pages) and draw the plots."""
+    """Put the tables between the markers of the page; scripts/results.py does the same for all pages, scripts/figures.py draws the plots."""
     from baselines import tables
 
     tables.write(args.figures, args.page)

@@ -4,7 +4,7 @@
 
 Writes marginals.png (what becomes of a token over time, a schedule a panel) and weights.png (what the variational bound
 multiplies a token's divergence with, discrete and continuous time) and, from docs/results/fashion_mnist_samplers.json, samplers.png
-(quality over network calls). Needs matplotlib: pip install ".[docs]".
+(quality over network calls); baselines.png and uniform_share.png of docs/baselines.md where their figures are there. Needs matplotlib: pip install ".[docs]".
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import torch
+from baselines import plots
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -171,7 +172,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("marginals", marginals_figure), ("weights", weights_figure), ("samplers", samplers_figure)):
+    drawn = {"marginals": marginals_figure, "weights": weights_figure, "samplers": samplers_figure}
+    if plots.FIGURES.is_file():
+        drawn |= {"baselines": plots.baselines_figure, "uniform_share": plots.share_figure}
+    for name, draw in drawn.items():
         with plt.rc_context(STYLE):
             figure = draw()
             save(figure, folder / f"{name}.png")

@@ -37,10 +37,11 @@ def matrices(kind: str, num_codes: int, steps: int) -> Tensor:
 
 def products(q: Tensor) -> Tensor:
     """Q̄_0 = I, Q̄_1 = Q_1, … Q̄_T = Q_1 ··· Q_T: (T + 1, S, S)."""
-    found = [torch.eye(q.shape[-1], dtype=q.dtype)]
-    for one in q:
-        found.append(found[-1] @ one)
-    return torch.stack(found)
+    found = q.new_empty(len(q) + 1, *q.shape[1:])
+    found[0] = torch.eye(q.shape[-1], dtype=q.dtype)
+    for t, one in enumerate(q):
+        torch.mm(found[t], one, out=found[t + 1])
+    return found
 
 
 class DenseD3PM:

@@ -67,7 +67,7 @@ def by_calls(figures: dict[str, Any], cell: Callable[[dict], str], best: Callabl
 def quality(figures: dict[str, Any]) -> str:
     """Fréchet distance and label accuracy, by calls."""
     table = by_calls(figures, lambda r: f"{r['frechet_distance']:.2f} / {r['label_accuracy']:.0%}", lambda r: r["frechet_distance"])
-    return table + conditions(figures)
+    return f"{table}{conditions(figures)}\n![Fréchet distance over calls and over seconds](figures/baselines.png)\n"
 
 
 def variety(figures: dict[str, Any]) -> str:
@@ -110,7 +110,10 @@ def share(figures: dict[str, Any]) -> str:
             text = f"{row[s]['frechet_distance']:.2f} / {row[s]['label_accuracy']:.0%}" if s in row else ""
             line.append(f"**{text}**" if s in row and row[s]["frechet_distance"] == least else text)
         lines.append(line)
-    return markdown(["sampler", *(f"share {s:g}" for s in SHARES)], lines) + conditions(figures)
+    return (
+        markdown(["sampler", *(f"share {s:g}" for s in SHARES)], lines)
+        + "\n![Fréchet distance over the share of random codes](figures/uniform_share.png)\n"
+    )
 
 
 MAKERS = {
