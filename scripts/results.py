@@ -182,7 +182,7 @@ def benchmarks() -> str:
     for path in sorted(RESULTS.glob("benchmark_*.json")):
         kept = json.loads(path.read_text(encoding="utf-8"))
         machine = kept["machine"]
-        where = f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch'].partition('+')[0]}"
+        where = f"{machine['processor']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}, torch {machine['torch'].partition('+')[0]}"
         name = path.stem.removeprefix("benchmark_")
         rows.append([f"[{name}](results/{path.name})", f"`python scripts/benchmark.py {name} --repeats {kept['repeats']}`", where])
     return markdown(["benchmark", "command", "machine"], rows)

@@ -33,7 +33,7 @@ class AdversarialConfig:
     warmup_steps: int = 500
     ramp_steps: int = 500
     lecam: float = 0.001
-    rate: float = 0.2
+    rate: float = 1.0
     width: int = 64
     layers: int = 2
 
@@ -43,7 +43,7 @@ class AdversarialConfig:
             need(finite(value) and value >= 0, f"loss.adversarial.{name}", value, "give 0 (off) or a positive weight")
         for name in ("start_step", "warmup_steps", "ramp_steps"):
             need(getattr(self, name) >= 0, f"loss.adversarial.{name}", getattr(self, name), "give 0 or more steps")
-        need(finite(self.rate) and self.rate > 0, "loss.adversarial.rate", self.rate, "give a positive multiple, such as 0.2")
+        need(finite(self.rate) and self.rate > 0, "loss.adversarial.rate", self.rate, "give a positive multiple, such as 1")
         need(self.width >= 8 and self.width % 8 == 0, "loss.adversarial.width", self.width, "use a multiple of 8")
         need(1 <= self.layers <= 6, "loss.adversarial.layers", self.layers, "use 1 to 6 halvings")
 
