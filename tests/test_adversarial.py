@@ -233,6 +233,19 @@ def test_two_processes_train_both_networks_as_one(unbroken, tmp_path):
     torch.testing.assert_close(at(folder, 20, "rival")["anchors"], at(unbroken, 20, "rival")["anchors"], rtol=5e-3, atol=1e-4)
 
 
+def test_switching_a_discriminator_on_costs_less_than_a_decibel(tmp_path):
+    """Digits, 60 steps alone and 100 against a discriminator that learns fast and counts at once."""
+    alone = run(tmp_path / "run", *BASE, "--train.steps", "60", "--train.preview_every", "60", "--train.ema", "0.9")
+    fast = {"weight": 0.5, "start_step": 60, "warmup_steps": 10, "ramp_steps": 10, "rate": 2.0, "width": 32, "layers": 2}
+    more = ["--train.steps", "160", "--train.preview_every", "10", "--train.ema", "0.9", "--resume", "true"]
+    run(alone, *BASE, *options("loss.adversarial", fast), *more)
+    judged = [line for line in map(json.loads, (alone / "log.jsonl").read_text().splitlines()) if "val_psnr_db" in line]
+    before = next(line["val_psnr_db"] for line in judged if line["step"] == 60)
+    assert min(line["val_psnr_db"] for line in judged) > before - 1
+    assert max(line.get("verdict_weight", 0.0) for line in lines(alone)) > 0  # it did count
+    assert any(line.get("score_real", 0.0) > line.get("score_fake", 0.0) + 0.5 for line in lines(alone))
+
+
 def test_an_adaptive_verdict_is_the_same_in_parts_and_after_a_kill(tmp_path):
     whole = run(tmp_path / "whole", *ADAPTIVE)
     weights = [line.get("verdict_weight", 0.0) for line in lines(whole)]
