@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one forward pass computes of a training step.
+
+    Args:
+        first: Its first row in the global batch; a process's rows, and those of its accumulation parts, follow each other.
+        total: Rows of the global batch.
+        seed: Of what is drawn once for the whole step; the same for all of its shares.
+    """
+
+    first: int
+    total: int
+    seed: int
 
 
 def derive(*parts: int) -> int:

@@ -10,8 +10,10 @@ import torch
 from d3pm_image.config import ConfigError, DenoiserConfig
 from d3pm_image.contracts import Denoiser
 from d3pm_image.denoiser import Transformer
+from d3pm_image.denoiser.dropout import dropout, stream
 from d3pm_image.denoiser.layers import attend, rotary_table, rotate
 from d3pm_image.denoiser.patches import patchify, unpatchify
+from d3pm_image.training.random import StepRandom
 
 
 @pytest.fixture
@@ -185,3 +187,39 @@ def test_one_cell_a_token_is_the_network_as_it_was():
     shapes |= {"blocks.0.modulation.weight": (192, 32), "blocks.0.modulation.bias": (192,)}
     assert {name: tuple(p.shape) for name, p in Transformer(config, 11, 3).state_dict().items()} == shapes
     assert config.patch == 1 and config.cell_width == 32 and config.token_grid((3, 5)) == (3, 5)
+
+
+def test_dropout_belongs_to_the_row_and_not_to_the_batch():
+    """Rows keep their masks in any division of the batch; places, rows, keys and layers have masks of their own, at the asked rate."""
+    keys = StepRandom(0, 5, 64, slice(0, 64), torch.device("cpu")).keys()
+    part = StepRandom(0, 5, 64, slice(16, 32), torch.device("cpu")).keys()
+    assert torch.equal(keys[16:32], part) and keys.unique().numel() == 64
+    ones = torch.ones(64, 7, 33)
+    whole = dropout(ones, 0.3, keys)
+    assert torch.equal(whole[16:32], dropout(ones[16:32], 0.3, part))
+    assert whole.unique().tolist() == pytest.approx([0.0, 1 / 0.7], rel=1e-4)
+    kept = (whole != 0).double()
+    assert float(kept.mean()) == pytest.approx(0.7, abs=4 * (0.21 / kept.numel()) ** 0.5)
+    for axes in ((1, 2), (0, 2), (0, 1)):  # no row, token or channel is favoured
+        share = kept.mean(axes)
+        assert float((share - 0.7).abs().max()) < 5 * (0.21 * len(share) / kept.numel()) ** 0.5
+    flat = kept.flatten(1) - 0.7
+    between = (flat @ flat.T / flat.shape[1] / 0.21).fill_diagonal_(0)
+    assert float(between.abs().max()) < 5.5 / flat.shape[1] ** 0.5  # rows, 2016 pairs
+    layers = torch.stack([(dropout(ones, 0.3, k) != 0).double() - 0.7 for k in stream(keys, 4).unbind(1)]).flatten(1)
+    assert float((layers @ layers.T / layers.shape[1] / 0.21 - torch.eye(4)).abs().max()) < 5 / layers.shape[1] ** 0.5
+
+
+def test_training_with_dropout_is_the_same_in_parts():
+    model = Transformer(DenoiserConfig(width=32, depth=2, heads=2, dropout=0.2, patch=2), 5, 2).train()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    x, kappa, labels = torch.randint(6, (6, 16)), torch.rand(6), torch.randint(3, (6,))
+    keys = StepRandom(0, 0, 6, slice(0, 6), torch.device("cpu")).keys()
+    whole = model(x, kappa, labels, (4, 4), keys=keys)
+    parts = [model(x[p], kappa[p], labels[p], (4, 4), keys=keys[p]) for p in (slice(0, 2), slice(2, 6))]
+    torch.testing.assert_close(torch.cat(parts), whole)
+    assert not torch.allclose(model(x, kappa, labels, (4, 4), keys=keys + 1), whole)
+    with pytest.raises(ConfigError, match="key for every row"):
+        model(x, kappa, labels, (4, 4))
+    torch.testing.assert_close(model.eval()(x, kappa, labels, (4, 4)), model(x, kappa, labels, (4, 4), keys=keys))

@@ -256,8 +256,9 @@ def test_folders_of_the_first_version_load(tmp_path):
 
 PROCESSES = """
 import sys, torch, torch.distributed as dist
-from tests.test_quantizers import SMALL, settings, features
+from test_quantizers import SMALL, settings, features
 from d3pm_image.config import TokenizerConfig
+from d3pm_image.seeds import Share
 from d3pm_image.tokenizer.quantizer import Quantizer
 
 torch.set_num_threads(1)
@@ -272,10 +273,11 @@ def run(config, parts, synchronize, seed):
     quantizer.load_state_dict(alone.state_dict())
     quantizer.train()
     gradients = []
+    share = lambda step: Share(parts.start, 2, step)
     for step in range(4):
         given = features(config, 2, 8, seed=10 + step)[parts].requires_grad_()
         torch.manual_seed(seed)
-        quantized, _, loss = quantizer(given)
+        quantized, _, loss = quantizer(given, share(step))
         gradients.append(torch.autograd.grad(quantized.square().mean() + loss, given)[0])
     return quantizer, torch.stack(gradients)
 
@@ -288,15 +290,21 @@ for name in SMALL:
     torch.testing.assert_close(mine / 2, expected[:, rank:rank + 1], atol=2e-6, rtol=1e-3, msg=lambda m: f"{name}: {m}")
     for key, value in shared.state_dict().items():
         torch.testing.assert_close(value, whole.state_dict()[key], atol=1e-5, rtol=1e-4, msg=lambda m: f"{name} {key}: {m}")
-    revived, _ = run(settings(name, **({"revive_below": 0.9} if revive else {})), slice(rank, rank + 1), True, rank)
+    reviving = settings(name, **({"revive_below": 0.9, "decay": 0.5} if revive else {}))
+    revived, _ = run(reviving, slice(rank, rank + 1), True, rank)
+    alike, _ = run(reviving, slice(0, 2), False, 0)
     for key, value in revived.state_dict().items():
         theirs = value.clone()
         dist.broadcast(theirs, 0)
         assert torch.equal(theirs, value), f"{name} {key} differs between processes"
+        torch.testing.assert_close(value, alike.state_dict()[key], atol=1e-5, rtol=1e-4, msg=lambda m: f"{name} {key}: {m}")
+    if revive:
+        assert (revived.vq._codebook.cluster_size == 0.9 * 128 / 16).any(), "no code was revived"
     if rank == 0:  # the others do not take part: whatever waited for them would hang
         shared.eval()(features(config, 1, 8))
     report.append(name)
-print("same", *report, flush=True)
+sys.stdout.write(" ".join(["same", *report]) + "\n")  # in one piece: both write to one pipe
+sys.stdout.flush()
 dist.destroy_process_group()
 """
 

@@ -178,7 +178,7 @@ def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):
         hidden = (random.uniform() < config.loss.label_dropout) | (labels < 0)
         kappa = process.schedule.survival(t)[1]
         labels = torch.where(hidden, torch.full_like(labels, network.num_classes), labels)
-        output = model(x_t, kappa, labels, grid, head=not config.loss.fused)
+        output = model(x_t, kappa, labels, grid, head=not config.loss.fused, keys=random.keys() if config.denoiser.dropout else None)
         if config.loss.fused:
             total, terms = fused_loss(process, objective, output, network.head.weight, network.head.bias, x_0, x_t, t)
         else:

@@ -42,7 +42,7 @@ def run(config: TokenizerRun) -> None:
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
     held_out = ImageSet(held_source, config.data)
     height, width = config.tokenizer.grid(config.data.image_size)
-    vectors = config.train.batch_size // config.train.accumulate * height * width
+    vectors = config.train.batch_size * height * width
     torch.manual_seed(config.train.seed)
     model = Autoencoder(config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1)
     if accelerator.is_main_process:
@@ -123,7 +123,7 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
 
     def loss(model, batch, random):
         images = batch["images"].float() / 255
-        output, codes, own = model(images)
+        output, codes, own = model(images, random.share())
         total, terms = reconstruction_loss(output, images, config.loss)
         if perceptual is not None:
             with accelerator.autocast():

@@ -19,7 +19,7 @@ class TrainConfig:
     Args:
         steps: Optimizer steps in all.
         batch_size: Images an optimizer step, over all processes and accumulation.
-        accumulate: Parts that a process computes its share of the batch in, for less memory (same result for the denoiser; the codebook of the tokenizer moves once a part).
+        accumulate: Parts that a process computes its share of the batch in, for less memory (same result; only the entropy loss of lfq and bsq, and LeCam, look at one part at a time).
         optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
         learning_rate: Peak rate of AdamW.
         muon_rate: Rate of Muon, as a multiple of learning_rate.

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..config import need
 from ..contracts import Grid
+from .dropout import dropout
 
 
 @lru_cache(maxsize=32)
@@ -57,6 +59,20 @@ class HeadNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), 1e-6)
 
 
+def drop(layer: Attention | FeedForward, x: Tensor, keys: Tensor | None) -> Tensor:
+    """What a layer adds to the stream of tokens, with its dropout in training, drawn from keys (B,); see :mod:`.dropout`.
+
+    Raises:
+        ConfigError: training with dropout, and no keys.
+    """
+    if not layer.training or not layer.dropout:
+        return x
+    need(
+        keys is not None, "denoiser.dropout", layer.dropout, "training with dropout needs a key for every row: pass keys (StepRandom.keys)"
+    )
+    return dropout(x, layer.dropout, keys)
+
+
 class Attention(nn.Module):
     """Bidirectional self-attention over N tokens. (B, N, D) → (B, N, D)."""
 
@@ -68,12 +84,12 @@ class Attention(nn.Module):
         self.key_norm = HeadNorm(width // heads)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, keys: Tensor | None = None) -> Tensor:
         b, n, d = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         cos, sin = cos.to(v.dtype), sin.to(v.dtype)
         y = attend(rotate(self.query_norm(q), cos, sin), rotate(self.key_norm(k), cos, sin), v)
-        return F.dropout(self.out(y.transpose(1, 2).reshape(b, n, d)), self.dropout, self.training)
+        return drop(self, self.out(y.transpose(1, 2).reshape(b, n, d)), keys)
 
 
 class FeedForward(nn.Module):
@@ -85,9 +101,9 @@ class FeedForward(nn.Module):
         self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
         self.out = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, -1)
-        return F.dropout(self.out(F.silu(gate) * up), self.dropout, self.training)
+        return drop(self, self.out(F.silu(gate) * up), keys)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -96,7 +112,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each normalised, shifted, scaled and gated by the condition (B, D)."""
+    """Attention and feed-forward, each normalised, shifted, scaled and gated by the condition (B, D). Keys (B,): of the two layers' dropout."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float):
         super().__init__()
@@ -108,10 +124,11 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, keys: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        first, second = keys or (None, None)
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, -1)
-        x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin)
-        return x + (1 + gate2) * self.feed_forward(modulate(self.norm2(x), shift2, scale2))
+        x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin, first)
+        return x + (1 + gate2) * self.feed_forward(modulate(self.norm2(x), shift2, scale2), second)
 
 
 class LevelEmbedding(nn.Module):

@@ -52,8 +52,8 @@ class Patches(nn.Module):
         """Tokens (B, N/p², D) of embedded cells (B, N, E) on a grid (H, W) whose sides p divides."""
         return self.enter(patchify(cells, grid, self.patch))
 
-    def cells(self, tokens: Tensor, cells: Tensor, grid: Grid) -> Tensor:
-        """Features (B, N, E) of tokens (B, N/p², D) and of the embedded cells (B, N, E) that they were made of."""
+    def cells(self, tokens: Tensor, cells: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
+        """Features (B, N, E) of tokens (B, N/p², D) and of the embedded cells (B, N, E) that they were made of. Keys (B,): of dropout."""
         around = self.around(cells.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
         x = self.norm(unpatchify(self.leave(tokens), grid, self.patch) + around)
-        return x + self.mix(x)
+        return x + self.mix(x, keys)

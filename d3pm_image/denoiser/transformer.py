@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..config import DenoiserConfig, need
 from ..contracts import Grid
+from .dropout import stream
 from .layers import Block, LevelEmbedding, modulate, rotary_table
 from .patches import Patches
 
@@ -50,27 +51,29 @@ class Transformer(nn.Module):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid) -> Tensor:
+    def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
         """Features before the head, (B, N, D), in the order of x_t; D is config.cell_width where a token covers several cells."""
         need(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
         cos, sin = rotary_table(self.config.token_grid(grid), self.config.width // self.config.heads, x_t.device)
         condition = F.silu(self.level(kappa) + self.classes(labels))
         cells = self.tokens(x_t)
         x = cells if self.patches is None else self.patches.tokens(cells, grid)
-        for block in self.blocks:
-            x = block(x, condition, cos, sin)
+        layers = None if keys is None else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
+        for number, block in enumerate(self.blocks):
+            x = block(x, condition, cos, sin, layers and layers[2 * number : 2 * number + 2])
         shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
         x = modulate(self.norm(x), shift, scale)
-        return x if self.patches is None else self.patches.cells(x, cells, grid)
+        return x if self.patches is None else self.patches.cells(x, cells, grid, layers and layers[-1])
 
-    def forward(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, head: bool = True) -> Tensor:
+    def forward(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, head: bool = True, keys: Tensor | None = None) -> Tensor:
         """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa (B,), labels (B,) in 0..C, grid (H, W).
 
         Args:
             head: False gives the features of :meth:`hidden` instead, for a loss that applies the head itself.
+            keys: (B,) int64, a number for every row, from which its dropout masks derive; needed in training with dropout, unread otherwise.
 
         Raises:
             ValueError: the grid does not hold N tokens, or config.patch does not divide its sides.
         """
-        features = self.hidden(x_t, kappa, labels, grid)
+        features = self.hidden(x_t, kappa, labels, grid, keys)
         return self.head(features) if head else features

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import TokenizerConfig, need
+from ..seeds import Share
 from .quantizer import Quantizer, need_codes
 
 
@@ -121,9 +122,10 @@ class Autoencoder(nn.Module):
                 spacing *= layer.stride[0] if isinstance(layer, nn.Conv2d) else layer.downscale_factor
         return side
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar)."""
-        quantized, codes, commitment = self.quantizer(self.encoder(images * 2 - 1))
+    def forward(self, images: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar). Share: see
+        :meth:`Quantizer.forward`."""
+        quantized, codes, commitment = self.quantizer(self.encoder(images * 2 - 1), share)
         return self.decoder(quantized) * 0.5 + 0.5, codes, commitment
 
     @torch.no_grad()

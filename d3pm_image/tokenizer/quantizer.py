@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import TokenizerConfig, need
+from ..seeds import Share
 from .bits import entropy_loss
+from .moving import Moves
 
 # of soft bits in the entropy loss, for features of about unit size. The library's 400 has no gradient except at 0: after 300 steps on
 # Fashion-MNIST (width 32, 512 codes) LFQ had 19.2 dB with it, 20.1 with 20 and 20.2 with 4
@@ -35,25 +37,39 @@ class Quantizer(nn.Module):
 
     Args:
         config: Codebook settings.
-        vectors_a_step: Feature vectors that one forward pass sees over all processes, B·N; the threshold for
+        vectors_a_step: Feature vectors of an optimizer step over all processes and accumulation parts, B·N; the threshold for
             reviving a code is ``revive_below`` times the average count ``vectors_a_step / K``.
-        synchronize: Average the codebook over processes. The process group must exist before the first call.
+        synchronize: Move the codebook by the features of all processes. The process group must exist before the first call.
     """
 
     def __init__(self, config: TokenizerConfig, vectors_a_step: int = 0, synchronize: bool = False):
         super().__init__()
         self.config, self.synchronize = config, synchronize
         self.kind = KINDS[config.quantizer]
-        self.vq = self.kind.build(config, config.revive_below * vectors_a_step / config.num_codes, synchronize)
+        self.vq = self.kind.build(config, synchronize)
+        revive_under = config.revive_below * vectors_a_step / config.num_codes
+        cosine = config.quantizer == "cosine"
+        self.moves = Moves(self.vq._codebook, config.decay, revive_under, cosine, synchronize) if self.kind.starts else None
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Quantize features (B, D, H, W). Returns quantized features (B, D, H, W) with gradients to the input,
-        codes (B, H, W) int64, and the quantizer's own loss (scalar, 0 in eval mode; it can be negative for lfq and bsq)."""
+        codes (B, H, W) int64, and the quantizer's own loss (scalar, 0 in eval mode; it can be negative for lfq and bsq).
+
+        In training a codebook of moving averages moves after the last part of a step; ``share`` says which part this is. Without it the
+        features are a whole step of one process, and codes are revived by torch's own generator.
+
+        Raises:
+            ConfigError: training on several processes without a share."""
         b, d, h, w = features.shape
+        if self.training and self.moves is not None and share is None:
+            need(not self.synchronize, "share", None, "several processes move one codebook: say which rows these are (StepRandom.share)")
+            share = Share(0, b, int(torch.randint(2**62, ())))
         with torch.autocast(features.device.type, enabled=False):
             flat = features.float().permute(0, 2, 3, 1).reshape(b, h * w, d)
             quantized, codes, loss = self.kind.quantize(self, flat)
             codes = codes.long()
+            if self.training and self.moves is not None:
+                self.moves.add(flat, codes, share)
             if not self.training:  # exactly what the codes alone will give, without straight-through arithmetic
                 quantized, loss = self.kind.vectors(self, codes), flat.new_zeros(())
         quantized = quantized.reshape(b, h, w, d).permute(0, 3, 1, 2)
@@ -70,19 +86,19 @@ class Kind:
     """What one quantizer does.
 
     Args:
-        build: (configuration, count under which a code is revived, synchronize) → the library's module.
+        build: (configuration, synchronize) → the library's module.
         quantize: (quantizer, (B, N, D)) → quantized (B, N, D), codes (B, N), loss.
         vectors: (quantizer, codes of any shape) → (*shape, D).
         starts: True where the codebook must be fitted to features before training.
     """
 
-    build: Callable[[TokenizerConfig, float, bool], nn.Module]
+    build: Callable[[TokenizerConfig, bool], nn.Module]
     quantize: Callable[[Quantizer, Tensor], tuple[Tensor, Tensor, Tensor]]
     vectors: Callable[[Quantizer, Tensor], Tensor]
     starts: bool = False
 
 
-def averages(config: TokenizerConfig, revive_under: float, synchronize: bool) -> nn.Module:
+def averages(config: TokenizerConfig, synchronize: bool) -> nn.Module:
     """A codebook of moving averages (van den Oord et al. 2017, appendix A.1) with k-means start and revived codes; ``cosine``: of unit
     vectors, compared by their angle (Yu et al. 2022, ViT-VQGAN, section 3.2)."""
     from vector_quantize_pytorch import VectorQuantize  # imports for seconds, so only where it is used
@@ -94,7 +110,7 @@ def averages(config: TokenizerConfig, revive_under: float, synchronize: bool) ->
         commitment_weight=config.commitment,
         kmeans_init=True,
         kmeans_iters=10,
-        threshold_ema_dead_code=revive_under,
+        threshold_ema_dead_code=0,  # moving.py moves and revives
         rotation_trick=config.rotation_trick,
         use_cosine_sim=config.quantizer == "cosine",
         sync_codebook=synchronize,
@@ -102,11 +118,11 @@ def averages(config: TokenizerConfig, revive_under: float, synchronize: bool) ->
 
 
 def quantize_averages(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    quantized, codes, loss = quantizer.vq(flat)
+    quantized, codes, loss = quantizer.vq(flat, freeze_codebook=True)  # moving.py moves it at the end of the step
     return quantized, codes, loss.sum()
 
 
-def simple(config: TokenizerConfig, revive_under: float, synchronize: bool) -> nn.Module:
+def simple(config: TokenizerConfig, synchronize: bool) -> nn.Module:
     """A fixed random codebook under a learned linear map, which moves all codes at once (Zhu et al. 2024, SimVQ)."""
     from vector_quantize_pytorch import SimVQ
 
@@ -118,7 +134,7 @@ def simple(config: TokenizerConfig, revive_under: float, synchronize: bool) -> n
     )
 
 
-def finite_scalar(config: TokenizerConfig, revive_under: float, synchronize: bool) -> nn.Module:
+def finite_scalar(config: TokenizerConfig, synchronize: bool) -> nn.Module:
     """Each coordinate bounded and rounded to one of a few values (Mentzer et al. 2024, FSQ); nothing is learned."""
     from vector_quantize_pytorch import FSQ
 
@@ -131,7 +147,7 @@ def quantize_scalars(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor
     return quantized, codes, flat.new_zeros(())
 
 
-def binary(config: TokenizerConfig, revive_under: float, synchronize: bool) -> nn.Module:
+def binary(config: TokenizerConfig, synchronize: bool) -> nn.Module:
     """The sign of each coordinate (Yu et al. 2024, LFQ); ``bsq``: after projection on a sphere (Zhao et al. 2024)."""
     from vector_quantize_pytorch import LFQ
 

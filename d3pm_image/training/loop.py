@@ -179,7 +179,7 @@ def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monit
 def means(values: dict[str, Tensor]) -> dict[str, float]:
     """Numbers to log: scalars, and sums (2,) over their counts; what has no count, or is not a number, is left out."""
     plain = {k: float(v[0] / v[1]) if v.ndim else float(v) for k, v in values.items() if not v.ndim or v[1] > 0}
-    return {k: round(v, 6) for k, v in plain.items() if math.isfinite(v)}
+    return {k: float(f"{v:.8g}") for k, v in plain.items() if math.isfinite(v)}
 
 
 def _stop_requested(trainer: Trainer, signals: list[str]) -> bool:

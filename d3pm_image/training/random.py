@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..seeds import derive
+from ..seeds import Share, derive
 
 
 @dataclass
@@ -35,6 +36,17 @@ class StepRandom:
     def uniform(self, *shape: int) -> Tensor:
         """float64 uniforms (rows, *shape) in [0, 1). Each call opens the next stream."""
         return self._draw((self.total, *shape))[self.rows].to(self.device)
+
+    def keys(self) -> Tensor:
+        """A 63-bit number for every row, (rows,) int64: what a network draws dropout from. Each call opens the next stream."""
+        self.stream += 1
+        state = np.random.SeedSequence((self.seed, self.step, self.stream)).generate_state(self.total, np.uint64)
+        return torch.from_numpy((state >> 1).astype(np.int64))[self.rows].to(self.device)
+
+    def share(self) -> Share:
+        """The rows and a seed of the step, for a network whose own state moves with the global batch. Each call opens the next stream."""
+        self.stream += 1
+        return Share(self.rows.start, self.total, derive(self.seed, self.step, self.stream))
 
     def shared(self) -> Tensor:
         """One float64 uniform in [0, 1), the same on every process; on the CPU."""

@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..config import ConfigError, TrainConfig
-from ..seeds import derive
 from ..storage import write_tensors
 from . import checkpoint as ckpt
 from .ema import make_average
@@ -194,8 +193,7 @@ class Trainer:
         Raises:
             TrainingError: too many such steps in a row.
         """
-        config, step, rank = self.config, self.progress.step, self.accelerator.process_index
-        torch.manual_seed(derive(config.seed, step, 1 << 16, rank))  # dropout, and samples that revive dead codes
+        config, step = self.config, self.progress.step
         self.optimizers.set_learning_rate(learning_rate(step, config))
         opponent = self.opponent if self.opponent is not None and step >= self.opponent.rival.start_step else None
         networks = [self.job.model] if opponent is None else [self.job.model, opponent.rival.model]
