@@ -51,7 +51,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             str(place),
             "its tokenizer is not the one that the denoiser was trained with; copy the model again",
         )
-        shape = DenoiserConfig(**parts["denoiser"]), parts["num_codes"], parts["num_classes"]
+        shape = DenoiserConfig(**{"places": False, **parts["denoiser"]}), parts["num_codes"], parts["num_classes"]
         check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
         denoiser = Transformer(*shape)
         denoiser.load_state_dict(read_weights(place / "denoiser", "model"))

@@ -11,7 +11,7 @@ from d3pm_image.config import ConfigError, DenoiserConfig
 from d3pm_image.contracts import Denoiser
 from d3pm_image.denoiser import Transformer
 from d3pm_image.denoiser.dropout import dropout, stream
-from d3pm_image.denoiser.layers import attend, rotary_table, rotate
+from d3pm_image.denoiser.layers import Places, attend, rotary_table, rotate
 from d3pm_image.denoiser.patches import patchify, unpatchify
 from d3pm_image.training.random import StepRandom
 
@@ -173,8 +173,8 @@ def test_a_patch_that_does_not_divide_the_grid_is_refused(patch, grid, fitting):
 
 
 def test_one_cell_a_token_is_the_network_as_it_was():
-    """Names and shapes of weights that older models hold, and settings without ``patch``."""
-    config = DenoiserConfig(width=32, depth=1, heads=2, mlp_ratio=2.0, dropout=0.0)
+    """Names and shapes of weights that older models hold, and settings without ``patch`` and ``places``."""
+    config = DenoiserConfig(width=32, depth=1, heads=2, mlp_ratio=2.0, dropout=0.0, places=False)
     block = {
         "norms": ("attention.query_norm.weight", "attention.key_norm.weight"),
         "matrices": {"attention.qkv": (96, 32), "attention.out": (32, 32), "feed_forward.gate_up": (128, 32), "feed_forward.out": (32, 64)},
@@ -223,3 +223,28 @@ def test_training_with_dropout_is_the_same_in_parts():
     with pytest.raises(ConfigError, match="key for every row"):
         model(x, kappa, labels, (4, 4))
     torch.testing.assert_close(model.eval()(x, kappa, labels, (4, 4)), model(x, kappa, labels, (4, 4), keys=keys))
+
+
+def test_places_are_told_apart_on_a_grid_that_looks_alike_everywhere():
+    torch.manual_seed(0)
+    told, untold = (Transformer(DenoiserConfig(width=32, depth=2, heads=2, places=places), 11, 3).eval() for places in (True, False))
+    x_t, kappa, labels = torch.full((1, 12), 11), torch.tensor([0.9]), torch.tensor([1])
+    for model, alike in ((told, False), (untold, True)):
+        torch.nn.init.normal_(model.head.weight)
+        logits = model(x_t, kappa, labels, (3, 4))[0]
+        assert bool(torch.pdist(logits.detach()).min() < 1e-3) == alike
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (7, 7), (3, 5), (16, 16), (32, 32)])
+def test_every_place_has_a_vector_of_its_own(grid):
+    torch.manual_seed(0)
+    vectors = Places(64)(grid).detach()
+    assert vectors.shape == (grid[0] * grid[1], 64) and bool(torch.isfinite(vectors).all())
+    if len(vectors) > 1:
+        assert torch.pdist(vectors).min() > 0.02 and 0.05 < vectors.std() < 1
+
+
+def test_a_place_is_the_same_on_a_finer_grid():
+    """Centres of 3 cells a side are among those of 9."""
+    places = Places(16)
+    torch.testing.assert_close(places((9, 9)).view(9, 9, 16)[1::3, 1::3], places((3, 3)).view(3, 3, 16))

@@ -27,7 +27,7 @@ def build(tokenizer, side: int, classes: int = 3, share: float = 0.1) -> Pipelin
     """An untrained model whose predictions depend on all that it sees."""
     torch.manual_seed(1)
     denoiser = Transformer(DenoiserConfig(width=16, depth=1, heads=2), tokenizer.num_codes, classes)
-    for weights, spread in ((denoiser.head.weight, 0.3), (denoiser.modulation.weight, 0.5), (denoiser.classes.weight, 1.5)):
+    for weights, spread in ((denoiser.head.weight, 0.15), (denoiser.modulation.weight, 0.5), (denoiser.classes.weight, 1.5)):
         torch.nn.init.normal_(weights, std=spread)
     process = ProcessConfig(corruption="linear", uniform_share=share, steps=0)
     pipe = Pipeline(tokenizer, denoiser, process, (side, side), [f"class {i}" for i in range(classes)])
@@ -163,7 +163,7 @@ def test_pictures_of_a_batch_do_not_know_of_each_other(window):
     numbered = pipe.inpaint(images, masks, variants=2, seed=4, batch_size=64, **settings)
     one_by_one = pipe.inpaint(images, masks, variants=2, seed=4, batch_size=1, **settings)
     assert all(same(a, b) for a, b in zip(numbered, one_by_one, strict=True))
-    assert not same(numbered[0][:1], numbered[0][1:])
+    assert any(not same(results[:1], results[1:]) for results in numbered)
 
 
 @pytest.mark.parametrize("settings", SAMPLERS, ids=named)

@@ -80,7 +80,9 @@ def test_the_division_of_the_batch_does_not_show(stage, tokenizer, tmp_path):
         for part in ("model", "ema"):
             expected = state(tmp_path / "one", part)
             for key, value in state(tmp_path / name, part).items():
-                torch.testing.assert_close(value, expected[key], atol=1e-4, rtol=1e-4, msg=lambda m, k=key: f"{name} {part} {k}: {m}")
+                torch.testing.assert_close(
+                    value, expected[key], atol=1e-4, rtol=1e-4, msg=lambda m, name=name, part=part, k=key: f"{name} {part} {k}: {m}"
+                )
     assert [line["processes"] for line in logged(tmp_path / "two")] == [2] * STEPS
     resumed = tmp_path / "resumed"
     shutil.copytree(tmp_path / "two", resumed)

@@ -93,6 +93,7 @@ class DenoiserConfig:
         mlp_ratio: Hidden width of the gated feed-forward layer, as a multiple of width.
         dropout: Dropout in attention output and feed-forward layers.
         patch: Code cells a side that one token covers; more than 1 for large grids, such as pixels as codes. Must divide the sides of the grid.
+        places: Tell every token where on the grid it lies. Without it the network knows distances between tokens alone, and a grid of masks looks alike everywhere.
     """
 
     width: int = 256
@@ -101,6 +102,7 @@ class DenoiserConfig:
     mlp_ratio: float = 2.667
     dropout: float = 0.0
     patch: int = 1
+    places: bool = True
 
     def __post_init__(self):
         need(self.width >= 8, "denoiser.width", self.width, "use at least 8")

@@ -14,6 +14,8 @@ from ..config import need
 from ..contracts import Grid
 from .dropout import dropout
 
+PLACE_FREQUENCIES = 8  # half turns between the borders: places of a grid of 16 cells a side are well apart
+
 
 @lru_cache(maxsize=32)
 def rotary_table(grid: Grid, head_width: int, device: torch.device, base: float = 100.0) -> tuple[Tensor, Tensor]:
@@ -129,6 +131,28 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, -1)
         x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin, first)
         return x + (1 + gate2) * self.feed_forward(modulate(self.norm2(x), shift2, scale2), second)
+
+
+class Places(nn.Module):
+    """A learnt vector (N, D) for every place of a grid of any size, row by row: sines and cosines of its coordinates through two layers.
+
+    Coordinates run from -1 to 1 between the borders, so a grid of another size gets the same vectors, more or less finely. Rotary positions know
+    distances alone: without places all cells of a fully masked grid would get one and the same prediction.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.enter = nn.Linear(4 * PLACE_FREQUENCIES, width)
+        self.leave = nn.Linear(width, width)
+        nn.init.normal_(self.leave.weight, std=width**-0.5)  # on the scale of the embedded tokens
+
+    def forward(self, grid: Grid) -> Tensor:
+        device = self.enter.weight.device
+        turns = torch.arange(1, PLACE_FREQUENCIES + 1, device=device) * (math.pi / 2)
+        axes = [((torch.arange(n, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns for n in grid]
+        rows, columns = (torch.cat([a.sin(), a.cos()], dim=1) for a in axes)
+        waves = torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], dim=1)
+        return self.leave(F.silu(self.enter(waves)))
 
 
 class LevelEmbedding(nn.Module):

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from ..config import DenoiserConfig, need
 from ..contracts import Grid
 from .dropout import stream
-from .layers import Block, LevelEmbedding, modulate, rotary_table
+from .layers import Block, LevelEmbedding, Places, modulate, rotary_table
 from .patches import Patches
 
 
 class Transformer(nn.Module):
-    """Denoiser for any grid of codes (rotary positions carry to other sizes).
+    """Denoiser for any grid of codes (rotary positions and places carry to other sizes).
 
     Args:
         config: Width, depth, heads, cells a token.
@@ -32,6 +32,7 @@ class Transformer(nn.Module):
         hidden = -(-int(width * config.mlp_ratio) // 8) * 8
         self.tokens = nn.Embedding(num_codes + 1, config.cell_width)
         self.classes = nn.Embedding(num_classes + 1, width)
+        self.places = Places(width) if config.places else None
         self.level = LevelEmbedding(width)
         self.blocks = nn.ModuleList(Block(width, config.heads, hidden, config.dropout) for _ in range(config.depth))
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
@@ -54,10 +55,13 @@ class Transformer(nn.Module):
     def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
         """Features before the head, (B, N, D), in the order of x_t; D is config.cell_width where a token covers several cells."""
         need(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
-        cos, sin = rotary_table(self.config.token_grid(grid), self.config.width // self.config.heads, x_t.device)
+        tokens = self.config.token_grid(grid)
+        cos, sin = rotary_table(tokens, self.config.width // self.config.heads, x_t.device)
         condition = F.silu(self.level(kappa) + self.classes(labels))
         cells = self.tokens(x_t)
         x = cells if self.patches is None else self.patches.tokens(cells, grid)
+        if self.places is not None:
+            x = x + self.places(tokens)
         layers = None if keys is None else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
         for number, block in enumerate(self.blocks):
             x = block(x, condition, cos, sin, layers and layers[2 * number : 2 * number + 2])

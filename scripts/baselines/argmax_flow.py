@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d3pm_image.denoiser.layers import Block, rotary_table
+from d3pm_image.denoiser.layers import Block, Places, rotary_table
 from d3pm_image.training.random import StepRandom
 
 from .problem import Problem
@@ -40,8 +40,7 @@ class FlowNetwork(nn.Module):
         moved, couplings = self.digits - self.half, max(1, config.depth - 1)
         self.embed = nn.Embedding(problem.num_codes, width)
         self.classes = nn.Embedding(problem.num_classes + 1, width)
-        # the blocks know places by their distances alone, and noise does not tell one place from another
-        self.places = nn.Parameter(0.5 * torch.randn(problem.tokens, width))
+        self.places = Places(width)
         hidden = -(-int(width * config.mlp_ratio) // 8) * 8
         self.blocks = nn.ModuleList(Block(width, config.heads, hidden, config.dropout) for _ in range(1 + couplings))
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
@@ -56,7 +55,7 @@ class FlowNetwork(nn.Module):
 
     def run(self, number: int, x: Tensor, labels: Tensor) -> Tensor:
         cos, sin = rotary_table(self.grid, x.shape[-1] // self.heads, x.device)
-        return self.norm(self.blocks[number](x + self.places, F.silu(self.classes(labels)), cos, sin))
+        return self.norm(self.blocks[number](x + self.places(self.grid), F.silu(self.classes(labels)), cos, sin))
 
     def encode(self, codes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ (B, N, M) of u."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from d3pm_image.denoiser import Transformer
-from d3pm_image.denoiser.layers import Attention, modulate, rotary_table, rotate
+from d3pm_image.denoiser.layers import Attention, drop, modulate, rotary_table, rotate
 from d3pm_image.training.random import StepRandom
 
 from .problem import Problem, categorical
@@ -22,7 +22,7 @@ class CausalAttention(Attention):
 
     kept: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, keys: Tensor | None = None) -> Tensor:
         b, n, d = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         cos, sin = cos.to(v.dtype), sin.to(v.dtype)
@@ -33,7 +33,7 @@ class CausalAttention(Attention):
         later = torch.ones(n, k.shape[2], dtype=torch.bool, device=x.device).triu(k.shape[2] - n + 1)
         # plain products, as the library's attention in training on a processor
         shares = torch.softmax((q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(later, -torch.inf), -1)
-        return F.dropout(self.out((shares @ v).transpose(1, 2).reshape(b, n, d)), self.dropout, self.training)
+        return drop(self, self.out((shares @ v).transpose(1, 2).reshape(b, n, d)), keys)
 
 
 class CausalTransformer(Transformer):
@@ -51,6 +51,8 @@ class CausalTransformer(Transformer):
         cos, sin = (part[first : first + before.shape[1]] for part in self.rotary(before.device))
         condition = F.silu(self.level(torch.ones_like(labels)) + self.classes(labels))
         x = self.tokens(before)
+        if self.places is not None:
+            x = x + self.places(self.grid)[first : first + before.shape[1]]
         for block in self.blocks:
             x = block(x, condition, cos, sin)
         shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
