@@ -224,6 +224,10 @@ class Members:
         return data
 
     def pread(self, path: Path, size: int, offset: int) -> bytes:
+        if not hasattr(os, "pread"):  # Windows
+            with open(path, "rb") as own:
+                own.seek(offset)
+                return own.read(size)
         file = opened(path, self.index)
         return os.pread(file.fileno(), size, offset)
 

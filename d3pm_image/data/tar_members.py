@@ -7,7 +7,6 @@ neither a picture nor a label (also pickles) are passed over unread. Sizes are c
 from __future__ import annotations
 
 import json
-import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -88,7 +87,8 @@ def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ..
             where, size = f"{path}: {printable(member.name)}", member.size
             if label:
                 need(size <= MAX_LABEL, "data.root", where, f"a label of {size} bytes; mend the shard, or set data.labels false")
-                number = label_of(kind, os.pread(file.fileno(), size, member.offset_data), class_names, where)
+                file.seek(member.offset_data)
+                number = label_of(kind, file.read(size), class_names, where)
                 sample.labels |= {} if number is None else {kind: number}
             else:
                 twice = f"a second picture of one key beside .{sample.picture}; give it a key of its own"
