@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -115,7 +116,17 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
 def open_image(path: str | Path) -> Image.Image:
     """Load an image file fully, upright (EXIF orientation applied). Raises whatever Pillow raises."""
     # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
-    with open(path, "rb") as file, Image.open(file) as image:
+    with open(path, "rb") as file:
+        return read_image(file)
+
+
+def read_image(file: BinaryIO, formats: Sequence[str] | None = None) -> Image.Image:
+    """Load an image out of an open file fully, upright. Raises whatever Pillow raises.
+
+    Args:
+        formats: Pillow's names of the formats to try; None for all.
+    """
+    with Image.open(file, formats=formats) as image:
         return ImageOps.exif_transpose(image)
 
 

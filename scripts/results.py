@@ -207,9 +207,42 @@ def tokenizers() -> str:
     return markdown(["network, precision", "images/s", "of plain float32"], rows) + under(kept["machine"])
 
 
+def data() -> str:
+    """Images and codes a second out of the loader, and memory over ten million images."""
+    kept = read("benchmark_data")
+    table = markdown(["reading", "images/s"], [[row["what"], f"{row['images_per_s']:,.0f}"] for row in kept["rows"]])
+    rows = [
+        [
+            row["what"],
+            f"{row['files']}",
+            *(f"{row[name]:,.0f}" for name in ("own_before_mb", "own_after_mb", "file_before_mb", "file_after_mb")),
+        ]
+        for row in kept["rows"]
+        if "files" in row
+    ]
+    header = ["memory in MB", "files", "own, before", f"after {kept['rows'][-1]['read']:,} images", "mapped pages, before", "after"]
+    machine = under(kept["machine"]).replace(
+        "medians of runs that take turns", "the best of several runs, wall time, other programs beside it"
+    )
+    return table + "\n" + markdown(header, rows) + machine
+
+
+def waits() -> str:
+    """Share of a step that waited for data, out of the logs of whole runs."""
+    rows = []
+    for path in sorted(RESULTS.glob("*_log.jsonl")):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        shares = [line["data_wait"] for line in lines if "data_wait" in line]
+        if shares:
+            name = path.name.removesuffix("_log.jsonl").replace("_", " ")
+            rows.append([name, f"{lines[-1]['step']:,}", f"{sum(shares) / len(shares):.2%}", f"{max(shares):.2%}"])
+    return markdown(["run", "steps", "mean `data_wait`", "largest of all logged"], rows)
+
+
 TABLES = {
     "benchmarks": benchmarks, "evaluations": evaluations, "reconstructions": reconstructions, "roads": roads, "tokenizers": tokenizers,
     "loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels, "editing": editing, "receptive": receptive,
+    "data": data, "waits": waits,
 }  # fmt: skip
 TABLES |= {name: partial(tables.table, name) for name in tables.NAMES}
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "train-tokenizer": "train the VQ-VAE tokenizer on images (stage one)",
     "train-diffusion": "train the diffusion model on the tokenizer's codes (stage two)",
     "encode": "write the code cache of a tokenizer, on one process or many; drop unused codes",
+    "shards": "pack a folder of images into tar shards (webdataset layout)",
     "estimate": "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
     "doctor": "say what looks wrong with a run or a folder of images, and what to do",
     "generate": "make new images with a trained model",

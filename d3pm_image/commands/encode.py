@@ -70,14 +70,14 @@ def smaller(args: Encode, tokenizer, info, place: Path, accelerator):
     """The tokenizer with the codes that a cache uses, saved by the main process and loaded by all."""
     import numpy as np
 
+    from ..data.code_files import CodeFiles
     from ..tokenizer import load_tokenizer, save_tokenizer
     from ..tokenizer.vocabulary import keep_codes
 
     if accelerator.is_main_process:
-        codes = np.load(place / "codes.npy", mmap_mode="r")
         used = np.zeros(tokenizer.num_codes, bool)
-        for start in range(0, codes.shape[1], 65536):
-            used[np.unique(codes[:, start : start + 65536])] = True
+        for block in CodeFiles(place).blocks():
+            used[np.unique(block)] = True
         kept = np.flatnonzero(used).tolist()
         facts = {**info.facts, "data": info.facts.get("data", dataclasses.asdict(args.data)), "kept_codes": kept}
         save_tokenizer(keep_codes(tokenizer, kept), Path(args.drop_unused), info.image_size, facts)

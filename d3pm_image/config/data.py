@@ -20,9 +20,9 @@ class DataConfig:
     """Where the images come from and how they reach the network.
 
     Args:
-        source: digits (1,797 handwritten digits, embedded), folder, or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
-        root: Folder of the images, or where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
-        val_root: Folder of the held-out images of a folder source; without it a folder gives up val_share of its images.
+        source: digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset layout), or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
+        root: Folder of the images; folder, pattern or range of shards ('train-{000000..000099}.tar'); or where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
+        val_root: Folder (or shards) of the held-out images; without it, folders and shards give up val_share of its images.
         val_share: Share of images held out where the source has no split of its own.
         download: Let torchvision fetch the set when it is not in root.
         image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
@@ -67,4 +67,5 @@ class DataConfig:
         need(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
         need(0 <= self.max_unreadable <= 1, "data.max_unreadable", self.max_unreadable, "give a share in [0, 1], such as 0.2")
         need(self.memory_mb >= 0, "data.memory_mb", self.memory_mb, "give 0 (never hold in memory) or more")
-        need(self.source != "folder" or bool(self.root), "data.root", self.root, "name the folder of images when data.source is folder")
+        named = self.source not in ("folder", "shards") or bool(self.root)
+        need(named, "data.root", self.root, f"name the folder of images when data.source is {self.source}")

@@ -1,8 +1,7 @@
 """Cached codes: every image encoded once, memory-mapped, tied by hash to the tokenizer and the data.
 
-A cache is a folder ``<hash>`` with ``codes.npy`` uint16 (variants, n, H, W), ``labels.npy`` int64 (n,) and
-``meta.json``; variant 1, where present, holds the mirrored images. It is written beside its place, batch by batch, by one process or
-several, and renamed when it is whole.
+A cache is a folder ``<hash>`` (:mod:`.code_files`); variant 1 of its codes, where present, holds the mirrored images. It is written beside its
+place, batch by batch, by one process or several, and renamed when it is whole.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import mmap
 import os
 import shutil
 import sys
@@ -25,8 +23,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..config import DataConfig, need, size_pair
+from ..config import ConfigError, DataConfig, size_pair
 from ..storage import replace_folder
+from .code_files import SHARD_IMAGES, CodeFiles, CodeWriter, Layout, prepare
 from .images import ImageSet, coins
 from .sources import cache_root
 
@@ -64,6 +63,7 @@ def build_cache(
     batch_size: int = 256,
     quiet: bool = False,
     team: Team | None = None,
+    shard_images: int = SHARD_IMAGES,
 ) -> Path:
     """Encode all images (and their mirror images where flips are configured) unless the cache is there already. An encoding that was
     killed goes on with the batches that are missing.
@@ -74,6 +74,7 @@ def build_cache(
         key: From :func:`cache_key`.
         root: Parent folder; default ``~/.cache/d3pm_image/codes``.
         team: Processes that share the work, on one file system; each calls this function.
+        shard_images: Larger sets are written in files of so many images. Where files of a cache are damaged, only they are encoded again.
 
     Returns:
         The cache folder.
@@ -86,7 +87,17 @@ def build_cache(
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with claimed(place.with_name(f".{key}.part"), team) as part:
+        if team.rank == 0:
+            grid = encode(images.__getitems__([0])["images"]).shape[1:]
+            layout = Layout(2 if images.config.flip else 1, len(images), tuple(grid), shard_images if len(images) > shard_images else 0)
+            prepare(part, place, layout, batch_size)
+            meta = {"count": layout.count, "variants": layout.variants, "grid": list(grid), "class_names": list(images.source.class_names)}
+            (part / "meta.json").write_text(
+                json.dumps(meta | ({"shard": layout.shard} if layout.shard else {}), indent=1), encoding="utf-8"
+            )
+        team.wait()
         _write(images, encode, part, batch_size, quiet, team)
+        team.wait()
         if team.rank == 0:
             for name in (DONE, LOCK):
                 (part / name).unlink(missing_ok=True)
@@ -133,60 +144,30 @@ def claimed(part: Path, team: Team) -> Iterator[Path]:
 
 
 def is_whole(place: Path, quiet: bool = False) -> bool:
-    """Whether a cache is there with all that its meta.json says; a damaged one is named, and will be made again."""
+    """Whether a cache is there with all that its meta.json says; files that are damaged are named, and will be made again."""
     if not (place / "meta.json").is_file():
         return False
     try:
-        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
-        codes, labels = np.load(place / "codes.npy", mmap_mode="r"), np.load(place / "labels.npy")
-        whole = (
-            codes.shape == (meta["variants"], meta["count"], *meta["grid"]) and codes.dtype == np.uint16 and len(labels) == meta["count"]
-        )
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        whole, codes = False, error
-    if not whole and not quiet:
-        print(f"the code cache {place} is damaged ({getattr(codes, 'shape', codes)}): encoding anew", file=sys.stderr)
-    return whole
+        layout = Layout.of(place)
+        wrong, total = layout.damaged(place), layout.files
+    except (OSError, ValueError, KeyError, TypeError):
+        wrong, total = ["meta.json"], 1
+    if wrong and not quiet:
+        again = f"encoding {len(wrong)} of {total} files anew" if set(wrong).isdisjoint({"meta.json", "labels.npy"}) else "encoding anew"
+        print(f"the code cache {place} is damaged ({', '.join(wrong[:5])}): {again}", file=sys.stderr)
+    return not wrong
 
 
 def _write(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, quiet: bool, team: Team) -> None:
-    """Fill ``codes.npy`` and ``labels.npy`` batch by batch; ``done.npy`` holds the number of batches and a flag for each."""
-    count, starts = len(images), range(0, len(images), batch_size)
-    variants = 2 if images.config.flip else 1
-    if team.rank == 0:
-        _prepare(images, encode, part, batch_size, variants)
-    team.wait()
-    codes, labels, done = (np.load(part / f"{name}.npy", mmap_mode="r+") for name in ("codes", "labels", "done"))
-    mine = [number for number in range(team.rank, len(starts), team.world) if not done[number]]
+    """Encode this process's share of the batches that are not done."""
+    done, layout = np.load(part / DONE), Layout.of(part)
+    writer = CodeWriter(part, layout)
+    mine = [number for number in range(team.rank, len(done), team.world) if not done[number]]
     for number in tqdm(mine, desc="encoding", unit="batch", disable=quiet, leave=False):
-        rows = slice(starts[number], min(starts[number] + batch_size, count))
-        batch = images.__getitems__(list(range(rows.start, rows.stop)))
-        for variant in range(variants):
-            codes[variant, rows] = encode(batch["images"].flip(-1) if variant else batch["images"]).cpu().numpy()
-        labels[rows] = batch["labels"].numpy()
-        codes.flush()
-        labels.flush()
-        done[number] = 1  # only once its codes are on disk
-        done.flush()
-    team.wait()
-    if team.rank == 0:
-        meta = {"count": count, "variants": variants, "grid": list(codes.shape[2:]), "class_names": list(images.source.class_names)}
-        (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
-
-
-def _prepare(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, variants: int) -> None:
-    """Make the files of a cache, unless an earlier run with the same batches left them."""
-    count, batches = len(images), -(-len(images) // batch_size)
-    grid = encode(images.__getitems__([0])["images"]).shape[1:]
-    wanted = {"codes": ((variants, count, *grid), np.uint16), "labels": ((count,), np.int64), "done": ((batches,), np.uint8)}
-    try:
-        found = {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in wanted}
-        if all((found[name].shape, found[name].dtype) == want for name, want in wanted.items()):
-            return
-    except (OSError, ValueError):
-        pass
-    for name, (shape, kind) in wanted.items():
-        np.lib.format.open_memmap(part / f"{name}.npy", "w+", kind, shape).flush()
+        batch = images.__getitems__(list(range(number * batch_size, min((number + 1) * batch_size, layout.count))))
+        pictures = [batch["images"], batch["images"].flip(-1)][: layout.variants]
+        writer.write(number * batch_size, [encode(some).cpu().numpy() for some in pictures], batch["labels"].numpy())
+        writer.finish(number)
 
 
 class CodeSet(Dataset):
@@ -201,10 +182,8 @@ class CodeSet(Dataset):
 
     def __init__(self, place: Path, seed: int = 0, augment: bool = True, num_codes: int = 0):
         self.place, self.num_codes = place, num_codes
-        self.codes = np.load(place / "codes.npy", mmap_mode="r")
-        if hasattr(mmap, "MADV_RANDOM"):  # batches are scattered over the file: reading ahead would cost time and memory
-            self.codes._mmap.madvise(mmap.MADV_RANDOM)
-        self.labels = np.load(place / "labels.npy")
+        self.codes = CodeFiles(place)
+        self.labels = np.load(place / "labels.npy", mmap_mode="r")
         self.seed, self.augment = seed, augment
 
     @property
@@ -227,12 +206,9 @@ class CodeSet(Dataset):
             variant = np.concatenate([coins(self.seed, int(e), index[i : i + 1], 1)[:, 0] < 0.5 for i, e in enumerate(epoch)]).astype(
                 np.int64
             )
-        codes = self.codes[variant, index].astype(np.int64).reshape(len(keys), -1)
+        codes = self.codes.read(variant, index).astype(np.int64).reshape(len(keys), -1)
         most = int(codes.max(initial=0))
-        need(
-            most < self.num_codes or not self.num_codes,
-            "cache",
-            str(self.place),
-            f"holds code {most} of {self.num_codes}; remove it, it is made again",
-        )
+        if self.num_codes and most >= self.num_codes:
+            file = self.place / self.codes.name(int(index[codes.max(1).argmax()]))
+            raise ConfigError("cache", str(file), f"holds code {most} of {self.num_codes}; remove it, it is made again")
         return {"codes": torch.from_numpy(codes), "labels": torch.from_numpy(self.labels[index])}

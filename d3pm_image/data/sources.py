@@ -1,4 +1,4 @@
-"""Where images come from: folders, torchvision sets and the embedded digits behind one small record.
+"""Where images come from: folders, tar shards, torchvision sets and the embedded digits behind one small record.
 
 A source lists its images and can load the i-th as a Pillow image; it knows nothing of sizes or batches. Each
 has a fingerprint that changes when the data changes, which ties cached codes to the images they came from.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..config import ConfigError, DataConfig, need
 from ..imaging import open_image
+from .shards import open_shards
 
 # torchvision name → (class, keyword arguments of the training part, of the held-out part or None)
 TORCHVISION = {
@@ -34,7 +35,7 @@ TORCHVISION = {
     "food101": ("Food101", {"split": "train"}, {"split": "test"}),
     "oxford_iiit_pet": ("OxfordIIITPet", {"split": "trainval"}, {"split": "test"}),
 }
-SOURCES = ("digits", "folder", *TORCHVISION)
+SOURCES = ("digits", "folder", "shards", *TORCHVISION)
 HOLDOUT_SEED = 0x5EED
 
 
@@ -73,10 +74,23 @@ class Chosen:
     """Loads the chosen images of another source."""
 
     load: Callable[[int], Image.Image]
-    chosen: list[int]
+    chosen: np.ndarray
 
     def __call__(self, index: int) -> Image.Image:
-        return self.load(self.chosen[index])
+        return self.load(int(self.chosen[index]))
+
+
+class ChosenNames(Sequence):
+    """The chosen names of a source that makes its names when they are asked for."""
+
+    def __init__(self, names: Sequence[str], chosen: np.ndarray):
+        self.names, self.chosen = names, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return self.names[int(self.chosen[index])]
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ class ImageSource:
         fingerprint: Hex digest of what the source holds.
     """
 
-    names: list[str]
+    names: Sequence[str]
     labels: np.ndarray | None
     class_names: tuple[str, ...]
     load: Callable[[int], Image.Image]
@@ -115,10 +129,11 @@ class ImageSource:
 
     def subset(self, indices: np.ndarray) -> ImageSource:
         """The images at ``indices``, in that order."""
-        chosen = [int(i) for i in indices]
-        digest = hashlib.sha256(self.fingerprint.encode() + np.asarray(chosen, np.int64).tobytes()).hexdigest()
+        chosen = np.asarray(indices, np.int64)
+        digest = hashlib.sha256(self.fingerprint.encode() + chosen.tobytes()).hexdigest()
         labels = None if self.labels is None else self.labels[chosen]
-        return ImageSource([self.names[i] for i in chosen], labels, self.class_names, Chosen(self.load, chosen), digest)
+        names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
+        return ImageSource(names, labels, self.class_names, Chosen(self.load, chosen), digest)
 
 
 def default_root() -> Path:
@@ -174,6 +189,12 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
         index = {name: i for i, name in enumerate(classes)}
         labels = np.array([index[r.parts[0]] for r in relative], np.int64)
     return ImageSource([str(r) for r in relative], labels, classes, Files(good), stamp.hexdigest())
+
+
+def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) -> ImageSource:
+    """The pictures of tar shards in the webdataset layout; see :func:`~d3pm_image.data.shards.open_shards`."""
+    found = open_shards(root, cache_root(), use_labels, class_names)
+    return ImageSource(found.names, found.labels, found.class_names, found.load, found.fingerprint)
 
 
 def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> ImageSource:
@@ -246,6 +267,11 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
         source = folder(config.root, config.labels)
         if held_out and own_split:
             source = folder(config.val_root, config.labels).numbered_by(source.class_names)
+    elif config.source == "shards":
+        own_split = bool(config.val_root)
+        source = shard_set(config.root, config.labels)
+        if held_out and own_split:
+            source = shard_set(config.val_root, config.labels, source.class_names).numbered_by(source.class_names)
     elif config.source == "digits":
         own_split, source = False, digits()
     else:

@@ -1,8 +1,9 @@
 """Data: how fast images are decoded and encoded, how fast cached codes are read, and whether memory stays flat over ten million images.
 
-Four measurements. Images: random pictures written to a folder, decoded by the loader without and with worker processes, and held in memory. Encoding: a
+Five measurements. Images: random pictures written to a folder, decoded by the loader without and with worker processes, and held in memory. Shards: the
+same pictures packed into tar shards, out of the loader and as bytes alone, and how fast the index is made. Encoding: a
 tokenizer of random weights on random images. Codes: batches in training order from a memory-mapped cache, the time that a step would wait. Large
-cache: a sparse file as long as the codes of ten million images (holes take no space on disk, so this is the speed of memory, not of a
+cache: sparse files as long as the codes of ten million images (holes take no space on disk, so this is the speed of memory, not of a
 disk), read in training order; resident memory before and after, the process's own and the pages of the file, which the system may take back.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -19,10 +21,13 @@ import torch
 from PIL import Image
 
 from d3pm_image.config import DataConfig, TokenizerConfig
+from d3pm_image.data.code_files import SHARD_IMAGES, CodeWriter, Layout, prepare
 from d3pm_image.data.codes import CodeSet
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.order import BatchOrder, batches
-from d3pm_image.data.sources import open_source
+from d3pm_image.data.packing import pack
+from d3pm_image.data.shards import open_shards
+from d3pm_image.data.sources import folder, open_source
 from d3pm_image.tokenizer import Autoencoder
 
 from .measure import table
@@ -44,8 +49,9 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     parser.add_argument("--folder", default="", help="where to write the temporary files; needs space for the small cache only")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=args.folder or None) as name:
+        os.environ["D3PM_IMAGE_CACHE"] = name  # for the index of the shards
         place = Path(name)
-        rows = [*images(args, place, repeats), *encoding(args, repeats), *caches(args, place)]
+        rows = [*images(args, place, repeats), *shards(args, place, repeats), *encoding(args, repeats), *caches(args, place)]
     return rows
 
 
@@ -63,15 +69,54 @@ def images(args: argparse.Namespace, place: Path, repeats: int) -> list[dict]:
     results = []
     for name, workers, megabytes in (("decoded, no workers", 0, 0), ("decoded, 2 workers", 2, 0), ("held in memory", 0, 4096)):
         data = DataConfig(source="folder", root=str(place), image_size=args.size, channels=3, flip=True, memory_mb=megabytes)
-        held = ImageSet(open_source(data), data, augment=True)
-        steps, times = max(1, len(held) // args.batch), []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            for _ in batches(held, BatchOrder(len(held), args.batch, 0, 0, steps), workers, pin=False):
-                pass
-            times.append(time.perf_counter() - began)
-        results.append({"what": f"images {args.size} px, {name}", "images_per_s": steps * args.batch / best(times)})
+        results.append({"what": f"images {args.size} px, {name}", "images_per_s": loaded(data, args.batch, workers, repeats)})
     table(["images out of the loader", "images/s"], [[r["what"], r["images_per_s"]] for r in results])
+    return results
+
+
+def loaded(data: DataConfig, batch: int, workers: int, repeats: int) -> float:
+    """Images a second of an epoch in training order."""
+    held = ImageSet(open_source(data), data, augment=True)
+    steps, times = max(1, len(held) // batch), []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        for _ in batches(held, BatchOrder(len(held), batch, 0, 0, steps), workers, pin=False):
+            pass
+        times.append(time.perf_counter() - began)
+    return steps * batch / best(times)
+
+
+def shards(args: argparse.Namespace, place: Path, repeats: int) -> list[dict]:
+    """The same pictures out of tar shards, in training order: decoded, and their bytes alone beside those of files."""
+    files = folder(place)
+    pack(files, place / "shards", max(1, len(files) // 8), quiet=True)
+    began = time.perf_counter()
+    packed = open_shards(str(place / "shards"), place / "index")
+    indexed = len(files) / (time.perf_counter() - began)
+    data = DataConfig(source="shards", root=str(place / "shards"), image_size=args.size, channels=3, flip=True, memory_mb=0)
+    results = [
+        {
+            "what": f"images {args.size} px, shards, decoded, {workers or 'no'} workers",
+            "images_per_s": loaded(data, args.batch, workers, repeats),
+        }
+        for workers in (0, 2)
+    ]
+    order, rates = np.random.default_rng(0).permutation(len(files)).tolist(), {}
+    readers = {"files": lambda i: files.load.paths[i].read_bytes(), "shards": packed.load.read}
+    for name, read in readers.items():
+        times = []
+        for _ in range(max(3, repeats)):
+            began = time.perf_counter()
+            for index in order:
+                read(index)
+            times.append(time.perf_counter() - began)
+        rates[name] = len(order) / best(times)
+    results += [
+        {"what": f"bytes of a picture in any order, {name}, in the system's cache", "images_per_s": rate} for name, rate in rates.items()
+    ]
+    results.append({"what": "index of shards made", "images_per_s": indexed})
+    print()
+    table(["shards", "images/s"], [[r["what"], r["images_per_s"]] for r in results])
     return results
 
 
@@ -104,26 +149,28 @@ def memory() -> dict[str, float]:
     return {"own_mb": values["RssAnon"], "file_mb": values["RssFile"]}
 
 
-def write_cache(place: Path, count: int, side: int, filled: bool) -> None:
-    """A cache folder as :func:`~d3pm_image.data.codes.build_cache` leaves it; not ``filled``, its codes are a hole in the file."""
+def write_cache(place: Path, count: int, side: int, filled: bool) -> int:
+    """A cache folder as :func:`~d3pm_image.data.codes.build_cache` leaves it; not ``filled``, its codes are holes in the files. Returns the
+    number of files of codes."""
     place.mkdir()
-    codes = np.lib.format.open_memmap(place / "codes.npy", "w+", np.uint16, (1, count, side, side))
-    for start in range(0, count if filled else 0, 4096):
-        part = codes[0, start : start + 4096]
-        part[:] = np.random.default_rng(start).integers(0, 1024, part.shape, np.uint16)
-    codes.flush()
-    np.save(place / "labels.npy", np.zeros(count, np.int64))
-    meta = {"count": count, "variants": 1, "grid": [side, side], "class_names": []}
+    layout = Layout(1, count, (side, side), SHARD_IMAGES if count > SHARD_IMAGES else 0)
+    meta = {"count": count, "variants": 1, "grid": [side, side], "class_names": [], "shard": layout.shard}
     (place / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    prepare(place, place, layout, 4096)
+    writer = CodeWriter(place, layout)
+    for start in range(0, count if filled else 0, 4096):
+        shape = (min(4096, count - start), side, side)
+        writer.write(start, [np.random.default_rng(start).integers(0, 1024, shape, np.uint16)], np.zeros(shape[0]))
+    return layout.files
 
 
 def caches(args: argparse.Namespace, place: Path) -> list[dict]:
     """Seconds a batch of codes takes, and memory before and after reading many."""
     results = []
     for name, count, filled in (("small cache", args.cached, True), ("large cache (sparse)", args.large, False)):
-        folder = place / name.split()[0]
-        write_cache(folder, count, args.side, filled)
-        codes = CodeSet(folder)
+        where = place / name.split()[0]
+        files = write_cache(where, count, args.side, filled)
+        codes = CodeSet(where)
         loader = iter(batches(codes, BatchOrder(count, args.batch, 0, 0, args.reads + 1), 0, pin=False))
         began = time.perf_counter()
         next(loader)  # shuffles the first epoch
@@ -131,10 +178,10 @@ def caches(args: argparse.Namespace, place: Path) -> list[dict]:
         for _ in range(args.reads):
             next(loader)
         seconds, after = (time.perf_counter() - began) / args.reads, memory()
-        size = (folder / "codes.npy").stat()
+        sizes = [path.stat() for path in where.glob("codes*.npy")]
         results.append(
             {"what": f"{name}, {count:,} images", "first_batch_s": first, "batch_ms": seconds * 1e3, "images_per_s": args.batch / seconds,
-             "codes_mb": size.st_size / MEGABYTE, "on_disk_mb": size.st_blocks * 512 / MEGABYTE, "read": args.reads * args.batch,
+             "files": files, "codes_mb": sum(s.st_size for s in sizes) / MEGABYTE, "on_disk_mb": sum(s.st_blocks for s in sizes) * 512 / MEGABYTE, "read": args.reads * args.batch,
              "own_before_mb": before["own_mb"], "own_after_mb": after["own_mb"], "file_before_mb": before["file_mb"], "file_after_mb": after["file_mb"]}
         )  # fmt: skip
         del loader, codes

@@ -1,0 +1,67 @@
+"""``d3pm-image shards SOURCE OUT``: images → tar shards in the webdataset layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import need
+from .parsing import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """Pack a folder of images, or a set by name, into tar shards that --data.source shards reads: a few large files in place of one an image. Files are packed as they are. Goes on where it was stopped.
+
+    Args:
+        source: Folder of images (subfolders are classes), or a set such as digits or eurosat.
+        out: Folder for the shards, classnames.txt and packing.json.
+        shard_images: Images a shard.
+        held_out: Pack the held-out part of a set that has one of its own (fashion_mnist, say) instead of its training part.
+    """
+
+    source: str
+    out: str
+    shard_images: int = 10_000
+    held_out: bool = False
+
+    def __post_init__(self):
+        need(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, "give 1 to 10,000,000 images a shard")
+
+
+def main(arguments: list[str]) -> None:
+    run(parse("shards", Shards, arguments, {"source": "Folder of images, or the name of a set.", "out": "Folder for the shards."}))
+
+
+def run(args: Shards) -> None:
+    """Pack and say what to do next.
+
+    Raises:
+        ConfigError: no such images, or a folder that holds something else.
+    """
+    from ..data.packing import pack
+    from ..data.shards import find_shards
+
+    source = whole_source(args.source, args.held_out)
+    out = Path(args.out).expanduser()
+    done = pack(source, out, args.shard_images)
+    size = sum(path.stat().st_size for path in find_shards(str(out)))
+    also = f", {done.kept} of them there already" if done.kept else ""
+    lost = f"; {done.left_out} pictures could not be read" if done.left_out else ""
+    print(f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of {size / 2**20:,.1f} MB in all{also}{lost}")
+    print(f"next: d3pm-image train-tokenizer --data.source shards --data.root {out} --data.image_size 64 --data.channels 3")
+
+
+def whole_source(name: str, held_out: bool):
+    """Every image of a folder or set, nothing held out.
+
+    Raises:
+        ConfigError: no such folder or set, or no held-out part.
+    """
+    from ..data.sources import TORCHVISION, digits, folder, torchvision_set
+
+    own = name in TORCHVISION and TORCHVISION[name][2] is not None
+    need(own or not held_out, "held_out", held_out, f"{name} has no held-out part of its own; data.val_share holds out a part in training")
+    if name in TORCHVISION:
+        return torchvision_set(name, "", False, held_out)
+    return digits() if name == "digits" else folder(name)

@@ -1,0 +1,127 @@
+"""Images → tar shards in the webdataset layout: KEY.jpg (or the file's own ending) and KEY.cls, with classnames.txt beside them.
+
+Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on with the shards that are missing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from ..config import ConfigError, need
+from ..imaging import plain, whole_file
+from ..storage import sync, write_text
+from .shards import CLASS_NAMES
+from .sources import Files, ImageSource
+from .tar_members import PICTURES
+
+PACKED = "packing.json"
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a packing did: shards in all, those that were there already, and images that could not be read."""
+
+    shards: int
+    kept: int
+    left_out: int
+
+
+def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False) -> Packed:
+    """Write a source as ``out/shard-000000.tar`` …
+
+    Args:
+        source: Image files are packed as they are, other pictures as PNG.
+        shard_images: Images a shard.
+
+    Raises:
+        ConfigError: ``out`` holds something else than shards of these images in this size.
+    """
+    starts = range(0, len(source), shard_images)
+    facts = {"data": source.fingerprint, "classes": list(source.class_names), "images": len(source), "shard_images": shard_images}
+    begin(out, facts)
+    kept, left_out = 0, 0
+    for number in tqdm(range(len(starts)), desc="packing", unit="shard", disable=quiet, leave=False):
+        path = out / f"shard-{number:06d}.tar"
+        if path.is_file():
+            kept += 1
+            continue
+        with whole_file(path) as part:
+            left_out += write_shard(part, source, range(starts[number], min(starts[number] + shard_images, len(source))))
+            sync(part)
+    sync(out)
+    return Packed(len(starts), kept, left_out)
+
+
+def begin(out: Path, facts: dict) -> None:
+    """Note in ``out`` what is packed there, or see that it is the same as before.
+
+    Raises:
+        ConfigError: other files or other images are there.
+    """
+    if out.exists():
+        need(out.is_dir(), "out", str(out), "is a file; name a folder")
+        try:
+            before = json.loads((out / PACKED).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            before = None if any(out.iterdir()) else facts
+        except ValueError:
+            before = None
+        need(before is not None, "out", str(out), "holds other files; name a new folder")
+        changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
+        need(not changed, "out", str(out), f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder")
+    lines = [name for name in facts["classes"] if not name.splitlines() or name.splitlines() != [name]]
+    need(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / PACKED, json.dumps(facts, indent=1) + "\n")
+    if facts["classes"]:
+        write_text(out / CLASS_NAMES, "".join(f"{name}\n" for name in facts["classes"]))
+
+
+def write_shard(path: Path, source: ImageSource, indices: range) -> int:
+    """One shard; returns how many pictures were left out, each named in a warning."""
+    left_out = 0
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for index in indices:
+            try:
+                ending, data = content(source, index)
+            except Exception as error:  # whatever a broken file raises, it is left out and named
+                warnings.warn(f"{source.names[index]}: cannot be read, left out ({type(error).__name__})", stacklevel=2)
+                left_out += 1
+                continue
+            add(archive, f"{index:08d}.{ending}", data)
+            if source.labels is not None:
+                add(archive, f"{index:08d}.cls", str(int(source.labels[index])).encode())
+    if left_out == len(indices):
+        raise ConfigError("source", source.names[indices[0]], f"not one of {left_out} pictures could be read; check the images")
+    return left_out
+
+
+def content(source: ImageSource, index: int) -> tuple[str, bytes]:
+    """Ending and bytes of a picture: its file's own where readers of shards know the format, else PNG."""
+    if isinstance(source.load, Files):
+        path = source.load.paths[index]
+        ending = path.suffix.lower().removeprefix(".")
+        if ending in PICTURES:
+            data = path.read_bytes()
+            need(bool(data), "source", str(path), "is empty")
+            return ending, data
+    image: Image.Image = source.load(index)
+    file = io.BytesIO()
+    (image if image.mode in PNG_MODES else plain(image, 3)).save(file, "PNG")
+    return "png", file.getvalue()
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    """A member without owner or time, so that the same images give the same bytes."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))

@@ -1,0 +1,254 @@
+"""Pictures in tar shards (the webdataset layout), read in any order: not one file an image, and no memory an image.
+
+The shards are read through once for an index of places (:mod:`.tar_members`), which is kept in the cache folder as one memory-mapped
+array; a picture is then one ``pread`` in its shard. A shard that changes changes the fingerprint, and with it the index and the code cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ..config import need
+from ..imaging import read_image
+from ..storage import replace_folder
+from .tar_members import BLOCK, FORMATS, MAX_CLASSES, MAX_LABEL, ROW, printable, samples
+
+MAX_SHARDS = 1_000_000
+ROWS = 65536  # pictures that are held in memory while an index is written or looked through
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+CLASS_NAMES = "classnames.txt"
+
+
+def find_shards(root: str) -> list[Path]:
+    """The shards of a folder (*.tar), of a pattern with * or ?, or of a range such as train-{000000..000099}.tar.
+
+    Raises:
+        ConfigError: none, or one of a range is missing.
+    """
+    place = Path(root).expanduser()
+    if place.is_dir():
+        found = sorted(p for p in place.glob("*.tar") if p.is_file() and not p.name.startswith("."))
+    elif RANGE.search(root):
+        found = [Path(name) for name in spelled_out(str(place))]
+        missing = [path.name for path in found if not path.is_file()]
+        need(not missing, "data.root", root, f"{len(missing)} of {len(found)} shards are missing ({', '.join(missing[:3])})")
+    else:
+        found = [place] if place.is_file() else [Path(name) for name in sorted(glob.glob(str(place))) if Path(name).is_file()]
+    need(bool(found), "data.root", root, "no shards; name a folder of .tar files, or a pattern such as 'train-{000000..000099}.tar'")
+    need(len(set(found)) == len(found) <= MAX_SHARDS, "data.root", root, f"shards that occur twice, or more than {MAX_SHARDS}")
+    return found
+
+
+def spelled_out(pattern: str) -> list[str]:
+    """All names of a pattern with ranges {a..b}; numbers are as wide as the first one is written."""
+    names = [pattern]
+    while found := RANGE.search(names[0]):
+        first, last = int(found[1]), int(found[2])
+        total = (last - first + 1) * len(names)
+        need(0 < total <= MAX_SHARDS, "data.root", pattern, f"a range of {total} shards; give first..last, at most {MAX_SHARDS}")
+        numbers = [f"{number:0{len(found[1])}d}" for number in range(first, last + 1)]
+        names = [RANGE.sub(number, name, count=1) for name in names for number in numbers]
+    return names
+
+
+def class_names_beside(shards: list[Path]) -> tuple[str, ...]:
+    """The lines of classnames.txt in the first shard's folder; none without such a file.
+
+    Raises:
+        ConfigError: it is too large, not text, or names a class twice.
+    """
+    path = shards[0].parent / CLASS_NAMES
+    if not path.is_file():
+        return ()
+    need(path.stat().st_size <= 16 * MAX_LABEL, "data.root", str(path), "too large; it holds a class name a line")
+    try:
+        names = tuple(path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError:
+        names = ()
+    sound = 0 < len(names) == len(set(names)) <= MAX_CLASSES
+    need(sound, "data.root", str(path), "must hold class names in UTF-8, one a line, none twice; mend or remove it")
+    return names
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The pictures of some shards; fields as in :class:`~d3pm_image.data.sources.ImageSource`."""
+
+    names: Sequence[str]
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+    load: Members
+    fingerprint: str
+
+
+def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tuple[str, ...] = ()) -> Shards:
+    """Pictures and labels of shards; the index is made where it is not in ``cache``.
+
+    Args:
+        class_names: What labels mean where no classnames.txt lies beside the shards.
+
+    Raises:
+        ConfigError: no shards, or damaged ones.
+    """
+    shards = find_shards(root)
+    names = (class_names_beside(shards) or class_names) if use_labels else ()
+    fingerprint = fingerprint_of(shards, names)
+    key = hashlib.sha256(f"{fingerprint} {use_labels} {ROW.descr}".encode()).hexdigest()[:24]
+    place = cache / "shards" / key
+    if not is_sound(place, shards):
+        write_index(place, shards, use_labels, names)
+    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+    load = Members(tuple(shards), place / "index.npy")
+    labels = load.rows["label"] if use_labels and not meta["unlabelled"] else None
+    if use_labels and 0 < meta["unlabelled"] < meta["count"]:
+        warnings.warn(f"{root}: {meta['unlabelled']} of {meta['count']} pictures have no label, so no classes are used", stacklevel=2)
+    numbered = names or tuple(str(number) for number in range(meta["classes"]))
+    return Shards(MemberNames(load), labels, () if labels is None else numbered, load, fingerprint)
+
+
+def fingerprint_of(shards: list[Path], class_names: tuple[str, ...]) -> str:
+    """Hex digest of names, sizes and times of the shards, and of what the labels mean."""
+    above, stamp = os.path.commonpath([path.absolute().parent for path in shards]), hashlib.sha256()
+    for path in shards:
+        stat = path.stat()
+        stamp.update(f"{os.path.relpath(path.absolute(), above)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    stamp.update("\n".join(class_names).encode())
+    return stamp.hexdigest()
+
+
+def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: tuple[str, ...]) -> None:
+    """Read the headers of all shards and write the index, complete or absent; programs that do so at once write the same.
+
+    Raises:
+        ConfigError: a damaged shard, or no picture in any.
+    """
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    meta = {"count": 0, "unlabelled": 0, "classes": 0}
+    count = {"without picture": 0}
+
+    def rows() -> Iterator[tuple]:
+        quiet = not sys.stderr.isatty()
+        for number, path in enumerate(tqdm(shards, desc="index of shards", unit="shard", disable=quiet, leave=False)):
+            yield from samples(path, number, use_labels, class_names, count)
+
+    try:
+        with open(part / "index.npy", "wb") as file:
+            header(file, 0)
+            begins, all_rows = file.tell(), rows()
+            while len(block := np.array(list(itertools.islice(all_rows, ROWS)), ROW)):
+                file.write(block.tobytes())
+                meta["count"] += len(block)
+                meta["unlabelled"] += int((block["label"] < 0).sum())
+                meta["classes"] = max(meta["classes"], int(block["label"].max()) + 1)
+            file.seek(0)
+            header(file, meta["count"])
+            assert file.tell() == begins  # numpy leaves room for the count to grow
+        need(
+            meta["count"] > 0,
+            "data.root",
+            str(shards[0].parent),
+            f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp",
+        )
+        if count["without picture"]:
+            warnings.warn(f"{shards[0].parent}: {count['without picture']} keys have a label but no picture, left out", stacklevel=2)
+        (part / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        replace_folder(part, place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def header(file: io.BufferedWriter, count: int) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,)})
+
+
+def is_sound(place: Path, shards: list[Path]) -> bool:
+    """Whether an index is there, whole, and points into its shards."""
+    try:
+        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        rows = np.load(place / "index.npy", mmap_mode="r")
+        if rows.dtype != ROW or rows.shape != (meta["count"],) or not all(isinstance(meta[n], int) for n in ("unlabelled", "classes")):
+            return False
+        ends = np.array([path.stat().st_size for path in shards], np.uint64)
+        for start in range(0, len(rows), ROWS):
+            some = np.asarray(rows[start : start + ROWS])
+            inside = some["shard"].max() < len(shards) and (some["offset"] < 2**62).all() and some["label"].max() < meta["classes"]
+            if not inside or (some["offset"] + some["size"] > ends[some["shard"]]).any():
+                return False
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return False
+    return len(rows) > 0
+
+
+@functools.lru_cache(128)
+def opened(path: Path, index: Path) -> io.FileIO:
+    """A shard of an index. The caller holds it while it reads: one that is pushed out of the cache is closed when nobody does."""
+    return open(path, "rb", buffering=0)
+
+
+class Members:
+    """Loads the i-th picture of shards. Sent to a worker process, it takes its paths along and not its index."""
+
+    def __init__(self, shards: tuple[Path, ...], index: Path):
+        self.shards, self.index = shards, index
+        self.rows = np.load(index, mmap_mode="r")
+
+    def __reduce__(self):
+        return Members, (self.shards, self.index)
+
+    def read(self, index: int) -> bytes:
+        """The picture's bytes as they were packed. Raises OSError where the shard was cut short since."""
+        row = self.rows[index]
+        path, size = self.shards[int(row["shard"])], int(row["size"])
+        data = self.pread(path, size, int(row["offset"]))
+        if len(data) != size:
+            raise OSError(f"{path} ends within a picture")
+        return data
+
+    def pread(self, path: Path, size: int, offset: int) -> bytes:
+        if not hasattr(os, "pread"):  # Windows
+            with open(path, "rb") as own:
+                own.seek(offset)
+                return own.read(size)
+        file = opened(path, self.index)
+        return os.pread(file.fileno(), size, offset)
+
+    def __call__(self, index: int) -> Image.Image:
+        return read_image(io.BytesIO(self.read(index)), FORMATS)
+
+
+class MemberNames(Sequence):
+    """The i-th picture's shard and name, looked up in the shard itself: names are for messages only."""
+
+    def __init__(self, load: Members):
+        self.load = load
+
+    def __len__(self) -> int:
+        return len(self.load.rows)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        row = self.load.rows[index]
+        path = self.load.shards[int(row["shard"])]
+        try:
+            name = self.load.pread(path, 100, max(0, int(row["offset"]) - BLOCK))  # the first field of the header before it
+        except OSError:
+            name = b""
+        return f"{path.name}: {printable(name.partition(bytes(1))[0].decode('utf-8', 'replace'))}"
