@@ -40,6 +40,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     Raises:
         ConfigError: the precision does not fit the machine, or the batch does not divide among the processes.
     """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    need(several or not config.fsdp, "train.fsdp", True, "splits a network over processes, and this is one: use torchrun, or leave it out")
     need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", "needs a GPU; use bf16 or no")
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))  # others wait while one encodes or validates
@@ -191,7 +193,7 @@ def _stop_requested(trainer: Trainer, signals: list[str]) -> bool:
 
 def _finished(trainer: Trainer) -> nn.Module:
     """The network with its best weights, in eval mode."""
-    network = trainer.judged.eval()
+    network = trainer.judged()
     best = trainer.folder / "best" / "model.safetensors"
     if trainer.progress.best_step >= 0 and best.is_file():
         network.load_state_dict(load_file(best))
