@@ -30,6 +30,7 @@ class TrainConfig:
         clip: Largest gradient norm; 0 is off.
         ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps); 0 is off.
         mixed_precision: no, bf16 (CPU or GPU) or fp16 (GPU).
+        tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32), several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile.
         fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks past one GPU; each block is gathered when it is computed.
         max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such a step changes nothing and is counted in the log. 0 stops at the first.
@@ -54,6 +55,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.999
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    tf32: bool = True
     compile: bool = False
     fsdp: bool = False
     max_skips: int = 5

@@ -39,6 +39,7 @@ class Job:
             a difference is refused by name.
         begin: Called on the main process once the run is known to go ahead, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
+        validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
         preview: averaged network → pictures by name.
         rival: A second network that is trained against the first.
     """
@@ -49,6 +50,7 @@ class Job:
     identity: dict[str, Any] = field(default_factory=dict)
     begin: Callable[[], None] | None = None
     validate: Callable[[nn.Module], dict[str, float]] | None = None
+    validate_raw: Callable[[nn.Module], dict[str, float]] | None = None
     preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
     rival: Rival | None = None
 

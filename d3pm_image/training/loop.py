@@ -50,6 +50,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     alone = not torch.cuda.is_available()
     AcceleratorState._reset_state()  # a second run in one program may choose another precision; the process group stays
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience])
+    choose_products(config.tf32, accelerator.device.type)
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise TrainingError(
@@ -60,6 +61,13 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         fit = max(parts, config.batch_size // parts * parts)
         raise ConfigError("train.batch_size", config.batch_size, f"must divide by processes × accumulate = {parts}; use {fit}")
     return accelerator
+
+
+def choose_products(tf32: bool, device: str) -> None:
+    """Whether float32 products and convolutions on a ``cuda`` device may round their factors to TF32; other devices are left as they are."""
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def check_folder(folder: Path, resume: bool) -> None:

@@ -35,9 +35,12 @@ def whole(value: Tensor) -> Tensor:
 
 
 def placed(value: Tensor, like: Tensor) -> Tensor:
-    """The parts of a whole tensor, the same on all processes, as ``like`` holds them; a plain one where ``like`` is plain or of another shape."""
-    if not is_split(like) or like.shape != value.shape:
+    """The parts of a whole tensor, the same on all processes, as ``like`` holds them, in its order in memory (fused optimizers walk
+    through parameters and moments side by side). A tensor of another shape stays as it is."""
+    if like.shape != value.shape:
         return value
+    if not is_split(like):
+        return torch.empty_like(like, dtype=value.dtype).copy_(value)
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -225,14 +225,24 @@ class Trainer:
         if self.main:
             print(f"{here}: the step was skipped ({self.progress.skipped} so far)", file=sys.stderr)
 
+    def _judge_raw(self) -> dict[str, float]:
+        """The same measures of the weights before averaging: what averaging is worth."""
+        if self.average is None or self.job.validate_raw is None:
+            return {}
+        network, values = self.judged(raw=True), {}
+        if self.main:
+            values = {f"val_raw_{k}": float(v) for k, v in self.job.validate_raw(network).items() if k != "score"}
+        network.train()
+        return values
+
     def judge(self, monitor: Monitor) -> dict[str, float]:
         """Validate and preview on the main process; keep the best weights."""
-        values: dict[str, float] = {}
+        raw, values = self._judge_raw(), {}
         network = self.judged()
         if self.main:
             step = self.progress.step
             if self.job.validate is not None:
-                values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()}
+                values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()} | raw
                 score = values.get("val_score", math.inf)
                 # the first network's own error does not show what a rival teaches it, so the last weights count as the best
                 opposed = self.opponent is not None and step > self.opponent.rival.start_step
