@@ -222,7 +222,7 @@ def batch_of(step: int) -> dict:
 def weights(run: Trainer) -> dict:
     return {
         **{f"raw.{k}": v.clone() for k, v in run.job.model.state_dict().items()},
-        **{f"ema.{k}": v.clone() for k, v in run.judged.state_dict().items()},
+        **{f"ema.{k}": v.clone() for k, v in run.judged().state_dict().items()},
     }
 
 

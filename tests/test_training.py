@@ -363,3 +363,80 @@ def test_muon_resumes_and_differs_from_adamw(trained, tmp_path):
     train_diffusion.main([*base, "--train.optimizer", "adamw", "--train.steps", "10", "--out", str(tmp_path / "adamw")])
     members = [{key.split(".")[0] for key in weights(folder, "optimizer")} for folder in (whole, tmp_path / "adamw")]
     assert members == [{"0", "1"}, {"0"}]
+
+
+def test_raw_weights_are_judged_beside_the_averaged_ones(trained, tmp_path):
+    """val_raw_* is what the checkpoint's own weights give; without averaging there is nothing to compare."""
+    from d3pm_image.commands.parsing import parse
+    from d3pm_image.commands.train_tokenizer import make_validation
+    from d3pm_image.config import TokenizerRun
+    from d3pm_image.data.images import ImageSet
+    from d3pm_image.data.sources import open_source
+    from d3pm_image.tokenizer import Autoencoder
+
+    def judged(folder):
+        return [line for line in map(json.loads, (folder / "log.jsonl").read_text().splitlines()) if "val_score" in line][-1]
+
+    last = judged(trained / "tokenizer")
+    config = parse("train-tokenizer", TokenizerRun, [*TINY_TOKENIZER, "--out", str(tmp_path)])
+    model = Autoencoder(config.tokenizer, 1)
+    model.load_state_dict(weights(trained / "tokenizer"))
+    images = ImageSet(open_source(config.data, held_out=True), config.data)
+    values = make_validation(images, torch.device("cpu"), config)(model)
+    assert last["val_raw_mse"] == pytest.approx(values["mse"], rel=1e-6) != pytest.approx(last["val_mse"], rel=1e-6)
+    assert "val_raw_score" not in last and {"val_raw_bits_per_code", "val_raw_accuracy"} <= judged(trained / "diffusion").keys()
+    train_tokenizer.main([*TINY_TOKENIZER, "--train.ema", "0", "--train.steps", "5", "--out", str(tmp_path / "run")])
+    assert not [name for name in judged(tmp_path / "run") if name.startswith("val_raw_")]
+
+
+def test_tf32_is_a_setting_of_cuda_alone():
+    from d3pm_image.training.loop import choose_products
+
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        choose_products(True, "cuda")
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
+        choose_products(False, "cuda")
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", False)
+        choose_products(True, "cpu")
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", False)
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def test_channels_last_weights_train_and_resume_as_plain_ones():
+    """Moments come back in the order of their parameters: the fused optimizer reads both straight through memory."""
+    from d3pm_image.config import TokenizerConfig, TrainConfig
+    from d3pm_image.tokenizer import Autoencoder
+    from d3pm_image.tokenizer.autoencoder import arrange
+    from d3pm_image.training.checkpoint import load_optimizer, optimizer_tensors
+    from d3pm_image.training.optim import make_optimizers
+
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+    def made(device):
+        torch.manual_seed(0)
+        model = Autoencoder(TokenizerConfig(downsampling=2, multipliers=(1,), width=16, quantizer="fsq", num_codes=60, levels=(4, 5, 3)), 3)
+        arrange(model, device)
+        return model, make_optimizers(model, TrainConfig()).members[0][0]
+
+    def moved(model, optimizer, steps=1):
+        for _ in range(steps):
+            output, _, own = model(images)
+            ((output - images).square().mean() + own).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return model
+
+    kernel = "encoder.1.weight"
+    (plain, first), (last, second) = made("cpu"), made("cuda")
+    assert plain.get_parameter(kernel).is_contiguous() and not last.get_parameter(kernel).is_contiguous()
+    moved(plain, first), moved(last, second)
+    again, third = made("cuda")
+    again.load_state_dict({k: v.contiguous() for k, v in last.state_dict().items()})
+    load_optimizer(third, {k: v.clone(memory_format=torch.contiguous_format) for k, v in optimizer_tensors(second).items()})
+    expected, resumed = moved(last, second).state_dict(), moved(again, third).state_dict()
+    assert equal(expected, resumed)
+    for name, value in moved(plain, first).state_dict().items():
+        torch.testing.assert_close(expected[name], value, atol=1e-3, rtol=1e-2)

@@ -71,7 +71,7 @@ def time_steps(
     """
     world = os.environ.get("WORLD_SIZE", "1")
     need(world == "1", "processes", world, "estimate measures with one process; start it without torchrun or accelerate launch")
-    settings = dataclasses.replace(train, batch_size=1, accumulate=1, compile=False)
+    settings = dataclasses.replace(train, batch_size=1, accumulate=1, compile=False, fsdp=False)
     accelerator = make_accelerator(settings)
     trainer = Trainer(Job(model, lambda *_: [], loss), settings, Path(), accelerator)
 

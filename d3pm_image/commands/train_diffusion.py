@@ -70,13 +70,15 @@ def run(config: DiffusionRun) -> None:
 
     shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
     loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")}
+    validate = make_validation(process, held_out, accelerator.device)
     job = Job(
         model,
         loader,
         make_loss(process, config, codes.grid),
         identity={"tokenizer": info.sha256, "data": place.name, **shared, **loop},
         begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
-        validate=make_validation(process, held_out, accelerator.device),
+        validate=validate,
+        validate_raw=validate,
         preview=make_preview(assemble),
     )
     best = train(job, config.train, folder, accelerator, config.resume)

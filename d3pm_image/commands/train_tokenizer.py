@@ -30,6 +30,7 @@ def run(config: TokenizerRun) -> None:
     from ..seeds import derive
     from ..tokenizer import Autoencoder, save_tokenizer
     from ..tokenizer.adversarial import Discriminator
+    from ..tokenizer.autoencoder import arrange
     from ..tokenizer.perceptual import Perceptual
     from ..training.loop import Job, check_folder, make_accelerator, train
 
@@ -50,7 +51,7 @@ def run(config: TokenizerRun) -> None:
         print(
             f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}"
         )
-    model.to(accelerator.device)
+    arrange(model.to(accelerator.device), accelerator.device.type)
     if model.quantizer.kind.starts:
         start_codebook(model, images, config.tokenizer.num_codes, height * width)
     torch.manual_seed(derive(config.train.seed, 1))  # the tokenizer's own weights are the same with and without a discriminator
@@ -71,6 +72,7 @@ def run(config: TokenizerRun) -> None:
         identity={**shared, "data": images.source.fingerprint},
         begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
         validate=make_validation(held_out, device, config, perceptual),
+        validate_raw=make_validation(held_out, device, config, perceptual, complain=False),
         preview=make_preview(held_out, device),
         rival=make_rival(config, accelerator, discriminator),
     )
@@ -160,7 +162,7 @@ def make_rival(config: TokenizerRun, accelerator, discriminator):
     return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
 
 
-def make_validation(held_out, device, config: TokenizerRun, perceptual=None):
+def make_validation(held_out, device, config: TokenizerRun, perceptual=None, complain: bool = True):
     """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean squared error, or the whole
     reconstruction loss where it has other terms. A complaint is printed when two judgements in a row agree on it: codebooks that form
     look collapsed for a while."""
@@ -181,7 +183,7 @@ def make_validation(held_out, device, config: TokenizerRun, perceptual=None):
 
     def validate(model) -> dict[str, float]:
         values = reconstruction_error(model.eval(), lambda indices: held_out.read(indices, device), count, judge=None if plain else whole)
-        now = {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)}
+        now = {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)} if complain else {}
         for kind in now.keys() & before:
             tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
         before.clear()

@@ -30,7 +30,9 @@ class TrainConfig:
         clip: Largest gradient norm; 0 is off.
         ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps); 0 is off.
         mixed_precision: no, bf16 (CPU or GPU) or fp16 (GPU).
+        tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32), several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile.
+        fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks past one GPU; each block is gathered when it is computed.
         max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such a step changes nothing and is counted in the log. 0 stops at the first.
         overfit_one_batch: A check: train on the first batch alone, again and again, and say whether the loss falls as it should.
         seed: Order of data, noise and initial weights derive from it.
@@ -53,7 +55,9 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.999
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    tf32: bool = True
     compile: bool = False
+    fsdp: bool = False
     max_skips: int = 5
     overfit_one_batch: bool = False
     seed: int = 0
@@ -71,6 +75,11 @@ class TrainConfig:
             self.optimizer,
             "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16",
         )
+        if self.fsdp:
+            one = "fsdp splits matrices, and Muon orthogonalises whole ones: use train.optimizer adamw"
+            need(self.optimizer == "adamw", "train.optimizer", self.optimizer, one)
+            need(self.mixed_precision != "fp16", "train.mixed_precision", "fp16", "with train.fsdp use bf16 or no")
+            need(not self.compile, "train.compile", True, "does not go with train.fsdp; leave one of the two out")
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         need(
@@ -124,6 +133,7 @@ class TokenizerRun:
         need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
         need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, "the tokenizer is convolutional: use adamw")
+        need(not self.train.fsdp, "train.fsdp", True, "is for denoisers; a tokenizer fits on every device: leave it out")
         if self.loss.adversarial.weight:
             self.loss.adversarial.check_size(self.data.image_size)
             need(

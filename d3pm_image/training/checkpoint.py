@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..storage import replace_folder, sha256, write_tensors, write_text
+from .sharding import placed
 
 PREFIX = "step-"
 
@@ -34,10 +35,11 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str = "") -> dic
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "") -> None:
     """Put :func:`optimizer_tensors` back; hyper-parameters stay those of the configuration."""
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, value in tensors.items():
         if key.startswith(prefix):
             number, name = key.removeprefix(prefix).split(".", 1)
-            state.setdefault(int(number), {})[name] = value
+            state.setdefault(int(number), {})[name] = placed(value, parameters[int(number)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

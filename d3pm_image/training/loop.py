@@ -40,6 +40,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     Raises:
         ConfigError: the precision does not fit the machine, or the batch does not divide among the processes.
     """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    need(several or not config.fsdp, "train.fsdp", True, "splits a network over processes, and this is one: use torchrun, or leave it out")
     need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", "needs a GPU; use bf16 or no")
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))  # others wait while one encodes or validates
@@ -48,6 +50,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     alone = not torch.cuda.is_available()
     AcceleratorState._reset_state()  # a second run in one program may choose another precision; the process group stays
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience])
+    choose_products(config.tf32, accelerator.device.type)
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise TrainingError(
@@ -58,6 +61,13 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         fit = max(parts, config.batch_size // parts * parts)
         raise ConfigError("train.batch_size", config.batch_size, f"must divide by processes × accumulate = {parts}; use {fit}")
     return accelerator
+
+
+def choose_products(tf32: bool, device: str) -> None:
+    """Whether float32 products and convolutions on a ``cuda`` device may round their factors to TF32; other devices are left as they are."""
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -191,7 +201,7 @@ def _stop_requested(trainer: Trainer, signals: list[str]) -> bool:
 
 def _finished(trainer: Trainer) -> nn.Module:
     """The network with its best weights, in eval mode."""
-    network = trainer.judged.eval()
+    network = trainer.judged()
     best = trainer.folder / "best" / "model.safetensors"
     if trainer.progress.best_step >= 0 and best.is_file():
         network.load_state_dict(load_file(best))

@@ -3,89 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from PIL import Image
 from torch import Tensor, nn
 
 from ..config import ConfigError, TrainConfig
 from ..storage import write_tensors
 from . import checkpoint as ckpt
+from . import sharding
 from .ema import make_average
+from .job import Interrupted, Job, Progress, TrainingError, flat
 from .monitor import Monitor
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
-from .rival import Opponent, Rival
+from .rival import Opponent
 
-Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
-"""(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape (2,), whose mean over all
-processes is logged; with a rival, third, what its loss is given."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what is safe."""
-
-
-class Interrupted(TrainingError):
-    """A signal asked to stop; a checkpoint was saved."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained and how it is judged.
-
-    Args:
-        model: Network; its forward pass is called by ``loss`` alone.
-        batches: (first step, rank, world) → this process's share of the batches from that step on, each a
-            dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
-        loss: See :data:`Loss`.
-        identity: What a resumed run must share with the one that it goes on with (data, tokenizer, seed, …), JSON values;
-            a difference is refused by name.
-        begin: Called on the main process once the run is known to go ahead, before the first step.
-        validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
-        preview: averaged network → pictures by name.
-        rival: A second network that is trained against the first.
-    """
-
-    model: nn.Module
-    batches: Callable[[int, int, int], Iterable[dict[str, Tensor]]]
-    loss: Loss
-    identity: dict[str, Any] = field(default_factory=dict)
-    begin: Callable[[], None] | None = None
-    validate: Callable[[nn.Module], dict[str, float]] | None = None
-    preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
-    rival: Rival | None = None
-
-
-@dataclass
-class Progress:
-    """Where a run stands; saved with every checkpoint.
-
-    Args:
-        skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row up to now.
-    """
-
-    step: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    best: float = math.inf
-    best_step: int = -1
-    seconds: float = 0.0
-    scaler: dict[str, Any] = field(default_factory=dict)
-
-
-def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Nested settings under dotted names, one level deep."""
-    rooms = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
-    return {f"{room}.{name}".rstrip("."): value for room, settings in rooms.items() for name, value in settings.items()}
+__all__ = ["Interrupted", "Job", "Progress", "Trainer", "TrainingError"]
 
 
 class Trainer:
@@ -94,20 +34,35 @@ class Trainer:
     def __init__(self, job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator):
         self.job, self.config, self.folder, self.accelerator = job, config, folder, accelerator
         self.main = accelerator.is_main_process
-        job.model.to(accelerator.device)
+        if not config.fsdp:
+            job.model.to(accelerator.device)
         self.average = make_average(job.model, config.ema)  # before prepare(), which wraps forward
         if config.compile:
             job.model.compile()
+        if config.fsdp:
+            self.copy = copy.deepcopy(job.model) if self.main else job.model  # what is judged needs no other process
+            for network in [job.model] if self.average is None else [job.model, self.average.module]:
+                sharding.shard(network, accelerator.device)
         made = make_optimizers(job.model, config)
-        self.model, *prepared = accelerator.prepare(job.model, *(o for o, _ in made.members))
+        self.model = accelerator.prepare_model(job.model, evaluation_mode=config.fsdp)  # no wrapper of its own where it is sharded
+        prepared = [accelerator.prepare_optimizer(o) for o, _ in made.members]
         self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
         self.opponent = Opponent(job.rival, config, accelerator) if job.rival is not None else None
         self.progress = Progress()
 
-    @property
-    def judged(self) -> nn.Module:
-        """The network that is validated, previewed and exported: averaged weights where there are any."""
-        return self.job.model if self.average is None else self.average.module
+    def judged(self, raw: bool = False) -> nn.Module:
+        """The network that is validated, previewed and exported, in eval mode: averaged weights where there are any, or the last ones.
+
+        A sharded network is gathered, for which all processes must call, into a copy that the main process alone may use.
+        """
+        network = self.job.model if raw or self.average is None else self.average.module
+        if self.config.fsdp:
+            weights = sharding.gathered(network.state_dict(), self.main)
+            network = self.copy
+            if self.main:
+                network.load_state_dict(weights)
+                network.to(self.accelerator.device)
+        return network.eval()
 
     def _agree(self) -> None:
         """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing else does."""
@@ -124,12 +79,13 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint (main process) and wait for it (all)."""
         self._agree()
-        if self.main:
-            tensors = {"model": dict(self.job.model.state_dict()), "optimizer": {}}
+        if self.main or self.config.fsdp:
+            tensors = {"model": sharding.gathered(self.job.model.state_dict(), self.main), "optimizer": {}}
             for number, (optimizer, _) in enumerate(self.optimizers.members):
-                tensors["optimizer"] |= ckpt.optimizer_tensors(optimizer, f"{number}.")
+                tensors["optimizer"] |= sharding.gathered(ckpt.optimizer_tensors(optimizer, f"{number}."), self.main)
             if self.average is not None:
-                tensors["ema"] = dict(self.average.state_dict())
+                tensors["ema"] = sharding.gathered(self.average.state_dict(), self.main)
+        if self.main:
             if self.opponent is not None:
                 tensors |= self.opponent.tensors()
             scaler = self.accelerator.scaler
@@ -146,9 +102,9 @@ class Trainer:
             try:
                 tensors, state = ckpt.load_checkpoint(place)
                 self._same_run(state.get("identity", {}))
-                self.job.model.load_state_dict(tensors["model"])
+                sharding.load(self.job.model, tensors["model"])
                 if self.average is not None:
-                    self.average.load_state_dict(tensors["ema"])
+                    sharding.load(self.average, tensors["ema"])
                 for number, (optimizer, _) in enumerate(self.optimizers.members):
                     ckpt.load_optimizer(optimizer, tensors["optimizer"], f"{number}.")
                 if self.opponent is not None:
@@ -202,6 +158,8 @@ class Trainer:
         self.model.train()
         logs, bad = self._gradients(batch, opponent)
         if bad:
+            if config.fsdp:
+                sharding.drop_gathered(self.job.model)
             with torch.no_grad():
                 for buffer, value in zip(buffers, before, strict=True):
                     buffer.copy_(value)
@@ -227,7 +185,9 @@ class Trainer:
             piece = {k: v[rows].to(device, non_blocking=True) for k, v in batch.items()}
             random = StepRandom(config.seed, self.progress.step, config.batch_size, slice(first + rows.start, first + rows.stop), device)
             last = number == config.accumulate - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+            if config.fsdp:
+                sharding.exchange(self.job.model, last)
+            with contextlib.nullcontext() if last or config.fsdp else self.accelerator.no_sync(self.model):
                 loss, values, *kept = self.job.loss(self.model, piece, random)
                 bad = f"loss={float(loss.detach()):g}" if self._not_finite(loss) else ""
                 if not bad:
@@ -240,7 +200,7 @@ class Trainer:
             if bad:
                 return logs, bad
         if config.clip:
-            logs["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+            logs["grad_norm"] = sharding.whole(self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip))
             if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"]):  # fp16 skips such steps by itself
                 return logs, f"grad_norm={float(logs['grad_norm']):g}"
         return logs, ""
@@ -265,14 +225,24 @@ class Trainer:
         if self.main:
             print(f"{here}: the step was skipped ({self.progress.skipped} so far)", file=sys.stderr)
 
+    def _judge_raw(self) -> dict[str, float]:
+        """The same measures of the weights before averaging: what averaging is worth."""
+        if self.average is None or self.job.validate_raw is None:
+            return {}
+        network, values = self.judged(raw=True), {}
+        if self.main:
+            values = {f"val_raw_{k}": float(v) for k, v in self.job.validate_raw(network).items() if k != "score"}
+        network.train()
+        return values
+
     def judge(self, monitor: Monitor) -> dict[str, float]:
         """Validate and preview on the main process; keep the best weights."""
-        values: dict[str, float] = {}
+        raw, values = self._judge_raw(), {}
+        network = self.judged()
         if self.main:
-            network = self.judged.eval()
             step = self.progress.step
             if self.job.validate is not None:
-                values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()}
+                values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()} | raw
                 score = values.get("val_score", math.inf)
                 # the first network's own error does not show what a rival teaches it, so the last weights count as the best
                 opposed = self.opponent is not None and step > self.opponent.rival.start_step
@@ -285,6 +255,8 @@ class Trainer:
             if self.job.preview is not None:
                 for name, image in self.job.preview(network).items():
                     monitor.picture(step, name, image)
-            network.train()
+        network.train()
+        if self.config.fsdp:
+            network.to("cpu" if self.main else self.accelerator.device)
         self.accelerator.wait_for_everyone()
         return values

@@ -1,0 +1,78 @@
+"""What is trained, how far it has come, and how it can fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+from torch import Tensor, nn
+
+from .random import StepRandom
+from .rival import Rival
+
+Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
+"""(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape (2,), whose mean over all
+processes is logged; with a rival, third, what its loss is given."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what is safe."""
+
+
+class Interrupted(TrainingError):
+    """A signal asked to stop; a checkpoint was saved."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained and how it is judged.
+
+    Args:
+        model: Network; its forward pass is called by ``loss`` alone.
+        batches: (first step, rank, world) → this process's share of the batches from that step on, each a
+            dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
+        loss: See :data:`Loss`.
+        identity: What a resumed run must share with the one that it goes on with (data, tokenizer, seed, …), JSON values;
+            a difference is refused by name.
+        begin: Called on the main process once the run is known to go ahead, before the first step.
+        validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
+        validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
+        preview: averaged network → pictures by name.
+        rival: A second network that is trained against the first.
+    """
+
+    model: nn.Module
+    batches: Callable[[int, int, int], Iterable[dict[str, Tensor]]]
+    loss: Loss
+    identity: dict[str, Any] = field(default_factory=dict)
+    begin: Callable[[], None] | None = None
+    validate: Callable[[nn.Module], dict[str, float]] | None = None
+    validate_raw: Callable[[nn.Module], dict[str, float]] | None = None
+    preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
+    rival: Rival | None = None
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint.
+
+    Args:
+        skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row up to now.
+    """
+
+    step: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    best: float = math.inf
+    best_step: int = -1
+    seconds: float = 0.0
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings under dotted names, one level deep."""
+    rooms = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
+    return {f"{room}.{name}".rstrip("."): value for room, settings in rooms.items() for name, value in settings.items()}

@@ -1,0 +1,74 @@
+"""Networks past one device: each process keeps a part of every parameter, gradient, moment and average (Zhao et al. 2023, FSDP).
+
+torch's ``fully_shard`` gathers the parameters of a block when it is computed and drops them after; what it computes is what data parallelism
+computes. Parameters are then DTensors. Everything that leaves a process (checkpoints, judgements, the exported model) is gathered first, so
+that files are those of a run without sharding, and either kind of run goes on from the other's checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def shard(network: nn.Module, device: torch.device) -> None:
+    """Split the parameters of a network over all processes, in place and before its optimizer is made; a unit for each of ``network.blocks``."""
+    from torch.distributed.fsdp import fully_shard  # imports for a second, so only where it is used
+
+    mesh = torch.distributed.init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    for block in network.blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    network.to(device)  # what is left: buffers
+
+
+def is_split(value: Tensor) -> bool:
+    """Whether it is a DTensor."""
+    return hasattr(value, "full_tensor")
+
+
+def whole(value: Tensor) -> Tensor:
+    """A tensor with the parts of all processes, which must all ask; a plain tensor is its own whole."""
+    return value.full_tensor() if is_split(value) else value
+
+
+def placed(value: Tensor, like: Tensor) -> Tensor:
+    """The parts of a whole tensor, the same on all processes, as ``like`` holds them, in its order in memory (fused optimizers walk
+    through parameters and moments side by side). A tensor of another shape stays as it is."""
+    if like.shape != value.shape:
+        return value
+    if not is_split(like):
+        return torch.empty_like(like, dtype=value.dtype).copy_(value)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """Whole tensors by name, in the memory of the CPU where they were split; all processes must call, those that do not ``keep`` get nothing."""
+    found = {}
+    for name, value in tensors.items():
+        tensor = whole(value)
+        if keep:
+            found[name] = tensor.cpu() if is_split(value) else tensor
+    return found
+
+
+def load(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """``load_state_dict`` from whole tensors, into a network that is split or not."""
+    own = network.state_dict()
+    network.load_state_dict({name: placed(value, own[name]) if name in own else value for name, value in tensors.items()})
+
+
+def exchange(network: nn.Module, now: bool) -> None:
+    """Whether the next backward passes add up gradients over processes."""
+    network.set_requires_gradient_sync(now)
+
+
+def drop_gathered(network: nn.Module) -> None:
+    """Free what a forward pass gathered that no backward pass follows."""
+    for module in network.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
