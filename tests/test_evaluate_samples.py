@@ -88,6 +88,13 @@ def test_other_features_and_reference(judged, trained, tmp_path):
         run("evaluate", "--compare", judged / "a.json", tmp_path / "c.json")
 
 
+def test_reconstructions_in_other_features_need_no_classifier(trained, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    monkeypatch.setattr("d3pm_image.commands.judging.train_classifier", lambda *_: pytest.fail("trained a classifier"))
+    run("evaluate", trained / "tokenizer", "--features", "efficientnet", "--out", tmp_path / "t.json")
+    assert result(tmp_path / "t.json")["tokenizer"]["reconstruction_frechet_features"].startswith("EfficientNet")
+
+
 def test_compare_prints_side_by_side_and_refuses_unlike_things(judged, trained, tmp_path, capsys):
     run("evaluate", trained / "diffusion", *ASKED[:2], "--steps", 2, "--out", tmp_path / "b.json")
     capsys.readouterr()

@@ -99,7 +99,7 @@ def run(args: Evaluate) -> None:
     judge, drawn = Lazy(args, subject), None
     if args.num_samples and subject.pipe is not None:
         if first_process():
-            _ = judge.judge  # what is missing is known before samples are drawn
+            _ = judge.judge.classifier  # what is missing is known before samples are drawn
         drawn = draw(args, subject.pipe)
     if first_process():
         text = json.dumps(measured(args, subject, judge, drawn), indent=1)

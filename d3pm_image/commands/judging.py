@@ -107,12 +107,16 @@ class Judge:
     ):
         self.class_names, self.held_out, self.against = class_names, held_out, against
         self.training = ImageSet(within_memory(train, data), data)
-        self.classifier: Classifier | None = None
-        if len(class_names) > 1:
-            self.classifier = train_classifier(*everything(self.training), len(class_names), cache_root() / "classifiers", data.flip)
         if space is None and self.classifier is None:
             raise ConfigError("features", "train", "the images have no classes to train a classifier on; use efficientnet or inception")
         self.space = space or self.classifier.space  # type: ignore[union-attr]
+
+    @cached_property
+    def classifier(self) -> Classifier | None:
+        """Trained when it is first asked for, or loaded; None without classes."""
+        if len(self.class_names) < 2:
+            return None
+        return train_classifier(*everything(self.training), len(self.class_names), cache_root() / "classifiers", self.training.config.flip)
 
     @cached_property
     def seen(self) -> Reference:
