@@ -120,7 +120,8 @@ def test_figures_do_not_depend_on_the_batch_size():
         return images.float().div(255).flatten(1)[:, ::97]
 
     found = [judge_tokenizer(tokenizer, held_out, "cpu", size, Space(features, "pixels"), worst=True) for size in (1, 7, 64)]
-    assert found[0].figures == found[1].figures == found[2].figures
+    for other in found[1:]:
+        assert other.figures == pytest.approx(found[0].figures, rel=2e-5)  # the last of six digits may round either way
     assert found[0].figures["reconstruction_frechet_distance"] > 0
     assert [f.worst.listed(held_out.source.names) for f in found[1:]] == [found[0].worst.listed(held_out.source.names)] * 2
     assert judge_tokenizer(tokenizer, held_out, "cpu", 7).figures.items() <= found[0].figures.items()

@@ -135,5 +135,5 @@ def judge_tokenizer(
 
 
 def rounded(value: float) -> float:
-    """Six digits: what single precision and another batch size leave the same."""
+    """Six digits: single precision and another batch size leave five of them the same."""
     return float(f"{value:.6g}")
