@@ -79,7 +79,7 @@ class Worst:
             for column in (2, 3):
                 pictures += [enlarge(image, 96) for image in to_pil(torch.stack([item[column] for item in row]))]
             captions += [f"number {number}" for _, number, _, _ in row]
-            captions += [f"{float(psnr_db(torch.tensor(error))):.1f} dB, mse {error:.4f}" for error, _, _, _ in row]
+            captions += [f"{float(psnr_db(torch.tensor(error))):.1f} dB" for error, _, _, _ in row]
         return grid_image(pictures, min(COLUMNS, len(self.rows)), captions)
 
 
