@@ -58,7 +58,7 @@ def train_in_two(runs: list[tuple[str, list[str] | str]], folder: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [*launch, str(folder / "script.py"), str(folder / "runs.json")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-6000:]
 
 
 def train(stage: str, arguments: list[str]) -> None:
@@ -158,7 +158,7 @@ def test_a_split_denoiser_trains_as_a_whole_one(sharded):
         assert {k: v.shape for k, v in expected.items()} == {k: v.shape for k, v in found.items()}
         far = {k: float((found[k] - v).abs().max() / v.abs().max().clamp(min=1e-3)) for k, v in expected.items()}
         assert max(far.values()) < 1e-3, far
-    exported = [load_file(next((f / "model").rglob("denoiser*.safetensors"))) for f in (sharded / "one", sharded / "split")]
+    exported = [load_file(next((f / "model" / "denoiser").glob("*.safetensors"))) for f in (sharded / "one", sharded / "split")]
     assert exported[0].keys() == exported[1].keys()
     for key, value in exported[0].items():
         torch.testing.assert_close(exported[1][key], value, atol=1e-4, rtol=1e-3)
@@ -184,8 +184,8 @@ def test_a_split_denoiser_in_parts_with_bf16_and_the_fused_loss(sharded):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"optimizer": "muon"}, "train.optimizer=muon: fsdp splits matrices"),
-        ({"mixed_precision": "fp16"}, "train.mixed_precision=fp16: with train.fsdp"),
+        ({"optimizer": "muon"}, "train.optimizer='muon': fsdp splits matrices"),
+        ({"mixed_precision": "fp16"}, "train.mixed_precision='fp16': with train.fsdp"),
         ({"compile": True}, "train.compile=True: does not go with train.fsdp"),
     ],
 )

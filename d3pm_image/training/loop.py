@@ -200,9 +200,9 @@ def _stop_requested(trainer: Trainer, signals: list[str]) -> bool:
 
 
 def _finished(trainer: Trainer) -> nn.Module:
-    """The network with its best weights, in eval mode."""
+    """The network with its best weights, in eval mode; of a sharded one on the main process alone."""
     network = trainer.judged()
     best = trainer.folder / "best" / "model.safetensors"
-    if trainer.progress.best_step >= 0 and best.is_file():
+    if trainer.progress.best_step >= 0 and best.is_file() and (trainer.main or not trainer.config.fsdp):
         network.load_state_dict(load_file(best))
     return network
