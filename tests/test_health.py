@@ -144,9 +144,9 @@ def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(rival, tmp_
     def worsening(*arguments):
         calls, validate = [], real(*arguments)
 
-        def judged(model):
+        def judged(model, **how):
             calls.append(1)
-            return {**validate(model), "score": float(len(calls))}
+            return {**validate(model, **how), "score": float(len(calls))}
 
         return judged
 

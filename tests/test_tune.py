@@ -65,7 +65,8 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
     monkeypatch.setattr(pipeline, "sample", no_sampling)
     run("tune", copied / "diffusion", *SEARCH, "--metric", "label_accuracy", "--save", "false")
     assert measured(place / "tune.json") == entries
-    top = max(entries, key=lambda e: (e["figures"]["label_accuracy"], -e["figures"]["calls_per_image"]))
+    listed = [e for e in entries if e["settings"]["steps"] in (2, 20)]  # the default of before is not asked for any more
+    top = max(listed, key=lambda e: (e["figures"]["label_accuracy"], -e["figures"]["calls_per_image"]))
     assert json.loads((place / "tune.json").read_text())["best"]["value"] == top["figures"]["label_accuracy"]
     assert json.loads((model / "config.json").read_text())["sampler"] == best["settings"]
 
