@@ -109,8 +109,16 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
         x, y = gap + number % columns * (width + gap), gap + number // columns * (height + text + gap)
         sheet.paste(image.convert(mode), (x, y))
         if captions and font:
-            draw.text((x + width / 2, y + height), captions[number], fill="black", font=font, anchor="ma")
+            draw.text((x + width / 2, y + height), fitted(captions[number], font, width + gap), fill="black", font=font, anchor="ma")
     return sheet
+
+
+def fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    """A text, cut short with an ellipsis where it is wider than so many pixels."""
+    if font.getlength(text) <= width:
+        return text
+    kept = next((n for n in range(len(text) - 1, 0, -1) if font.getlength(text[:n] + "…") <= width), 0)
+    return text[:kept].rstrip() + "…"
 
 
 def open_image(path: str | Path) -> Image.Image:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFont
 
 from d3pm_image.config import ConfigError
-from d3pm_image.imaging import enlarge, fill_hidden, grid_image, hidden_cells, open_image, save_image, to_pil, to_tensor
+from d3pm_image.imaging import enlarge, fill_hidden, fitted, grid_image, hidden_cells, open_image, save_image, to_pil, to_tensor
 
 
 def noise(mode: str, width: int = 24, height: int = 16, seed: int = 0) -> Image.Image:
@@ -209,3 +209,13 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
         save_image(noise("L", seed=2), tmp_path / "a.png")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
     assert np.array_equal(open_image(tmp_path / "a.png"), noise("L", seed=1))
+
+
+def test_captions_keep_to_their_pictures():
+    font = ImageFont.load_default(size=12)
+    for text in ("Forest", "HerbaceousVegetation", "", "a very long name of a class"):
+        for width in (5, 40, 66, 300):
+            found = fitted(text, font, width)
+            assert found == text or (found.endswith("…") and text.startswith(found[:-1]))
+            assert font.getlength(found) <= width or found == "…"
+    assert fitted("HerbaceousVegetation", font, 66) != "HerbaceousVegetation" and fitted("Forest", font, 66) == "Forest"
