@@ -127,9 +127,8 @@ def evaluations() -> str:
             kernel = f"{found['kernel_distance'] * 1000:.2f} ± {found['kernel_distance_standard_error'] * 1000:.2f}"
             four = [f"{found[n]:.2f}" for n in ("precision", "recall", "density", "coverage")]
             spread = f"{found['within_class_spread']:.2f}" if "within_class_spread" in found else ""
-            score = f"{found['inception_score']:.2f}" if "inception_score" in found else ""
-            rows.append([title, f"{found['frechet_distance']:.3f}", kernel, *four, score, spread])
-        header = ["", "Fréchet", "kernel × 1000", "precision", "recall", "density", "coverage", "classifier score", "spread in class"]
+            rows.append([title, f"{found['frechet_distance']:.3f}", kernel, *four, spread])
+        header = ["", "Fréchet", "kernel × 1000", "precision", "recall", "density", "coverage", "spread in class"]
         shown = f"; {samples['label_accuracy']:.1%} show their class (held-out images: {samples['judge_accuracy_on_held_out']:.1%})"
         memory = samples.get("memorisation", {})
         near = f"; nearer to a training image than 99 % of held-out images are: {memory['share_unusually_near']:.1%}" if memory else ""

@@ -173,6 +173,22 @@ def test_a_reference_is_kept_and_a_damaged_one_made_anew(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_the_score_of_sorted_and_of_mixed_images_is_the_same_kind_of_figure(monkeypatch):
+    """Real images come sorted by class, samples with classes in turn: parts must hold all classes."""
+    labels = np.repeat(np.arange(4), 60)
+    pixels = (labels[:, None, None] * 60 + np.zeros((240, 8, 8))).astype(np.uint8)
+    images = image_set(pixels, labels)
+    sure = FeatureSpace(
+        lambda x: x.flatten(1).float() + torch.rand(len(x), 64), "pixels", "1" * 64, "as they are",
+        lambda x: torch.nn.functional.one_hot(x[:, 0, 0, 0].long() // 60, 4).float(),
+    )  # fmt: skip
+    monkeypatch.setattr("d3pm_image.commands.judging.train_classifier", lambda *_: None)
+    judge = Judge(images.source, images.config, images, "0123", sure)
+    turned = torch.from_numpy(pixels.reshape(4, 60, 8, 8).transpose(1, 0, 2, 3).reshape(240, 1, 8, 8).copy())
+    for found in (judge.measure_real(240), judge.fidelity(turned, torch.arange(240) % 4)):
+        assert found["inception_score"] > 3.7
+
+
 def test_memorisation_finds_a_model_that_copies():
     pytest.importorskip("sklearn")
     random = np.random.default_rng(0)

@@ -150,7 +150,10 @@ class Judge:
         count = self.count(len(features))
         values |= manifold(self.seen.features[evenly(len(self.seen.features), count)], features[:count])
         if self.space.probabilities is not None:
-            values["inception_score"], values["inception_score_deviation"] = inception_score(self.space.probabilities(images), SPLITS)
+            mixed = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # parts of all classes, whatever the order
+            values["inception_score"], values["inception_score_deviation"] = inception_score(
+                self.space.probabilities(images[mixed]), SPLITS
+            )
         if len(self.class_names) > 1:
             values["within_class_spread"] = spread(features, labels) / self.test_spread
         digits = {name: 7 if name.startswith("kernel") else 4 for name in values}
