@@ -141,8 +141,8 @@ def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(rival, tmp_
     """Judgements that worsen after the first: it stays the best alone; what a rival teaches does not show in them."""
     real = train_tokenizer.make_validation
 
-    def worsening(*arguments):
-        calls, validate = [], real(*arguments)
+    def worsening(*arguments, **named):
+        calls, validate = [], real(*arguments, **named)
 
         def judged(model):
             calls.append(1)

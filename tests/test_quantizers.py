@@ -303,7 +303,7 @@ for name in SMALL:
     if rank == 0:  # the others do not take part: whatever waited for them would hang
         shared.eval()(features(config, 1, 8))
     report.append(name)
-sys.stdout.write(" ".join(["same", *report]) + "\n")  # in one piece: both write to one pipe
+sys.stdout.write(" ".join(["same", *report]) + chr(10))  # in one piece: both write to one pipe
 sys.stdout.flush()
 dist.destroy_process_group()
 """
