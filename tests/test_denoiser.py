@@ -223,3 +223,21 @@ def test_training_with_dropout_is_the_same_in_parts():
     with pytest.raises(ConfigError, match="key for every row"):
         model(x, kappa, labels, (4, 4))
     torch.testing.assert_close(model.eval()(x, kappa, labels, (4, 4)), model(x, kappa, labels, (4, 4), keys=keys))
+
+
+def test_compiled_dropout_has_the_masks_of_plain_dropout():
+    keys = StepRandom(0, 0, 6, slice(0, 6), torch.device("cpu")).keys()
+    x = torch.randn(6, 5, 7)
+    torch._dynamo.reset()
+    assert torch.equal(torch.compile(dropout, backend="aot_eager", fullgraph=True)(x, 0.3, keys), dropout(x, 0.3, keys))
+
+
+@pytest.mark.slow
+def test_dropout_compiles_to_native_code():
+    """A view of other widths overran its buffer there."""
+    keys = StepRandom(0, 0, 6, slice(0, 6), torch.device("cpu")).keys()
+    torch._dynamo.reset()
+    compiled = torch.compile(dropout, fullgraph=True)
+    for size in (7, 64, 513):
+        x = torch.randn(6, 5, size)
+        assert torch.equal(compiled(x, 0.3, keys), dropout(x, 0.3, keys))
