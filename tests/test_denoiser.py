@@ -248,3 +248,21 @@ def test_a_place_is_the_same_on_a_finer_grid():
     """Centres of 3 cells a side are among those of 9."""
     places = Places(16)
     torch.testing.assert_close(places((9, 9)).view(9, 9, 16)[1::3, 1::3], places((3, 3)).view(3, 3, 16))
+
+
+def test_compiled_dropout_has_the_masks_of_plain_dropout():
+    keys = StepRandom(0, 0, 6, slice(0, 6), torch.device("cpu")).keys()
+    x = torch.randn(6, 5, 7)
+    torch._dynamo.reset()
+    assert torch.equal(torch.compile(dropout, backend="aot_eager", fullgraph=True)(x, 0.3, keys), dropout(x, 0.3, keys))
+
+
+@pytest.mark.slow
+def test_dropout_compiles_to_native_code():
+    """A view of other widths overran its buffer there."""
+    keys = StepRandom(0, 0, 6, slice(0, 6), torch.device("cpu")).keys()
+    torch._dynamo.reset()
+    compiled = torch.compile(dropout, fullgraph=True)
+    for size in (7, 64, 513):
+        x = torch.randn(6, 5, size)
+        assert torch.equal(compiled(x, 0.3, keys), dropout(x, 0.3, keys))

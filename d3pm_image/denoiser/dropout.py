@@ -30,11 +30,19 @@ def stream(keys: Tensor, count: int) -> Tensor:
     return mix(keys[:, None] + GAMMA * torch.arange(1, count + 1, device=keys.device))
 
 
+def quarters(z: Tensor) -> Tensor:
+    """Four signed 16-bit numbers of each of z (B, n) int64, the lowest bits first: (B, 4n)."""
+    if not torch.compiler.is_compiling():
+        return z.view(torch.int16)
+    # torch 2.15's compiler for CPUs writes beyond the buffer of such a view; compiled, shifts cost nothing
+    return torch.stack([(z << (48 - low)) >> 48 for low in (0, 16, 32, 48)], -1).flatten(1)
+
+
 def dropout(x: Tensor, rate: float, keys: Tensor) -> Tensor:
     """x (B, …) with a share ``rate`` of each row set to zero, chosen by its key (B,) int64, and the rest scaled to keep the mean."""
     limit = round(rate * LEVELS)
     with torch.no_grad():
         size = x.shape[1:].numel()
-        draws = stream(keys, -(-size // 4)).view(torch.int16)[:, :size].view(x.shape)
+        draws = quarters(stream(keys, -(-size // 4)))[:, :size].reshape(x.shape)
         scale = torch.where(draws >= limit - LEVELS // 2, LEVELS / (LEVELS - limit), 0.0).to(x.dtype)
     return x * scale
