@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import warnings
 from pathlib import Path
@@ -57,6 +58,13 @@ def trained(tmp_path_factory):
 LOOP = {"steps": 60, "batch_size": 64, "warmup_steps": 5, "preview_every": 30, "checkpoint_every": 20, "log_every": 5}
 TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 16, "num_codes": 32, "code_dim": 8}
 DENOISER = {"width": 32, "depth": 2, "heads": 2}
+
+
+def free_port() -> str:
+    """A port for torchrun that nobody listens on: tests run side by side."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def options(group: str, values: dict) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_TOKENIZER, options
+from conftest import ROOT, TINY_TOKENIZER, free_port, options
 from safetensors.torch import load_file
 
 from d3pm_image.commands import train_tokenizer
@@ -222,7 +222,7 @@ def test_accumulation_equals_the_large_batch(unbroken, tmp_path):
 def test_two_processes_train_both_networks_as_one(unbroken, tmp_path):
     folder = tmp_path / "two"
     script = str(ROOT / "scripts" / "train_tokenizer.py")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29575", script]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port(), script]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*launch, *AGAINST, "--out", str(folder)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, free_port
 from test_commands import fails, run
 from test_evaluate import image_set
 
@@ -66,7 +66,7 @@ def test_another_batch_size_gives_the_same_samples_and_figures(judged, trained, 
 
 
 def test_two_processes_give_the_same_samples_and_figures(judged, trained, tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29581", "scripts/evaluate.py"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port(), "scripts/evaluate.py"]
     arguments = [str(a) for a in (trained / "diffusion", *ASKED, "--num-samples", 60, "--out", tmp_path / "two.json")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*launch, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, options
+from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, free_port, options
 from safetensors.torch import load_file
 
 from d3pm_image.commands import train_diffusion, train_tokenizer
@@ -54,7 +54,7 @@ def train_in_two(runs: list[tuple[str, list[str] | str]], folder: Path) -> None:
     """Runs one after the other in two processes that torchrun starts: (stage, arguments), or ("break", folder of a run)."""
     (folder / "runs.json").write_text(json.dumps(runs))
     (folder / "script.py").write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29577"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [*launch, str(folder / "script.py"), str(folder / "runs.json")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

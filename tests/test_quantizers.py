@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, free_port
 from torch.nn import functional as F
 
 from d3pm_image.config import ConfigError, TokenizerConfig
@@ -313,7 +313,7 @@ def test_two_processes_hold_one_codebook_and_the_gradients_of_one_process(tmp_pa
     """With different images and seeds on each; LFQ's entropy is that of the codes of both."""
     script = tmp_path / "processes.py"
     script.write_text(PROCESSES)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29573", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port(), str(script)]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
         command, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}, capture_output=True, text=True, check=False

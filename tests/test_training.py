@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER
+from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, free_port
 from safetensors.torch import load_file
 
 from d3pm_image.commands import train_diffusion, train_tokenizer
@@ -37,7 +37,7 @@ def command(stage: str, *extra: str, processes: int = 1) -> list[str]:
     launch = (
         [sys.executable]
         if processes == 1
-        else [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "29571"]
+        else [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", free_port()]
     )
     tiny = TINY_TOKENIZER if stage == "train_tokenizer" else TINY_DIFFUSION
     return [*launch, str(ROOT / "scripts" / f"{stage}.py"), *tiny, *extra]
