@@ -13,7 +13,8 @@ from typing import Any
 
 from .config import ConfigError, DenoiserConfig, ProcessConfig, SamplerConfig, need
 from .denoiser import Transformer
-from .storage import replace_folder, sha256, write_tensors, write_text
+from .hub import SHIPPED
+from .storage import half_precision, replace_folder, sha256, write_tensors, write_text
 from .tokenizer import Autoencoder, Pixels, load_tokenizer, save_tokenizer
 from .tokenizer.folder import check_outline, find, read_config, read_weights
 
@@ -65,16 +66,22 @@ def read_bundle(folder: str | Path) -> Bundle:
         ) from error
 
 
-def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
+def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
     """Write everything that is needed to generate into one folder; returns it. An older model there is replaced as a whole, once the
-    new one is complete."""
+    new one is complete.
+
+    Args:
+        half: Write weights in half precision (float16): half the bytes; they are float32 again when they are read.
+        files: Further files of the folder by name, such as a model card.
+    """
     place = Path(folder).expanduser()
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     (part / "denoiser").mkdir(parents=True)
     try:
-        save_tokenizer(bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.facts.get("tokenizer"))
-        write_tensors(part / "denoiser" / "model.safetensors", bundle.denoiser.state_dict())
+        save_tokenizer(bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.facts.get("tokenizer"), half)
+        weights = bundle.denoiser.state_dict()
+        write_tensors(part / "denoiser" / "model.safetensors", half_precision(weights) if half else weights)
         shape = {"num_codes": bundle.denoiser.num_codes, "num_classes": bundle.denoiser.num_classes}
         shape |= {"format": "d3pm-image-denoiser", "version": 1, "denoiser": dataclasses.asdict(bundle.denoiser.config)}
         write_text(part / "denoiser" / "config.json", json.dumps(shape, indent=1))
@@ -88,6 +95,8 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
             "facts": bundle.facts,
         }
         write_text(part / "config.json", json.dumps(config, indent=1))
+        for name, content in (files or {}).items():
+            (part / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         replace_folder(part, place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -98,10 +107,22 @@ def set_default_sampler(folder: str | Path, sampler: SamplerConfig, facts: dict[
     """Make ``sampler`` the default of a model on disk and add ``facts`` to what it remembers; nothing else changes. Returns the file.
 
     Raises:
-        ConfigError: no model there.
+        ConfigError: no model there, or one that came with the package.
     """
-    place = find(folder, "pipeline", "model")
+    place = own_model(folder)
     raw = read_config(place, "model")
     changed = raw | {"sampler": dataclasses.asdict(sampler), "facts": raw.get("facts", {}) | facts}
     write_text(place / "config.json", json.dumps(changed, indent=1))
     return place / "config.json"
+
+
+def own_model(folder: str | Path) -> Path:
+    """The place of a model that may be changed.
+
+    Raises:
+        ConfigError: no model there, or one that came with the package.
+    """
+    place = find(folder, "pipeline", "model")
+    mend = "came with the package and stays as it is; copy it first: Pipeline.from_pretrained(NAME).save_pretrained(FOLDER)"
+    need(not place.resolve().is_relative_to(SHIPPED), "model", str(folder), mend)
+    return place

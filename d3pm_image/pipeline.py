@@ -9,15 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Unpack
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
+from .calls import Drawing, ImageOutput, OutputType, check_output, delivered, request_of
 from .config import ProcessConfig, SamplerConfig, need
 from .denoiser import Transformer
+from .denoiser.precision import logits_of
 from .diffusion import Process
 from .editing.canvas import convert_for
 from .editing.inputs import Masks, Pictures, Results, gather
@@ -25,10 +28,13 @@ from .editing.interpolate import Mix, interpolate
 from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Window
 from .editing.repaint import Brush, repaint
+from .hub import push
 from .imaging import to_pil, to_tensor
 from .labels import Labels, label_ids
-from .sampling import Request, Watch, sample
+from .sampling import Request, draw_codes
 from .tokenizer import Autoencoder, Pixels
+
+PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
 
 class Pipeline:
@@ -54,28 +60,40 @@ class Pipeline:
         sampler: SamplerConfig | None = None,
         facts: dict[str, Any] | None = None,
     ):
-        need(
-            denoiser.num_codes == tokenizer.num_codes,
-            "denoiser",
-            denoiser.num_codes,
-            f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}",
-        )
+        mend = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
+        need(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, mend)
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)
         self.sampler, self.facts = sampler or SamplerConfig(), facts or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
-        self.precision = "float32"
+        self.precision, self.progress_bar = "float32", False
 
     @property
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
 
-    def to(self, device: str | torch.device) -> Pipeline:
-        """Move both networks to a device; returns self."""
-        self.tokenizer.to(device)
-        self.denoiser.to(device)
+    def to(self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None) -> Pipeline:
+        """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser under autocast; returns self."""
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        need(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
+        self.precision = PRECISIONS.get(dtype, self.precision)
+        if device is not None:
+            self.tokenizer.to(device)
+            self.denoiser.to(device)
         return self
+
+    def enable_progress_bar(self, enabled: bool = True) -> Pipeline:
+        """Show the steps of every batch on a progress bar from now on, or no longer; returns self."""
+        self.progress_bar = enabled
+        return self
+
+    def push_to_hub(self, repository: str, private: bool = False, half: bool = False, files: dict[str, str | bytes] | None = None) -> str:
+        """Upload the model as OWNER/NAME of the Hugging Face hub, made if it is not there; ``half`` and ``files`` as in
+        :func:`~d3pm_image.bundle.write_bundle`. Needs a login; ``d3pm-image package --push`` adds a model card. Returns its address."""
+        with TemporaryDirectory() as folder:
+            return push(self.save_pretrained(Path(folder) / "model", half, files), repository, private)
 
     def compile(self, **options: Any) -> Pipeline:
         """Compile the denoiser with torch.compile, in place and for batches of any size; ``options`` as torch.compile takes them, such as
@@ -85,41 +103,29 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Pipeline:
-        """Load a folder written by :meth:`save_pretrained`, or the run folder of a finished training.
+        """Load a model.
 
         Args:
-            folder, device: Where the model is, and where it shall run.
+            folder: A folder written by :meth:`save_pretrained`, the run folder of a finished training, the name of a model that came with the
+                package (fashion-mnist, …) or a hub id (OWNER/NAME); see :func:`~d3pm_image.hub.locate`.
+            device: Where it shall run.
             precision: float32, or bf16 to run the denoiser under autocast (faster, other samples under the same seed).
 
         Raises:
             ConfigError: no model there, or a part of it is missing or damaged.
         """
         need(precision in ("float32", "bf16"), "precision", precision, "use float32 or bf16")
-        pipe = cls(**vars(read_bundle(folder)))
-        pipe.precision = precision
-        return pipe.to(device)
+        return cls(**vars(read_bundle(folder))).to(device, torch.bfloat16 if precision == "bf16" else None)
 
-    def save_pretrained(self, folder: str | Path) -> Path:
+    def save_pretrained(self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
         """Write everything that is needed to generate into one folder, without pickle. An older model there is
-        replaced as a whole, once the new one is complete."""
-        return write_bundle(
-            Bundle(self.tokenizer, self.denoiser, self.process_config, self.image_size, self.class_names, self.sampler, self.facts), folder
-        )
+        replaced as a whole, once the new one is complete; ``half`` and ``files`` as in :func:`~d3pm_image.bundle.write_bundle`."""
+        parts = self.tokenizer, self.denoiser, self.process_config, self.image_size, self.class_names, self.sampler, self.facts
+        return write_bundle(Bundle(*parts), folder, half, files)
 
     def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: tuple[int, int], where: Tensor | None = None) -> Tensor:
-        """Logits (B, N, K) float32 by the denoiser in the chosen precision; arguments as in :class:`~d3pm_image.contracts.Denoiser`.
-
-        Args:
-            where: (B, N) bool, the positions that are wanted: the head runs at these alone, and logits elsewhere are 0. Default all.
-        """
-        with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if where is None or bool(where.all()):
-                return self.denoiser(x_t, kappa, labels, grid).float()
-            features = self.denoiser(x_t, kappa, labels, grid, head=False)
-            wanted = self.denoiser.head(features[where]).float()
-        logits = wanted.new_zeros(*x_t.shape, wanted.shape[-1])
-        logits[where] = wanted
-        return logits
+        """Logits (B, N, K) float32 in the chosen precision; arguments as in :func:`~d3pm_image.denoiser.precision.logits_of`."""
+        return logits_of(self.denoiser, self.precision == "bf16", x_t, kappa, labels, grid, where)
 
     def label_ids(self, labels: Labels, count: int) -> list[int]:
         """Class numbers of ``count`` images; see :func:`d3pm_image.labels.label_ids`."""
@@ -133,54 +139,51 @@ class Pipeline:
         """
         return dataclasses.replace(self.sampler, **{k: v for k, v in changes.items() if v is not None})
 
-    def request(
-        self,
-        steps: int | None = None,
-        seed: int | Sequence[int] = 0,
-        batch_size: int = 64,
-        first: int = 0,
-        watch: Watch | None = None,
-        **sampler: Any,
-    ) -> Request:
-        """How codes are to be drawn; every method below takes these arguments.
+    def request(self, **drawing: Unpack[Drawing]) -> Request:
+        """How codes are to be drawn; every method below takes these arguments (:class:`~d3pm_image.calls.Drawing`)."""
+        return request_of(self, dict(drawing))
+
+    def __call__(
+        self, class_labels: Labels = None, num_images: int | None = None, output_type: OutputType = "pil", **drawing: Unpack[Drawing]
+    ) -> ImageOutput:
+        """:meth:`generate` under the names of diffusers: ``pipe(class_labels=[3, 5], num_inference_steps=16).images``.
 
         Args:
-            steps, sampler: Sampler settings that differ from the model's defaults (:class:`~d3pm_image.config.SamplerConfig`).
-            seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives every image a seed of
-                its own: it is then the image that the seed gives as number 0.
-            batch_size: Images in one network call.
-            first: Number of the first image: a long request can be made in parts.
-            watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each, such as a
-                :class:`~d3pm_image.trajectory.Recorder`.
+            class_labels: Classes, see :meth:`label_ids`. num_images: Default one for each label that is listed, else 1.
         """
-        return Request(self.settings(steps=steps, **sampler), seed, batch_size, first, watch)
+        listed = len(class_labels) if isinstance(class_labels, Sequence) and not isinstance(class_labels, str) else 1
+        return ImageOutput(self.generate(num_images or listed, class_labels, output_type=output_type, **drawing))
 
-    def generate(self, num_images: int = 1, labels: Labels = None, steps: int | None = None, **drawing: Any) -> list[Image.Image]:
+    def generate(
+        self,
+        num_images: int = 1,
+        labels: Labels = None,
+        steps: int | None = None,
+        output_type: OutputType = "pil",
+        **drawing: Unpack[Drawing],
+    ) -> Any:
         """New images.
 
         Args:
             num_images: How many.
             labels: See :meth:`label_ids`.
-            steps, drawing: As in :meth:`request`: seed, batch_size, first, watch and sampler settings (``sampler``, ``temperature``,
-                ``guidance``, ``gumbel``, ``reveal``, …).
+            steps, drawing: See :class:`~d3pm_image.calls.Drawing`: seed, batch_size, sampler, guidance, temperature, ….
+            output_type: ``pil``, ``pt`` or ``np``.
 
         Returns:
-            Pillow images in mode L or RGB.
+            Pillow images in mode L or RGB, or a float32 tensor (B, C, h, w) or array (B, h, w, C) in [0, 1].
         """
-        return to_pil(self.tokenizer_decode(self.generate_codes(num_images, labels, steps, **drawing), drawing.get("batch_size", 64)))
+        check_output(output_type)
+        images = self.tokenizer_decode(self.generate_codes(num_images, labels, steps, **drawing), drawing.get("batch_size", 64))
+        return images.clamp(0, 1) if output_type == "pt" else delivered(to_pil(images), output_type, self.tokenizer.channels)
 
-    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Any) -> Tensor:
+    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Unpack[Drawing]) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
-        request = self.request(steps, **drawing)
+        request = self.request(**({"steps": steps} | drawing))
         request.check(num_images)
         ids = torch.tensor(self.label_ids(labels, request.first + num_images)[request.first :], device=self.device)
-        pieces = []
-        for part in request.batches(num_images):
-            streams = request.streams(part, self.device)
-            label = ids[part.start : part.stop]
-            pieces.append(sample(self.predict, self.process, request.config, label, self.no_label, self.grid, streams, watch=request.watch))
-        return torch.cat(pieces).view(num_images, *self.grid)
+        return draw_codes(self.predict, self.process, request, ids, self.no_label, self.grid).view(num_images, *self.grid)
 
     def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:
         """Images (B, C, h, w) in [0, 1] of codes (B, H, W), in batches."""
@@ -204,8 +207,9 @@ class Pipeline:
         window: Window = "auto",
         feather: int = 0,
         strength: float = 1.0,
-        **drawing: Any,
-    ) -> Results:
+        output_type: OutputType = "pil",
+        **drawing: Unpack[Drawing],
+    ) -> Any:
         """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
 
         Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of them reaches the result.
@@ -220,18 +224,22 @@ class Pipeline:
                 if need be (``crop``) or at its own scale (``tiles``); ``auto``: crop where a picture is larger than the model's size.
             feather: Pixels around the mask over which the result fades into the picture, inside drawn cells; 0 is a hard seam.
             strength: Under 1 starts from what is there, see :meth:`vary`.
+            output_type: ``pil``, ``pt`` or ``np``.
             drawing: As in :meth:`request`; variant j of picture i is number i·variants + j.
 
         Returns:
-            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode.
+            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode; or float32 tensors or arrays
+            in [0, 1], grey or colour as the model is.
 
         Raises:
             ConfigError: a mask that does not fit, unknown labels, impossible settings.
         """
+        check_output(output_type)
         images, masks = gather(image, mask)
         ids = self.label_ids([None] if labels is None else labels, len(images))
         results = repaint(self, self.request(**drawing), Brush(window, ring, feather, strength), images, masks, ids, variants)
-        return results[0] if isinstance(image, Image.Image) else results
+        found = [delivered(variants_of_one, output_type, self.tokenizer.channels) for variants_of_one in results]
+        return found[0] if isinstance(image, Image.Image) else found
 
     def outpaint(
         self, image: Pictures, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, window: Window = "auto", **how: Any
@@ -271,8 +279,9 @@ class Pipeline:
         strength: float = 0.5,
         labels: Labels = None,
         mix: Mix = "vectors",
-        **drawing: Any,
-    ) -> list[Image.Image]:
+        output_type: OutputType = "pil",
+        **drawing: Unpack[Drawing],
+    ) -> Any:
         """Pictures from a to b at the model's size; see :mod:`~d3pm_image.editing.interpolate`.
 
         Args:
@@ -280,7 +289,9 @@ class Pipeline:
             strength: Noise level that codes are corrupted to and denoised from. 0 mixes codes alone: its ends are the reconstructions.
             labels: Class of all frames, or a list with that of a and of b: a frame has that of the nearer one.
             mix: ``vectors`` fades, ``cells`` takes cell after cell from b.
-            drawing: As in :meth:`request`, with one seed that all frames share.
+            output_type, drawing: As in :meth:`generate`, with one seed that all frames share.
         """
+        check_output(output_type)
         ids = self.label_ids([None] if labels is None else labels, 2)
-        return to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), frames, strength, ids, mix))
+        images = to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), frames, strength, ids, mix))
+        return delivered(images, output_type, self.tokenizer.channels)

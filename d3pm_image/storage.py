@@ -37,6 +37,14 @@ def write_text(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
+def half_precision(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """float32 tensors as float16, half the bytes; those with values beyond its range stay as they are."""
+    import torch
+
+    most = torch.finfo(torch.float16).max
+    return {n: t.half() if t.dtype == torch.float32 and bool((t.abs() <= most).all()) else t for n, t in tensors.items()}
+
+
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, atomically. Shared or strided tensors are written as plain copies.
 

@@ -54,7 +54,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]]]] = {
     ),
     "widths": (
         (FASHION, EUROSAT),
-        {"width 16": {"width": 16}, "width 32": {}, "width 64": {"width": 64}, "width 32, 2 blocks": {"blocks": 2}},
+        {"width 16": {"width": 16}, "width 32": {"width": 32}, "width 64": {"width": 64}, "width 16, 2 blocks": {"width": 16, "blocks": 2}},
     ),
     "norms and paddings": (
         (EUROSAT,),

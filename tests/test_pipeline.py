@@ -188,3 +188,75 @@ def test_compiled_networks_draw_the_same_images(trained):
     compiled.compile(backend="eager")
     assert same(plain.generate(3, seed=5), compiled.generate(3, seed=5))
     assert compiled.denoiser._compiled_call_impl is not None and set(compiled.denoiser.state_dict()) == set(plain.denoiser.state_dict())
+
+
+def test_the_names_of_diffusers(pipe):
+    ours = pipe.generate(3, labels=[3, 5, 3], steps=4, guidance=2.0, seed=9)
+    theirs = pipe(class_labels=[3, 5, 3], num_inference_steps=4, guidance_scale=2.0, seed=9)
+    assert same(ours, theirs.images)
+    with pytest.raises(ConfigError, match="num_inference_steps=5: steps says 4"):
+        pipe.generate(1, steps=4, num_inference_steps=5)
+
+
+def test_generators_stand_for_seeds(pipe):
+    first, again = (torch.Generator().manual_seed(3) for _ in range(2))
+    one = pipe.generate(2, steps=2, generator=first)
+    assert same(one, pipe.generate(2, steps=2, generator=again))
+    assert not same(one, pipe.generate(2, steps=2, generator=first)), "a generator moves on"
+    each = [torch.Generator().manual_seed(s) for s in (1, 2)]
+    pair = pipe.generate(2, labels=3, steps=2, generator=each)
+    assert same(pair[1:], pipe.generate(1, labels=3, steps=2, generator=[torch.Generator().manual_seed(2)]))
+    with pytest.raises(ConfigError, match="generator=.*a seed is given as well"):
+        pipe.generate(1, seed=0, generator=first)
+    with pytest.raises(ConfigError, match="generator=.*give a torch.Generator"):
+        pipe.generate(1, generator=[5])
+
+
+@pytest.mark.parametrize("kind", ["pt", "np"])
+def test_results_as_tensors_and_arrays(pipe, kind):
+    pictures = pipe.generate(2, steps=2)
+    found = torch.as_tensor(pipe.generate(2, steps=2, output_type=kind))
+    found = found if kind == "pt" else found.permute(0, 3, 1, 2)
+    assert found.dtype == torch.float32 and found.shape == (2, 1, 8, 8)
+    for value, picture in zip(found, pictures, strict=True):
+        assert np.array_equal((value[0] * 255).round().numpy(), np.asarray(picture))
+    inside = np.zeros((8, 8), bool)
+    inside[2:6, 2:6] = True
+    edited = pipe.inpaint(pictures[0], inside, variants=2, output_type=kind)
+    assert len(edited) == 2 and np.array_equal(
+        (np.asarray(edited[0]).reshape(8, 8) * 255).round()[~inside], np.asarray(pictures[0])[~inside]
+    )
+    assert len(pipe.interpolate(*pictures, frames=3, output_type=kind)) == 3
+    with pytest.raises(ConfigError, match="output_type='jpg': use pil, pt or np"):
+        pipe.generate(1, output_type="jpg")
+
+
+def test_callback_after_every_step_and_progress_bar(pipe, capsys):
+    seen = []
+    pipe.generate(
+        3, steps=4, batch_size=2, callback_on_step_end=lambda p, step, steps, found: seen.append((p, step, steps, found["codes"].shape))
+    )
+    assert [step for _, step, _, _ in seen] == [0, 1, 2, 3] * 2
+    assert all(p is pipe and steps == 4 for p, _, steps, _ in seen)
+    assert [tuple(shape) for *_, shape in seen[::4]] == [(2, 16), (1, 16)]
+    assert "4/4" not in capsys.readouterr().err
+    pipe.enable_progress_bar()
+    pipe.generate(1, steps=4)
+    assert "4/4" in capsys.readouterr().err
+    pipe.enable_progress_bar(False)
+
+
+def test_every_sampler_setting_is_a_typed_argument():
+    from dataclasses import fields
+
+    from d3pm_image.calls import Drawing
+    from d3pm_image.config import SamplerConfig
+
+    assert {field.name for field in fields(SamplerConfig)} <= Drawing.__annotations__.keys()
+
+
+def test_precision_by_dtype(pipe):
+    assert pipe.to(torch.bfloat16).precision == "bf16"
+    assert pipe.to("cpu", torch.float32).precision == "float32"
+    with pytest.raises(ConfigError, match="dtype=torch.float16"):
+        pipe.to(dtype=torch.float16)

@@ -12,11 +12,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"config", "contracts", "seeds", "storage"},
-    {"imaging", "labels"},
+    {"hub", "imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
     {"sampling", "metrics", "bundle", "doctor"},
     {"editing"},
-    {"pipeline", "trajectory"},
+    {"calls", "trajectory"},
+    {"card", "pipeline"},
     {"commands"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

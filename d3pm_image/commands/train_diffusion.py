@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..config import ConfigError, DataConfig, DiffusionRun, need, pixel_levels, size_pair
 from .parsing import parse, save_resolved
+from .provenance import training_facts
+from .record import machine
 
 PREVIEW_IMAGES = 20
 VALIDATION_IMAGES = 2048
@@ -86,6 +88,7 @@ def run(config: DiffusionRun) -> None:
         scores = {k: float(v) for k, v in job.validate(best).items()}
         pipe = assemble(best)
         pipe.facts["validation"] = scores
+        pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()}
         pipe.save_pretrained(folder / "model")
         print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
         print(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..config import TokenizerRun
 from .parsing import parse, save_resolved
+from .provenance import training_facts
+from .record import machine
 
 PREVIEW_IMAGES = 16
 VALIDATION_IMAGES = 2048
@@ -80,6 +82,7 @@ def run(config: TokenizerRun) -> None:
     if accelerator.is_main_process:
         scores = {k: float(v) for k, v in job.validate(best).items()}
         facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(images.source.class_names)}
+        facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()}
         save_tokenizer(best, folder / "model", config.data.image_size, facts)
         print(
             f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"

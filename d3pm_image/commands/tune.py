@@ -109,10 +109,9 @@ def run(args: Tune) -> None:
     Raises:
         ConfigError: wrong input, a model without classes, settings of which none fits, or no winner.
     """
-    from ..bundle import set_default_sampler
-    from ..tokenizer.folder import find
+    from ..bundle import own_model, set_default_sampler
 
-    place = find(args.model, "pipeline", "model").resolve()
+    place = own_model(args.model).resolve()
     folder = Path(args.out).expanduser() if args.out else results_folder(place)
     configs, skipped, results = search(args, place, folder)
     rows = ranked([(c, results.find(c) or {}) for c in configs], args.metric)

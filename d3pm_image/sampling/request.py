@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..config import SamplerConfig, need
-from .loop import Watch
+from ..contracts import Denoiser, Grid
+from ..diffusion import Process
+from .loop import Watch, sample
 from .state import ImageStreams
 
 
@@ -53,3 +56,16 @@ class Request:
         """Randomness of the images at some places of the request."""
         numbers = [self.first + place for place in places]
         return ImageStreams(self.seed if isinstance(self.seed, int) else [self.seed[place] for place in places], numbers, device)
+
+
+def draw_codes(denoiser: Denoiser, process: Process, request: Request, labels: Tensor, no_label: int, grid: Grid) -> Tensor:
+    """Codes (B, N) of new images, a batch after the other; arguments as in :func:`~d3pm_image.sampling.loop.sample`.
+
+    Args:
+        labels: (B,) int64, a class for each image that is wanted.
+    """
+    pieces = []
+    for part in request.batches(len(labels)):
+        label, streams = labels[part.start : part.stop], request.streams(part, labels.device)
+        pieces.append(sample(denoiser, process, request.config, label, no_label, grid, streams, watch=request.watch))
+    return torch.cat(pieces)

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ..config import MAX_SIDE, ConfigError, TokenizerConfig, need, size_pair
-from ..storage import sha256, tensor_shapes, write_tensors, write_text
+from ..hub import locate
+from ..storage import half_precision, sha256, tensor_shapes, write_tensors, write_text
 from .autoencoder import Autoencoder
 from .pixels import Pixels
 
@@ -47,7 +48,11 @@ def pixel_tokenizer(
 
 
 def save_tokenizer(
-    model: Autoencoder | Pixels, folder: Path, image_size: int | tuple[int, int], facts: dict[str, Any] | None = None
+    model: Autoencoder | Pixels,
+    folder: Path,
+    image_size: int | tuple[int, int],
+    facts: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Write a tokenizer folder; an existing one is replaced file by file, each atomically.
 
@@ -56,9 +61,11 @@ def save_tokenizer(
         folder: Destination.
         image_size: Training size in pixels.
         facts: Whatever should be remembered (data, scores, time), JSON values.
+        half: Write weights in half precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / "model.safetensors", model.state_dict())
+    weights = model.state_dict()
+    write_tensors(folder / "model.safetensors", half_precision(weights) if half else weights)
     pixels = isinstance(model, Pixels)
     config = {
         "format": FORMAT,
@@ -74,14 +81,13 @@ def save_tokenizer(
 
 
 def find(folder: str | Path, name: str, what: str) -> Path:
-    """``folder`` itself, its ``model`` (a run folder), or its ``name`` part: the first that has a config.json of
-    format ``d3pm-image-<name>``.
+    """``folder`` itself (or the shipped model or hub model of that name), its ``model`` (a run folder), or its ``name`` part: the first that
+    has a config.json of format ``d3pm-image-<name>``.
 
     Raises:
         ConfigError: none of them.
     """
-    root = Path(folder).expanduser()
-    need(root.is_dir(), what, str(folder), "no such folder; name a trained model or the run that made it")
+    root = locate(folder, what)
     for place in (root, root / "model", root / name, root / "model" / name):
         try:
             if json.loads((place / "config.json").read_text(encoding="utf-8")).get("format") == f"d3pm-image-{name}":

@@ -1,0 +1,174 @@
+"""How the methods of a pipeline are called: their common arguments, typed; the names that diffusers uses for the same things; results as
+Pillow images, tensors or arrays; a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .config import need
+from .imaging import plain, to_tensor
+from .sampling import Frame, Request, Watch
+
+OutputType = Literal["pil", "pt", "np"]
+StepEnd = Callable[[Any, int, int, dict[str, Any]], Any]
+"""Called with the pipeline, the step from 0, the number of steps, and the codes."""
+SEEDS = 2**62
+
+
+class Drawing(TypedDict, total=False):
+    """How codes are drawn; every method of a pipeline that draws takes these.
+
+    Args:
+        steps: Network calls an image; ``num_inference_steps`` is the same.
+        seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives every image a seed of its
+            own: it is then the image that the seed gives as number 0. Default 0.
+        generator: In place of a seed: one is drawn from it, so that the next call gives other images. A list holds one for each image.
+        batch_size: Images in one network call, default 64.
+        first: Number of the first image: a long request can be made in parts.
+        watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each, such as a
+            :class:`~d3pm_image.trajectory.Recorder`.
+        callback_on_step_end: Called after each step of every batch as ``(pipe, step, num_steps, {"codes": (B, N), "masked": (B, N)})``; what it
+            raises ends the call.
+        guidance: Weight of classifier-free guidance; ``guidance_scale`` is the same.
+
+    The others are the settings of :class:`~d3pm_image.config.SamplerConfig`; what is left out is the model's own default.
+    """
+
+    steps: int | None
+    num_inference_steps: int | None
+    seed: int | Sequence[int]
+    generator: torch.Generator | Sequence[torch.Generator] | None
+    batch_size: int
+    first: int
+    watch: Watch | None
+    callback_on_step_end: StepEnd | None
+    guidance: float | None
+    guidance_scale: float | None
+    sampler: str | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    guidance_schedule: str | None
+    guidance_from: float | None
+    guidance_until: float | None
+    negative_label: int | None
+    gumbel: float | None
+    reveal: str | None
+    eta: float | None
+    ctmc_form: str | None
+    remask_strategy: str | None
+    roll: bool | None
+    correct_steps: int | None
+
+
+@dataclass(frozen=True)
+class ImageOutput:
+    """What calling a pipeline gives: ``images``, a list of Pillow images, a tensor (B, C, h, w) or an array (B, h, w, C), values in [0, 1]."""
+
+    images: Any
+
+
+def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
+    """The request that a method's arguments (:class:`Drawing`) make of a pipeline.
+
+    Raises:
+        ConfigError: impossible or contradicting values. TypeError: no such setting.
+    """
+    one_name(drawing, "steps", "num_inference_steps")
+    one_name(drawing, "guidance", "guidance_scale")
+    seed_of(drawing)
+    watch = watcher(pipe, drawing.pop("watch", None), drawing.pop("callback_on_step_end", None))
+    seed, batch_size, first = drawing.pop("seed", 0), drawing.pop("batch_size", 64), drawing.pop("first", 0)
+    return Request(pipe.settings(**drawing), seed, batch_size, first, watch)
+
+
+def one_name(drawing: dict[str, Any], ours: str, theirs: str) -> None:
+    """Move a value that was given under its other name.
+
+    Raises:
+        ConfigError: both were given, and differ.
+    """
+    value = drawing.pop(theirs, None)
+    if value is not None:
+        need(drawing.get(ours) in (None, value), theirs, value, f"{ours} says {drawing.get(ours)}, and is the same setting; give one")
+        drawing[ours] = value
+
+
+def seed_of(drawing: dict[str, Any]) -> None:
+    """Replace generators by seeds that are drawn from them.
+
+    Raises:
+        ConfigError: a seed as well, or something else than generators.
+    """
+    generator = drawing.pop("generator", None)
+    if generator is None:
+        return
+    need("seed" not in drawing, "generator", "given", "a seed is given as well; give one of them")
+    several = not isinstance(generator, torch.Generator)
+    generators = list(generator) if several else [generator]
+    right = bool(generators) and all(isinstance(g, torch.Generator) for g in generators)
+    need(right, "generator", type(generator).__name__, "give a torch.Generator, or a list with one for each image")
+    seeds = [int(torch.randint(SEEDS, (), generator=g, device=g.device)) for g in generators]
+    drawing["seed"] = seeds if several else seeds[0]
+
+
+def watcher(pipe: Any, watch: Watch | None, on_step_end: StepEnd | None) -> Watch | None:
+    """One watch of all that wants to see the steps: the user's, the callback and the progress bar."""
+    watches = [watch] if watch is not None else []
+    if on_step_end is not None:
+
+        def after(frame: Frame) -> None:
+            if frame.step:
+                on_step_end(pipe, frame.step - 1, frame.steps, {"codes": frame.x_t, "masked": frame.masked})
+
+        watches.append(after)
+    if pipe.progress_bar:
+        watches.append(Bar())
+    if len(watches) < 2:
+        return watches[0] if watches else None
+
+    def all_of_them(frame: Frame) -> None:
+        for one in watches:
+            one(frame)
+
+    return all_of_them
+
+
+class Bar:
+    """Steps of one batch after the other on a progress bar."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def __call__(self, frame: Frame) -> None:
+        from tqdm import tqdm
+
+        if frame.step == 0:
+            self.bar = tqdm(total=frame.steps, unit="step")
+        self.bar.update(frame.step - self.bar.n)
+        if frame.step >= frame.steps:
+            self.bar.close()
+
+
+def check_output(output_type: str) -> None:
+    """Raises ConfigError, before any work, for a kind that is not known."""
+    need(output_type in ("pil", "pt", "np"), "output_type", output_type, "use pil, pt or np")
+
+
+def delivered(images: list[Image.Image], output_type: OutputType, channels: int) -> Any:
+    """Pillow images as they are, or as one float32 tensor (B, C, h, w) or array (B, h, w, C) in [0, 1].
+
+    Args:
+        channels: 1 or 3, of the tensor or array.
+    """
+    if output_type == "pil":
+        return images
+    stack: Tensor = torch.stack([to_tensor(plain(image, channels)) for image in images])
+    return stack if output_type == "pt" else np.ascontiguousarray(stack.permute(0, 2, 3, 1).numpy())

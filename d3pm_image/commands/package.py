@@ -1,0 +1,152 @@
+"""``d3pm-image package MODEL``: a model as a folder to give away: half precision, a model card, samples; and onto the hub if asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import ConfigError, need
+from .parsing import parse
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+
+COLUMNS, ROWS = 10, 3
+PRIVATE = ("root", "val_root")  # folders of this machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """Make a folder to give away of a trained model: weights in half precision, a model card from what the model remembers, samples.
+
+    Args:
+        model: Model folder, or the run that trained it.
+        out: Folder to write; an older model there is replaced.
+        name: Title of the card, and what others load it as. Default: the hub name, or that of the folder.
+        licence: Licence of the weights, as the hub names it (apache-2.0, mit, cc-by-4.0).
+        note: A paragraph for the card: where the data comes from, what the model is for.
+        evaluation: Result file of d3pm-image evaluate --out for this model; its figures go into the card.
+        half: Write weights in half precision.
+        push: Hub repository (OWNER/NAME) to upload the folder to; needs a login.
+        private: Make that repository a private one.
+        device: auto, cpu or cuda, for the samples.
+    """
+
+    model: str
+    out: str
+    name: str = ""
+    licence: str = "apache-2.0"
+    note: str = ""
+    evaluation: str = ""
+    half: bool = True
+    push: str = ""
+    private: bool = False
+    device: str = "auto"
+
+    def __post_init__(self):
+        need(bool(self.out), "out", self.out, "name a folder")
+        need(bool(self.licence.strip()), "licence", self.licence, "name one, such as apache-2.0")
+
+
+def main(arguments: list[str]) -> None:
+    run(parse("package", Package, arguments, {"model": "Model folder, or the run that trained it."}))
+
+
+def run(args: Package) -> None:
+    """Write the folder, and upload it if asked.
+
+    Raises:
+        ConfigError: wrong input; nothing is written then.
+    """
+    from ..pipeline import Pipeline
+    from ..storage import sha256
+    from ..tokenizer.folder import find
+    from .options import pick_device
+
+    place = find(args.model, "pipeline", "model")
+    out = Path(args.out).expanduser()
+    need(not out.exists() or out.is_dir(), "out", args.out, "is a file; name a folder")
+    foreign = out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file()
+    need(not foreign, "out", args.out, "holds other files; name a new folder, or one that holds a model")
+    pipe = Pipeline.from_pretrained(place, pick_device(args.device))
+    facts = remembered(pipe.facts, Path(args.model).expanduser())
+    if args.evaluation:
+        facts["evaluation"] = evaluation(args.evaluation, sha256(place / "denoiser" / "model.safetensors"))
+    name = args.name or args.push or out.name
+    pipe.facts = facts
+    pipe.save_pretrained(out, half=args.half)  # samples are drawn by the weights that are given away
+    given = Pipeline.from_pretrained(out, pick_device(args.device))
+    card, picture = card_of(given, name, args.licence, args.note, args.half), samples(given)
+    given.to("cpu").save_pretrained(out, half=args.half, files={"README.md": card, "samples.png": picture})
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{out}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
+    if args.push:
+        from ..hub import push
+
+        print(f"uploaded: {push(out, args.push, args.private)}")
+
+
+def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
+    """A model's facts without this machine's folders; what an older model does not remember is read from its run, if that is what was named."""
+    from .provenance import training_facts
+
+    kept = dict(facts)
+    tokenizer = dict(kept.get("tokenizer") or {})
+    if "training" not in kept and (found := training_facts(run, "train-diffusion")):
+        kept["training"] = found
+    if "training" not in tokenizer and (found := training_facts(tokenizer_run(run), "train-tokenizer")):
+        tokenizer["training"] = found
+    for holder in (kept, tokenizer):
+        if "data" in holder:
+            holder["data"] = holder["data"] | {key: Path(holder["data"].get(key, "")).name for key in PRIVATE}
+    return kept | ({"tokenizer": tokenizer} if tokenizer else {})
+
+
+def tokenizer_run(run: Path) -> Path:
+    """Folder of the tokenizer's run, as a run of stage two names it; a folder that is not there where it does not."""
+    import yaml
+
+    try:
+        return Path(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["tokenizer"]).expanduser()
+    except (OSError, ValueError, KeyError, TypeError):
+        return run / "no tokenizer"
+
+
+def evaluation(path: str, digest: str) -> dict[str, Any]:
+    """Raises ConfigError where the file is not an evaluation of samples of this very model."""
+    from .record import read_result
+
+    try:
+        found = read_result(path)
+    except ConfigError as error:
+        raise ConfigError("evaluation", path, str(error).split(": ", 1)[-1]) from error
+    need("samples" in found, "evaluation", path, "has no samples; evaluate with --num-samples over 0")
+    mend = "is of a model with other weights (half precision changes them: evaluate the packaged folder itself, then package it again)"
+    need(found.get("denoiser_sha256", digest) == digest, "evaluation", path, mend)
+    return {name: found[name] for name in ("command", "samples", "code", "machine")}
+
+
+def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> str:
+    from ..card import model_card
+
+    parameters = {part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")}
+    model = {
+        "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid, "codes": pipe.tokenizer.num_codes,
+        "classes": list(pipe.class_names), "parameters": parameters, "sampler": dataclasses.asdict(pipe.sampler), "half": half,
+    }  # fmt: skip
+    return model_card(name, pipe.facts, model, licence, note, "samples.png")
+
+
+def samples(pipe: Pipeline) -> bytes:
+    """PNG of a grid of samples, a class a column where there are few."""
+    import io
+
+    from ..imaging import enlarge, grid_image
+
+    columns = len(pipe.class_names) if 2 <= len(pipe.class_names) <= COLUMNS else COLUMNS
+    images = pipe.generate(columns * ROWS, seed=0)
+    buffer = io.BytesIO()
+    grid_image([enlarge(i) for i in images], columns).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
