@@ -206,9 +206,9 @@ def test_generators_stand_for_seeds(pipe):
     each = [torch.Generator().manual_seed(s) for s in (1, 2)]
     pair = pipe.generate(2, labels=3, steps=2, generator=each)
     assert same(pair[1:], pipe.generate(1, labels=3, steps=2, generator=[torch.Generator().manual_seed(2)]))
-    with pytest.raises(ConfigError, match="generator=.*a seed is given as well"):
+    with pytest.raises(ConfigError, match=r"generator=.*a seed is given as well"):
         pipe.generate(1, seed=0, generator=first)
-    with pytest.raises(ConfigError, match="generator=.*give a torch.Generator"):
+    with pytest.raises(ConfigError, match=r"generator=.*give a torch\.Generator"):
         pipe.generate(1, generator=[5])
 
 
@@ -258,5 +258,5 @@ def test_every_sampler_setting_is_a_typed_argument():
 def test_precision_by_dtype(pipe):
     assert pipe.to(torch.bfloat16).precision == "bf16"
     assert pipe.to("cpu", torch.float32).precision == "float32"
-    with pytest.raises(ConfigError, match="dtype=torch.float16"):
+    with pytest.raises(ConfigError, match=r"dtype=torch\.float16"):
         pipe.to(dtype=torch.float16)

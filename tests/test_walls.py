@@ -18,6 +18,7 @@ LEVELS = [
     {"editing"},
     {"calls", "trajectory"},
     {"card", "pipeline"},
+    {"export"},
     {"commands"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

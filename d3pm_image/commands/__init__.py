@@ -25,6 +25,7 @@ COMMANDS = {
     "reconstruct": "show pictures beside their reconstructions by the tokenizer",
     "evaluate": "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation",
     "package": "make a folder to give away: half precision, model card, samples; push it to the hub",
+    "export": "write the networks as torch.export or ONNX graphs for other programs",
     "tune": "find the best sampler settings of a trained model and make them its default",
 }
 

@@ -163,5 +163,10 @@ class Autoencoder(nn.Module):
             ValueError: a code outside 0..K-1.
         """
         need_codes(codes, self.num_codes)
+        return self.images(codes)
+
+    @torch.no_grad()
+    def images(self, codes: Tensor) -> Tensor:
+        """:meth:`decode` without a look at the codes, as exported graphs need it."""
         with torch.autocast(codes.device.type, enabled=False):
             return (self.decoder(self.quantizer.lookup(codes)) * 0.5 + 0.5).clamp(0, 1)

@@ -63,5 +63,9 @@ class Pixels(nn.Module):
             ValueError: a code outside 0..K-1.
         """
         need_codes(codes, self.num_codes)
+        return self.images(codes)
+
+    def images(self, codes: Tensor) -> Tensor:
+        """:meth:`decode` without a look at the codes, as exported graphs need it."""
         places = [self.levels**power for power in reversed(range(self.channels))]
         return self.intensities[torch.stack([codes // place % self.levels for place in places], 1)]

@@ -1,0 +1,201 @@
+"""The networks as graphs for other programs: torch.export (.pt2) or ONNX, each checked against the network it was made from.
+
+A sampler runs outside of them: it calls the denoiser once a step. ``config.json`` of the exported folder says what goes in and comes out.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .config import ConfigError
+from .denoiser.layers import rotary_table
+from .pipeline import Pipeline
+from .storage import write_text
+
+Inputs = dict[str, Tensor]
+Shapes = dict[str, dict[int, Any]]
+Form = Literal["pt2", "onnx"]
+TOLERANCE = 1e-4
+FIXED = (torch._dynamo.exc.UserError, torch.fx.experimental.symbolic_shapes.ConstraintViolationError)
+MADE_WITH, CHECKED_WITH = 2, 3  # images: a graph that holds for one number only would fail the check
+
+
+class Denoise(nn.Module):
+    """(x_t (B, N), kappa (B,), labels (B,)) → logits (B, N, K), for the grid that the model was trained on."""
+
+    def __init__(self, pipe: Pipeline):
+        super().__init__()
+        self.denoiser, self.grid = pipe.denoiser, pipe.grid
+
+    def forward(self, x_t: Tensor, kappa: Tensor, labels: Tensor) -> Tensor:
+        return self.denoiser(x_t, kappa, labels, self.grid)
+
+
+class Encode(nn.Module):
+    """Images (B, C, h, w) in [0, 1] → codes (B, H, W)."""
+
+    def __init__(self, pipe: Pipeline):
+        super().__init__()
+        self.tokenizer = copy.deepcopy(pipe.tokenizer)
+        for module in self.tokenizer.modules():
+            if (
+                "initted" in module._buffers
+            ):  # a tensor that the codebook branches on, which no graph can; it is true once training has begun
+                del module._buffers["initted"]
+                module.initted = True
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tokenizer.encode(images)
+
+
+class Decode(nn.Module):
+    """Codes (B, H, W) → images (B, C, h, w) in [0, 1]."""
+
+    def __init__(self, pipe: Pipeline):
+        super().__init__()
+        self.tokenizer = pipe.tokenizer
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.tokenizer.images(codes)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One graph: its network, its inputs for so many images, and the name of what it gives."""
+
+    name: str
+    network: nn.Module
+    inputs: Callable[[int], Inputs]
+    output: str
+
+
+def parts(pipe: Pipeline) -> list[Part]:
+    """The three graphs of a pipeline on the CPU."""
+    random = torch.Generator().manual_seed(0)
+    tokens, codes, (height, width) = pipe.grid[0] * pipe.grid[1], pipe.tokenizer.num_codes, pipe.image_size
+
+    def noisy(count: int) -> Inputs:
+        x_t = torch.randint(codes + 1, (count, tokens), generator=random)
+        return {
+            "x_t": x_t,
+            "kappa": torch.rand(count, generator=random),
+            "labels": torch.randint(pipe.no_label + 1, (count,), generator=random),
+        }
+
+    def images(count: int) -> Inputs:
+        return {"images": torch.rand(count, pipe.tokenizer.channels, height, width, generator=random)}
+
+    def clean(count: int) -> Inputs:
+        return {"codes": torch.randint(codes, (count, *pipe.grid), generator=random)}
+
+    return [
+        Part("denoiser", Denoise(pipe).eval(), noisy, "logits"),
+        Part("encoder", Encode(pipe).eval(), images, "codes"),
+        Part("decoder", Decode(pipe).eval(), clean, "images"),
+    ]
+
+
+def export(pipe: Pipeline, folder: str | Path, form: Form = "pt2") -> dict[str, float]:
+    """Write denoiser, encoder and decoder as graphs for any number of images (an encoder with simvq: for one), and ``config.json``.
+
+    Returns:
+        The largest difference of each graph from its network (codes: the share that differs), on random input.
+
+    Raises:
+        ConfigError: ONNX without its packages, or a graph that differs by more than 1e-4.
+    """
+    place = Path(folder).expanduser()
+    place.mkdir(parents=True, exist_ok=True)
+    pipe.to("cpu", torch.float32)
+    found, described = {}, {}
+    for part in parts(pipe):
+        path = place / f"{part.name}.{form}"
+        write = write_onnx if form == "onnx" else write_pt2
+        try:
+            run, given = write(part, path, any_number(part.inputs(MADE_WITH))), part.inputs(CHECKED_WITH)
+        except FIXED:  # simvq's search for the nearest code can be traced for one number of images only
+            run, given = write(part, path, (part.inputs(1), None)), part.inputs(1)
+        finally:
+            rotary_table.cache_clear()  # tracing leaves tensors without values there
+        count = "images" if len(next(iter(given.values()))) == CHECKED_WITH else 1
+        with torch.no_grad():
+            expected = part.network(**given)
+        found[part.name] = difference(run(given), expected)
+        if found[part.name] > TOLERANCE:
+            raise ConfigError(
+                "form", form, f"the graph of the {part.name} differs from its network by {found[part.name]:g}; use the other form"
+            )
+        described[part.name] = {
+            "file": path.name,
+            "inputs": {name: {"shape": [count, *value.shape[1:]], "type": str(value.dtype)} for name, value in given.items()},
+            "outputs": {part.output: {"shape": [count, *expected.shape[1:]], "type": str(expected.dtype)}},
+            "largest_difference": found[part.name],
+        }
+    facts = {
+        "format": "d3pm-image-export",
+        "version": 1,
+        "graphs": described,
+        "mask_code": pipe.tokenizer.num_codes,
+        "no_label": pipe.no_label,
+    }
+    write_text(place / "config.json", json.dumps({**facts, "class_names": list(pipe.class_names), "grid": pipe.grid}, indent=1))
+    return found
+
+
+def difference(found: Tensor, expected: Tensor) -> float:
+    """Largest difference, or the share of whole numbers that differ."""
+    if not expected.is_floating_point():
+        return float((found != expected).float().mean())
+    return float((found - expected).abs().max())
+
+
+def any_number(given: Inputs) -> tuple[Inputs, Shapes]:
+    """Example inputs, and that their first axes may be of any size."""
+    return given, {name: {0: torch.export.Dim("images", min=1, max=65536)} for name in given}
+
+
+def write_pt2(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> Callable[[Inputs], Tensor]:
+    given, shapes = example
+    with torch.no_grad():
+        program = torch.export.export(part.network, (), kwargs=given, dynamic_shapes=shapes)
+    torch.export.save(program, path)
+    loaded = torch.export.load(path).module()
+
+    def run(inputs: Inputs) -> Tensor:
+        with torch.no_grad():
+            return loaded(**inputs)
+
+    return run
+
+
+def write_onnx(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> Callable[[Inputs], Tensor]:
+    """Raises ConfigError where onnx, onnxscript or onnxruntime is missing."""
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("form", "onnx", f"needs the package {error.name}; pip install 'd3pm-image[onnx]', or use pt2") from error
+    given, shapes = example
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            part.network, (), str(path), kwargs=given, dynamic_shapes=shapes, input_names=list(given), output_names=[part.output],
+            dynamo=True, external_data=False, verbose=False,
+        )  # fmt: skip
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(inputs: Inputs) -> Tensor:
+        named: dict[str, np.ndarray] = {name: value.numpy() for name, value in inputs.items()}
+        return torch.from_numpy(session.run(None, named)[0])
+
+    return run

@@ -1,0 +1,68 @@
+"""Exported graphs give what the networks give, for any number of images and every quantizer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from d3pm_image import Pipeline
+from d3pm_image.commands import main
+from d3pm_image.config import DenoiserConfig, ProcessConfig, TokenizerConfig
+from d3pm_image.denoiser import Transformer
+from d3pm_image.export import export
+from d3pm_image.tokenizer import Autoencoder, Pixels
+
+EVERY = {
+    "ema": {"num_codes": 32, "code_dim": 8},
+    "cosine": {"num_codes": 32, "code_dim": 8, "quantizer": "cosine"},
+    "simvq": {"num_codes": 32, "code_dim": 8, "quantizer": "simvq"},
+    "fsq": {"quantizer": "fsq", "levels": [4, 4, 4], "num_codes": 64},
+    "lfq": {"quantizer": "lfq", "num_codes": 32},
+}
+
+
+def pipeline(tokenizer, size=8):
+    torch.manual_seed(0)
+    denoiser = Transformer(DenoiserConfig(width=32, depth=2, heads=2), tokenizer.num_codes, 3)
+    for p in denoiser.parameters():  # a zero head would hide everything
+        torch.nn.init.normal_(p, std=0.1)
+    return Pipeline(tokenizer, denoiser, ProcessConfig(), (size, size), ("a", "b", "c"))
+
+
+def check(folder, form, tokenizer):
+    found = export(pipeline(tokenizer), folder, form)
+    assert found.keys() == {"denoiser", "encoder", "decoder"} and max(found.values()) <= 1e-4
+    described = json.loads((folder / "config.json").read_text())["graphs"]
+    assert all((folder / part["file"]).stat().st_size > 0 for part in described.values())
+    return found
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_graphs_of_every_quantizer(kind, tmp_path):
+    torch.manual_seed(1)
+    check(tmp_path, "pt2", Autoencoder(TokenizerConfig(downsampling=2, multipliers=[1], width=16, **EVERY[kind]), 3).eval())
+
+
+def test_onnx(trained, tmp_path, capsys):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    main(["export", str(trained / "diffusion"), "--out", str(tmp_path), "--form", "onnx"])
+    assert "denoiser.onnx: largest difference" in capsys.readouterr().out
+
+
+def test_pixels(tmp_path):
+    check(tmp_path, "pt2", Pixels(8, 1).eval())
+
+
+def test_the_network_still_works_after_export(trained, tmp_path):
+    pipe = Pipeline.from_pretrained(trained / "diffusion")
+    before = pipe.generate_codes(2, steps=2)
+    export(pipe, tmp_path)
+    assert torch.equal(before, pipe.generate_codes(2, steps=2))
+    graph = torch.export.load(tmp_path / "denoiser.pt2").module()
+    x_t = torch.randint(pipe.process.num_codes + 1, (5, 16))
+    args = {"x_t": x_t, "kappa": torch.rand(5), "labels": torch.zeros(5, dtype=torch.long)}
+    with torch.no_grad():
+        torch.testing.assert_close(graph(**args), pipe.denoiser(*args.values(), pipe.grid), atol=1e-4, rtol=0)
