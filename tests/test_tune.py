@@ -184,9 +184,9 @@ def test_all_samplers_are_those_that_fit_the_process(trained, share, unfit):
     configs, skipped = sweep.combine(lists, pipe)
     assert {item.sampler for item in skipped} == unfit | {"remask"}  # eta 2 is no rate of remasking
     count = {name: sum(config.sampler == name for config in configs) for name in SAMPLERS}
-    three, two = {"confidence", "entropy", "margin", "purity"}, {"ctmc", "renoise", "predictor_corrector"}
-    for name in SAMPLERS:
-        assert count[name] == (0 if name in unfit else 3 if name in three else 2 if name in two else 1), name
+    assert count["confidence"] == (0 if "confidence" in unfit else 3) and count["ctmc"] == 2 and count["ancestral"] == 1
+    for name in set(SAMPLERS) - {"remask"}:  # three values of gumbel, two of eta
+        assert count[name] == (0 if name in unfit else 3 if sweep.reads(name, "gumbel") else 2 if sweep.reads(name, "eta") else 1), name
 
 
 def test_settings_that_a_sampler_does_not_read_make_no_difference():
