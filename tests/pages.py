@@ -49,27 +49,46 @@ def command(page: str, line: str, long: str, variables: dict[str, str]) -> Comma
     return Command(page, tuple(words), own.strip() or long) if words else None
 
 
-def blocks(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
-    """(body, long) of every block of commands in the page's order, and the Python blocks."""
-    text, found, python = path.read_text(encoding="utf-8"), [], []
+@dataclass(frozen=True)
+class Block:
+    """What stands together in a page: a shell's lines or Python, and why it is not run (empty: it is)."""
+
+    language: str
+    body: str
+    long: str
+
+
+def blocks(path: Path) -> list[Block]:
+    """Every block of commands or Python, in the page's order."""
+    text, found = path.read_text(encoding="utf-8"), {}
     fences = list(FENCE.finditer(text))
     for match in fences:
-        if match["language"] in ("bash", "sh"):
-            found.append((match.start(), match["body"], match["long"] or ""))
-        elif match["language"] == "python":
-            python.append(match["body"])
+        if match["language"] in ("bash", "sh", "python"):
+            language = "python" if match["language"] == "python" else "bash"
+            found[match.start()] = Block(language, match["body"], match["long"] or "")
     outside = FENCE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
     for match in INDENTED.finditer(outside):
         if match["body"].strip().startswith((*PROGRAMS, "DATA=")):
-            found.append((match.start(), match["body"], match["long"] or ""))
-    return [(body, long) for _, body, long in sorted(found)], python
+            found[match.start()] = Block("bash", match["body"], match["long"] or "")
+    return [found[place] for place in sorted(found)]
 
 
 def commands(path: Path) -> list[Command]:
     """All commands of a page's blocks, in order."""
+    return [found for found in steps(path) if isinstance(found, Command)]
+
+
+def steps(path: Path) -> list[Command | Block]:
+    """What a reader who follows the page does: its commands one by one, and its blocks of Python."""
     variables: dict[str, str] = {}
-    made = [command(path.name, line, long, variables) for body, long in blocks(path)[0] for line in lines(body)]
-    return [found for found in made if found is not None]
+    done: list[Command | Block] = []
+    for block in blocks(path):
+        if block.language == "python":
+            done.append(block)
+            continue
+        made = [command(path.name, line, block.long, variables) for line in lines(block.body)]
+        done += [found for found in made if found is not None]
+    return done
 
 
 def inline(path: Path) -> list[Command]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import runpy
 import shutil
@@ -47,7 +48,7 @@ class Parsed(Exception):
 
 
 @pytest.fixture
-def read_only(monkeypatch):
+def read_only():
     """Reads a command's options in full, by its own parser, and stops there."""
 
     def stopping(real):
@@ -65,18 +66,17 @@ def read_only(monkeypatch):
         if (name == "evaluate" and "--compare" in rest) or rest in (["--help"], []):
             return
         module = importlib.import_module(f"d3pm_image.commands.{name.replace('-', '_')}")
-        for place in (module, job):
-            if hasattr(place, "parse"):
-                monkeypatch.setattr(place, "parse", stopping(place.parse))
-        with pytest.raises(Parsed):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
+            for place in (module, job):
+                if hasattr(place, "parse"):
+                    patch.setattr(place, "parse", stopping(place.parse))
             module.main(list(rest))
-        monkeypatch.undo()
 
     return check
 
 
 @pytest.fixture
-def read_script(monkeypatch):
+def read_script():
     """Reads the options of a script in full, by its own parser, and stops there."""
 
     def check(words: list[str]) -> None:
@@ -87,15 +87,12 @@ def read_script(monkeypatch):
 
             return parse
 
-        for name in ("parse_args", "parse_known_args"):
-            if name == "parse_known_args" and "parse_args" in Path(words[0]).read_text(encoding="utf-8"):
-                continue
-            monkeypatch.setattr(argparse.ArgumentParser, name, stopping(getattr(argparse.ArgumentParser, name)))
-        monkeypatch.setattr(sys, "argv", list(words))
-        monkeypatch.syspath_prepend(str(Path(words[0]).resolve().parent))
-        with pytest.raises(Parsed):
+        way = "parse_args" if ".parse_args(" in Path(words[0]).read_text(encoding="utf-8") else "parse_known_args"
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
+            patch.setattr(argparse.ArgumentParser, way, stopping(getattr(argparse.ArgumentParser, way)))
+            patch.setattr(sys, "argv", list(words))
+            patch.syspath_prepend(str(Path(words[0]).resolve().parent))
             runpy.run_path(words[0], run_name="__main__")
-        monkeypatch.undo()
 
     return check
 
@@ -103,13 +100,14 @@ def read_script(monkeypatch):
 def pictures(folder: Path) -> None:
     """What the pages take for granted: a folder of one's own photographs, a picture or two, a mask."""
     draw = np.random.default_rng(0)
-    for kind in ("cat", "dog", "Dress"):
+    for kind in ("bird", "cat", "dog", "Dress"):
         (folder / "photos" / kind).mkdir(parents=True)
-        for number in range(24):
+        for number in range(20):
             pixels = draw.integers(0, 256, (20, 24, 3), np.uint8) // (1 if kind == "cat" else 3)
             Image.fromarray(pixels).save(folder / "photos" / kind / f"{number}.png")
     shades = np.linspace(0, 255, 120 * 120 * 3).reshape(120, 120, 3).astype(np.uint8)
-    for name in ("picture.png", "photo.png", "photo.jpg", "a.png", "b.png", "holiday.jpg", "garden.png"):
+    (folder / "own").mkdir()
+    for name in ("picture.png", "photo.png", "photo.jpg", "a.png", "b.png", "holiday.jpg", "garden.png", "own/1.jpg", "own/2.jpg"):
         Image.fromarray(shades).save(folder / name)
     mask = np.zeros((120, 120), np.uint8)
     mask[40:90, 30:80] = 255
@@ -220,19 +218,17 @@ def check(command: pages.Command, read_only, read_script) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_commands_do_what_the_page_says(path, workplace, read_only, read_script):
-    for command in pages.commands(path):
-        try:
-            check(command, read_only, read_script)
-        except (Exception, SystemExit) as error:
-            raise AssertionError(f"{command}: {type(error).__name__}: {error}") from error
-
-
-@pytest.mark.parametrize("path", [path for path in PAGES if pages.blocks(path)[1]], ids=lambda path: path.name)
-def test_python_blocks_run(path, workplace):
+def test_the_page_can_be_followed(path, workplace, read_only, read_script):
+    """From its first command to its last, Python in between."""
     scope: dict = {}
-    for block in pages.blocks(path)[1]:
-        exec(compile(textwrap.dedent(block), path.name, "exec"), scope)
+    for step in pages.steps(path):
+        try:
+            if isinstance(step, pages.Command):
+                check(step, read_only, read_script)
+            elif not step.long:
+                exec(compile(textwrap.dedent(step.body), path.name, "exec"), scope)
+        except (Exception, SystemExit) as error:
+            raise AssertionError(f"{step}: {type(error).__name__}: {error}") from error
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -247,6 +243,32 @@ def test_options_of_commands_in_running_text_exist(path, workplace, read_only, r
                 assert Path(rest[0]).is_file()
         except (Exception, SystemExit) as error:
             raise AssertionError(f"{command}: {type(error).__name__}: {error}") from error
+
+
+def test_the_tutorial_and_its_script_are_the_same():
+    """Every command of the page stands in the script, in the page's order."""
+    script = (ROOT / "scripts" / "tutorial.sh").read_text(encoding="utf-8")
+    place = 0
+    for command in pages.commands(ROOT / "docs" / "tutorial.md"):
+        place = script.find("\n" + " ".join(command.words), place)
+        assert place >= 0, f"{command}: not in scripts/tutorial.sh, or in another order"
+
+
+@pytest.mark.slow
+def test_the_tutorials_script_runs(tmp_path):
+    """With networks that learn nothing, from its first command to its last; a second run trains nothing anew."""
+    pictures(tmp_path)
+    (tmp_path / "photos").rename(tmp_path / "mine")
+    shutil.rmtree(tmp_path / "own")
+    own = {"TINY": "1", "WORK": str(tmp_path), "FROM": str(tmp_path / "mine"), "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    for _ in range(2):
+        done = subprocess.run(
+            ["bash", str(ROOT / "scripts" / "tutorial.sh")], env={**os.environ, **own}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    for name in ("reconstruction", "samples", "inpainted", "outpainted", "varied", "again"):
+        assert Image.open(tmp_path / "pictures" / f"{name}.png").width > 0
+    assert len(list((tmp_path / "photos" / "cat").iterdir())) == 20 and len(list((tmp_path / "own").iterdir())) == 2
 
 
 @pytest.mark.parametrize("path", LINKED, ids=lambda path: path.name)
