@@ -69,6 +69,7 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
+        """Where the networks are."""
         return next(self.denoiser.parameters()).device
 
     def to(self, device: str | torch.device) -> Pipeline:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pages
 import pytest
+import yaml
 from conftest import ROOT
 from PIL import Image
 
@@ -156,11 +157,18 @@ def launched(words: list[str]) -> list[str] | None:
     return None
 
 
+def run_folder(words: list[str]) -> str:
+    """Where a training writes: its option, or what its file of settings says."""
+    if "--out" in words:
+        return words[words.index("--out") + 1]
+    return yaml.safe_load(Path(words[words.index("--config") + 1]).read_text(encoding="utf-8"))["out"]
+
+
 def run_here(words: list[str]) -> None:
     """Run a d3pm-image command in this process."""
     name = words[0]
-    if name in SMALL and "--out" in words:
-        shutil.rmtree(words[words.index("--out") + 1], ignore_errors=True)  # the page's own run takes the place of the fixture's
+    if name in SMALL:
+        shutil.rmtree(run_folder(words), ignore_errors=True)  # the page's own run takes the place of the fixture's
     compare = "--compare" in words
     try:
         commands.main([*words, *([] if compare else SMALL.get(name) or LESS.get(name) or [])])

@@ -175,7 +175,10 @@ def test_wrong_models_and_files_are_one_line(copied, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("share", "unfit"),
-    [(0.1, set()), (1.0, {"confidence", "entropy", "margin", "halton", "first_hitting", "remask"})],
+    [
+        (0.1, set()),
+        (1.0, {name for name in SAMPLERS if isinstance(make_rule(SamplerConfig(sampler=name)), MaskRule)} | {"first_hitting", "remask"}),
+    ],
 )
 def test_all_samplers_are_those_that_fit_the_process(trained, share, unfit):
     pipe = Pipeline.from_pretrained(trained / "diffusion")

@@ -109,11 +109,13 @@ def vq_value(t: Tensor, curve: Curve) -> Tensor:
 
 
 def vq_slope(t: Tensor, curve: Curve) -> Tensor:
+    """Slope of :func:`vq_value`."""
     first, ones = 1 / curve.steps, torch.ones_like(t)
     return torch.where(t < first, ones * (FIRST * curve.steps), ones * ((LAST - FIRST) / (1 - first)))
 
 
 def vq_inverse(r: Tensor, curve: Curve) -> Tensor:
+    """Inverse of :func:`vq_value`."""
     first = 1 / curve.steps
     return torch.where(r < FIRST, r / (FIRST * curve.steps), first + (r - FIRST) * ((1 - first) / (LAST - FIRST))).clamp(0, 1)
 
