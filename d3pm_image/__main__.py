@@ -1,3 +1,5 @@
+"""``python -m d3pm_image``: the command line."""
+
 from d3pm_image.commands import main
 
 if __name__ == "__main__":

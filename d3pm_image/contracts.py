@@ -37,10 +37,14 @@ class Tokenizer(Protocol):
     downsampling: int
     channels: int
 
-    def grid(self, image_size: int | tuple[int, int]) -> Grid: ...
+    def grid(self, image_size: int | tuple[int, int]) -> Grid:
+        """Code grid (H, W) of an image of so many pixels a side, or of (height, width)."""
 
-    def encode(self, images: Tensor) -> Tensor: ...
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (B, H, W) of images (B, C, h, w)."""
 
-    def decode(self, codes: Tensor) -> Tensor: ...
+    def decode(self, codes: Tensor) -> Tensor:
+        """Images (B, C, h, w) of codes (B, H, W)."""
 
-    def vectors(self, codes: Tensor) -> Tensor: ...
+    def vectors(self, codes: Tensor) -> Tensor:
+        """What codes (B, H, W) stand for, (B, D, H, W)."""

@@ -71,6 +71,7 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
+        """Where the networks are."""
         return next(self.denoiser.parameters()).device
 
     def to(self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None) -> Pipeline:

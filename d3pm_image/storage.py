@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

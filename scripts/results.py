@@ -4,6 +4,7 @@
     python scripts/results.py --check    # fails where a page says something else than its figures
 
 A page marks the place of a table with ``<!-- table NAME -->`` and ``<!-- end of table -->``; NAME is a key of TABLES below.
+docs/tutorial.md marks a picture of scripts/tutorial.sh with ``<!-- picture NAME -->``, which stays empty until docs/tutorial/NAME.jpg is there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from baselines import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
+PICTURE = re.compile(r"<!-- picture (\w+) -->\n(?:!\[.*\n)?")
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -249,7 +251,32 @@ def waits() -> str:
     return markdown(["run", "steps", "mean `data_wait`", "largest of all logged"], rows)
 
 
+def tutorial() -> str:
+    """What evaluate says of the tutorial's model, beside real images."""
+    if not (RESULTS / "tutorial.json").is_file():
+        return tables.NONE
+    kept = read("tutorial")["evaluation"]
+    samples, real = kept["samples"]["fidelity"], kept["samples"]["fidelity_of_real_training_images"]
+    names = [name for name in ("frechet_distance", "precision", "recall", "coverage") if name in samples and name in real]
+    rows = [[name.replace("_", " "), f"{samples[name]:.2f}", f"{real[name]:.2f}"] for name in names]
+    judge = kept["samples"]
+    rows.insert(0, ["label accuracy", f"{judge['label_accuracy']:.1%}", f"{judge['judge_accuracy_on_held_out']:.1%} (held out)"])
+    tokenizer = kept["tokenizer"]
+    also = f"Reconstructions: PSNR {tokenizer['psnr_db']:.1f} dB, {tokenizer['codes_used']:.0f} of {tokenizer['num_codes']} codes used."
+    return markdown([f"{judge['num_samples']} samples", "samples", "real images"], rows) + f"\n{also}\n"
+
+
+def tutorial_seconds() -> str:
+    """Seconds of every command of the tutorial."""
+    if not (RESULTS / "tutorial.json").is_file():
+        return tables.NONE
+    kept = read("tutorial")
+    rows = [[f"`{name}`", f"{seconds:,}"] for name, seconds in kept["seconds"].items()]
+    return markdown(["command, with its start", "seconds"], [*rows, ["together", f"{sum(kept['seconds'].values()):,}"]])
+
+
 TABLES = {
+    "tutorial": tutorial, "tutorial_seconds": tutorial_seconds,
     "adversarial": adversarial, "benchmarks": benchmarks, "evaluations": evaluations, "reconstructions": reconstructions, "roads": roads, "tokenizers": tokenizers,
     "loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels, "editing": editing, "receptive": receptive,
     "data": data, "waits": waits,
@@ -261,9 +288,17 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def picture(found: re.Match[str]) -> str:
+    """The marker of a picture, and the picture below it if there is one."""
+    name = found[1]
+    there = (ROOT / "docs" / "tutorial" / f"{name}.jpg").is_file()
+    return f"<!-- picture {name} -->\n" + (f"![{name}](tutorial/{name}.jpg)\n" if there else "")
+
+
 def written(page: Path) -> str:
-    """The page's text with its tables made anew."""
-    return PLACE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], page.read_text(encoding="utf-8"))
+    """The page's text with its tables and pictures made anew."""
+    text = PLACE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], page.read_text(encoding="utf-8"))
+    return PICTURE.sub(picture, text)
 
 
 def main() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from d3pm_image.config import ProcessConfig
+from d3pm_image.config.diffusion import CURVES
 from d3pm_image.diffusion import ConstantShare, Gidd, Independent, MutualInformation, Process
 
 SHARES = (0.0, 0.1, 0.5, 0.93, 1.0)
-PLAIN = ("linear", "cosine", "offset_cosine", "arccos")
+PLAIN = tuple(name for name in CURVES if name != "polynomial")  # that has an exponent besides
 
 
 def schedules(codes: int) -> st.SearchStrategy:

@@ -19,7 +19,7 @@ from d3pm_image.metrics.reconstruction import reconstruction_error
 
 HEALTHY = {"codes_used": 400.0, "perplexity": 250.0, "codes_per_image": 49.0, "contrast": 0.95, "clipped": -0.1}
 CONFIGS = {
-    "ema": {}, "cosine": {}, "simvq": {}, "fsq": {}, "lfq": {}, "bsq": {},
+    **{name: {} for name in QUANTIZERS},
     "ema without reviving": {"revive_below": 0.0}, "ema, narrow": {"code_dim": 4}, "simvq, rotated": {"rotation_trick": True},
 }  # fmt: skip
 

@@ -8,9 +8,10 @@ import pytest
 import reference
 import torch
 
+from d3pm_image.config import SAMPLERS as NAMES
 from d3pm_image.config import ConfigError, SamplerConfig
 from d3pm_image.diffusion import ConstantShare, Process, Schedule
-from d3pm_image.sampling import DecodeState, ImageStreams, moves, sample
+from d3pm_image.sampling import RULES, DecodeState, ImageStreams, moves, sample
 from d3pm_image.sampling.ancestral import Ancestral
 from d3pm_image.sampling.confidence import Confidence
 from d3pm_image.sampling.guidance import Guided
@@ -25,6 +26,10 @@ SAMPLERS = [
     {"sampler": "remask", "remask_strategy": "loop", "eta": 0.05}, {"sampler": "predictor_corrector", "eta": 1.0},
     {"sampler": "ancestral", "guidance": 2.0, "guidance_schedule": "cosine", "guidance_from": 0.2, "top_k": 4, "top_p": 0.9},
 ]  # fmt: skip
+
+
+def test_every_sampler_is_tested():
+    assert {settings["sampler"] for settings in SAMPLERS} == set(NAMES) == set(RULES)
 
 
 def named(settings: dict) -> str:

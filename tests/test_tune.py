@@ -17,6 +17,7 @@ from d3pm_image.commands import chart, sweep
 from d3pm_image.commands.tune import METRICS, Tune, as_options, ranked
 from d3pm_image.config import SAMPLERS, ConfigError, ProcessConfig, SamplerConfig
 from d3pm_image.diffusion import Process
+from d3pm_image.sampling import MaskRule, make_rule
 
 SEARCH = ["--samplers", "confidence,ancestral,remask", "--steps", "2,20", "--guidance", "1,1.5", "--eta", "0.05,0.3", "--num-samples", "40"]
 SMALL = ["--samplers", "confidence", "--steps", "2,3", "--guidance", "1", "--num-samples", "20"]
@@ -173,10 +174,10 @@ def test_wrong_models_and_files_are_one_line(copied, tmp_path, capsys):
     assert "needs a labelled data set" in fails(capsys, "tune", copied / "diffusion")
 
 
-@pytest.mark.parametrize(
-    ("share", "unfit"),
-    [(0.1, set()), (1.0, {"confidence", "entropy", "margin", "halton", "first_hitting", "remask"})],
-)
+ON_MASKS = {name for name in SAMPLERS if isinstance(make_rule(SamplerConfig(sampler=name)), MaskRule)} | {"first_hitting", "remask"}
+
+
+@pytest.mark.parametrize(("share", "unfit"), [(0.1, set()), (1.0, ON_MASKS)])
 def test_all_samplers_are_those_that_fit_the_process(trained, share, unfit):
     pipe = Pipeline.from_pretrained(trained / "diffusion")
     pipe.process = Process.from_config(ProcessConfig(uniform_share=share), pipe.tokenizer.num_codes)
@@ -184,9 +185,9 @@ def test_all_samplers_are_those_that_fit_the_process(trained, share, unfit):
     configs, skipped = sweep.combine(lists, pipe)
     assert {item.sampler for item in skipped} == unfit | {"remask"}  # eta 2 is no rate of remasking
     count = {name: sum(config.sampler == name for config in configs) for name in SAMPLERS}
-    three, two = {"confidence", "entropy", "margin", "purity"}, {"ctmc", "renoise", "predictor_corrector"}
-    for name in SAMPLERS:
-        assert count[name] == (0 if name in unfit else 3 if name in three else 2 if name in two else 1), name
+    assert count["confidence"] == (0 if "confidence" in unfit else 3) and count["ctmc"] == 2 and count["ancestral"] == 1
+    for name in set(SAMPLERS) - {"remask"}:  # three values of gumbel, two of eta
+        assert count[name] == (0 if name in unfit else 3 if sweep.reads(name, "gumbel") else 2 if sweep.reads(name, "eta") else 1), name
 
 
 def test_settings_that_a_sampler_does_not_read_make_no_difference():

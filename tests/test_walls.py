@@ -64,3 +64,34 @@ def test_modules_have_a_docstring_and_stay_short():
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, d3pm_image, d3pm_image.config, d3pm_image.commands; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def inherits_words(name: str, owner: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
+    """Whether a class of the package that this one is made from documents the method."""
+    for base in owner.bases:
+        above = classes.get(getattr(base, "id", ""))
+        if above is None:
+            continue
+        if any(isinstance(m, ast.FunctionDef) and m.name == name and ast.get_docstring(m) for m in above.body):
+            return True
+        if inherits_words(name, above, classes):
+            return True
+    return False
+
+
+def test_what_is_public_says_what_it_is():
+    """Classes, functions and methods have a docstring, their own or that of what they override; a network's forward has its class's."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+    classes = {node.name: node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    silent = []
+    for path, tree in trees.items():
+        silent += [] if ast.get_docstring(tree) else [str(path)]
+        for node in tree.body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            silent += [] if ast.get_docstring(node) else [f"{path.name}: {node.name}"]
+            for method in node.body if isinstance(node, ast.ClassDef) else ():
+                known = not isinstance(method, ast.FunctionDef) or method.name.startswith("_") or method.name == "forward"
+                if not known and not ast.get_docstring(method) and not inherits_words(method.name, node, classes):
+                    silent.append(f"{path.name}: {node.name}.{method.name}")
+    assert silent == []

@@ -31,6 +31,7 @@ COMMANDS = {
 
 
 def usage() -> str:
+    """What ``d3pm-image --help`` prints."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return (
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(name: str, rest: list[str]) -> None:
+    """Run a command and turn its errors into one line and an exit code; on several processes pictures are the first one's work."""
     from ..config import ConfigError
 
     if not name.startswith(("train", "encode", "evaluate")) and os.environ.get("RANK", "0") != "0":

@@ -44,6 +44,7 @@ class Problem:
         return self.config.train.batch_size // self.devices // self.config.train.accumulate
 
     def network(self) -> nn.Module:
+        """The untrained network of the run."""
         if isinstance(self.config, TokenizerRun):
             return tokenizer_model(self.config)
         return Transformer(self.config.denoiser, self.codes.num_codes, self.classes)
@@ -129,6 +130,7 @@ def assumed(figures: dict[str, Any], peak_tflops: float, reached: float) -> dict
 
 
 def bytes_text(count: float) -> str:
+    """Bytes in the unit that keeps them short."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -137,6 +139,7 @@ def bytes_text(count: float) -> str:
 
 
 def hours_text(hours: float) -> str:
+    """Hours as seconds, minutes or hours."""
     if hours < 1 / 60:
         return f"{hours * 3600:.0f} s"
     return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:,.1f} h" if hours < 100 else f"{hours:,.0f} h"

@@ -65,9 +65,11 @@ class Canvas:
         self.font = ImageFont.load_default(size=17 * FINER)
 
     def line(self, points: Sequence[Point], colour: str, width: float) -> None:
+        """A line through points in pixels."""
         self.pen.line([(x * FINER, y * FINER) for x, y in points], fill=colour, width=round(width * FINER), joint="curve")
 
     def text(self, place: Point, words: str, anchor: str) -> None:
+        """Words at a place in pixels; ``anchor`` as Pillow names it."""
         self.pen.text((place[0] * FINER, place[1] * FINER), words, fill="#333333", font=self.font, anchor=anchor)
 
     def upright(self, place: Point, words: str) -> None:
@@ -79,6 +81,7 @@ class Canvas:
         self.sheet.paste(strip, (round(place[0] * FINER - strip.width / 2), round(place[1] * FINER - strip.height / 2)))
 
     def marker(self, place: Point, shape: str, colour: str, radius: float, filled: bool = True) -> None:
+        """A sign of a measured point, filled or hollow."""
         x, y, r = place[0] * FINER, place[1] * FINER, radius * FINER
         style = {"fill": colour if filled else "white", "outline": colour, "width": round(1.8 * FINER)}
         if shape == "circle":
@@ -91,10 +94,12 @@ class Canvas:
             self.pen.polygon([(x, y - 1.3 * r), (x + 1.3 * r, y), (x, y + 1.3 * r), (x - 1.3 * r, y)], **style)
 
     def ring(self, place: Point, radius: float) -> None:
+        """A black circle around a place."""
         x, y, r = place[0] * FINER, place[1] * FINER, radius * FINER
         self.pen.ellipse((x - r, y - r, x + r, y + r), outline="black", width=round(2 * FINER))
 
     def picture(self) -> Image.Image:
+        """The drawing at its final size, its edges smoothed."""
         return self.sheet.resize(SIZE, Image.Resampling.LANCZOS)
 
 

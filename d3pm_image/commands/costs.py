@@ -60,6 +60,7 @@ class Costs:
 
     @property
     def flops(self) -> int:
+        """Operations of a whole step."""
         return self.forward_flops + self.backward_flops + self.optimizer_flops
 
 
@@ -83,6 +84,7 @@ class LiveBytes(TorchDispatchMode):
         self.alive: dict[int, weakref.ref] = {}
 
     def add(self, tensor: Tensor) -> None:
+        """Count a tensor's storage, once, for as long as it lives."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key in self.alive:

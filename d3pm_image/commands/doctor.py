@@ -30,6 +30,7 @@ class Doctor:
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image doctor`` and run it. Raises ConfigError for wrong input."""
     if run(parse("doctor", Doctor, arguments, {"folder": "Folder of a run, or of images."})):
         sys.exit(1)
 

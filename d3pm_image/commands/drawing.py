@@ -44,6 +44,7 @@ def world() -> tuple[int, int]:
 
 
 def first_process() -> bool:
+    """Whether this process is the one that judges, prints and writes."""
     return world()[0] == 0
 
 

@@ -27,6 +27,7 @@ class Edit(RegionOptions):
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image edit`` and run it. Raises ConfigError for wrong input."""
     run_edit("edit", Edit, arguments, run, ("model", "image", "mask"), "edited")
 
 

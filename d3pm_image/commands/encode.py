@@ -33,6 +33,7 @@ class Encode:
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image encode`` and run it. Raises ConfigError for wrong input."""
     run(parse("encode", Encode, arguments))
 
 

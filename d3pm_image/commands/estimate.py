@@ -52,6 +52,7 @@ class Estimate:
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image estimate`` and run it. Raises ConfigError for wrong input."""
     own, others = divide(normalise(arguments))
     args = parse("estimate", Estimate, own, {"file": "YAML file of train-tokenizer or train-diffusion."})
     run(args, others)

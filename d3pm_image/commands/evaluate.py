@@ -66,6 +66,7 @@ class Evaluate(SamplerOptions):
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image evaluate`` and run it. Raises ConfigError for wrong input."""
     if "--compare" in arguments:
         from .record import compare
 
@@ -215,6 +216,7 @@ def feature_space(args: Evaluate, subject: Subject, lazy: Lazy):
 
 
 def has_pipeline(model: str) -> bool:
+    """Whether a folder holds a whole model, not a tokenizer alone."""
     from ..tokenizer.folder import find
 
     try:

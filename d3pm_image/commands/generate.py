@@ -58,6 +58,7 @@ def parse_labels(text: str) -> list[int | str | None] | None:
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image generate`` and run it. Raises ConfigError for wrong input."""
     run(parse("generate", Generate, arguments, {"model": "Model folder, or the run that trained it."}))
 
 

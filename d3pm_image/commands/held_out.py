@@ -51,6 +51,7 @@ class Distance:
             self.originals.add(self.space.features(images))
 
     def figures(self) -> dict[str, Any]:
+        """The Fréchet distance of all reconstructions added so far, and the features that it was taken in."""
         distance = frechet_distance(self.outputs, self.space.originals or self.originals)
         return {"reconstruction_frechet_distance": rounded(distance), "reconstruction_frechet_features": self.space.name}
 
@@ -63,6 +64,7 @@ class Worst:
         self.rows: list[tuple[float, int, Tensor, Tensor]] = []  # error, number, image, reconstruction
 
     def add(self, numbers: list[int], errors: Tensor, images: Tensor, output: Tensor) -> None:
+        """Keep those of a batch's images whose error is among the largest so far."""
         for i in errors.argsort(descending=True, stable=True)[: self.most].tolist():
             self.rows.append((float(errors[i]), numbers[i], images[i].cpu().clone(), output[i].cpu().clone()))
         self.rows = sorted(self.rows, key=lambda row: (-row[0], row[1]))[: self.most]

@@ -14,6 +14,7 @@ class Inpaint(LabelOptions, RegionOptions):
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image inpaint`` and run it. Raises ConfigError for wrong input."""
     run_edit("inpaint", Inpaint, arguments, run, ("model", "image", "mask"), "inpainted")
 
 

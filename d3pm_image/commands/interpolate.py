@@ -54,6 +54,7 @@ class Interpolate(WatchedOptions):
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image interpolate`` and run it. Raises ConfigError for wrong input."""
     texts = {"model": "Model folder, or the run that trained it.", "a": "First picture.", "b": "Last picture."}
     run(parse("interpolate", Interpolate, arguments, texts))
 

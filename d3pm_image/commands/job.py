@@ -51,6 +51,7 @@ class Job:
 
     @property
     def image(self) -> Image.Image:
+        """The picture that is edited, upright."""
         return self.picture.image
 
     def pipeline(self) -> Pipeline:

@@ -125,6 +125,7 @@ class Judge:
 
     @cached_property
     def test_spread(self) -> float:
+        """Mean distance of two held-out images of a class."""
         return spread(self.seen.features, self.seen.labels)
 
     @cached_property

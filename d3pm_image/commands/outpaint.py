@@ -32,6 +32,7 @@ class Outpaint(LabelOptions, EditOptions):
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image outpaint`` and run it. Raises ConfigError for wrong input."""
     run_edit("outpaint", Outpaint, arguments, run, ("model", "image"), "outpainted")
 
 

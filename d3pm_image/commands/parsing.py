@@ -108,6 +108,7 @@ def explain(error: Exception, parser: Any) -> ConfigError:
 
 
 def near(name: str, options: list[str], prefix: str = "") -> str:
+    """' (did you mean …?)' for the option most like a name, or nothing."""
     match = difflib.get_close_matches(name, options, 1) or difflib.get_close_matches(name.rsplit(".", 1)[-1], options, 1, 0.5)
     return f" (did you mean {prefix}{match[0]}?)" if match else ""
 

@@ -58,6 +58,7 @@ class Reconstruct:
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image reconstruct`` and run it. Raises ConfigError for wrong input."""
     run(
         parse(
             "reconstruct",

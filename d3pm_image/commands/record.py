@@ -104,5 +104,6 @@ def compare(first: str, second: str) -> str:
 
 
 def shortened(value: Any) -> str:
+    """A value as text of at most 24 characters."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 24 else f"{text[:23]}…"

@@ -30,6 +30,7 @@ class Shards:
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image shards`` and run it. Raises ConfigError for wrong input."""
     run(parse("shards", Shards, arguments, {"source": "Folder of images, or the name of a set.", "out": "Folder for the shards."}))
 
 

@@ -129,6 +129,7 @@ class Results:
 
     @staticmethod
     def same(settings: dict[str, Any] | None, config: SamplerConfig | None) -> bool:
+        """Whether stored settings are those of a configuration; None stands for real images."""
         if settings is None or config is None:
             return settings is config
         try:
@@ -137,6 +138,7 @@ class Results:
             return False
 
     def add(self, config: SamplerConfig | None, figures: dict[str, Any]) -> None:
+        """Store the figures of a configuration, or of real images, on disk at once."""
         settings = None if config is None else dataclasses.asdict(config)
         self.entries.append({"conditions": self.conditions, "settings": settings, "figures": figures})
         self.write({})

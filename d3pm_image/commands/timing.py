@@ -36,6 +36,7 @@ class Timing:
     worked: float
 
     def step(self, images: int) -> float:
+        """Seconds of a step of so many images."""
         return self.fixed + images * self.each
 
 

@@ -16,6 +16,7 @@ VALIDATION_SEED = 0xC0DE
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image train-diffusion`` and run it. Raises ConfigError for wrong input."""
     run(parse("train-diffusion", DiffusionRun, arguments))
 
 

@@ -15,6 +15,7 @@ VALIDATION_IMAGES = 2048
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image train-tokenizer`` and run it. Raises ConfigError for wrong input."""
     run(parse("train-tokenizer", TokenizerRun, arguments))
 
 

@@ -100,6 +100,7 @@ def numbers(name: str, text: str, kind: Callable[[str], float]) -> list:
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image tune`` and run it. Raises ConfigError for wrong input."""
     run(parse("tune", Tune, arguments, {"model": "Model folder, or the run that trained it; trained on images with classes."}))
 
 

@@ -26,6 +26,7 @@ class Vary(LabelOptions, RegionOptions):
 
 
 def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image vary`` and run it. Raises ConfigError for wrong input."""
     run_edit("vary", Vary, arguments, run, ("model", "image", "mask"), "varied")
 
 

@@ -7,8 +7,9 @@ from typing import Literal, get_args
 
 from .errors import ConfigError, finite, need
 
-Corruption = Literal["linear", "cosine", "offset_cosine", "arccos", "polynomial", "mutual_information", "vq_diffusion", "gidd"]
-Scramble = Literal["tied", "linear", "cosine", "offset_cosine", "arccos", "polynomial"]
+CURVES = ("linear", "cosine", "offset_cosine", "arccos", "polynomial")  # their formulas: diffusion/curve.py
+Corruption = Literal[(*CURVES, "mutual_information", "vq_diffusion", "gidd")]  # type: ignore[valid-type]
+Scramble = Literal[("tied", *CURVES)]  # type: ignore[valid-type]
 
 
 @dataclass(frozen=True)

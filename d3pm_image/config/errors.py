@@ -20,4 +20,5 @@ def need(condition: bool, name: str, value: Any, mend: str) -> None:
 
 
 def finite(value: float) -> bool:
+    """Neither NaN nor infinite."""
     return math.isfinite(value)

@@ -81,7 +81,7 @@ class TokenizerConfig:
     blocks: int = 1
     norm: Literal["group", "channel"] = "group"
     padding: Literal["zeros", "replicate", "reflect"] = "zeros"
-    quantizer: Literal["ema", "cosine", "simvq", "fsq", "lfq", "bsq"] = "ema"
+    quantizer: Literal[tuple(QUANTIZERS)] = "ema"  # type: ignore[valid-type]
     num_codes: int = 512
     code_dim: int = 32
     levels: tuple[int, ...] = (8, 8, 8)

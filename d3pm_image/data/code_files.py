@@ -56,12 +56,15 @@ class Layout:
 
     @property
     def files(self) -> int:
+        """Number of files."""
         return -(-self.count // self.rows)
 
     def name(self, number: int) -> str:
+        """Name of a file by its number."""
         return f"codes-{number:05d}.npy" if self.shard else "codes.npy"
 
     def shape(self, number: int) -> tuple[int, ...]:
+        """Shape of a file: variants, images, H, W."""
         return (self.variants, min(self.rows, self.count - number * self.rows), *self.grid)
 
     def damaged(self, place: Path) -> list[str]:
@@ -172,6 +175,7 @@ class CodeFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of all codes together: variants, images, H, W."""
         return (self.layout.variants, self.layout.count, *self.layout.grid)
 
     def read(self, variants: np.ndarray, indices: np.ndarray) -> np.ndarray:

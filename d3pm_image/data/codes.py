@@ -188,6 +188,7 @@ class CodeSet(Dataset):
 
     @property
     def grid(self) -> tuple[int, int]:
+        """(H, W) of the codes."""
         return self.codes.shape[2], self.codes.shape[3]
 
     def __len__(self) -> int:

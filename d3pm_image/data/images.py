@@ -98,6 +98,7 @@ class ImageSet(Dataset):
         return len(self.source)
 
     def decode(self, index: int, place: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
+        """One picture at the set's size and channels, uint8 (C, h, w); ``place`` as in :func:`fit`."""
         return to_array(fit(plain(self.source.load(index), self.config.channels), self.size, self.config.crop, place))
 
     def hold_in_memory(self) -> None:

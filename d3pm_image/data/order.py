@@ -40,6 +40,7 @@ class BatchOrder:
         return BatchOrder(self.length, self.batch_size, self.seed, step, self.last_step, self.rank, self.world)
 
     def key(self, position: int) -> int:
+        """Number of the image at a position of the endless order."""
         epoch, offset = divmod(position, self.length)
         if epoch != self._epoch:
             self._epoch, self._permutation = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.length)

@@ -177,6 +177,7 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
 
 
 def header(file: io.BufferedWriter, count: int) -> None:
+    """Write NumPy's header of an array of ``count`` rows."""
     np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,)})
 
 
@@ -224,6 +225,7 @@ class Members:
         return data
 
     def pread(self, path: Path, size: int, offset: int) -> bytes:
+        """Read so many bytes at a place, whatever other threads read."""
         if not hasattr(os, "pread"):  # Windows
             with open(path, "rb") as own:
                 own.seek(offset)

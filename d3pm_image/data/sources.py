@@ -142,6 +142,7 @@ def default_root() -> Path:
 
 
 def cache_root() -> Path:
+    """Folder of everything that is cached: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image."""
     return Path(os.environ.get("D3PM_IMAGE_CACHE") or Path.home() / ".cache" / "d3pm_image")
 
 

@@ -36,14 +36,17 @@ class Headers:
         self.path, self.file, self.total = path, file, total
 
     def read(self, size: int) -> bytes:
+        """Read a header. Raises ConfigError where one asks for more than a header has."""
         need(0 <= size <= MAX_HEADER, "data.root", str(self.path), f"a header asks for {size} bytes; the shard is damaged: make it again")
         return self.file.read(size)
 
     def seek(self, place: int) -> int:
+        """Go to a place. Raises ConfigError beyond the end of the shard."""
         need(0 <= place <= self.total, "data.root", str(self.path), "cut short or damaged; make or copy it again")
         return self.file.seek(place)
 
     def tell(self) -> int:
+        """The present place in bytes."""
         return self.file.tell()
 
 
@@ -99,6 +102,7 @@ def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ..
 
 
 def finished(sample: Sample, shard: int, count: dict[str, int]) -> Iterator[tuple]:
+    """The entry of a sample whose members were all seen, if it has a picture; others are counted."""
     if sample.picture:
         yield shard, sample.size, sample.offset, sample.label
     elif sample.key:
@@ -134,6 +138,7 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
 
 
 def is_compressed(path: Path) -> bool:
+    """Whether a file begins as gzip, bzip2, xz or zstandard do."""
     with open(path, "rb") as file:
         return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
 

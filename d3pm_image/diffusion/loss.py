@@ -58,6 +58,7 @@ class Objective:
 
     @classmethod
     def from_config(cls, config: DiffusionLossConfig) -> Objective:
+        """The objective that a configuration describes."""
         return cls(
             config.bound, config.auxiliary, config.weighting, config.weight_cap, config.auxiliary_on, config.label_smoothing
         )  # fmt: skip

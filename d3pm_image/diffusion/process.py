@@ -46,13 +46,16 @@ class Process:
 
     @classmethod
     def from_config(cls, config: ProcessConfig, num_codes: int) -> Process:
+        """The process that a configuration describes, for K = num_codes. Raises ConfigError for impossible settings."""
         return cls(num_codes, make_schedule(config, num_codes), config.steps, config.parameterisation)
 
     @property
     def mask_id(self) -> int:
+        """Number of the mask token, K."""
         return self.num_codes
 
     def is_masked(self, x: Tensor) -> Tensor:
+        """Which tokens are masks, bool of the shape of x."""
         return x == self.mask_id
 
     def masked_like(self, x: Tensor) -> Tensor:

@@ -37,10 +37,12 @@ class Statistics(NamedTuple):
 
 
 def chunk_rows(rows: int, codes: int, device: torch.device) -> int:
+    """Rows that are computed at once on a device, so that their temporaries stay small."""
     return max(1, min(rows, CHUNK_ELEMENTS.get(device.type, OTHER_CHUNK) // max(codes, 1)))
 
 
 def working_type(logits: Tensor) -> torch.dtype:
+    """float64 stays, all else is computed in float32."""
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
@@ -108,6 +110,7 @@ def working_chunk(logits: Tensor, rows: slice, v: Tensor, shift: Tensor | None) 
 def statistics_op(
     logits: Tensor, i: Tensor, v: Tensor, ratio: Tensor, shift: Tensor | None, spread: bool, mean: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """:func:`statistics` as one operator to torch.compile, in chunks of rows."""
     fold = folds(ratio)
     out = tuple(logits.new_empty(len(logits), dtype=working_type(logits)) for _ in range(6))
     step = chunk_rows(*logits.shape, logits.device)
@@ -129,6 +132,7 @@ def gradient_op(
     logits: Tensor, i: Tensor, v: Tensor, ratio: Tensor, shift: Tensor | None, g_lse: Tensor, g_i: Tensor, g_v: Tensor,
     g_s: Tensor, g_mean: Tensor, spread: bool, mean: bool,
 ) -> Tensor:  # fmt: skip
+    """Gradient of :func:`statistics_op` by the logits, in the same chunks."""
     out = torch.empty_like(logits)
     step = chunk_rows(*logits.shape, logits.device)
     for start in range(0, len(logits), step):

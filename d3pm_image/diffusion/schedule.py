@@ -87,10 +87,12 @@ class ConstantShare(Schedule):
 
     @property
     def absorbing(self) -> bool:
+        """w = 0."""
         return self.uniform_share == 0
 
     @property
     def uniform(self) -> bool:
+        """w = 1."""
         return self.uniform_share == 1
 
     def corrupted(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,6 +207,7 @@ class Independent(Schedule):
 
     @property
     def absorbing(self) -> bool:
+        """u = 0."""
         return self.uniform_share == 0
 
     def survival(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,6 +241,7 @@ class Gidd(Schedule):
 
     @property
     def amount(self) -> float:
+        """B = 2 p/(1-p)."""
         return 2 * self.uniform_share / (1 - self.uniform_share)
 
     def survival(self, t: Tensor) -> tuple[Tensor, Tensor]:

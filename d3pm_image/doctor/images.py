@@ -109,6 +109,7 @@ def facing(thumbs: np.ndarray, classes: list[str] | None) -> float:
 
 
 def some(paths: list[Path]) -> str:
+    """The first three names."""
     return ", ".join(map(str, paths[:3])) + (" …" if len(paths) > 3 else "")
 
 

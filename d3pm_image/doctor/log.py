@@ -38,10 +38,12 @@ class Log:
 
 
 def finite(values: Iterable[Any]) -> list[float]:
+    """Those of some values that are finite numbers."""
     return [float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
 
 
 def column(lines: list[Line], name: str) -> list[float]:
+    """The finite values of a quantity, in the log's order."""
     return finite(line[name] for line in lines if name in line)
 
 
@@ -59,6 +61,7 @@ def noise(values: list[float]) -> float:
 
 
 def settled(log: Log, warmup: int) -> list[Line]:
+    """Lines after the warm-up."""
     return [line for line in log.steps if line["step"] > warmup]
 
 

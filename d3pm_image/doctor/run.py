@@ -93,6 +93,7 @@ def damaged_checkpoint(place: Path) -> str:
 
 
 def folder_bytes(place: Path) -> int:
+    """Bytes of all files below a folder."""
     return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
 
 
@@ -146,6 +147,7 @@ def examine_weights(folder: Path, log: Log, diffusion: bool) -> list[Finding]:
 
 
 def json_of(path: Path) -> dict[str, Any]:
+    """A JSON file's dictionary; empty where there is none that can be read."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

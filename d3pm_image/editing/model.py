@@ -26,6 +26,8 @@ class Model(Protocol):
     no_label: int
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where the model runs."""
 
-    def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor: ...
+    def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor:
+        """Logits (B, N, K); see :meth:`d3pm_image.Pipeline.predict`."""

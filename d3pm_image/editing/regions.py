@@ -97,6 +97,7 @@ def bounding(touched: np.ndarray) -> Span:
 
 
 def length(span: Span) -> int:
+    """Pixels of a span."""
     return span[1] - span[0]
 
 

@@ -40,6 +40,7 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
+        """Mean of all features, (F,)."""
         return self.origin + self.sum / self.count
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..config import TokenizerConfig
+from ..config.tokenizer import QUANTIZERS
 
 FEW_CODES, FEW_EVEN_CODES = 0.3, 0.1  # share of the codes that could be used: in use at all, and by perplexity
 FLAT, CLIPPED = 0.5, 0.2
@@ -37,16 +38,17 @@ def complaints(values: dict[str, float], config: TokenizerConfig, images: int) -
 
 
 def _revive(config: TokenizerConfig) -> str:
-    """What brings codes back, by quantizer."""
-    if config.quantizer in ("lfq", "bsq"):
+    """What brings codes back: of the settings that the quantizer reads."""
+    reads = QUANTIZERS[config.quantizer]
+    if "entropy" in reads:
         return f"raise tokenizer.entropy (now {config.entropy:g})"
-    if config.quantizer == "fsq":
+    if "levels" in reads:
         return "lower train.learning_rate, or use fewer or smaller tokenizer.levels"
-    if config.quantizer == "simvq" and not config.rotation_trick:
+    if "rotation_trick" in reads and "revive_below" not in reads and not config.rotation_trick:
         return "set tokenizer.rotation_trick true, or use a smaller tokenizer.code_dim"
-    if config.quantizer != "simvq" and config.revive_below < 0.05:
+    if "revive_below" in reads and config.revive_below < 0.05:
         return f"raise tokenizer.revive_below to 0.1 (now {config.revive_below:g}), so that unused codes are replaced"
-    if config.code_dim > 8:
+    if "code_dim" in reads and config.code_dim > 8:
         return (
             f"use a smaller tokenizer.code_dim, such as 8 (now {config.code_dim}), a lower train.learning_rate, or tokenizer.quantizer fsq"
         )

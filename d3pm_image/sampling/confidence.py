@@ -58,9 +58,11 @@ class Confidence(MaskRule):
 
     @property
     def name(self) -> str:
+        """The rule's name is its order's."""
         return self.order
 
     def sureness(self, p: Tensor, codes: Tensor) -> Tensor:
+        """How sure the network is of each token, (B, N), larger is surer; p (B, N, K), codes (B, N)."""
         if self.order == "entropy":
             return torch.xlogy(p, p).sum(-1)
         if self.order == "margin":

@@ -75,6 +75,7 @@ class CTMC(Rule):
         return torch.where(event, torch.where(state.masked, predicted, jumped), state.x_t)
 
     def probability(self, hazard: Tensor) -> Tensor:
+        """Probability that an event of an integrated rate happens in a step, by the form of the rule."""
         if self.form == "euler":
             return hazard.clamp_max(1)
         if self.form == "tau":

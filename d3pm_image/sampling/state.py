@@ -96,6 +96,7 @@ class DecodeState:
 
     @property
     def last(self) -> bool:
+        """Whether this is the last step."""
         return self.step + 1 == self.steps
 
     def times(self, time: float) -> Tensor:
@@ -145,6 +146,7 @@ def nucleus(p: Tensor, share: float) -> Tensor:
 
 
 def cut_rows(p: Tensor, share: float) -> Tensor:
+    """:func:`nucleus` of rows (n, K)."""
     single = p.float()
     # NumPy sorts values alone, with vector instructions: on a processor five times as fast as torch, which carries places along
     ordered = single.sort(-1).values if p.device.type != "cpu" else torch.from_numpy(np.sort(single.numpy(), -1))

@@ -31,10 +31,12 @@ class ChannelNorm(nn.Module):
 
 
 def norm(config: TokenizerConfig, width: int) -> nn.Module:
+    """The normalisation that the configuration names, of ``width`` channels."""
     return nn.GroupNorm(8, width) if config.norm == "group" else ChannelNorm(width)
 
 
 def conv(config: TokenizerConfig, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the sides (or halves them, stride 2 and size 4), padded as the configuration says."""
     return nn.Conv2d(inputs, outputs, size, stride, padding=1, padding_mode=config.padding)
 
 
@@ -110,10 +112,12 @@ class Autoencoder(nn.Module):
 
     @property
     def num_codes(self) -> int:
+        """K."""
         return self.config.num_codes
 
     @property
     def downsampling(self) -> int:
+        """Pixels a code cell side."""
         return self.config.downsampling
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -99,6 +99,7 @@ def find(folder: str | Path, name: str, what: str) -> Path:
 
 
 def read_config(place: Path, what: str) -> dict[str, Any]:
+    """A model folder's config.json. Raises ConfigError where it cannot be read."""
     try:
         return json.loads((place / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -106,6 +107,7 @@ def read_config(place: Path, what: str) -> dict[str, Any]:
 
 
 def read_weights(place: Path, what: str) -> dict:
+    """A model folder's tensors by name. Raises ConfigError where they cannot be read."""
     try:
         return load_file(place / "model.safetensors")
     except (OSError, SafetensorError) as error:

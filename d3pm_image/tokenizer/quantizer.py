@@ -118,6 +118,7 @@ def averages(config: TokenizerConfig, synchronize: bool) -> nn.Module:
 
 
 def quantize_averages(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, N, D) → nearest codes of the codebook, straight through or rotated, and the commitment loss."""
     quantized, codes, loss = quantizer.vq(flat, freeze_codebook=True)  # moving.py moves it at the end of the step
     return quantized, codes, loss.sum()
 
@@ -143,6 +144,7 @@ def finite_scalar(config: TokenizerConfig, synchronize: bool) -> nn.Module:
 
 
 def quantize_scalars(quantizer: Quantizer, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, N, D) → rounded coordinates and their codes; no loss."""
     quantized, codes = quantizer.vq(flat)
     return quantized, codes, flat.new_zeros(())
 

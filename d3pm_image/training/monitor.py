@@ -68,5 +68,6 @@ class Monitor:
             self.board.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def close(self) -> None:
+        """Finish the logs."""
         if self.board is not None:
             self.board.close()

@@ -26,15 +26,18 @@ class Optimizers:
         self.members = members
 
     def set_learning_rate(self, rate: float) -> None:
+        """Give each optimizer its multiple of a rate."""
         for optimizer, factor in self.members:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
     def step(self) -> None:
+        """One step of every optimizer."""
         for optimizer, _ in self.members:
             optimizer.step()
 
     def zero_grad(self) -> None:
+        """Drop all gradients."""
         for optimizer, _ in self.members:
             optimizer.zero_grad(set_to_none=True)
 

@@ -31,6 +31,7 @@ def ramp(share: float) -> tuple[int, int, int]:
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, so many pixels high."""
     return ImageFont.load_default(size=size)
 
 

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Every command of docs/tutorial.md, in its order; at the end the page's pictures and figures are replaced by this run's.
+#   bash scripts/tutorial.sh                 about 40 minutes on one core; leaves photos/, own/, runs/photos/ and pictures/
+#   WORK=FOLDER bash scripts/tutorial.sh     the same in another folder
+#   TINY=1 WORK=FOLDER FROM=FOLDER bash scripts/tutorial.sh    a minute, with networks that learn nothing; the page is left alone
+# A second run goes on where the first was stopped. FROM names a folder with class subfolders to take the photographs from.
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python}
+work=${WORK:-$here}
+mkdir -p "$work" && cd "$work"
+[ -e configs ] || ln -s "$here/configs" configs
+[ -e scripts ] || ln -s "$here/scripts" scripts
+small_tokenizer=() small_diffusion=() few=() photographs=()
+if [ -n "${FROM:-}" ]; then photographs=(--source "$FROM" --classes all); fi
+if [ -n "${TINY:-}" ]; then
+  small_tokenizer=(--data.image_size 16 --tokenizer.width 8 --tokenizer.num_codes 32 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1)
+  small_diffusion=(--denoiser.width 16 --denoiser.depth 1 --denoiser.heads 1 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1)
+  few=(--num_samples 20)
+fi
+mkdir -p pictures
+: >> pictures/seconds.txt
+
+# a command of the page, and how long it took
+d3pm-image() {
+  local began=$SECONDS
+  "$python" -m d3pm_image "$@"
+  echo "$1 $((SECONDS - began))" >> pictures/seconds.txt
+}
+
+[ -d photos ] || "$python" scripts/tutorial_photos.py photos own "${photographs[@]}"
+d3pm-image doctor photos
+d3pm-image estimate configs/photos/tokenizer.yaml
+d3pm-image train-tokenizer --config configs/photos/tokenizer.yaml --resume true "${small_tokenizer[@]}"
+d3pm-image reconstruct runs/photos/tokenizer --out pictures/reconstruction.png
+d3pm-image encode --tokenizer runs/photos/tokenizer --data.source folder --data.root photos --data.flip true
+d3pm-image estimate configs/photos/diffusion.yaml
+d3pm-image train-diffusion --config configs/photos/diffusion.yaml --resume true "${small_diffusion[@]}"
+d3pm-image doctor runs/photos/diffusion || true
+d3pm-image generate runs/photos/diffusion --num-images 24 --seed 7 --out pictures/samples.png
+d3pm-image evaluate runs/photos/diffusion --num-samples 150 --out pictures/evaluation.json "${few[@]}"
+d3pm-image inpaint runs/photos/diffusion own/1.jpg --box 40,30,50,44 --variants 5 --out pictures/inpainted.png
+d3pm-image outpaint runs/photos/diffusion own/2.jpg --left 32 --right 32 --window whole --variants 3 --out pictures/outpainted.png
+d3pm-image vary runs/photos/diffusion own/1.jpg --strength 0.4 --variants 5 --out pictures/varied.png
+"$python" -c 'from d3pm_image import Pipeline; Pipeline.from_pretrained("runs/photos/diffusion").save_pretrained("flowers-model")'
+d3pm-image generate flowers-model --num-images 4 --out pictures/again.png
+
+if [ -z "${TINY:-}" ]; then
+  "$python" "$here/scripts/tutorial_page.py" pictures
+  "$python" "$here/scripts/results.py"
+fi
+echo "pictures: $work/pictures"
