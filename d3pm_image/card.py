@@ -38,6 +38,7 @@ def model_card(name: str, facts: dict[str, Any], model: dict[str, Any], licence:
 
 
 def head(facts: dict[str, Any], licence: str) -> str:
+    """The metadata block that the hub reads."""
     data = facts.get("data", {}).get("source", "")
     fields: dict[str, Any] = {
         "license": licence,
@@ -51,6 +52,7 @@ def head(facts: dict[str, Any], licence: str) -> str:
 
 
 def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int, width: int) -> str:
+    """What the model is."""
     kind = "class-conditional" if model["classes"] else "unconditional"
     rows, columns = model["grid"]
     counts = ", ".join(f"{part} {count / 1e6:.1f}M" for part, count in model["parameters"].items())
@@ -62,6 +64,7 @@ def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int
 
 
 def usage(name: str, model: dict[str, Any]) -> str:
+    """How it is used."""
     labels = f", labels=[{', '.join(map(repr, model['classes'][:2]))}]" if len(model["classes"]) > 1 else ""
     return (
         f"## Use\n\n```bash\nd3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png mask.png\n```\n\n"

@@ -165,6 +165,7 @@ def any_number(given: Inputs) -> tuple[Inputs, Shapes]:
 
 
 def write_pt2(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> Callable[[Inputs], Tensor]:
+    """Write one graph with torch.export; returns it as it is read back."""
     given, shapes = example
     with torch.no_grad():
         program = torch.export.export(part.network, (), kwargs=given, dynamic_shapes=shapes)
@@ -179,7 +180,7 @@ def write_pt2(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> 
 
 
 def write_onnx(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> Callable[[Inputs], Tensor]:
-    """Raises ConfigError where onnx, onnxscript or onnxruntime is missing."""
+    """Write one graph as ONNX; returns it as onnxruntime runs it. Raises ConfigError where onnx, onnxscript or onnxruntime is missing."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401

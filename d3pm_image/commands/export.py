@@ -30,6 +30,7 @@ class Export:
 
 
 def main(arguments: list[str]) -> None:
+    """Parse and run."""
     run(parse("export", Export, arguments, {"model": "Model folder, run, name of a shipped model, or hub id."}))
 
 

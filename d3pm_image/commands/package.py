@@ -51,6 +51,7 @@ class Package:
 
 
 def main(arguments: list[str]) -> None:
+    """Parse and run."""
     run(parse("package", Package, arguments, {"model": "Model folder, or the run that trained it."}))
 
 
@@ -129,6 +130,7 @@ def evaluation(path: str, digest: str) -> dict[str, Any]:
 
 
 def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> str:
+    """The model card of a pipeline."""
     from ..card import model_card
 
     parameters = {part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")}

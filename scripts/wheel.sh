@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds wheel and sdist into dist/, installs the wheel into an empty environment, and generates from a shipped model there, offline, away from
+# this repository. WHEEL_VENV names the environment's folder (default: a temporary one that is removed again).
+set -euo pipefail
+. "$(dirname "$0")/environment.sh"
+make_environment dev
+rm -rf dist
+.venv/bin/python -m build --outdir dist . > /dev/null
+ls -l dist
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+venv=${WHEEL_VENV:-$work/venv}
+"$(find_python)" -m venv "$venv"
+echo "installing the wheel into an empty environment …"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check dist/*.whl
+cd "$work"
+offline=(env HF_HUB_OFFLINE=1)
+unshare --net --map-root-user true 2>/dev/null && offline=(env HF_HUB_OFFLINE=1 unshare --net --map-root-user) # where the system lets us, with no network at all
+"${offline[@]}" "$venv/bin/d3pm-image" --version
+began=$(date +%s.%N)
+"${offline[@]}" "$venv/bin/d3pm-image" generate fashion-mnist --num-images 16 --out g.png
+"$venv/bin/python" - "$began" <<'CHECK'
+import sys
+import time
+
+from PIL import Image
+
+seconds = time.time() - float(sys.argv[1])
+levels = Image.open("g.png").convert("L").getextrema()
+print(f"16 images from the wheel in {seconds:.1f} s, start-up included; grey levels {levels}")
+sys.exit(levels[1] - levels[0] < 100)
+CHECK
