@@ -5,7 +5,7 @@
 
 import importlib
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = ["Box", "Pipeline", "Polygon", "__version__"]
 _PLACES = {"Pipeline": ".pipeline", "Box": ".editing.masks", "Polygon": ".editing.masks"}
 

@@ -57,7 +57,7 @@ def main() -> None:
     results = pipe.inpaint(pictures, hidden, batch["labels"].tolist() if pipe.class_names else None, variants=4, seed=args.seed, **settings)
     rows: list[Image.Image] = []
     for picture, mask, variants in zip(pictures, hidden, results, strict=True):
-        rows += [enlarge(p.convert("RGB")) for p in (picture, blanked(picture, mask), *variants)]
+        rows += [enlarge(p.convert("RGB")) for p in (picture, blanked(picture.convert("RGB"), mask), *variants)]
     captions = ["original", "masked", *["result"] * 4] * len(pictures)
     half = len(rows) // 2
     paired = [image for a, b in zip(chunks(rows[:half], 6), chunks(rows[half:], 6), strict=True) for image in (*a, *b)]

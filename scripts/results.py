@@ -251,6 +251,29 @@ def waits() -> str:
     return markdown(["run", "steps", "mean `data_wait`", "largest of all logged"], rows)
 
 
+def fashion() -> str:
+    """Samples of the shipped Fashion-MNIST model by three settings, beside real images."""
+    names = {"16 ancestral steps, no guidance": "ancestral_1.0", "16 ancestral steps, guidance 1.5 (its default)": "ancestral_1.5", "16 MaskGIT steps, guidance 1.5": "confidence_1.5"}
+    keys, rows = ("frechet_distance", "precision", "recall", "coverage", "within_class_spread"), []
+    for title, name in names.items():
+        found = read(f"fashion_mnist_{name}")["samples"]
+        rows.append([title, f"{found['label_accuracy']:.1%}", *(f"{found['fidelity'][key]:.2f}" for key in keys)])
+    real = found["fidelity_of_real_training_images"]
+    rows.append(["real training images", f"{found['judge_accuracy_on_held_out']:.1%} (test images)", *(f"{real[key]:.2f}" for key in keys)])
+    return markdown(["2,000 samples", "label accuracy", "Fréchet", "precision", "recall", "coverage", "spread in class"], rows)
+
+
+def digits() -> str:
+    """What the quickstart's last line says."""
+    kept = read("digits")["samples"]
+    settings = kept["settings"]
+    return (
+        f"Digits, 16 px (`scripts/quickstart.sh`): {kept['label_accuracy']:.1%} of {kept['num_samples']:,} samples ({settings['steps']} steps of "
+        f"{settings['sampler']}, guidance {settings['guidance']:g}) show the digit that was asked for, says {kept['judge']} "
+        f"({kept['judge_accuracy_on_held_out']:.1%} on held-out digits).\n"
+    )
+
+
 def tutorial() -> str:
     """What evaluate says of the tutorial's model, beside real images."""
     if not (RESULTS / "tutorial.json").is_file():
@@ -276,6 +299,7 @@ def tutorial_seconds() -> str:
 
 
 TABLES = {
+    "digits": digits, "fashion": fashion,
     "tutorial": tutorial, "tutorial_seconds": tutorial_seconds,
     "adversarial": adversarial, "benchmarks": benchmarks, "evaluations": evaluations, "reconstructions": reconstructions, "roads": roads, "tokenizers": tokenizers,
     "loss": loss, "sampling": sampling, "samplers": samplers, "pixels": pixels, "editing": editing, "receptive": receptive,
