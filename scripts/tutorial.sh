@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every command of docs/tutorial.md, in its order; at the end the page's pictures and figures are replaced by this run's.
-#   bash scripts/tutorial.sh                 about 40 minutes on one core; leaves photos/, own/, runs/photos/ and pictures/
+#   bash scripts/tutorial.sh                 planned for 40 minutes on one core; leaves photos/, own/, runs/photos/ and pictures/
 #   WORK=FOLDER bash scripts/tutorial.sh     the same in another folder
 #   TINY=1 WORK=FOLDER FROM=FOLDER bash scripts/tutorial.sh    a minute, with networks that learn nothing; the page is left alone
 # A second run goes on where the first was stopped. FROM names a folder with class subfolders to take the photographs from.
@@ -29,7 +29,7 @@ d3pm-image() {
 }
 
 [ -d photos ] || "$python" scripts/tutorial_photos.py photos own "${photographs[@]}"
-d3pm-image doctor photos
+d3pm-image doctor photos || true # it found something: read on
 d3pm-image estimate configs/photos/tokenizer.yaml
 d3pm-image train-tokenizer --config configs/photos/tokenizer.yaml --resume true "${small_tokenizer[@]}"
 d3pm-image reconstruct runs/photos/tokenizer --out pictures/reconstruction.png
