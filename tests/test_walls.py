@@ -14,9 +14,10 @@ LEVELS = [
     {"config", "contracts", "seeds", "storage"},
     {"imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
-    {"sampling", "metrics", "bundle", "doctor"},
+    {"sampling", "metrics", "bundle", "doctor", "provenance"},
     {"editing"},
     {"pipeline", "trajectory"},
+    {"app"},
     {"commands"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
