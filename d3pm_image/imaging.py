@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from .config import need
 
+SETTINGS = "d3pm_image"
+"""Name of the PNG text that holds the settings of a result."""
+
 
 def to_pil(images: Tensor) -> list[Image.Image]:
     """Pillow images (L or RGB) of (B, C, h, w) float in [0, 1]."""
@@ -206,7 +209,7 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
     extra: dict = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
     if kind == "PNG" and settings:
         extra["pnginfo"] = PngInfo()
-        extra["pnginfo"].add_text("d3pm_image", json.dumps(settings))
+        extra["pnginfo"].add_text(SETTINGS, json.dumps(settings))
     with whole_file(path) as part:
         try:
             image.save(part, format=kind, **extra)

@@ -14,11 +14,11 @@ LEVELS = [
     {"config", "contracts", "seeds", "storage"},
     {"hub", "imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
-    {"sampling", "metrics", "bundle", "doctor"},
+    {"sampling", "metrics", "bundle", "doctor", "provenance"},
     {"editing"},
     {"calls", "trajectory"},
     {"card", "pipeline"},
-    {"export"},
+    {"app", "export"},
     {"commands"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

@@ -22,6 +22,8 @@ COMMANDS = {
     "edit": "repaint a part of a picture as another class",
     "vary": "make variations of a picture",
     "interpolate": "go from one picture to another",
+    "app": "open the web page: generate, paint and edit in a browser",
+    "show": "say how a picture was made, or make it again",
     "reconstruct": "show pictures beside their reconstructions by the tokenizer",
     "evaluate": "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation",
     "package": "make a folder to give away: half precision, model card, samples; push it to the hub",

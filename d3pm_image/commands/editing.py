@@ -27,6 +27,7 @@ class EditOptions(WatchedOptions):
         model: Model folder, or the run that trained it.
         image: Picture of any size and mode.
         variants: Results. More than one are shown on one sheet (original, masked, results) and each written to a file of its own.
+        first: Number of the first result; each number has its own randomness under the seed.
         ring: Code cells around the repaint that are drawn anew as well; null takes the default.
         feather: Pixels around the mask over which the result fades into the picture, and which change so; 0 is a hard seam.
         window: What of a large picture is worked on: whole at the model's size, the mask's neighbourhood reduced to that size (crop) or at its own scale (tiles); auto is whole for pictures of the model's size or smaller, else crop (tiles for outpaint).
@@ -36,6 +37,7 @@ class EditOptions(WatchedOptions):
     model: str
     image: str
     variants: int = 1
+    first: int = 0
     ring: int | None = None
     feather: int = 0
     window: Literal["auto", "whole", "crop", "tiles"] = "auto"
@@ -44,6 +46,7 @@ class EditOptions(WatchedOptions):
     def __post_init__(self):
         super().__post_init__()
         need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
+        need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
         need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or null for the default")
         need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
 

@@ -19,6 +19,7 @@ class Generate(WatchedOptions):
     Args:
         model: Model folder, or the run that trained it.
         num_images: How many.
+        first: Number of the first one, so that a long request can be made in parts.
         labels: Classes to make, repeated in turn: numbers, names or a range (0..9), separated by commas; none for no class. Default: every class in turn.
         out: A picture (grid.png) for one grid, or a folder for one file an image.
         columns: Images a row of the grid; 0 chooses.
@@ -27,6 +28,7 @@ class Generate(WatchedOptions):
 
     model: str
     num_images: int = 16
+    first: int = 0
     labels: str = ""
     out: str = "grid.png"
     columns: int = 0
@@ -35,6 +37,7 @@ class Generate(WatchedOptions):
     def __post_init__(self):
         super().__post_init__()
         need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
+        need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
         need(self.columns >= 0, "columns", self.columns, "give 0 (choose) or a number of images")
 
 
@@ -69,6 +72,7 @@ def run(args: Generate) -> None:
         ConfigError: wrong input; nothing is written then.
     """
     from ..imaging import save_image
+    from ..provenance import origin
 
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
@@ -76,25 +80,27 @@ def run(args: Generate) -> None:
     watch = args.recorder([out])
     pipe = args.pipeline(args.model)
     labels = parse_labels(args.labels)
-    ids = pipe.label_ids(labels, args.num_images)
+    ids = pipe.label_ids(labels, args.first + args.num_images)[args.first :]
     settings = pipe.settings(**args.changes())
     names = [*pipe.class_names, "no class"]
     facts = {"command": "generate", "model": args.model, "seed": args.seed, "labels": args.labels, "precision": args.precision}
-    facts |= asdict(settings)
+    facts |= asdict(settings) | origin(pipe.tokenizer, pipe.denoiser)
     began, images = time.perf_counter(), []
-    digits = max(4, len(str(args.num_images - 1)))
-    for first in range(0, args.num_images, args.batch_size):  # files are written as they come: nothing waits for the last
-        count = min(args.batch_size, args.num_images - first)
+    end = args.first + args.num_images
+    digits = max(4, len(str(end - 1)))
+    for first in range(args.first, end, args.batch_size):  # files are written as they come: nothing waits for the last
+        count = min(args.batch_size, end - first)
         made = pipe.generate(count, labels, seed=args.seed, batch_size=args.batch_size, first=first, watch=watch, **args.changes())
         if one_picture:
             images += made
             continue
         for number, image in enumerate(made, first):
-            save_image(image, out / f"{number:0{digits}d}.png", {**facts, "number": number, "label": names[ids[number]]})
+            save_image(image, out / f"{number:0{digits}d}.png", {**facts, "number": number, "label": names[ids[number - args.first]]})
     if one_picture:
-        save_image(labelled_grid(images, ids, args, pipe.class_names), out, facts)
+        layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions")}
+        save_image(labelled_grid(images, ids, args, pipe.class_names), out, facts | layout)
     print(f"{args.num_images} images in {time.perf_counter() - began:.1f} s: {out}")
-    args.show(watch, pipe, f"image 0 · {names[ids[0]]} · {settings.sampler} · seed {args.seed}", facts)
+    args.show(watch, pipe, f"image {args.first} · {names[ids[0]]} · {settings.sampler} · seed {args.seed}", facts)
 
 
 def labelled_grid(images: list, ids: list[int], args: Generate, class_names: Sequence[str]):

@@ -63,6 +63,7 @@ def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
     from ..editing.files import check_outputs, read_picture
     from ..imaging import to_pil
+    from ..provenance import origin, picture_record
 
     labels = args.label_pair()
     files = [read_picture(args.a, "a"), read_picture(args.b, "b")]
@@ -76,6 +77,7 @@ def run(args: Interpolate) -> None:
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "watch": watch, **args.changes()}
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
     own = {name: getattr(args, name) for name in ("model", "labels", "frames", "strength", "mix", "seed", "precision")}
+    own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | origin(pipe.tokenizer, pipe.denoiser)
     facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
     write(args, out, [*frames], to_pil(pipe.tensors([a, b])), facts)
     print(f"interpolate: {args.frames} frames: {out}")

@@ -62,7 +62,7 @@ class Job:
     def drawing(self) -> dict[str, Any]:
         """Arguments that every editing function of a pipeline takes."""
         args = self.args
-        where = {name: getattr(args, name) for name in ("variants", "ring", "feather", "window", "seed", "batch_size")}
+        where = {name: getattr(args, name) for name in ("variants", "first", "ring", "feather", "window", "seed", "batch_size")}
         return {**where, "watch": self.watch, **args.changes()}
 
     def finish(self, pipe: Pipeline, results: Sequence[Image.Image], hidden: np.ndarray | None, before: Image.Image | None = None) -> None:
@@ -72,28 +72,34 @@ class Job:
             hidden: (h, w) bool of the results' size, what was repainted; None for all of the picture.
             before: What a sheet shows as the original; default the picture.
         """
-        facts = self.facts(pipe)
+        facts = self.facts(pipe, hidden)
         paths = result_files(self.out, self.args.variants)
-        numbers = [{} if len(results) == 1 else {"variant": number} for number in range(len(results))]
+        numbers = [{} if len(results) == 1 else {"variant": self.args.first + number} for number in range(len(results))]
         from ..editing.files import write_picture
         from ..imaging import save_image
 
         notes = [write_picture(*pair, self.picture, facts | number) for *pair, number in zip(results, paths, numbers, strict=False)]
         say(self.command, [note for note in notes[:1] if note])
         if len(results) > 1:
-            save_image(variants_sheet(before or self.image, hidden, results), self.out, facts)
+            save_image(variants_sheet(before or self.image, hidden, results), self.out, facts | {"variants": len(results)})
         share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
         also = "" if len(results) == 1 else f" and {paths[0].name} …"
         print(f"{self.command}:{share} {len(results)} result{'s' if len(results) > 1 else ''}: {self.out}{also}")
         title = f"{self.command} · result 1 · {facts['sampler']} · seed {self.args.seed}"
         self.args.show(self.watch, pipe, title, facts)
 
-    def facts(self, pipe: Pipeline) -> dict[str, Any]:
-        """What a PNG carries as text: how it was made, without paths of pictures."""
+    def facts(self, pipe: Pipeline, hidden: np.ndarray | None) -> dict[str, Any]:
+        """What a PNG carries as text: how it was made, without paths of pictures; a mask that came from a picture as it is."""
+        from ..provenance import mask_text, origin, picture_record
+
         left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
         own = {f.name: getattr(self.args, f.name) for f in dataclasses.fields(self.args) if f.name not in left_out}
         run = {name: getattr(self.args, name) for name in ("seed", "precision")}
-        return {"command": self.command, **own, **run, **asdict(pipe.settings(**self.args.changes()))}
+        went_in = picture_record(self.picture.path)
+        if getattr(self.args, "mask", "") and hidden is not None:
+            went_in["mask"] = mask_text(hidden)
+        made_by = origin(pipe.tokenizer, pipe.denoiser)
+        return {"command": self.command, **own, **run, **asdict(pipe.settings(**self.args.changes())), **made_by, **went_in}
 
 
 def run_edit(

@@ -109,7 +109,15 @@ class WatchedOptions(SamplerOptions):
             return
         from ..trajectory import save_trajectory
 
-        sheet = save_trajectory(recorder.trajectory(), self.trajectory, pipe.grid, pipe.tokenizer_decode, self.trajectory_ms, title, facts)
+        sheet = save_trajectory(
+            recorder.trajectory(),
+            self.trajectory,
+            pipe.grid,
+            pipe.tokenizer_decode,
+            self.trajectory_ms,
+            title,
+            facts | {"shows": "trajectory"},
+        )
         print(f"trajectory: {self.trajectory} and {sheet}")
 
 

@@ -10,14 +10,14 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..imaging import SETTINGS
+
 # tags of a TIFF that describe the picture; all others describe how that one file is laid out
 DESCRIPTIVE = frozenset(
     {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
 )
 LOSSLESS_TIFF = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd", "group3", "group4", "tiff_ccitt"})  # fmt: skip
 SPACES = {b"GRAY": ("1", "L", "LA", "I", "F"), b"RGB ": ("RGB", "RGBA", "P", "PA", "YCbCr", "HSV"), b"CMYK": ("CMYK",), b"Lab ": ("LAB",)}
-SETTINGS = "d3pm_image"
-"""Name of the PNG text that holds the settings of a result."""
 
 
 @dataclass(frozen=True)

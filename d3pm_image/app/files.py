@@ -1,0 +1,63 @@
+"""Results on disk: PNGs that carry their settings, one to download or a zip of several; removed when the page ends or after an hour."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..editing.files import PictureFile, write_picture
+from ..imaging import save_image
+
+KEPT_S = 3600
+
+
+class Shelf:
+    """A folder of results, a subfolder a request."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def place(self) -> Path:
+        """A new empty folder; those of an hour ago go."""
+        for old in self.folder.glob("request-*"):
+            if time.time() - old.stat().st_mtime > KEPT_S:
+                shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix="request-", dir=self.folder))
+
+    def put(
+        self, images: Sequence[Image.Image], facts: Sequence[Mapping[str, Any]], stem: str, source: PictureFile | None = None
+    ) -> tuple[list[Path], list[str]]:
+        """Write results as PNGs.
+
+        Args:
+            facts: Settings, one of each image.
+            stem: Of the names.
+            source: The file that they were made from, whose mode and metadata they keep.
+
+        Returns:
+            The files, and a line where one could not hold every pixel as it was.
+        """
+        place, paths, notes = self.place(), [], []
+        for number, (image, own) in enumerate(zip(images, facts, strict=True), 1):
+            path = place / (f"{stem}.png" if len(images) == 1 else f"{stem}-{number:02d}.png")
+            note = write_picture(image, path, source, own) if source else save_image(image, path, dict(own))
+            notes += [note] if note else []
+            paths.append(path)
+        return paths, notes
+
+    def bundle(self, paths: Sequence[Path]) -> Path | None:
+        """What the download button gives: the one file, or a zip of several."""
+        if len(paths) < 2:
+            return paths[0] if paths else None
+        target = paths[0].with_name(f"{paths[0].stem.rpartition('-')[0]}.zip")
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as file:
+            for path in paths:
+                file.write(path, path.name)
+        return target

@@ -1,0 +1,162 @@
+"""What a click does: values of the page in, updates of the page out, wrong input in friendly words."""
+
+from __future__ import annotations
+
+import functools
+import html
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..config import ConfigError
+from .brush import displayed, painted
+from .live import Stopped
+from .studio import Drawing, Finished, Progress, Studio, open_upload
+
+PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
+SMALL = 160  # pixels of the longer side under which a picture is shown with square pixels
+
+
+def words(error: ConfigError) -> str:
+    """An error of the package as a sentence for the page."""
+    name, _, rest = str(error).partition("=")
+    value, _, mend = rest.partition(": ")
+    given = value.strip("'\"")
+    return html.escape(f"{name.replace('_', ' ').capitalize()} ({given}): {mend}." if given else f"{name.capitalize()}: {mend}.")
+
+
+def failure(error: Exception) -> gr.Error:
+    """A message box for what went wrong."""
+    if isinstance(error, ConfigError):
+        return gr.Error(words(error), title="That does not work", duration=12, print_exception=False)
+    if type(error).__name__ == "OutOfMemoryError":
+        return gr.Error("Too large for this machine's memory: ask for fewer pictures.", title="Out of memory", print_exception=False)
+    raise error
+
+
+def friendly(work: Callable) -> Callable:
+    """A handler whose wrong input becomes a message box."""
+
+    @functools.wraps(work)
+    def handler(*args: Any) -> Any:
+        try:
+            return work(*args)
+        except (ConfigError, RuntimeError) as error:
+            raise failure(error) from None
+
+    return handler
+
+
+def whole(value: Any, name: str) -> int:
+    """A number field as a whole number. Raises ConfigError for none."""
+    if value is None or int(value) != value:
+        raise ConfigError(name, value, "give a whole number")
+    return int(value)
+
+
+class Handlers:
+    """The page's clicks, for one studio."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+        self.running: dict[str, threading.Event] = {}
+
+    def stop(self, request: gr.Request) -> None:
+        """End the decode of this browser at its next step."""
+        event = self.running.get(str(request.session_hash))
+        if event:
+            event.set()
+
+    def drawing(self, label: str | None, count: Any, sampler: str, steps: Any, guidance: Any, temperature: Any, seed: Any) -> Drawing:
+        """The common settings. Raises ConfigError."""
+        changes = {"sampler": sampler, "steps": whole(steps, "steps"), "guidance": guidance, "temperature": temperature}
+        self.studio.pipe.settings(**changes)
+        return Drawing(label or "", whole(count, "pictures"), whole(seed, "seed"), changes)
+
+    def generate(self, request: gr.Request, *values: Any) -> Iterator:
+        yield from self.show(lambda stop: self.studio.generate(self.drawing(*values), stop), request)
+
+    def inpaint(self, request: gr.Request, path: str | None, editor: Any, feather: Any, *values: Any) -> Iterator:
+        def work(stop: threading.Event) -> Iterator:
+            source = open_upload(path)
+            mask = painted(editor, source.image.size)
+            return self.studio.inpaint(source, mask, whole(feather, "feather"), self.drawing(*values), stop)
+
+        yield from self.show(work, request)
+
+    def outpaint(self, request: gr.Request, path: str | None, left: Any, top: Any, right: Any, bottom: Any, *values: Any) -> Iterator:
+        def work(stop: threading.Event) -> Iterator:
+            given = {"left": left, "top": top, "right": right, "bottom": bottom}
+            sides = {name: whole(value, name) for name, value in given.items()}
+            return self.studio.outpaint(open_upload(path), sides, self.drawing(*values), stop)
+
+        yield from self.show(work, request)
+
+    def vary(self, request: gr.Request, path: str | None, strength: float, *values: Any) -> Iterator:
+        yield from self.show(lambda stop: self.studio.vary(open_upload(path), strength, self.drawing(*values), stop), request)
+
+    def show(self, work: Callable[[threading.Event], Iterator], request: gr.Request) -> Iterator:
+        """Updates of (live picture, results, download, status) while a decode runs."""
+        stop = threading.Event()
+        self.running[str(request.session_hash)] = stop
+        began, last = time.monotonic(), 0.0
+        try:
+            for seen in work(stop):
+                if isinstance(seen, Progress) and (time.monotonic() - last > PREVIEW_S or seen.step in (0, seen.steps)):
+                    last = time.monotonic()
+                    picture = gr.update(value=seen.picture, visible=True)
+                    yield picture, gr.update(visible=False), gr.update(interactive=False), f"Drawing: step {seen.step} of {seen.steps}"
+                elif isinstance(seen, Finished):
+                    yield self.finished(seen, time.monotonic() - began)
+        except Stopped:
+            yield gr.update(visible=False), gr.update(visible=True), gr.update(), "Stopped."
+        except (ConfigError, RuntimeError) as error:
+            raise failure(error) from None
+        finally:
+            stop.set()
+            self.running.pop(str(request.session_hash), None)
+
+    def finished(self, seen: Finished, seconds: float) -> tuple:
+        for note in seen.notes[:1]:
+            gr.Info(html.escape(note))
+        count = len(seen.paths)
+        text = f"{count} picture{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the settings."
+        gallery = gr.update(value=[str(path) for path in seen.paths], visible=True, elem_classes=shape(seen.paths[0]), selected_index=None)
+        return gr.update(visible=False), gallery, gr.update(value=str(seen.download), interactive=True), text
+
+    def load(self, path: str | None) -> Any:
+        """A picture onto the canvas of the brush."""
+        if not path:
+            return gr.update(value=None)
+        return gr.update(value={"background": displayed(open_upload(path).image), "layers": [], "composite": None})
+
+    def tokens(self, path: str | None) -> tuple:
+        if not path:
+            return None, None, None, ""
+        pictures, text = self.studio.tokens(open_upload(path))
+        return (*pictures, text)
+
+    def read(self, path: str | None) -> str:
+        """The settings of a picture as a table."""
+        from ..provenance import describe, read_settings
+
+        if not path:
+            return ""
+        try:
+            facts = read_settings(path)
+        except ConfigError as error:
+            raise ConfigError("picture", Path(path).name, str(error).partition(": ")[2]) from None
+        rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in describe(facts).items())
+        return f'<table class="facts">{rows}</table>'
+
+
+def shape(path: Path) -> list[str]:
+    """How results are shown: with square pixels where they are small."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return ["results", "pixels"] if max(image.size) < SMALL else ["results"]

@@ -1,0 +1,62 @@
+"""A decode watched from another thread: what it draws comes out step by step, then its result."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..sampling import Frame, Watch
+
+MOST = 4  # frames that wait for a reader; older ones are dropped: a slow browser must not slow the decode
+
+
+class Stopped(Exception):
+    """Somebody asked the decode to end."""
+
+
+def watched(work: Callable[[Watch], Any], stop: threading.Event, lock: threading.Lock) -> Iterator[Frame | Any]:
+    """Frames of a decode while it runs, and last of all what ``work`` returns.
+
+    Args:
+        work: Called with the watch, in a thread of its own.
+        stop: Ends the decode at its next step; it is set as well when the reader leaves before the end.
+        lock: Held while ``work`` runs: one decode at a time, whoever asks.
+
+    Raises:
+        Stopped: ``stop`` was set. Whatever ``work`` raises.
+    """
+    frames: queue.Queue[Frame] = queue.Queue()
+    outcome: dict[str, Any] = {}
+
+    def watch(frame: Frame) -> None:
+        if stop.is_set():
+            raise Stopped
+        frames.put(frame)
+        while frames.qsize() > MOST:
+            frames.get_nowait()
+
+    def run() -> None:
+        try:
+            with lock:
+                if stop.is_set():
+                    raise Stopped
+                outcome["result"] = work(watch)
+        except BaseException as error:  # handed to the reader, who knows what to do with it
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() or not frames.empty():
+            try:
+                yield frames.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        thread.join()
+    finally:
+        stop.set()
+    if "error" in outcome:
+        raise outcome["error"]
+    yield outcome["result"]

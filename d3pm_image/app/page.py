@@ -1,0 +1,206 @@
+"""The page: a tab a task, settings on the left, pictures on the right."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ..config import SAMPLERS
+from .handlers import Handlers, friendly
+from .studio import MOST_IMAGES, Studio
+
+LINE = {"concurrency_limit": 1, "concurrency_id": "model"}
+"""All work of the model stands in one line: users wait for each other, and see where they stand."""
+MOST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a decode shows: live picture, results, download, status."""
+
+    live: gr.Image
+    results: gr.Gallery
+    download: gr.DownloadButton
+    status: gr.Markdown
+
+    @property
+    def all(self) -> list[Any]:
+        return [self.live, self.results, self.download, self.status]
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The page of a studio; ``launch`` it."""
+    handlers = Handlers(studio)
+    with gr.Blocks(title="d3pm-image", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        gr.Markdown(heading(studio), elem_id="head")
+        with gr.Tabs():
+            with gr.Tab("Generate", id="generate"):
+                generate_tab(studio, handlers)
+            with gr.Tab("Inpaint", id="inpaint"):
+                inpaint_tab(studio, handlers)
+            with gr.Tab("Outpaint", id="outpaint"):
+                outpaint_tab(studio, handlers)
+            with gr.Tab("Variations", id="vary"):
+                vary_tab(studio, handlers)
+            with gr.Tab("Tokenizer", id="tokens"):
+                tokens_tab(handlers)
+            with gr.Tab("Settings of a picture", id="show"):
+                show_tab(handlers)
+        page.unload(handlers.stop)
+    return page
+
+
+def heading(studio: Studio) -> str:
+    """Name, model and what it makes."""
+    (height, width), classes = studio.pipe.image_size, len(studio.pipe.class_names)
+    kind = "grey" if studio.pipe.tokenizer.channels == 1 else "colour"
+    named = f" of {classes} classes" if classes else ""
+    return f"# d3pm-image\n{studio.model} — {width}×{height} {kind} pictures{named}"
+
+
+def settings(studio: Studio, count: int, any_class: str, folded: bool = True) -> list[Any]:
+    """The fields of :meth:`Handlers.drawing`, in its order."""
+    names, usual = studio.pipe.class_names, studio.pipe.sampler
+    choices = [
+        (any_class, ""),
+        *([("no class", "none")] if any_class.startswith("any") else []),
+        *((n, str(i)) for i, n in enumerate(names)),
+    ]
+    label = gr.Dropdown(choices, value="", label="Class", visible=bool(names), filterable=len(names) > 12)
+    number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Pictures")
+    with gr.Accordion("How it is drawn", open=not folded):
+        with gr.Row():
+            sampler = gr.Dropdown(list(SAMPLERS), value=usual.sampler, label="Sampler", min_width=120)
+            steps = gr.Slider(1, 100, value=min(usual.steps, 100), step=1, label="Steps", min_width=120)
+        with gr.Row():
+            guidance = gr.Slider(0, 6, value=usual.guidance, step=0.1, label="Guidance", visible=bool(names), min_width=120)
+            temperature = gr.Slider(0.1, 2, value=usual.temperature, step=0.05, label="Temperature", min_width=120)
+        with gr.Row(equal_height=True):
+            seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed", min_width=120)
+            gr.Button("New seed", size="sm", min_width=80).click(
+                lambda: random.randint(0, MOST_SEED), outputs=seed, queue=False, show_progress="hidden", api_visibility="private"
+            )
+    return [label, number, sampler, steps, guidance, temperature, seed]
+
+
+def results(columns: int = 4) -> Outputs:
+    """The right side of a tab that draws."""
+    live = gr.Image(label="Being drawn", visible=False, interactive=False, format="png", buttons=[], elem_classes=["live"], height=520)
+    gallery = gr.Gallery(
+        label="Results", columns=columns, object_fit="contain", height=520, format="png", buttons=["download", "fullscreen"], elem_classes=["results"], preview=False
+    )  # fmt: skip
+    status = gr.Markdown("", elem_classes=["status"])
+    download = gr.DownloadButton("Download", interactive=False, size="sm")
+    return Outputs(live, gallery, download, status)
+
+
+def draw(button: gr.Button, stop: gr.Button, handlers: Handlers, work: Callable, inputs: list[Any], outputs: Outputs) -> None:
+    """Tie a button to a decode, and another to its end."""
+    button.click(work, inputs, outputs.all, show_progress="minimal", show_progress_on=outputs.status, api_visibility="private", **LINE)
+    stop.click(handlers.stop, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def buttons(text: str) -> tuple[gr.Button, gr.Button]:
+    with gr.Row():
+        return gr.Button(text, variant="primary", scale=3), gr.Button("Stop", scale=1, min_width=60)
+
+
+def upload(name: str) -> gr.File:
+    """A field for a picture of the user's own; the file itself comes here, not what a browser makes of it."""
+    return gr.File(
+        label="Your picture: drop it here, any size", file_types=["image"], type="filepath", height=110, elem_id=f"{name}-picture"
+    )
+
+
+def hint(text: str) -> None:
+    gr.Markdown(text, elem_classes=["hint"])
+
+
+def generate_tab(studio: Studio, handlers: Handlers) -> None:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            fields = settings(studio, min(16, max(4, len(studio.pipe.class_names))), "any: each in turn", folded=False)
+            button, stop = buttons("Generate")
+        with gr.Column(scale=3, min_width=360):
+            out = results(5)
+    draw(button, stop, handlers, handlers.generate, fields, out)
+
+
+def inpaint_tab(studio: Studio, handlers: Handlers) -> None:
+    with gr.Row():
+        with gr.Column(scale=1, min_width=360):
+            picture = upload("inpaint")
+            editor = gr.ImageEditor(
+                type="pil", format="png", image_mode="RGBA", layers=False, transforms=(), sources=(), buttons=[], height=520, label="Paint over what shall be made anew",
+                brush=gr.Brush(default_size=36, colors=["#14b8a6"], default_color="#14b8a6", color_mode="fixed"), elem_id="inpaint-editor",
+            )  # fmt: skip
+            hint("Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is.")
+        with gr.Column(scale=1, min_width=360):
+            out = results(2)
+            fields = settings(studio, 4, "none")
+            feather = gr.Slider(0, 32, value=0, step=1, label="Feather (pixels around the paint that fade; 0 keeps them all)")
+            button, stop = buttons("Inpaint")
+    picture.change(friendly(handlers.load), picture, editor, show_progress="hidden", api_visibility="private")
+    draw(button, stop, handlers, handlers.inpaint, [picture, editor, feather, *fields], out)
+
+
+def outpaint_tab(studio: Studio, handlers: Handlers) -> None:
+    width = studio.pipe.image_size[1]
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            picture = upload("outpaint")
+            with gr.Row():
+                sides = [
+                    gr.Number(value, precision=0, minimum=0, label=name, min_width=70)
+                    for name, value in (("Left", width // 2), ("Top", 0), ("Right", width // 2), ("Bottom", 0))
+                ]
+            hint("Pixels to add on each side. The picture itself stays exactly as it is.")
+            fields = settings(studio, 4, "none")
+            button, stop = buttons("Outpaint")
+        with gr.Column(scale=3, min_width=360):
+            out = results(2)
+    draw(button, stop, handlers, handlers.outpaint, [picture, *sides, *fields], out)
+
+
+def vary_tab(studio: Studio, handlers: Handlers) -> None:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            picture = upload("vary")
+            strength = gr.Slider(0, 1, value=0.5, step=0.05, label="Strength (0 keeps what the tokenizer keeps, 1 is a new picture)")
+            fields = settings(studio, 6, "none")
+            button, stop = buttons("Vary")
+        with gr.Column(scale=3, min_width=360):
+            out = results(3)
+    draw(button, stop, handlers, handlers.vary, [picture, strength, *fields], out)
+
+
+def tokens_tab(handlers: Handlers) -> None:
+    with gr.Row():
+        with gr.Column(scale=1, min_width=280):
+            picture = upload("tokens")
+            hint("The tokenizer turns a picture into a grid of codes, each shown in a colour of its own, and back.")
+            text = gr.Markdown("", elem_classes=["status"])
+        with gr.Column(scale=3, min_width=360), gr.Row():
+            shown = [
+                gr.Image(
+                    label=name, interactive=False, format="png", buttons=["fullscreen"], height=320, elem_classes=["live"], min_width=180
+                )
+                for name in ("Original, as the model sees it", "Its codes", "Reconstruction")
+            ]
+    picture.change(friendly(handlers.tokens), picture, [*shown, text], show_progress="hidden", api_visibility="private", **LINE)
+
+
+def show_tab(handlers: Handlers) -> None:
+    with gr.Row():
+        with gr.Column(scale=1, min_width=280):
+            picture = gr.File(
+                label="A PNG made here or on the command line", file_types=[".png"], type="filepath", height=110, elem_id="show-picture"
+            )
+            hint("`d3pm-image show PICTURE` says the same; with `--again` it makes the picture anew.")
+        with gr.Column(scale=2, min_width=360):
+            facts = gr.HTML("")
+    picture.change(friendly(handlers.read), picture, facts, show_progress="hidden", api_visibility="private")

@@ -1,0 +1,34 @@
+"""How the page looks: calm colours, fonts that every system has (nothing is fetched), square pixels for small pictures."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "DejaVu Sans", "sans-serif")
+MONO = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "DejaVu Sans Mono", "monospace")
+
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto; }
+#head { padding: 6px 2px 0; }
+#head h1 { font-size: 1.5rem; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
+#head p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
+.hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
+.status p { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; min-height: 1.5em; margin: 0; }
+.pixels img, .live img { image-rendering: pixelated; }
+.live img { width: 100%; object-fit: contain; }
+.results .grid-wrap { max-height: none; }
+.results .thumbnail-item img, .results .gallery-item img, .results .preview img { object-fit: contain; }
+.results .preview img { width: 100%; height: 100%; }
+table.facts { width: 100%; border-collapse: collapse; }
+table.facts th, table.facts td { text-align: left; padding: 7px 10px; border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
+table.facts th { font-weight: 600; width: 10rem; white-space: nowrap; }
+table.facts td { overflow-wrap: anywhere; }
+footer { display: none !important; }
+"""
+
+
+def theme() -> gr.themes.Base:
+    """The soft theme in slate and teal, with fonts of the system."""
+    return gr.themes.Soft(
+        primary_hue="teal", secondary_hue="teal", neutral_hue="slate", radius_size="md", text_size="md", font=[*SANS], font_mono=[*MONO]
+    )

@@ -1,0 +1,54 @@
+"""``d3pm-image app [MODEL]``: the web page."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from ..config import need
+from .options import pick_device
+from .parsing import parse
+
+DEFAULT = "fashion-mnist"
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """Open a page in the browser: generate, inpaint with a brush, outpaint, vary, and look at the tokenizer's codes. Needs the extra app.
+
+    Args:
+        model: Model folder, the run that trained it, or a name.
+        host: Address to listen at. 127.0.0.1 is this machine alone; 0.0.0.0 lets everybody in who can reach it.
+        port: Port to listen at; 0 takes any that is free.
+        device: auto, cpu or cuda.
+        precision: float32, or bf16 (faster on recent processors; other pictures under the same seed).
+    """
+
+    model: str = DEFAULT
+    host: str = "127.0.0.1"
+    port: int = 7860
+    device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
+
+    def __post_init__(self):
+        need(bool(self.host), "host", self.host, "give an address, such as 127.0.0.1")
+        need(0 <= self.port <= 65535, "port", self.port, "give 0 (any free one) to 65535")
+
+
+def main(arguments: list[str]) -> None:
+    texts = {"model": f"Model folder, the run that trained it, or a name (default {DEFAULT})."}
+    run(parse("app", App, arguments, texts, optional=("model",)))
+
+
+def run(args: App) -> None:
+    """Raises ConfigError for a missing extra, model, device or port."""
+    from ..app.server import check_installed, serve
+
+    check_installed()
+    from ..pipeline import Pipeline
+
+    if args.host not in ("127.0.0.1", "localhost", "::1"):
+        print("d3pm-image app: note: whoever can reach this machine can use the page; see docs/app.md for a tunnel", file=sys.stderr)
+    model = args.model or DEFAULT
+    serve(Pipeline.from_pretrained(model, pick_device(args.device), args.precision), model, args.host, args.port)

@@ -1,0 +1,94 @@
+"""The settings that a PNG carries, read back and put into words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..config import ConfigError, SamplerConfig, need
+from ..imaging import SETTINGS
+
+WHAT = {
+    "generate": "a new image",
+    "inpaint": "a picture with a part repainted",
+    "outpaint": "a picture continued beyond its borders",
+    "edit": "a picture with a part repainted as another class",
+    "vary": "a variation of a picture",
+    "interpolate": "the way from one picture to another",
+}
+SPOKEN = ("sampler", "steps", "guidance")
+"""Settings of the sampler that are named always; others where they are not the default."""
+TOLD = ("command", "version", "model", "weights_sha256", "label", "labels", "number", "variant", "seed", "shows")
+"""Facts that have a line of their own."""
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings in a PNG.
+
+    Raises:
+        ConfigError: no such file, no picture, or one without settings.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()  # texts may stand behind the pixels
+            kind, text = image.format, getattr(image, "text", {}).get(SETTINGS)
+    except FileNotFoundError:
+        raise ConfigError("picture", str(path), "no such file") from None
+    except Exception as error:  # Pillow raises many kinds for broken files
+        raise ConfigError("picture", str(path), f"not a readable image ({type(error).__name__})") from error
+    need(kind == "PNG", "picture", str(path), f"is a {kind} file; only PNGs carry their settings")
+    need(text is not None, "picture", str(path), "carries no settings: it was not made by d3pm-image, or they were taken out since")
+    try:
+        facts = json.loads(str(text))
+    except ValueError as error:
+        raise ConfigError("picture", str(path), "its settings are damaged") from error
+    need(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), "its settings are not of this program")
+    return facts
+
+
+def describe(facts: dict[str, Any]) -> dict[str, str]:
+    """Settings in plain words, a line each: what it is about → what it was."""
+    lines = {"what": what(facts), "model": model(facts)}
+    chosen = facts.get("label") or {"": "every class in turn", "none": "none"}.get(str(facts.get("labels")), facts.get("labels"))
+    lines["class"] = str(chosen) if chosen is not None else ""
+    lines["seed"] = f"{facts.get('seed')}{number(facts)}"
+    lines |= sampler(facts)
+    names = {field.name for field in dataclasses.fields(SamplerConfig)} | {*TOLD}
+    for name, value in facts.items():
+        if name not in names and not name.endswith("_sha256") and value not in (None, ""):
+            lines[name.replace("_", " ")] = "painted, carried by the picture" if name == "mask" else str(value)
+    return {name: text for name, text in lines.items() if text}
+
+
+def what(facts: dict[str, Any]) -> str:
+    """The kind of picture."""
+    text = WHAT.get(facts["command"], facts["command"])
+    several = facts.get("num_images", facts.get("variants", 1))
+    text = f"a grid of {several} new images" if facts["command"] == "generate" and "number" not in facts else text
+    text += f", a sheet of {several} results" if "variants" in facts and several != 1 and "variant" not in facts else ""
+    text = f"the steps of a decode: {text}" if facts.get("shows") else text
+    return f"{text} ({facts['command']})" + (f", by version {facts['version']}" if facts.get("version") else "")
+
+
+def model(facts: dict[str, Any]) -> str:
+    """Which model."""
+    digest = str(facts.get("weights_sha256", ""))
+    return str(facts.get("model", "")) + (f" (weights {digest[:12]})" if digest else "")
+
+
+def number(facts: dict[str, Any]) -> str:
+    """Which image of the seed."""
+    value = facts.get("number", facts.get("variant"))
+    return "" if value is None else f", image number {value}"
+
+
+def sampler(facts: dict[str, Any]) -> dict[str, str]:
+    """How the codes were drawn: the usual settings, and the others where they are not the default."""
+    usual = {field.name: field.default for field in dataclasses.fields(SamplerConfig)}
+    lines = {name: str(facts[name]) for name in SPOKEN if name in facts}
+    others = [f"{name} {facts[name]}" for name, value in usual.items() if name not in SPOKEN and facts.get(name, value) != value]
+    return lines | ({"drawing": ", ".join(others)} if others else {})

@@ -1,0 +1,63 @@
+"""What is recorded besides settings: which weights, which pictures went in (by name and content, never by path), which pixels were masked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from .. import __version__
+from ..config import ConfigError
+from ..storage import sha256
+
+
+def origin(tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
+    """The program's version and a hash of the weights of both networks, wherever they lie."""
+    return {"version": __version__, "weights_sha256": weights_sha256(tokenizer, denoiser)}
+
+
+def weights_sha256(*networks: nn.Module) -> str:
+    """A hash of names, shapes and values of all weights, the same on every device and in every folder."""
+    digest = hashlib.sha256()
+    for network in networks:
+        for name, value in sorted(network.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str, str]:
+    """Name and content of a picture that goes in, as ``field`` and ``field_sha256``. A path would tell of its owner's folders.
+
+    Args:
+        name: Where the file's own name is not what its owner calls it.
+    """
+    return {field: name or path.name, f"{field}_sha256": sha256(path)}
+
+
+def mask_text(hidden: np.ndarray) -> str:
+    """Pixels to repaint, (h, w) bool, as text: a PNG of one bit a pixel in base 64."""
+    file = io.BytesIO()
+    Image.fromarray(hidden).save(file, format="PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def mask_of(text: Any) -> Image.Image:
+    """The mask of such a text, mode 1.
+
+    Raises:
+        ConfigError: no such text.
+    """
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+            return image.convert("1")
+    except (OSError, TypeError, ValueError, binascii.Error, Image.DecompressionBombError) as error:
+        raise ConfigError("mask", str(text)[:40], f"the mask that this picture carries cannot be read ({type(error).__name__})") from error
