@@ -145,6 +145,29 @@ def judge(args: argparse.Namespace) -> None:
             print(row, flush=True)
 
 
+def retime(args: argparse.Namespace) -> None:
+    """Measure the seconds of the methods' rows again, with fewer images: one entry after the other on a quiet machine."""
+    import torch
+    from baselines import judging
+
+    from d3pm_image.commands.parsing import parse
+    from d3pm_image.config import DiffusionRun
+    from d3pm_image.storage import write_text
+
+    stage = Stage(parse("train-diffusion", DiffusionRun, ["--config", str(args.work / "config.yaml")]), args.device)
+    figures = json.loads(args.figures.read_text(encoding="utf-8"))
+    labels = (torch.arange(args.samples) % stage.problem.num_classes).to(args.device)
+    for name in chosen(args):
+        due = [d for d in drawings(name, args, stage.problem.tokens) if d.group == "peers"]
+        baseline = stage.trained(name, args.work / f"{name}.safetensors") if due else None
+        for drawing in due:
+            seconds = judging.draw(baseline, drawing, labels, args.seed, args.batch_size)[1]
+            row = next(row for row in figures["rows"] if judging.same(row, drawing))
+            row["seconds_per_1000"] = round(seconds * 1000 / args.samples, 2)
+            print(name, drawing.sampler, drawing.calls, row["seconds_per_1000"], flush=True)
+        write_text(args.figures, json.dumps(figures, indent=1) + "\n")
+
+
 def drawings(name: str, args: argparse.Namespace, tokens: int):
     """Rows that an entry owes: those of the groups asked for."""
     from baselines import entries
@@ -176,7 +199,7 @@ def run(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True)
-    for name, call in (("train", train), ("judge", judge), ("write", write), ("run", run)):
+    for name, call in (("train", train), ("judge", judge), ("time", retime), ("write", write), ("run", run)):
         part = parts.add_parser(name, help=call.__doc__, allow_abbrev=False)
         part.set_defaults(call=call)
         if name != "train":

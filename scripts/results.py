@@ -253,7 +253,11 @@ def waits() -> str:
 
 def fashion() -> str:
     """Samples of the shipped Fashion-MNIST model by three settings, beside real images."""
-    names = {"16 ancestral steps, no guidance": "ancestral_1.0", "16 ancestral steps, guidance 1.5 (its default)": "ancestral_1.5", "16 MaskGIT steps, guidance 1.5": "confidence_1.5"}
+    names = {
+        "16 ancestral steps, no guidance": "ancestral_1.0",
+        "16 ancestral steps, guidance 1.5 (its default)": "ancestral_1.5",
+        "16 MaskGIT steps, guidance 1.5": "confidence_1.5",
+    }
     keys, rows = ("frechet_distance", "precision", "recall", "coverage", "within_class_spread"), []
     for title, name in names.items():
         found = read(f"fashion_mnist_{name}")["samples"]

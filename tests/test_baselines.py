@@ -272,6 +272,22 @@ def test_rows_of_the_study_hold_the_calls_they_say():
         entries.chosen(["maskgot"])
 
 
+def test_no_row_asks_a_sampler_for_more_calls_than_it_can_make():
+    from baselines.entries import ENTRIES, peers
+
+    from d3pm_image.config import SamplerConfig
+    from d3pm_image.diffusion import Process
+    from d3pm_image.sampling import make_rule
+
+    ours = {"hybrid": ("cosine", 0.1), "absorbing": ("cosine", 0.0)}
+    for name, (curve, share) in ours.items():
+        rows = peers(name, [4, 64], 49, [1.0])
+        for row in rows:
+            config = SamplerConfig(steps=row.calls, **row.settings)
+            make_rule(config).check(Process.from_config(ProcessConfig(corruption=curve, uniform_share=share), 512), 49, row.calls)
+        assert {row.calls for row in rows if "ancestral" in row.sampler} == {4, 64} and name in ENTRIES
+
+
 def test_the_command_trains_judges_and_writes_and_does_nothing_twice(tmp_path):
     pytest.importorskip("sklearn")
     from d3pm_image.commands import train_tokenizer
@@ -304,6 +320,11 @@ def test_the_command_trains_judges_and_writes_and_does_nothing_twice(tmp_path):
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "figures.json").read_text()) == figures and page.read_text() == text
     assert (tmp_path / "work" / "maskgit.safetensors").stat().st_mtime_ns == weights
+    timed = run("time", place[0], "--work", str(tmp_path / "work"), *only, "--calls", "4", "--samples", "10")
+    assert timed.returncode == 0, timed.stderr
+    retimed = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    different = {row["entry"] for row, old in zip(retimed, figures["rows"], strict=True) if row != old}
+    assert different <= {"maskgit", "argmax_flow"} and all(row["seconds_per_1000"] > 0 for row in retimed)
     other = run("run", *place, *length, "3", *size, *only, *judged)
     assert other.returncode != 0 and "another budget" in other.stderr
 

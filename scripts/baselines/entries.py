@@ -158,6 +158,7 @@ def peers(name: str, calls: list[int], tokens: int, guidance: list[float]) -> li
         for sampler, settings in entry.samplers.items()
         for number in numbers
         for weight in weights
+        if number <= tokens or settings.get("sampler") != "confidence"  # each of its calls reveals a code
     ]
 
 
