@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).resolve().parent / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-WANTED = ["*.json", "*.safetensors", "README.md", "samples.png"]
+WANTED = ["*.json", "*.safetensors", "README.md", "samples.jpg"]
 
 
 def shipped() -> list[str]:

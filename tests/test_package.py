@@ -42,7 +42,7 @@ def test_the_card_says_what_the_model_remembers_and_no_folder_of_this_machine(pa
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head)["license"] == "mit" and yaml.safe_load(head)["datasets"] == ["digits"]
     assert "# digits" in body and "Made for a test." in body and 'from_pretrained("digits")' in body
-    assert "60 steps" in body and "uniform_share: 0.1" in body and "![samples](samples.png)" in body
+    assert "60 steps" in body and "uniform_share: 0.1" in body and "![samples](samples.jpg)" in body
     everything = "".join(path.read_text(encoding="utf-8") for path in packaged.rglob("*") if path.suffix in (".json", ".md"))
     assert str(trained) not in everything
     settings = body.split("```yaml\n# d3pm-image train-diffusion --config FILE\n")[1].split("```")[0]
@@ -128,7 +128,7 @@ def test_shipped_models_work_offline_and_stay_as_they_are(monkeypatch, tmp_path,
     for name in shipped():
         folder = SHIPPED / name
         assert sum(path.stat().st_size for path in folder.rglob("*")) < 10e6, f"{name}: 10 MB or more"
-        assert (folder / "README.md").is_file() and (folder / "samples.png").is_file()
+        assert (folder / "README.md").is_file() and (folder / "samples.jpg").is_file()
         pipe = Pipeline.from_pretrained(name)
         images = pipe.generate(2, steps=2)
         assert images[0].size == pipe.image_size[::-1] and not np.array_equal(*map(np.asarray, images))

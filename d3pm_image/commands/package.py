@@ -80,7 +80,7 @@ def run(args: Package) -> None:
     pipe.save_pretrained(out, half=args.half)  # samples are drawn by the weights that are given away
     given = Pipeline.from_pretrained(out, pick_device(args.device))
     card, picture = card_of(given, name, args.licence, args.note, args.half), samples(given)
-    given.to("cpu").save_pretrained(out, half=args.half, files={"README.md": card, "samples.png": picture})
+    given.to("cpu").save_pretrained(out, half=args.half, files={"README.md": card, "samples.jpg": picture})
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
     if args.push:
@@ -138,11 +138,11 @@ def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> s
         "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid, "codes": pipe.tokenizer.num_codes,
         "classes": list(pipe.class_names), "parameters": parameters, "sampler": dataclasses.asdict(pipe.sampler), "half": half,
     }  # fmt: skip
-    return model_card(name, pipe.facts, model, licence, note, "samples.png")
+    return model_card(name, pipe.facts, model, licence, note, "samples.jpg")
 
 
 def samples(pipe: Pipeline) -> bytes:
-    """PNG of a grid of samples, a class a column where there are few."""
+    """JPEG of a grid of samples, a class a column where there are few."""
     import io
 
     from ..imaging import enlarge, grid_image
@@ -150,5 +150,5 @@ def samples(pipe: Pipeline) -> bytes:
     columns = len(pipe.class_names) if 2 <= len(pipe.class_names) <= COLUMNS else COLUMNS
     images = pipe.generate(columns * ROWS, seed=0)
     buffer = io.BytesIO()
-    grid_image([enlarge(i) for i in images], columns).save(buffer, "PNG", optimize=True)
+    grid_image([enlarge(i) for i in images], columns).save(buffer, "JPEG", quality=92)
     return buffer.getvalue()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Make = Callable[["Problem", "DiffusionRun"], "Baseline"]
 ANCESTRAL, CONFIDENCE = {"sampler": "ancestral"}, {"sampler": "confidence"}
-CTMC, RENOISE = {"sampler": "ctmc", "eta": 0.0}, {"sampler": "renoise", "eta": 1.0}
+RENOISE = {"sampler": "renoise", "eta": 1.0}
 CORRECTOR, REMASK = {"sampler": "predictor_corrector", "eta": 1.0}, {"sampler": "remask", "eta": 0.05}
 SHARES = {0.0: "absorbing", 0.05: "share_0.05", 0.1: "hybrid", 0.2: "share_0.2", 0.5: "share_0.5"}
 SHARE_SAMPLERS = {
@@ -78,15 +78,15 @@ def other(module: str, name: str, **settings) -> Make:
 ENTRIES = {
     "hybrid": Entry(
         "ours, hybrid", ours(),
-        {"ancestral": ANCESTRAL, "confidence": CONFIDENCE, "ctmc, η 0": CTMC, "renoise, η 1": RENOISE, "predictor_corrector, η 1": CORRECTOR},
+        {"ancestral": ANCESTRAL, "confidence": CONFIDENCE, "renoise, η 1": RENOISE, "predictor_corrector, η 1": CORRECTOR},
         note="the library with the settings of the configuration: a tenth of the corrupted codes is random",
     ),
     "absorbing": Entry(
-        "ours, pure absorbing", ours(uniform_share=0.0), {"ancestral": ANCESTRAL, "confidence": CONFIDENCE, "ctmc, η 0": CTMC},
+        "ours, pure absorbing", ours(uniform_share=0.0), {"ancestral": ANCESTRAL, "confidence": CONFIDENCE},
         note="the same with masks only",
     ),
     "uniform": Entry(
-        "ours, pure uniform", ours(uniform_share=1.0, corruption="offset_cosine"), {"ancestral": ANCESTRAL, "ctmc, η 0": CTMC, "renoise, η 1": RENOISE},
+        "ours, pure uniform", ours(uniform_share=1.0, corruption="offset_cosine"), {"ancestral": ANCESTRAL, "renoise, η 1": RENOISE},
         note="the same with random codes only, on the offset cosine schedule",
     ),
     "multinomial": Entry(
