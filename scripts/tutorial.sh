@@ -11,12 +11,13 @@ work=${WORK:-$here}
 mkdir -p "$work" && cd "$work"
 [ -e configs ] || ln -s "$here/configs" configs
 [ -e scripts ] || ln -s "$here/scripts" scripts
-small_tokenizer=() small_diffusion=() few=() photographs=()
+small_tokenizer=() small_diffusion=() few=() unmeasured=() photographs=()
 if [ -n "${FROM:-}" ]; then photographs=(--source "$FROM" --classes all); fi
 if [ -n "${TINY:-}" ]; then
   small_tokenizer=(--data.image_size 16 --tokenizer.width 8 --tokenizer.num_codes 32 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1)
   small_diffusion=(--denoiser.width 16 --denoiser.depth 1 --denoiser.heads 1 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1)
   few=(--num_samples 20)
+  unmeasured=(--seconds 0)
 fi
 mkdir -p pictures
 : >> pictures/seconds.txt
@@ -30,11 +31,11 @@ d3pm-image() {
 
 [ -d photos ] || "$python" scripts/tutorial_photos.py photos own "${photographs[@]}"
 d3pm-image doctor photos || true # it found something: read on
-d3pm-image estimate configs/photos/tokenizer.yaml
+d3pm-image estimate configs/photos/tokenizer.yaml "${unmeasured[@]}"
 d3pm-image train-tokenizer --config configs/photos/tokenizer.yaml --resume true "${small_tokenizer[@]}"
 d3pm-image reconstruct runs/photos/tokenizer --out pictures/reconstruction.png
 d3pm-image encode --tokenizer runs/photos/tokenizer --data.source folder --data.root photos --data.flip true
-d3pm-image estimate configs/photos/diffusion.yaml
+d3pm-image estimate configs/photos/diffusion.yaml "${unmeasured[@]}"
 d3pm-image train-diffusion --config configs/photos/diffusion.yaml --resume true "${small_diffusion[@]}"
 d3pm-image doctor runs/photos/diffusion || true
 d3pm-image generate runs/photos/diffusion --num-images 24 --seed 7 --out pictures/samples.png
