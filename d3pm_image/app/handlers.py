@@ -18,6 +18,7 @@ from .live import Stopped
 from .studio import Drawing, Finished, Progress, Studio, open_upload
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
+PROMISE = "Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is."
 SMALL = 160  # pixels of the longer side under which a picture is shown with square pixels
 
 
@@ -129,10 +130,12 @@ class Handlers:
         return gr.update(visible=False), gallery, gr.update(value=str(seen.download), interactive=True), text
 
     def load(self, path: str | None) -> Any:
-        """A picture onto the canvas of the brush."""
+        """A picture onto the canvas of the brush, and a line about it."""
         if not path:
-            return gr.update(value=None)
-        return gr.update(value={"background": displayed(open_upload(path).image), "layers": [], "composite": None})
+            return gr.update(value=None), PROMISE
+        image = open_upload(path).image
+        text = f"{image.width}×{image.height} pixels, mode {image.mode}. {PROMISE}"
+        return gr.update(value={"background": displayed(image), "layers": [], "composite": None}), text
 
     def tokens(self, path: str | None) -> tuple:
         if not path:

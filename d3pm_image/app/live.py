@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,15 +27,15 @@ def watched(work: Callable[[Watch], Any], stop: threading.Event, lock: threading
     Raises:
         Stopped: ``stop`` was set. Whatever ``work`` raises.
     """
-    frames: queue.Queue[Frame] = queue.Queue()
+    frames: deque[Frame] = deque(maxlen=MOST)
+    news = threading.Event()
     outcome: dict[str, Any] = {}
 
     def watch(frame: Frame) -> None:
         if stop.is_set():
             raise Stopped
-        frames.put(frame)
-        while frames.qsize() > MOST:
-            frames.get_nowait()
+        frames.append(frame)
+        news.set()
 
     def run() -> None:
         try:
@@ -45,15 +45,17 @@ def watched(work: Callable[[Watch], Any], stop: threading.Event, lock: threading
                 outcome["result"] = work(watch)
         except BaseException as error:  # handed to the reader, who knows what to do with it
             outcome["error"] = error
+        news.set()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        while thread.is_alive() or not frames.empty():
-            try:
-                yield frames.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        while thread.is_alive() or frames:
+            if frames:
+                yield frames.popleft()
+            else:
+                news.wait(0.05)
+                news.clear()
         thread.join()
     finally:
         stop.set()

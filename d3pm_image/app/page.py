@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ..config import SAMPLERS
-from .handlers import Handlers, friendly
+from .handlers import PROMISE, Handlers, friendly
 from .studio import MOST_IMAGES, Studio
 
 LINE = {"concurrency_limit": 1, "concurrency_id": "model"}
@@ -79,9 +79,9 @@ def settings(studio: Studio, count: int, any_class: str, folded: bool = True) ->
         with gr.Row():
             guidance = gr.Slider(0, 6, value=usual.guidance, step=0.1, label="Guidance", visible=bool(names), min_width=120)
             temperature = gr.Slider(0.1, 2, value=usual.temperature, step=0.05, label="Temperature", min_width=120)
-        with gr.Row(equal_height=True):
+        with gr.Row():
             seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed", min_width=120)
-            gr.Button("New seed", size="sm", min_width=80).click(
+            gr.Button("New seed", size="md", min_width=110, elem_classes=["beside"]).click(
                 lambda: random.randint(0, MOST_SEED), outputs=seed, queue=False, show_progress="hidden", api_visibility="private"
             )
     return [label, number, sampler, steps, guidance, temperature, seed]
@@ -91,7 +91,7 @@ def results(columns: int = 4) -> Outputs:
     """The right side of a tab that draws."""
     live = gr.Image(label="Being drawn", visible=False, interactive=False, format="png", buttons=[], elem_classes=["live"], height=520)
     gallery = gr.Gallery(
-        label="Results", columns=columns, object_fit="contain", height=520, format="png", buttons=["download", "fullscreen"], elem_classes=["results"], preview=False
+        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", buttons=["download", "fullscreen"], elem_classes=["results"], preview=False
     )  # fmt: skip
     status = gr.Markdown("", elem_classes=["status"])
     download = gr.DownloadButton("Download", interactive=False, size="sm")
@@ -135,16 +135,16 @@ def inpaint_tab(studio: Studio, handlers: Handlers) -> None:
         with gr.Column(scale=1, min_width=360):
             picture = upload("inpaint")
             editor = gr.ImageEditor(
-                type="pil", format="png", image_mode="RGBA", layers=False, transforms=(), sources=(), buttons=[], height=520, label="Paint over what shall be made anew",
-                brush=gr.Brush(default_size=36, colors=["#14b8a6"], default_color="#14b8a6", color_mode="fixed"), elem_id="inpaint-editor",
+                type="pil", format="png", image_mode="RGBA", layers=False, transforms=(), sources=(), buttons=[], height=520, label="Paint over what shall be made anew", show_label=False,
+                brush=gr.Brush(default_size=24, colors=["#14b8a6"], default_color="#14b8a6", color_mode="fixed"), elem_id="inpaint-editor",
             )  # fmt: skip
-            hint("Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is.")
+            about = gr.Markdown(PROMISE, elem_classes=["hint"])
+            button, stop = buttons("Inpaint")
         with gr.Column(scale=1, min_width=360):
             out = results(2)
             fields = settings(studio, 4, "none")
             feather = gr.Slider(0, 32, value=0, step=1, label="Feather (pixels around the paint that fade; 0 keeps them all)")
-            button, stop = buttons("Inpaint")
-    picture.change(friendly(handlers.load), picture, editor, show_progress="hidden", api_visibility="private")
+    picture.change(friendly(handlers.load), picture, [editor, about], show_progress="hidden", api_visibility="private")
     draw(button, stop, handlers, handlers.inpaint, [picture, editor, feather, *fields], out)
 
 

@@ -8,14 +8,16 @@ SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Li
 MONO = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "DejaVu Sans Mono", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto; }
+.gradio-container { max-width: 1280px !important; width: 100% !important; margin: 0 auto; }
 #head { padding: 6px 2px 0; }
 #head h1 { font-size: 1.5rem; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
 #head p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
 .hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
 .status p { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; min-height: 1.5em; margin: 0; }
+.beside { align-self: end; flex-grow: 0 !important; height: 42px; }
 .pixels img, .live img { image-rendering: pixelated; }
 .live img { width: 100%; object-fit: contain; }
+.results { min-height: 300px; }
 .results .grid-wrap { max-height: none; }
 .results .thumbnail-item img, .results .gallery-item img, .results .preview img { object-fit: contain; }
 .results .preview img { width: 100%; height: 100%; }
@@ -28,7 +30,17 @@ footer { display: none !important; }
 
 
 def theme() -> gr.themes.Base:
-    """The soft theme in slate and teal, with fonts of the system."""
-    return gr.themes.Soft(
+    """The soft theme in slate and teal, with fonts of the system and quiet labels."""
+    soft = gr.themes.Soft(
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate", radius_size="md", text_size="md", font=[*SANS], font_mono=[*MONO]
+    )
+    quiet = {f"block_{part}_{what}{dark}": value for part in ("title", "label") for dark, colour in (("", "600"), ("_dark", "300"))
+             for what, value in (("background_fill", "transparent"), ("text_color", f"*neutral_{colour}"), ("text_weight", "500"))
+             if what != "text_weight" or not dark}  # fmt: skip
+    return soft.set(
+        **quiet,
+        block_title_padding="0",
+        block_label_padding="0",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
     )
