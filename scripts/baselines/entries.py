@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 Make = Callable[["Problem", "DiffusionRun"], "Baseline"]
 ANCESTRAL, CONFIDENCE = {"sampler": "ancestral"}, {"sampler": "confidence"}
 RENOISE = {"sampler": "renoise", "eta": 1.0}
-CORRECTOR, REMASK = {"sampler": "predictor_corrector", "eta": 1.0}, {"sampler": "remask", "eta": 0.05}
 SHARES = {0.0: "absorbing", 0.05: "share_0.05", 0.1: "hybrid", 0.2: "share_0.2", 0.5: "share_0.5"}
 SHARE_SAMPLERS = {
     "confidence": CONFIDENCE,
     "ancestral": ANCESTRAL,
     "renoise, η 1": RENOISE,
-    "remask, cap 0.05": REMASK,
-    "predictor_corrector, η 1": CORRECTOR,
 }
 SHARE_CALLS = (8, 16)
 CORRECTION = 4  # a quarter of the calls corrects, where the study asks for self-correction
@@ -78,7 +75,7 @@ def other(module: str, name: str, **settings) -> Make:
 ENTRIES = {
     "hybrid": Entry(
         "ours, hybrid", ours(),
-        {"ancestral": ANCESTRAL, "confidence": CONFIDENCE, "renoise, η 1": RENOISE, "predictor_corrector, η 1": CORRECTOR},
+        {"ancestral": ANCESTRAL, "confidence": CONFIDENCE, "renoise, η 1": RENOISE},
         note="the library with the settings of the configuration: a tenth of the corrupted codes is random",
     ),
     "absorbing": Entry(
