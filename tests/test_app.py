@@ -190,7 +190,8 @@ def test_results_of_an_hour_ago_go(studio, monkeypatch):
     first = studio.shelf.place()
     second = studio.shelf.place()
     assert first.is_dir() and first != second
-    monkeypatch.setattr("d3pm_image.app.files.time.time", lambda: second.stat().st_mtime + 3601)
+    later = second.stat().st_mtime + 3601
+    monkeypatch.setattr("d3pm_image.app.files.time.time", lambda: later)
     third = studio.shelf.place()
     assert not first.exists() and not second.exists() and third.is_dir()
 

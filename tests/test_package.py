@@ -127,7 +127,7 @@ def test_shipped_models_work_offline_and_stay_as_they_are(monkeypatch, tmp_path,
     assert "fashion-mnist" in shipped()
     for name in shipped():
         folder = SHIPPED / name
-        assert sum(path.stat().st_size for path in folder.rglob("*")) < 10e6, f"{name}: 10 MB or more"
+        assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 10e6, f"{name}: 10 MB or more"
         assert (folder / "README.md").is_file() and (folder / "samples.jpg").is_file()
         pipe = Pipeline.from_pretrained(name)
         images = pipe.generate(2, steps=2)

@@ -119,7 +119,8 @@ class Handlers:
             raise failure(error) from None
         finally:
             stop.set()
-            self.running.pop(str(request.session_hash), None)
+            if self.running.get(str(request.session_hash)) is stop:
+                del self.running[str(request.session_hash)]
 
     def finished(self, seen: Finished, seconds: float) -> tuple:
         for note in seen.notes[:1]:

@@ -77,7 +77,9 @@ def settings(studio: Studio, count: int, any_class: str, folded: bool = True) ->
             sampler = gr.Dropdown(list(SAMPLERS), value=usual.sampler, label="Sampler", min_width=120)
             steps = gr.Slider(1, 100, value=min(usual.steps, 100), step=1, label="Steps", min_width=120)
         with gr.Row():
-            guidance = gr.Slider(0, 6, value=usual.guidance, step=0.1, label="Guidance", visible=bool(names), min_width=120)
+            guidance = gr.Slider(
+                0, max(6, usual.guidance), value=usual.guidance, step=0.1, label="Guidance", visible=bool(names), min_width=120
+            )
             temperature = gr.Slider(0.1, 2, value=usual.temperature, step=0.05, label="Temperature", min_width=120)
         with gr.Row():
             seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed", min_width=120)
