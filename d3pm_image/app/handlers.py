@@ -79,9 +79,12 @@ class Handlers:
         return Drawing(label or "", whole(count, "pictures"), whole(seed, "seed"), changes)
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator:
+        """New pictures."""
         yield from self.show(lambda stop: self.studio.generate(self.drawing(*values), stop), request)
 
     def inpaint(self, request: gr.Request, path: str | None, editor: Any, feather: Any, *values: Any) -> Iterator:
+        """The painted part of an uploaded picture, drawn anew."""
+
         def work(stop: threading.Event) -> Iterator:
             source = open_upload(path)
             mask = painted(editor, source.image.size)
@@ -90,6 +93,8 @@ class Handlers:
         yield from self.show(work, request)
 
     def outpaint(self, request: gr.Request, path: str | None, left: Any, top: Any, right: Any, bottom: Any, *values: Any) -> Iterator:
+        """An uploaded picture, continued."""
+
         def work(stop: threading.Event) -> Iterator:
             given = {"left": left, "top": top, "right": right, "bottom": bottom}
             sides = {name: whole(value, name) for name, value in given.items()}
@@ -98,6 +103,7 @@ class Handlers:
         yield from self.show(work, request)
 
     def vary(self, request: gr.Request, path: str | None, strength: float, *values: Any) -> Iterator:
+        """Variations of an uploaded picture."""
         yield from self.show(lambda stop: self.studio.vary(open_upload(path), strength, self.drawing(*values), stop), request)
 
     def show(self, work: Callable[[threading.Event], Iterator], request: gr.Request) -> Iterator:
@@ -123,6 +129,7 @@ class Handlers:
                 del self.running[str(request.session_hash)]
 
     def finished(self, seen: Finished, seconds: float) -> tuple:
+        """Updates once all pictures are there."""
         for note in seen.notes[:1]:
             gr.Info(html.escape(note))
         count = len(seen.paths)
@@ -139,6 +146,7 @@ class Handlers:
         return gr.update(value={"background": displayed(image), "layers": [], "composite": None}), text
 
     def tokens(self, path: str | None) -> tuple:
+        """An uploaded picture, its codes as colours, its reconstruction, and a line about them."""
         if not path:
             return None, None, None, ""
         pictures, text = self.studio.tokens(open_upload(path))

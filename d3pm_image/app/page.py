@@ -29,6 +29,7 @@ class Outputs:
 
     @property
     def all(self) -> list[Any]:
+        """The outputs in the order in which handlers give them."""
         return [self.live, self.results, self.download, self.status]
 
 
@@ -107,6 +108,7 @@ def draw(button: gr.Button, stop: gr.Button, handlers: Handlers, work: Callable,
 
 
 def buttons(text: str) -> tuple[gr.Button, gr.Button]:
+    """A button that starts, and one that stops."""
     with gr.Row():
         return gr.Button(text, variant="primary", scale=3), gr.Button("Stop", scale=1, min_width=60)
 
@@ -119,10 +121,12 @@ def upload(name: str) -> gr.File:
 
 
 def hint(text: str) -> None:
+    """A line in small print."""
     gr.Markdown(text, elem_classes=["hint"])
 
 
 def generate_tab(studio: Studio, handlers: Handlers) -> None:
+    """New pictures."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             fields = settings(studio, min(16, max(4, len(studio.pipe.class_names))), "any: each in turn", folded=False)
@@ -133,6 +137,7 @@ def generate_tab(studio: Studio, handlers: Handlers) -> None:
 
 
 def inpaint_tab(studio: Studio, handlers: Handlers) -> None:
+    """A brush on a picture of one's own."""
     with gr.Row():
         with gr.Column(scale=1, min_width=360):
             picture = upload("inpaint")
@@ -151,6 +156,7 @@ def inpaint_tab(studio: Studio, handlers: Handlers) -> None:
 
 
 def outpaint_tab(studio: Studio, handlers: Handlers) -> None:
+    """A picture, continued on its sides."""
     width = studio.pipe.image_size[1]
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -169,6 +175,7 @@ def outpaint_tab(studio: Studio, handlers: Handlers) -> None:
 
 
 def vary_tab(studio: Studio, handlers: Handlers) -> None:
+    """Variations of a picture."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             picture = upload("vary")
@@ -181,6 +188,7 @@ def vary_tab(studio: Studio, handlers: Handlers) -> None:
 
 
 def tokens_tab(handlers: Handlers) -> None:
+    """What the tokenizer makes of a picture."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             picture = upload("tokens")
@@ -197,6 +205,7 @@ def tokens_tab(handlers: Handlers) -> None:
 
 
 def show_tab(handlers: Handlers) -> None:
+    """How a picture was made."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             picture = gr.File(

@@ -48,6 +48,7 @@ class Drawing:
 
     @property
     def one_label(self) -> int | None:
+        """The class of an edit; None for none."""
         return int(self.label) if self.label.isdigit() else None
 
 
@@ -132,6 +133,7 @@ class Studio:
     def edit(
         self, command: str, source: PictureFile, drawing: Drawing, own: dict, work: Callable, stop: threading.Event, name: str
     ) -> Iterator[Progress | Finished]:
+        """Draw the variants of an edit and keep them as files, watched step by step."""
         facts = self.facts(command, drawing, **own) | picture_record(source.path, name=name)
         each = [facts | ({"variant": number} if drawing.count > 1 else {}) for number in range(drawing.count)]
         stem = Path(name or source.path.name).stem

@@ -37,6 +37,7 @@ class App:
 
 
 def main(arguments: list[str]) -> None:
+    """Parse and run."""
     texts = {"model": f"Model folder, the run that trained it, or a name (default {DEFAULT})."}
     run(parse("app", App, arguments, texts, optional=("model",)))
 

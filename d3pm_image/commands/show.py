@@ -55,6 +55,7 @@ class Show:
 
 
 def main(arguments: list[str]) -> None:
+    """Parse and run."""
     words = []
     for word, after in zip(arguments, [*arguments[1:], ""]):
         bare = word in ("--again", "--json") and after.lower() not in ("true", "false")
