@@ -82,7 +82,7 @@ def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: 
         save_tokenizer(bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.facts.get("tokenizer"), half)
         weights = bundle.denoiser.state_dict()
         write_tensors(part / "denoiser" / "model.safetensors", half_precision(weights) if half else weights)
-        shape = {"num_codes": bundle.denoiser.num_codes, "num_classes": bundle.denoiser.num_classes}
+        shape: dict[str, Any] = {"num_codes": bundle.denoiser.num_codes, "num_classes": bundle.denoiser.num_classes}
         shape |= {"format": "d3pm-image-denoiser", "version": 1, "denoiser": dataclasses.asdict(bundle.denoiser.config)}
         write_text(part / "denoiser" / "config.json", json.dumps(shape, indent=1))
         config = {

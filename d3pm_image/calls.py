@@ -22,11 +22,11 @@ StepEnd = Callable[[Any, int, int, dict[str, Any]], Any]
 SEEDS = 2**62
 
 
-class Drawing(TypedDict, total=False):
-    """How codes are drawn; every method of a pipeline that draws takes these.
+class OtherDrawing(TypedDict, total=False):
+    """How codes are drawn, but for ``steps``, which some methods of a pipeline have as an argument of their own.
 
     Args:
-        steps: Network calls an image; ``num_inference_steps`` is the same.
+        num_inference_steps: The number of steps, under its other name.
         seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives every image a seed of its
             own: it is then the image that the seed gives as number 0. Default 0.
         generator: In place of a seed: one is drawn from it, so that the next call gives other images. A list holds one for each image.
@@ -41,7 +41,6 @@ class Drawing(TypedDict, total=False):
     The others are the settings of :class:`~d3pm_image.config.SamplerConfig`; what is left out is the model's own default.
     """
 
-    steps: int | None
     num_inference_steps: int | None
     seed: int | Sequence[int]
     generator: torch.Generator | Sequence[torch.Generator] | None
@@ -66,6 +65,16 @@ class Drawing(TypedDict, total=False):
     remask_strategy: str | None
     roll: bool | None
     correct_steps: int | None
+
+
+class Drawing(OtherDrawing, total=False):
+    """How codes are drawn; every method of a pipeline that draws takes these and those of :class:`OtherDrawing`.
+
+    Args:
+        steps: Network calls an image; ``num_inference_steps`` is the same.
+    """
+
+    steps: int | None
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,15 @@ class Tokenizer(Protocol):
     """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1; vectors (B, D, H, W) float, near
     each other for codes that look alike."""
 
-    num_codes: int
-    downsampling: int
     channels: int
+
+    @property
+    def num_codes(self) -> int:
+        """K."""
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels a code covers along a side."""
 
     def grid(self, image_size: int | tuple[int, int]) -> Grid:
         """Code grid (H, W) of an image of so many pixels a side, or of (height, width)."""

@@ -52,7 +52,7 @@ class Encode(nn.Module):
                 "initted" in module._buffers
             ):  # a tensor that the codebook branches on, which no graph can; it is true once training has begun
                 del module._buffers["initted"]
-                module.initted = True
+                module.initted = True  # type: ignore[assignment]
 
     def forward(self, images: Tensor) -> Tensor:
         return self.tokenizer.encode(images)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -103,7 +103,8 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     rows = -(-len(images) // columns)
     width, height = images[0].size
-    font = ImageFont.load_default(size=max(10, min(16, width // 5))) if captions else None
+    # asked for a size, Pillow gives a font that has one
+    font = cast("ImageFont.FreeTypeFont", ImageFont.load_default(size=max(10, min(16, width // 5)))) if captions else None
     text = int(font.size * 1.4) if font else 0
     mode = "L" if all(i.mode == "L" for i in images) else "RGB"
     sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + text + gap) + gap), "white")
@@ -131,7 +132,7 @@ def open_image(path: str | Path) -> Image.Image:
         return read_image(file)
 
 
-def read_image(file: BinaryIO, formats: Sequence[str] | None = None) -> Image.Image:
+def read_image(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Load an image out of an open file fully, upright. Raises whatever Pillow raises.
 
     Args:
@@ -206,7 +207,7 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
     kinds = Image.registered_extensions()
     kind = kinds.get(path.suffix.lower())
     need(kind is not None and kind in Image.SAVE, "out", str(path), "use an ending such as .png, .jpg or .webp")
-    extra: dict = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
+    extra: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
     if kind == "PNG" and settings:
         extra["pnginfo"] = PngInfo()
         extra["pnginfo"].add_text(SETTINGS, json.dumps(settings))

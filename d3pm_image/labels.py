@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from .config import need
 
@@ -23,7 +24,8 @@ def label_ids(labels: Labels, count: int, class_names: Sequence[str]) -> list[in
     """
     if labels is None:
         labels = list(range(len(class_names))) or [None]
-    chosen = list(labels) if isinstance(labels, (list, tuple, range)) else [labels]
+    # any other sequence counts as one label, which label_id refuses
+    chosen = list(labels) if isinstance(labels, (list, tuple, range)) else [cast("int | str | None", labels)]
     need(bool(chosen), "labels", chosen, "give at least one label, or none at all")
     ids = [label_id(label, class_names) for label in chosen]
     return [ids[i % len(ids)] for i in range(count)]

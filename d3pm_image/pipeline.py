@@ -17,13 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
-from .calls import Drawing, ImageOutput, OutputType, check_output, delivered, request_of
+from .calls import Drawing, ImageOutput, OtherDrawing, OutputType, check_output, delivered, request_of
 from .config import ProcessConfig, SamplerConfig, need
 from .denoiser import Transformer
 from .denoiser.precision import logits_of
 from .diffusion import Process
 from .editing.canvas import convert_for
-from .editing.inputs import Masks, Pictures, Results, gather
+from .editing.inputs import Masks, Pictures, gather
 from .editing.interpolate import Mix, interpolate
 from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Window
@@ -79,7 +79,7 @@ class Pipeline:
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         need(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
-        self.precision = PRECISIONS.get(dtype, self.precision)
+        self.precision = self.precision if dtype is None else PRECISIONS[dtype]
         if device is not None:
             self.tokenizer.to(device)
             self.denoiser.to(device)
@@ -161,7 +161,7 @@ class Pipeline:
         labels: Labels = None,
         steps: int | None = None,
         output_type: OutputType = "pil",
-        **drawing: Unpack[Drawing],
+        **drawing: Unpack[OtherDrawing],
     ) -> Any:
         """New images.
 
@@ -178,10 +178,10 @@ class Pipeline:
         images = self.tokenizer_decode(self.generate_codes(num_images, labels, steps, **drawing), drawing.get("batch_size", 64))
         return images.clamp(0, 1) if output_type == "pt" else delivered(to_pil(images), output_type, self.tokenizer.channels)
 
-    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Unpack[Drawing]) -> Tensor:
+    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Unpack[OtherDrawing]) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
-        request = self.request(**({"steps": steps} | drawing))
+        request = self.request(steps=steps, **drawing)
         request.check(num_images)
         ids = torch.tensor(self.label_ids(labels, request.first + num_images)[request.first :], device=self.device)
         return draw_codes(self.predict, self.process, request, ids, self.no_label, self.grid).view(num_images, *self.grid)
@@ -244,7 +244,7 @@ class Pipeline:
 
     def outpaint(
         self, image: Pictures, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, window: Window = "auto", **how: Any
-    ) -> Results:
+    ) -> Any:
         """Continue pictures by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the larger canvas.
 
         ``window="auto"`` keeps a picture's own scale (``tiles``) where its canvas is larger than the model's size.
@@ -254,7 +254,7 @@ class Pipeline:
         results = self.inpaint(images, masks, window=window, **how)
         return results[0] if isinstance(image, Image.Image) else results
 
-    def edit(self, image: Pictures, region: Masks, label: Labels, **how: Any) -> Results:
+    def edit(self, image: Pictures, region: Masks, label: Labels, **how: Any) -> Any:
         """Repaint a region of pictures as another class: :meth:`inpaint`, whose arguments hold, with a label that must be given.
 
         With ``strength`` under 1 the layout of what is there shows through.
@@ -262,7 +262,7 @@ class Pipeline:
         need(label is not None, "label", label, "name the class that the region shall show")
         return self.inpaint(image, region, label, **how)
 
-    def vary(self, image: Pictures, strength: float = 0.5, labels: Labels = None, variants: int = 1, mask: Masks = None, **how: Any) -> Results:  # fmt: skip
+    def vary(self, image: Pictures, strength: float = 0.5, labels: Labels = None, variants: int = 1, mask: Masks = None, **how: Any) -> Any:  # fmt: skip
         """Variations of pictures, or of their masked part: the codes are corrupted to noise level t = strength and denoised from there.
 
         Args:

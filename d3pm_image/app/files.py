@@ -47,8 +47,11 @@ class Shelf:
         place, paths, notes = self.place(), [], []
         for number, (image, own) in enumerate(zip(images, facts, strict=True), 1):
             path = place / (f"{stem}.png" if len(images) == 1 else f"{stem}-{number:02d}.png")
-            note = write_picture(image, path, source, own) if source else save_image(image, path, dict(own))
-            notes += [note] if note else []
+            if source is None:
+                save_image(image, path, dict(own))
+            else:
+                note = write_picture(image, path, source, own)
+                notes += [note] if note else []
             paths.append(path)
         return paths, notes
 

@@ -13,7 +13,7 @@ from ..config import SAMPLERS
 from .handlers import PROMISE, Handlers, friendly
 from .studio import MOST_IMAGES, Studio
 
-LINE = {"concurrency_limit": 1, "concurrency_id": "model"}
+LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 """All work of the model stands in one line: users wait for each other, and see where they stand."""
 MOST_SEED = 2**31 - 1
 

@@ -118,7 +118,8 @@ class Studio:
         extend(source.image, **sides)  # says what cannot be before the queue does
 
         def work(watch: Watch) -> list[Image.Image]:
-            return self.pipe.outpaint(source.image, **sides, labels=drawing.one_label, **how(drawing, watch))
+            given: dict[str, Any] = {**sides, "labels": drawing.one_label, **how(drawing, watch)}
+            return self.pipe.outpaint(source.image, **given)
 
         yield from self.edit("outpaint", source, drawing, {"labels": labels_text(drawing), **sides}, work, stop, name)
 

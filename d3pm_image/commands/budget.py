@@ -39,6 +39,12 @@ class Problem:
     devices: int = 1
 
     @property
+    def coded(self) -> Codes:
+        """The codes, in stage two."""
+        assert self.codes is not None
+        return self.codes
+
+    @property
     def part(self) -> int:
         """Images that one device computes at once."""
         return self.config.train.batch_size // self.devices // self.config.train.accumulate
@@ -47,29 +53,29 @@ class Problem:
         """The untrained network of the run."""
         if isinstance(self.config, TokenizerRun):
             return tokenizer_model(self.config)
-        return Transformer(self.config.denoiser, self.codes.num_codes, self.classes)
+        return Transformer(self.config.denoiser, self.coded.num_codes, self.classes)
 
     def loss(self, images: int) -> Loss:
         """The objective on random images or codes, of the network alone."""
         if isinstance(self.config, TokenizerRun):
             return tokenizer_loss(self.config, images)
-        return diffusion_loss(self.config, self.codes.num_codes, self.codes.grid, self.classes, images)
+        return diffusion_loss(self.config, self.coded.num_codes, self.coded.grid, self.classes, images)
 
     def training_loss(self):
         """The objective as the trainer calls it."""
         if isinstance(self.config, TokenizerRun):
             bare = dataclasses.replace(self.config.loss, perceptual=0.0, adversarial=AdversarialConfig())
             return train_tokenizer.make_loss(dataclasses.replace(self.config, loss=bare))
-        return train_diffusion.make_loss(Process.from_config(self.config.process, self.codes.num_codes), self.config, self.codes.grid)
+        return train_diffusion.make_loss(Process.from_config(self.config.process, self.coded.num_codes), self.config, self.coded.grid)
 
     def batch(self, images: int) -> dict[str, torch.Tensor]:
         """Random images or codes, as the loader gives them."""
         if isinstance(self.config, TokenizerRun):
             shape = (images, self.config.data.channels, *size_pair(self.config.data.image_size))
             return {"images": torch.randint(256, shape, dtype=torch.uint8)}
-        tokens = self.codes.grid[0] * self.codes.grid[1]
+        tokens = self.coded.grid[0] * self.coded.grid[1]
         labels = torch.randint(self.classes, (images,)) if self.classes else torch.full((images,), -1)
-        return {"codes": torch.randint(self.codes.num_codes, (images, tokens)), "labels": labels}
+        return {"codes": torch.randint(self.coded.num_codes, (images, tokens)), "labels": labels}
 
 
 def counted(problem: Problem) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -83,7 +84,7 @@ class Canvas:
     def marker(self, place: Point, shape: str, colour: str, radius: float, filled: bool = True) -> None:
         """A sign of a measured point, filled or hollow."""
         x, y, r = place[0] * FINER, place[1] * FINER, radius * FINER
-        style = {"fill": colour if filled else "white", "outline": colour, "width": round(1.8 * FINER)}
+        style: dict[str, Any] = {"fill": colour if filled else "white", "outline": colour, "width": round(1.8 * FINER)}
         if shape == "circle":
             self.pen.ellipse((x - r, y - r, x + r, y + r), **style)
         elif shape == "square":

@@ -12,7 +12,10 @@ from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, 
 from .parsing import normalise, parse
 from .plan import Codes
 
-STAGES = {"tokenizer": ("train-tokenizer", TokenizerRun), "diffusion": ("train-diffusion", DiffusionRun)}
+STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
+    "tokenizer": ("train-tokenizer", TokenizerRun),
+    "diffusion": ("train-diffusion", DiffusionRun),
+}
 MINE = {"process", "denoiser", "sampler", "cache"}  # rooms that only stage two has
 
 
@@ -61,7 +64,9 @@ def main(arguments: list[str]) -> None:
 def divide(arguments: list[str]) -> tuple[list[str], list[str]]:
     """This command's own arguments, and the options of the run, which are all others."""
     mine = {f"--{field.name}" for field in dataclasses.fields(Estimate)} - {"--file"}
-    own, others, takes = [], [], None
+    own: list[str] = []
+    others: list[str] = []
+    takes: list[str] | None = None
     for word in arguments:
         if word.startswith("--"):
             takes = own if word.partition("=")[0] in mine or word == "--help" else others
@@ -102,7 +107,7 @@ def run(args: Estimate, others: list[str]) -> None:
     """
     stage = stage_of(args.file, args.stage)
     command, kind = STAGES[stage]
-    config = parse(command, kind, ["--config", args.file, *others])
+    config: TokenizerRun | DiffusionRun = parse(command, kind, ["--config", args.file, *others])
     need(
         config.train.batch_size % (args.devices * config.train.accumulate) == 0,
         "devices",
@@ -110,9 +115,9 @@ def run(args: Estimate, others: list[str]) -> None:
         f"devices x train.accumulate must divide train.batch_size={config.train.batch_size}",
     )
     notes: list[str] = []
-    if stage == "tokenizer" and (config.loss.perceptual or config.loss.adversarial.weight):
+    if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
         notes.append("the perceptual network and the discriminator are not counted")
-    codes = tokenizer_codes(config, args.file, notes) if stage == "diffusion" else None
+    codes = tokenizer_codes(config, args.file, notes) if isinstance(config, DiffusionRun) else None
     images, classes = count_images(args, config.data, stage, notes)
     from .budget import Problem, assumed, counted, measured, report
 

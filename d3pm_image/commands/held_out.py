@@ -78,8 +78,8 @@ class Worst:
         pictures, captions = [], []
         for start in range(0, len(self.rows), COLUMNS):
             row = self.rows[start : start + COLUMNS]
-            for column in (2, 3):
-                pictures += [enlarge(image, 96) for image in to_pil(torch.stack([item[column] for item in row]))]
+            for column in ([image for _, _, image, _ in row], [output for _, _, _, output in row]):
+                pictures += [enlarge(image, 96) for image in to_pil(torch.stack(column))]
             captions += [f"number {number}" for _, number, _, _ in row]
             captions += [f"{float(psnr_db(torch.tensor(error))):.1f} dB" for error, _, _, _ in row]
         return grid_image(pictures, min(COLUMNS, len(self.rows)), captions)

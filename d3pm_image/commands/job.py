@@ -78,7 +78,7 @@ class Job:
         from ..editing.files import write_picture
         from ..imaging import save_image
 
-        notes = [write_picture(*pair, self.picture, facts | number) for *pair, number in zip(results, paths, numbers, strict=False)]
+        notes = [write_picture(one, path, self.picture, facts | number) for one, path, number in zip(results, paths, numbers, strict=False)]
         say(self.command, [note for note in notes[:1] if note])
         if len(results) > 1:
             save_image(variants_sheet(before or self.image, hidden, results), self.out, facts | {"variants": len(results)})
@@ -103,7 +103,7 @@ class Job:
 
 
 def run_edit(
-    command: str, kind: type, arguments: list[str], work: Callable[[Any, Job], None], positionals: Sequence[str], word: str
+    command: str, kind: type[EditOptions], arguments: list[str], work: Callable[[Any, Job], None], positionals: Sequence[str], word: str
 ) -> None:
     """Parse, read and check, then work.
 

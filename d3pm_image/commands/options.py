@@ -7,12 +7,12 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..config import SAMPLERS, SamplerConfig, need
 
 
-def _optional_fields() -> list[tuple[str, type, dataclasses.Field]]:
+def _optional_fields() -> list[tuple[str, Any, Any]]:
     """The fields of SamplerConfig, each of which may be left out (None: the model's own value)."""
     hints = typing.get_type_hints(SamplerConfig) | {"sampler": Literal[SAMPLERS]}
     return [(f.name, typing.Optional[hints[f.name]], dataclasses.field(default=None)) for f in dataclasses.fields(SamplerConfig)]  # noqa: UP045

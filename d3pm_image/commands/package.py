@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config import ConfigError, need
 from .parsing import parse
-
-if TYPE_CHECKING:
-    from ..pipeline import Pipeline
 
 COLUMNS, ROWS = 10, 3
 PRIVATE = ("root", "val_root")  # folders of this machine
@@ -129,7 +126,7 @@ def evaluation(path: str, digest: str) -> dict[str, Any]:
     return {name: found[name] for name in ("command", "samples", "code", "machine")}
 
 
-def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> str:
+def card_of(pipe: Any, name: str, licence: str, note: str, half: bool) -> str:
     """The model card of a pipeline."""
     from ..card import model_card
 
@@ -141,7 +138,7 @@ def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> s
     return model_card(name, pipe.facts, model, licence, note, "samples.jpg")
 
 
-def samples(pipe: Pipeline) -> bytes:
+def samples(pipe: Any) -> bytes:
     """JPEG of a grid of samples, a class a column where there are few."""
     import io
 

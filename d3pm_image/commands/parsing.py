@@ -7,11 +7,14 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, need
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def normalise(arguments: list[str]) -> list[str]:
@@ -48,8 +51,9 @@ def make_parser(command: str, kind: type, positionals: dict[str, str], descripti
 
     parser = ArgumentParser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
+    may_miss: dict[str, Any] = {"nargs": "?", "default": ""}
     for name, text in positionals.items():
-        parser.add_argument(name, type=str, help=text, **({"nargs": "?", "default": ""} if name in optional else {}))
+        parser.add_argument(name, type=str, help=text, **(may_miss if name in optional else {}))
     parser.add_class_arguments(kind, as_group=True, skip=set(positionals))
     return parser
 
@@ -80,6 +84,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
 
 def first_option(item: Field) -> str:
     """Name of the first option of a nested dataclass."""
+    assert item.default_factory is not MISSING
     return fields(item.default_factory())[0].name
 
 

@@ -151,7 +151,7 @@ def find_inputs(args: Show, facts: dict[str, Any]) -> list[Path]:
     for number, field in enumerate(fields):
         recorded = facts.get(field)
         need(bool(named) or isinstance(recorded, str), "inputs", "", "the picture does not say what went in; name it with --inputs FILE")
-        places = [Path(named[number])] if named else [folder / Path(recorded).name for folder in (Path(args.picture).parent, Path())]
+        places = [Path(named[number])] if named else [folder / Path(str(recorded)).name for folder in (Path(args.picture).parent, Path())]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             text = "no such file" if named else "went in, and is not beside the picture any more; name it with --inputs FILE"

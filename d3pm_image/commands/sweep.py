@@ -37,7 +37,7 @@ def rule_settings(config: SamplerConfig) -> dict[str, Any]:
 
 def reads(sampler: str, setting: str) -> bool:
     """Whether a sampler reads eta, or gumbel."""
-    return setting in rule_settings(SamplerConfig(sampler=sampler))  # type: ignore[arg-type]
+    return setting in rule_settings(SamplerConfig(sampler=sampler))
 
 
 def identity(config: SamplerConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Protocol
 
 from ..config import ConfigError, DataConfig, DiffusionRun, need, pixel_levels, size_pair
 from .parsing import parse, save_resolved
@@ -86,7 +87,7 @@ def run(config: DiffusionRun) -> None:
     )
     best = train(job, config.train, folder, accelerator, config.resume)
     if accelerator.is_main_process:
-        scores = {k: float(v) for k, v in job.validate(best).items()}
+        scores = {k: float(v) for k, v in validate(best).items()}
         pipe = assemble(best)
         pipe.facts["validation"] = scores
         pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()}
@@ -99,7 +100,19 @@ def run(config: DiffusionRun) -> None:
     accelerator.end_training()
 
 
-def open_tokenizer(config: DiffusionRun):
+class OverTokenizer(Protocol):
+    """Settings of a command that works on a tokenizer's codes."""
+
+    @property
+    def tokenizer(self) -> str:
+        """A folder, or pixels:LEVELS."""
+
+    @property
+    def data(self) -> DataConfig:
+        """The images."""
+
+
+def open_tokenizer(config: OverTokenizer):
     """The tokenizer of a run, a folder's or pixels, in eval mode, and its facts (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import cast
 
 from ..config import TokenizerRun
 from .parsing import parse, save_resolved
@@ -68,23 +69,24 @@ def run(config: TokenizerRun) -> None:
     device = accelerator.device
     perceptual = perceptual.to(device) if perceptual is not None else None
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
+    validate = make_validation(held_out, device, config, perceptual)
     job = Job(
         model,
         loader,
         make_loss(config, accelerator, perceptual, discriminator),
         identity={**shared, "data": images.source.fingerprint},
         begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
-        validate=make_validation(held_out, device, config, perceptual),
+        validate=validate,
         validate_raw=make_validation(held_out, device, config, perceptual, complain=False),
         preview=make_preview(held_out, device),
         rival=make_rival(config, accelerator, discriminator),
     )
     best = train(job, config.train, folder, accelerator, config.resume)
     if accelerator.is_main_process:
-        scores = {k: float(v) for k, v in job.validate(best).items()}
+        scores = {k: float(v) for k, v in validate(best).items()}
         facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(images.source.class_names)}
         facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()}
-        save_tokenizer(best, folder / "model", config.data.image_size, facts)
+        save_tokenizer(cast("Autoencoder", best), folder / "model", config.data.image_size, facts)
         print(
             f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
         )
@@ -161,7 +163,8 @@ def make_rival(config: TokenizerRun, accelerator, discriminator):
 
     def loss(network, kept, random):
         everywhere = lambda value: accelerator.reduce(value, "mean")  # noqa: E731
-        return discriminator_loss(network, discriminator, *kept, settings, everywhere, 1 / config.train.accumulate)
+        images, output = kept
+        return discriminator_loss(network, discriminator, images, output, settings, everywhere, 1 / config.train.accumulate)
 
     return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
 
@@ -179,7 +182,8 @@ def make_validation(held_out, device, config: TokenizerRun, perceptual=None, com
     from ..tokenizer.loss import reconstruction_loss
 
     plain = not (config.loss.l1 or config.loss.gradient or config.loss.ssim or config.loss.perceptual)
-    count, before = min(len(held_out), VALIDATION_IMAGES), set()
+    count = min(len(held_out), VALIDATION_IMAGES)
+    before: set[str] = set()
 
     def whole(output, images):
         total = reconstruction_loss(output, images, config.loss)[0]

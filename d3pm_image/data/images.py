@@ -89,7 +89,8 @@ class ImageSet(Dataset):
         self.size, self.config, self.seed = size_pair(config.image_size), config, seed
         self.flip = augment and config.flip
         self.crop_randomly = augment and config.crop == "random"
-        self.source, self.pixels = source, None
+        self.source = source
+        self.pixels: Tensor | None = None
         total = len(source) * config.channels * self.size[0] * self.size[1]
         if not self.crop_randomly and total <= config.memory_mb * 2**20:
             self.hold_in_memory()

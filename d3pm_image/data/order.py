@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -53,7 +54,7 @@ class BatchOrder:
             yield [self.key(position) for position in range(start, start + share)]
 
 
-def whole(batch: dict) -> dict:
+def whole(batch: Any) -> Any:
     """Sets give finished batches; there is nothing to collate."""
     return batch
 
@@ -74,7 +75,7 @@ def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Ite
     """
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
-    extra = {"prefetch_factor": 4, "worker_init_fn": undisturbed} if workers else {}
+    extra: dict[str, Any] = {"prefetch_factor": 4, "worker_init_fn": undisturbed} if workers else {}
     step, deaths = order.first_step, 0
     while step < order.last_step:
         loader = DataLoader(dataset, batch_sampler=order.starting_at(step), num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)

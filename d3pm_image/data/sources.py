@@ -22,7 +22,7 @@ from ..imaging import open_image
 from .shards import open_shards
 
 # torchvision name → (class, keyword arguments of the training part, of the held-out part or None)
-TORCHVISION = {
+TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
     "fashion_mnist": ("FashionMNIST", {"train": True}, {"train": False}),
     "mnist": ("MNIST", {"train": True}, {"train": False}),
     "kmnist": ("KMNIST", {"train": True}, {"train": False}),
@@ -184,7 +184,8 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
     for path, short in zip(good, relative, strict=True):
         stat = path.stat()
         stamp.update(f"{short}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    labels, classes = None, ()
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
     if use_labels and all(len(r.parts) > 1 for r in relative):
         classes = tuple(sorted({r.parts[0] for r in relative}))
         index = {name: i for i, name in enumerate(classes)}

@@ -125,7 +125,7 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
                 if member.isreg() and not member.issparse():
                     yield member
                 before = archive.offset
-                archive.members.clear()  # it would keep every header
+                archive.members.clear()  # type: ignore[attr-defined]  # a list in fact, which would keep every header
                 member = archive.next()
             headers.seek(archive.offset)  # tarfile takes any broken header for the end
             whole = headers.read(BLOCK) == bytes(BLOCK)

@@ -72,6 +72,7 @@ def drop(layer: Attention | FeedForward, x: Tensor, keys: Tensor | None) -> Tens
     need(
         keys is not None, "denoiser.dropout", layer.dropout, "training with dropout needs a key for every row: pass keys (StepRandom.keys)"
     )
+    assert keys is not None
     return dropout(x, layer.dropout, keys)
 
 
@@ -161,6 +162,8 @@ class LevelEmbedding(nn.Module):
     Resolution matters near κ = 1, where posteriors change fastest, so features of -log10(1-κ+1e-4) stand beside
     those of κ.
     """
+
+    rates: Tensor
 
     def __init__(self, width: int, frequencies: int = 16):
         super().__init__()

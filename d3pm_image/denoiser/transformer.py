@@ -6,6 +6,9 @@ condition is constant, and the mask schedule may change at inference. It embeds 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,7 +47,7 @@ class Transformer(nn.Module):
     def _initialise(self) -> None:
         for embedding in (self.tokens, self.classes):
             nn.init.normal_(embedding.weight, std=0.5)
-        for block in self.blocks:
+        for block in cast("Iterable[Block]", self.blocks):
             for linear in (block.attention.out, block.feed_forward.out):
                 nn.init.normal_(linear.weight, std=(2 * self.config.depth * linear.in_features) ** -0.5)
         # zero head: the first prediction is uniform, so the first loss is log K
@@ -67,7 +70,7 @@ class Transformer(nn.Module):
             x = block(x, condition, cos, sin, layers and layers[2 * number : 2 * number + 2])
         shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
         x = modulate(self.norm(x), shift, scale)
-        return x if self.patches is None else self.patches.cells(x, cells, grid, layers and layers[-1])
+        return x if self.patches is None else self.patches.cells(x, cells, grid, None if layers is None else layers[-1])
 
     def forward(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, head: bool = True, keys: Tensor | None = None) -> Tensor:
         """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa (B,), labels (B,) in 0..C, grid (H, W).

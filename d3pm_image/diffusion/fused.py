@@ -56,7 +56,8 @@ def fused_op(
                 g_weight.addmm_(g_z.t(), h) if h.dtype == kind else g_weight.add_(g_z.t() @ h)
     if order is not None:
         outputs[2] |= ~masked & (v == i)
-    return total, *outputs, g_hidden, g_weight.to(weight.dtype), g_bias.to(bias.dtype)
+    bound, auxiliary, correct = outputs
+    return total, bound, auxiliary, correct, g_hidden, g_weight.to(weight.dtype), g_bias.to(bias.dtype)
 
 
 def _chunk(z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, spread: bool, smoothing: float, gradients: bool, derive) -> tuple:

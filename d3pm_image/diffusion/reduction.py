@@ -15,7 +15,7 @@ has no cancellation, and Σ log1p over K/4 products equals Σ log1p over K terms
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, library
@@ -113,13 +113,13 @@ def statistics_op(
     """:func:`statistics` as one operator to torch.compile, in chunks of rows."""
     fold = folds(ratio)
     out = tuple(logits.new_empty(len(logits), dtype=working_type(logits)) for _ in range(6))
-    step = chunk_rows(*logits.shape, logits.device)
+    step = chunk_rows(logits.shape[0], logits.shape[1], logits.device)
     for start in range(0, len(logits), step):
         rows = slice(start, start + step)
         values = chunk_statistics(working_chunk(logits, rows, v, shift), i[rows], v[rows], ratio[rows], spread, mean, fold)
         for place, value in zip(out, values, strict=True):
             place[rows] = value
-    return out
+    return cast("tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]", out)  # range(6)
 
 
 @statistics_op.register_fake
@@ -134,7 +134,7 @@ def gradient_op(
 ) -> Tensor:  # fmt: skip
     """Gradient of :func:`statistics_op` by the logits, in the same chunks."""
     out = torch.empty_like(logits)
-    step = chunk_rows(*logits.shape, logits.device)
+    step = chunk_rows(logits.shape[0], logits.shape[1], logits.device)
     for start in range(0, len(logits), step):
         rows = slice(start, start + step)
         grads = Statistics(g_lse[rows], g_i[rows], g_v[rows], g_s[rows], g_s[rows], g_mean[rows] / logits.shape[1])

@@ -29,10 +29,15 @@ SOLVER_STEPS = 24
 class Schedule:
     """What every schedule gives. Times are float64 tensors of any shape with values in [0, 1]."""
 
-    absorbing: bool = False
-    """κ ≡ 1: no random codes."""
-    uniform: bool = False
-    """g ≡ 1: no masks."""
+    @property
+    def absorbing(self) -> bool:
+        """κ ≡ 1: no random codes."""
+        return False
+
+    @property
+    def uniform(self) -> bool:
+        """g ≡ 1: no masks."""
+        return False
 
     def survival(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """g(t) and κ(t), float64, of the shape of t."""

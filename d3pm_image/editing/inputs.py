@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard, cast
 
 import numpy as np
 from PIL import Image
@@ -13,8 +14,6 @@ from .masks import Mask, as_mask
 Pictures = Image.Image | Sequence[Image.Image]
 Masks = Mask | Sequence[Mask | None] | None
 """One mask for all pictures or a list with one for each; None is the whole picture."""
-Results = list[Image.Image] | list[list[Image.Image]]
-"""The variants of one picture, or a list with those of each."""
 
 
 def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.ndarray]]:
@@ -29,11 +28,12 @@ def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.nda
     """
     images = [image] if isinstance(image, Image.Image) else list(image)
     need(bool(images), "image", 0, "give at least one picture")
-    masks = list(mask) if several(mask) and not isinstance(image, Image.Image) else [mask] * len(images)
+    # what is given for a picture is its mask, a nested list too, which as_mask takes for an array
+    masks = list(mask) if several(mask) and not isinstance(image, Image.Image) else [cast("Mask | None", mask)] * len(images)
     need(len(masks) == len(images), "mask", len(masks), f"give one mask for each of the {len(images)} images")
     return images, [np.ones((i.height, i.width), bool) if m is None else as_mask(m, i) for i, m in zip(images, masks, strict=True)]
 
 
-def several(mask: Masks) -> bool:
+def several(mask: Masks) -> TypeGuard[Sequence[Mask | None]]:
     """Whether this is a list of masks, or masks stacked in an array (n, h, w), rather than one."""
     return mask.ndim > 2 if isinstance(mask, np.ndarray) else isinstance(mask, (list, tuple))

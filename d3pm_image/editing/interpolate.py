@@ -58,6 +58,7 @@ def interpolate(model: Model, request: Request, images: Tensor, frames: int, str
     need(frames >= 2, "frames", frames, "ask for at least 2 frames, the two ends")
     need(mix in get_args(Mix), "mix", mix, f"use one of {', '.join(get_args(Mix))}")
     need(isinstance(request.seed, int), "seed", request.seed, "give one seed: all frames share their randomness")
+    assert isinstance(request.seed, int)
     a, b = model.tokenizer.encode(images.to(model.device)).flatten(1)
     shares = torch.linspace(0, 1, frames, dtype=torch.float64, device=model.device)
     order = ImageStreams(request.seed, [1], model.device).uniform(len(a))[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -148,7 +149,7 @@ def _white(mask: Image.Image) -> np.ndarray:
     if mask.mode in ("I", "F") or mask.mode.startswith("I;16"):
         return np.asarray(mask) >= full_level(mask) / 2
     if "A" in mask.getbands():
-        *colours, (least, most) = mask.getextrema()
+        *colours, (least, most) = cast("tuple[tuple[int, int], ...]", mask.getextrema())  # of several bands
         if least < most and all(low == high for low, high in colours):
             return np.asarray(mask.getchannel("A")) >= 128
     return np.asarray(mask.convert("L")) >= 128

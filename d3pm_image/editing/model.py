@@ -19,11 +19,14 @@ class Model(Protocol):
     means none.
     """
 
-    tokenizer: Tokenizer
     process: Process
     image_size: Size
     grid: Grid
     no_label: int
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Images to codes and back."""
 
     @property
     def device(self) -> torch.device:

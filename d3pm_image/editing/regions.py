@@ -69,7 +69,7 @@ def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: i
         window = "whole" if mask.shape[0] <= model[0] and mask.shape[1] <= model[1] else "crop"
     if window == "whole":
         return Region((0, mask.shape[0]), (0, mask.shape[1]), model, model)
-    bounds = bounding(mask.any(1)), bounding(mask.any(0))
+    bounds = bounding(np.any(mask, axis=1)), bounding(np.any(mask, axis=0))
     return crop(bounds, mask.shape, model) if window == "crop" else tiles(bounds, mask.shape, model, downsampling)
 
 

@@ -85,8 +85,8 @@ def train_classifier(
     """
     if max(images.shape[-2:]) <= 16:
         return _support_vectors(images, labels)
-    stamp = hashlib.sha256(images.contiguous().numpy())  # in parts: joined, a large set would be in memory twice
-    stamp.update(labels.numpy())
+    stamp = hashlib.sha256(images.contiguous().numpy().data)  # in parts: joined, a large set would be in memory twice
+    stamp.update(labels.numpy().data)
     stamp.update(f"{classes} {flip} {seed} {EPOCHS} v2".encode())
     digest = stamp.hexdigest()[:24]
     network = ConvNet(images.shape[1], classes)
@@ -121,8 +121,9 @@ def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     for module in network.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
     steps = EPOCHS * (len(images) // BATCH)
     if steps == 0:
         raise ConfigError("data", len(images), f"too few labelled images to train a classifier; it needs at least {BATCH}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..config import TokenizerLossConfig
-from ..tokenizer.perceptual import SMALLEST, Perceptual
+from ..tokenizer.perceptual import SMALLEST, EfficientNetLite, Perceptual
 from .space import FeatureSpace, weights_sha256
 
 NAME = "EfficientNet-Lite0 trained on ImageNet, 1280 features"
@@ -22,11 +22,13 @@ def pretrained_space(device: str = "cpu") -> FeatureSpace:
         ConfigError: its packages are not installed.
     """
     perceptual = Perceptual(TokenizerLossConfig(perceptual_network="efficientnet_lite0")).to(device)
+    lite = perceptual.network
+    assert isinstance(lite, EfficientNetLite)
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
         parts = [perceptual.prepare(part.to(device).float() / 255) for part in images.split(100)]
-        return torch.cat([perceptual.network.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
+        return torch.cat([lite.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
 
     preparation = f"shorter side enlarged to {SMALLEST} pixels where it is smaller, bilinear; grey repeated to three channels"
-    return FeatureSpace(features, NAME, weights_sha256(perceptual.network), preparation)
+    return FeatureSpace(features, NAME, weights_sha256(lite), preparation)

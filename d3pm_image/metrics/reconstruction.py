@@ -39,9 +39,10 @@ class Errors:
         self.counts = torch.zeros(self.num_codes, dtype=torch.int64)
         self.cells = 0
         self.absolute, self.similar, self.judged = 0.0, 0.0, 0.0
-        self.moments: Tensor | float = 0.0  # Σ x and Σ x² a pixel, of reconstructions and of images
-        self.limits: Tensor | float = 0.0  # pixels that are black or full, of reconstructions and of images
-        self.places: Tensor | float = 0.0  # Σ of squared errors a pixel place
+        nothing = torch.zeros((), dtype=torch.float64)
+        self.moments = nothing  # Σ x and Σ x² a pixel, of reconstructions and of images
+        self.limits = nothing  # pixels that are black or full, of reconstructions and of images
+        self.places = nothing  # Σ of squared errors a pixel place
 
     def add(self, images: Tensor, output: Tensor, codes: Tensor) -> Tensor:
         """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean squared error, (b,) float64 on

@@ -51,5 +51,5 @@ def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, flo
     for part in probabilities.double().tensor_split(splits):
         marginal = part.mean(0, keepdim=True)
         scores.append((torch.special.xlogy(part, part) - torch.xlogy(part, marginal)).sum(1).mean().exp())
-    scores = torch.stack(scores)
-    return float(scores.mean()), float(scores.std(correction=0))
+    found = torch.stack(scores)
+    return float(found.mean()), float(found.std(correction=0))

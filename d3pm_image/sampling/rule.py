@@ -23,7 +23,10 @@ class Rule:
     The defaults are those of rules that follow the process through time, evenly from the beginning of the decode to t = 0.
     """
 
-    name = "rule"
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "rule"
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it has."""

@@ -50,6 +50,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = norm(config, width)
         self.conv2 = conv(config, width, width)
         nn.init.zeros_(self.conv2.weight)
+        assert self.conv2.bias is not None
         nn.init.zeros_(self.conv2.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -66,15 +66,14 @@ def save_tokenizer(
     folder.mkdir(parents=True, exist_ok=True)
     weights = model.state_dict()
     write_tensors(folder / "model.safetensors", half_precision(weights) if half else weights)
-    pixels = isinstance(model, Pixels)
     config = {
         "format": FORMAT,
         "version": VERSION,
-        "kind": "pixels" if pixels else "vqvae",
+        "kind": "pixels" if isinstance(model, Pixels) else "vqvae",
         "channels": model.channels,
         "image_size": list(size_pair(image_size)),
         "sha256": sha256(folder / "model.safetensors"),
-        "tokenizer": {"levels": model.levels} if pixels else dataclasses.asdict(model.config),
+        "tokenizer": {"levels": model.levels} if isinstance(model, Pixels) else dataclasses.asdict(model.config),
         "facts": facts or {},
     }
     write_text(folder / "config.json", json.dumps(config, indent=1))

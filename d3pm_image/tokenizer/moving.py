@@ -9,27 +9,42 @@ the k-th of a random order that derives from the step's seed: again the same for
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from ..seeds import Share
+
+
+class Codebook(Protocol):
+    """The library's module: ``codebook_size`` K, buffers cluster_size (1, K), embed_avg and embed (1, K, D)."""
+
+    codebook_size: int
+    cluster_size: Tensor
+    embed_avg: Tensor
+    embed: Tensor
+
+    def update_ema(self) -> None:
+        """Make the codes of the averages."""
 
 
 class Moves:
     """Sums of a step on their way to the codebook.
 
     Args:
-        codebook: The library's module with buffers cluster_size (1, K), embed_avg and embed (1, K, D).
+        codebook: What is moved.
         decay: γ.
         revive_under: Count n_k under which a code is revived; 0 is never.
         unit: Codes and features are unit vectors (cosine similarity).
         synchronize: Add up over processes.
     """
 
-    def __init__(self, codebook: nn.Module, decay: float, revive_under: float, unit: bool, synchronize: bool):
+    def __init__(self, codebook: Codebook, decay: float, revive_under: float, unit: bool, synchronize: bool):
         self.codebook, self.decay, self.revive_under = codebook, decay, revive_under
-        self.unit, self.synchronize, self.rows, self.sums = unit, synchronize, 0, None
+        self.unit, self.synchronize, self.rows = unit, synchronize, 0
+        self.sums: Tensor | None = None  # of the step under way
 
     @torch.compiler.disable
     @torch.no_grad()
@@ -44,18 +59,20 @@ class Moves:
         k = self.codebook.codebook_size
         if share.first % own == 0:
             self.rows, self.sums = 0, x.new_zeros(k, 2 * d + 1)
-        self.sums[:, :d].index_add_(0, codes.reshape(-1), x)
-        self.sums[:, d].index_add_(0, codes.reshape(-1), x.new_ones(len(x)))
+        sums = self.sums
+        assert sums is not None, "the first part of a step must come first"
+        sums[:, :d].index_add_(0, codes.reshape(-1), x)
+        sums[:, d].index_add_(0, codes.reshape(-1), x.new_ones(len(x)))
         order = self._order(k, share.total * tokens, share.seed) if self.revive_under else None
         if order is not None:
             start = share.first * tokens
             mine = ((order >= start) & (order < start + len(x))).nonzero()[:, 0]
-            self.sums[mine.to(x.device), d + 1 :] = x[(order[mine] - start).to(x.device)]
+            sums[mine.to(x.device), d + 1 :] = x[(order[mine] - start).to(x.device)]
         self.rows += rows
         if self.rows == own:
             if self.synchronize:
-                distributed.all_reduce(self.sums)
-            self._move(self.sums[:, :d], self.sums[:, d], self.sums[:, d + 1 :], None if order is None else order < share.total * tokens)
+                distributed.all_reduce(sums)
+            self._move(sums[:, :d], sums[:, d], sums[:, d + 1 :], None if order is None else order < share.total * tokens)
             self.rows, self.sums = 0, None
 
     @staticmethod

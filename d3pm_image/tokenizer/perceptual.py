@@ -96,6 +96,9 @@ class Perceptual(nn.Module):
         ConfigError: packages or weights are missing.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: TokenizerLossConfig):
         super().__init__()
         self.logits = config.perceptual_target == "logits"

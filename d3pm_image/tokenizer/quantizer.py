@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,8 @@ class Quantizer(nn.Module):
             reviving a code is ``revive_below`` times the average count ``vectors_a_step / K``.
         synchronize: Move the codebook by the features of all processes. The process group must exist before the first call.
     """
+
+    vq: Any  # the library's module, of a class for each kind
 
     def __init__(self, config: TokenizerConfig, vectors_a_step: int = 0, synchronize: bool = False):
         super().__init__()

@@ -8,9 +8,14 @@ that files are those of a run without sharding, and either kind of run goes on f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
 
 
 def shard(network: nn.Module, device: torch.device) -> None:
@@ -18,13 +23,13 @@ def shard(network: nn.Module, device: torch.device) -> None:
     from torch.distributed.fsdp import fully_shard  # imports for a second, so only where it is used
 
     mesh = torch.distributed.init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    for block in network.blocks:
+    for block in cast("nn.ModuleList", network.blocks):
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
     network.to(device)  # what is left: buffers
 
 
-def is_split(value: Tensor) -> bool:
+def is_split(value: Tensor) -> TypeGuard[DTensor]:
     """Whether it is a DTensor."""
     return hasattr(value, "full_tensor")
 
@@ -64,11 +69,12 @@ def load(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def exchange(network: nn.Module, now: bool) -> None:
     """Whether the next backward passes add up gradients over processes."""
-    network.set_requires_gradient_sync(now)
+    cast("FSDPModule", network).set_requires_gradient_sync(now)  # what shard() made of its class
 
 
 def drop_gathered(network: nn.Module) -> None:
     """Free what a forward pass gathered that no backward pass follows."""
     for module in network.modules():
-        if hasattr(module, "reshard"):
-            module.reshard()
+        reshard = getattr(module, "reshard", None)
+        if reshard is not None:
+            reshard()

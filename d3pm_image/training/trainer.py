@@ -193,7 +193,7 @@ class Trainer:
                 if not bad:
                     self.accelerator.backward(loss / config.accumulate)
             if opponent is not None and not bad:
-                against, more = opponent.backward(*kept, random, last)
+                against, more = opponent.backward(kept[0], random, last)
                 bad, values = f"rival loss={float(against.detach()):g}" if self._not_finite(against) else "", {**values, **more}
             for name, value in {"loss": loss, **values}.items():
                 logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
