@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -46,6 +47,19 @@ def bytes_palette() -> Image.Image:
 
 # every mode through a file
 
+
+def reads_what_it_writes(mode: str, kind: str) -> bool:
+    """Whether this version of Pillow can read its own files: 12.3 cannot read TIFFs in YCbCr."""
+    buffer = io.BytesIO()
+    picture(mode).save(buffer, kind)
+    try:
+        Image.open(buffer).load()
+    except OSError:
+        return False
+    return True
+
+
+YCBCR_TIFF = reads_what_it_writes("YCbCr", "TIFF")
 FILES = {
     "1.png": (picture("1"), {}),
     "L.png": (picture("L"), {}),
@@ -83,6 +97,8 @@ FILES = {
     "LA.tga": (picture("LA"), {}),
     "I16.pgm": (picture("I"), {}),
 }
+if not YCBCR_TIFF:
+    del FILES["YCbCr.tif"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -128,7 +144,7 @@ def test_a_format_gives_a_picture_back_or_says_that_it_does_not(tmp_path, mode, 
 
 
 @pytest.mark.parametrize(
-    ("mode", "ending"), [(m, e) for e in ("png", "tif") for m in MODES if m[0] != "H" and m not in ("RGBa", "La") and (e == "tif" or m not in ("YCbCr", "LAB", "F"))]
+    ("mode", "ending"), [(m, e) for e in ("png", "tif") for m in MODES if m[0] != "H" and m not in ("RGBa", "La") and (e == "tif" or m not in ("YCbCr", "LAB", "F")) and (YCBCR_TIFF or m != "YCbCr")]
 )  # fmt: skip
 def test_png_and_tiff_hold_what_they_are_said_to_hold(tmp_path, mode, ending):
     image = picture(mode)

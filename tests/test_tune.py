@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from test_commands import fails, run
 
-from d3pm_image import Pipeline, pipeline
+from d3pm_image import Pipeline
 from d3pm_image.bundle import set_default_sampler
 from d3pm_image.commands import chart, sweep
 from d3pm_image.commands.tune import METRICS, Tune, as_options, ranked
 from d3pm_image.config import SAMPLERS, ConfigError, ProcessConfig, SamplerConfig
 from d3pm_image.diffusion import Process
-from d3pm_image.sampling import MaskRule, make_rule
+from d3pm_image.sampling import MaskRule, make_rule, request
 
 SEARCH = ["--samplers", "confidence,ancestral,remask", "--steps", "2,20", "--guidance", "1,1.5", "--eta", "0.05,0.3", "--num-samples", "40"]
 SMALL = ["--samplers", "confidence", "--steps", "2,3", "--guidance", "1", "--num-samples", "20"]
@@ -63,7 +63,7 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
     with Image.open(tmp_path / "grid.png") as grid:
         assert json.loads(grid.text["d3pm_image"]).items() >= best["settings"].items()
 
-    monkeypatch.setattr(pipeline, "sample", no_sampling)
+    monkeypatch.setattr(request, "sample", no_sampling)
     run("tune", copied / "diffusion", *SEARCH, "--metric", "label_accuracy", "--save", "false")
     assert measured(place / "tune.json") == entries
     listed = [e for e in entries if e["settings"]["steps"] in (2, 20)]  # the default of before is not asked for any more
@@ -98,7 +98,7 @@ def test_figures_of_a_folder_of_its_own_lie_beside_it(copied, tmp_path):
 
 
 def test_a_stopped_search_goes_on(copied, monkeypatch, capsys):
-    place, before, real, calls = copied / "diffusion" / "tune" / "tune.json", hashes(copied / "diffusion" / "model"), pipeline.sample, []
+    place, before, real, calls = copied / "diffusion" / "tune" / "tune.json", hashes(copied / "diffusion" / "model"), request.sample, []
 
     def stops(*args, **kwargs):
         calls.append(args)
@@ -106,7 +106,7 @@ def test_a_stopped_search_goes_on(copied, monkeypatch, capsys):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "sample", stops)
+    monkeypatch.setattr(request, "sample", stops)
     with pytest.raises(SystemExit) as stop:
         run("tune", copied / "diffusion", *SMALL)
     assert stop.value.code == 130 and "1 of 3 settings are measured" in capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_no_setting_is_accurate_enough(copied, capsys):
     ],
 )
 def test_wrong_requests_are_one_line_and_write_nothing(trained, monkeypatch, capsys, arguments, words):
-    monkeypatch.setattr(pipeline, "sample", no_sampling)
+    monkeypatch.setattr(request, "sample", no_sampling)
     before = hashes(trained)
     arguments = [str(trained / "diffusion" / "config.yaml") if a == "CONFIG" else a for a in arguments]
     assert words in fails(capsys, "tune", str(trained / "diffusion"), *arguments)

@@ -148,6 +148,8 @@ def write_picture(image: Image.Image, path: Path, source: PictureFile, settings:
             arguments = save_arguments(source.metadata, str(kind), candidate.mode, image.size, settings)
             try:
                 candidate.save(part, format=kind, **arguments)
+                with Image.open(part) as written:
+                    written.load()  # Pillow 12 writes TIFFs in YCbCr that it cannot read
             except (OSError, ValueError) as error:
                 if getattr(error, "errno", None):
                     raise  # the disk, not the picture
