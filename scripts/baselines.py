@@ -211,7 +211,7 @@ def main() -> None:
         part.add_argument("--work", type=Path, default=Path("runs/baselines"), help="folder of the trained networks")
         part.add_argument("--only", nargs="+", default=[], help="entries or groups; default all")
         part.add_argument("--device", default="cpu")
-        if name != "judge":
+        if name in ("train", "run"):
             add_training(part)
         if name != "train":
             add_judging(part)
