@@ -115,9 +115,7 @@ def buttons(text: str) -> tuple[gr.Button, gr.Button]:
 
 def upload(name: str) -> gr.File:
     """A field for a picture of the user's own; the file itself comes here, not what a browser makes of it."""
-    return gr.File(
-        label="Your picture: drop it here", file_types=["image"], type="filepath", height=110, elem_id=f"{name}-picture"
-    )
+    return gr.File(label="Your picture: drop it here", file_types=["image"], type="filepath", height=110, elem_id=f"{name}-picture")
 
 
 def hint(text: str) -> None:
