@@ -101,6 +101,7 @@ def download(page, folder: Path) -> list[Path]:
         return [folder / name for name in bundle.namelist()]
 
 
+@pytest.mark.slow
 def test_generate_paint_inpaint_download(page, trained, tmp_path):
     click(page, "Generate")
     finish(page)

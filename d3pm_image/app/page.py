@@ -92,7 +92,9 @@ def settings(studio: Studio, count: int, any_class: str, folded: bool = True) ->
 
 def results(columns: int = 4) -> Outputs:
     """The right side of a tab that draws."""
-    live = gr.Image(label="Being drawn", visible=False, interactive=False, format="png", buttons=[], elem_classes=["live"], height=520)
+    live = gr.Image(
+        label="Being drawn", show_label=False, visible=False, interactive=False, format="png", buttons=[], elem_classes=["live"], height=520
+    )
     gallery = gr.Gallery(
         label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", buttons=["download", "fullscreen"], elem_classes=["results"], preview=False
     )  # fmt: skip
@@ -115,9 +117,7 @@ def buttons(text: str) -> tuple[gr.Button, gr.Button]:
 
 def upload(name: str) -> gr.File:
     """A field for a picture of the user's own; the file itself comes here, not what a browser makes of it."""
-    return gr.File(
-        label="Your picture: drop it here, any size", file_types=["image"], type="filepath", height=110, elem_id=f"{name}-picture"
-    )
+    return gr.File(label="Your picture: drop it here", file_types=["image"], type="filepath", height=110, elem_id=f"{name}-picture")
 
 
 def hint(text: str) -> None:
@@ -195,13 +195,17 @@ def tokens_tab(handlers: Handlers) -> None:
             hint("The tokenizer turns a picture into a grid of codes, each shown in a colour of its own, and back.")
             text = gr.Markdown("", elem_classes=["status"])
         with gr.Column(scale=3, min_width=360), gr.Row():
-            shown = [
-                gr.Image(
-                    label=name, interactive=False, format="png", buttons=["fullscreen"], height=320, elem_classes=["live"], min_width=180
-                )
-                for name in ("Original, as the model sees it", "Its codes", "Reconstruction")
-            ]
+            shown = [token_picture(name) for name in ("Original, as the model sees it", "Its codes", "Reconstruction")]
     picture.change(friendly(handlers.tokens), picture, [*shown, text], show_progress="hidden", api_visibility="private", **LINE)
+
+
+def token_picture(name: str) -> gr.Image:
+    """A picture under its name."""
+    with gr.Column(min_width=180):
+        hint(name)
+        return gr.Image(
+            label=name, show_label=False, interactive=False, format="png", buttons=["fullscreen"], height=320, elem_classes=["live"]
+        )
 
 
 def show_tab(handlers: Handlers) -> None:

@@ -156,7 +156,7 @@ class Studio:
     def preview(self, frame: Frame) -> Image.Image:
         """The first pictures of a decode so far; cells that are still masked are grey."""
         tiles = decoded_tiles(frame.x_t[:MOST_SHOWN].cpu(), frame.masked[:MOST_SHOWN].cpu(), self.pipe.grid, self.pipe.tokenizer_decode)
-        return enlarge(grid_image(tiles, gap=4), SCREEN)
+        return enlarge(grid_image(tiles, min(5, len(tiles)) if len(tiles) > 4 else 0, gap=4), SCREEN)
 
     def tokens(self, source: PictureFile) -> tuple[list[Image.Image], str]:
         """A picture as the tokenizer sees it: at the model's size, its codes as colours, what they give back; and figures in words."""

@@ -8,7 +8,7 @@ SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Li
 MONO = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "DejaVu Sans Mono", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1280px !important; width: 100% !important; margin: 0 auto; }
+.gradio-container { max-width: 1280px !important; width: 100% !important; margin: 0 auto; background: transparent !important; }
 #head { padding: 6px 2px 0; }
 #head h1 { font-size: 1.5rem; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
 #head p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
@@ -21,7 +21,8 @@ CSS = """
 .results .grid-wrap { max-height: none; }
 .results .thumbnail-item img, .results .gallery-item img, .results .preview img { object-fit: contain; }
 .results .preview img { width: 100%; height: 100%; }
-table.facts { width: 100%; border-collapse: collapse; }
+table.facts, table.facts tr, table.facts th, table.facts td { border: 0; }
+table.facts { width: 100%; border-collapse: collapse; background: var(--block-background-fill); border-radius: var(--block-radius); }
 table.facts th, table.facts td { text-align: left; padding: 7px 10px; border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
 table.facts th { font-weight: 600; width: 10rem; white-space: nowrap; }
 table.facts td { overflow-wrap: anywhere; }
@@ -34,13 +35,17 @@ def theme() -> gr.themes.Base:
     soft = gr.themes.Soft(
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate", radius_size="md", text_size="md", font=[*SANS], font_mono=[*MONO]
     )
-    quiet = {f"block_{part}_{what}{dark}": value for part in ("title", "label") for dark, colour in (("", "600"), ("_dark", "300"))
-             for what, value in (("background_fill", "transparent"), ("text_color", f"*neutral_{colour}"), ("text_weight", "500"))
-             if what != "text_weight" or not dark}  # fmt: skip
+    clear = dict.fromkeys(("block_title_background_fill", "block_title_background_fill_dark"), "transparent")
+    ink = {f"block_{part}_text_color{dark}": f"*neutral_{n}" for part in ("title", "label") for dark, n in (("", 600), ("_dark", 300))}
     return soft.set(
-        **quiet,
+        **clear,
+        **ink,
+        body_background_fill="*neutral_50",
+        block_label_background_fill="*block_background_fill",
+        block_label_background_fill_dark="*block_background_fill",
+        block_title_text_weight="500",
+        block_label_text_weight="500",
         block_title_padding="0",
-        block_label_padding="0",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
     )
