@@ -63,9 +63,11 @@ def main(arguments: list[str] | None = None) -> None:
 def run(name: str, rest: list[str]) -> None:
     """Run a command and turn its errors into one line and an exit code; on several processes pictures are the first one's work."""
     from ..config import ConfigError
+    from .allocator import keep_memory
 
     if not name.startswith(("train", "encode", "evaluate")) and os.environ.get("RANK", "0") != "0":
         return  # launched on several processes: pictures are the first one's work
+    keep_memory()
     try:
         importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)
     except ConfigError as error:
