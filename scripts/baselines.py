@@ -67,7 +67,7 @@ class Stage:
     def __init__(self, run, device: str):
         from baselines.problem import Problem
 
-        from d3pm_image.commands.train_diffusion import cached, code_images, open_tokenizer, tokenizer_data
+        from d3pm_image.commands.codes import cached, code_images, open_tokenizer, tokenizer_data
         from d3pm_image.data.codes import CodeSet, Team
 
         self.tokenizer, info = open_tokenizer(run)

@@ -46,7 +46,7 @@ def run(args: Encode) -> None:
     from ..config import TrainConfig
     from ..data.codes import CodeSet, Team
     from ..training.loop import make_accelerator
-    from .train_diffusion import cached, code_images, open_tokenizer, tokenizer_data
+    from .codes import cached, code_images, open_tokenizer, tokenizer_data
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
     tokenizer, info = open_tokenizer(args)

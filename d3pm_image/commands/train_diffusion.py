@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, cast
 
-from ..config import ConfigError, DataConfig, DiffusionRun, need, pixel_levels, size_pair
+from ..config import DiffusionRun, size_pair
+from .codes import cached, code_images, open_tokenizer, tokenizer_data
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ..data.codes import CodeSet
+    from ..denoiser import Transformer
+    from ..diffusion import Process
+    from ..pipeline import Pipeline
+    from ..tokenizer import Autoencoder, Pixels
+    from ..tokenizer.folder import TokenizerInfo
+    from ..training.loop import Job
+
 PREVIEW_IMAGES = 20
-VALIDATION_IMAGES = 2048
 VALIDATION_SEED = 0xC0DE
 
 
@@ -27,19 +40,53 @@ def run(config: DiffusionRun) -> None:
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
-    import torch
+    from ..training.loop import check_folder, make_accelerator, train
 
-    from ..data.codes import CodeSet, Team
-    from ..data.order import BatchOrder, batches
-    from ..denoiser import Transformer
-    from ..diffusion import Objective, Process
-    from ..pipeline import Pipeline
-    from ..sampling import make_rule
-    from ..training.loop import Job, check_folder, make_accelerator, train
-
-    folder = Path(config.out)
     accelerator = make_accelerator(config.train)
-    check_folder(folder, config.resume)
+    check_folder(Path(config.out), config.resume)
+    material = prepare(config, accelerator)
+    job = make_job(material, accelerator)
+    best = train(job, config.train, Path(config.out), accelerator, config.resume)
+    if accelerator.is_main_process:
+        finish(material, cast("Transformer", best), accelerator)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run works on, checked: nothing of it fails after hours of training."""
+
+    config: DiffusionRun
+    """With the data settings of the tokenizer."""
+    tokenizer: Autoencoder | Pixels
+    info: TokenizerInfo
+    process: Process
+    codes: CodeSet
+    held_out: CodeSet
+    place: Path
+    """The folder of the codes."""
+    classes: Sequence[str]
+
+    def pipeline(self, network: Transformer) -> Pipeline:
+        """A network with all that it needs to draw pictures."""
+        from ..pipeline import Pipeline
+
+        facts = {"data": dataclasses.asdict(self.config.data), "tokenizer": self.info.facts}
+        size = size_pair(self.info.image_size)
+        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, self.config.sampler, facts)
+
+
+def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
+    """Open the tokenizer, check the settings against it, and encode the images where no cache has them.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from ..data.codes import CodeSet, Team
+    from ..diffusion import Objective, Process
+    from ..sampling import make_rule
+
     tokenizer, info = open_tokenizer(config)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
     tokenizer.to(accelerator.device)
@@ -47,136 +94,62 @@ def run(config: DiffusionRun) -> None:
     height, width = tokenizer.grid(info.image_size)
     config.denoiser.token_grid((height, width))
     Objective.from_config(config.loss).check(process)
-    make_rule(config.sampler).check(process, height * width, config.sampler.steps)  # not after hours of training
+    make_rule(config.sampler).check(process, height * width, config.sampler.steps)
     with accelerator.main_process_first():  # a download is one process's work
         sources = [code_images(config.data, held_out) for held_out in (False, True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
-    classes = sources[0].source.class_names
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
+    return Material(config, tokenizer, info, process, codes, held_out, place, sources[0].source.class_names)
 
+
+def make_job(material: Material, accelerator: Accelerator) -> Job:
+    """The new denoiser, its batches, loss, validation and previews."""
+    import torch
+
+    from ..data.order import BatchOrder, batches
+    from ..denoiser import Transformer
+    from ..training.loop import Job
+
+    config, codes = material.config, material.codes
     torch.manual_seed(config.train.seed)
-    model = Transformer(config.denoiser, tokenizer.num_codes, len(classes))
+    model = Transformer(config.denoiser, material.tokenizer.num_codes, len(material.classes))
     if accelerator.is_main_process:
-        count = sum(p.numel() for p in model.parameters())
-        print(
-            f"{len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {place}; {len(classes)} classes; {count / 1e6:.2f}M parameters"
-        )
+        count = sum(p.numel() for p in model.parameters()) / 1e6
+        grid = f"{codes.grid[0]}x{codes.grid[1]}"
+        print(f"{len(codes)} images as {grid} codes in {material.place}; {len(material.classes)} classes; {count:.2f}M parameters")
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
         return batches(codes, order, config.data.workers, pin=accelerator.device.type == "cuda")
 
-    def assemble(network) -> Pipeline:
-        facts = {"data": dataclasses.asdict(config.data), "tokenizer": info.facts}
-        return Pipeline(tokenizer, network, config.process, size_pair(info.image_size), classes, config.sampler, facts)
-
     shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
     loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")}
-    validate = make_validation(process, held_out, accelerator.device)
-    job = Job(
+    validate = make_validation(material.process, material.held_out, accelerator.device)
+    return Job(
         model,
         loader,
-        make_loss(process, config, codes.grid),
-        identity={"tokenizer": info.sha256, "data": place.name, **shared, **loop},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
+        make_loss(material.process, config, codes.grid),
+        identity={"tokenizer": material.info.sha256, "data": material.place.name, **shared, **loop},
+        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
         validate=validate,
         validate_raw=validate,
-        preview=make_preview(assemble),
+        preview=make_preview(material.pipeline),
     )
-    best = train(job, config.train, folder, accelerator, config.resume)
-    if accelerator.is_main_process:
-        scores = {k: float(v) for k, v in validate(best).items()}
-        pipe = assemble(best)
-        pipe.facts["validation"] = scores
-        pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()}
-        pipe.save_pretrained(folder / "model")
-        print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
-        print(
-            f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png\n      d3pm-image inpaint {folder} IMAGE MASK --out result.png"
-        )
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
 
 
-class OverTokenizer(Protocol):
-    """Settings of a command that works on a tokenizer's codes."""
-
-    @property
-    def tokenizer(self) -> str:
-        """A folder, or pixels:LEVELS."""
-
-    @property
-    def data(self) -> DataConfig:
-        """The images."""
-
-
-def open_tokenizer(config: OverTokenizer):
-    """The tokenizer of a run, a folder's or pixels, in eval mode, and its facts (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
-
-    Raises:
-        ConfigError: no tokenizer there.
-    """
-    from ..tokenizer import load_tokenizer, pixel_tokenizer
-
-    levels = pixel_levels(config.tokenizer)
-    if not levels:
-        return load_tokenizer(config.tokenizer)
-    facts = {"data": dataclasses.asdict(config.data)}
-    return pixel_tokenizer(levels, config.data.channels, config.data.image_size, facts)
-
-
-def tokenizer_data(data: DataConfig, info) -> DataConfig:
-    """Data settings at the tokenizer's own size and channels.
-
-    Raises:
-        ConfigError: another size or number of channels was asked for.
-    """
-    size = size_pair(info.image_size)
-    need(
-        data.channels in (0, info.channels), "data.channels", data.channels, f"the tokenizer was trained with {info.channels}; leave it out"
-    )
-    need(
-        data.image_size == 0 or size_pair(data.image_size) == size,
-        "data.image_size",
-        data.image_size,
-        f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out",
-    )
-    return dataclasses.replace(data, channels=info.channels, image_size=size)
-
-
-def code_images(data: DataConfig, held_out: bool):
-    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never mirrored)."""
-    import numpy as np
-
-    from ..data.images import ImageSet
-    from ..data.sources import open_source
-
-    source = open_source(data, held_out)
-    if held_out and len(source) > VALIDATION_IMAGES:
-        source = source.subset(np.linspace(0, len(source) - 1, VALIDATION_IMAGES).round().astype(np.int64))
-    return ImageSet(source, dataclasses.replace(data, flip=data.flip and not held_out))
-
-
-def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
-    """Cache folder of images' codes, made by all processes together where it is not there.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    from ..data.codes import build_cache, cache_key
-
-    device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
-
-    def encode(batch):
-        return tokenizer.encode(batch.to(device).float() / 255)
-
-    try:
-        return build_cache(images, encode, cache_key(tokenizer_sha256, images), cache, quiet=team.rank > 0, team=team)
-    except OSError as error:
-        mend = f"the code cache cannot be written ({error}); name another folder with --cache"
-        raise ConfigError("cache", cache or "default", mend) from error
+def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:
+    """Write the folder that generates, and say what it scored and what comes next."""
+    folder = Path(material.config.out)
+    scores = make_validation(material.process, material.held_out, accelerator.device)(best)
+    pipe = material.pipeline(best)
+    pipe.facts["validation"] = scores
+    pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()}
+    pipe.save_pretrained(folder / "model")
+    print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
+    print(f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png")
+    print(f"      d3pm-image inpaint {folder} IMAGE MASK --out result.png")
 
 
 def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..config import TokenizerRun
+from .codes import VALIDATION_IMAGES
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ..data.images import ImageSet
+    from ..tokenizer import Autoencoder
+    from ..tokenizer.perceptual import Perceptual
+    from ..training.loop import Job
+
 PREVIEW_IMAGES = 16
-VALIDATION_IMAGES = 2048
 
 
 def main(arguments: list[str]) -> None:
@@ -26,38 +35,89 @@ def run(config: TokenizerRun) -> None:
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
-    import torch
-
-    from ..data.images import ImageSet, count_unreadable
-    from ..data.order import BatchOrder, batches
-    from ..data.sources import open_source
-    from ..seeds import derive
-    from ..tokenizer import Autoencoder, save_tokenizer
-    from ..tokenizer.adversarial import Discriminator
-    from ..tokenizer.autoencoder import arrange
     from ..tokenizer.perceptual import Perceptual
-    from ..training.loop import Job, check_folder, make_accelerator, train
+    from ..training.loop import check_folder, make_accelerator, train
 
-    folder = Path(config.out)
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
     accelerator = make_accelerator(config.train)
-    check_folder(folder, config.resume)
+    check_folder(Path(config.out), config.resume)
     with accelerator.main_process_first():  # a download is one process's work
-        source, held_source = open_source(config.data), open_source(config.data, held_out=True)
+        material = prepare(config)
+    model = make_model(material, accelerator)
+    perceptual = perceptual.to(accelerator.device) if perceptual is not None else None
+    validate = make_validation(material.held_out, accelerator.device, config, perceptual)
+    job = dataclasses.replace(
+        make_job(material, model, accelerator, perceptual),
+        validate=validate,
+        validate_raw=make_validation(material.held_out, accelerator.device, config, perceptual, complain=False),
+    )
+    best = train(job, config.train, Path(config.out), accelerator, config.resume)
+    if accelerator.is_main_process:
+        finish(material, cast("Autoencoder", best), validate(best))
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run works on."""
+
+    config: TokenizerRun
+    images: ImageSet
+    held_out: ImageSet
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of a picture's codes."""
+        return self.config.tokenizer.grid(self.config.data.image_size)
+
+
+def prepare(config: TokenizerRun) -> Material:
+    """Open the images that train and those that judge.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from ..data.images import ImageSet
+    from ..data.sources import open_source
+
+    source, held_source = open_source(config.data), open_source(config.data, held_out=True)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
-    held_out = ImageSet(held_source, config.data)
-    height, width = config.tokenizer.grid(config.data.image_size)
-    vectors = config.train.batch_size * height * width
+    return Material(config, images, ImageSet(held_source, config.data))
+
+
+def make_model(material: Material, accelerator: Accelerator) -> Autoencoder:
+    """The new tokenizer on its device, its codebook begun where its quantizer wants that."""
+    import torch
+
+    from ..tokenizer import Autoencoder
+    from ..tokenizer.autoencoder import arrange
+
+    config, (height, width) = material.config, material.grid
     torch.manual_seed(config.train.seed)
+    vectors = config.train.batch_size * height * width
     model = Autoencoder(config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1)
     if accelerator.is_main_process:
-        count = sum(p.numel() for p in model.parameters())
-        print(
-            f"{len(images)} images, {len(held_out)} held out; {count / 1e6:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}"
-        )
+        count = sum(p.numel() for p in model.parameters()) / 1e6
+        sets = f"{len(material.images)} images, {len(material.held_out)} held out"
+        print(f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}")
     arrange(model.to(accelerator.device), accelerator.device.type)
     if model.quantizer.kind.starts:
-        start_codebook(model, images, config.tokenizer.num_codes, height * width)
+        start_codebook(model, material.images, config.tokenizer.num_codes, height * width)
+    return model
+
+
+def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None) -> Job:
+    """The tokenizer's batches, losses, opponent and previews."""
+    import torch
+
+    from ..data.images import count_unreadable
+    from ..data.order import BatchOrder, batches
+    from ..seeds import derive
+    from ..tokenizer.adversarial import Discriminator
+    from ..training.loop import Job
+
+    config, images = material.config, material.images
     torch.manual_seed(derive(config.train.seed, 1))  # the tokenizer's own weights are the same with and without a discriminator
     discriminator = Discriminator(config.loss.adversarial, config.data.channels) if config.loss.adversarial.weight else None
 
@@ -66,36 +126,31 @@ def run(config: TokenizerRun) -> None:
         loaded = batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
         return count_unreadable(loaded, order, images)
 
-    device = accelerator.device
-    perceptual = perceptual.to(device) if perceptual is not None else None
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
-    validate = make_validation(held_out, device, config, perceptual)
-    job = Job(
+    return Job(
         model,
         loader,
         make_loss(config, accelerator, perceptual, discriminator),
         identity={**shared, "data": images.source.fingerprint},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), folder / "config.yaml"),
-        validate=validate,
-        validate_raw=make_validation(held_out, device, config, perceptual, complain=False),
-        preview=make_preview(held_out, device),
+        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
+        preview=make_preview(material.held_out, accelerator.device),
         rival=make_rival(config, accelerator, discriminator),
     )
-    best = train(job, config.train, folder, accelerator, config.resume)
-    if accelerator.is_main_process:
-        scores = {k: float(v) for k, v in validate(best).items()}
-        facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(images.source.class_names)}
-        facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()}
-        save_tokenizer(cast("Autoencoder", best), folder / "model", config.data.image_size, facts)
-        print(
-            f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
-        )
-        print(
-            f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}"
-            + (f" --data.root {config.data.root}" if config.data.root else "")
-        )
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+
+
+def finish(material: Material, best: Autoencoder, found: dict[str, float]) -> None:
+    """Write the folder that stage two takes, and say what it scored and what comes next."""
+    from ..tokenizer import save_tokenizer
+
+    config, folder = material.config, Path(material.config.out)
+    scores = {k: float(v) for k, v in found.items()}
+    facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(material.images.source.class_names)}
+    facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()}
+    save_tokenizer(best, folder / "model", config.data.image_size, facts)
+    used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
+    print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
+    root = f" --data.root {config.data.root}" if config.data.root else ""
+    print(f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}{root}")
 
 
 def start_codebook(model, images, num_codes: int, tokens: int) -> None:

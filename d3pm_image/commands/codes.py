@@ -1,0 +1,93 @@
+"""The codes that a command works on: its tokenizer, its images at that tokenizer's size, and the cache of their codes.
+
+Shared by training, ``encode`` and the comparisons in scripts: all of them find the same cache, made once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
+
+VALIDATION_IMAGES = 2048
+
+
+class OverTokenizer(Protocol):
+    """Settings of a command that works on a tokenizer's codes."""
+
+    @property
+    def tokenizer(self) -> str:
+        """A folder, or pixels:LEVELS."""
+
+    @property
+    def data(self) -> DataConfig:
+        """The images."""
+
+
+def open_tokenizer(config: OverTokenizer):
+    """The tokenizer of a run, a folder's or pixels, in eval mode, and its facts (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
+
+    Raises:
+        ConfigError: no tokenizer there.
+    """
+    from ..tokenizer import load_tokenizer, pixel_tokenizer
+
+    levels = pixel_levels(config.tokenizer)
+    if not levels:
+        return load_tokenizer(config.tokenizer)
+    facts = {"data": dataclasses.asdict(config.data)}
+    return pixel_tokenizer(levels, config.data.channels, config.data.image_size, facts)
+
+
+def tokenizer_data(data: DataConfig, info) -> DataConfig:
+    """Data settings at the tokenizer's own size and channels.
+
+    Raises:
+        ConfigError: another size or number of channels was asked for.
+    """
+    size = size_pair(info.image_size)
+    need(
+        data.channels in (0, info.channels), "data.channels", data.channels, f"the tokenizer was trained with {info.channels}; leave it out"
+    )
+    need(
+        data.image_size == 0 or size_pair(data.image_size) == size,
+        "data.image_size",
+        data.image_size,
+        f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out",
+    )
+    return dataclasses.replace(data, channels=info.channels, image_size=size)
+
+
+def code_images(data: DataConfig, held_out: bool):
+    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never mirrored)."""
+    import numpy as np
+
+    from ..data.images import ImageSet
+    from ..data.sources import open_source
+
+    source = open_source(data, held_out)
+    if held_out and len(source) > VALIDATION_IMAGES:
+        source = source.subset(np.linspace(0, len(source) - 1, VALIDATION_IMAGES).round().astype(np.int64))
+    return ImageSet(source, dataclasses.replace(data, flip=data.flip and not held_out))
+
+
+def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
+    """Cache folder of images' codes, made by all processes together where it is not there.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from ..data.codes import build_cache, cache_key
+
+    device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
+
+    def encode(batch):
+        return tokenizer.encode(batch.to(device).float() / 255)
+
+    try:
+        return build_cache(images, encode, cache_key(tokenizer_sha256, images), cache, quiet=team.rank > 0, team=team)
+    except OSError as error:
+        mend = f"the code cache cannot be written ({error}); name another folder with --cache"
+        raise ConfigError("cache", cache or "default", mend) from error

@@ -1,0 +1,120 @@
+"""What the models draw and repaint: distances, accuracies, likelihoods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from baselines import tables
+
+from .layout import RESULTS, markdown, read
+
+
+def digits() -> str:
+    """What the quickstart's last line says."""
+    kept = read("digits")["samples"]
+    settings = kept["settings"]
+    return (
+        f"Digits, 16 px (`scripts/quickstart.sh`): {kept['label_accuracy']:.1%} of {kept['num_samples']:,} samples ({settings['steps']} steps of "
+        f"{settings['sampler']}, guidance {settings['guidance']:g}) show the digit that was asked for, says {kept['judge']} "
+        f"({kept['judge_accuracy_on_held_out']:.1%} on held-out digits).\n"
+    )
+
+
+def fashion() -> str:
+    """Samples of the shipped Fashion-MNIST model by three settings, beside real images."""
+    names = {
+        "16 ancestral steps, no guidance": "ancestral_1.0",
+        "16 ancestral steps, guidance 1.5 (its default)": "ancestral_1.5",
+        "16 MaskGIT steps, guidance 1.5": "confidence_1.5",
+    }
+    keys, rows = ("frechet_distance", "precision", "recall", "coverage", "within_class_spread"), []
+    for title, name in names.items():
+        found = read(f"fashion_mnist_{name}")["samples"]
+        rows.append([title, f"{found['label_accuracy']:.1%}", *(f"{found['fidelity'][key]:.2f}" for key in keys)])
+    real = found["fidelity_of_real_training_images"]
+    rows.append(["real training images", f"{found['judge_accuracy_on_held_out']:.1%} (test images)", *(f"{real[key]:.2f}" for key in keys)])
+    return markdown(["2,000 samples", "label accuracy", "Fréchet", "precision", "recall", "coverage", "spread in class"], rows)
+
+
+def samplers() -> str:
+    """Fréchet distance and label accuracy of every sampler at every number of steps; the best distance of a column is bold."""
+    kept = read("fashion_mnist_samplers")
+    cells = {(row["name"], row["steps"]): row for row in kept["rows"]}
+    columns = sorted({steps for _, steps in cells})
+    best = {s: min(row["frechet_distance"] for (_, steps), row in cells.items() if steps == s) for s in columns}
+    rows = []
+    for name in dict.fromkeys(name for name, _ in cells):
+        line = [name]
+        for s in columns:
+            row = cells.get((name, s))
+            text = f"{row['frechet_distance']:.2f} / {row['label_accuracy']:.0%}" if row else ""
+            line.append(f"**{text}**" if row and row["frechet_distance"] == best[s] else text)
+        rows.append(line)
+    return markdown(["sampler", *(f"{s} steps" for s in columns)], rows)
+
+
+def pixels() -> str:
+    """Variational bounds of pixel-space Fashion-MNIST."""
+    rows = []
+    for title, name in (("absorbing", "absorbing"), ("hybrid (a tenth random)", "hybrid"), ("uniform", "uniform")):
+        bound = read(f"fashion_mnist_pixels_{name}")["likelihood"]
+        rows.append([title, f"{bound['bits_per_code']:.3f}", f"{bound['standard_error_bits_per_code']:.3f}"])
+    return markdown(["process", "bits a dimension", "standard error"], rows)
+
+
+def editing() -> str:
+    """Halves of Fashion-MNIST test images completed: do they still show their class, and does the seam show?"""
+    kept = read("editing_fashion_mnist")
+    rows = []
+    for name, row in kept["rows"].items():
+        sides = [f"{row['accuracy_by_side'][side]:.1%}" for side in ("left", "right", "top", "bottom")]
+        rows.append([name, f"{row['accuracy']:.1%}", *sides, f"{row['seam_ratio']:.2f}"])
+    table = markdown(["the hidden half", "label accuracy", "left", "right", "top", "bottom", "seam"], rows)
+    return f"{table}\n{kept['num_images']} images, no label given, {kept['steps']} steps of {kept['sampler']}, guidance {kept['guidance']:g}, {kept['precision']}.\n"
+
+
+def receptive() -> str:
+    """Share of codes that a filled hole changes, by distance from it."""
+    rows = []
+    for row in read("editing_receptive")["rows"]:
+        name = f"{Path(row['tokenizer']).parent.name}, {row['image_size'][0]} px f{row['downsampling']}"
+        for shape, title in (("boxes", "boxes"), ("halves", "right half")):
+            shares = ["" if share is None else f"{share:.0%}" for share in row[shape]["shares"]]
+            rows.append([f"{name}, {title}", *shares, str(row[shape]["ring"])])
+    return markdown(["tokenizer, hole", "1 cell", "2", "3", "4", "further", "ring"], rows)
+
+
+def tutorial() -> str:
+    """What evaluate says of the tutorial's model, beside real images."""
+    if not (RESULTS / "tutorial.json").is_file():
+        return tables.NONE
+    kept = read("tutorial")["evaluation"]
+    samples, real = kept["samples"]["fidelity"], kept["samples"]["fidelity_of_real_training_images"]
+    names = [name for name in ("frechet_distance", "precision", "recall", "coverage") if name in samples and name in real]
+    rows = [[name.replace("_", " "), f"{samples[name]:.2f}", f"{real[name]:.2f}"] for name in names]
+    judge = kept["samples"]
+    rows.insert(0, ["label accuracy", f"{judge['label_accuracy']:.1%}", f"{judge['judge_accuracy_on_held_out']:.1%} (held out)"])
+    tokenizer = kept["tokenizer"]
+    also = f"Reconstructions: PSNR {tokenizer['psnr_db']:.1f} dB, {tokenizer['codes_used']:.0f} of {tokenizer['num_codes']} codes used."
+    return markdown([f"{judge['num_samples']} samples", "samples", "real images"], rows) + f"\n{also}\n"
+
+
+def tutorial_seconds() -> str:
+    """Seconds of every command of the tutorial."""
+    if not (RESULTS / "tutorial.json").is_file():
+        return tables.NONE
+    kept = read("tutorial")
+    rows = [[f"`{name}`", f"{seconds:,}"] for name, seconds in kept["seconds"].items()]
+    return markdown(["command, with its start", "seconds"], [*rows, ["together", f"{sum(kept['seconds'].values()):,}"]])
+
+
+TABLES = {
+    "digits": digits,
+    "fashion": fashion,
+    "samplers": samplers,
+    "pixels": pixels,
+    "editing": editing,
+    "receptive": receptive,
+    "tutorial": tutorial,
+    "tutorial_seconds": tutorial_seconds,
+}
