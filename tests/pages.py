@@ -1,7 +1,8 @@
 """What a page tells its reader to type: commands and Python, with the markers that say which of them are long.
 
 A block of commands is a fence of ``bash`` (or ``sh``), or lines set in by four spaces after an empty line of which the first begins with a known
-program. ``<!-- long: DATE, DURATION -->`` on the line before it, or ``# long: …`` at the end of a line, says why the test does not run it.
+program. ``<!-- long: DATE, DURATION -->`` on the line before it, or ``# long: …`` at the end of a line, says when it was last run instead, or
+``not run here`` and why.
 """
 
 from __future__ import annotations

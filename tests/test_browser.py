@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -109,6 +110,15 @@ def test_generate_paint_inpaint_download(page, trained, tmp_path):
     assert [read_settings(p)["number"] for p in made] == list(range(10))
     wanted = Pipeline.from_pretrained(trained / "diffusion").generate(10, seed=0)
     assert all(np.array_equal(np.asarray(Image.open(p)), np.asarray(w)) for p, w in zip(made, wanted, strict=True))
+
+    page.locator(".results button.thumbnail-item").locator("visible=true").nth(2).click()
+    click(page, "Vary it")
+    page.locator("#vary-picture").get_by_text(made[2].stem).wait_for()
+    click(page, "Vary")
+    finish(page)
+    (tmp_path / "varied").mkdir()
+    varied = [read_settings(path) for path in download(page, tmp_path / "varied")]
+    assert len(varied) == 6 and {facts["image_sha256"] for facts in varied} == {hashlib.sha256(made[2].read_bytes()).hexdigest()}
 
     before = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     before[..., 0] = 250  # nothing of it is near the paint

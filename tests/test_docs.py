@@ -199,6 +199,13 @@ def test_commands_are_found(tmp_path, text, words, long):
     assert [(list(c.words), c.long) for c in pages.commands(page)] == [(words, long)]
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_what_no_test_runs_says_when_it_was_run(path):
+    """With a date and what it took, or that it was not."""
+    for long in [step.long for step in pages.steps(path) if step.long]:
+        assert re.match(r"\d{4}-\d\d-\d\d, .*\d|not run here", long), f"{path.name}: {long}"
+
+
 def check(command: pages.Command, read_only, read_script) -> None:
     """Run a command, or read its options where it is long or launches processes.
 

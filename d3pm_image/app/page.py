@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,23 +10,26 @@ from typing import Any
 
 import gradio as gr
 
-from ..config import SAMPLERS
+from ..config import SAMPLERS, need
 from .handlers import PROMISE, Handlers, friendly
 from .studio import MOST_IMAGES, Studio
 
 LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 """All work of the model stands in one line: users wait for each other, and see where they stand."""
 MOST_SEED = 2**31 - 1
+ONWARD = {"inpaint": "Inpaint it", "outpaint": "Outpaint it", "vary": "Vary it"}
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a decode shows: live picture, results, download, status."""
+    """Where a decode shows: live picture, results, download, status; the result last clicked on, and the tabs that it can go on to."""
 
     live: gr.Image
     results: gr.Gallery
     download: gr.DownloadButton
     status: gr.Markdown
+    chosen: gr.State
+    onward: dict[str, gr.Button]
 
     @property
     def all(self) -> list[Any]:
@@ -38,19 +42,24 @@ def build(studio: Studio) -> gr.Blocks:
     handlers = Handlers(studio)
     with gr.Blocks(title="d3pm-image", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         gr.Markdown(heading(studio), elem_id="head")
-        with gr.Tabs():
+        pictures: dict[str, gr.File] = {}
+        with gr.Tabs() as tabs:
             with gr.Tab("Generate", id="generate"):
-                generate_tab(studio, handlers)
-            with gr.Tab("Inpaint", id="inpaint"):
-                inpaint_tab(studio, handlers)
-            with gr.Tab("Outpaint", id="outpaint"):
-                outpaint_tab(studio, handlers)
-            with gr.Tab("Variations", id="vary"):
-                vary_tab(studio, handlers)
+                made = [generate_tab(studio, handlers)]
+            for name, title, tab in (
+                ("inpaint", "Inpaint", inpaint_tab),
+                ("outpaint", "Outpaint", outpaint_tab),
+                ("vary", "Variations", vary_tab),
+            ):
+                with gr.Tab(title, id=name):
+                    pictures[name], out = tab(studio, handlers)
+                    made.append(out)
             with gr.Tab("Tokenizer", id="tokens"):
                 tokens_tab(handlers)
             with gr.Tab("Settings of a picture", id="show"):
                 show_tab(handlers)
+        for out in made:
+            go_on(out, pictures, tabs)
         page.unload(handlers.stop)
     return page
 
@@ -96,16 +105,41 @@ def results(columns: int = 4) -> Outputs:
         label="Being drawn", show_label=False, visible=False, interactive=False, format="png", buttons=[], elem_classes=["live"], height=520
     )
     gallery = gr.Gallery(
-        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", buttons=["download", "fullscreen"], elem_classes=["results"], preview=False
+        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", type="filepath", buttons=["download", "fullscreen"], elem_classes=["results"], preview=False
     )  # fmt: skip
     status = gr.Markdown("", elem_classes=["status"])
-    download = gr.DownloadButton("Download", interactive=False, size="sm")
-    return Outputs(live, gallery, download, status)
+    with gr.Row():
+        download = gr.DownloadButton("Download", interactive=False, size="sm", min_width=90)
+        onward = {name: gr.Button(text, size="sm", min_width=90) for name, text in ONWARD.items()}
+    return Outputs(live, gallery, download, status, gr.State(0), onward)
+
+
+def go_on(out: Outputs, pictures: dict[str, gr.File], tabs: gr.Tabs) -> None:
+    """Tie the buttons below results to the tabs that take one of them: the one that was clicked on, or the first."""
+    out.results.select(which, outputs=out.chosen, queue=False, show_progress="hidden", api_visibility="private")
+    for name, button in out.onward.items():
+        go = functools.partial(sent, name)
+        button.click(
+            friendly(go), [out.results, out.chosen], [pictures[name], tabs], show_progress="hidden", api_visibility="private", queue=False
+        )
+
+
+def which(event: gr.SelectData) -> int:
+    """The number of the result that was clicked on."""
+    return int(event.index)
+
+
+def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> tuple[str, Any]:
+    """A result as the picture of a tab, and that tab to the front. Raises ConfigError before there are any."""
+    need(bool(shown), "picture", "none", "make some first")
+    assert shown
+    return shown[min(chosen, len(shown) - 1)][0], gr.update(selected=name)
 
 
 def draw(button: gr.Button, stop: gr.Button, handlers: Handlers, work: Callable, inputs: list[Any], outputs: Outputs) -> None:
     """Tie a button to a decode, and another to its end."""
     button.click(work, inputs, outputs.all, show_progress="minimal", show_progress_on=outputs.status, api_visibility="private", **LINE)
+    button.click(lambda: 0, outputs=outputs.chosen, queue=False, show_progress="hidden", api_visibility="private")
     stop.click(handlers.stop, queue=False, show_progress="hidden", api_visibility="private")
 
 
@@ -125,7 +159,7 @@ def hint(text: str) -> None:
     gr.Markdown(text, elem_classes=["hint"])
 
 
-def generate_tab(studio: Studio, handlers: Handlers) -> None:
+def generate_tab(studio: Studio, handlers: Handlers) -> Outputs:
     """New pictures."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -134,9 +168,10 @@ def generate_tab(studio: Studio, handlers: Handlers) -> None:
         with gr.Column(scale=3, min_width=360):
             out = results(5)
     draw(button, stop, handlers, handlers.generate, fields, out)
+    return out
 
 
-def inpaint_tab(studio: Studio, handlers: Handlers) -> None:
+def inpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
     """A brush on a picture of one's own."""
     with gr.Row():
         with gr.Column(scale=1, min_width=360):
@@ -153,9 +188,10 @@ def inpaint_tab(studio: Studio, handlers: Handlers) -> None:
             feather = gr.Slider(0, 32, value=0, step=1, label="Feather (pixels around the paint that fade; 0 keeps them all)")
     picture.change(friendly(handlers.load), picture, [editor, about], show_progress="hidden", api_visibility="private")
     draw(button, stop, handlers, handlers.inpaint, [picture, editor, feather, *fields], out)
+    return picture, out
 
 
-def outpaint_tab(studio: Studio, handlers: Handlers) -> None:
+def outpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
     """A picture, continued on its sides."""
     width = studio.pipe.image_size[1]
     with gr.Row():
@@ -172,9 +208,10 @@ def outpaint_tab(studio: Studio, handlers: Handlers) -> None:
         with gr.Column(scale=3, min_width=360):
             out = results(2)
     draw(button, stop, handlers, handlers.outpaint, [picture, *sides, *fields], out)
+    return picture, out
 
 
-def vary_tab(studio: Studio, handlers: Handlers) -> None:
+def vary_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
     """Variations of a picture."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -185,6 +222,7 @@ def vary_tab(studio: Studio, handlers: Handlers) -> None:
         with gr.Column(scale=3, min_width=360):
             out = results(3)
     draw(button, stop, handlers, handlers.vary, [picture, strength, *fields], out)
+    return picture, out
 
 
 def tokens_tab(handlers: Handlers) -> None:
