@@ -105,7 +105,7 @@ def results(columns: int = 4) -> Outputs:
         label="Being drawn", show_label=False, visible=False, interactive=False, format="png", buttons=[], elem_classes=["live"], height=520
     )
     gallery = gr.Gallery(
-        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", type="filepath", buttons=["download", "fullscreen"], elem_classes=["results"], preview=False
+        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", type="filepath", buttons=["download", "fullscreen"], interactive=False, elem_classes=["results"], preview=False
     )  # fmt: skip
     status = gr.Markdown("", elem_classes=["status"])
     with gr.Row():
