@@ -1,0 +1,84 @@
+"""CONTRIBUTING's recipes, followed to the letter on a copy of the repository: what a reader pastes works, and the laws of all hold for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def snippet(first: str) -> str:
+    """The Python block of a recipe that holds these words."""
+    found = [textwrap.dedent(body) for body in re.findall(r"```py\n(.*?)```", TEXT, re.DOTALL) if first in body]
+    assert len(found) == 1, f"{len(found)} snippets with {first!r} in CONTRIBUTING.md"
+    return found[0]
+
+
+def line(first: str) -> str:
+    """A line that a recipe names in its text, between backticks."""
+    (found,) = re.findall(r"`(" + re.escape(first) + r"[^`]*)`", TEXT)
+    return found
+
+
+def put(path: Path, before: str, text: str) -> None:
+    """Insert text before the one place that opens with these words."""
+    whole = path.read_text(encoding="utf-8")
+    assert whole.count(before) == 1, f"{path.name}: {whole.count(before)} × {before!r}"
+    path.write_text(whole.replace(before, text + before), encoding="utf-8")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The package and its tests, without the models."""
+    for name in ("d3pm_image", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def passes(copy: Path, *arguments: str) -> None:
+    """The copy's own tests of the new entry; none at all would be an error too."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow and not gpu", *arguments]
+    done = subprocess.run(command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_a_noise_schedule(copy):
+    put(copy / "d3pm_image/diffusion/curve.py", "SHAPES: dict", snippet("SQUARED_SINE = ") + "\n")
+    put(copy / "d3pm_image/diffusion/curve.py", '    "vq_diffusion": Shape', f"    {line(chr(34) + 'squared_sine')}\n")
+    put(copy / "d3pm_image/config/diffusion.py", '"polynomial")  # their', '"squared_sine", ')
+    passes(copy, "tests/test_schedule.py", "-k", "squared_sine")
+    passes(copy, "tests/test_schedule.py", "tests/test_diffusion.py")
+
+
+def test_a_sampler(copy):
+    (copy / "d3pm_image/sampling/left_to_right.py").write_text(snippet("class LeftToRight"), encoding="utf-8")
+    put(copy / "d3pm_image/sampling/rules.py", '    "purity"', '    "left_to_right": lambda c: LeftToRight(),\n')
+    put(copy / "d3pm_image/sampling/rules.py", "from .purity", "from .left_to_right import LeftToRight\n")
+    put(copy / "d3pm_image/config/diffusion.py", '"confidence", "entropy", "margin", "halton",', '"left_to_right", ')
+    put(copy / "tests/test_sampling.py", '{"sampler": "confidence"}, {"sampler": "entropy"}', '{"sampler": "left_to_right"}, ')
+    passes(copy, "tests/test_sampling.py", "-k", "left_to_right")
+    passes(copy, "tests/test_sampling.py", "-k", "every_sampler")
+
+
+def test_a_quantizer(copy):
+    put(copy / "d3pm_image/config/tokenizer.py", '    "fsq": ("levels",)', '    "learned": ("code_dim", "commitment"),\n')
+    put(copy / "d3pm_image/tokenizer/quantizer.py", "KINDS = {", snippet("class Learned") + "\n\n")
+    put(copy / "d3pm_image/tokenizer/quantizer.py", '    "fsq": Kind', f"    {line(chr(34) + 'learned')}\n")
+    put(copy / "tests/test_quantizers.py", '    "fsq": {"num_codes"', '    "learned": {"num_codes": 16, "code_dim": 4},\n')
+    passes(copy, "tests/test_quantizers.py", "-k", "learned")
+
+
+def test_every_recipe_says_what_to_paste():
+    """A recipe that was renamed would leave the tests above without their text."""
+    assert all(snippet(first) for first in ("SQUARED_SINE = ", "class LeftToRight", "class Learned"))
+    assert line('"squared_sine') and line('"learned')
