@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every command of docs/tutorial.md, in its order; at the end the page's pictures and figures are replaced by this run's.
-#   bash scripts/tutorial.sh                 planned for 40 minutes on one core; leaves photos/, own/, runs/photos/ and pictures/
+#   bash scripts/tutorial.sh                 about 40 minutes on one core; leaves photos/, own/, runs/photos/ and pictures/
 #   WORK=FOLDER bash scripts/tutorial.sh     the same in another folder
 #   TINY=1 WORK=FOLDER FROM=FOLDER bash scripts/tutorial.sh    a minute, with networks that learn nothing; the page is left alone
 # A second run goes on where the first was stopped. FROM names a folder with class subfolders to take the photographs from.
@@ -21,12 +21,14 @@ if [ -n "${TINY:-}" ]; then
 fi
 mkdir -p pictures
 : >> pictures/seconds.txt
+count=0
 
 # a command of the page, and how long it took
 d3pm-image() {
   local began=$SECONDS
+  count=$((count + 1))
   "$python" -m d3pm_image "$@"
-  echo "$1 $((SECONDS - began))" >> pictures/seconds.txt
+  echo "$count $1 $((SECONDS - began))" >> pictures/seconds.txt
 }
 
 [ -d photos ] || "$python" scripts/tutorial_photos.py photos own "${photographs[@]}"
@@ -40,9 +42,9 @@ d3pm-image train-diffusion --config configs/photos/diffusion.yaml --resume true 
 d3pm-image doctor runs/photos/diffusion || true
 d3pm-image generate runs/photos/diffusion --num-images 24 --seed 7 --out pictures/samples.png
 d3pm-image evaluate runs/photos/diffusion --num-samples 150 --out pictures/evaluation.json "${few[@]}"
-d3pm-image inpaint runs/photos/diffusion own/1.jpg --box 40,30,50,44 --variants 5 --out pictures/inpainted.png
+d3pm-image inpaint runs/photos/diffusion own/2.jpg --box 40,40,44,40 --variants 5 --out pictures/inpainted.png
 d3pm-image outpaint runs/photos/diffusion own/2.jpg --left 32 --right 32 --window whole --variants 3 --out pictures/outpainted.png
-d3pm-image vary runs/photos/diffusion own/1.jpg --strength 0.4 --variants 5 --out pictures/varied.png
+d3pm-image vary runs/photos/diffusion own/2.jpg --strength 0.3 --variants 5 --out pictures/varied.png
 "$python" -c 'from d3pm_image import Pipeline; Pipeline.from_pretrained("runs/photos/diffusion").save_pretrained("flowers-model")'
 d3pm-image generate flowers-model --num-images 4 --out pictures/again.png
 

@@ -20,13 +20,23 @@ def main(folder: Path) -> None:
     page.mkdir(exist_ok=True)
     for name in PICTURES:
         Image.open(folder / f"{name}.png").convert("RGB").save(page / f"{name}.jpg", quality=88)
-    steps: dict[str, int] = {}
+    commands: dict[str, tuple[str, float]] = {}
     for line in (folder / "seconds.txt").read_text(encoding="utf-8").splitlines():
-        name, seconds = line.split()
-        steps[name] = steps.get(name, 0) + int(seconds)
+        number, name, seconds = line.split()
+        commands[number] = (name, float(seconds))  # of a script that was stopped and went on, the last
+    steps: dict[str, float] = {}
+    for name, seconds in commands.values():
+        steps[name] = steps.get(name, 0) + seconds
+    for name, run in (("train-tokenizer", "tokenizer"), ("train-diffusion", "diffusion")):
+        steps[name] = round(trained(folder.parent / "runs" / "photos" / run / "log.jsonl"))  # what went before a stop, too
     evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     kept = {"seconds": steps, "evaluation": evaluation}
     (ROOT / "docs" / "results" / "tutorial.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def trained(log: Path) -> float:
+    """Seconds of training in a run's log, over all its stops."""
+    return [line["seconds"] for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()) if "seconds" in line][-1]
 
 
 if __name__ == "__main__":

@@ -59,6 +59,31 @@ def test_a_crop_is_the_models_size_and_keeps_shape_and_context(case):
 
 
 @settings(max_examples=300, deadline=None)
+@given(cases(), st.integers(1, 3))
+def test_a_ring_of_drawn_cells_does_not_eat_the_context_of_a_crop(case, ring):
+    mask, model, factor = case
+    region, without = choose_region("crop", mask, model, factor, ring), choose_region("crop", mask, model, factor)
+    assert inside(region, mask) and region.of(mask).sum() == mask.sum() and region.canvas == model
+    assert all(pixels >= before for pixels, before in zip(region.pixels, without.pixels, strict=True))
+    drawn = ring * factor
+    for span, touched, size, side in zip((region.rows, region.columns), (mask.any(1), mask.any(0)), region.size, model, strict=True):
+        places = np.nonzero(touched)[0]
+        scale = size / (span[1] - span[0])
+        box = (places[-1] + 1 - places[0]) * scale
+        if span != (0, len(touched)) and all(2 * drawn <= side / 2 for side in model):
+            assert side - 2 * drawn - box >= CONTEXT * box - 2  # whole pixels; neither hidden nor drawn; at a border on one side only
+
+
+def test_a_crop_makes_room_for_a_ring_unless_the_whole_picture_fits():
+    mask = np.zeros((256, 256), bool)
+    mask[100:132, 100:132] = True
+    assert choose_region("crop", mask, (64, 64), 8).pixels == (64, 64)
+    assert choose_region("crop", mask, (64, 64), 8, ring=1).pixels == (85, 85)  # 32 pixels with 16 around, in 48 of 64
+    assert choose_region("crop", mask, (64, 64), 8, ring=9).pixels == (128, 128)  # never less than half of the model's size
+    assert choose_region("crop", mask[80:150, 80:150], (64, 64), 8, ring=9) == Region((0, 70), (0, 70), (64, 64), (64, 64))
+
+
+@settings(max_examples=300, deadline=None)
 @given(cases())
 def test_tiles_keep_the_pictures_scale(case):
     mask, model, factor = case

@@ -22,8 +22,11 @@ Size = tuple[int, int]
 Span = tuple[int, int]
 """First pixel and the one after the last, along one axis."""
 
-CONTEXT = 0.25
-"""Known surroundings that a crop keeps on each side, as a share of the mask's side."""
+CONTEXT = 0.5
+"""Known surroundings that a crop keeps on each side, as a share of the mask's side.
+
+Boxes of 48 and of 64 pixels in 180 flowers of 128 pixels, a model of 64 pixels: at 0.25, 0.5 and 1 the root mean squared error against what was
+hidden is 0.290, 0.275, 0.278 and 0.291, 0.285, the jump at the seam 3.06, 2.69, 2.99 and 3.24, 3.18 times the picture's own."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Region:
         return array[slice(*self.rows), slice(*self.columns)]
 
 
-def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: int) -> Region:
+def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: int, ring: int = 0) -> Region:
     """The region of a picture that a window names.
 
     Args:
@@ -64,20 +67,27 @@ def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: i
         mask: (h, w) bool with at least one True.
         model: Size of the training images.
         downsampling: Pixels a code cell side.
+        ring: Code cells around the mask that are drawn as well; a crop keeps its known surroundings beyond them.
     """
     if window == "auto":
         window = "whole" if mask.shape[0] <= model[0] and mask.shape[1] <= model[1] else "crop"
     if window == "whole":
         return Region((0, mask.shape[0]), (0, mask.shape[1]), model, model)
     bounds = bounding(np.any(mask, axis=1)), bounding(np.any(mask, axis=0))
-    return crop(bounds, mask.shape, model) if window == "crop" else tiles(bounds, mask.shape, model, downsampling)
+    return crop(bounds, mask.shape, model, ring * downsampling) if window == "crop" else tiles(bounds, mask.shape, model, downsampling)
 
 
-def crop(bounds: tuple[Span, Span], picture: Size, model: Size) -> Region:
-    """The neighbourhood of a bounding box (rows, columns), of the model's size or reduced to it; the shape is kept."""
+def crop(bounds: tuple[Span, Span], picture: Size, model: Size, drawn: int = 0) -> Region:
+    """The neighbourhood of a bounding box (rows, columns), of the model's size or reduced to it; the shape is kept.
+
+    ``drawn`` pixels of the model's size around the box are drawn as well and tell the model nothing: context begins after them, though it
+    never leaves the box less than half of the model's size.
+    """
     near = [grown(span, math.ceil(CONTEXT * length(span)), end) for span, end in zip(bounds, picture, strict=True)]
-    scale = min(1.0, *(side / length(span) for span, side in zip(near, model, strict=True)))
-    spans = [around(span, math.floor(side / scale), end) for span, side, end in zip(near, model, picture, strict=True)]
+    everything = min(side / end for side, end in zip(model, picture, strict=True))
+    beyond = min(max(side - 2 * drawn, side / 2) / length(span) for span, side in zip(near, model, strict=True))
+    scale = min(1.0, max(everything, beyond))
+    spans = [around(span, math.floor(side / scale + 1e-6), end) for span, side, end in zip(near, model, picture, strict=True)]
     sides = [min(side, max(1, round(length(span) * scale))) for span, side in zip(spans, model, strict=True)]
     return Region(spans[0], spans[1], (sides[0], sides[1]), model)
 

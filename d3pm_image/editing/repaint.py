@@ -111,9 +111,10 @@ def repaint(
 def make_sketches(model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray]]) -> list[Sketch]:
     """Canvases and codes of pictures with their masks; canvases of one size are encoded together."""
     tokenizer, size = model.tokenizer, model.image_size
+    ring = brush.cells_around(tokenizer.downsampling)
     canvases = []
     for image, mask in given:
-        region = choose_region(brush.window, mask, size, tokenizer.downsampling)
+        region = choose_region(brush.window, mask, size, tokenizer.downsampling, ring)
         canvases.append(make_canvas(image, mask, region, tokenizer.channels, brush.hides))
     codes: dict[int, Tensor] = {}
     for shape in dict.fromkeys(canvas.pixels.shape for canvas in canvases):
@@ -122,7 +123,6 @@ def make_sketches(model: Model, request: Request, brush: Brush, given: list[tupl
             chosen = [alike[p] for p in part]
             found = tokenizer.encode(torch.stack([canvases[i].pixels for i in chosen]).to(model.device))
             codes |= dict(zip(chosen, found, strict=True))
-    ring = brush.cells_around(tokenizer.downsampling)
     unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, ring)[0].to(model.device) for canvas in canvases]
     return [Sketch(*pair, canvas, codes[i], unknown[i]) for i, (pair, canvas) in enumerate(zip(given, canvases, strict=True))]
 

@@ -104,8 +104,11 @@ def tutorial_seconds() -> str:
     if not (RESULTS / "tutorial.json").is_file():
         return tables.NONE
     kept = read("tutorial")
-    rows = [[f"`{name}`", f"{seconds:,}"] for name, seconds in kept["seconds"].items()]
-    return markdown(["command, with its start", "seconds"], [*rows, ["together", f"{sum(kept['seconds'].values()):,}"]])
+    rows = [[f"`{name}`", f"{seconds:,.0f}"] for name, seconds in kept["seconds"].items()]
+    whole, machine = sum(kept["seconds"].values()), kept["evaluation"]["machine"]
+    on = f"{machine['processor']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}, GPU: {machine['gpu']}"
+    table = markdown(["command, with its start", "seconds"], [*rows, ["together", f"{whole:,.0f}"]])
+    return table + f"\n{whole / 60:.0f} minutes. {on}, torch {machine['torch'].partition('+')[0]}.\n"
 
 
 TABLES = {
