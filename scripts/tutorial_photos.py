@@ -4,8 +4,8 @@
     python scripts/tutorial_photos.py photos own --source flowers102 --download --classes all
     python scripts/tutorial_photos.py photos own --source FOLDER      # any folder with class subfolders
 
-Writes photos/CLASS/NUMBER.jpg, at most --limit a class, and own/1.jpg and own/2.jpg: the last pictures of the first and the last class,
-which are left out of photos/. Nothing is downloaded unless --download says so.
+Writes photos/CLASS/NUMBER.jpg, at most --limit a class, without the last picture of each; those of the first and the last class become
+own/1.jpg and own/2.jpg. Nothing is downloaded unless --download says so.
 """
 
 from __future__ import annotations

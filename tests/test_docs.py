@@ -274,6 +274,8 @@ def test_the_tutorials_script_runs(tmp_path):
     """With networks that learn nothing, from its first command to its last; a second run trains nothing anew."""
     pictures(tmp_path)
     (tmp_path / "photos").rename(tmp_path / "mine")
+    for path in (tmp_path / "mine").rglob("*.png"):
+        Image.open(path).resize((120, 100)).save(path)  # the page's box fits into them
     shutil.rmtree(tmp_path / "own")
     own = {"TINY": "1", "WORK": str(tmp_path), "FROM": str(tmp_path / "mine"), "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     for _ in range(2):
@@ -283,7 +285,7 @@ def test_the_tutorials_script_runs(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
     for name in ("reconstruction", "samples", "inpainted", "outpainted", "varied", "again"):
         assert Image.open(tmp_path / "pictures" / f"{name}.png").width > 0
-    assert len(list((tmp_path / "photos" / "cat").iterdir())) == 20 and len(list((tmp_path / "own").iterdir())) == 2
+    assert len(list((tmp_path / "photos" / "cat").iterdir())) == 19 and len(list((tmp_path / "own").iterdir())) == 2
 
 
 @pytest.mark.parametrize("path", LINKED, ids=lambda path: path.name)
