@@ -20,7 +20,8 @@ from ..config import ConfigError
 from ..storage import write_tensors
 from .space import FeatureSpace, weights_sha256
 
-EPOCHS, BATCH, PEAK_RATE = 3, 128, 2e-3
+EPOCHS, LEAST_STEPS, BATCH, PEAK_RATE = 3, 200, 128, 2e-3
+"""Three passes, and of a small set as many as make 200 steps: of 1,500 flowers, three passes tell 63 % of held-out ones right, twenty 83 %."""
 AS_THEY_ARE = "as they are"
 
 
@@ -87,7 +88,7 @@ def train_classifier(
         return _support_vectors(images, labels)
     stamp = hashlib.sha256(images.contiguous().numpy().data)  # in parts: joined, a large set would be in memory twice
     stamp.update(labels.numpy().data)
-    stamp.update(f"{classes} {flip} {seed} {EPOCHS} v2".encode())
+    stamp.update(f"{classes} {flip} {seed} {passes(len(images))} v2".encode())
     digest = stamp.hexdigest()[:24]
     network = ConvNet(images.shape[1], classes)
     stored = cache / f"{digest}.safetensors" if cache else None
@@ -116,22 +117,27 @@ def train_classifier(
     return Classifier(lambda x: over(lambda p: network(p).argmax(1), x), space)
 
 
+def passes(count: int) -> int:
+    """How often the network sees each of ``count`` images."""
+    return max(EPOCHS, -(-LEAST_STEPS // max(1, count // BATCH)))
+
+
 def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int) -> None:
-    """One-cycle AdamW with label smoothing over EPOCHS passes."""
+    """One-cycle AdamW with label smoothing over :func:`passes`."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     for module in network.modules():
         reset = getattr(module, "reset_parameters", None)
         if reset is not None:
             reset()
-    steps = EPOCHS * (len(images) // BATCH)
+    steps = passes(len(images)) * (len(images) // BATCH)
     if steps == 0:
         raise ConfigError("data", len(images), f"too few labelled images to train a classifier; it needs at least {BATCH}")
     optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
     network.train()
     with tqdm(total=steps, desc="training the judging classifier", unit="step", leave=False, mininterval=5) as bar:
-        for _ in range(EPOCHS):
+        for _ in range(passes(len(images))):
             order = torch.randperm(len(images), generator=generator)
             for part in order[: len(order) // BATCH * BATCH].split(BATCH):
                 pictures = images[part].float() / 255
