@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every command of docs/tutorial.md, in its order; at the end the page's pictures and figures are replaced by this run's.
-#   bash scripts/tutorial.sh                 about 40 minutes on one core; leaves photos/, own/, runs/photos/ and pictures/
+#   bash scripts/tutorial.sh                 43 minutes on one core; leaves photos/, own/, runs/photos/ and pictures/
 #   WORK=FOLDER bash scripts/tutorial.sh     the same in another folder
 #   TINY=1 WORK=FOLDER FROM=FOLDER bash scripts/tutorial.sh    a minute, with networks that learn nothing; the page is left alone
 # A second run goes on where the first was stopped. FROM names a folder with class subfolders to take the photographs from.
