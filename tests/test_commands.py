@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -208,3 +209,17 @@ def test_every_configuration_parses_and_opens_with_its_command(path):
     parse(stage, kind, ["--config", str(path)])
     head = path.read_text(encoding="utf-8").splitlines()[0]
     assert head.startswith("# ") and f"d3pm-image {stage} --config {path.relative_to(ROOT)}" in head
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["generate", "--help"], ["estimate", "fashion.yaml", "--seconds", "0"]], ids=lambda words: words[0]
+)
+def test_a_reader_who_has_seen_enough_is_no_error(words, tmp_path):
+    """``d3pm-image … | head -1``: no traceback, no complaint."""
+    (tmp_path / "fashion.yaml").write_text("out: a\ntokenizer: {downsampling: 4}\ndata: {image_size: 28, channels: 1}\n", encoding="utf-8")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "d3pm_image", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )  # fmt: skip
+    started.stdout.close()
+    complaint = started.stderr.read().decode()
+    assert started.wait() in (0, 141) and "Traceback" not in complaint and "roken pipe" not in complaint, complaint

@@ -44,8 +44,21 @@ def usage() -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 stopped by a signal after saving."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run a command.
+
+    Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 stopped by a signal after saving, 141 nobody reads
+    what is printed any more (``d3pm-image … | head``).
+    """
+    try:
+        choose(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
+        sys.exit(141)
+
+
+def choose(arguments: list[str]) -> None:
+    """Run the command that the first word names."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if arguments else 2)
@@ -74,6 +87,8 @@ def run(name: str, rest: list[str]) -> None:
         fail(name, str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         fail(name, f"{error}; check the path, the rights and the space left", code=1)
     except RuntimeError as error:
