@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import ConfigError, need
+from .config import ConfigError, near, need
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -45,7 +45,7 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
     # "runs/missing" looks like a hub id: only where its first part is no folder here is it taken for one
     hub = HUB_ID.fullmatch(name) is not None and not folder.parent.is_dir()
     known = f"name a trained model, the run that made it, a shipped model ({', '.join(shipped()) or 'none here'}) or a hub id (OWNER/NAME)"
-    need(hub, what, name, f"no such folder; {known}")
+    need(hub, what, name, f"no such folder{near(name, shipped())}; {known}")
     return download(name, what, known)
 
 

@@ -92,7 +92,7 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
 
     Args:
         images: Same size and mode each.
-        columns: Images a row; 0 makes the grid about square.
+        columns: Images a row; 0 puts up to 5 into one row and makes a larger grid about square.
         captions: A short text an image.
         gap: Pixels between images.
 
@@ -100,7 +100,7 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
         ValueError: no images.
     """
     need(bool(images), "images", 0, "a grid needs at least one image")
-    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    columns = columns or (len(images) if len(images) <= 5 and len(images) != 4 else int(np.ceil(np.sqrt(len(images)))))
     rows = -(-len(images) // columns)
     width, height = images[0].size
     # asked for a size, Pillow gives a font that has one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from .config import need
+from .config import near, need
 
 Labels = Sequence[int | str | None] | int | str | None
 
@@ -39,7 +39,15 @@ def label_id(label: int | str | None, class_names: Sequence[str]) -> int:
     need(classes > 0, "labels", label, "this model was trained without classes; leave labels out")
     if isinstance(label, str) and label in class_names:
         return list(class_names).index(label)
+    alike = [i for i, name in enumerate(class_names) if isinstance(label, str) and name.casefold() == label.casefold()]
+    if len(alike) == 1:
+        return alike[0]
     number = int(label) if str(label).removeprefix("-").isdigit() else -1
     known = ", ".join(name if name == str(i) else f"{i} {name}" for i, name in enumerate(class_names[:20]))
-    need(0 <= number < classes, "labels", label, f"use 0 to {classes - 1} or a class name: {known}{' …' if classes > 20 else ''}")
+    need(
+        0 <= number < classes,
+        "labels",
+        label,
+        f"use 0 to {classes - 1} or a class name: {known}{' …' if classes > 20 else ''}{near(str(label), class_names)}",
+    )
     return number

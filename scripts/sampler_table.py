@@ -36,11 +36,12 @@ def measure(args: argparse.Namespace) -> None:
 
     from d3pm_image import Pipeline
     from d3pm_image.commands.judging import everything
-    from d3pm_image.config import DataConfig
+    from d3pm_image.config import DataConfig, SamplerConfig
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import cache_root, open_source
     from d3pm_image.metrics.classifier import train_classifier
     from d3pm_image.metrics.fidelity import frechet_distance, manifold
+    from d3pm_image.sampling import MaskRule, make_rule
 
     pipe = Pipeline.from_pretrained(args.model, precision="bf16")
     data = DataConfig(**pipe.facts["data"])
@@ -54,7 +55,7 @@ def measure(args: argparse.Namespace) -> None:
     tokens = pipe.grid[0] * pipe.grid[1]
     for steps in STEPS:
         for name, settings in ENTRIES.items():
-            masks_only = settings["sampler"] in ("confidence", "entropy", "margin", "halton")
+            masks_only = isinstance(make_rule(SamplerConfig(**settings)), MaskRule)
             used = min(steps, tokens) if masks_only else steps
             if any(row["name"] == name and row["steps"] == steps for row in done["rows"]):
                 continue

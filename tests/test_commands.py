@@ -13,7 +13,7 @@ from conftest import ROOT
 from PIL import Image
 
 from d3pm_image import commands
-from d3pm_image.config import DataConfig
+from d3pm_image.config import ConfigError, DataConfig
 
 
 def run(*arguments: str) -> None:
@@ -223,3 +223,77 @@ def test_a_reader_who_has_seen_enough_is_no_error(words, tmp_path):
     started.stdout.close()
     complaint = started.stderr.read().decode()
     assert started.wait() in (0, 141) and "Traceback" not in complaint and "roken pipe" not in complaint, complaint
+
+
+def test_settings_that_the_sampler_does_not_read_are_named(trained, tmp_path, capsys):
+    run(
+        "generate",
+        trained / "diffusion",
+        "--num_images",
+        1,
+        "--steps",
+        1,
+        "--sampler",
+        "ancestral",
+        "--eta",
+        3,
+        "--reveal",
+        "linear",
+        "--out",
+        tmp_path / "a.png",
+    )
+    assert "note: eta, reveal: not read by the sampler ancestral" in capsys.readouterr().err
+    run(
+        "generate",
+        trained / "diffusion",
+        "--num_images",
+        1,
+        "--steps",
+        1,
+        "--sampler",
+        "renoise",
+        "--eta",
+        3,
+        "--top_k",
+        2,
+        "--out",
+        tmp_path / "a.png",
+    )
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_grey_model_says_so_to_a_colour_picture(trained, picture, tmp_path, capsys):
+    grey = tmp_path / "grey.png"
+    Image.open(picture[0]).convert("L").convert("RGB").save(grey)
+    for image, note in ((picture[0], True), (grey, False)):
+        run("inpaint", trained / "diffusion", image, picture[1], "--steps", 1, "--out", tmp_path / "out.png")
+        assert ("note: the model knows grey pictures only" in capsys.readouterr().err) is note
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["generat", "x"], "did you mean generate?"),
+        (["generate", "fashon-mnist"], "did you mean fashion-mnist?"),
+        (["outpaint", "fashion-mnist", "image.png"], "left, right, top, bottom=0: give pixels to add"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_near_misses_are_named(words, says, picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert says in fails(capsys, *words)
+
+
+def test_a_tokenizer_in_the_place_of_a_model_is_told_from_an_unfinished_run(trained, capsys):
+    for place in (trained / "tokenizer", trained / "tokenizer" / "model"):
+        line = fails(capsys, "generate", place)
+        assert "it is a tokenizer; train stage two on it with d3pm-image train-diffusion --tokenizer" in line and "ended" not in line
+
+
+def test_class_names_may_be_written_small(trained, monkeypatch):
+    from d3pm_image.labels import label_id
+
+    assert label_id("dress", ["Coat", "Dress"]) == 1 and label_id("DRESS", ["dress", "Dress", "DRESS"]) == 2
+    for wrong, names, says in (("dres", ["Coat", "Dress"], "did you mean Dress?"), ("DRESS", ["dress", "Dress"], "use 0 to 1")):
+        with pytest.raises(ConfigError, match=says.replace("?", r"\\?")):
+            label_id(wrong, names)

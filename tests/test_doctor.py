@@ -198,7 +198,7 @@ def test_good_images_are_silent_and_get_a_command(pictures):
     found = examine_images(pictures)
     assert names(found) == set()
     begin = found[-1]
-    assert "--data.image_size 32 --data.channels 3 --data.flip true" in begin.mend and str(pictures) in begin.mend
+    assert "--data.image_size 40 --data.channels 3 --data.flip true" in begin.mend and str(pictures) in begin.mend
 
 
 def test_faults_of_images_are_found(pictures):

@@ -28,6 +28,11 @@ COMMANDS = {
 }
 
 
+def notes(capsys) -> list[str]:
+    """What a command said on stderr, but for the colours that its grey model does not know."""
+    return [line for line in capsys.readouterr().err.strip().splitlines() if "grey pictures only" not in line]
+
+
 @pytest.fixture
 def model(trained):
     return trained / "diffusion"
@@ -49,7 +54,7 @@ def known(command: str, array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", FILES)
 def test_inpainting_keeps_mode_format_size_and_every_known_pixel(model, place, name, capsys):
     run("inpaint", model, place / name, AREA)
-    assert not capsys.readouterr().err
+    assert not notes(capsys)
     before = read_picture(place / name)
     after = read_picture(place / f"{Path(name).stem}-inpainted{Path(name).suffix}")
     assert (after.kind, after.image.mode, after.image.size) == (before.kind, before.image.mode, before.image.size)
@@ -169,13 +174,13 @@ def test_interpolation_stands_beside_the_first_picture(model, place):
 def test_a_jpeg_comes_back_as_a_jpeg_with_a_warning(model, tmp_path, capsys):
     random_picture("RGB").resize((40, 30)).save(tmp_path / "photo.jpg", quality=80)
     run("inpaint", model, tmp_path / "photo.jpg", "--box", "4,4,9,9")
-    error = capsys.readouterr().err.strip().splitlines()
+    error = notes(capsys)
     assert error == [
         "d3pm-image inpaint: note: photo-inpainted.jpg: JPEG does not give back every pixel of this picture as it was; PNG, TIFF and WebP do"
     ]
     assert Image.open(tmp_path / "photo-inpainted.jpg").format == "JPEG"
     run("inpaint", model, tmp_path / "photo.jpg", "--box", "4,4,9,9", "--out", tmp_path / "exact.png")
-    assert not capsys.readouterr().err
+    assert not notes(capsys)
     one, other = (np.asarray(Image.open(tmp_path / n)) for n in ("photo.jpg", "exact.png"))
     assert np.array_equal(one[15:], other[15:])
 
@@ -184,7 +189,7 @@ def test_a_note_says_that_the_first_frame_was_taken(model, tmp_path, capsys):
     frames = [random_picture("RGB", seed) for seed in range(2)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
     run("inpaint", model, tmp_path / "a.webp", AREA)
-    assert capsys.readouterr().err.strip() == "d3pm-image inpaint: note: a.webp: the first of 2 frames is used"
+    assert notes(capsys) == ["d3pm-image inpaint: note: a.webp: the first of 2 frames is used"]
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -281,7 +286,7 @@ OWN = {
     "inpaint": {"no region": ([], "give a mask picture, --box, --polygon, or the word alpha")},
     "edit": {
         "no region": (["--label", "3"], "give a mask picture"),
-        "no label": ([AREA], "label='': give one class"),
+        "no label": ([AREA], "label='': is needed: one class"),
         "label none": ([AREA, "--label", "none"], "name the class"),
         "strength": ([AREA, "--label", "3", "--strength", "1.5"], "strength=1.5"),
     },

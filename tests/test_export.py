@@ -10,6 +10,7 @@ import torch
 from d3pm_image import Pipeline
 from d3pm_image.commands import main
 from d3pm_image.config import DenoiserConfig, ProcessConfig, TokenizerConfig
+from d3pm_image.config.tokenizer import QUANTIZERS
 from d3pm_image.denoiser import Transformer
 from d3pm_image.export import export
 from d3pm_image.tokenizer import Autoencoder, Pixels
@@ -20,6 +21,7 @@ EVERY = {
     "simvq": {"num_codes": 32, "code_dim": 8, "quantizer": "simvq"},
     "fsq": {"quantizer": "fsq", "levels": [4, 4, 4], "num_codes": 64},
     "lfq": {"quantizer": "lfq", "num_codes": 32},
+    "bsq": {"quantizer": "bsq", "num_codes": 32},
 }
 
 
@@ -37,6 +39,10 @@ def check(folder, form, tokenizer):
     described = json.loads((folder / "config.json").read_text())["graphs"]
     assert all((folder / part["file"]).stat().st_size > 0 for part in described.values())
     return found
+
+
+def test_no_quantizer_is_forgotten():
+    assert set(EVERY) == set(QUANTIZERS)
 
 
 @pytest.mark.parametrize("kind", EVERY)

@@ -65,7 +65,8 @@ def test_enlarged_pixels_are_whole_blocks(size, factor):
 
 
 @pytest.mark.parametrize(
-    "count, columns, shape", [(1, 0, (1, 1)), (4, 0, (2, 2)), (5, 0, (2, 3)), (7, 3, (3, 3)), (6, 6, (1, 6)), (2, 5, (1, 5))]
+    "count, columns, shape",
+    [(1, 0, (1, 1)), (4, 0, (2, 2)), (5, 0, (1, 5)), (3, 0, (1, 3)), (7, 0, (3, 3)), (7, 3, (3, 3)), (6, 6, (1, 6)), (2, 5, (1, 5))],
 )
 @pytest.mark.parametrize("gap", [0, 2])
 def test_grid_holds_every_picture_row_by_row(count, columns, shape, gap):

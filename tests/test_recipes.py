@@ -36,6 +36,13 @@ def put(path: Path, before: str, text: str) -> None:
     path.write_text(whole.replace(before, text + before), encoding="utf-8")
 
 
+def put_first(path: Path, opening: str, text: str) -> None:
+    """Insert text as the first entry of a list that opens with these words."""
+    whole = path.read_text(encoding="utf-8")
+    assert whole.count(opening) == 1, f"{path.name}: {whole.count(opening)} × {opening!r}"
+    path.write_text(whole.replace(opening, opening + text), encoding="utf-8")
+
+
 @pytest.fixture
 def copy(tmp_path):
     """The package and its tests, without the models."""
@@ -55,7 +62,7 @@ def passes(copy: Path, *arguments: str) -> None:
 def test_a_noise_schedule(copy):
     put(copy / "d3pm_image/diffusion/curve.py", "SHAPES: dict", snippet("SQUARED_SINE = ") + "\n")
     put(copy / "d3pm_image/diffusion/curve.py", '    "vq_diffusion": Shape', f"    {line(chr(34) + 'squared_sine')}\n")
-    put(copy / "d3pm_image/config/diffusion.py", '"polynomial")  # their', '"squared_sine", ')
+    put_first(copy / "d3pm_image/config/diffusion.py", "\nCURVES = (", '"squared_sine", ')
     passes(copy, "tests/test_schedule.py", "-k", "squared_sine")
     passes(copy, "tests/test_schedule.py", "tests/test_diffusion.py")
 
@@ -64,8 +71,8 @@ def test_a_sampler(copy):
     (copy / "d3pm_image/sampling/left_to_right.py").write_text(snippet("class LeftToRight"), encoding="utf-8")
     put(copy / "d3pm_image/sampling/rules.py", '    "purity"', '    "left_to_right": lambda c: LeftToRight(),\n')
     put(copy / "d3pm_image/sampling/rules.py", "from .purity", "from .left_to_right import LeftToRight\n")
-    put(copy / "d3pm_image/config/diffusion.py", '"confidence", "entropy", "margin", "halton",', '"left_to_right", ')
-    put(copy / "tests/test_sampling.py", '{"sampler": "confidence"}, {"sampler": "entropy"}', '{"sampler": "left_to_right"}, ')
+    put_first(copy / "d3pm_image/config/diffusion.py", "\nSAMPLERS = (", '"left_to_right", ')
+    put_first(copy / "tests/test_sampling.py", "\nSAMPLERS = [", '{"sampler": "left_to_right"}, ')
     passes(copy, "tests/test_sampling.py", "-k", "left_to_right")
     passes(copy, "tests/test_sampling.py", "-k", "every_sampler")
 
@@ -75,7 +82,8 @@ def test_a_quantizer(copy):
     put(copy / "d3pm_image/tokenizer/quantizer.py", "KINDS = {", snippet("class Learned") + "\n\n")
     put(copy / "d3pm_image/tokenizer/quantizer.py", '    "fsq": Kind', f"    {line(chr(34) + 'learned')}\n")
     put(copy / "tests/test_quantizers.py", '    "fsq": {"num_codes"', '    "learned": {"num_codes": 16, "code_dim": 4},\n')
-    passes(copy, "tests/test_quantizers.py", "-k", "learned")
+    put_first(copy / "tests/test_export.py", "\nEVERY = {", '"learned": {"quantizer": "learned", "num_codes": 32, "code_dim": 8}, ')
+    passes(copy, "tests/test_quantizers.py", "tests/test_export.py", "-k", "learned or quantizer")
 
 
 def test_every_recipe_says_what_to_paste():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -15,6 +16,7 @@ from d3pm_image.sampling import RULES, DecodeState, ImageStreams, moves, sample
 from d3pm_image.sampling.ancestral import Ancestral
 from d3pm_image.sampling.confidence import Confidence
 from d3pm_image.sampling.guidance import Guided
+from d3pm_image.sampling.rules import make_rule, settings_of_rules, settings_read
 from d3pm_image.sampling.state import draw, probabilities
 
 SAMPLERS = [
@@ -292,3 +294,14 @@ def test_streams_depend_on_seed_and_image_alone():
     assert torch.equal(a[2:3], ImageStreams(1, [2]).uniform(3))
     assert not torch.equal(a[0], a[1])
     assert not torch.equal(a[0], ImageStreams(2, [0]).uniform(3)[0])
+
+
+def test_a_rule_changes_with_the_settings_that_it_reads_and_with_no_other():
+    other = {"gumbel": 1.0, "reveal": "linear", "eta": 0.7, "ctmc_form": "tau", "remask_strategy": "loop", "roll": True}
+    assert set(other) == settings_of_rules()
+    for name in NAMES:
+        config = SamplerConfig(sampler=name)
+        for setting, value in other.items():
+            before, after = make_rule(config), make_rule(dataclasses.replace(config, **{setting: value}))
+            assert (vars(before) != vars(after)) == (setting in settings_read(config)), (name, setting)
+    assert settings_read(SamplerConfig(sampler="remask", remask_strategy="confidence")) == {"remask_strategy"}

@@ -233,7 +233,7 @@ def test_folders_without_a_tokenizer_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no trained tokenizer; name"):
         load_tokenizer(tmp_path)
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(ConfigError, match="its training has not ended: go on with --resume true"):
+    with pytest.raises(ConfigError, match="its training has not ended; go on with --resume true"):
         load_tokenizer(tmp_path)
 
 

@@ -69,7 +69,9 @@ def choose(arguments: list[str]) -> None:
         return
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
-        fail("", f"no command {name!r}; use one of {', '.join(COMMANDS)}")
+        from ..config import near
+
+        fail("", f"no command {name!r}{near(name, COMMANDS)}; use one of {', '.join(COMMANDS)}")
     run(name, rest)
 
 

@@ -99,7 +99,7 @@ def run(args: Generate) -> None:
     if one_picture:
         layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions")}
         save_image(labelled_grid(images, ids, args, pipe.class_names), out, facts | layout)
-    print(f"{args.num_images} images in {time.perf_counter() - began:.1f} s: {out}")
+    print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {out}")
     args.show(watch, pipe, f"image {args.first} · {names[ids[0]]} · {settings.sampler} · seed {args.seed}", facts)
 
 

@@ -56,8 +56,10 @@ class Job:
 
     def pipeline(self) -> Pipeline:
         """The model. Raises ConfigError where it is not there or damaged."""
-
-        return self.args.pipeline(self.args.model)
+        pipe = self.args.pipeline(self.args.model)
+        if pipe.tokenizer.channels == 1 and coloured(self.image):
+            say(self.command, ["the model knows grey pictures only: what it paints into this one has no colour"])
+        return pipe
 
     def drawing(self) -> dict[str, Any]:
         """Arguments that every editing function of a pipeline takes."""
@@ -133,6 +135,17 @@ def open_job(command: str, args: EditOptions, word: str) -> Job:
     return Job(command, args, picture, out, watch)
 
 
+def coloured(image: Image.Image) -> bool:
+    """Whether a picture has more than shades of grey (JPEG leaves a little)."""
+    import numpy as np
+
+    from ..imaging import plain
+
+    small = plain(image, 3)
+    small.thumbnail((256, 256))
+    return int(np.ptp(np.asarray(small).astype(int), axis=2).max()) > 8
+
+
 def region(args: RegionOptions, image: Image.Image, needed: bool = True) -> np.ndarray | None:
     """The pixels of a picture to repaint, (h, w) bool; None where no region was given.
 
@@ -175,6 +188,7 @@ def label_of(text: str, name: str = "labels") -> int | str | None:
         ConfigError: more than one, or none given.
     """
     labels = parse_labels(text) or []
+    need(bool(labels), name, text, "is needed: one class, by number or name; none for no class")
     need(len(labels) == 1, name, text, "give one class, by number or name, or none for no class")
     return labels[0]
 

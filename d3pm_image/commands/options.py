@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,20 @@ class RunOptions:
 @dataclass(frozen=True, kw_only=True)
 class SamplerOptions(RunOptions, SamplerChanges):  # type: ignore[valid-type, misc]
     """The sampler's settings and what to run on."""
+
+    def pipeline(self, model: str | Path):
+        """The model; settings that were given and that its sampler does not read are named on stderr."""
+        from ..sampling.rules import settings_of_rules, settings_read
+
+        pipe, changes = super().pipeline(model), self.changes()
+        config = pipe.settings(**changes)
+        unread = (changes.keys() & settings_of_rules()) - settings_read(config)
+        if unread:
+            print(
+                f"d3pm-image: note: {', '.join(sorted(unread))}: not read by the sampler {config.sampler}, so without effect",
+                file=sys.stderr,
+            )
+        return pipe
 
     def changes(self) -> dict:
         """The sampler settings that were given, by name."""

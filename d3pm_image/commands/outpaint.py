@@ -28,7 +28,12 @@ class Outpaint(LabelOptions, EditOptions):
         super().__post_init__()
         for name in ("left", "right", "top", "bottom"):
             need(0 <= getattr(self, name) <= MOST, name, getattr(self, name), f"give 0 to {MOST} pixels")
-        need(self.left + self.right + self.top + self.bottom > 0, "left", 0, "give pixels to add: --left, --right, --top or --bottom")
+        need(
+            self.left + self.right + self.top + self.bottom > 0,
+            "left, right, top, bottom",
+            0,
+            "give pixels to add: --left, --right, --top or --bottom",
+        )
 
 
 def main(arguments: list[str]) -> None:

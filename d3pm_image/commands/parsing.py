@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, need
+from .complaint import check_file, explain
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -68,6 +68,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     parser = make_parser(command, kind, positionals or {}, description, optional)
     try:
         arguments = normalise(arguments)
+        check_file(command, arguments)
         values = parser.parse_args(positionals_first(arguments) if optional else arguments)
         for item in fields(kind):
             if item.default_factory is not MISSING:  # a room of its own
@@ -79,43 +80,14 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     except ConfigError:
         raise
     except (argparse.ArgumentError, TypeError, ValueError) as error:
-        raise explain(error, parser) from error
+        options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
+        raise explain(error, options) from error
 
 
 def first_option(item: Field) -> str:
     """Name of the first option of a nested dataclass."""
     assert item.default_factory is not MISSING
     return fields(item.default_factory())[0].name
-
-
-def explain(error: Exception, parser: Any) -> ConfigError:
-    """A parser's complaint as one line that names the field, the value and the mend."""
-    text = " ".join(str(error).split())
-    options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
-    if "unrecognized arguments:" in text:
-        name = text.split("unrecognized arguments:")[1].split()[0]
-        return ConfigError(name, "unknown", f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help")
-    if "does not accept option" in text:
-        group, option = (part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option "))
-        return ConfigError(f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help")
-    if "is not accepted" in text and text.startswith("Option"):
-        option = text.removeprefix("Option ").split(" is not accepted")[0].strip("'\"")
-        return ConfigError(option, "unknown", f"no such key{near(option, options)}; see --help")
-    if text.startswith("Parser key"):
-        key, _, rest = text.removeprefix("Parser key ").partition(":")
-        given = rest.rsplit("Given value: ", 1)[-1] if "Given value: " in rest else rest.rsplit("Got value: ", 1)[-1]
-        mend = rest.split("Got value")[0].split("Subtypes")[0].strip(" .").replace("typing.", "").replace("<class '", "").replace("'>", "")
-        if "Union subtypes" in rest:
-            kinds = rest.split("Subtypes: [")[1].split("] Errors")[0].replace("<class '", "").replace("'>", "")
-            mend = f"give one of {kinds}"
-        return ConfigError(key.strip("'\""), given.strip(), mend[0].lower() + mend[1:] if mend else "wrong type")
-    return ConfigError("arguments", text, "see --help")
-
-
-def near(name: str, options: list[str], prefix: str = "") -> str:
-    """' (did you mean …?)' for the option most like a name, or nothing."""
-    match = difflib.get_close_matches(name, options, 1) or difflib.get_close_matches(name.rsplit(".", 1)[-1], options, 1, 0.5)
-    return f" (did you mean {prefix}{match[0]}?)" if match else ""
 
 
 def save_resolved(value: Any, path: Path) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..config import ConfigError, SamplerConfig
 from ..sampling import Frame, make_rule
 from ..sampling.correct import check_correctable
+from ..sampling.rules import settings_of_rules, settings_read
 from ..storage import sha256, write_text
 from ..tokenizer.folder import find, read_config
 from .judging import Judge, draw_images
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..pipeline import Pipeline
 
 FORMAT, VERSION = "d3pm-image-tune", 1
-OF_RULES = ("gumbel", "reveal", "eta", "ctmc_form", "remask_strategy", "roll")
 
 
 def rule_settings(config: SamplerConfig) -> dict[str, Any]:
@@ -37,12 +37,13 @@ def rule_settings(config: SamplerConfig) -> dict[str, Any]:
 
 def reads(sampler: str, setting: str) -> bool:
     """Whether a sampler reads eta, or gumbel."""
-    return setting in rule_settings(SamplerConfig(sampler=sampler))
+    return setting in settings_read(SamplerConfig(sampler=sampler))
 
 
 def identity(config: SamplerConfig) -> str:
     """The settings that make a difference, as text: those that all samplers share and those that its own rule reads."""
-    shared = {name: value for name, value in dataclasses.asdict(config).items() if name not in OF_RULES}
+    own = settings_of_rules()
+    shared = {name: value for name, value in dataclasses.asdict(config).items() if name not in own}
     return json.dumps({**shared, "rule": rule_settings(config)}, sort_keys=True)
 
 

@@ -6,7 +6,7 @@ package. Impossible values raise :class:`ConfigError` at construction, before an
 
 from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import SAMPLERS, DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
-from .errors import ConfigError, finite, need
+from .errors import ConfigError, finite, near, need
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
 from .training import DiffusionRun, TokenizerRun, TrainConfig
@@ -27,6 +27,7 @@ __all__ = [
     "TokenizerRun",
     "TrainConfig",
     "finite",
+    "near",
     "need",
     "pixel_codes",
     "pixel_levels",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -22,3 +24,12 @@ def need(condition: bool, name: str, value: Any, mend: str) -> None:
 def finite(value: float) -> bool:
     """Neither NaN nor infinite."""
     return math.isfinite(value)
+
+
+def near(name: str, options: Iterable[str], prefix: str = "") -> str:
+    """' (did you mean …?)' for the option most like a name, or nothing."""
+    names = list(options)
+    lower = {option.lower(): option for option in names}
+    last = name.rsplit(".", 1)[-1]
+    match = difflib.get_close_matches(name.lower(), lower, 1, 0.55) or difflib.get_close_matches(last.lower(), lower, 1, 0.5)
+    return f" (did you mean {prefix}{lower[match[0]]}?)" if match else ""

@@ -20,7 +20,8 @@ from ..config import need
 from ..imaging import open_image
 from .finding import Finding
 
-SIZES = (16, 32, 64, 128, 256)
+LEAST, SIZES = 16, (64, 128, 256)
+"""Shorter sides in pixels: what training makes sense from, and what is suggested; below the first of these any multiple of 4."""
 THUMB = 16
 FACING = 0.03  # share of the mirror differences that their class means explain, above which flips change the picture's meaning
 COLOURLESS = 4.0  # largest difference of colour channels, of 255, in what counts as grey (JPEG leaves a little)
@@ -150,9 +151,9 @@ def examine_shapes(seen: Survey) -> list[Finding]:
     """Sizes, aspect ratios and colour."""
     found = []
     sides = [min(size) for size in seen.sizes]
-    tiny = [path for path, side in zip(seen.good, sides) if side < SIZES[0]]
+    tiny = [path for path, side in zip(seen.good, sides) if side < LEAST]
     if tiny:
-        text = f"{len(tiny)} images are smaller than {SIZES[0]} pixels: {some(tiny)}"
+        text = f"{len(tiny)} images are smaller than {LEAST} pixels: {some(tiny)}"
         found.append(Finding("tiny", text, "they will be blurred when enlarged; leave them out", wrong=len(tiny) > 0.01 * len(sides)))
     if len(set(seen.sizes)) > 1:
         text = f"sizes differ: short sides of {min(sides)} to {max(sides)} pixels"
@@ -210,11 +211,11 @@ def examine_classes(seen: Survey) -> list[Finding]:
 def suggest(root: Path, seen: Survey) -> Finding:
     """Settings that suit the images, and the command to begin with."""
     side = float(np.quantile([min(size) for size in seen.sizes], 0.1))
-    size = max([s for s in SIZES if s <= max(side, SIZES[0])])
+    size = max([s for s in SIZES if s <= side], default=max(LEAST, int(side) // 4 * 4))
     channels = 1 if all(seen.grey) else 3
     share = facing(np.stack(seen.thumbs), classes_of(seen.good))
     flip = share < FACING
-    why = "look alike in the mirror" if flip else f"face one way ({share:.0%} of the mirror differences are common to a class)"
+    why = "look alike in the mirror" if flip else "face one way: mirrored, they can be told apart"
     f = 4 if size <= 64 else 8 if size <= 128 else 16
     levels = {4: "[1,2]", 8: "[1,2,2]", 16: "[1,2,2,4]"}[f]
     network = "" if f == 4 else f" --tokenizer.downsampling {f} --tokenizer.multipliers {levels} --tokenizer.num_codes 1024"

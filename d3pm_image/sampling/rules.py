@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from ..config import SamplerConfig
 from .ancestral import Ancestral
@@ -30,6 +31,30 @@ RULES: dict[str, Callable[[SamplerConfig], Rule]] = {
     "remask": lambda c: Remask(0.0 if c.remask_strategy == "confidence" else c.eta, c.remask_strategy),
     "predictor_corrector": lambda c: PredictorCorrector(c.eta),
 }
+
+
+class _Seen:
+    """A configuration that remembers which of its settings were asked for."""
+
+    def __init__(self, config: SamplerConfig):
+        self.config = config
+        self.names: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return getattr(self.config, name)
+
+
+def settings_read(config: SamplerConfig) -> set[str]:
+    """Names of the settings that the step rule of a configuration takes from it."""
+    seen = _Seen(config)
+    RULES[config.sampler](cast(SamplerConfig, seen))
+    return seen.names
+
+
+def settings_of_rules() -> set[str]:
+    """Names of the settings that are some step rule's own; every sampler reads the others."""
+    return set().union(*(settings_read(SamplerConfig(sampler=name)) for name in RULES))
 
 
 def make_rule(config: SamplerConfig) -> Rule:

@@ -88,13 +88,27 @@ def find(folder: str | Path, name: str, what: str) -> Path:
     """
     root = locate(folder, what)
     for place in (root, root / "model", root / name, root / "model" / name):
-        try:
-            if json.loads((place / "config.json").read_text(encoding="utf-8")).get("format") == f"d3pm-image-{name}":
-                return place
-        except (OSError, ValueError, AttributeError):
-            continue
-    unfinished = " (its training has not ended: go on with --resume true)" if (root / "checkpoints").is_dir() else ""
-    raise ConfigError(what, str(folder), f"holds no trained {name}{unfinished}; name a model folder or a finished run")
+        if is_part(place, name):
+            return place
+    raise ConfigError(what, str(folder), f"holds no trained {name}{instead(root, name)}")
+
+
+def instead(root: Path, name: str) -> str:
+    """What a folder without a trained part of that name is, and what to do."""
+    for place in (root, root / "model"):
+        if name != "tokenizer" and is_part(place, "tokenizer"):
+            return f": it is a tokenizer; train stage two on it with d3pm-image train-diffusion --tokenizer {root}"
+    if (root / "checkpoints").is_dir():
+        return ": its training has not ended; go on with --resume true"
+    return "; name a model folder or a finished run"
+
+
+def is_part(place: Path, name: str) -> bool:
+    """Whether a folder's config.json is that of a tokenizer, a denoiser or a pipeline."""
+    try:
+        return json.loads((place / "config.json").read_text(encoding="utf-8")).get("format") == f"d3pm-image-{name}"
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def read_config(place: Path, what: str) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""What a parser says of wrong options, as one line that names the field, the value and the mend."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ..config import ConfigError, near, need
+
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "tuple": "a list such as [8,8]"}
+STAGES = {"train-tokenizer": dict, "train-diffusion": str}
+"""What ``tokenizer`` is in a command's file of settings: the network's own options, or where it lies."""
+
+
+def explain(error: Exception, options: list[str]) -> ConfigError:
+    """A complaint of the parser.
+
+    Args:
+        options: Names of all options, without dashes.
+    """
+    text = " ".join(str(error).split())
+    if "unrecognized arguments:" in text:
+        name = text.split("unrecognized arguments:")[1].split()[0]
+        return ConfigError(name, "unknown", f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help")
+    if "does not accept option" in text:
+        group, option = (part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option "))
+        return ConfigError(f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help")
+    if "is not accepted" in text and text.startswith("Option"):
+        option = text.removeprefix("Option ").split(" is not accepted")[0].strip("'\"")
+        return ConfigError(option, "unknown", f"no such key{near(option, options)}; see --help")
+    if missing := re.fullmatch(r"argument -*(\S+): expected one argument", text):
+        return ConfigError(missing[1], "", "needs a value; see --help")
+    if "Problems parsing config: " in text:
+        return ConfigError("config", "", f"is no YAML: {text.partition('Problems parsing config: ')[2]}")
+    if text.startswith("Parser key"):
+        key, _, rest = text.removeprefix("Parser key ").partition(":")
+        given = rest.rsplit("Given value: ", 1)[-1] if "Given value: " in rest else rest.rsplit("Got value: ", 1)[-1]
+        return ConfigError(key.strip("'\""), given.strip(), wanted(rest, given.strip()))
+    return ConfigError("arguments", text, "see --help")
+
+
+def wanted(complaint: str, given: str) -> str:
+    """What an option takes, out of a complaint about its type."""
+    if choices := re.search(r"Literal\[(.*?)\]", complaint):
+        names = [name.strip().strip("'\"") for name in choices[1].split(",")]
+        return f"use one of {', '.join(names)}{near(given, names)}"
+    if found := re.search(r"Subtypes: \[(.*?)\] Errors", complaint):
+        kinds = [kind for kind in found[1].replace("<class '", "").replace("'>", "").split(", ") if kind != "NoneType"]
+        names = [KINDS.get(re.split(r"[\[.]", kind.removeprefix("typing."))[0].lower(), "") for kind in kinds]
+        return f"give {' or '.join(dict.fromkeys(filter(None, names)))}"
+    if found := re.search(r"[Ee]xpected an? <?(?:class ')?(\w+)", complaint):
+        kind = found[1].lower()
+        if kind == "tuple" and re.fullmatch(r"[\d.]+(,[\d.]+)*", given):
+            return f"write it as a list: [{given}]"
+        return f"give {KINDS.get(kind, kind)}"
+    mend = complaint.split("Got value")[0].split("Given value")[0].strip(" .")
+    return mend[0].lower() + mend[1:] if mend else "wrong type"
+
+
+def check_file(command: str, arguments: list[str]) -> None:
+    """Raises ConfigError for ``--config FILE`` that is not there, or is the other stage's."""
+    pairs = [*zip(arguments, arguments[1:], strict=False), *((a.partition("=")[0], a.partition("=")[2]) for a in arguments)]
+    for name in [value for option, value in pairs if option == "--config" and value]:
+        path = Path(name).expanduser()
+        need(path.is_file(), "config", name, "no such file; name a YAML file of settings, such as those in configs/")
+        if command in STAGES:
+            import yaml
+
+            try:
+                settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError):
+                return  # the parser says where
+            tokenizer: Any = settings.get("tokenizer") if isinstance(settings, dict) else None
+            (other,) = set(STAGES) - {command}
+            mend = f"is a file of {other}: d3pm-image {other} --config {name}"
+            need(not isinstance(tokenizer, STAGES[other]), "config", name, mend)
