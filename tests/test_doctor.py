@@ -60,6 +60,12 @@ def test_a_healthy_log_is_silent():
     assert look(step_lines(lambda share: 3.0)) == set()  # noise about a level is no trend
 
 
+def test_a_run_that_is_mostly_warm_up():
+    assert look(step_lines(falling, 60), steps=60, warmup_steps=100) == {"short"}
+    assert look(step_lines(falling, 60), steps=60, warmup_steps=31) == {"short"}
+    assert look(step_lines(falling, 60), steps=60, warmup_steps=30) == set()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("name", ["loss", "grad_norm"])
 def test_a_loss_that_is_no_number(name, value):
@@ -77,7 +83,7 @@ def test_a_loss_that_still_guesses():
     guess = math.log(CODES)
     assert look(step_lines(lambda share: 5.2, bound_nats=lambda share: guess)) == {"not_learning"}
     assert look(step_lines(lambda share: 5.2, bound_nats=lambda share: 0.9 * guess)) == set()
-    assert look(step_lines(lambda share: 5.2, steps=80, bound_nats=lambda share: guess), steps=80) == set()  # too early to say
+    assert look(step_lines(lambda share: 5.2, steps=80, bound_nats=lambda share: guess), steps=80, warmup_steps=20) == set()  # too early to say
 
 
 def test_overfitting_is_validation_that_rises_while_training_falls():

@@ -210,6 +210,14 @@ def not_at_its_best(log: Log, end: int) -> list[Finding]:
     ]
 
 
+def warming_up(warmup: int, end: int) -> list[Finding]:
+    """A run most of which was warm-up: the learning rate was hardly ever at its peak."""
+    if 2 * warmup <= end:
+        return []
+    text = f"the learning rate rises for train.warmup_steps {warmup} of the run's {end} steps"
+    return [Finding("short", text, "raise train.steps, or lower train.warmup_steps to a tenth of it")]
+
+
 def examine_log(log: Log, train: dict[str, Any], num_codes: int) -> list[Finding]:
     """All that the log says.
 
@@ -222,4 +230,4 @@ def examine_log(log: Log, train: dict[str, Any], num_codes: int) -> list[Finding
     trends = [] if bad else rising(log, warmup) + overfitting(log, warmup)
     learned = [] if bad else not_learning(log, warmup, num_codes)
     rest = collapsed(log, num_codes) + waiting(log) + clipped(log, warmup, float(train["clip"]))
-    return bad + trends + learned + rest + gaps(log, int(train["log_every"]), end) + not_at_its_best(log, end)
+    return bad + warming_up(warmup, end) + trends + learned + rest + gaps(log, int(train["log_every"]), end) + not_at_its_best(log, end)
