@@ -226,39 +226,10 @@ def test_a_reader_who_has_seen_enough_is_no_error(words, tmp_path):
 
 
 def test_settings_that_the_sampler_does_not_read_are_named(trained, tmp_path, capsys):
-    run(
-        "generate",
-        trained / "diffusion",
-        "--num_images",
-        1,
-        "--steps",
-        1,
-        "--sampler",
-        "ancestral",
-        "--eta",
-        3,
-        "--reveal",
-        "linear",
-        "--out",
-        tmp_path / "a.png",
-    )
+    usual = ["generate", trained / "diffusion", "--num_images", 1, "--steps", 1, "--out", tmp_path / "a.png"]
+    run(*usual, "--sampler", "ancestral", "--eta", 3, "--reveal", "linear")
     assert "note: eta, reveal: not read by the sampler ancestral" in capsys.readouterr().err
-    run(
-        "generate",
-        trained / "diffusion",
-        "--num_images",
-        1,
-        "--steps",
-        1,
-        "--sampler",
-        "renoise",
-        "--eta",
-        3,
-        "--top_k",
-        2,
-        "--out",
-        tmp_path / "a.png",
-    )
+    run(*usual, "--sampler", "renoise", "--eta", 3, "--top_k", 2)
     assert "note" not in capsys.readouterr().err
 
 

@@ -83,7 +83,9 @@ def test_a_loss_that_still_guesses():
     guess = math.log(CODES)
     assert look(step_lines(lambda share: 5.2, bound_nats=lambda share: guess)) == {"not_learning"}
     assert look(step_lines(lambda share: 5.2, bound_nats=lambda share: 0.9 * guess)) == set()
-    assert look(step_lines(lambda share: 5.2, steps=80, bound_nats=lambda share: guess), steps=80, warmup_steps=20) == set()  # too early to say
+    assert (
+        look(step_lines(lambda share: 5.2, steps=80, bound_nats=lambda share: guess), steps=80, warmup_steps=20) == set()
+    )  # too early to say
 
 
 def test_overfitting_is_validation_that_rises_while_training_falls():

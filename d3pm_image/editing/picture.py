@@ -66,8 +66,13 @@ def mixed(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> np
     """Whole levels (h, w) or (h, w, bands) between two pictures of one mode, uint8."""
     if (weight == 1).all():
         return np.asarray(painted)
-    weight = weight.astype(np.float32) if len(original.getbands()) == 1 else weight.astype(np.float32)[..., None]
-    return np.rint(np.asarray(original) * (1 - weight) + np.asarray(painted) * weight).astype(np.uint8)
+    old, new = np.asarray(original), np.asarray(painted)
+    if old.ndim == 2:
+        return np.rint(old * (1 - weight) + new * weight).astype(np.uint8)
+    result = np.empty_like(old)
+    for band in range(old.shape[2]):  # one at a time: in float64 all of a large picture would be eight times its size
+        result[..., band] = np.rint(old[..., band] * (1 - weight) + new[..., band] * weight)
+    return result
 
 
 def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, full: float) -> np.ndarray:
