@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -94,6 +94,7 @@ def test_no_weight_changes_nothing(mode):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "I;16", "I;16B", "I", "F", "LA", "RGBA"])
 @given(share=st.floats(0.01, 0.99))
+@example(share=0.4047612267154584)  # half a level, which float32 misses
 @settings(max_examples=15, deadline=None)
 def test_a_soft_edge_lies_between_picture_and_painting(mode, share):
     image = picture(mode)

@@ -107,7 +107,7 @@ def tutorial_seconds() -> str:
     rows = [[f"`{name}`", f"{seconds:,.0f}"] for name, seconds in kept["seconds"].items()]
     whole, machine = sum(kept["seconds"].values()), kept["evaluation"]["machine"]
     on = f"{machine['processor']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}, GPU: {machine['gpu']}"
-    table = markdown(["command, with its start", "seconds"], [*rows, ["together", f"{whole:,.0f}"]])
+    table = markdown(["command, with its start (training without)", "seconds"], [*rows, ["together", f"{whole:,.0f}"]])
     return table + f"\n{whole / 60:.0f} minutes. {on}, torch {machine['torch'].partition('+')[0]}.\n"
 
 
