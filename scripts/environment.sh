@@ -13,6 +13,19 @@ find_python() {
   return 1
 }
 
+# need_space GIGABYTES FOLDER...: stops before anything is written where one of the folders has less room than that
+need_space() {
+  local gigabytes=$1 folder free
+  shift
+  for folder in "$@"; do
+    free=$(df -Pk "$folder" | awk 'NR == 2 { print int($4 / 1000000) }')
+    if [ "$free" -lt "$gigabytes" ]; then
+      echo "installing torch takes $gigabytes GB for a while, and $folder has $free GB free: make room, or move TMPDIR and the repository" >&2
+      return 1
+    fi
+  done
+}
+
 # make_environment EXTRAS: the virtual environment with the package and the named extras
 make_environment() {
   local extras=$1 stamp
@@ -20,6 +33,7 @@ make_environment() {
   if ! grep -qxF "$stamp" .venv/installed 2>/dev/null; then
     local python
     python=$(find_python)
+    .venv/bin/python -c 'import torch' 2>/dev/null || need_space 9 . "${TMPDIR:-/tmp}"
     .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv .venv
     echo "installing into .venv (a few minutes the first time) …"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"

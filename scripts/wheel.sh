@@ -3,16 +3,19 @@
 # this repository. WHEEL_VENV names the environment's folder (default: a temporary one that is removed again).
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
-make_environment dev
-rm -rf dist
-.venv/bin/python -m build --outdir dist . > /dev/null
-ls -l dist
+python=$(find_python)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+need_space 9 "$work"
+"$python" -m venv "$work/build"
+"$work/build/bin/python" -m pip install -qq --disable-pip-version-check build
+rm -rf dist
+"$work/build/bin/python" -m build --outdir dist . > "$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
+ls -l dist
 venv=${WHEEL_VENV:-$work/venv}
-"$(find_python)" -m venv "$venv"
+"$python" -m venv "$venv"
 echo "installing the wheel into an empty environment …"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check dist/*.whl
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check dist/*.whl
 cd "$work"
 offline=(env HF_HUB_OFFLINE=1)
 unshare --net --map-root-user true 2>/dev/null && offline=(env HF_HUB_OFFLINE=1 unshare --net --map-root-user) # where the system lets us, with no network at all
