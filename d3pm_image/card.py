@@ -91,7 +91,8 @@ def training(facts: dict[str, Any]) -> str:
             seconds = f", {made['seconds']:,.0f} s" if made.get("seconds") else ""
             machine = made.get("machine", {})
             on = f" on {machine['processor']}, {machine['threads']} thread(s), GPU: {machine['gpu']}" if machine else ""
-            lines.append(f"{title}: {made.get('steps', '?')} steps{seconds}{on}.{f' Held out: {figures}.' if figures else ''}\n")
+            begun = origin(made.get("started_from"))
+            lines.append(f"{title}: {made.get('steps', '?')} steps{seconds}{on}{begun}.{f' Held out: {figures}.' if figures else ''}\n")
             if made.get("settings"):
                 lines.append(
                     f"```yaml\n# d3pm-image {made['command']} --config FILE\n{yaml.safe_dump(made['settings'], sort_keys=False, width=110)}```\n"
@@ -99,6 +100,16 @@ def training(facts: dict[str, Any]) -> str:
         elif figures:
             lines.append(f"{title}, held out: {figures}.\n")
     return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def origin(started: dict[str, Any] | None) -> str:
+    """What trained weights a training began with."""
+    if started is None:
+        return ""
+    model = started.get("model") or "another model"
+    trained = f" ({started['steps']} steps on {started.get('data', 'other images')})" if "steps" in started else ""
+    part = "; its decoder alone learnt" if started.get("learnt") == "decoder" else ""
+    return f", begun with the weights of {model}{trained}{origin(started.get('started_from'))}{part}"
 
 
 def scores(facts: dict[str, Any]) -> str:

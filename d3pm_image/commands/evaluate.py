@@ -129,7 +129,7 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
         "version": VERSION,
         "command": command_line(args),
         "model": args.model,
-        **({"denoiser_sha256": denoiser_sha256(args.model)} if subject.pipe is not None else {}),
+        **(weights_sha256(args.model) if subject.pipe is not None else {}),
         "data": subject.data.source,
         "held_out_images": len(subject.held_out),
         "tokenizer": found.figures | ({"note": left_out} if left_out else {}),
@@ -226,12 +226,13 @@ def has_pipeline(model: str) -> bool:
     return True
 
 
-def denoiser_sha256(model: str) -> str:
-    """What the figures are of: the hash of the denoiser's weights."""
+def weights_sha256(model: str) -> dict[str, str]:
+    """What the figures are of: the hashes of the weights of both parts."""
     from ..storage import sha256
     from ..tokenizer.folder import find
 
-    return sha256(find(model, "pipeline", "model") / "denoiser" / "model.safetensors")
+    place = find(model, "pipeline", "model")
+    return {f"{part}_sha256": sha256(place / part / "model.safetensors") for part in ("denoiser", "tokenizer")}
 
 
 def judge_likelihood(args: Evaluate, subject: Subject, held_out: Any) -> dict:

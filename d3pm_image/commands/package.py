@@ -24,6 +24,7 @@ class Package:
         name: Title of the card, and what others load it as. Default: the hub name, or that of the folder.
         licence: Licence of the weights, as the hub names it (apache-2.0, mit, cc-by-4.0).
         note: A paragraph for the card: where the data comes from, what the model is for.
+        tokenizer: Tokenizer to give away in place of the model's own, one that gives the same codes: made by train-tokenizer with start_from MODEL and learn decoder.
         evaluation: Result file of d3pm-image evaluate --out for this model; its figures go into the card.
         half: Write weights in half precision.
         push: Hub repository (OWNER/NAME) to upload the folder to; needs a login.
@@ -36,6 +37,7 @@ class Package:
     name: str = ""
     licence: str = "apache-2.0"
     note: str = ""
+    tokenizer: str = ""
     evaluation: str = ""
     half: bool = True
     push: str = ""
@@ -69,9 +71,12 @@ def run(args: Package) -> None:
     foreign = out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file()
     need(not foreign, "out", args.out, "holds other files; name a new folder, or one that holds a model")
     pipe = Pipeline.from_pretrained(place, pick_device(args.device))
+    if args.tokenizer:
+        replace_tokenizer(pipe, args.tokenizer, args.model)
     facts = remembered(pipe.facts, Path(args.model).expanduser())
     if args.evaluation:
-        facts["evaluation"] = evaluation(args.evaluation, sha256(place / "denoiser" / "model.safetensors"))
+        parts = {"denoiser": place / "denoiser", "tokenizer": find(args.tokenizer or place, "tokenizer", "tokenizer")}
+        facts["evaluation"] = evaluation(args.evaluation, {part: sha256(folder / "model.safetensors") for part, folder in parts.items()})
     name = args.name or args.push or out.name
     pipe.facts = facts
     pipe.save_pretrained(out, half=args.half)  # samples are drawn by the weights that are given away
@@ -84,6 +89,24 @@ def run(args: Package) -> None:
         from ..hub import push
 
         print(f"uploaded: {push(out, args.push, args.private)}")
+
+
+def replace_tokenizer(pipe: Any, tokenizer: str, model: str) -> None:
+    """Give a model another decoder, in place, and forget what was measured with the old one.
+
+    Raises:
+        ConfigError: no tokenizer there, or one whose codes are not the model's.
+    """
+    from ..tokenizer import load_tokenizer
+    from .start import same_codes
+
+    network, info = load_tokenizer(tokenizer)
+    mend = (
+        f"gives other codes than the tokenizer of {model}, so its denoiser does not fit: train it with start_from {model} and learn decoder"
+    )
+    need(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, mend)
+    pipe.tokenizer = network.to(pipe.device)
+    pipe.facts = {name: value for name, value in pipe.facts.items() if name != "evaluation"} | {"tokenizer": info.facts}
 
 
 def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
@@ -112,8 +135,15 @@ def tokenizer_run(run: Path) -> Path:
         return run / "no tokenizer"
 
 
-def evaluation(path: str, digest: str) -> dict[str, Any]:
-    """Raises ConfigError where the file is not an evaluation of samples of this very model."""
+def evaluation(path: str, digests: dict[str, str]) -> dict[str, Any]:
+    """What a result file says of a model's samples.
+
+    Args:
+        digests: Hashes of the weights by part, denoiser and tokenizer.
+
+    Raises:
+        ConfigError: the file is not an evaluation of samples of this very model.
+    """
     from .record import read_result
 
     try:
@@ -122,7 +152,8 @@ def evaluation(path: str, digest: str) -> dict[str, Any]:
         raise ConfigError("evaluation", path, str(error).split(": ", 1)[-1]) from error
     need("samples" in found, "evaluation", path, "has no samples; evaluate with --num-samples over 0")
     mend = "is of a model with other weights (half precision changes them: evaluate the packaged folder itself, then package it again)"
-    need(found.get("denoiser_sha256", digest) == digest, "evaluation", path, mend)
+    for part, digest in digests.items():
+        need(found.get(f"{part}_sha256", digest) == digest, "evaluation", path, mend)
     return {name: found[name] for name in ("command", "samples", "code", "machine")}
 
 

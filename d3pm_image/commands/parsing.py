@@ -69,7 +69,13 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     try:
         arguments = normalise(arguments)
         check_file(command, arguments)
-        values = parser.parse_args(positionals_first(arguments) if optional else arguments)
+        arguments = positionals_first(arguments) if optional else arguments
+        values = parser.parse_args(arguments)
+        if start := getattr(values, "start_from", ""):  # a trained model, whose settings are the defaults then
+            from .start import defaults
+
+            parser.set_defaults(defaults(kind, start))
+            values = parser.parse_args(arguments)
         for item in fields(kind):
             if item.default_factory is not MISSING:  # a room of its own
                 given = getattr(values, item.name)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PLACES = ("out", "tokenizer", "cache", "resume")  # where things lay on one machine
+PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
 ROOMS = {"data": ("root", "val_root", "workers", "memory_mb", "download"), "train": ("preview_every", "log_every")}
 
 

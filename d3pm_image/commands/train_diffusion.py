@@ -13,6 +13,7 @@ from .codes import cached, code_images, open_tokenizer, tokenizer_data
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
+from .start import Ancestor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -67,6 +68,8 @@ class Material:
     place: Path
     """The folder of the codes."""
     classes: Sequence[str]
+    ancestor: Ancestor | None
+    """The model that it begins with."""
 
     def pipeline(self, network: Transformer) -> Pipeline:
         """A network with all that it needs to draw pictures."""
@@ -88,6 +91,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     from ..sampling import make_rule
 
     tokenizer, info = open_tokenizer(config)
+    ancestor = Ancestor.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
     tokenizer.to(accelerator.device)
     process = Process.from_config(config.process, tokenizer.num_codes)
@@ -101,7 +105,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
-    return Material(config, tokenizer, info, process, codes, held_out, place, sources[0].source.class_names)
+    return Material(config, tokenizer, info, process, codes, held_out, place, sources[0].source.class_names, ancestor)
 
 
 def make_job(material: Material, accelerator: Accelerator) -> Job:
@@ -115,10 +119,13 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     config, codes = material.config, material.codes
     torch.manual_seed(config.train.seed)
     model = Transformer(config.denoiser, material.tokenizer.num_codes, len(material.classes))
+    known = material.ancestor.hand_down(model, tuple(material.classes)) if material.ancestor else 0
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters()) / 1e6
         grid = f"{codes.grid[0]}x{codes.grid[1]}"
         print(f"{len(codes)} images as {grid} codes in {material.place}; {len(material.classes)} classes; {count:.2f}M parameters")
+        if material.ancestor:
+            print(f"begun with the weights of {config.start_from}, which knows {known} of the classes")
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
@@ -145,7 +152,8 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     scores = make_validation(material.process, material.held_out, accelerator.device)(best)
     pipe = material.pipeline(best)
     pipe.facts["validation"] = scores
-    pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()}
+    started = {"started_from": material.ancestor.remembered()} if material.ancestor else {}
+    pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
     print(f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
 from .codes import VALIDATION_IMAGES
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
+from .start import begin_tokenizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,7 +44,7 @@ def run(config: TokenizerRun) -> None:
     check_folder(Path(config.out), config.resume)
     with accelerator.main_process_first():  # a download is one process's work
         material = prepare(config)
-    model = make_model(material, accelerator)
+    model, started = make_model(material, accelerator)
     perceptual = perceptual.to(accelerator.device) if perceptual is not None else None
     validate = make_validation(material.held_out, accelerator.device, config, perceptual)
     job = dataclasses.replace(
@@ -53,7 +54,7 @@ def run(config: TokenizerRun) -> None:
     )
     best = train(job, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
-        finish(material, cast("Autoencoder", best), validate(best))
+        finish(material, cast("Autoencoder", best), validate(best), started)
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
@@ -86,8 +87,9 @@ def prepare(config: TokenizerRun) -> Material:
     return Material(config, images, ImageSet(held_source, config.data))
 
 
-def make_model(material: Material, accelerator: Accelerator) -> Autoencoder:
-    """The new tokenizer on its device, its codebook begun where its quantizer wants that."""
+def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencoder, dict[str, Any]]:
+    """The new tokenizer on its device, with a trained one's weights or its codebook begun where its quantizer wants that; what is remembered of
+    the trained one."""
     import torch
 
     from ..tokenizer import Autoencoder
@@ -97,14 +99,17 @@ def make_model(material: Material, accelerator: Accelerator) -> Autoencoder:
     torch.manual_seed(config.train.seed)
     vectors = config.train.batch_size * height * width
     model = Autoencoder(config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1)
+    started = begin_tokenizer(model, config) if config.start_from else {}
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters()) / 1e6
         sets = f"{len(material.images)} images, {len(material.held_out)} held out"
-        print(f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}")
+        print(
+            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {config.start_from}' if started else ''}"
+        )
     arrange(model.to(accelerator.device), accelerator.device.type)
-    if model.quantizer.kind.starts:
+    if model.quantizer.kind.starts and not started:
         start_codebook(model, material.images, config.tokenizer.num_codes, height * width)
-    return model
+    return model, started
 
 
 def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None) -> Job:
@@ -127,6 +132,7 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
         return count_unreadable(loaded, order, images)
 
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
+    shared |= {"learn": config.learn} if config.learn != "all" else {}
     return Job(
         model,
         loader,
@@ -138,14 +144,14 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
     )
 
 
-def finish(material: Material, best: Autoencoder, found: dict[str, float]) -> None:
+def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
     """Write the folder that stage two takes, and say what it scored and what comes next."""
     from ..tokenizer import save_tokenizer
 
     config, folder = material.config, Path(material.config.out)
     scores = {k: float(v) for k, v in found.items()}
     facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(material.images.source.class_names)}
-    facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()}
+    facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()} | ({"started_from": started} if started else {})
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")

@@ -115,6 +115,8 @@ class TokenizerRun:
     Args:
         out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the model.
         resume: Go on from the last complete checkpoint in out.
+        start_from: Trained model (a run, a folder, a shipped model or a hub id) whose tokenizer's weights are the first ones, and whose network, size and channels are the defaults; empty for new weights.
+        learn: all, or the decoder alone: then every image keeps the codes that start_from gives it, and diffusion models trained on those go on fitting (package --tokenizer).
         data: Images.
         tokenizer: Network and codebook.
         loss: Reconstruction loss.
@@ -123,6 +125,8 @@ class TokenizerRun:
 
     out: str = "runs/tokenizer"
     resume: bool = False
+    start_from: str = ""
+    learn: Literal["all", "decoder"] = "all"
     data: DataConfig = field(default_factory=lambda: DataConfig(image_size=16, channels=1))
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     loss: TokenizerLossConfig = field(default_factory=TokenizerLossConfig)
@@ -132,6 +136,9 @@ class TokenizerRun:
         need(self.data.image_size != 0, "data.image_size", 0, "give the side in pixels to train at, such as 64")
         need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
+        need(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
+        trained = "needs codes that are there already: name a trained tokenizer with start_from"
+        need(self.learn == "all" or bool(self.start_from), "learn", self.learn, trained)
         need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, "the tokenizer is convolutional: use adamw")
         need(not self.train.fsdp, "train.fsdp", True, "is for denoisers; a tokenizer fits on every device: leave it out")
         if self.loss.adversarial.weight:
@@ -151,6 +158,7 @@ class DiffusionRun:
     Args:
         out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the pipeline.
         resume: Go on from the last complete checkpoint in out.
+        start_from: Trained model (a run, a folder, a shipped model or a hub id) whose denoiser's weights are the first ones, and whose tokenizer, process, network and sampler are the defaults; classes are matched by name. Empty for new weights.
         tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as pixels:8, for pixels as codes: so many intensities a colour channel, no stage one.
         cache: Folder for cached codes (default ~/.cache/d3pm_image/codes).
         data: Images; image_size and channels are the tokenizer's own and need not be given, except with pixels as codes.
@@ -163,6 +171,7 @@ class DiffusionRun:
 
     out: str = "runs/diffusion"
     resume: bool = False
+    start_from: str = ""
     tokenizer: str = "runs/tokenizer"
     cache: str = ""
     data: DataConfig = field(default_factory=DataConfig)

@@ -106,7 +106,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False):
         super().__init__()
-        self.config, self.channels = config, channels
+        self.config, self.channels, self.fixed_codes = config, channels, False
         self.encoder = encoder(config, channels)
         self.quantizer = Quantizer(config, vectors_a_step, synchronize)
         self.decoder = decoder(config, channels)
@@ -137,9 +137,27 @@ class Autoencoder(nn.Module):
                 spacing *= layer.stride[0] if isinstance(layer, nn.Conv2d) else layer.downscale_factor
         return side
 
+    def fix_codes(self) -> None:
+        """Leave encoder and codebook as they are from now on: the decoder alone learns, and every image keeps its codes."""
+        for part in (self.encoder, self.quantizer):
+            part.requires_grad_(False)
+        self.fixed_codes = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Autoencoder:
+        """As torch's; fixed codes stay in eval mode."""
+        super().train(mode)
+        if self.fixed_codes:
+            self.encoder.eval()
+            self.quantizer.eval()
+        return self
+
     def forward(self, images: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar). Share: see
-        :meth:`Quantizer.forward`."""
+        """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar, 0 with fixed codes). Share:
+        see :meth:`Quantizer.forward`."""
+        if self.fixed_codes:
+            codes = self.codes(images)
+            return self.decoder(self.vectors(codes)) * 0.5 + 0.5, codes, images.new_zeros(())
         quantized, codes, commitment = self.quantizer(self.encoder(images * 2 - 1), share)
         return self.decoder(quantized) * 0.5 + 0.5, codes, commitment
 
@@ -153,6 +171,11 @@ class Autoencoder(nn.Module):
         need(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), f"give (B, {self.channels}, h, w)")
         self.grid((images.shape[2], images.shape[3]))
         assert not self.training, "encode() in training mode would move the codebook; call eval() first"
+        return self.codes(images)
+
+    @torch.no_grad()
+    def codes(self, images: Tensor) -> Tensor:
+        """:meth:`encode` without a look at its arguments."""
         with torch.autocast(images.device.type, enabled=False):
             return self.quantizer(self.encoder(images.float() * 2 - 1))[1]
 

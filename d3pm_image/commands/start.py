@@ -1,0 +1,174 @@
+"""Training that begins with a trained model (``--start_from``): its settings are the defaults, its weights the first ones.
+
+What shapes a network must be the model's own, and everything else may be another: images, sizes, losses, the process. A diffusion model can only
+go on over codes that mean the same, so its tokenizer must be the model's, or one that differs in the decoder alone (``--learn decoder``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import ConfigError, DiffusionRun, TokenizerRun, need
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+    from ..denoiser import Transformer
+    from ..tokenizer import Autoencoder, Pixels
+    from ..tokenizer.folder import TokenizerInfo
+
+LEARNING = {"decay", "commitment", "entropy", "revive_below", "rotation_trick", "dropout"}
+"""Settings of a network that say how it learns: they may be others than the model's."""
+
+
+def defaults(kind: type, model: str) -> dict[str, Any]:
+    """Settings of a trained model by dotted name, as defaults of a run of stage one (TokenizerRun) or two (DiffusionRun).
+
+    Raises:
+        ConfigError: no such model, or one that a run of this kind cannot begin with.
+    """
+    if kind is TokenizerRun:
+        network, info = trained_tokenizer(model)
+        height, width = info.image_size
+        size = height if height == width else [height, width]
+        return {"data.image_size": size, "data.channels": info.channels, **dotted("tokenizer", network.config)}
+    assert kind is DiffusionRun
+    bundle = trained_model(model)
+    rooms = {"process": bundle.process, "denoiser": bundle.denoiser.config, "sampler": bundle.sampler}
+    return {"tokenizer": model} | {name: value for room, config in rooms.items() for name, value in dotted(room, config).items()}
+
+
+def dotted(room: str, config: Any) -> dict[str, Any]:
+    """A frozen configuration's values, as a parser takes them."""
+    values = dataclasses.asdict(config)
+    return {f"{room}.{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def trained_tokenizer(model: str) -> tuple[Autoencoder, TokenizerInfo]:
+    """The tokenizer that a run begins with.
+
+    Raises:
+        ConfigError: none there, or pixels as codes, which learn nothing.
+    """
+    from ..tokenizer import Autoencoder, load_tokenizer
+
+    with told_of(model):
+        network, info = load_tokenizer(model)
+    need(isinstance(network, Autoencoder), "start_from", model, "takes pixels as codes, which are not trained; leave it out")
+    assert isinstance(network, Autoencoder)
+    return network, info
+
+
+def trained_model(model: str) -> Bundle:
+    """The model that a run of stage two begins with. Raises ConfigError where there is none."""
+    from ..bundle import read_bundle
+
+    with told_of(model):
+        return read_bundle(model)
+
+
+@contextlib.contextmanager
+def told_of(model: str) -> Iterator[None]:
+    """Errors in reading a model name the option that asked for it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError("start_from", model, f"cannot be read: {error}") from error
+
+
+def need_same(room: str, given: Any, found: Any, model: str) -> None:
+    """Raises ConfigError, by name, where settings that shape a network differ from a trained model's."""
+    for name, value in dataclasses.asdict(found).items():
+        asked = getattr(given, name)
+        need(name in LEARNING or asked == value, f"{room}.{name}", asked, f"start_from {model} has {value}; leave it out, or start_from")
+
+
+def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any]:
+    """Give a new tokenizer the weights that ``config.start_from`` names, in place; returns what is remembered of them.
+
+    Raises:
+        ConfigError: no tokenizer there, or one of another shape.
+    """
+    source, info = trained_tokenizer(config.start_from)
+    need_same("tokenizer", config.tokenizer, source.config, config.start_from)
+    colours = f"start_from {config.start_from} has {info.channels}; leave it out, or start_from"
+    need(config.data.channels == info.channels, "data.channels", config.data.channels, colours)
+    network.load_state_dict(source.state_dict())
+    if config.learn == "decoder":
+        network.fix_codes()
+    return remembered(config.start_from, info.facts) | {"learnt": config.learn}
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """A trained model that a run of stage two begins with.
+
+    Args:
+        name: As ``start_from`` gives it.
+        bundle: The model.
+    """
+
+    name: str
+    bundle: Bundle
+
+    @classmethod
+    def of(cls, config: DiffusionRun, tokenizer: Autoencoder | Pixels) -> Ancestor | None:
+        """The model that a run begins with, checked against its settings; None where it begins anew.
+
+        Raises:
+            ConfigError: no model there, or one of another shape or over other codes.
+        """
+        if not config.start_from:
+            return None
+        bundle = trained_model(config.start_from)
+        mend = f"gives other codes than the tokenizer of start_from {config.start_from}; leave it out, or start_from"
+        need(same_codes(tokenizer, bundle.tokenizer), "tokenizer", config.tokenizer, mend)
+        need_same("denoiser", config.denoiser, bundle.denoiser.config, config.start_from)
+        return cls(config.start_from, bundle)
+
+    def hand_down(self, network: Transformer, classes: tuple[str, ...]) -> int:
+        """Give its weights to a new denoiser, in place, and to a class those of its class of that name; returns how many classes it knew.
+
+        Classes that it does not know begin as "no label" is, from which guidance tells them apart as they learn.
+        """
+        import torch
+
+        weights = dict(self.bundle.denoiser.state_dict())
+        known, old = weights.pop("classes.weight"), list(self.bundle.class_names)
+        rows = [old.index(name) if name in old else len(old) for name in classes] + [len(old)]
+        network.load_state_dict(weights | {"classes.weight": known[torch.tensor(rows)]})
+        return sum(row < len(old) for row in rows)
+
+    def remembered(self) -> dict[str, Any]:
+        """What a model keeps of its ancestor."""
+        return remembered(self.name, self.bundle.facts)
+
+
+def same_codes(one: Autoencoder | Pixels, other: Autoencoder | Pixels) -> bool:
+    """Whether two tokenizers give every image the same codes: all but their decoders is equal."""
+    import torch
+
+    if type(one) is not type(other):
+        return False
+    if one.channels != other.channels or not same_shape(getattr(one, "config", None), getattr(other, "config", None)):
+        return False
+    mine, others = ({k: v for k, v in t.state_dict().items() if not k.startswith("decoder.")} for t in (one, other))
+    return mine.keys() == others.keys() and all(torch.equal(mine[name].cpu(), others[name].cpu()) for name in mine)
+
+
+def same_shape(one: Any, other: Any) -> bool:
+    """Whether two configurations describe the same network; None is pixels, which have none."""
+    shapes = [c and {k: v for k, v in dataclasses.asdict(c).items() if k not in LEARNING} for c in (one, other)]
+    return shapes[0] == shapes[1]
+
+
+def remembered(model: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """A trained model's name, where it is no folder of this machine, and what it was trained on."""
+    made = facts.get("training", {})
+    found = {"model": "" if Path(model).expanduser().exists() else model, "data": facts.get("data", {}).get("source", "")}
+    found |= {name: made[name] for name in ("steps", "started_from") if name in made}
+    return {name: value for name, value in found.items() if value}
