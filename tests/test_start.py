@@ -197,3 +197,13 @@ def test_a_new_decoder_takes_the_place_of_the_old_one(trained, decoder_only, tmp
     run("package", tmp_path / "scored", "--tokenizer", decoder_only, "--out", tmp_path / "renewed")
     assert "## Scores" in (tmp_path / "scored" / "README.md").read_text()
     assert "## Scores" not in (tmp_path / "renewed" / "README.md").read_text()
+
+
+def test_a_value_that_was_not_typed_says_where_it_stands(tmp_path, capsys):
+    out, file = ["--out", tmp_path / "x"], tmp_path / "mine.yaml"
+    file.write_text("tokenizer: {code_dim: 16}\n")
+    said = fails(capsys, "train-tokenizer", "--config", file, "--tokenizer.quantizer", "fsq", *out)
+    assert said.endswith(f"leave it at 32 (the value stands in {file}; --tokenizer.code_dim overrules it)")
+    said = fails(capsys, "train-tokenizer", "--start_from", "eurosat", "--tokenizer.quantizer", "fsq", *out)
+    assert "tokenizer.code_dim=8" in said and "the value is that of start_from eurosat" in said
+    assert fails(capsys, "train-tokenizer", "--tokenizer.quantizer", "fsq", "--tokenizer.code_dim", "16", *out).endswith("leave it at 32")

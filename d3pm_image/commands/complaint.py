@@ -60,18 +60,45 @@ def wanted(complaint: str, given: str) -> str:
 
 def check_file(command: str, arguments: list[str]) -> None:
     """Raises ConfigError for ``--config FILE`` that is not there, or is the other stage's."""
-    pairs = [*zip(arguments, arguments[1:], strict=False), *((a.partition("=")[0], a.partition("=")[2]) for a in arguments)]
-    for name in [value for option, value in pairs if option == "--config" and value]:
-        path = Path(name).expanduser()
-        need(path.is_file(), "config", name, "no such file; name a YAML file of settings, such as those in configs/")
+    for name in files(arguments):
+        need(Path(name).expanduser().is_file(), "config", name, "no such file; name a YAML file of settings, such as those in configs/")
         if command in STAGES:
-            import yaml
-
-            try:
-                settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (yaml.YAMLError, UnicodeDecodeError):
-                return  # the parser says where
-            tokenizer: Any = settings.get("tokenizer") if isinstance(settings, dict) else None
             (other,) = set(STAGES) - {command}
             mend = f"is a file of {other}: d3pm-image {other} --config {name}"
-            need(not isinstance(tokenizer, STAGES[other]), "config", name, mend)
+            need(not isinstance(settings(name).get("tokenizer"), STAGES[other]), "config", name, mend)
+
+
+def files(arguments: list[str]) -> list[str]:
+    """Files of settings that arguments name, in order."""
+    pairs = [*zip(arguments, arguments[1:], strict=False), *((a.partition("=")[0], a.partition("=")[2]) for a in arguments)]
+    return [value for option, value in pairs if option == "--config" and value]
+
+
+def settings(file: str) -> dict[str, Any]:
+    """What a file of settings holds; nothing where it cannot be read, of which the parser says where."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[str]) -> ConfigError:
+    """An error over a value that the command line does not give says what gave it.
+
+    Args:
+        start: Trained model whose settings are defaults, or nothing.
+        inherited: Names of those settings.
+    """
+    room, _, option = error.name.partition(".")
+    if any(argument.partition("=")[0] in (f"--{error.name}", f"--{room}") for argument in arguments):
+        return error
+    for file in reversed(files(arguments)):
+        held = settings(file).get(room)
+        if option in held if option and isinstance(held, dict) else not option and held is not None:
+            return ConfigError(error.name, error.value, f"{error.mend} (the value stands in {file}; --{error.name} overrules it)")
+    if error.name in inherited:
+        return ConfigError(error.name, error.value, f"{error.mend} (the value is that of start_from {start}; --{error.name} overrules it)")
+    return error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, need
-from .complaint import check_file, explain
+from .complaint import check_file, explain, whence
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -66,6 +66,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     """
     description = " ".join((kind.__doc__ or "").split("Args:")[0].split())
     parser = make_parser(command, kind, positionals or {}, description, optional)
+    start, inherited = "", {}
     try:
         arguments = normalise(arguments)
         check_file(command, arguments)
@@ -74,7 +75,8 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
         if start := getattr(values, "start_from", ""):  # a trained model, whose settings are the defaults then
             from .start import defaults
 
-            parser.set_defaults(defaults(kind, start))
+            inherited = defaults(kind, start)
+            parser.set_defaults(inherited)
             values = parser.parse_args(arguments)
         for item in fields(kind):
             if item.default_factory is not MISSING:  # a room of its own
@@ -83,8 +85,8 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
                     hasattr(given, "__dict__"), item.name, given, f"must hold options of its own, such as {item.name}.{first_option(item)}"
                 )
         return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise whence(error, arguments, start, set(inherited)) from error
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
         raise explain(error, options) from error

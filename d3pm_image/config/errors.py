@@ -13,6 +13,7 @@ class ConfigError(ValueError):
 
     def __init__(self, name: str, value: Any, mend: str):
         super().__init__(f"{name}={value!r}: {mend}")
+        self.name, self.value, self.mend = name, value, mend
 
 
 def need(condition: bool, name: str, value: Any, mend: str) -> None:
