@@ -6,6 +6,7 @@ block that the hub reads.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -65,7 +66,8 @@ def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int
 
 def usage(name: str, model: dict[str, Any]) -> str:
     """How it is used."""
-    labels = f", labels=[{', '.join(map(repr, model['classes'][:2]))}]" if len(model["classes"]) > 1 else ""
+    first = ", ".join(json.dumps(name, ensure_ascii=False) for name in model["classes"][:2])
+    labels = f", labels=[{first}]" if len(model["classes"]) > 1 else ""
     return (
         f"## Use\n\n```bash\nd3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png mask.png\n```\n\n"
         f'```python\nfrom d3pm_image import Pipeline\n\npipe = Pipeline.from_pretrained("{name}")\nimages = pipe.generate(16{labels}, seed=7)\n```\n'

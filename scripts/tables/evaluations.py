@@ -67,10 +67,15 @@ def reconstructions() -> str:
 
 
 def adversarial() -> str:
-    """The EuroSAT tokenizer with and without a discriminator for its last steps, on all held-out images."""
+    """The EuroSAT tokenizer without a discriminator, with one for its last steps, and with one for its decoder alone; all held-out images."""
     rows = []
-    for title, name in (("without", "eurosat_tokenizer"), ("with the discriminator", "eurosat_tokenizer_adversarial")):
-        found, other = read(name)["tokenizer"], read(f"{name}_efficientnet")["tokenizer"]
+    runs = (
+        ("without", "eurosat_tokenizer", "eurosat_tokenizer_efficientnet"),
+        ("400 last steps", "eurosat_tokenizer_adversarial", "eurosat_tokenizer_adversarial_efficientnet"),
+        ("2,000 steps, decoder alone", "eurosat_decoder_ancestral_1.5", "eurosat_decoder_efficientnet"),
+    )
+    for title, name, deep in runs:
+        found, other = read(name)["tokenizer"], read(deep)["tokenizer"]
         distances = [f"{f['reconstruction_frechet_distance']:.1f}" for f in (found, other)]
         rows.append([title, f"{found['psnr_db']:.2f}", f"{found['ssim']:.3f}", *distances, f"{found['codes_used']}"])
     header = ["", "PSNR, dB", "SSIM", "Fréchet, classifier", "Fréchet, EfficientNet", "codes used"]
