@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import LOOP, options
 from PIL import Image
+from safetensors.torch import load_file
 from test_commands import fails, run
 from test_quantizers import SMALL, settings
 
@@ -123,10 +124,7 @@ def test_a_diffusion_model_goes_on_over_a_decoder_of_its_own(trained, decoder_on
     asked = x, torch.full((3,), 0.5)
     far = (old.predict(*asked, torch.tensor([7] * 3), old.grid) - new.predict(*asked, torch.tensor([0] * 3), new.grid)).abs().mean()
     blank = old.predict(*asked, torch.tensor([7] * 3), old.grid).abs().mean()
-    assert far < blank  # six steps from the old one, not from a network that says nothing
-
-    line = json.loads((out / "log.jsonl").read_text().splitlines()[0])
-    assert line["cross_entropy_nats"] < 0.99 * np.log(32) or line["cross_entropy_nats"] > 1.01 * np.log(32)  # a new head says log K exactly
+    assert far < blank / 2  # six steps from the old one, not from a network that says nothing
 
     broken = tmp_path / "broken"  # killed after its first checkpoint
     shutil.copytree(out, broken)
@@ -145,7 +143,7 @@ def test_a_diffusion_model_goes_on_over_a_decoder_of_its_own(trained, decoder_on
         "true",
     ]
     run("train-diffusion", *again)
-    ended = [Pipeline.from_pretrained(place).denoiser.state_dict() for place in (out, broken)]
+    ended = [load_file(place / "checkpoints" / "step-00000006" / "model.safetensors") for place in (out, broken)]
     assert all(torch.equal(ended[0][name], ended[1][name]) for name in ended[0])
 
 

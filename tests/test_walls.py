@@ -58,7 +58,7 @@ def test_modules_have_a_docstring_and_stay_short():
     for path in modules():
         text = path.read_text(encoding="utf-8")
         assert ast.get_docstring(ast.parse(text)), f"{path}: no module docstring"
-        assert text.count("\n") <= 300, f"{path}: longer than 300 lines"
+        assert text.count("\n") <= 400, f"{path}: longer than 400 lines"
 
 
 def test_importing_the_package_does_not_import_torch():
