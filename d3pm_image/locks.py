@@ -1,0 +1,99 @@
+"""Kernel locks on files: one process at a time holds one, and the system releases it when that process dies, however it dies.
+
+The lock is on a small file that stays; what it holds (process and host) only serves the message to whoever finds it locked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+_HELD: set[str] = set()
+"""Files locked by this process: POSIX locks do not exclude their own process."""
+
+
+class Locked(OSError):
+    """Another process holds the lock; the message names it."""
+
+    def __init__(self, path: Path, holder: str):
+        super().__init__(f"{path} is locked by {holder}")
+        self.path, self.holder = path, holder
+
+
+def _system_lock(file: IO[str]) -> bool:
+    """Lock an open file without waiting; False where another process has it. Systems without such locks always say yes."""
+    try:
+        import fcntl
+    except ImportError:
+        return _windows_lock(file)
+    try:
+        # not flock: a forked helper would hold it on after its parent's death
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _windows_lock(file: IO[str]) -> bool:
+    try:
+        import msvcrt
+    except ImportError:
+        return True
+    try:
+        file.seek(1 << 20)  # past the text, which others may then still read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    except OSError:
+        return False
+    finally:
+        file.seek(0)
+    return True
+
+
+def holder_of(path: Path) -> str:
+    """Who wrote themselves into a lock file: 'process 123 on host', or 'another process' where that cannot be read."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {int(known['pid'])} on {str(known['host'])[:100]!s}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextmanager
+def file_lock(path: Path, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock on a file, made if it is not there, for the length of a block.
+
+    Args:
+        path: Lock file; its folder exists. It is never removed: a lock on a file without a name excludes nobody.
+        patience_s: Seconds to wait for another holder before giving up; infinity waits for ever.
+
+    Raises:
+        Locked: another process, or another block of this one, holds it.
+        OSError: the file cannot be made.
+    """
+    name, until = os.path.realpath(path), time.monotonic() + patience_s
+    file = None
+    while file is None:
+        if name not in _HELD:
+            candidate = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
+            if _system_lock(candidate):
+                file = candidate
+                break
+            candidate.close()
+        if time.monotonic() >= until:
+            raise Locked(path, f"process {os.getpid()} (this one)" if name in _HELD else holder_of(path))
+        time.sleep(0.2)
+    _HELD.add(name)
+    try:
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
+        yield
+    finally:
+        _HELD.discard(name)
+        file.close()
