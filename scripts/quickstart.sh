@@ -7,7 +7,7 @@ set -euo pipefail
 out=${1:-runs/quickstart}
 case $out in /*) ;; *) out=$(pwd)/$out ;; esac
 . "$(dirname "$0")/environment.sh"
-make_environment dev
+make_environment digits
 d3pm() { .venv/bin/d3pm-image "$@"; }
 
 began=$SECONDS
