@@ -22,7 +22,7 @@ from ..sampling import Request
 from .canvas import Canvas, covered_pixels, make_canvas, put_back
 from .feather import blending_weights
 from .model import Model
-from .picture import paste
+from .picture import in_own_colours, paste
 from .receptive import RING
 from .regions import Window, choose_region
 from .sliding import draw_codes
@@ -146,4 +146,5 @@ def finish(sketch: Sketch, pixels: Tensor, downsampling: int, feather: int) -> I
     """The original with the painted pixels (C, h, w) of its canvas pasted under its mask."""
     size, region = sketch.mask.shape, sketch.canvas.region
     drawn = covered_pixels(region, sketch.unknown, downsampling, size) if feather else sketch.mask
-    return paste(sketch.original, put_back(region, pixels, size), blending_weights(sketch.mask, drawn, feather))
+    painted = in_own_colours(put_back(region, pixels, size), sketch.original)
+    return paste(sketch.original, painted, blending_weights(sketch.mask, drawn, feather))
