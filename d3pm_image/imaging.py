@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from .config import need
 from .image_files import open_image as open_image
+from .image_files import read_header as read_header
 from .image_files import read_image as read_image
 from .image_files import to_srgb
 

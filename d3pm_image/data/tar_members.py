@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..config import ConfigError, need
+from ..image_files import FORMATS as FORMATS
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 MAX_PICTURE, MAX_LABEL, MAX_HEADER = 2**28, 2**20, 2**20  # bytes

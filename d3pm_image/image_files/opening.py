@@ -7,6 +7,8 @@ them is in :data:`FORMATS`.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,9 +45,19 @@ FORMATS = (
 has no signature, comes last."""
 
 
+@functools.cache
+def _register() -> None:
+    """Make all decoders known to Pillow."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pillow_heif  # type: ignore[import-not-found]
+
+        pillow_heif.register_heif_opener()
+
+
 def readable_formats() -> tuple[str, ...]:
     """Those of :data:`FORMATS` that this installation can read."""
-    Image.init()
+    _register()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
@@ -71,7 +83,8 @@ def regular_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _open(file: BinaryIO, formats: tuple[str, ...] | None, load: bool) -> ImageFile.ImageFile:
-    image = Image.open(file, formats=formats or readable_formats())
+    known = readable_formats()
+    image = Image.open(file, formats=tuple(name for name in formats if name in known) if formats else known)
     if load:
         image.load()
     return image
@@ -101,19 +114,24 @@ def opened(
     words: list[str] = []
     with ExitStack() as stack:
         file = stack.enter_context(regular_file(source)) if isinstance(source, (str, Path)) else source
-        file = without_long_comments(file, words)
-        try:
-            image = _open(file, formats, load)
-        except Image.DecompressionBombError:
-            raise
-        except Exception as error:
-            found = None if is_of_the_machine(error) else _without_metadata(file, formats, load, words)
-            if found is None:
-                raise
-            image = found
+        image = stack.enter_context(_readable(file, formats, load, words))
         if dropped is not None:
             dropped += words
-        yield stack.enter_context(image)
+        yield image
+
+
+def _readable(file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words: list[str]) -> ImageFile.ImageFile:
+    """The image of an open file, or of a copy of it without some metadata; ``words`` gets what that lacks."""
+    file = without_long_comments(file, words)
+    try:
+        return _open(file, formats, load)
+    except Image.DecompressionBombError:
+        raise
+    except Exception as error:
+        found = None if is_of_the_machine(error) else _without_metadata(file, formats, load, words)
+        if found is None:
+            raise
+        return found
 
 
 def _without_metadata(file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words: list[str]) -> ImageFile.ImageFile | None:
@@ -128,6 +146,11 @@ def _without_metadata(file: BinaryIO, formats: tuple[str, ...] | None, load: boo
         words += names
         return image
     return None
+
+
+def read_header(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """An image of which the header is read and no pixels yet; arguments as in :func:`read_image`. Raises as :func:`opened`."""
+    return _readable(file, formats, False, [])
 
 
 def open_image(path: str | Path) -> Image.Image:

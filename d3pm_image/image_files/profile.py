@@ -1,6 +1,6 @@
 """Colour profiles: what a model sees is sRGB, what is pasted into an image is in the image's own colours.
 
-Relative colorimetric with black point compensation, as viewers show images. Profiles that are sRGB within two levels, do not fit the
+Profiles that are sRGB within two levels, do not fit the
 image's mode, or cannot be used change nothing.
 """
 
@@ -37,11 +37,10 @@ def _transform(profile: bytes, mode: str, to: bool) -> ImageCms.ImageCmsTransfor
         return None
     try:
         own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-        how = {"renderingIntent": ImageCms.Intent.RELATIVE_COLORIMETRIC, "flags": ImageCms.Flags.BLACKPOINTCOMPENSATION}
-        there = ImageCms.buildTransform(own, srgb, mode, "RGB", **how)  # type: ignore[arg-type]
+        there = ImageCms.buildTransform(own, srgb, mode, "RGB")
         if mode != "CMYK" and _is_identity(there, mode):
             return None
-        return there if to else ImageCms.buildTransform(srgb, own, "RGB", mode, **how)  # type: ignore[arg-type]
+        return there if to else ImageCms.buildTransform(srgb, own, "RGB", mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # damaged, or of a kind that cannot be written to
         return None
 
