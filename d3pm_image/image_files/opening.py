@@ -50,7 +50,7 @@ def _register() -> None:
     """Make all decoders known to Pillow."""
     Image.init()
     with contextlib.suppress(ImportError):
-        import pillow_heif  # type: ignore[import-not-found]
+        import pillow_heif
 
         pillow_heif.register_heif_opener()
 
