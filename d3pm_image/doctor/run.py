@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from .log import Log, examine_log
 
 STILL_RUNNING_SECONDS = 900.0
 SPARE_CHECKPOINTS = 2
+MOST_LINE = 1_000_000
+"""Characters of a line of the log."""
 EXPORT_AGAIN = "copy it again; --resume true on a finished run writes model/ again"
 
 
@@ -29,18 +32,28 @@ def is_run(folder: Path) -> bool:
 
 def read_log(path: Path) -> Log:
     """Lines of ``log.jsonl``; what cannot be read is counted, but for a half line at the end, which a run that is being written has."""
-    log = Log([], [], [])
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    for number, text in enumerate(lines, 1):
+    log, half = Log([], [], []), 0
+    for number, text in enumerate(lines_of(path), 1):
+        if half:
+            log.damaged.append(half)
+        half = 0
         try:
             line = json.loads(text)
             assert isinstance(line["step"], int)
-        except (ValueError, KeyError, TypeError, AssertionError):
-            if number < len(lines):
-                log.damaged.append(number)
+        except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+            half = number
             continue
-        (log.steps if "loss" in line else log.validations).append(line)
+        log.add(line)
     return log
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """Lines of a text file one at a time, none where there is no file; longer ones than a log has come in pieces."""
+    if not path.is_file():
+        return
+    with open(path, encoding="utf-8", errors="replace") as file:
+        while text := file.readline(MOST_LINE):
+            yield text
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
