@@ -1,7 +1,7 @@
 """The page's temporary folder: its own while it lives, removed when it ends, by itself or by the next page.
 
-    d3pm-image-app-XXXXXXXX/lock     held while the page lives; the kernel releases it however the page ends
-    d3pm-image-app-XXXXXXXX/files/   what was handed in and made; all that is ever given out
+d3pm-image-app-XXXXXXXX/lock     held while the page lives; the kernel releases it however the page ends
+d3pm-image-app-XXXXXXXX/files/   what was handed in and made; all that is ever given out
 """
 
 from __future__ import annotations

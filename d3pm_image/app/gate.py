@@ -130,7 +130,7 @@ class Gate:
     def __init__(self, app: Any, host: str, folder: Path, limits: Limits, joined: Callable[[str], None], streams: dict[str, int]):
         self.app, self.hosts, self.folder, self.limits = app, Hosts(host), Path(os.path.realpath(folder)), limits
         self.joined, self.streams, self.quota = joined, streams, Quota(limits)
-        self.open = 0
+        self.open, self.places = 0, asyncio.Semaphore(limits.uploads)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
@@ -146,7 +146,7 @@ class Gate:
             await self.passed(scope, headers, receive, reply)
         except Refused as error:
             await drain(receive, self.limits.file)
-            await reply.words(error.status, str(error))
+            await reply.words(error.status, str(error), plain=scope["path"] == UPLOAD)
         except Exception as error:  # a client that left, or a fault in gradio: one line, and no traceback to anybody
             if type(error).__name__ != "ClientDisconnect" and not reply.began:
                 print(f"d3pm-image app: {scope['path'][:80]!r} failed ({type(error).__name__})", file=sys.stderr, flush=True)
@@ -248,16 +248,27 @@ class Gate:
         return message
 
     async def upload(self, scope: Message, headers: Headers, receive: Receive, reply: Reply, session: str) -> None:
-        """A file that is handed in, counted while it comes. Raises Refused."""
+        """A file that is handed in, counted while it comes; it waits while too many others do. Raises Refused."""
+        try:
+            await asyncio.wait_for(self.places.acquire(), self.limits.patience_s)
+        except TimeoutError:
+            raise Refused(503, "Many files are being handed in right now. Try again in a minute.") from None
+        try:
+            await self.counted(scope, headers, receive, reply, session)
+        finally:
+            self.places.release()
+
+    async def counted(self, scope: Message, headers: Headers, receive: Receive, reply: Reply, session: str) -> None:
+        """A file, counted. Raises Refused."""
         upload: Upload = self.quota.begin(session, declared(headers))
 
-        async def counted() -> Message:
+        async def received() -> Message:
             message = await self.next_part(receive)
             self.quota.received(upload, message.get("body", b""))
             return message
 
         try:
-            await self.app(scope, counted, reply)
+            await self.app(scope, received, reply)
         finally:
             self.quota.end(upload)
 
@@ -280,12 +291,16 @@ class Reply:
         if not self.dropped:
             await self.send(message)
 
-    async def words(self, status: int, text: str) -> None:
-        """A sentence, as the page's script reads it. Nothing where an answer has begun."""
+    async def words(self, status: int, text: str, plain: bool = False) -> None:
+        """A sentence as the page's script reads it: of uploads as it is, else in JSON. Nothing where an answer has begun."""
         if self.began:
             return
-        self.began, body = True, json.dumps({"detail": text, "error": text}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *SAFE]
+        self.began, body = True, (text if plain else json.dumps({"detail": text, "error": text})).encode()
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8" if plain else b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *SAFE,
+        ]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 

@@ -115,23 +115,10 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def read_only_known_formats() -> None:
-    """Leave Pillow only the formats that the package reads: gradio opens what a browser sends by itself, whatever it is."""
-    from PIL import Image
-
-    from ..data.tar_members import FORMATS
-
-    Image.init()
-    for kind in set(Image.OPEN) - set(FORMATS):
-        del Image.OPEN[kind]
-    Image.ID[:] = [kind for kind in Image.ID if kind in FORMATS]
-
-
 def serve(pipe: Pipeline, model: str, host: str, port: int) -> None:
     """Serve until stopped; what was handed in and made is removed then, also after SIGTERM and SIGHUP."""
     check_installed()
     from .folder import page_folder
 
-    read_only_known_formats()
     with ended_by_signals(), page_folder() as folder:
         start(pipe, model, host, port, folder)
