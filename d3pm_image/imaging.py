@@ -6,15 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
 from .config import need
+from .image_files import open_image as open_image
+from .image_files import read_image as read_image
+from .image_files import to_srgb
 
 SETTINGS = "d3pm_image"
 """Name of the PNG text that holds the settings of a result."""
@@ -81,6 +84,28 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) ->
     return image.convert("L" if channels == 1 else "RGB")
 
 
+def plain_srgb(
+    image: Image.Image, channels: int, known: np.ndarray | None = None, box: tuple[int, int, int, int] | None = None
+) -> Image.Image:
+    """An image as a model sees it: :func:`plain`, with the colours of its profile, where it has one, converted to sRGB.
+
+    Args:
+        known: See :func:`plain`.
+        box: (left, top, right, bottom), the part that is wanted; None for all.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        whole = plain(image, channels, known)
+        return whole.crop(box) if box else whole
+    whole = image if image.mode == "CMYK" else plain(image, profile_channels(image.mode), known)
+    return plain(to_srgb(whole.crop(box) if box else whole, profile), channels)
+
+
+def profile_channels(mode: str) -> int:
+    """1 for modes whose colour profile is one of greys, else 3."""
+    return 1 if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16") else 3
+
+
 def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
     """Whole-number enlargement without smoothing, so that small pictures can be seen: sides of ``at_least`` or more."""
     factor = max(1, -(-at_least // min(image.size)))
@@ -123,23 +148,6 @@ def fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width:
         return text
     kept = next((n for n in range(len(text) - 1, 0, -1) if font.getlength(text[:n] + "…") <= width), 0)
     return text[:kept].rstrip() + "…"
-
-
-def open_image(path: str | Path) -> Image.Image:
-    """Load an image file fully, upright (EXIF orientation applied). Raises whatever Pillow raises."""
-    # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
-    with open(path, "rb") as file:
-        return read_image(file)
-
-
-def read_image(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Load an image out of an open file fully, upright. Raises whatever Pillow raises.
-
-    Args:
-        formats: Pillow's names of the formats to try; None for all.
-    """
-    with Image.open(file, formats=formats) as image:
-        return ImageOps.exif_transpose(image)
 
 
 def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:

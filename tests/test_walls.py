@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"config", "contracts", "locks", "printable", "seeds", "storage"},
+    {"image_files"},
     {"hub", "imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
     {"sampling", "metrics", "bundle", "doctor", "provenance"},

@@ -165,7 +165,7 @@ class Handlers:
 
 def shape(path: Path) -> list[str]:
     """How results are shown: with square pixels where they are small."""
-    from PIL import Image
+    from ..image_files import opened
 
-    with Image.open(path) as image:
+    with opened(path, load=False) as image:
         return ["results", "pixels"] if max(image.size) < SMALL else ["results"]

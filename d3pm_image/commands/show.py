@@ -165,9 +165,10 @@ def find_inputs(args: Show, facts: dict[str, Any]) -> list[Path]:
 def compare(one: Path, other: Path) -> str:
     """Whether two pictures show the same, in a line."""
     import numpy as np
-    from PIL import Image
 
-    with Image.open(one) as a, Image.open(other) as b:
+    from ..image_files import opened
+
+    with opened(one) as a, opened(other) as b:
         if a.size != b.size or a.mode != b.mode:
             return f"differs from {one.name}: {b.width}x{b.height} {b.mode} in place of {a.width}x{a.height} {a.mode}"
         differing = np.asarray(a) != np.asarray(b)

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from ..config import need
 from ..imaging import read_image
 from ..storage import replace_folder
-from .tar_members import BLOCK, FORMATS, MAX_CLASSES, MAX_LABEL, ROW, printable, samples
+from .tar_members import BLOCK, MAX_CLASSES, MAX_LABEL, ROW, printable, samples
 
 MAX_SHARDS = 1_000_000
 ROWS = 65536  # pictures that are held in memory while an index is written or looked through
@@ -234,7 +234,7 @@ class Members:
         return os.pread(file.fileno(), size, offset)
 
     def __call__(self, index: int) -> Image.Image:
-        return read_image(io.BytesIO(self.read(index)), FORMATS)
+        return read_image(io.BytesIO(self.read(index)))
 
 
 class MemberNames(Sequence):

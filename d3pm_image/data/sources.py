@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, DataConfig, need
+from ..image_files import image_endings, opened
 from ..imaging import open_image
 from .shards import open_shards
 
@@ -168,13 +169,12 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
     """
     root = Path(root).expanduser()
     need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
-    Image.init()
-    endings = set(Image.registered_extensions())
+    endings = image_endings()
     files = sorted(p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith(".") and p.is_file())
     good = []
     for path in files:
         try:
-            with Image.open(path):
+            with opened(path, load=False):
                 good.append(path)
         except Exception as error:  # Pillow raises many kinds for broken files, and each means: leave it out
             warnings.warn(f"{path}: not a readable image, left out ({type(error).__name__})", stacklevel=2)

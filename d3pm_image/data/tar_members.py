@@ -19,8 +19,6 @@ import numpy as np
 from ..config import ConfigError, need
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""Pillow's names of the formats that members are opened as; others can start programs (EPS)."""
 MAX_PICTURE, MAX_LABEL, MAX_HEADER = 2**28, 2**20, 2**20  # bytes
 MAX_CLASSES = 1_000_000
 BLOCK = tarfile.BLOCKSIZE

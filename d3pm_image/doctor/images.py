@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import need
+from ..image_files import image_endings
 from ..imaging import open_image
 from .finding import Finding
 
@@ -49,8 +50,7 @@ class Survey:
 
 def image_files(root: Path) -> list[Path]:
     """Image files below a folder, relative to it, by their endings, as training takes them."""
-    Image.init()
-    endings = set(Image.registered_extensions())
+    endings = image_endings()
     found = (p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith(".") and p.is_file())
     return sorted(p.relative_to(root) for p in found)
 

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..config import ConfigError, SamplerConfig, need
+from ..image_files import opened
 from ..imaging import SETTINGS
 
 WHAT = {
@@ -33,8 +32,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         ConfigError: no such file, no picture, or one without settings.
     """
     try:
-        with Image.open(path) as image:
-            image.load()  # texts may stand behind the pixels
+        with opened(path) as image:  # loaded: texts may stand behind the pixels
             kind, text = image.format, getattr(image, "text", {}).get(SETTINGS)
     except FileNotFoundError:
         raise ConfigError("picture", str(path), "no such file") from None

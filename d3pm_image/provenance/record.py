@@ -16,6 +16,7 @@ from torch import nn
 
 from .. import __version__
 from ..config import ConfigError
+from ..image_files import opened
 from ..storage import sha256
 
 
@@ -57,7 +58,7 @@ def mask_of(text: Any) -> Image.Image:
         ConfigError: no such text.
     """
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+        with opened(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
             return image.convert("1")
     except (OSError, TypeError, ValueError, binascii.Error, Image.DecompressionBombError) as error:
         raise ConfigError("mask", str(text)[:40], f"the mask that this picture carries cannot be read ({type(error).__name__})") from error
