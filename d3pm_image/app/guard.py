@@ -120,9 +120,9 @@ class Server(routes.App):
 
     def __init__(self, page: Page, host: str, limits: Limits):
         super().__init__(default_response_class=routes.ORJSONResponse)
-        self.page, self.host, self.limits = page, host, limits
+        self.page, self.listens_at, self.limits = page, host, limits
 
     def build_middleware_stack(self) -> Any:
         """What a request goes through."""
         sessions = Sessions(self.page)
-        return Gate(super().build_middleware_stack(), self.host, self.page.folder, self.limits, sessions.joined, sessions.streams)
+        return Gate(super().build_middleware_stack(), self.listens_at, self.page.folder, self.limits, sessions.joined, sessions.streams)

@@ -36,7 +36,7 @@ class Limits:
     """
 
     file: int = 100 * MIB
-    session: int = 500 * MIB
+    session: int = 300 * MIB
     total: int = 1024 * MIB
     least: int = 64 << 10
     json: int = 256 << 10

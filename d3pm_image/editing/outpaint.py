@@ -10,7 +10,6 @@ from PIL import Image
 from ..config import need
 from .regions import Size, Window
 
-
 MOST = 10_000
 """Pixels to add on a side."""
 
