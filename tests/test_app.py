@@ -224,7 +224,7 @@ def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs the extra app")
 def test_messages_are_sentences_and_hold_no_markup():
-    from d3pm_image.app.handlers import failure, words
+    from d3pm_image.app.errors import failure, words
 
     assert words(ConfigError("seed", -1, "give 0 or more")) == "Seed (-1): give 0 or more."
     assert "<b>" not in words(ConfigError("picture", "<b>x</b>", "not readable"))
