@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"config", "contracts", "locks", "printable", "seeds", "storage"},
-    {"hub", "imaging", "labels"},
+    {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
     {"sampling", "metrics", "bundle", "doctor", "provenance"},
     {"editing"},

@@ -33,6 +33,15 @@ from .sources import cache_root
 
 def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
     """Hex key of what the codes depend on: tokenizer weights, the images, and how they were prepared."""
+    return _key(tokenizer_sha256, images, images.source.fingerprint)
+
+
+def former_key(tokenizer_sha256: str, images: ImageSet) -> str:
+    """The key under which versions that did not read contents kept the codes; the same key for images that these knew by their contents."""
+    return _key(tokenizer_sha256, images, images.source.known_as.former or images.source.fingerprint)
+
+
+def _key(tokenizer_sha256: str, images: ImageSet, fingerprint: str) -> str:
     config: DataConfig = images.config
     prepared = {
         "size": size_pair(config.image_size),
@@ -42,7 +51,7 @@ def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
     }
     labels = images.source.labels
     named = {"labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(), "classes": images.source.class_names}
-    parts = {"tokenizer": tokenizer_sha256, "data": images.source.fingerprint, "prepared": prepared, "named": named, "format": 2}
+    parts = {"tokenizer": tokenizer_sha256, "data": fingerprint, "prepared": prepared, "named": named, "format": 2}
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -65,6 +74,7 @@ def build_cache(
     quiet: bool = False,
     team: Team | None = None,
     shard_images: int = SHARD_IMAGES,
+    former: str = "",
 ) -> Path:
     """Encode all images (and their mirror images where flips are configured) unless the cache is there already. An encoding that was
     killed goes on with the batches that are missing.
@@ -76,16 +86,22 @@ def build_cache(
         root: Parent folder; default ``~/.cache/d3pm_image/codes``.
         team: Processes that share the work, on one file system; each calls this function.
         shard_images: Larger sets are written in files of so many images. Where files of a cache are damaged, only they are encoded again.
+        former: From :func:`former_key`: a whole cache of an earlier version under this key is taken where there is none under ``key``.
 
     Returns:
         The cache folder.
     """
     team = team or Team()
-    place = (Path(root).expanduser() if root else cache_root() / "codes") / key
+    parent = Path(root).expanduser() if root else cache_root() / "codes"
+    place = parent / key
+
+    def found() -> Path:
+        return place if not former or (place / "meta.json").is_file() or not (parent / former).is_dir() else parent / former
+
     part = place.with_name(f".{key}.part")
     with contextlib.ExitStack() as stack:
         # the first process decides, under the lock; the others read its decision from the folder, for each might see another state
-        work = team.rank == 0 and _claim(stack, images, part, place, team, quiet)
+        work = team.rank == 0 and _claim(stack, images, part, place, found, team, quiet)
         if work:
             _begin(images, encode, part, place, batch_size, shard_images)
         team.wait()
@@ -95,7 +111,7 @@ def build_cache(
             if work:
                 _finish(part, place)
         team.wait()
-    return place
+    return found()
 
 
 DONE = "done.npy"
@@ -103,9 +119,11 @@ TEAM_PATIENCE_S = 3 * 3600.0
 """Processes of a team wait for one another 4 hours at most."""
 
 
-def _claim(stack: contextlib.ExitStack, images: ImageSet, part: Path, place: Path, team: Team, quiet: bool) -> bool:
+def _claim(
+    stack: contextlib.ExitStack, images: ImageSet, part: Path, place: Path, found: Callable[[], Path], team: Team, quiet: bool
+) -> bool:
     """Whether there is a cache to make; then its lock is held by ``stack``, and what killed programs left is removed."""
-    if is_whole(place, True, len(images)) and (team.world == 1 or not part.exists()):
+    if is_whole(found(), True, len(images)) and (team.world == 1 or not part.exists()):
         return False
     place.parent.mkdir(parents=True, exist_ok=True)
     patience_s = float("inf") if team.world == 1 else TEAM_PATIENCE_S
@@ -113,7 +131,7 @@ def _claim(stack: contextlib.ExitStack, images: ImageSet, part: Path, place: Pat
     for left in place.parent.iterdir():
         if left.name.startswith(f".{place.name}.") and left.name.endswith((".part", ".old")) and left != part:
             remove(left)
-    if is_whole(place, quiet, len(images)):  # who held the lock has made it
+    if is_whole(found(), quiet, len(images)):  # who held the lock has made it
         remove(part)
         return False
     return True
