@@ -31,7 +31,7 @@ NOTED = {
     "loss.adversarial",
 }
 """Settings, or groups, that change the weights and may be changed on the way."""
-BY_DATA = {"data.source", "data.limit", "data.val_share", "data.labels"}
+BY_DATA = {"data.source", "data.limit", "data.val_share", "data.labels", "data.held_out"}
 """Settings that select images: these are compared themselves."""
 
 
@@ -48,7 +48,10 @@ def settings_of(config: TokenizerRun | DiffusionRun) -> dict[str, Any]:
                 found[here] = list(value) if isinstance(value, tuple) else value
         return found
 
-    return leaves(dataclasses.asdict(config), "") | {"data.image_size": list(size_pair(config.data.image_size))}
+    found = leaves(dataclasses.asdict(config), "")
+    found["data.image_size"] = list(size_pair(config.data.image_size))
+    found["data.held_out"] = "val_root" if config.data.val_root else "val_share"
+    return found
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class RunIdentity:
                 "the files have the same names and sizes but other times, and are too many to compare their contents, which may be the same"
             )
         field, place = ("data", data.root) if name == "data" or not data.val_root else ("data.val_root", data.val_root)
-        mend = "restore them, go on with these by --data.same true, or choose another --out"
+        mend = f"restore {'that' if changed else 'them'}, go on with these by --data.same true, or choose another --out"
         raise ConfigError(field, place or data.source, f"other images than the run in {folder} was begun with: {why}; {mend}")
 
 
