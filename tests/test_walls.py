@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"config", "contracts", "locks", "printable", "seeds", "storage"},
     {"image_files"},
-    {"hub", "imaging", "labels"},
+    {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
     {"sampling", "metrics", "bundle", "doctor", "provenance"},
     {"editing"},

@@ -79,7 +79,7 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
     Raises:
         ConfigError: it cannot be written.
     """
-    from ..data.codes import build_cache, cache_key
+    from ..data.codes import build_cache, cache_key, former_key
 
     device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
 
@@ -87,7 +87,8 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
         return tokenizer.encode(batch.to(device).float() / 255)
 
     try:
-        return build_cache(images, encode, cache_key(tokenizer_sha256, images), cache, quiet=team.rank > 0, team=team)
+        key, former = (f(tokenizer_sha256, images) for f in (cache_key, former_key))
+        return build_cache(images, encode, key, cache, quiet=team.rank > 0, team=team, former=former)
     except OSError as error:
-        mend = f"the code cache cannot be written ({error}); name another folder with --cache"
+        mend = f"the code cache cannot be read or written ({error}); name another folder with --cache"
         raise ConfigError("cache", cache or "default", mend) from error

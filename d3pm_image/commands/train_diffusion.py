@@ -13,12 +13,14 @@ from .codes import cached, code_images, open_tokenizer, tokenizer_data
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
+from .resuming import Images, RunIdentity, need_resume, resolved
 from .start import Ancestor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..data.codes import CodeSet
+    from ..data.images import ImageSet
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
@@ -43,6 +45,7 @@ def run(config: DiffusionRun) -> None:
     """
     from ..training.loop import check_folder, make_accelerator, train
 
+    need_resume(config)
     accelerator = make_accelerator(config.train)
     check_folder(Path(config.out), config.resume)
     material = prepare(config, accelerator)
@@ -67,6 +70,8 @@ class Material:
     held_out: CodeSet
     place: Path
     """The folder of the codes."""
+    images: tuple[ImageSet, ImageSet]
+    """What was encoded: images that train, and those that judge."""
     classes: Sequence[str]
     ancestor: Ancestor | None
     """The model that it begins with."""
@@ -75,7 +80,7 @@ class Material:
         """A network with all that it needs to draw pictures."""
         from ..pipeline import Pipeline
 
-        facts = {"data": dataclasses.asdict(self.config.data), "tokenizer": self.info.facts}
+        facts = {"data": dataclasses.asdict(resolved(self.config).data), "tokenizer": self.info.facts}
         size = size_pair(self.info.image_size)
         return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, self.config.sampler, facts)
 
@@ -105,7 +110,8 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
-    return Material(config, tokenizer, info, process, codes, held_out, place, sources[0].source.class_names, ancestor)
+    both = (sources[0], sources[1])
+    return Material(config, tokenizer, info, process, codes, held_out, place, both, sources[0].source.class_names, ancestor)
 
 
 def make_job(material: Material, accelerator: Accelerator) -> Job:
@@ -133,17 +139,27 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
 
     shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
     loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")}
+    parts = {"tokenizer": material.info.sha256, **shared, **loop}
+    identity = RunIdentity(config, parts, *(images_of(images, material.info.sha256) for images in material.images))
     validate = make_validation(material.process, material.held_out, accelerator.device)
     return Job(
         model,
         loader,
         make_loss(material.process, config, codes.grid),
-        identity={"tokenizer": material.info.sha256, "data": material.place.name, **shared, **loop},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
+        identity=identity.saved(),
+        check_identity=identity.check,
+        begin=lambda: save_resolved(resolved(config), Path(config.out) / "config.yaml"),
         validate=validate,
         validate_raw=validate,
         preview=make_preview(material.pipeline),
     )
+
+
+def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
+    """What the images of a run are known by: the keys of their codes."""
+    from ..data.codes import cache_key, former_key
+
+    return Images(cache_key(tokenizer_sha256, images), (former_key(tokenizer_sha256, images),), images.listed.known_as)
 
 
 def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:

@@ -12,6 +12,7 @@ from .codes import VALIDATION_IMAGES
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
+from .resuming import Images, RunIdentity, need_resume, resolved
 from .start import begin_tokenizer
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def run(config: TokenizerRun) -> None:
     from ..tokenizer.perceptual import Perceptual
     from ..training.loop import check_folder, make_accelerator, train
 
+    need_resume(config)
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
     accelerator = make_accelerator(config.train)
     check_folder(Path(config.out), config.resume)
@@ -133,15 +135,22 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
 
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
     shared |= {"learn": config.learn} if config.learn != "all" else {}
+    identity = RunIdentity(config, shared, images_of(images), images_of(material.held_out))
     return Job(
         model,
         loader,
         make_loss(config, accelerator, perceptual, discriminator),
-        identity={**shared, "data": images.source.fingerprint},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
+        identity=identity.saved(),
+        check_identity=identity.check,
+        begin=lambda: save_resolved(resolved(config), Path(config.out) / "config.yaml"),
         preview=make_preview(material.held_out, accelerator.device),
         rival=make_rival(config, accelerator, discriminator),
     )
+
+
+def images_of(images: ImageSet) -> Images:
+    """What the images of a run are known by."""
+    return Images(images.source.fingerprint, (images.source.known_as.former,), images.listed.known_as)
 
 
 def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
@@ -150,7 +159,7 @@ def finish(material: Material, best: Autoencoder, found: dict[str, float], start
 
     config, folder = material.config, Path(material.config.out)
     scores = {k: float(v) for k, v in found.items()}
-    facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(material.images.source.class_names)}
+    facts = {"data": dataclasses.asdict(resolved(config).data), "validation": scores, "classes": list(material.images.source.class_names)}
     facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()} | ({"started_from": started} if started else {})
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"

@@ -33,6 +33,7 @@ class DataConfig:
         limit: Use only this many training images, spread over the set; 0 means all.
         workers: Loader processes of stage one for sets too large to be held in memory.
         max_unreadable: Share of the images that may be unreadable; such images are named and left out, or replaced by the next one.
+        same: With resume: go on with these images, though their contents are not those that the run was begun with.
         memory_mb: Sets whose decoded images fit in this many megabytes are decoded once and held in memory.
     """
 
@@ -50,6 +51,7 @@ class DataConfig:
     workers: int = 2
     max_unreadable: float = 0.2
     memory_mb: int = 2048
+    same: bool = False
 
     def __post_init__(self):
         height, width = size_pair(self.image_size)

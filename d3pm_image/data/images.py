@@ -81,6 +81,8 @@ class ImageSet(Dataset):
     A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip and crop, so a key
     always gives the same picture. With ``augment=False`` only the index counts and pictures are plain.
 
+    ``listed`` is the source as it was given, ``source`` without what could not be decoded.
+
     Raises:
         ConfigError: no readable image at all.
     """
@@ -89,7 +91,7 @@ class ImageSet(Dataset):
         self.size, self.config, self.seed = size_pair(config.image_size), config, seed
         self.flip = augment and config.flip
         self.crop_randomly = augment and config.crop == "random"
-        self.source = source
+        self.listed = self.source = source
         self.pixels: Tensor | None = None
         total = len(source) * config.channels * self.size[0] * self.size[1]
         if not self.crop_randomly and total <= config.memory_mb * 2**20:

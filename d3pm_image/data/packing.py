@@ -1,6 +1,7 @@
 """Images → tar shards in the webdataset layout: KEY.jpg (or the file's own ending) and KEY.cls, with classnames.txt beside them.
 
-Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on with the shards that are missing.
+Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on with the shards that are missing. Of
+several programs that pack into one folder one works at a time, and those that waited find its shards there.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from tqdm import tqdm
 
 from ..config import ConfigError, need
 from ..imaging import plain, whole_file
+from ..locks import waiting_lock
 from ..storage import sync, write_text
 from .shards import CLASS_NAMES
 from .sources import Files, ImageSource
 from .tar_members import PICTURES
 
-PACKED = "packing.json"
+PACKED, LOCK = "packing.json", ".packing.lock"
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
@@ -45,9 +47,17 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     Raises:
         ConfigError: ``out`` holds something else than shards of these images in this size.
     """
-    starts = range(0, len(source), shard_images)
     facts = {"data": source.fingerprint, "classes": list(source.class_names), "images": len(source), "shard_images": shard_images}
-    begin(out, facts)
+    need(out.is_dir() or not out.exists(), "out", str(out), "is a file; name a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(out / LOCK, f"the shards in {out}"):
+        begin(out, facts, source.known_as.former)
+        return _missing(source, out, shard_images, quiet)
+
+
+def _missing(source: ImageSource, out: Path, shard_images: int, quiet: bool) -> Packed:
+    """Write the shards that are not there yet."""
+    starts = range(0, len(source), shard_images)
     kept, left_out = 0, 0
     for number in tqdm(range(len(starts)), desc="packing", unit="shard", disable=quiet, leave=False):
         path = out / f"shard-{number:06d}.tar"
@@ -61,26 +71,28 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     return Packed(len(starts), kept, left_out)
 
 
-def begin(out: Path, facts: dict) -> None:
+def begin(out: Path, facts: dict, former: str = "") -> None:
     """Note in ``out`` what is packed there, or see that it is the same as before.
+
+    Args:
+        former: Digest of the images in versions that did not read their contents, which the note may hold.
 
     Raises:
         ConfigError: other files or other images are there.
     """
-    if out.exists():
-        need(out.is_dir(), "out", str(out), "is a file; name a folder")
-        try:
-            before = json.loads((out / PACKED).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            before = None if any(out.iterdir()) else facts
-        except ValueError:
-            before = None
-        need(before is not None, "out", str(out), "holds other files; name a new folder")
-        changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
-        need(not changed, "out", str(out), f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder")
+    try:
+        before = json.loads((out / PACKED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        before = None if any(path.name != LOCK for path in out.iterdir()) else facts
+    except (ValueError, RecursionError):
+        before = None
+    need(before is not None, "out", str(out), "holds other files; name a new folder")
+    if former and isinstance(before, dict) and before.get("data") == former:
+        before["data"] = facts["data"]
+    changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
+    need(not changed, "out", str(out), f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder")
     lines = [name for name in facts["classes"] if not name.splitlines() or name.splitlines() != [name]]
     need(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / PACKED, json.dumps(facts, indent=1) + "\n")
     if facts["classes"]:
         write_text(out / CLASS_NAMES, "".join(f"{name}\n" for name in facts["classes"]))

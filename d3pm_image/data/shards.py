@@ -27,7 +27,9 @@ from tqdm import tqdm
 
 from ..config import need
 from ..imaging import read_image
+from ..locks import waiting_lock
 from ..storage import replace_folder
+from .identity import Identity, identify
 from .tar_members import BLOCK, FORMATS, MAX_CLASSES, MAX_LABEL, ROW, printable, samples
 
 MAX_SHARDS = 1_000_000
@@ -96,6 +98,7 @@ class Shards:
     class_names: tuple[str, ...]
     load: Members
     fingerprint: str
+    identity: Identity
 
 
 def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tuple[str, ...] = ()) -> Shards:
@@ -109,26 +112,37 @@ def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tu
     """
     shards = find_shards(root)
     names = (class_names_beside(shards) or class_names) if use_labels else ()
-    fingerprint = fingerprint_of(shards, names)
-    key = hashlib.sha256(f"{fingerprint} {use_labels} {ROW.descr}".encode()).hexdigest()[:24]
+    stamp = fingerprint_of(shards, names)
+    key = hashlib.sha256(f"{stamp} {use_labels} {ROW.descr}".encode()).hexdigest()[:24]
     place = cache / "shards" / key
     if not is_sound(place, shards):
-        write_index(place, shards, use_labels, names)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(place.with_name(f".{key}.lock"), f"the index {place}"):
+            if not is_sound(place, shards):
+                write_index(place, shards, use_labels, names)
     meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
     load = Members(tuple(shards), place / "index.npy")
     labels = load.rows["label"] if use_labels and not meta["unlabelled"] else None
     if use_labels and 0 < meta["unlabelled"] < meta["count"]:
         warnings.warn(f"{root}: {meta['unlabelled']} of {meta['count']} pictures have no label, so no classes are used", stacklevel=2)
     numbered = names or tuple(str(number) for number in range(meta["classes"]))
-    return Shards(MemberNames(load), labels, () if labels is None else numbered, load, fingerprint)
+    meaning = "\n".join(names).encode("utf-8", "surrogateescape")
+    identity = identify(shards, short_names(shards), lambda stats: stamp, cache, meaning)
+    return Shards(MemberNames(load), labels, () if labels is None else numbered, load, identity.fingerprint, identity)
+
+
+def short_names(shards: list[Path]) -> list[str]:
+    """The shards' paths below the folder that holds them all."""
+    above = os.path.commonpath([path.absolute().parent for path in shards])
+    return [os.path.relpath(path.absolute(), above) for path in shards]
 
 
 def fingerprint_of(shards: list[Path], class_names: tuple[str, ...]) -> str:
     """Hex digest of names, sizes and times of the shards, and of what the labels mean."""
-    above, stamp = os.path.commonpath([path.absolute().parent for path in shards]), hashlib.sha256()
-    for path in shards:
+    stamp = hashlib.sha256()
+    for path, name in zip(shards, short_names(shards), strict=True):
         stat = path.stat()
-        stamp.update(f"{os.path.relpath(path.absolute(), above)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     stamp.update("\n".join(class_names).encode())
     return stamp.hexdigest()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from PIL import Image
 from ..config import ConfigError, DataConfig, need
 from ..image_files import image_endings, opened
 from ..imaging import open_image
+from .identity import Identity, identify, shared_images
 from .shards import open_shards
 
 # torchvision name → (class, keyword arguments of the training part, of the held-out part or None)
@@ -104,6 +106,7 @@ class ImageSource:
         class_names: C names, empty without labels.
         load: index → Pillow image; raises OSError or a Pillow error for an unreadable one.
         fingerprint: Hex digest of what the source holds.
+        identity: That digest, and others that tell what differs where two are not alike.
     """
 
     names: Sequence[str]
@@ -111,6 +114,12 @@ class ImageSource:
     class_names: tuple[str, ...]
     load: Callable[[int], Image.Image]
     fingerprint: str
+    identity: Identity | None = None
+
+    @property
+    def known_as(self) -> Identity:
+        """All digests of the source; of one whose pixels are embedded the fingerprint alone."""
+        return self.identity or Identity(self.fingerprint)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -131,10 +140,10 @@ class ImageSource:
     def subset(self, indices: np.ndarray) -> ImageSource:
         """The images at ``indices``, in that order."""
         chosen = np.asarray(indices, np.int64)
-        digest = hashlib.sha256(self.fingerprint.encode() + chosen.tobytes()).hexdigest()
+        part = self.known_as.part(chosen.tobytes())
         labels = None if self.labels is None else self.labels[chosen]
         names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
-        return ImageSource(names, labels, self.class_names, Chosen(self.load, chosen), digest)
+        return ImageSource(names, labels, self.class_names, Chosen(self.load, chosen), part.fingerprint, part)
 
 
 def default_root() -> Path:
@@ -180,23 +189,29 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
             warnings.warn(f"{path}: not a readable image, left out ({type(error).__name__})", stacklevel=2)
     need(bool(good), "data.root", str(root), f"no readable image among {len(files)} image files; check the folder")
     relative = [p.relative_to(root) for p in good]
-    stamp = hashlib.sha256()
-    for path, short in zip(good, relative, strict=True):
-        stat = path.stat()
-        stamp.update(f"{short}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    short = [str(r) for r in relative]
+    identity = identify(good, short, lambda stats: stamp_of(short, stats), cache_root())
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     if use_labels and all(len(r.parts) > 1 for r in relative):
         classes = tuple(sorted({r.parts[0] for r in relative}))
         index = {name: i for i, name in enumerate(classes)}
         labels = np.array([index[r.parts[0]] for r in relative], np.int64)
-    return ImageSource([str(r) for r in relative], labels, classes, Files(good), stamp.hexdigest())
+    return ImageSource(short, labels, classes, Files(good), identity.fingerprint, identity)
+
+
+def stamp_of(names: Sequence[str], stats: Sequence[os.stat_result]) -> str:
+    """Hex digest of names, sizes and times of files."""
+    stamp = hashlib.sha256()
+    for name, stat in zip(names, stats, strict=True):
+        stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return stamp.hexdigest()
 
 
 def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) -> ImageSource:
     """The pictures of tar shards in the webdataset layout; see :func:`~d3pm_image.data.shards.open_shards`."""
     found = open_shards(root, cache_root(), use_labels, class_names)
-    return ImageSource(found.names, found.labels, found.class_names, found.load, found.fingerprint)
+    return ImageSource(found.names, found.labels, found.class_names, found.load, found.fingerprint, found.identity)
 
 
 def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> ImageSource:
@@ -240,9 +255,15 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
 def torchvision_folder(dataset, where: Path) -> ImageSource:
     """A torchvision set that is a class folder on disk (EuroSAT), by its list of files."""
     paths = [Path(path) for path, _ in dataset.samples]
-    stamp = hashlib.sha256("\n".join(f"{p.relative_to(where)} {p.stat().st_size}" for p in paths).encode())
+    names = [str(p.relative_to(where)) for p in paths]
+
+    def former(stats: Sequence[os.stat_result]) -> str:
+        lines = (f"{name} {stat.st_size}" for name, stat in zip(names, stats, strict=True))
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    identity = identify(paths, names, former, cache_root())
     labels = np.array([label for _, label in dataset.samples], np.int64)
-    return ImageSource([str(p.relative_to(where)) for p in paths], labels, tuple(dataset.classes), Files(paths), stamp.hexdigest())
+    return ImageSource(names, labels, tuple(dataset.classes), Files(paths), identity.fingerprint, identity)
 
 
 def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
@@ -257,6 +278,14 @@ def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
     return source.subset(np.sort(order[:count] if held_out else order[count:]))
 
 
+def judged_by(config: DataConfig, train: ImageSource, held_out: ImageSource) -> ImageSource:
+    """The held-out images of ``data.val_root`` with the class numbers of the training images; says where they are training images."""
+    fault = shared_images(config.root, config.val_root, train.known_as, held_out.known_as)
+    if fault and os.environ.get("RANK", "0") == "0":
+        print(f"warning: data.val_root={config.val_root!r}: {fault}; name a folder of other images", file=sys.stderr)
+    return held_out.numbered_by(train.class_names)
+
+
 def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
     """The training part of a configured source, or its held-out part.
 
@@ -268,12 +297,12 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
         own_split = bool(config.val_root)
         source = folder(config.root, config.labels)
         if held_out and own_split:
-            source = folder(config.val_root, config.labels).numbered_by(source.class_names)
+            source = judged_by(config, source, folder(config.val_root, config.labels))
     elif config.source == "shards":
         own_split = bool(config.val_root)
         source = shard_set(config.root, config.labels)
         if held_out and own_split:
-            source = shard_set(config.val_root, config.labels, source.class_names).numbered_by(source.class_names)
+            source = judged_by(config, source, shard_set(config.val_root, config.labels, source.class_names))
     elif config.source == "digits":
         own_split, source = False, digits()
     else:
@@ -284,5 +313,5 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
     if config.limit and not held_out and config.limit < len(source):
         source = source.subset(np.linspace(0, len(source) - 1, config.limit).round().astype(np.int64))
     if not config.labels and source.labels is not None:
-        source = ImageSource(source.names, None, (), source.load, source.fingerprint)
+        source = replace(source, labels=None, class_names=())
     return source

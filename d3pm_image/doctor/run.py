@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..config import TrainConfig
 from ..storage import sha256
+from .data import examine_data
 from .finding import Finding
 from .log import Log, examine_log
 
@@ -216,6 +217,7 @@ def examine_run(folder: Path, free: int | None = None, now: float | None = None)
     if settings:
         found += examine_log(log, train, find_codes(folder, settings))
         found += examine_checkpoints(folder, log, train)
+        found += examine_data(folder, settings)
         found += examine_end(folder, log, train, command, time.time() if now is None else now)
     found += examine_weights(folder, log, command == "train-diffusion")
     return found + examine_disk(folder, shutil.disk_usage(folder).free if free is None else free)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,7 +17,7 @@ from ..storage import write_tensors
 from . import checkpoint as ckpt
 from . import sharding
 from .ema import make_average
-from .job import Interrupted, Job, Progress, TrainingError, flat
+from .job import Interrupted, Job, Progress, TrainingError
 from .monitor import Monitor
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
@@ -101,7 +99,8 @@ class Trainer:
         for place in reversed(ckpt.checkpoints(self.folder / "checkpoints")):
             try:
                 tensors, state = ckpt.load_checkpoint(place)
-                self._same_run(state.get("identity", {}))
+                if self.job.check_identity is not None:
+                    self.job.check_identity(state.get("identity", {}), self.folder)
                 sharding.load(self.job.model, tensors["model"])
                 if self.average is not None:
                     sharding.load(self.average, tensors["ema"])
@@ -115,7 +114,7 @@ class Trainer:
                 continue
             except ConfigError:
                 raise
-            except (RuntimeError, KeyError, ValueError) as error:
+            except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
                 raise ConfigError(
                     "resume",
                     str(place),
@@ -127,13 +126,6 @@ class Trainer:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             return True
         return False
-
-    def _same_run(self, saved: dict[str, Any]) -> None:
-        """Raises ConfigError where the checkpoint belongs to other data, another tokenizer, seed or batch size."""
-        for name, now in flat(json.loads(json.dumps(self.job.identity))).items():
-            before = flat(saved).get(name, now)
-            if before != now:
-                raise ConfigError(name, now, f"the run in {self.folder} was begun with {before!r}; restore that, or choose another --out")
 
     def together(self) -> None:
         """All processes must go on from the same step: on several machines the run's folder must be on a shared disk."""
