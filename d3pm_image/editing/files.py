@@ -15,7 +15,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from ..config import ConfigError, need
-from ..imaging import plain, whole_file, with_opacity
+from ..imaging import plain, with_opacity
+from ..storage import whole_file
 from .metadata import Metadata, read_metadata, save_arguments
 
 ENDINGS = {
