@@ -15,6 +15,7 @@ LEVELS = [
     {"documents", "storage"},
     {"hub", "imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
+    {"local_notes"},
     {"sampling", "metrics", "bundle", "doctor", "provenance"},
     {"editing"},
     {"calls", "trajectory"},

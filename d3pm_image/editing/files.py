@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from ..config import ConfigError, need
 from ..imaging import plain, with_opacity
-from ..storage import whole_file
+from ..storage import safe_name, whole_file
 from .metadata import Metadata, read_metadata, save_arguments
 
 ENDINGS = {
@@ -107,7 +107,7 @@ def bits_a_band(path: Path, opened: Image.Image, kind: str) -> int:
 def result_path(source: PictureFile, command: str) -> Path:
     """Where a result goes by default: NAME-COMMAND beside the picture, with its ending; of formats that cannot be written, .png."""
     suffix = source.path.suffix if kind_of(source.path) == source.kind else ENDINGS.get(source.kind, ".png")
-    return source.path.with_name(f"{source.path.stem}-{command}{suffix}")
+    return source.path.with_name(safe_name(source.path.stem, f"-{command}{suffix}"))
 
 
 def kind_of(path: Path) -> str | None:

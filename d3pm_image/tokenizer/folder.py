@@ -95,7 +95,12 @@ def folder_for(folder: str | Path, name: str) -> Path:
     """
     need(bool(str(folder)), "folder", str(folder), "name a folder; . is the current one")
     place = Path(folder).expanduser()
-    need(place.is_dir() or not os.path.lexists(place), "folder", str(folder), "is a file, or a link to a folder that is not there; name a folder")
+    need(
+        place.is_dir() or not os.path.lexists(place),
+        "folder",
+        str(folder),
+        "is a file, or a link to a folder that is not there; name a folder",
+    )
     try:
         raw = read_json(place / "config.json")
     except Unreadable:  # none, or one that is damaged
@@ -105,12 +110,16 @@ def folder_for(folder: str | Path, name: str) -> Path:
     return place
 
 
+class NothingThere(ConfigError):
+    """A folder without the part that was asked for, and without a fault."""
+
+
 def find(folder: str | Path, name: str, what: str) -> Path:
     """``folder`` itself (or the shipped model or hub model of that name), its ``model`` (a run folder), or its ``name`` part: the first that
     has a config.json of format ``d3pm-image-<name>``.
 
     Raises:
-        ConfigError: none of them, or one whose config.json cannot be read.
+        NothingThere: none of them. ConfigError: no such folder, or a config.json that cannot be read.
     """
     try:
         root = locate(folder, what)
@@ -123,7 +132,7 @@ def find(folder: str | Path, name: str, what: str) -> Path:
                 return place
         except Unreadable as error:
             fault = fault or ConfigError(what, str(place), f"{error}; copy the folder again, or ask its owner")
-    raise fault or ConfigError(what, str(folder), f"holds no trained {name}{instead(root, name)}")
+    raise fault or NothingThere(what, str(folder), f"holds no trained {name}{instead(root, name)}")
 
 
 def instead(root: Path, name: str) -> str:
