@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +16,7 @@ from .image_files import open_image as open_image
 from .image_files import read_header as read_header
 from .image_files import read_image as read_image
 from .image_files import to_srgb
+from .storage import whole_file
 
 SETTINGS = "d3pm_image"
 """Name of the PNG text that holds the settings of a result."""
@@ -188,18 +186,6 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     coarse = _pull_push(torch.where(weight > 0, total / weight.clamp_min(1e-6), torch.zeros_like(total)), coarse_known)
     smooth = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
     return torch.where(known > 0, values, smooth)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:

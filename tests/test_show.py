@@ -47,7 +47,7 @@ def test_show_speaks_in_words_and_in_json(model, tmp_path, capsys):
     capsys.readouterr()
     run("show", tmp_path / "many" / "0001.png")
     text = capsys.readouterr().out
-    for word in ("a new image (generate)", str(model), "weights", "7, image number 1", "steps", "temperature 0.9"):
+    for word in ("a new image (generate)", model.name, "weights", "7, image number 1", "steps", "temperature 0.9"):
         assert word in text
     run("show", tmp_path / "many" / "0001.png", "--json")
     facts = json.loads(capsys.readouterr().out)

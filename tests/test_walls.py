@@ -11,10 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
-    {"config", "contracts", "locks", "printable", "seeds", "storage"},
+    {"config", "contracts", "locks", "printable", "seeds"},
+    {"documents", "storage"},
     {"image_files"},
     {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
+    {"local_notes"},
     {"sampling", "metrics", "bundle", "doctor", "provenance"},
     {"editing"},
     {"calls", "trajectory"},

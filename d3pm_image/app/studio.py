@@ -17,8 +17,9 @@ from ..editing.files import PictureFile, read_picture
 from ..editing.outpaint import check_sides
 from ..imaging import enlarge, grid_image
 from ..pipeline import Pipeline
-from ..provenance import mask_text, origin, picture_record
+from ..provenance import made_by, mask_text, picture_record
 from ..sampling import Frame, Watch
+from ..storage import safe_name
 from ..trajectory.cells import code_tiles, decoded_tiles
 from .files import Shelf
 from .live import watched
@@ -84,13 +85,13 @@ class Studio:
     def __init__(self, pipe: Pipeline, model: str, folder: str | Path):
         self.pipe, self.model, self.shelf = pipe, model, Shelf(folder)
         self.lock = threading.Lock()
-        self.origin = origin(pipe.tokenizer, pipe.denoiser)
+        self.made_by = made_by(model, pipe.tokenizer, pipe.denoiser)
 
     def facts(self, command: str, drawing: Drawing, **own: Any) -> dict[str, Any]:
         """What the results carry; the same as the command of that name writes."""
         settings = dataclasses.asdict(self.pipe.settings(**drawing.changes))
-        run = {"model": self.model, "seed": drawing.seed, "precision": self.pipe.precision}
-        return {"command": command, **run, **own, **settings, **self.origin}
+        run = {"seed": drawing.seed, "precision": self.pipe.precision}
+        return {"command": command, **run, **own, **settings, **self.made_by}
 
     def generate(self, drawing: Drawing, stop: threading.Event) -> Iterator[Progress | Finished]:
         """New pictures. Raises ConfigError for impossible settings, Stopped."""
@@ -141,7 +142,7 @@ class Studio:
         check_amount(drawing.count, *source.image.size)
         facts = self.facts(command, drawing, **own) | picture_record(source.path, name=name)
         each = [facts | ({"variant": number} if drawing.count > 1 else {}) for number in range(drawing.count)]
-        stem = Path(name or source.path.name).stem
+        stem = safe_name(Path(name or source.path.name).stem)
         yield from self.draw(work, each, f"{stem}-{command}", source, stop)
 
     def draw(

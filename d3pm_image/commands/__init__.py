@@ -107,5 +107,7 @@ def run(name: str, rest: list[str]) -> None:
 
 def fail(name: str, message: str, code: int = 2) -> None:
     """Print one line and exit."""
-    print(f"d3pm-image {name + ': ' if name else ''}error: {' '.join(message.split())}", file=sys.stderr)
+    from ..printable import printable
+
+    print(f"d3pm-image {name + ': ' if name else ''}error: {printable(' '.join(message.split()), 2000)}", file=sys.stderr)
     sys.exit(code)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
+from ..documents import Unreadable, read_yaml
 from .parsing import normalise, parse
 from .plan import Codes
 
@@ -84,12 +85,10 @@ def stage_of(path: str, stage: str) -> str:
     Raises:
         ConfigError: no such file, not a mapping, or a file that both stages could read.
     """
-    import yaml
-
     try:
-        values = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError("file", path, f"cannot be read ({error}); name a YAML file of train-tokenizer or train-diffusion") from error
+        values = read_yaml(Path(path).expanduser())
+    except Unreadable as error:
+        raise ConfigError("file", path, f"{error}; name a YAML file of train-tokenizer or train-diffusion") from error
     need(isinstance(values, dict), "file", path, "holds no options; name a YAML file of train-tokenizer or train-diffusion")
     if stage != "auto":
         return stage

@@ -216,12 +216,12 @@ def feature_space(args: Evaluate, subject: Subject, lazy: Lazy):
 
 
 def has_pipeline(model: str) -> bool:
-    """Whether a folder holds a whole model, not a tokenizer alone."""
-    from ..tokenizer.folder import find
+    """Whether a folder holds a whole model, not a tokenizer alone. Raises ConfigError where it is not there or cannot be read."""
+    from ..tokenizer.folder import NothingThere, find
 
     try:
         find(model, "pipeline", "model")
-    except ConfigError:
+    except NothingThere:
         return False
     return True
 

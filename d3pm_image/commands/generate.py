@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..config import ConfigError, need
 from .options import WatchedOptions
@@ -72,7 +73,7 @@ def run(args: Generate) -> None:
         ConfigError: wrong input; nothing is written then.
     """
     from ..imaging import save_image
-    from ..provenance import origin
+    from ..provenance import made_by
 
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
@@ -83,8 +84,8 @@ def run(args: Generate) -> None:
     ids = pipe.label_ids(labels, args.first + args.num_images)[args.first :]
     settings = pipe.settings(**args.changes())
     names = [*pipe.class_names, "no class"]
-    facts = {"command": "generate", "model": args.model, "seed": args.seed, "labels": args.labels, "precision": args.precision}
-    facts |= asdict(settings) | origin(pipe.tokenizer, pipe.denoiser)
+    facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
+    facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **asdict(settings)}
     began, images = time.perf_counter(), []
     end = args.first + args.num_images
     digits = max(4, len(str(end - 1)))

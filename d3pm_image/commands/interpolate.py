@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import need
+from ..storage import safe_name
 from .editing import check_strength
 from .generate import parse_labels
 from .job import say
@@ -63,11 +64,11 @@ def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
     from ..editing.files import check_outputs, read_picture
     from ..imaging import to_pil
-    from ..provenance import origin, picture_record
+    from ..provenance import made_by, picture_record
 
     labels = args.label_pair()
     files = [read_picture(args.a, "a"), read_picture(args.b, "b")]
-    out = Path(args.out) if args.out else files[0].path.with_name(f"{files[0].path.stem}-interpolated.png")
+    out = Path(args.out) if args.out else files[0].path.with_name(safe_name(files[0].path.stem, "-interpolated.png"))
     inputs = [file.path for file in files]
     check_outputs([out], inputs)
     watch = args.recorder([out], inputs)
@@ -76,8 +77,8 @@ def run(args: Interpolate) -> None:
     a, b = (file.image for file in files)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "watch": watch, **args.changes()}
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
-    own = {name: getattr(args, name) for name in ("model", "labels", "frames", "strength", "mix", "seed", "precision")}
-    own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | origin(pipe.tokenizer, pipe.denoiser)
+    own = {name: getattr(args, name) for name in ("labels", "frames", "strength", "mix", "seed", "precision")}
+    own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | made_by(args.model, pipe.tokenizer, pipe.denoiser)
     facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
     write(args, out, [*frames], to_pil(pipe.tensors([a, b])), facts)
     print(f"interpolate: {args.frames} frames: {out}")

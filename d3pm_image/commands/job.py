@@ -92,7 +92,7 @@ class Job:
 
     def facts(self, pipe: Pipeline, hidden: np.ndarray | None) -> dict[str, Any]:
         """What a PNG carries as text: how it was made, without paths of pictures; a mask that came from a picture as it is."""
-        from ..provenance import mask_text, origin, picture_record
+        from ..provenance import made_by, mask_text, picture_record
 
         left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
         own = {f.name: getattr(self.args, f.name) for f in dataclasses.fields(self.args) if f.name not in left_out}
@@ -100,8 +100,8 @@ class Job:
         went_in = picture_record(self.picture.path)
         if getattr(self.args, "mask", "") and hidden is not None:
             went_in["mask"] = mask_text(hidden)
-        made_by = origin(pipe.tokenizer, pipe.denoiser)
-        return {"command": self.command, **own, **run, **asdict(pipe.settings(**self.args.changes())), **made_by, **went_in}
+        model = made_by(self.args.model, pipe.tokenizer, pipe.denoiser)
+        return {"command": self.command, **own, **run, **asdict(pipe.settings(**self.args.changes())), **model, **went_in}
 
 
 def run_edit(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, need
+from ..documents import LARGEST_YAML, check_yaml, read_text
 from .complaint import check_file, explain, whence
 
 if TYPE_CHECKING:
@@ -49,7 +50,15 @@ def make_parser(command: str, kind: type, positionals: dict[str, str], descripti
     which those named ``optional`` may be left out and are then empty."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
+    class Parser(ArgumentParser):
+        """Reads files of settings as :mod:`~d3pm_image.documents` does: bounded, regular files, whatever named them."""
+
+        def parse_path(self, path: Any, *args: Any, **options: Any) -> Any:
+            text = read_text(Path(path).expanduser(), LARGEST_YAML)
+            check_yaml(text)
+            return self.parse_string(text, path=Path(path).name, **options)
+
+    parser = Parser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     may_miss: dict[str, Any] = {"nargs": "?", "default": ""}
     for name, text in positionals.items():

@@ -136,7 +136,7 @@ def read_set(args: Reconstruct, info):
         data = DataConfig(source=args.data.source, root=args.data.root)
     else:
         need("data" in info.facts, "model", args.model, "does not remember the data it was trained on; name pictures, or --data.source")
-        data = remembered_data(info.facts, args.model, args.data.root)
+        data = remembered_data(info.facts, args.model, args.data.root, option="data.root")
     data = dataclasses.replace(data, image_size=info.image_size, channels=info.channels)
     source = open_source(data, held_out=args.data.part == "held_out")
     chosen = np.array(spread(len(source), args.limit))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import platform
 import shlex
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ConfigError, need
+from ..documents import Unreadable, read_json
 
 FORMAT, VERSION = "d3pm-image-evaluation", 1
 # what two evaluations of samples must share: without it their figures are not of the same thing
@@ -67,9 +67,9 @@ def read_result(name: str) -> dict[str, Any]:
         ConfigError: it is not there, or something else.
     """
     try:
-        raw = json.loads(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError("compare", name, f"cannot be read as a result of evaluate ({type(error).__name__}); name a JSON file") from error
+        raw = read_json(Path(name))
+    except Unreadable as error:
+        raise ConfigError("compare", name, f"cannot be read as a result of evaluate ({error}); name a JSON file") from error
     right = isinstance(raw, dict) and raw.get("format") == FORMAT and raw.get("version") == VERSION
     need(right, "compare", name, f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with --out")
     return raw

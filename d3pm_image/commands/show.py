@@ -113,7 +113,7 @@ def command_words(args: Show, facts: dict[str, Any], inputs: list[Path], place: 
     Raises:
         ConfigError: a setting that is no plain value, or no model.
     """
-    from ..provenance import mask_of
+    from ..provenance import mask_of, recorded_model
 
     command = facts["command"]
     kind = getattr(importlib.import_module(f".{command}", __package__), command.capitalize())
@@ -126,7 +126,7 @@ def command_words(args: Show, facts: dict[str, Any], inputs: list[Path], place: 
     if "variant" in facts:
         given |= {"first": facts["variant"], "variants": 1}
     need(all(isinstance(value, (str, int, float)) for value in given.values()), "picture", args.picture, "its settings are damaged")
-    model = args.model or facts.get("model")
+    model = args.model or recorded_model(facts)
     need(isinstance(model, str) and bool(model), "model", model, "the picture does not name its model; name it with --model")
     words = [str(model), *map(str, inputs)]
     if facts.get("mask"):

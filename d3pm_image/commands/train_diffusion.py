@@ -93,8 +93,11 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     """
     from ..data.codes import CodeSet, Team
     from ..diffusion import Objective, Process
+    from ..local_notes import note_folder
     from ..sampling import make_rule
 
+    for folder in (config.data.root, config.data.val_root):
+        note_folder(folder)
     tokenizer, info = open_tokenizer(config)
     ancestor = Ancestor.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))

@@ -83,7 +83,10 @@ def prepare(config: TokenizerRun) -> Material:
     """
     from ..data.images import ImageSet
     from ..data.sources import open_source
+    from ..local_notes import note_folder
 
+    for folder in (config.data.root, config.data.val_root):
+        note_folder(folder)
     source, held_source = open_source(config.data), open_source(config.data, held_out=True)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
     return Material(config, images, ImageSet(held_source, config.data))

@@ -39,6 +39,7 @@ class Tune(RunOptions):
         min_accuracy: Choose only among settings with at least this label accuracy; 0 is off.
         num_samples: Images a setting. The Fréchet distance falls with it, so compare values of one number only.
         root: Folder of the data set, where it is not the one that the model remembers.
+        val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
         out: Folder for tune.json (all figures) and tune.png (quality over network calls). Default: tune in the run's folder, beside its model; for a model folder elsewhere NAME-tune beside it.
         save: Make the winner the model's default sampler.
     """
@@ -54,6 +55,7 @@ class Tune(RunOptions):
     min_accuracy: float = 0.0
     num_samples: int = 1000
     root: str = ""
+    val_root: str = ""
     out: str = ""
     save: bool = True
 
@@ -149,7 +151,7 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     configs, skipped = combine(args.lists(), pipe)
     need(bool(configs), "samplers", args.samplers, f"no combination fits this model ({skipped[0].reason})" if skipped else "")
     configs = with_present(configs, pipe.sampler)
-    data = remembered_data(pipe.facts, args.model, args.root)
+    data = remembered_data(pipe.facts, args.model, args.root, args.val_root)
     train, held_out = open_source(data), open_source(data, held_out=True)
     conditions = {
         "model_sha256": model_sha256(place), "data": f"{train.fingerprint} {held_out.fingerprint}", "num_samples": args.num_samples,

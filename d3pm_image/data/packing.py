@@ -17,9 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config import ConfigError, need
-from ..imaging import plain, whole_file
+from ..imaging import plain
 from ..locks import waiting_lock
-from ..storage import sync, write_text
+from ..storage import sync, whole_file, write_text
 from .shards import CLASS_NAMES
 from .sources import Files, ImageSource
 from .tar_members import PICTURES

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from ..config import TrainConfig
+from ..documents import Unreadable, read_json, read_yaml
 from ..storage import sha256
 from .data import examine_data
 from .finding import Finding
@@ -61,11 +61,10 @@ def read_settings(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
     """``config.yaml`` as dictionaries, and what is wrong with it."""
     path = folder / "config.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
         return (values, []) if isinstance(values, dict) else ({}, [Finding("settings", f"{path} holds no settings", "write it again")])
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        text = f"config.yaml cannot be read ({' '.join(str(error).split())[:150]})"
-        return {}, [Finding("settings", text, "without it the run's settings are not known: put the file back from a copy")]
+    except Unreadable as error:
+        return {}, [Finding("settings", str(error), "without it the run's settings are not known: put the file back from a copy")]
 
 
 def readable(path: Path) -> bool:
@@ -94,8 +93,8 @@ def find_codes(folder: Path, settings: dict[str, Any]) -> int:
 def damaged_checkpoint(place: Path) -> str:
     """What is wrong with a checkpoint, by its checksums; empty for nothing."""
     try:
-        sums = json.loads((place / "state.json").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        sums = read_json(place / "state.json")["sha256"]
+    except (ValueError, KeyError, TypeError):
         return "state.json is missing or cannot be read"
     for name, expected in sums.items():
         file = place / Path(name).name
@@ -163,8 +162,8 @@ def examine_weights(folder: Path, log: Log, diffusion: bool) -> list[Finding]:
 def json_of(path: Path) -> dict[str, Any]:
     """A JSON file's dictionary; empty where there is none that can be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = read_json(path)
+    except Unreadable:
         return {}
     return values if isinstance(values, dict) else {}
 

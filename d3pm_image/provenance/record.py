@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,31 @@ from torch import nn
 
 from .. import __version__
 from ..config import ConfigError
+from ..hub import shipped
 from ..image_files import opened
+from ..local_notes import note_model, noted_model
 from ..storage import sha256
 
 
 def origin(tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
     """The program's version and a hash of the weights of both networks, wherever they lie."""
     return {"version": __version__, "weights_sha256": weights_sha256(tokenizer, denoiser)}
+
+
+def made_by(model: str | Path, tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
+    """What a PNG says of its model: its name, version and weights. Where it lies is noted on this machine alone."""
+    found = origin(tokenizer, denoiser)
+    note_model(model, found["weights_sha256"])
+    return {"model": model_name(model), **found}
+
+
+def recorded_model(facts: dict[str, Any]) -> Any:
+    """The model that a PNG names: where it lies, if the name does not lead there and it was used on this machine before."""
+    name = facts.get("model")
+    if isinstance(name, str) and (name in shipped() or Path(name).expanduser().is_dir()):
+        return name
+    place = noted_model(str(facts.get("weights_sha256", "")))
+    return name if place is None else str(place)
 
 
 def weights_sha256(*networks: nn.Module) -> str:
@@ -33,6 +52,18 @@ def weights_sha256(*networks: nn.Module) -> str:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def model_name(model: str | Path) -> str:
+    """What a PNG calls its model: a shipped name, a hub id or a relative path as it is; of an absolute path, which tells of its owner's
+    folders, the part below the working folder, or else its last name (the last two of RUN/model)."""
+    path = Path(model).expanduser()
+    if not path.is_absolute():
+        return str(model)
+    with suppress(ValueError, OSError):  # elsewhere, or a working folder that is gone
+        below = path.relative_to(Path.cwd())
+        return str(below) if below.parts else "."
+    return "/".join(path.parts[-2:] if path.name == "model" else path.parts[-1:])
 
 
 def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str, str]:
