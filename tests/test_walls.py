@@ -11,7 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
-    {"config", "contracts", "locks", "printable", "seeds", "storage"},
+    {"printable"},
+    {"config", "contracts", "locks", "outputs", "seeds", "storage"},
     {"hub", "imaging", "labels"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
     {"sampling", "metrics", "bundle", "doctor", "provenance"},

@@ -48,9 +48,9 @@ def run(args: Outpaint, job: Job) -> None:
     from ..editing.outpaint import extend
 
     sides = {name: getattr(args, name) for name in ("left", "top", "right", "bottom")}
-    label = label_of(args.labels)
     width, height = job.image.width + args.left + args.right, job.image.height + args.top + args.bottom
     need(width * height <= (Image.MAX_IMAGE_PIXELS or MOST**2), "left, right, top, bottom", sides, f"{width}x{height} pixels are too many")
     canvas, hidden = extend(job.image, **sides)
     pipe = job.pipeline()
+    label = label_of(args.labels, pipe.class_names)
     job.finish(pipe, pipe.outpaint(job.image, **sides, labels=label, **job.drawing()), hidden, canvas)

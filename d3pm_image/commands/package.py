@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ConfigError, need
+from ..outputs import new_folder
+from ..printable import printable
+from .options import OutputOptions
 from .parsing import parse
 
 COLUMNS, ROWS = 10, 3
@@ -15,12 +18,12 @@ PRIVATE = ("root", "val_root")  # folders of this machine
 
 
 @dataclass(frozen=True, kw_only=True)
-class Package:
+class Package(OutputOptions):
     """Make a folder to give away of a trained model: weights in half precision, a model card from what the model remembers, samples.
 
     Args:
         model: Model folder, or the run that trained it.
-        out: Folder to write; an older model there is replaced.
+        out: Folder to write. Where it holds a model already, that one stays and the new one gets the next free number, unless overwrite is given.
         name: Title of the card, and what others load it as. Default: the hub name, or that of the folder.
         licence: Licence of the weights, as the hub names it (apache-2.0, mit, cc-by-4.0).
         note: A paragraph for the card: where the data comes from, what the model is for.
@@ -77,18 +80,30 @@ def run(args: Package) -> None:
     if args.evaluation:
         parts = {"denoiser": place / "denoiser", "tokenizer": find(args.tokenizer or place, "tokenizer", "tokenizer")}
         facts["evaluation"] = evaluation(args.evaluation, {part: sha256(folder / "model.safetensors") for part, folder in parts.items()})
-    name = args.name or args.push or out.name
     pipe.facts = facts
-    pipe.save_pretrained(out, half=args.half)  # samples are drawn by the weights that are given away
-    given = Pipeline.from_pretrained(out, pick_device(args.device))
-    card, picture = card_of(given, name, args.licence, args.note, args.half), samples(given)
-    given.to("cpu").save_pretrained(out, half=args.half, files={"README.md": card, "samples.jpg": picture})
+    if args.overwrite:
+        write(args, pipe, out, out.resolve().name)
+    else:
+        with new_folder(out) as files:
+            write(args, pipe, files.draft, files.path.name)
+        out = files.path
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"{out}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
+    print(f"{printable(out)}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
     if args.push:
         from ..hub import push
 
         print(f"uploaded: {push(out, args.push, args.private)}")
+
+
+def write(args: Package, pipe: Any, folder: Path, name: str) -> None:
+    """The model, its card and samples into a folder; ``name`` is the card's title where none is given."""
+    from ..pipeline import Pipeline
+    from .options import pick_device
+
+    pipe.save_pretrained(folder, half=args.half)  # samples are drawn by the weights that are given away
+    given = Pipeline.from_pretrained(folder, pick_device(args.device))
+    card, picture = card_of(given, args.name or args.push or name, args.licence, args.note, args.half), samples(given)
+    given.to("cpu").save_pretrained(folder, half=args.half, files={"README.md": card, "samples.jpg": picture})
 
 
 def replace_tokenizer(pipe: Any, tokenizer: str, model: str) -> None:

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from ..config import ConfigError, need
 from ..imaging import plain, whole_file, with_opacity
+from ..outputs import added
 from .metadata import Metadata, read_metadata, save_arguments
 
 ENDINGS = {
@@ -106,7 +107,7 @@ def bits_a_band(path: Path, opened: Image.Image, kind: str) -> int:
 def result_path(source: PictureFile, command: str) -> Path:
     """Where a result goes by default: NAME-COMMAND beside the picture, with its ending; of formats that cannot be written, .png."""
     suffix = source.path.suffix if kind_of(source.path) == source.kind else ENDINGS.get(source.kind, ".png")
-    return source.path.with_name(f"{source.path.stem}-{command}{suffix}")
+    return added(source.path, f"-{command}", suffix)
 
 
 def kind_of(path: Path) -> str | None:
