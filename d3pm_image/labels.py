@@ -68,7 +68,7 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
     if found is not None:
         return found
     number = int(str(label)) if re.fullmatch("-?[0-9]{1,18}", str(label)) else -1
-    need(0 <= number < classes, field, label, f"use a class name or 0 to {classes - 1}: {known(class_names)}{near(str(label), class_names)}")
+    need(0 <= number < classes, field, label, f"use 0 to {classes - 1} or a class name: {known(class_names)}{near(str(label), class_names)}")
     return number
 
 
@@ -162,7 +162,7 @@ def range_ids(first: str, last: str, class_names: Sequence[str], field: str) -> 
     need(bool(class_names), field, text, "this model was trained without classes; leave labels out")
     named = [find_class(end, class_names) is not None for end in (first, last)]
     if not any(named):
-        need(high < len(class_names), field, text, f"use 0 to {len(class_names) - 1}: {known(class_names)}")
+        need(high < len(class_names), field, text, f"use 0 to {len(class_names) - 1} or a class name: {known(class_names)}")
         return list(range(low, high + 1))
     need(all(named), field, text, f"one end is the name of a class and the other is not: {known(class_names)}")
     need(high - low < len(class_names), field, text, f"there are {len(class_names)} classes: {known(class_names)}")

@@ -34,9 +34,8 @@ def main(arguments: list[str]) -> None:
 def run(args: Edit, job: Job) -> None:
     """Repaint and write. Raises ConfigError for wrong input; nothing is written then."""
     hidden = region(args, job.image)
-    wanted = "name the class that the region shall show"
-    need(bool(args.label.strip()), "label", args.label, wanted)
+    need(bool(args.label.strip()), "label", args.label, "is needed: one class, by name or number")
     pipe = job.pipeline()
     label = label_of(args.label, pipe.class_names, "label")
-    need(label is not None, "label", args.label, wanted)
+    need(label is not None, "label", args.label, "name the class that the region shall show")
     job.finish(pipe, pipe.edit(job.image, hidden, label, strength=args.strength, **job.drawing()), hidden)
