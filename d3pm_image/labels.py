@@ -68,7 +68,9 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
     if found is not None:
         return found
     number = int(str(label)) if re.fullmatch("-?[0-9]{1,18}", str(label)) else -1
-    need(0 <= number < classes, field, label, f"use 0 to {classes - 1} or a class name: {known(class_names)}{near(str(label), class_names)}")
+    need(
+        0 <= number < classes, field, label, f"use 0 to {classes - 1} or a class name: {known(class_names)}{near(str(label), class_names)}"
+    )
     return number
 
 

@@ -16,7 +16,6 @@ import os
 import tempfile
 import types
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,16 +160,20 @@ def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str
         name: Fact that holds its number, ``number`` or ``variant``.
         pixels: Of one image.
     """
-    from PIL import Image
-
     counted = "num_images" if name == "number" else "variants"
     damaged(picture, name, whole(facts[name]))
     first, count = facts.get("batch_first" if name == "number" else "first"), facts.get("batch_size" if name == "number" else "variants")
-    known = whole(first) and whole(count) and first <= facts[name] < first + count
-    if known and count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0):
+    if whole(first) and whole(count) and first <= facts[name] < first + count and few(count, pixels):
         together = {"batch_size": count} if name == "number" else sized(picture, facts)
         return Plan(given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together))
     return Plan(given | {"first": facts[name], counted: 1})
+
+
+def few(count: int, pixels: int) -> bool:
+    """Whether so many images of so many pixels may be drawn for the sake of one."""
+    from PIL import Image
+
+    return count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
 def sized(picture: str, facts: dict[str, Any]) -> dict[str, int]:
@@ -185,7 +188,7 @@ def damaged(picture: str, name: str, right: bool) -> None:
     need(right, "picture", picture, f"its settings are damaged ({name})")
 
 
-def whole(value: Any) -> bool:
+def whole(value: Any) -> typing.TypeGuard[int]:
     """Whether a fact is a count."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000_000
 

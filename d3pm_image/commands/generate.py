@@ -69,7 +69,9 @@ def run(args: Generate) -> None:
     facts = {"command": "generate", "model": args.model, "seed": args.seed, "labels": args.labels, "precision": args.precision}
     facts |= asdict(settings) | origin(pipe.tokenizer, pipe.denoiser)
     began, images, written = time.perf_counter(), [], []
-    for first in range(args.first, args.first + args.num_images, args.batch_size):  # files are written as they come: nothing waits for the last
+    for first in range(
+        args.first, args.first + args.num_images, args.batch_size
+    ):  # files are written as they come: nothing waits for the last
         count = min(args.batch_size, args.first + args.num_images - first)
         made = pipe.generate(count, labels, seed=args.seed, batch_size=args.batch_size, first=first, watch=watch, **args.changes())
         if one_picture:

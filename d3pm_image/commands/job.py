@@ -80,7 +80,9 @@ class Job:
         from ..outputs import new_files
 
         facts, several = self.facts(pipe, hidden), len(results) > 1
-        with new_files(self.out, self.args.overwrite, lambda out: [out, *result_files(out, self.args.variants)] if several else [out]) as files:
+        with new_files(
+            self.out, self.args.overwrite, lambda out: [out, *result_files(out, self.args.variants)] if several else [out]
+        ) as files:
             drafts = files.drafts[several:]
             numbers = [{"variant": self.args.first + number} if several else {} for number in range(len(results))]
             facts |= {"variants": len(results)} if several else {}

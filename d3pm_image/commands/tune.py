@@ -129,7 +129,7 @@ def run(args: Tune) -> None:
     config, figures = winner
     if args.save:
         set_default_sampler(place, config, {"tuned": chosen(args, figures)})
-    print(f"{'saved as the default of ' + args.model if args.save else 'best, not saved'}: {as_options(config)}")
+    print(f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}: {as_options(config)}")
 
 
 def results_folder(place: Path) -> Path:
