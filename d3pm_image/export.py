@@ -29,6 +29,7 @@ Shapes = dict[str, dict[int, Any]]
 Form = Literal["pt2", "onnx"]
 TOLERANCE = 1e-4
 FIXED = (torch._dynamo.exc.UserError, torch.fx.experimental.symbolic_shapes.ConstraintViolationError)
+PARTS = ("denoiser", "encoder", "decoder")
 MADE_WITH, CHECKED_WITH = 2, 3  # images: a graph that holds for one number only would fail the check
 
 

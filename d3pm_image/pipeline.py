@@ -128,9 +128,9 @@ class Pipeline:
         """Logits (B, N, K) float32 in the chosen precision; arguments as in :func:`~d3pm_image.denoiser.precision.logits_of`."""
         return logits_of(self.denoiser, self.precision == "bf16", x_t, kappa, labels, grid, where)
 
-    def label_ids(self, labels: Labels, count: int) -> list[int]:
+    def label_ids(self, labels: Labels, count: int, first: int = 0) -> list[int]:
         """Class numbers of ``count`` images; see :func:`d3pm_image.labels.label_ids`."""
-        return label_ids(labels, count, self.class_names)
+        return label_ids(labels, count, self.class_names, first)
 
     def settings(self, **changes: Any) -> SamplerConfig:
         """The model's default sampler with the given (not None) changes.
@@ -183,7 +183,7 @@ class Pipeline:
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         request = self.request(steps=steps, **drawing)
         request.check(num_images)
-        ids = torch.tensor(self.label_ids(labels, request.first + num_images)[request.first :], device=self.device)
+        ids = torch.tensor(self.label_ids(labels, num_images, request.first), device=self.device)
         return draw_codes(self.predict, self.process, request, ids, self.no_label, self.grid).view(num_images, *self.grid)
 
     def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:

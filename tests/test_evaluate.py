@@ -269,16 +269,8 @@ def test_without_classes_and_network_the_distance_is_left_out_in_words(unlabelle
     found = json.loads((tmp_path / "e.json").read_text())["tokenizer"]
     assert "reconstruction_frechet_distance" not in found
     assert "left out: the images have no classes" in found["note"] and "pip install" in found["note"]
-    run(
-        "evaluate",
-        unlabelled / "tokenizer",
-        "--root",
-        unlabelled / "in",
-        "--reconstruction-distance",
-        "false",
-        "--out",
-        tmp_path / "e.json",
-    )
+    without = ("--root", unlabelled / "in", "--reconstruction-distance", "false", "--out", tmp_path / "e.json", "--overwrite")
+    run("evaluate", unlabelled / "tokenizer", *without)
     assert "note" not in json.loads((tmp_path / "e.json").read_text())["tokenizer"]
 
 

@@ -11,7 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
-    {"config", "contracts", "locks", "printable", "seeds"},
+    {"printable"},
+    {"config", "contracts", "locks", "outputs", "seeds"},
     {"documents", "storage"},
     {"image_files"},
     {"hub", "imaging", "labels", "tensor_cache"},

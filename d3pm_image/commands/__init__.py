@@ -6,6 +6,7 @@ Nothing here imports torch until a command runs, so that ``--help`` answers at o
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -49,12 +50,20 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 stopped by a signal after saving, 141 nobody reads
     what is printed any more (``d3pm-image … | head``).
     """
+    any_terminal()
     try:
         choose(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
         sys.exit(141)
+
+
+def any_terminal() -> None:
+    """Let every terminal and file take every text: what its encoding (cp1252, latin-1, ASCII) does not have becomes an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def choose(arguments: list[str]) -> None:
@@ -109,5 +118,5 @@ def fail(name: str, message: str, code: int = 2) -> None:
     """Print one line and exit."""
     from ..printable import printable
 
-    print(f"d3pm-image {name + ': ' if name else ''}error: {printable(' '.join(message.split()), 2000)}", file=sys.stderr)
+    print(f"d3pm-image {name + ': ' if name else ''}error: {printable(' '.join(message.split()), 5000)}", file=sys.stderr)
     sys.exit(code)

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..config import need
+from ..printable import printable
+from .options import OutputOptions, write_report
 from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doctor:
+class Doctor(OutputOptions):
     """Say in plain words what looks wrong with a run (its settings, log, checkpoints and model), or with a folder of images before training, and what to do. Reads only. Exit code 0: all is well; 1: something is wrong; 2: wrong input.
 
     Args:
@@ -51,12 +53,11 @@ def run(args: Doctor) -> int:
     found = examine_run(folder) if kind == "run" else examine_images(folder, args.limit)
     wrong = [f for f in found if f.wrong]
     for finding in [*wrong, *(f for f in found if not f.wrong)]:
-        print(f"{'wrong' if finding.wrong else 'note'}: {finding.text}" + (f"\n       {finding.mend}" if finding.mend else ""))
-    print(f"{len(wrong)} thing{'s' if len(wrong) != 1 else ''} wrong with {folder}" if wrong else f"all is well with {folder}")
+        mend = f"\n       {printable(finding.mend, 0)}" if finding.mend else ""
+        print(f"{'wrong' if finding.wrong else 'note'}: {printable(finding.text, 0)}{mend}")
+    ending = f"{len(wrong)} thing{'s' if len(wrong) != 1 else ''} wrong with" if wrong else "all is well with"
+    print(f"{ending} {printable(folder)}")
     if args.out:
-        from ..storage import write_text
-
-        write_text(
-            Path(args.out), json.dumps({"folder": str(folder), "kind": kind, "findings": [asdict(f) for f in found]}, indent=1) + "\n"
-        )
+        facts = {"folder": str(folder), "kind": kind, "findings": [asdict(f) for f in found]}
+        write_report(args.out, args.overwrite, json.dumps(facts, indent=1), "findings")
     return len(wrong)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import DataConfig, need, pixel_levels
+from ..printable import printable
 from .parsing import parse
 
 
@@ -59,7 +60,7 @@ def run(args: Encode) -> None:
     if accelerator.is_main_process:
         for name, place in zip(("training", "held-out"), places, strict=True):
             codes = CodeSet(place)
-            print(f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {place}")
+            print(f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {printable(place, 0)}")
     if args.drop_unused:
         small = smaller(args, tokenizer, info, places[0], accelerator)
         for images in sources:
@@ -82,6 +83,6 @@ def smaller(args: Encode, tokenizer, info, place: Path, accelerator):
         kept = np.flatnonzero(used).tolist()
         facts = {**info.facts, "data": info.facts.get("data", dataclasses.asdict(args.data)), "kept_codes": kept}
         save_tokenizer(keep_codes(tokenizer, kept), Path(args.drop_unused), info.image_size, facts)
-        print(f"{len(kept)} of {tokenizer.num_codes} codes are used: {args.drop_unused}")
+        print(f"{len(kept)} of {tokenizer.num_codes} codes are used: {printable(args.drop_unused, 0)}")
     accelerator.wait_for_everyone()
     return load_tokenizer(args.drop_unused)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
 from ..documents import Unreadable, read_yaml
+from .options import OutputOptions, write_report
 from .parsing import normalise, parse
 from .plan import Codes
 
@@ -21,7 +22,7 @@ MINE = {"process", "denoiser", "sampler", "cache"}  # rooms that only stage two 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class Estimate(OutputOptions):
     """Estimate a training before it begins: parameters, operations a step, memory, disk, and hours on this machine after a short measurement. Any option of train-tokenizer or train-diffusion may follow and overrides the file; the run's folder is not touched and no images are read (a source that is there is only counted).
 
     Args:
@@ -129,9 +130,7 @@ def run(args: Estimate, others: list[str]) -> None:
     figures["notes"] = notes
     report(figures)
     if args.out:
-        from ..storage import write_text
-
-        write_text(Path(args.out), json.dumps(figures, indent=1) + "\n")
+        write_report(args.out, args.overwrite, json.dumps(figures, indent=1), "figures")
 
 
 def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str]) -> Codes:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, DataConfig, need
-from .options import SamplerOptions, pick_device
+from .options import OutputOptions, SamplerOptions, pick_device, write_report
 from .parsing import parse
 
 PARTS_IN_BITS = ("reconstruction", "prior", "diffusion", "standard_error")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(SamplerOptions):
+class Evaluate(SamplerOptions, OutputOptions):
     """Measure a trained model on held-out images: reconstruction by the tokenizer and, for a whole model, distance of its samples to real images, their diversity and, with classes, label accuracy. ``evaluate --compare A.json B.json`` prints two results side by side. Of a tokenizer: mean squared and absolute error, PSNR of the mean error (psnr_db) and averaged over images (mean_psnr_db), SSIM, percentiles over images, use of the codes, Fréchet distance of reconstructions.
 
     Args:
@@ -106,18 +106,14 @@ def run(args: Evaluate) -> None:
         text = json.dumps(measured(args, subject, judge, drawn), indent=1)
         print(text)
         if args.out:
-            from ..storage import write_text
-
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            write_text(Path(args.out), text + "\n")
+            write_report(args.out, args.overwrite, text, "figures")
 
 
 def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[str, Any]:
     """All figures, and what stands beside them."""
-    from ..imaging import save_image
     from .held_out import judge_tokenizer
     from .record import FORMAT, VERSION, code, command_line, machine
-    from .samples import judge_samples
+    from .samples import judge_samples, save_report
 
     began = time.perf_counter()
     space, left_out = feature_space(args, subject, judge)
@@ -135,7 +131,7 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
         "tokenizer": found.figures | ({"note": left_out} if left_out else {}),
     }
     if found.worst is not None:
-        save_image(found.worst.sheet(), args.worst)
+        save_report(found.worst.sheet(), args.worst, args.overwrite, "worst images")
         results["worst"] = found.worst.listed(subject.held_out.source.names)
     if args.likelihood:
         results["likelihood"] = judge_likelihood(args, subject, found)

@@ -46,8 +46,8 @@ def run(args: Outpaint, job: Job) -> None:
     from ..editing.outpaint import check_sides, extend
 
     sides = {name: getattr(args, name) for name in ("left", "top", "right", "bottom")}
-    label = label_of(args.labels)
     check_sides(job.image.size, sides)
     canvas, hidden = extend(job.image, **sides)
     pipe = job.pipeline()
+    label = label_of(args.labels, pipe.class_names)
     job.finish(pipe, pipe.outpaint(job.image, **sides, labels=label, **job.drawing()), hidden, canvas)

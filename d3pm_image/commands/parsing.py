@@ -45,6 +45,16 @@ def positionals_first(arguments: list[str]) -> list[str]:
     return positionals + options
 
 
+def bare_flags(kind: type, arguments: list[str]) -> list[str]:
+    """The same arguments with a lone ``--overwrite``, or any other option that is true or false, as ``--overwrite=true``."""
+    flags = {f"--{item.name}" for item in fields(kind) if item.type in ("bool", bool)}
+    following = [*arguments[1:], ""]
+    return [
+        f"{word}=true" if word in flags and after.lower() not in ("true", "false", "yes", "no") else word
+        for word, after in zip(arguments, following, strict=True)
+    ]
+
+
 def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()):
     """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
     which those named ``optional`` may be left out and are then empty."""
@@ -77,7 +87,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     parser = make_parser(command, kind, positionals or {}, description, optional)
     start, inherited = "", {}
     try:
-        arguments = normalise(arguments)
+        arguments = bare_flags(kind, normalise(arguments))
         check_file(command, arguments)
         arguments = positionals_first(arguments) if optional else arguments
         values = parser.parse_args(arguments)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..config import DataConfig, need
+from ..outputs import new_files
+from ..printable import printable
 from .generate import check_ending
-from .job import say
-from .options import pick_device
+from .options import OutputOptions, pick_device, say
 from .parsing import parse
 
 
@@ -30,7 +31,7 @@ class ShownSet:
 
 
 @dataclass(frozen=True)
-class Reconstruct:
+class Reconstruct(OutputOptions):
     """Show pictures, or images of a data set, above what the tokenizer keeps of them. Without either, held-out images of the data that the model was trained on.
 
     Args:
@@ -94,8 +95,9 @@ def run(args: Reconstruct) -> None:
     for start in range(0, len(batch), columns):
         rows += to_pil(batch[start : start + columns]) + to_pil(outputs[start : start + columns])
     mse = float((outputs - batch).square().mean())
-    save_image(grid_image([enlarge(p) for p in rows], columns), args.out)
-    print(f"mean squared error {mse:.5f}: {args.out}")
+    with new_files(Path(args.out), args.overwrite) as files:
+        save_image(grid_image([enlarge(p) for p in rows], columns), files.draft)
+    print(f"mean squared error {mse:.5f}: {printable(files.path)}")
 
 
 def spread(count: int, limit: int) -> list[int]:

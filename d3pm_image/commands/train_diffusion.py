@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..config import DiffusionRun, size_pair
+from ..printable import printable
 from .codes import cached, code_images, open_tokenizer, tokenizer_data
 from .parsing import parse, save_resolved
 from .provenance import training_facts
@@ -132,9 +133,11 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters()) / 1e6
         grid = f"{codes.grid[0]}x{codes.grid[1]}"
-        print(f"{len(codes)} images as {grid} codes in {material.place}; {len(material.classes)} classes; {count:.2f}M parameters")
+        print(
+            f"{len(codes)} images as {grid} codes in {printable(material.place, 0)}; {len(material.classes)} classes; {count:.2f}M parameters"
+        )
         if material.ancestor:
-            print(f"begun with the weights of {config.start_from}, which knows {known} of the classes")
+            print(f"begun with the weights of {printable(config.start_from)}, which knows {known} of the classes")
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
@@ -175,8 +178,9 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
-    print(f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png")
-    print(f"      d3pm-image inpaint {folder} IMAGE MASK --out result.png")
+    shown = printable(folder, 0)
+    print(f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png")
+    print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
 
 
 def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
+from ..printable import printable
 from .codes import VALIDATION_IMAGES
 from .parsing import parse, save_resolved
 from .provenance import training_facts
@@ -109,7 +110,7 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
         count = sum(p.numel() for p in model.parameters()) / 1e6
         sets = f"{len(material.images)} images, {len(material.held_out)} held out"
         print(
-            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {config.start_from}' if started else ''}"
+            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {printable(config.start_from)}' if started else ''}"
         )
     arrange(model.to(accelerator.device), accelerator.device.type)
     if model.quantizer.kind.starts and not started:
@@ -167,8 +168,9 @@ def finish(material: Material, best: Autoencoder, found: dict[str, float], start
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
-    root = f" --data.root {config.data.root}" if config.data.root else ""
-    print(f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}{root}")
+    root = f" --data.root {printable(config.data.root, 0)}" if config.data.root else ""
+    next_one = f"d3pm-image train-diffusion --tokenizer {printable(folder, 0)} --data.source {config.data.source}{root}"
+    print(f"tokenizer: {printable(folder / 'model', 0)}\nnext: {next_one}")
 
 
 def start_codebook(model, images, num_codes: int, tokens: int) -> None:

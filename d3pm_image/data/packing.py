@@ -94,7 +94,7 @@ def begin(out: Path, facts: dict, former: str = "") -> None:
     lines = [name for name in facts["classes"] if not name.splitlines() or name.splitlines() != [name]]
     need(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
     write_text(out / PACKED, json.dumps(facts, indent=1) + "\n")
-    if facts["classes"]:
+    if facts["classes"] and not (out / CLASS_NAMES).exists():  # one that was edited since stays
         write_text(out / CLASS_NAMES, "".join(f"{name}\n" for name in facts["classes"]))
 
 

@@ -152,8 +152,21 @@ def default_root() -> Path:
 
 
 def cache_root() -> Path:
-    """Folder of everything that is cached: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image."""
-    return Path(os.environ.get("D3PM_IMAGE_CACHE") or Path.home() / ".cache" / "d3pm_image")
+    """Folder of everything that is cached: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image.
+
+    Raises:
+        ConfigError: no such variable, and no home folder, or one that cannot be written (docker --user 12345).
+    """
+    if named := os.environ.get("D3PM_IMAGE_CACHE"):
+        return Path(named)
+    mend = "set D3PM_IMAGE_CACHE to a folder of yours (for codes also --cache)"
+    try:
+        place = Path.home() / ".cache" / "d3pm_image"
+    except RuntimeError:
+        raise ConfigError("cache", "", f"no home folder is known to keep it in; {mend}") from None
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    need(there == place or os.access(there, os.W_OK), "cache", str(place), f"cannot be made; {mend}")
+    return place
 
 
 def digits() -> ImageSource:

@@ -17,8 +17,9 @@ from PIL import Image
 from ..config import ConfigError, need
 from ..image_files import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
 from ..imaging import plain, with_opacity
+from ..outputs import added
 from ..printable import printable
-from ..storage import safe_name, whole_file
+from ..storage import whole_file
 from .metadata import Metadata, fewer, not_kept, read_metadata, save_arguments
 
 ENDINGS = {
@@ -117,7 +118,7 @@ def bits_a_band(path: Path, opened: Image.Image, kind: str) -> int:
 def result_path(source: PictureFile, command: str) -> Path:
     """Where a result goes by default: NAME-COMMAND beside the picture, with its ending; of formats that cannot be written, .png."""
     suffix = source.path.suffix if kind_of(source.path) == source.kind else ENDINGS.get(source.kind, ".png")
-    return source.path.with_name(safe_name(source.path.stem, f"-{command}{suffix}"))
+    return added(source.path, f"-{command}", suffix)
 
 
 def kind_of(path: Path) -> str | None:

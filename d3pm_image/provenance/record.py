@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from .. import __version__
-from ..config import ConfigError
+from ..config import ConfigError, need
 from ..hub import shipped
 from ..image_files import opened
 from ..local_notes import note_model, noted_model
@@ -82,14 +82,20 @@ def mask_text(hidden: np.ndarray) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def mask_of(text: Any) -> Image.Image:
+def mask_of(text: Any, size: tuple[int, int] | None = None) -> Image.Image:
     """The mask of such a text, mode 1.
 
+    Args:
+        size: (width, height) that it must have; None for any.
+
     Raises:
-        ConfigError: no such text.
+        ConfigError: no such text, or a mask of another size, which is not decoded.
     """
     try:
         with opened(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
+            need(size in (None, image.size), "mask", image.size, f"the mask that this picture carries must have the image's size {size}")
             return image.convert("1")
+    except ConfigError:
+        raise
     except (OSError, TypeError, ValueError, binascii.Error, Image.DecompressionBombError) as error:
         raise ConfigError("mask", str(text)[:40], f"the mask that this picture carries cannot be read ({type(error).__name__})") from error
