@@ -8,6 +8,7 @@ stays within the limits of size. gradio's own checks stand behind these.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import os
@@ -141,11 +142,12 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         reply, self.open = Reply(send), self.open + 1
+        incoming = Incoming(receive)
         try:
             headers = self.checked(scope)
-            await self.passed(scope, headers, receive, reply)
+            await self.passed(scope, headers, incoming, reply)
         except Refused as error:
-            await drain(receive, self.limits.file)
+            await incoming.drain(self.limits.file)
             await reply.words(error.status, str(error), plain=scope["path"] == UPLOAD)
         except Exception as error:  # a client that left, or a fault in gradio: one line, and no traceback to anybody
             if type(error).__name__ != "ClientDisconnect" and not reply.began:
@@ -273,6 +275,26 @@ class Gate:
             self.quota.end(upload)
 
 
+class Incoming:
+    """What a client sends, and whether all of it was read."""
+
+    def __init__(self, receive: Receive):
+        self.receive, self.ended = receive, False
+
+    async def __call__(self) -> Message:
+        """The next part."""
+        message = await self.receive()
+        self.ended = self.ended or not message.get("more_body", False)
+        return message
+
+    async def drain(self, most: int) -> None:
+        """Read on and throw away while more comes: a client that is cut off while it sends never sees why."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while not self.ended and most > 0:
+                    most -= len((await asyncio.wait_for(self(), 1)).get("body", b""))
+
+
 class Reply:
     """Passes on what an application answers, with the headers of this page, but for a bare 'Internal Server Error'."""
 
@@ -325,16 +347,3 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return again
-
-
-async def drain(receive: Receive, most: int) -> None:
-    """Read on and throw away while more comes: a client that is cut off while it sends never sees why."""
-    more = True
-    try:
-        async with asyncio.timeout(10):
-            while more and most > 0:
-                message = await asyncio.wait_for(receive(), 1)
-                most -= len(message.get("body", b""))
-                more = message.get("more_body", False)
-    except TimeoutError:
-        return

@@ -129,11 +129,6 @@ class Handlers:
         if path:
             open_upload(path)
 
-    def stop_all(self) -> None:
-        """End every decode at its next step."""
-        for event in list(self.running.values()):
-            event.set()
-
     def load(self, path: str | None) -> Any:
         """A picture onto the canvas of the brush, and a line about it."""
         if not path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -122,3 +123,7 @@ def serve(pipe: Pipeline, model: str, host: str, port: int) -> None:
 
     with ended_by_signals(), page_folder() as folder:
         start(pipe, model, host, port, folder)
+    # at once: a decode may still run in a thread of its own, and torch aborts where the interpreter ends under it
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
