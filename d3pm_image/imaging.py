@@ -58,7 +58,7 @@ def with_opacity(image: Image.Image) -> Image.Image:
     return (image.convert("LA") if image.mode == "La" else image.copy()).convert("RGBA")
 
 
-def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) -> Image.Image:
+def plain(image: Image.Image, channels: int, known: np.ndarray | None = None, white: float = 0.0) -> Image.Image:
     """A picture of any mode in 8-bit grey or colour.
 
     Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded; palettes are
@@ -67,13 +67,14 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) ->
     Args:
         channels: 1 for mode L, 3 for mode RGB.
         known: See :func:`full_level`: the pixels that may set the scale of modes I and F.
+        white: The level that means white in modes I;16, I and F; 0 or less for that of :func:`full_level`.
     """
     transparent = image.info.get("transparency")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=np.inf, neginf=-np.inf)
         if isinstance(transparent, int):
             levels[levels == transparent] = np.inf
-        image = Image.fromarray((levels * (255 / full_level(image, known))).clip(0, 255).round().astype(np.uint8))
+        image = Image.fromarray((levels * (255 / (white if white > 0 else full_level(image, known)))).clip(0, 255).round().astype(np.uint8))
     elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_opacity(image))
     if image.mode == "LAB":

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ from PIL import Image
 
 from ..config import ConfigError, DataConfig, need
 from ..imaging import open_image
-from .shards import open_shards
+from ..printable import printable
+from .failures import decoded_or_error
+from .headers import HeaderReader, Headers
+from .listing import list_images
+from .shards import class_names_beside, find_shards, open_shards
+from .unused import BROKEN, STRAY, Unused
 
 # torchvision name → (class, keyword arguments of the training part, of the held-out part or None)
 TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
@@ -103,6 +109,9 @@ class ImageSource:
         class_names: C names, empty without labels.
         load: index → Pillow image; raises OSError or a Pillow error for an unreadable one.
         fingerprint: Hex digest of what the source holds.
+        unused: What lies there besides and is not used.
+        headers: What the images' headers say, where they were read for the list; else see :func:`~d3pm_image.data.headers.headers_of`.
+        place: Folder, pattern or name, for messages.
     """
 
     names: Sequence[str]
@@ -110,6 +119,9 @@ class ImageSource:
     class_names: tuple[str, ...]
     load: Callable[[int], Image.Image]
     fingerprint: str
+    unused: Unused = field(default_factory=Unused)
+    headers: Headers | None = None
+    place: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -133,7 +145,24 @@ class ImageSource:
         digest = hashlib.sha256(self.fingerprint.encode() + chosen.tobytes()).hexdigest()
         labels = None if self.labels is None else self.labels[chosen]
         names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
-        return ImageSource(names, labels, self.class_names, Chosen(self.load, chosen), digest)
+        headers = self.headers
+        if headers is not None:
+            among = {index: place for place, index in enumerate(chosen.tolist())} if headers.deep else {}
+            headers = replace(headers, deep=tuple(among[i] for i in headers.deep if i in among))
+        return replace(self, names=names, labels=labels, load=Chosen(self.load, chosen), fingerprint=digest, headers=headers)
+
+    def read(self, index: int) -> bytes:
+        """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""
+        return bytes_of(self.load, index)
+
+
+def bytes_of(load: Any, index: int) -> bytes:
+    """Bytes of the i-th image of a loader, through :class:`Chosen`."""
+    while isinstance(load, Chosen):
+        load, index = load.load, int(load.chosen[index])
+    if isinstance(load, Files):
+        return load.paths[index].read_bytes()
+    return load.read(index) if hasattr(load, "read") else b""
 
 
 def default_root() -> Path:
@@ -156,47 +185,92 @@ def digits() -> ImageSource:
     pixels = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     names = [f"digit {i}" for i in range(len(pixels))]
-    return ImageSource(names, labels.astype(np.int64), tuple("0123456789"), Arrays(pixels), digest)
+    return ImageSource(names, labels.astype(np.int64), tuple("0123456789"), Arrays(pixels), digest, place="the digits of scikit-learn")
 
 
 def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
-    """Every image below ``root``, nested or flat, of any format that Pillow reads. The first level of subfolders
-    gives the classes when every image lies in one. Files whose header cannot be read are reported and left out.
+    """Every image below ``root``, nested or flat, of any format that Pillow reads; links to folders are followed. The first level of
+    subfolders gives the classes; images that lie beside two class folders or more, and are fewer than those in them, are left out.
+    Files whose header cannot be read are reported and left out.
 
     Raises:
-        ConfigError: no such folder, or nothing readable in it.
+        ConfigError: no such folder, or nothing readable in it. OSError: it cannot be read.
     """
     root = Path(root).expanduser()
     need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
-    Image.init()
-    endings = set(Image.registered_extensions())
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith(".") and p.is_file())
-    good = []
-    for path in files:
-        try:
-            with Image.open(path):
-                good.append(path)
-        except Exception as error:  # Pillow raises many kinds for broken files, and each means: leave it out
-            warnings.warn(f"{path}: not a readable image, left out ({type(error).__name__})", stacklevel=2)
-    need(bool(good), "data.root", str(root), f"no readable image among {len(files)} image files; check the folder")
-    relative = [p.relative_to(root) for p in good]
-    stamp = hashlib.sha256()
-    for path, short in zip(good, relative, strict=True):
-        stat = path.stat()
-        stamp.update(f"{short}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    listing = list_images(root)
+    tried, reader = [], HeaderReader()
+    broken: list[Path] = []
+    beside = set(stray(listing.files)) if use_labels else set()
+    for path in listing.files:
+        if path in beside:
+            continue
+        if (error := header_error(root / path, reader, len(tried))) is None:
+            tried.append(path)
+        else:
+            text = f"{printable(root / path, 0)}: not a readable image, left out ({type(error).__name__})"
+            warnings.warn(text, stacklevel=2)
+            broken.append(path)
+    unused = listing.unused.plus((str(p), BROKEN, p.suffix.lower()) for p in broken)
+    unused = unused.plus((str(p), STRAY, p.suffix.lower()) for p in sorted(beside))
+    also = f"; {unused.summary()}" if unused else ""
+    need(bool(tried), "data.root", str(root), f"no readable image among {len(listing.files)} image files; check the folder{also}")
+    names = [text_of(path) for path in tried]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
-    if use_labels and all(len(r.parts) > 1 for r in relative):
-        classes = tuple(sorted({r.parts[0] for r in relative}))
-        index = {name: i for i, name in enumerate(classes)}
-        labels = np.array([index[r.parts[0]] for r in relative], np.int64)
-    return ImageSource([str(r) for r in relative], labels, classes, Files(good), stamp.hexdigest())
+    if use_labels and all(len(path.parts) > 1 for path in tried):
+        labels, classes = classes_by_folder(tried)
+    files = [root / path for path in tried]
+    return ImageSource(names, labels, classes, Files(files), stamp(files, tried), unused, reader.found(), str(root))
+
+
+def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | None:
+    """Look at a file's header; the error where it is no image. Raises OSError where the file cannot be read at all."""
+
+    def look() -> None:
+        with open(path, "rb") as file, Image.open(file) as image:
+            reader.add(number, image)
+
+    found = decoded_or_error(look, path.read_bytes)
+    return found if isinstance(found, Exception) else None
+
+
+def stray(files: list[Path]) -> list[Path]:
+    """Images beside the class folders that would take the classes from all others: where two folders or more hold images, and more
+    of them than lie beside. They have no class and are left out."""
+    loose = [path for path in files if len(path.parts) == 1]
+    folders = {path.parts[0] for path in files if len(path.parts) > 1}
+    return loose if len(folders) > 1 and len(loose) < len(files) - len(loose) else []
+
+
+def classes_by_folder(files: list[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and names of the classes: the first folder on each path."""
+    folders = sorted({path.parts[0] for path in files})
+    names = tuple(text_of(name) for name in folders)
+    twice = "two folders whose names look the same once bytes that are not UTF-8 are spelled out; rename one"
+    need(len(set(names)) == len(names), "data.root", [n for n, k in Counter(names).items() if k > 1], twice)
+    number = {name: i for i, name in enumerate(folders)}
+    return np.array([number[path.parts[0]] for path in files], np.int64), names
+
+
+def text_of(path: str | Path) -> str:
+    """A path as a text that can be printed and written everywhere: bytes of a name that are not UTF-8 become ``\\xNN``."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+
+
+def stamp(files: list[Path], names: list[Path]) -> str:
+    """Hex digest of names, sizes and times of files."""
+    digest = hashlib.sha256()
+    for path, name in zip(files, names, strict=True):
+        stat = path.stat()
+        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) -> ImageSource:
     """The pictures of tar shards in the webdataset layout; see :func:`~d3pm_image.data.shards.open_shards`."""
     found = open_shards(root, cache_root(), use_labels, class_names)
-    return ImageSource(found.names, found.labels, found.class_names, found.load, found.fingerprint)
+    return ImageSource(found.names, found.labels, found.class_names, found.load, found.fingerprint, found.unused, None, root)
 
 
 def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> ImageSource:
@@ -234,15 +308,16 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     classes = tuple(getattr(dataset, "classes", ())) or tuple(str(i) for i in range(0 if labels is None else int(labels.max()) + 1))
     content = f"{name} {sorted(part.items())} {len(dataset)}".encode() if pixels is None else np.ascontiguousarray(pixels).tobytes()
     names = [f"{name} {i}" for i in range(len(dataset))]
-    return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest())
+    return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest(), place=f"{name} in {where}")
 
 
 def torchvision_folder(dataset, where: Path) -> ImageSource:
     """A torchvision set that is a class folder on disk (EuroSAT), by its list of files."""
     paths = [Path(path) for path, _ in dataset.samples]
-    stamp = hashlib.sha256("\n".join(f"{p.relative_to(where)} {p.stat().st_size}" for p in paths).encode())
+    digest = hashlib.sha256("\n".join(f"{p.relative_to(where)} {p.stat().st_size}" for p in paths).encode())
     labels = np.array([label for _, label in dataset.samples], np.int64)
-    return ImageSource([str(p.relative_to(where)) for p in paths], labels, tuple(dataset.classes), Files(paths), stamp.hexdigest())
+    names = [str(p.relative_to(where)) for p in paths]
+    return ImageSource(names, labels, tuple(dataset.classes), Files(paths), digest.hexdigest(), place=str(where))
 
 
 def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
@@ -263,7 +338,11 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
     Raises:
         ConfigError: unknown source, missing folder or set, nothing readable.
     """
-    need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}")
+    config = config.resolved()
+    here = (
+        f"; for a folder of images leave it out and give --data.root {config.source}" if Path(config.source).expanduser().is_dir() else ""
+    )
+    need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}{here}")
     if config.source == "folder":
         own_split = bool(config.val_root)
         source = folder(config.root, config.labels)
@@ -273,7 +352,8 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
         own_split = bool(config.val_root)
         source = shard_set(config.root, config.labels)
         if held_out and own_split:
-            source = shard_set(config.val_root, config.labels, source.class_names).numbered_by(source.class_names)
+            named = class_names_beside(find_shards(config.root)) if config.labels else ()
+            source = shard_set(config.val_root, config.labels, named).numbered_by(source.class_names)
     elif config.source == "digits":
         own_split, source = False, digits()
     else:
@@ -284,5 +364,5 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
     if config.limit and not held_out and config.limit < len(source):
         source = source.subset(np.linspace(0, len(source) - 1, config.limit).round().astype(np.int64))
     if not config.labels and source.labels is not None:
-        source = ImageSource(source.names, None, (), source.load, source.fingerprint)
+        source = replace(source, labels=None, class_names=())
     return source
