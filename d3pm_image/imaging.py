@@ -133,6 +133,11 @@ def open_image(path: str | Path) -> Image.Image:
         return read_image(file)
 
 
+def read_header(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """An image of which the header is read and no pixels yet; arguments as in :func:`read_image`. Raises whatever Pillow raises."""
+    return Image.open(file, formats=formats)
+
+
 def read_image(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Load an image out of an open file fully, upright. Raises whatever Pillow raises.
 

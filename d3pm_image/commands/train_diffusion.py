@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..config import DiffusionRun, size_pair
 from .codes import cached, code_images, open_tokenizer, tokenizer_data
+from .images import open_images, write_unused
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..data.codes import CodeSet
+    from ..data.sources import ImageSource
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
@@ -70,6 +72,8 @@ class Material:
     classes: Sequence[str]
     ancestor: Ancestor | None
     """The model that it begins with."""
+    sources: Sequence[ImageSource]
+    """What was read, for the list of what was not."""
 
     def pipeline(self, network: Transformer) -> Pipeline:
         """A network with all that it needs to draw pictures."""
@@ -100,12 +104,15 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     Objective.from_config(config.loss).check(process)
     make_rule(config.sampler).check(process, height * width, config.sampler.steps)
     with accelerator.main_process_first():  # a download is one process's work
-        sources = [code_images(config.data, held_out) for held_out in (False, True)]
+        data, *opened = open_images(config.data, config.out)
+        config = dataclasses.replace(config, data=data)
+        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
-    return Material(config, tokenizer, info, process, codes, held_out, place, sources[0].source.class_names, ancestor)
+    unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
+    return Material(config, tokenizer, info, process, codes, held_out, place, sources[0].source.class_names, ancestor, unused)
 
 
 def make_job(material: Material, accelerator: Accelerator) -> Job:
@@ -139,11 +146,18 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
         loader,
         make_loss(material.process, config, codes.grid),
         identity={"tokenizer": material.info.sha256, "data": material.place.name, **shared, **loop},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
+        begin=lambda: begin(material),
         validate=validate,
         validate_raw=validate,
         preview=make_preview(material.pipeline),
     )
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(dataclasses.replace(material.config, resume=False), folder / "config.yaml")
+    write_unused(folder, *material.sources)
 
 
 def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:

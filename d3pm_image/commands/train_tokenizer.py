@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
 from .codes import VALIDATION_IMAGES
+from .images import open_images, write_unused
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
@@ -80,9 +81,9 @@ def prepare(config: TokenizerRun) -> Material:
         ConfigError: wrong input.
     """
     from ..data.images import ImageSet
-    from ..data.sources import open_source
 
-    source, held_source = open_source(config.data), open_source(config.data, held_out=True)
+    data, source, held_source = open_images(config.data, config.out)
+    config = dataclasses.replace(config, data=data)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
     return Material(config, images, ImageSet(held_source, config.data))
 
@@ -133,15 +134,24 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
 
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
     shared |= {"learn": config.learn} if config.learn != "all" else {}
+    shared |= {"prepared": images.preparation()} if images.preparation() else {}
     return Job(
         model,
         loader,
         make_loss(config, accelerator, perceptual, discriminator),
         identity={**shared, "data": images.source.fingerprint},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
+        begin=lambda: begin(material),
         preview=make_preview(material.held_out, accelerator.device),
         rival=make_rival(config, accelerator, discriminator),
     )
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(dataclasses.replace(material.config, resume=False), folder / "config.yaml")
+    own = (material.held_out.source,) if material.config.data.val_root else ()
+    write_unused(folder, material.images.source, *own)
 
 
 def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:

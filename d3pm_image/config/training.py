@@ -133,7 +133,6 @@ class TokenizerRun:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000))
 
     def __post_init__(self):
-        object.__setattr__(self, "data", self.data.resolved())
         need(self.data.image_size != 0, "data.image_size", 0, "give the side in pixels to train at, such as 64")
         need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
@@ -183,7 +182,6 @@ class DiffusionRun:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, optimizer="muon"))
 
     def __post_init__(self):
-        object.__setattr__(self, "data", self.data.resolved())
         levels = pixel_levels(self.tokenizer)
         if levels:
             need(self.data.image_size != 0, "data.image_size", 0, f"give the side in pixels with tokenizer {self.tokenizer}, such as 16")

@@ -20,21 +20,28 @@ def is_decoder_error(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, MemoryError) and "can't start new thread" not in str(error)
 
 
-def decoded_or_error(decode: Callable[[], T], read: Callable[[], object]) -> T | Exception:
+def decoded_or_error(decode: Callable[[], T], read: Callable[[], object], name: Callable[[], str]) -> T | Exception:
     """What ``decode`` gives, or the error that says that the image cannot be decoded.
 
     Args:
         read: Reads the image's bytes: a decoder may hide an error of the disk behind one of its own, and here it shows.
+        name: The image's name, for errors that do not have it.
 
     Raises:
         OSError, MemoryError: the system's errors, under their own name.
     """
     try:
-        return decode()
-    except Exception as error:
-        if not is_decoder_error(error):
-            if isinstance(error, OSError) and error.errno is None:
-                raise MemoryError(str(error)) from error
-            raise
-        read()
-        return error
+        try:
+            return decode()
+        except Exception as error:
+            if not is_decoder_error(error):
+                raise
+            read()
+            return error
+    except OSError as error:
+        if error.errno is None:
+            raise MemoryError(f"{name()}: {error}") from error
+        error.filename = error.filename or name()
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"{name()}: {error or 'no memory left to decode it'}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from ..imaging import read_header
 from .colour import is_foreign
 from .failures import is_decoder_error
 from .levels import is_deep
 
-HEADERS_LOOKED_AT = 256
+HEADERS_LOOKED_AT = 64
 """Images of a source whose list is made without opening them."""
 
 
@@ -73,6 +75,9 @@ class Loads(Protocol):
     def load(self) -> Callable[[int], Image.Image]:
         """Loads an image by its number."""
 
+    def read(self, index: int) -> bytes:
+        """An image's bytes; nothing where it has none."""
+
     def __len__(self) -> int: ...
 
 
@@ -83,7 +88,8 @@ def headers_of(source: Loads) -> Headers:
     reader = HeaderReader()
     for index in np.linspace(0, len(source) - 1, min(len(source), HEADERS_LOOKED_AT)).round().astype(int).tolist():
         try:
-            reader.add(index, source.load(index))
+            data = source.read(index)
+            reader.add(index, read_header(io.BytesIO(data)) if data else source.load(index))
         except Exception as error:
             if not is_decoder_error(error):
                 raise

@@ -21,7 +21,6 @@ from torch.utils.data import Dataset
 from ..config import ConfigError, DataConfig, need, size_pair
 from ..imaging import plain
 from .colour import to_srgb
-from .failures import decoded_or_error
 from .headers import headers_of
 from .levels import is_deep
 from .sources import ImageSource
@@ -122,11 +121,8 @@ class ImageSet(Dataset):
     def hold_in_memory(self) -> None:
         """Decode everything once; report and leave out what cannot be decoded."""
 
-        def one(index: int) -> np.ndarray | Exception:
-            return decoded_or_error(lambda: self.decode(index), lambda: self.source.read(index))
-
         with ThreadPoolExecutor(4) as pool:
-            arrays = list(pool.map(one, range(len(self.source))))
+            arrays = list(pool.map(lambda index: self.source.attempt(self.decode, index), range(len(self.source))))
         errors = {i: found for i, found in enumerate(arrays) if isinstance(found, Exception)}
         lost = [self.source.names[i] for i in errors]
         for name, error in zip(lost, errors.values(), strict=True):
@@ -169,10 +165,7 @@ class ImageSet(Dataset):
             Pixels and the index of the image that they belong to.
         """
         for candidate in (*range(index, len(self)), *range(index)):
-            found = decoded_or_error(
-                lambda: self.decode(candidate, place if self.crop_randomly else (0.5, 0.5)),  # noqa: B023 (called at once)
-                lambda: self.source.read(candidate),  # noqa: B023
-            )
+            found = self.source.attempt(lambda i: self.decode(i, place if self.crop_randomly else (0.5, 0.5)), candidate)
             if not isinstance(found, Exception):
                 return found, candidate
             name = self.source.names[candidate]

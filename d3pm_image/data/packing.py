@@ -19,7 +19,6 @@ from ..config import ConfigError, need
 from ..imaging import plain, whole_file
 from ..storage import sync, write_text
 from .colour import to_srgb
-from .failures import decoded_or_error
 from .shards import CLASS_NAMES
 from .sources import Files, ImageSource, text_of
 from .tar_members import PICTURES
@@ -94,7 +93,7 @@ def write_shard(path: Path, source: ImageSource, indices: range) -> int:
     left_out = 0
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for index in indices:
-            found = decoded_or_error(lambda: content(source, index), lambda: source.read(index))  # noqa: B023 (called at once)
+            found = source.attempt(lambda i: content(source, i), index)
             if isinstance(found, Exception):
                 warnings.warn(f"{source.names[index]}: cannot be read, left out ({type(found).__name__})", stacklevel=2)
                 left_out += 1

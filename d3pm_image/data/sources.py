@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, DataConfig, need
-from ..imaging import open_image
+from ..imaging import open_image, read_header
 from ..printable import printable
 from .failures import decoded_or_error
 from .headers import HeaderReader, Headers
@@ -43,6 +43,7 @@ TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
 }
 SOURCES = ("digits", "folder", "shards", *TORCHVISION)
 HOLDOUT_SEED = 0x5EED
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,10 @@ class ImageSource:
         """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""
         return bytes_of(self.load, index)
 
+    def attempt(self, decode: Callable[[int], T], index: int) -> T | Exception:
+        """What ``decode`` makes of an image, or the error that says that it cannot be decoded; the system's errors are raised."""
+        return decoded_or_error(lambda: decode(index), lambda: self.read(index), lambda: self.names[index])
+
 
 def bytes_of(load: Any, index: int) -> bytes:
     """Bytes of the i-th image of a loader, through :class:`Chosen`."""
@@ -199,8 +204,7 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
     root = Path(root).expanduser()
     need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
     listing = list_images(root)
-    tried, reader = [], HeaderReader()
-    broken: list[Path] = []
+    reader, tried, broken = HeaderReader(), list[Path](), list[Path]()
     beside = set(stray(listing.files)) if use_labels else set()
     for path in listing.files:
         if path in beside:
@@ -228,10 +232,10 @@ def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | N
     """Look at a file's header; the error where it is no image. Raises OSError where the file cannot be read at all."""
 
     def look() -> None:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, read_header(file) as image:
             reader.add(number, image)
 
-    found = decoded_or_error(look, path.read_bytes)
+    found = decoded_or_error(look, path.read_bytes, lambda: str(path))
     return found if isinstance(found, Exception) else None
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..printable import printable
-from ..storage import write_text
 
 FORMATS, BROKEN, STRAY, OTHER, HIDDEN, FOLDERS, LINKS = (
     "files of image formats that are not read", "image files that cannot be decoded", "images beside the class folders",
@@ -65,6 +64,10 @@ class Unused:
             lines.append(f"{printable(path, 0)}\t{group}")
         return Unused(counts, tuple(lines), self.more)
 
+    def names(self, group: str) -> list[str]:
+        """Paths of the group's items that are held in memory."""
+        return [line.partition("\t")[0] for line in self.lines if line.endswith(f"\t{group}")]
+
     def part(self, group: str) -> str:
         """One group in words: how many, and how many of each ending."""
         kinds = Counter({kind: number for (one, kind), number in self.counts.items() if one == group})
@@ -72,23 +75,29 @@ class Unused:
         named = (FOLDERS, LINKS)
         shown = [printable(k, 40) if group in named else f"{n} {printable(k, 20)}" for k, n in kinds.most_common(ENDINGS_SHOWN)]
         shown += ["…"] if len(kinds) > ENDINGS_SHOWN else []
-        shown += [text for endings, text in HELP.items() if group == FORMATS and any(kind in endings for kind in kinds)]
+        helps = [text for endings, text in HELP.items() if group == FORMATS and any(kind in endings for kind in kinds)]
         words = group if total != 1 else " ".join(singular(word) for word in group.split(" "))
-        return f"{total} {words} ({', '.join(shown)})"
+        return f"{total} {words} ({'; '.join([', '.join(shown), *helps])})"
 
     def summary(self, groups: Iterable[str] = GROUPS) -> str:
         """All groups in one line; empty where there is nothing."""
         return ", ".join(self.part(group) for group in groups if self[group])
 
-    def write(self, path: Path) -> None:
-        """The full list, one path and its reason per line; an older list goes where nothing is unused."""
-        if not self:
-            path.unlink(missing_ok=True)
-            return
-        write_text(path, "".join(f"{line}\n" for line in self.lines))
-        if self.more is not None and self.more.is_file():
-            with open(path, "ab") as file, open(self.more, "rb") as more:
-                shutil.copyfileobj(more, file)
+
+def write_all(several: Iterable[Unused], path: Path) -> None:
+    """The full list, one path and its reason per line; an older list goes where nothing is unused."""
+    several = [one for one in several if one]
+    if not several:
+        path.unlink(missing_ok=True)
+        return
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "wb") as file:
+        for one in several:
+            file.writelines(f"{line}\n".encode() for line in one.lines)
+            if one.more is not None and one.more.is_file():
+                with open(one.more, "rb") as more:
+                    shutil.copyfileobj(more, file)
+    part.replace(path)
 
 
 def singular(word: str) -> str:
