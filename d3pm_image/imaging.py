@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,8 +34,21 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(array.astype(np.float32) / 255)
 
 
+WHITE = "d3pm_image white"
+"""Key of an image's ``info``: the level that means white to the model that works on it."""
+
+
+def with_white(image: Image.Image, white: float) -> Image.Image:
+    """An image of mode I;16, I or F that knows its level of white (:func:`full_level`), as a copy; others as they are."""
+    if white <= 0 or not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return image
+    image = image.copy()
+    image.info[WHITE] = white
+    return image
+
+
 def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
-    """The level that means white: 65535 for 16-bit modes, 255 for the others.
+    """The level that means white: what :func:`with_white` says; else 65535 for 16-bit modes, 255 for the others.
 
     Modes I (32-bit whole numbers) and F (floating point) do not say: 65535 if a level is over 255, 1 if F holds none
     over 1, else 255.
@@ -42,6 +56,8 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
     Args:
         known: bool (h, w), the pixels that may be looked at in modes I and F; all where None or none is known.
     """
+    if WHITE in image.info:
+        return float(image.info[WHITE])
     if image.mode.startswith("I;16"):
         return 65535.0
     if image.mode not in ("I", "F"):
@@ -126,8 +142,20 @@ def fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width:
     return text[:kept].rstrip() + "…"
 
 
+@functools.cache
+def register_heif() -> bool:
+    """Let Pillow read HEIC where pillow-heif is installed (the extra ``heif``); whether it is."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
 def open_image(path: str | Path) -> Image.Image:
     """Load an image file fully, upright (EXIF orientation applied). Raises whatever Pillow raises."""
+    register_heif()
     # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
     with open(path, "rb") as file:
         return read_image(file)

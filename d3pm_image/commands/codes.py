@@ -61,8 +61,10 @@ def tokenizer_data(data: DataConfig, info) -> DataConfig:
         data.image_size,
         f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out",
     )
+    from ..data.levels import remembered_white
+
     # one level of white for both stages: codes mean what they meant to the tokenizer
-    white = data.white or max(0.0, float(info.facts.get("data", {}).get("white", 0.0)))
+    white = data.white or remembered_white(info.facts)
     return dataclasses.replace(data, channels=info.channels, image_size=size, white=white)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
+from ..printable import printable
 from .codes import VALIDATION_IMAGES
 from .images import open_images, write_unused
 from .parsing import parse, save_resolved
@@ -165,7 +166,7 @@ def finish(material: Material, best: Autoencoder, found: dict[str, float], start
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
-    root = f" --data.root {config.data.root}" if config.data.root else ""
+    root = f" --data.root {printable(config.data.root, 0)}" if config.data.root else ""
     print(f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}{root}")
 
 

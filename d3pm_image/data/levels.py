@@ -8,7 +8,8 @@ many images: the smallest usual full scale that at most ``CLIPPED`` of all pixel
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -39,14 +40,15 @@ def white_of(samples: Sequence[np.ndarray]) -> float:
     def over(white: float) -> float:
         return float(np.mean([np.mean(levels > white) for levels in samples if len(levels)]))
 
-    for scale in FLOAT_SCALES if floating else WHOLE_SCALES:
+    scales = FLOAT_SCALES if floating else WHOLE_SCALES
+    for scale in scales:
         if over(scale * (TOLERANCE if floating else 1)) <= CLIPPED:
             break
     else:
         scale = np.inf
     used = float(np.quantile(np.concatenate([levels.astype(np.float64) for levels in samples]), 1 - CLIPPED))
     # a scale that the levels fill to less than a quarter is not theirs: 12.7 is no dark image of 255 levels
-    usual = np.isfinite(scale) and (scale in (FLOAT_SCALES[0], WHOLE_SCALES[0]) or used > scale / 4)
+    usual = np.isfinite(scale) and (scale == scales[0] or used > scale / 4)
     return scale if usual else float(f"{used:.3g}")
 
 
@@ -88,3 +90,10 @@ def settled(config: DataConfig, load: Callable[[int], Image.Image], deep: Sequen
     if config.white or not len(deep):
         return config
     return dataclasses.replace(config, white=estimate_white(load, deep))
+
+
+def remembered_white(facts: Mapping[str, Any]) -> float:
+    """The level of white that a model was trained with; 0 where it remembers none."""
+    data = facts.get("data")
+    white = data.get("white", 0.0) if isinstance(data, dict) else 0.0
+    return float(white) if isinstance(white, (int, float)) and 0 < white < np.inf else 0.0

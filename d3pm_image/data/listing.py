@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..imaging import register_heif
 from .unused import FOLDERS, HIDDEN, LINKS, Unused, ending_of, group_of
 
 KEPT_BY_PROGRAMS = frozenset(
@@ -41,12 +42,7 @@ class Listing:
 def readable_endings() -> frozenset[str]:
     """Endings of the formats that can be read here, HEIC among them where pillow-heif is installed."""
     Image.init()
-    try:
-        import pillow_heif
-    except ImportError:
-        pass
-    else:
-        pillow_heif.register_heif_opener()
+    register_heif()
     return frozenset(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 

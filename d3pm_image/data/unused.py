@@ -76,7 +76,7 @@ class Unused:
         shown = [printable(k, 40) if group in named else f"{n} {printable(k, 20)}" for k, n in kinds.most_common(ENDINGS_SHOWN)]
         shown += ["…"] if len(kinds) > ENDINGS_SHOWN else []
         helps = [text for endings, text in HELP.items() if group == FORMATS and any(kind in endings for kind in kinds)]
-        words = group if total != 1 else " ".join(singular(word) for word in group.split(" "))
+        words = group if total != 1 else singular(group)
         return f"{total} {words} ({'; '.join([', '.join(shown), *helps])})"
 
     def summary(self, groups: Iterable[str] = GROUPS) -> str:
@@ -100,10 +100,13 @@ def write_all(several: Iterable[Unused], path: Path) -> None:
     part.replace(path)
 
 
-def singular(word: str) -> str:
-    """The words of the groups for a single item."""
-    one = {"files": "file", "formats": "formats", "images": "image", "folders": "folder", "links": "link", "are": "is", "lead": "leads"}
-    return one.get(word, word)
+def singular(group: str) -> str:
+    """The words of a group for a single item."""
+    first, _, rest = group.partition(" ")
+    words = {"files": "file", "images": "image", "folders": "folder", "links": "link"}
+    if first not in words:  # image files, other files, hidden files
+        return group.replace("files", "file", 1)
+    return f"{words[first]} {rest}".replace("that are not looked", "that is not looked").replace("that lead", "that leads")
 
 
 def ending_of(name: str) -> str:

@@ -378,7 +378,8 @@ def examine_images(root: str | Path, limit: int = 0) -> list[Finding]:
     seen = survey(open_subject(root), limit)
     if not seen.good:
         return examine_files(seen)
-    found = [summary(root, seen)] + examine_files(seen) + examine_shapes(seen) + examine_levels(seen) + examine_classes(seen) + [suggest(root, seen)]
+    found = [summary(root, seen), *examine_files(seen), *examine_shapes(seen), *examine_levels(seen), *examine_classes(seen)]
+    found.append(suggest(root, seen))
     if len(seen.opened) < len(seen.subject.names):
         text = f"{len(seen.opened)} of {len(seen.subject.names)} images were read"
         found.insert(0, Finding("partly", text, "--limit 0 reads all", wrong=False))
