@@ -35,8 +35,21 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(array.astype(np.float32) / 255)
 
 
+WHITE = "d3pm_image white"
+"""Key of an image's ``info``: the level that means white to the model that works on it."""
+
+
+def with_white(image: Image.Image, white: float) -> Image.Image:
+    """An image of mode I;16, I or F that knows its level of white (:func:`full_level`), as a copy; others as they are."""
+    if white <= 0 or not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return image
+    image = image.copy()
+    image.info[WHITE] = white
+    return image
+
+
 def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
-    """The level that means white: 65535 for 16-bit modes, 255 for the others.
+    """The level that means white: what :func:`with_white` says; else 65535 for 16-bit modes, 255 for the others.
 
     Modes I (32-bit whole numbers) and F (floating point) do not say: 65535 if a level is over 255, 1 if F holds none
     over 1, else 255.
@@ -44,6 +57,8 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
     Args:
         known: bool (h, w), the pixels that may be looked at in modes I and F; all where None or none is known.
     """
+    if WHITE in image.info:
+        return float(image.info[WHITE])
     if image.mode.startswith("I;16"):
         return 65535.0
     if image.mode not in ("I", "F"):
@@ -60,7 +75,7 @@ def with_opacity(image: Image.Image) -> Image.Image:
     return (image.convert("LA") if image.mode == "La" else image.copy()).convert("RGBA")
 
 
-def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) -> Image.Image:
+def plain(image: Image.Image, channels: int, known: np.ndarray | None = None, white: float = 0.0) -> Image.Image:
     """A picture of any mode in 8-bit grey or colour.
 
     Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded; palettes are
@@ -69,13 +84,14 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) ->
     Args:
         channels: 1 for mode L, 3 for mode RGB.
         known: See :func:`full_level`: the pixels that may set the scale of modes I and F.
+        white: The level that means white in modes I;16, I and F; 0 or less for that of :func:`full_level`.
     """
     transparent = image.info.get("transparency")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=np.inf, neginf=-np.inf)
         if isinstance(transparent, int):
             levels[levels == transparent] = np.inf
-        image = Image.fromarray((levels * (255 / full_level(image, known))).clip(0, 255).round().astype(np.uint8))
+        image = Image.fromarray((levels * (255 / (white if white > 0 else full_level(image, known)))).clip(0, 255).round().astype(np.uint8))
     elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_opacity(image))
     if image.mode == "LAB":

@@ -19,6 +19,7 @@ from torch import Tensor
 from .bundle import Bundle, read_bundle, write_bundle
 from .calls import Drawing, ImageOutput, OtherDrawing, OutputType, check_output, delivered, request_of
 from .config import ProcessConfig, SamplerConfig, need
+from .data.levels import remembered_white
 from .denoiser import Transformer
 from .denoiser.precision import logits_of
 from .diffusion import Process
@@ -29,7 +30,7 @@ from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Window
 from .editing.repaint import Brush, repaint
 from .hub import push
-from .imaging import to_pil, to_tensor
+from .imaging import to_pil, to_tensor, with_white
 from .labels import Labels, label_ids
 from .sampling import Request, draw_codes
 from .tokenizer import Autoencoder, Pixels
@@ -192,7 +193,8 @@ class Pipeline:
 
     def tensors(self, images: Sequence[Image.Image]) -> Tensor:
         """Pictures of any size and mode as (B, C, h, w) in [0, 1], in the model's mode and at its size."""
-        return torch.stack([to_tensor(convert_for(i, self.tokenizer.channels, self.image_size)) for i in images]).to(self.device)
+        pictures = [convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size) for i in images]
+        return torch.stack([to_tensor(picture) for picture in pictures]).to(self.device)
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """Images through the tokenizer and back, at the model's size."""
@@ -237,6 +239,7 @@ class Pipeline:
         """
         check_output(output_type)
         images, masks = gather(image, mask)
+        images = [with_white(one, remembered_white(self.facts)) for one in images]
         ids = self.label_ids([None] if labels is None else labels, len(images))
         results = repaint(self, self.request(**drawing), Brush(window, ring, feather, strength), images, masks, ids, variants)
         found = [delivered(variants_of_one, output_type, self.tokenizer.channels) for variants_of_one in results]

@@ -16,7 +16,7 @@ COMMANDS = {
     "encode": "write the code cache of a tokenizer, on one process or many; drop unused codes",
     "shards": "pack a folder of images into tar shards (webdataset layout)",
     "estimate": "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
-    "doctor": "say what looks wrong with a run or a folder of images, and what to do",
+    "doctor": "say what looks wrong with a run, a folder of images or shards, and what to do",
     "generate": "make new images with a trained model",
     "inpaint": "repaint a part of a picture",
     "outpaint": "continue a picture beyond its borders",
@@ -102,6 +102,8 @@ def run(name: str, rest: list[str]) -> None:
         raise
     except OSError as error:
         fail(name, f"{error}; check the path, the rights and the space left", code=1)
+    except MemoryError as error:
+        fail(name, f"out of memory ({error or 'no more to be had'}); use smaller batches, fewer workers or smaller images", code=1)
     except RuntimeError as error:
         if type(error).__name__ == "OutOfMemoryError":
             fail(name, f"{error}; lower the batch size, or raise train.accumulate", code=1)

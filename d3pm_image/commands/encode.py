@@ -48,13 +48,15 @@ def run(args: Encode) -> None:
     from ..data.codes import CodeSet, Team
     from ..training.loop import make_accelerator
     from .codes import cached, code_images, open_tokenizer, tokenizer_data
+    from .images import open_images
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
     tokenizer, info = open_tokenizer(args)
     tokenizer.to(accelerator.device)
     data = tokenizer_data(args.data, info)
     with accelerator.main_process_first():
-        sources = [code_images(data, held_out) for held_out in (False, True)]
+        data, *opened = open_images(data)
+        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     places = [cached(images, tokenizer, info.sha256, args.cache, team) for images in sources]
     if accelerator.is_main_process:
@@ -81,7 +83,7 @@ def smaller(args: Encode, tokenizer, info, place: Path, accelerator):
         for block in CodeFiles(place).blocks():
             used[np.unique(block)] = True
         kept = np.flatnonzero(used).tolist()
-        facts = {**info.facts, "data": info.facts.get("data", dataclasses.asdict(args.data)), "kept_codes": kept}
+        facts = {**info.facts, "data": info.facts.get("data", dataclasses.asdict(args.data.resolved())), "kept_codes": kept}
         save_tokenizer(keep_codes(tokenizer, kept), Path(args.drop_unused), info.image_size, facts)
         print(f"{len(kept)} of {tokenizer.num_codes} codes are used: {printable(args.drop_unused, 0)}")
     accelerator.wait_for_everyone()

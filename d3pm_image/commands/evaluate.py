@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,7 +147,8 @@ def load(args: Evaluate) -> Subject:
     from ..data.sources import open_source
     from ..tokenizer import load_tokenizer
     from .generate import check_ending
-    from .judging import remembered_data
+    from .images import announce
+    from .judging import as_trained, remembered_data
 
     for name in (args.worst, args.neighbours, args.samples):
         if name:
@@ -160,7 +162,11 @@ def load(args: Evaluate) -> Subject:
         pipe, (tokenizer, info) = None, load_tokenizer(args.model)
         facts = info.facts
     data = remembered_data(facts, args.model, args.root, args.val_root)
-    return Subject(tokenizer.to(device), pipe, data, ImageSet(open_source(data, held_out=True), data), device)
+    source = open_source(data, held_out=True)
+    if data.root:
+        announce(data, source, file=sys.stderr)
+    held_out = ImageSet(as_trained(source, pipe.class_names if whole else ()), data)
+    return Subject(tokenizer.to(device), pipe, data, held_out, device)
 
 
 class Lazy:
@@ -173,12 +179,13 @@ class Lazy:
     def judge(self):
         """Raises ConfigError where the images have no classes and no other features can be had."""
         from ..data.sources import open_source
-        from .judging import Judge
+        from .judging import Judge, as_trained
 
         data, held_out = self.subject.data, self.subject.held_out
         classes = held_out.source.class_names if len(held_out.source.class_names) > 1 else ()
         kind = self.args.features if self.args.features != "auto" else "train" if classes else "efficientnet"
-        return Judge(open_source(data), data, held_out, classes, self.space(kind), self.args.reference)
+        train = as_trained(open_source(data), held_out.source.class_names)
+        return Judge(train, data, held_out, classes, self.space(kind), self.args.reference)
 
     def space(self, kind: str):
         """Features by name; None means the classifier's own."""

@@ -99,7 +99,7 @@ def write_images(
         ids: Their classes.
     """
     from ..imaging import save_image
-    from ..outputs import new_files, name_part
+    from ..outputs import name_part, new_files
 
     if first == args.first and not args.overwrite and folder.is_dir() and (there := sum(1 for _ in folder.iterdir())):
         say("generate", [f"{folder} holds {there} other file{'s' if there > 1 else ''} already; the new ones are added"])

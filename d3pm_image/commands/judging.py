@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..config import ConfigError, DataConfig, need, size_pair
 from ..data.images import ImageSet
+from ..data.levels import EACH
 from ..data.sources import ImageSource, cache_root
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
@@ -47,7 +48,11 @@ def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "",
     if remembered is None:
         raise ConfigError("model", model, "does not remember the data it was trained on; train it with this version")
     try:
-        data = DataConfig(**remembered)
+        remembered = {"white": EACH} | remembered  # models of before judged each image by itself
+        if remembered.get("source", "digits") not in ("folder", "shards"):
+            remembered |= {"val_root": ""}  # neither of these was read
+            remembered |= {"root": ""} if remembered.get("source", "digits") == "digits" else {}
+        data = DataConfig(**remembered).resolved()
     except (TypeError, ValueError, LookupError) as error:
         mend = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
         raise ConfigError("model", model, mend) from error
@@ -59,6 +64,16 @@ def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "",
         need(bool(given) or not found or is_noted(found), "model", model, mend)
     # a model from elsewhere may not start a download
     return dataclasses.replace(data, root=root or data.root, val_root=val_root or data.val_root, download=False)
+
+
+def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
+    """A source whose classes have a model's numbers: the model may know classes that the images do not show.
+
+    Raises:
+        ConfigError: a class that the model does not know.
+    """
+    unknown = set(source.class_names) - set(class_names)
+    return source if unknown or not class_names else source.numbered_by(tuple(class_names))
 
 
 def everything(images: ImageSet) -> tuple[Tensor, Tensor]:

@@ -75,8 +75,9 @@ def run(args: Reconstruct) -> None:
     """Raises ConfigError for wrong input; nothing is written then."""
     import torch
 
+    from ..data.levels import remembered_white
     from ..editing.canvas import convert_for
-    from ..imaging import enlarge, grid_image, save_image, to_pil, to_tensor
+    from ..imaging import enlarge, grid_image, save_image, to_pil, to_tensor, with_white
     from ..tokenizer import load_tokenizer
 
     check_ending(Path(args.out))
@@ -85,6 +86,7 @@ def run(args: Reconstruct) -> None:
     tokenizer, info = load_tokenizer(args.model)
     tokenizer.to(device)
     if args.images:
+        pictures = [with_white(p, remembered_white(info.facts)) for p in pictures]
         batch = torch.stack([to_tensor(convert_for(p, info.channels, info.image_size)) for p in pictures])
     else:
         batch = read_set(args, info)

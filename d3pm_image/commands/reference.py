@@ -51,7 +51,8 @@ def parts(images: ImageSet, size: int = 500) -> Iterator[dict[str, Tensor]]:
 
 def images_sha256(images: ImageSet) -> str:
     """Hash of a set and of how its images are prepared."""
-    how = {"size": size_pair(images.config.image_size), "channels": images.config.channels, "crop": images.config.crop}
+    how: dict[str, object] = {"size": size_pair(images.config.image_size), "channels": images.config.channels, "crop": images.config.crop}
+    how |= images.preparation()
     return hashlib.sha256(json.dumps({"source": images.source.fingerprint, "images": len(images), **how}).encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from ..config import DiffusionRun, size_pair
 from ..printable import printable
 from .codes import cached, code_images, open_tokenizer, tokenizer_data
+from .images import open_images, write_unused
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..data.codes import CodeSet
     from ..data.images import ImageSet
+    from ..data.sources import ImageSource
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
@@ -76,6 +78,8 @@ class Material:
     classes: Sequence[str]
     ancestor: Ancestor | None
     """The model that it begins with."""
+    sources: Sequence[ImageSource]
+    """What was read, for the list of what was not."""
 
     def pipeline(self, network: Transformer) -> Pipeline:
         """A network with all that it needs to draw pictures."""
@@ -109,13 +113,16 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     Objective.from_config(config.loss).check(process)
     make_rule(config.sampler).check(process, height * width, config.sampler.steps)
     with accelerator.main_process_first():  # a download is one process's work
-        sources = [code_images(config.data, held_out) for held_out in (False, True)]
+        data, *opened = open_images(config.data, config.out)
+        config = dataclasses.replace(config, data=data)
+        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
     both = (sources[0], sources[1])
-    return Material(config, tokenizer, info, process, codes, held_out, place, both, sources[0].source.class_names, ancestor)
+    unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
+    return Material(config, tokenizer, info, process, codes, held_out, place, both, sources[0].source.class_names, ancestor, unused)
 
 
 def make_job(material: Material, accelerator: Accelerator) -> Job:
@@ -154,7 +161,7 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
         make_loss(material.process, config, codes.grid),
         identity=identity.saved(),
         check_identity=identity.check,
-        begin=lambda: save_resolved(resolved(config), Path(config.out) / "config.yaml"),
+        begin=lambda: begin(material),
         validate=validate,
         validate_raw=validate,
         preview=make_preview(material.pipeline),
@@ -166,6 +173,13 @@ def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
     from ..data.codes import cache_key, former_key
 
     return Images(cache_key(tokenizer_sha256, images), (former_key(tokenizer_sha256, images),), images.listed.known_as)
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(resolved(material.config), folder / "config.yaml")
+    write_unused(folder, *material.sources)
 
 
 def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:

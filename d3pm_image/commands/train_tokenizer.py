@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..config import TokenizerRun
 from ..printable import printable
 from .codes import VALIDATION_IMAGES
+from .images import open_images, write_unused
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
@@ -83,12 +84,12 @@ def prepare(config: TokenizerRun) -> Material:
         ConfigError: wrong input.
     """
     from ..data.images import ImageSet
-    from ..data.sources import open_source
     from ..local_notes import note_folder
 
     for folder in (config.data.root, config.data.val_root):
         note_folder(folder)
-    source, held_source = open_source(config.data), open_source(config.data, held_out=True)
+    data, source, held_source = open_images(config.data, config.out)
+    config = dataclasses.replace(config, data=data)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
     return Material(config, images, ImageSet(held_source, config.data))
 
@@ -139,6 +140,7 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
 
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
     shared |= {"learn": config.learn} if config.learn != "all" else {}
+    shared |= {"prepared": images.preparation()} if images.preparation() else {}
     identity = RunIdentity(config, shared, images_of(images), images_of(material.held_out))
     return Job(
         model,
@@ -146,7 +148,7 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
         make_loss(config, accelerator, perceptual, discriminator),
         identity=identity.saved(),
         check_identity=identity.check,
-        begin=lambda: save_resolved(resolved(config), Path(config.out) / "config.yaml"),
+        begin=lambda: begin(material),
         preview=make_preview(material.held_out, accelerator.device),
         rival=make_rival(config, accelerator, discriminator),
     )
@@ -155,6 +157,14 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
 def images_of(images: ImageSet) -> Images:
     """What the images of a run are known by."""
     return Images(images.source.fingerprint, (images.source.known_as.former,), images.listed.known_as)
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(resolved(material.config), folder / "config.yaml")
+    own = (material.held_out.source,) if material.config.data.val_root else ()
+    write_unused(folder, material.images.source, *own)
 
 
 def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:

@@ -143,7 +143,7 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     """Check everything, then measure what has not been measured yet."""
     from ..data.images import ImageSet
     from ..data.sources import open_source
-    from .judging import Judge, remembered_data
+    from .judging import Judge, as_trained, remembered_data
     from .sweep import Results, combine, measure_all, model_sha256, with_present
 
     device = pick_device(args.device)
@@ -154,7 +154,7 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     need(bool(configs), "samplers", args.samplers, f"no combination fits this model ({skipped[0].reason})" if skipped else "")
     configs = with_present(configs, pipe.sampler)
     data = remembered_data(pipe.facts, args.model, args.root, args.val_root)
-    train, held_out = open_source(data), open_source(data, held_out=True)
+    train, held_out = (as_trained(open_source(data, held_out=held), pipe.class_names) for held in (False, True))
     conditions = {
         "model_sha256": model_sha256(place), "data": f"{train.fingerprint} {held_out.fingerprint}", "num_samples": args.num_samples,
         "seed": args.seed, "precision": args.precision, "device": device,

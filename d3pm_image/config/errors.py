@@ -20,6 +20,9 @@ class ConfigError(ValueError):
         super().__init__(f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(mend.split()), 4000)}")
         self.name, self.value, self.mend = name, value, mend
 
+    def __reduce__(self):  # exceptions are pickled by their message alone, and loader processes send them
+        return ConfigError, (self.name, self.value, self.mend)
+
 
 def need(condition: bool, name: str, value: Any, mend: str) -> None:
     """Raise :class:`ConfigError` for field ``name`` unless ``condition`` holds."""

@@ -48,6 +48,7 @@ def _key(tokenizer_sha256: str, images: ImageSet, fingerprint: str) -> str:
         "channels": config.channels,
         "crop": config.crop if config.crop == "stretch" else "center",
         "flip": config.flip,
+        **images.preparation(),
     }
     labels = images.source.labels
     named = {"labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(), "classes": images.source.class_names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,28 @@ def whole(batch: Any) -> Any:
     return batch
 
 
+class Careful(Dataset):
+    """A set whose errors arrive whole: torch would rebuild an exception of a loader process from its text, without its number."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitems__(self, keys: list[int]) -> Any:
+        """A batch, or the exception that it ended with."""
+        try:
+            return self.dataset.__getitems__(keys)  # type: ignore[attr-defined]
+        except Exception as error:
+            return portable(error)
+
+
+def portable(error: Exception) -> Exception:
+    """An exception that survives the way to another process: itself, or its text as a RuntimeError."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
 def undisturbed(worker: int) -> None:
     """Loader workers leave signals to the main process, which saves before it stops."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
@@ -71,16 +94,19 @@ def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Ite
     new ones go on with the step that is due.
 
     Raises:
-        RuntimeError: they died at the same step more than twice.
+        RuntimeError: they died at the same step more than twice. Whatever reading the images raises, under its own name.
     """
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
     extra: dict[str, Any] = {"prefetch_factor": 4, "worker_init_fn": undisturbed} if workers else {}
+    dataset = Careful(dataset) if workers else dataset
     step, deaths = order.first_step, 0
     while step < order.last_step:
         loader = DataLoader(dataset, batch_sampler=order.starting_at(step), num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)
         try:
             for batch in loader:
+                if isinstance(batch, Exception):
+                    raise batch
                 yield batch
                 step, deaths = step + 1, 0
         except RuntimeError as error:

@@ -20,12 +20,14 @@ from ..config import ConfigError, need
 from ..imaging import plain
 from ..locks import waiting_lock
 from ..storage import sync, whole_file, write_text
+from .colour import to_srgb
 from .shards import CLASS_NAMES
-from .sources import Files, ImageSource
+from .sources import Files, ImageSource, text_of
 from .tar_members import PICTURES
 
 PACKED, LOCK = "packing.json", ".packing.lock"
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+TIFF_MODES = ("CMYK", "F", "I", "I;16B")
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,12 @@ def write_shard(path: Path, source: ImageSource, indices: range) -> int:
     left_out = 0
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for index in indices:
-            try:
-                ending, data = content(source, index)
-            except Exception as error:  # whatever a broken file raises, it is left out and named
-                warnings.warn(f"{source.names[index]}: cannot be read, left out ({type(error).__name__})", stacklevel=2)
+            found = source.attempt(lambda i: content(source, i), index)
+            if isinstance(found, Exception):
+                warnings.warn(f"{source.names[index]}: cannot be read, left out ({type(found).__name__})", stacklevel=2)
                 left_out += 1
                 continue
+            ending, data = found
             add(archive, f"{index:08d}.{ending}", data)
             if source.labels is not None:
                 add(archive, f"{index:08d}.cls", str(int(source.labels[index])).encode())
@@ -124,11 +126,14 @@ def content(source: ImageSource, index: int) -> tuple[str, bytes]:
         ending = path.suffix.lower().removeprefix(".")
         if ending in PICTURES:
             data = path.read_bytes()
-            need(bool(data), "source", str(path), "is empty")
+            need(bool(data), "source", text_of(path), "is empty")
             return ending, data
     image: Image.Image = source.load(index)
     file = io.BytesIO()
-    (image if image.mode in PNG_MODES else plain(image, 3)).save(file, "PNG")
+    if image.mode in TIFF_MODES:  # as they are: a scale for their levels is the whole set's, not this image's
+        image.save(file, "TIFF", compression="tiff_adobe_deflate")
+        return "tiff", file.getvalue()
+    (image if image.mode in PNG_MODES else plain(to_srgb(image, source.names[index]), 3)).save(file, "PNG")
     return "png", file.getvalue()
 
 

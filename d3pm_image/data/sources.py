@@ -10,19 +10,24 @@ import hashlib
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, DataConfig, need
-from ..image_files import image_endings, opened
-from ..imaging import open_image
+from ..imaging import open_image, read_header
+from ..printable import printable
+from .failures import decoded_or_error
+from .headers import HeaderReader, Headers
 from .identity import Identity, identify, shared_images
-from .shards import open_shards
+from .listing import list_images
+from .shards import class_names_beside, find_shards, open_shards
+from .unused import BROKEN, STRAY, Unused
 
 # torchvision name → (class, keyword arguments of the training part, of the held-out part or None)
 TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
@@ -40,6 +45,7 @@ TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
 }
 SOURCES = ("digits", "folder", "shards", *TORCHVISION)
 HOLDOUT_SEED = 0x5EED
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,9 @@ class ImageSource:
         load: index → Pillow image; raises OSError or a Pillow error for an unreadable one.
         fingerprint: Hex digest of what the source holds.
         identity: That digest, and others that tell what differs where two are not alike.
+        unused: What lies there besides and is not used.
+        headers: What the images' headers say, where they were read for the list; else see :func:`~d3pm_image.data.headers.headers_of`.
+        place: Folder, pattern or name, for messages.
     """
 
     names: Sequence[str]
@@ -115,6 +124,9 @@ class ImageSource:
     load: Callable[[int], Image.Image]
     fingerprint: str
     identity: Identity | None = None
+    unused: Unused = field(default_factory=Unused)
+    headers: Headers | None = None
+    place: str = ""
 
     @property
     def known_as(self) -> Identity:
@@ -143,7 +155,29 @@ class ImageSource:
         part = self.known_as.part(chosen.tobytes())
         labels = None if self.labels is None else self.labels[chosen]
         names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
-        return ImageSource(names, labels, self.class_names, Chosen(self.load, chosen), part.fingerprint, part)
+        headers = self.headers
+        if headers is not None:
+            among = {index: place for place, index in enumerate(chosen.tolist())} if headers.deep else {}
+            headers = replace(headers, deep=tuple(among[i] for i in headers.deep if i in among))
+        load = Chosen(self.load, chosen)
+        return replace(self, names=names, labels=labels, load=load, headers=headers, fingerprint=part.fingerprint, identity=part)
+
+    def read(self, index: int) -> bytes:
+        """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""
+        return bytes_of(self.load, index)
+
+    def attempt(self, decode: Callable[[int], T], index: int) -> T | Exception:
+        """What ``decode`` makes of an image, or the error that says that it cannot be decoded; the system's errors are raised."""
+        return decoded_or_error(lambda: decode(index), lambda: self.read(index), lambda: self.names[index])
+
+
+def bytes_of(load: Any, index: int) -> bytes:
+    """Bytes of the i-th image of a loader, through :class:`Chosen`."""
+    while isinstance(load, Chosen):
+        load, index = load.load, int(load.chosen[index])
+    if isinstance(load, Files):
+        return load.paths[index].read_bytes()
+    return load.read(index) if hasattr(load, "read") else b""
 
 
 def default_root() -> Path:
@@ -179,41 +213,81 @@ def digits() -> ImageSource:
     pixels = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     names = [f"digit {i}" for i in range(len(pixels))]
-    return ImageSource(names, labels.astype(np.int64), tuple("0123456789"), Arrays(pixels), digest)
+    return ImageSource(names, labels.astype(np.int64), tuple("0123456789"), Arrays(pixels), digest, place="the digits of scikit-learn")
 
 
 def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
-    """Every image below ``root``, nested or flat, of any format that Pillow reads. The first level of subfolders
-    gives the classes when every image lies in one. Files whose header cannot be read are reported and left out.
+    """Every image below ``root``, nested or flat, of any format that Pillow reads; links to folders are followed. The first level of
+    subfolders gives the classes; images that lie beside two class folders or more, and are fewer than those in them, are left out.
+    Files whose header cannot be read are reported and left out.
 
     Raises:
-        ConfigError: no such folder, or nothing readable in it.
+        ConfigError: no such folder, or nothing readable in it. OSError: it cannot be read.
     """
     root = Path(root).expanduser()
     need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
-    endings = image_endings()
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith(".") and p.is_file())
-    good = []
-    for path in files:
-        try:
-            with opened(path, load=False):
-                good.append(path)
-        except Exception as error:  # Pillow raises many kinds for broken files, and each means: leave it out
-            warnings.warn(f"{path}: not a readable image, left out ({type(error).__name__})", stacklevel=2)
-    need(bool(good), "data.root", str(root), f"no readable image among {len(files)} image files; check the folder")
-    relative = [p.relative_to(root) for p in good]
-    short = [str(r) for r in relative]
-    identity = identify(good, short, lambda stats: stamp_of(short, stats), cache_root())
+    listing = list_images(root)
+    reader, tried, broken = HeaderReader(), list[Path](), list[Path]()
+    beside = set(stray(listing.files)) if use_labels else set()
+    for path in listing.files:
+        if path in beside:
+            continue
+        if (error := header_error(root / path, reader, len(tried))) is None:
+            tried.append(path)
+        else:
+            text = f"{printable(root / path, 0)}: not a readable image, left out ({type(error).__name__})"
+            warnings.warn(text, stacklevel=2)
+            broken.append(path)
+    unused = listing.unused.plus((str(p), BROKEN, p.suffix.lower()) for p in broken)
+    unused = unused.plus((str(p), STRAY, p.suffix.lower()) for p in sorted(beside))
+    also = f"; {unused.summary()}" if unused else ""
+    need(bool(tried), "data.root", str(root), f"no readable image among {len(listing.files)} image files; check the folder{also}")
+    names = [text_of(path) for path in tried]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
-    if use_labels and all(len(r.parts) > 1 for r in relative):
-        classes = tuple(sorted({r.parts[0] for r in relative}))
-        index = {name: i for i, name in enumerate(classes)}
-        labels = np.array([index[r.parts[0]] for r in relative], np.int64)
-    return ImageSource(short, labels, classes, Files(good), identity.fingerprint, identity)
+    if use_labels and all(len(path.parts) > 1 for path in tried):
+        labels, classes = classes_by_folder(tried)
+    files = [root / path for path in tried]
+    identity = identify(files, [str(path) for path in tried], lambda stats: stamp_of(tried, stats), cache_root())
+    found = reader.found()
+    return ImageSource(names, labels, classes, Files(files), identity.fingerprint, identity, unused, found, str(root))
 
 
-def stamp_of(names: Sequence[str], stats: Sequence[os.stat_result]) -> str:
+def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | None:
+    """Look at a file's header; the error where it is no image. Raises OSError where the file cannot be read at all."""
+
+    def look() -> None:
+        with open(path, "rb") as file, read_header(file) as image:
+            reader.add(number, image)
+
+    found = decoded_or_error(look, path.read_bytes, lambda: str(path))
+    return found if isinstance(found, Exception) else None
+
+
+def stray(files: list[Path]) -> list[Path]:
+    """Images beside the class folders that would take the classes from all others: where two folders or more hold images, and more
+    of them than lie beside. They have no class and are left out."""
+    loose = [path for path in files if len(path.parts) == 1]
+    folders = {path.parts[0] for path in files if len(path.parts) > 1}
+    return loose if len(folders) > 1 and len(loose) < len(files) - len(loose) else []
+
+
+def classes_by_folder(files: list[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and names of the classes: the first folder on each path."""
+    folders = sorted({path.parts[0] for path in files})
+    names = tuple(text_of(name) for name in folders)
+    twice = "two folders whose names look the same once bytes that are not UTF-8 are spelled out; rename one"
+    need(len(set(names)) == len(names), "data.root", [n for n, k in Counter(names).items() if k > 1], twice)
+    number = {name: i for i, name in enumerate(folders)}
+    return np.array([number[path.parts[0]] for path in files], np.int64), names
+
+
+def text_of(path: str | Path) -> str:
+    """A path as a text that can be printed and written everywhere: bytes of a name that are not UTF-8 become ``\\xNN``."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+
+
+def stamp_of(names: Sequence[str | Path], stats: Sequence[os.stat_result]) -> str:
     """Hex digest of names, sizes and times of files."""
     stamp = hashlib.sha256()
     for name, stat in zip(names, stats, strict=True):
@@ -224,7 +298,9 @@ def stamp_of(names: Sequence[str], stats: Sequence[os.stat_result]) -> str:
 def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) -> ImageSource:
     """The pictures of tar shards in the webdataset layout; see :func:`~d3pm_image.data.shards.open_shards`."""
     found = open_shards(root, cache_root(), use_labels, class_names)
-    return ImageSource(found.names, found.labels, found.class_names, found.load, found.fingerprint, found.identity)
+    return ImageSource(
+        found.names, found.labels, found.class_names, found.load, found.fingerprint, found.identity, found.unused, None, root
+    )
 
 
 def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> ImageSource:
@@ -262,7 +338,7 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     classes = tuple(getattr(dataset, "classes", ())) or tuple(str(i) for i in range(0 if labels is None else int(labels.max()) + 1))
     content = f"{name} {sorted(part.items())} {len(dataset)}".encode() if pixels is None else np.ascontiguousarray(pixels).tobytes()
     names = [f"{name} {i}" for i in range(len(dataset))]
-    return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest())
+    return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest(), place=f"{name} in {where}")
 
 
 def torchvision_folder(dataset, where: Path) -> ImageSource:
@@ -276,7 +352,7 @@ def torchvision_folder(dataset, where: Path) -> ImageSource:
 
     identity = identify(paths, names, former, cache_root())
     labels = np.array([label for _, label in dataset.samples], np.int64)
-    return ImageSource(names, labels, tuple(dataset.classes), Files(paths), identity.fingerprint, identity)
+    return ImageSource(names, labels, tuple(dataset.classes), Files(paths), identity.fingerprint, identity, place=str(where))
 
 
 def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
@@ -305,7 +381,11 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
     Raises:
         ConfigError: unknown source, missing folder or set, nothing readable.
     """
-    need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}")
+    config = config.resolved()
+    here = (
+        f"; for a folder of images leave it out and give --data.root {config.source}" if Path(config.source).expanduser().is_dir() else ""
+    )
+    need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}{here}")
     if config.source == "folder":
         own_split = bool(config.val_root)
         source = folder(config.root, config.labels)
@@ -315,7 +395,8 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
         own_split = bool(config.val_root)
         source = shard_set(config.root, config.labels)
         if held_out and own_split:
-            source = judged_by(config, source, shard_set(config.val_root, config.labels, source.class_names))
+            named = class_names_beside(find_shards(config.root)) if config.labels else ()
+            source = judged_by(config, source, shard_set(config.val_root, config.labels, named))
     elif config.source == "digits":
         own_split, source = False, digits()
     else:
