@@ -5,6 +5,7 @@ The lock is on a small file that stays; what it holds (process and host) only se
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+"""What file systems without locks answer, such as some network disks."""
 _HELD: set[str] = set()
 """Files locked by this process: POSIX locks do not exclude their own process."""
 
@@ -37,6 +40,9 @@ def _system_lock(file: IO[str]) -> bool:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     return True
 
 
@@ -55,6 +61,14 @@ def _windows_lock(file: IO[str]) -> bool:
     return True
 
 
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether an open file is the one with that name, and not one that was removed meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        return False
+
+
 def holder_of(path: Path) -> str:
     """Who wrote themselves into a lock file: 'process 123 on host', or 'another process' where that cannot be read."""
     try:
@@ -69,7 +83,7 @@ def file_lock(path: Path, patience_s: float = 0.0) -> Iterator[None]:
     """Hold the lock on a file, made if it is not there, for the length of a block.
 
     Args:
-        path: Lock file; its folder exists. It is never removed: a lock on a file without a name excludes nobody.
+        path: Lock file; its folder exists. Nobody removes it but its holder: a lock on a file without a name excludes nobody.
         patience_s: Seconds to wait for another holder before giving up; infinity waits for ever.
 
     Raises:
@@ -81,11 +95,12 @@ def file_lock(path: Path, patience_s: float = 0.0) -> Iterator[None]:
     while file is None:
         if name not in _HELD:
             candidate = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
-            if _system_lock(candidate):
+            if _system_lock(candidate) and _is_at(candidate, path):
                 file = candidate
                 break
             candidate.close()
         if time.monotonic() >= until:
+            time.sleep(0.1)  # whoever has just taken it writes itself into it next
             raise Locked(path, f"process {os.getpid()} (this one)" if name in _HELD else holder_of(path))
         time.sleep(0.2)
     _HELD.add(name)

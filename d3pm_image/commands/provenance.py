@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,16 @@ def training_facts(run: Path, command: str) -> dict[str, Any]:
     """
     import yaml
 
+    from ..training.monitor import read_lines
+
     try:
         settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        lines = [line for _, line in read_lines(run / "log.jsonl") if line is not None]
     except (OSError, ValueError):
         return {}
     settings = {name: value for name, value in settings.items() if name not in PLACES or isinstance(value, dict)}
     for room, left_out in ROOMS.items():
         settings[room] = {name: value for name, value in settings.get(room, {}).items() if name not in left_out}
-    seconds = max((line.get("seconds", 0.0) for line in lines), default=0.0)
-    return {"command": command, "steps": max(line["step"] for line in lines), "seconds": round(seconds, 1), "settings": settings}
+    seconds = max((s for line in lines if isinstance(s := line.get("seconds"), (int, float))), default=0.0)
+    steps = max((line["step"] for line in lines), default=0)
+    return {"command": command, "steps": steps, "seconds": round(seconds, 1), "settings": settings}

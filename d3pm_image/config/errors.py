@@ -15,6 +15,10 @@ class ConfigError(ValueError):
         super().__init__(f"{name}={value!r}: {mend}")
         self.name, self.value, self.mend = name, value, mend
 
+    def __reduce__(self) -> tuple[type, tuple[str, Any, str]]:
+        """Its parts, from which another process makes it again."""
+        return type(self), (self.name, self.value, self.mend)
+
 
 def need(condition: bool, name: str, value: Any, mend: str) -> None:
     """Raise :class:`ConfigError` for field ``name`` unless ``condition`` holds."""

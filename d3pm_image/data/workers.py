@@ -8,6 +8,7 @@ here as it was, not as torch's text of a traceback.
 from __future__ import annotations
 
 import contextlib
+import copy
 import multiprocessing
 import multiprocessing.queues
 import os
@@ -72,7 +73,8 @@ class Guarded(Dataset):
 def portable(error: Exception) -> Exception:
     """An exception that another process can read: itself, or one of its kind and text."""
     try:
-        if type(again := pickle.loads(pickle.dumps(error))) is type(error) and str(again) == str(error):
+        pickle.dumps(error)
+        if str(copy.copy(error)) == str(error):  # made again from its parts, as in the other process
             return error
     except Exception:  # whatever its class does when it is copied
         pass
@@ -144,14 +146,15 @@ def started(dataset: Dataset, order: Iterable[list[int]], workers: int, pin: boo
             Guarded(dataset), batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=Sender(workers, share),
             prefetch_factor=AHEAD, worker_init_fn=prepare_helper, timeout=LOOK_S,
         )  # fmt: skip
+        watched = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         try:
             iterator = iter(loader)
         except (OSError, RuntimeError) as error:
             raise CannotStart(" ".join(str(error).split())) from error
         finally:
             helpers = set(multiprocessing.active_children()) - before
-        with contextlib.suppress(ValueError, AttributeError):  # not the main thread, or no such signal
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises wherever the program is just then, not where it waits
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # not the main thread, or no such signal
+            signal.signal(signal.SIGCHLD, watched)  # torch's handler raises wherever the program is just then, not where it waits
         yield iterator
     finally:
         iterator = None  # type: ignore[assignment]

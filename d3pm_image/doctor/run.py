@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..config import TrainConfig
 from ..storage import sha256
+from ..training.monitor import read_lines
 from .finding import Finding
 from .log import Log, examine_log
 
@@ -29,18 +30,15 @@ def is_run(folder: Path) -> bool:
 
 def read_log(path: Path) -> Log:
     """Lines of ``log.jsonl``; what cannot be read is counted, but for a half line at the end, which a run that is being written has."""
-    log = Log([], [], [])
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    for number, text in enumerate(lines, 1):
-        try:
-            line = json.loads(text)
-            assert isinstance(line["step"], int)
-        except (ValueError, KeyError, TypeError, AssertionError):
-            if number < len(lines):
-                log.damaged.append(number)
+    log, half = Log([], [], []), 0
+    for number, (text, line) in enumerate(read_lines(path), 1):
+        half = 0
+        if line is not None:
+            (log.steps if "loss" in line else log.validations).append(line)
             continue
-        (log.steps if "loss" in line else log.validations).append(line)
-    return log
+        log.damaged.append(number)
+        half = number if not text.endswith(b"\n") else 0
+    return dataclasses.replace(log, damaged=log.damaged[:-1]) if half else log
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
