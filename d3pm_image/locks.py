@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+"""What file systems without locks answer, such as some network disks."""
 _HELD: set[str] = set()
 """Files locked by this process: POSIX locks do not exclude their own process."""
 _GUARD = threading.Lock()
 """Held while a thread tries a lock: two threads of one process would both be given it."""
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What file systems without locks answer."""
 
 
 class Locked(OSError):
@@ -100,7 +100,7 @@ def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iter
     """Hold the lock on a file, made if it is not there, for the length of a block.
 
     Args:
-        path: Lock file; its folder exists.
+        path: Lock file; its folder exists. Nobody removes it but its holder: a lock on a file without a name excludes nobody.
         patience_s: Seconds to wait for another holder before giving up; infinity waits for ever.
         remove: Remove the file at the end, while it is still locked; who has opened it meanwhile notices that.
 
@@ -111,6 +111,7 @@ def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iter
     name, until = os.path.realpath(path), time.monotonic() + patience_s
     while (file := _try(path, name)) is None:
         if time.monotonic() >= until:
+            time.sleep(0.1)  # whoever has just taken it writes itself into it next
             raise Locked(path, f"process {os.getpid()} (this one)" if name in _HELD else holder_of(path))
         time.sleep(0.2)
     try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ..documents import MB, read_text, read_yaml
+from ..documents import MB, read_yaml
 
 LARGEST_LOG = 512 * MB
 PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
@@ -20,17 +19,19 @@ def training_facts(run: Path, command: str) -> dict[str, Any]:
         run: Folder of the run.
         command: train-tokenizer or train-diffusion.
     """
+    from ..training.monitor import read_lines
+
     try:
         settings = read_yaml(run / "config.yaml")
-        lines = [json.loads(line) for line in read_text(run / "log.jsonl", LARGEST_LOG).splitlines()]
-    except ValueError:
+        lines = [line for _, line in read_lines(run / "log.jsonl") if line is not None]
+    except (OSError, ValueError):
         return {}
-    lines = [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
     if not isinstance(settings, dict) or not lines:
         return {}
     settings = {name: value for name, value in settings.items() if name not in PLACES or isinstance(value, dict)}
     for room, left_out in ROOMS.items():
         held = settings.get(room)
         settings[room] = {name: value for name, value in held.items() if name not in left_out} if isinstance(held, dict) else {}
-    seconds = max((line.get("seconds", 0.0) for line in lines), default=0.0)
-    return {"command": command, "steps": max(line["step"] for line in lines), "seconds": round(seconds, 1), "settings": settings}
+    seconds = max((s for line in lines if isinstance(s := line.get("seconds"), (int, float))), default=0.0)
+    steps = max(line["step"] for line in lines)
+    return {"command": command, "steps": steps, "seconds": round(seconds, 1), "settings": settings}

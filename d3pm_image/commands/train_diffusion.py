@@ -46,18 +46,25 @@ def run(config: DiffusionRun) -> None:
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
-    from ..training.loop import check_folder, make_accelerator, train
+    from ..training.loop import make_accelerator, run_folder
 
     need_resume(config)
     accelerator = make_accelerator(config.train)
-    check_folder(Path(config.out), config.resume)
+    with run_folder(Path(config.out), config.resume, accelerator):
+        train_in_folder(config, accelerator)
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def train_in_folder(config: DiffusionRun, accelerator: Accelerator) -> None:
+    """All of a run but its folder, which nobody else may write to meanwhile."""
+    from ..training.loop import train
+
     material = prepare(config, accelerator)
     job = make_job(material, accelerator)
     best = train(job, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
         finish(material, cast("Transformer", best), accelerator)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
 
 
 @dataclass(frozen=True)

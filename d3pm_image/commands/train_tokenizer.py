@@ -40,12 +40,21 @@ def run(config: TokenizerRun) -> None:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
     from ..tokenizer.perceptual import Perceptual
-    from ..training.loop import check_folder, make_accelerator, train
+    from ..training.loop import make_accelerator, run_folder
 
     need_resume(config)
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
     accelerator = make_accelerator(config.train)
-    check_folder(Path(config.out), config.resume)
+    with run_folder(Path(config.out), config.resume, accelerator):
+        train_in_folder(config, accelerator, perceptual)
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def train_in_folder(config: TokenizerRun, accelerator: Accelerator, perceptual: Perceptual | None) -> None:
+    """All of a run but its folder, which nobody else may write to meanwhile."""
+    from ..training.loop import train
+
     with accelerator.main_process_first():  # a download is one process's work
         material = prepare(config)
     model, started = make_model(material, accelerator)
@@ -59,8 +68,6 @@ def run(config: TokenizerRun) -> None:
     best = train(job, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
         finish(material, cast("Autoencoder", best), validate(best), started)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ class ConfigError(ValueError):
         super().__init__(f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(mend.split()), 4000)}")
         self.name, self.value, self.mend = name, value, mend
 
-    def __reduce__(self):  # exceptions are pickled by their message alone, and loader processes send them
-        return ConfigError, (self.name, self.value, self.mend)
+    def __reduce__(self) -> tuple[type, tuple[str, Any, str]]:
+        """Its parts, from which another process makes it again."""
+        return type(self), (self.name, self.value, self.mend)
 
 
 def need(condition: bool, name: str, value: Any, mend: str) -> None:

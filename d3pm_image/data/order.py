@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
+
+from .workers import WITHOUT, CannotStart, HelperDied, LoaderError, awaited, started
 
 
 class BatchOrder:
@@ -60,57 +60,30 @@ def whole(batch: Any) -> Any:
     return batch
 
 
-class Careful(Dataset):
-    """A set whose errors arrive whole: torch would rebuild an exception of a loader process from its text, without its number."""
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-
-    def __getitems__(self, keys: list[int]) -> Any:
-        """A batch, or the exception that it ended with."""
-        try:
-            return self.dataset.__getitems__(keys)  # type: ignore[attr-defined]
-        except Exception as error:
-            return portable(error)
-
-
-def portable(error: Exception) -> Exception:
-    """An exception that survives the way to another process: itself, or its text as a RuntimeError."""
-    try:
-        return pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def undisturbed(worker: int) -> None:
-    """Loader workers leave signals to the main process, which saves before it stops."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
 def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Iterator[dict]:
     """One dictionary a step. ``workers`` processes only where the set is not in memory; where one of them dies (killed for memory, say),
-    new ones go on with the step that is due.
+    new ones go on with the step that is due, and where none can be started this process reads alone.
 
     Raises:
-        RuntimeError: they died at the same step more than twice. Whatever reading the images raises, under its own name.
+        LoaderError: they died at the same step more than twice, or gave nothing within the limit. Others: what the set raises.
     """
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
-    extra: dict[str, Any] = {"prefetch_factor": 4, "worker_init_fn": undisturbed} if workers else {}
-    dataset = Careful(dataset) if workers else dataset
     step, deaths = order.first_step, 0
-    while step < order.last_step:
-        loader = DataLoader(dataset, batch_sampler=order.starting_at(step), num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)
+    while workers and step < order.last_step:
         try:
-            for batch in loader:
-                if isinstance(batch, Exception):
-                    raise batch
-                yield batch
-                step, deaths = step + 1, 0
-        except RuntimeError as error:
+            with started(dataset, order.starting_at(step), workers, pin, share=not deaths) as helpers:
+                while step < order.last_step:
+                    batch = awaited(helpers, workers)
+                    yield batch
+                    step, deaths = step + 1, 0
+        except HelperDied as error:
             deaths += 1
-            if "DataLoader worker" not in str(error) or deaths > 2:
-                raise
-            print(f"a loader process died ({str(error).splitlines()[0]}): new ones go on with step {step}", file=sys.stderr)
+            if deaths > 2:
+                raise LoaderError(f"loader processes died {deaths} times at step {step} ({error}): {WITHOUT}") from error
+            print(f"a loader process died ({error}): new ones go on with step {step}", file=sys.stderr)
+        except CannotStart as error:
+            print(f"no loader processes ({error}): images are read by the main process, as with --data.workers 0", file=sys.stderr)
+            workers = 0
+    if step < order.last_step:
+        yield from DataLoader(dataset, batch_sampler=order.starting_at(step), pin_memory=pin, collate_fn=whole)

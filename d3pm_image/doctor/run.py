@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,13 @@ from safetensors import SafetensorError, safe_open
 from ..config import TrainConfig
 from ..documents import Unreadable, read_json, read_yaml
 from ..storage import sha256
+from ..training.monitor import read_lines
 from .data import examine_data
 from .finding import Finding
 from .log import Log, examine_log
 
 STILL_RUNNING_SECONDS = 900.0
 SPARE_CHECKPOINTS = 2
-MOST_LINE = 1_000_000
-"""Characters of a line of the log."""
 EXPORT_AGAIN = "copy it again; --resume true on a finished run writes model/ again"
 
 
@@ -34,27 +31,17 @@ def is_run(folder: Path) -> bool:
 def read_log(path: Path) -> Log:
     """Lines of ``log.jsonl``; what cannot be read is counted, but for a half line at the end, which a run that is being written has."""
     log, half = Log([], [], []), 0
-    for number, text in enumerate(lines_of(path), 1):
+    for number, (text, line) in enumerate(read_lines(path), 1):
         if half:
             log.damaged.append(half)
         half = 0
-        try:
-            line = json.loads(text)
-            assert isinstance(line["step"], int)
-        except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+        if line is not None:
+            log.add(line)
+        elif text.endswith(b"\n"):
+            log.damaged.append(number)
+        else:
             half = number
-            continue
-        log.add(line)
     return log
-
-
-def lines_of(path: Path) -> Iterator[str]:
-    """Lines of a text file one at a time, none where there is no file; longer ones than a log has come in pieces."""
-    if not path.is_file():
-        return
-    with open(path, encoding="utf-8", errors="replace") as file:
-        while text := file.readline(MOST_LINE):
-            yield text
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], list[Finding]]:

@@ -24,7 +24,11 @@ class TrainingError(RuntimeError):
 
 
 class Interrupted(TrainingError):
-    """A signal asked to stop; a checkpoint was saved."""
+    """A signal asked to stop; the message says whether a checkpoint was saved. ``code`` is the exit code."""
+
+    def __init__(self, message: str, code: int = 130):
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,13 @@ class Progress:
 
     Args:
         skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row up to now.
+        reference: Loss of the first step, at least 1: one far above it is that of a network that has exploded. 0 before that step.
     """
 
     step: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    reference: float = 0.0
     best: float = math.inf
     best_step: int = -1
     seconds: float = 0.0
