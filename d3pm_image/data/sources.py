@@ -161,7 +161,7 @@ def digits() -> ImageSource:
 
 
 def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
-    """Every image below ``root``, nested or flat, of any format that Pillow reads. The first level of subfolders
+    """Every image below ``root``, nested or flat, of the formats of :data:`~d3pm_image.image_files.FORMATS`. The first level of subfolders
     gives the classes when every image lies in one. Files whose header cannot be read are reported and left out.
 
     Raises:
