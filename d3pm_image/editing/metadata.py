@@ -175,13 +175,10 @@ def not_kept(metadata: Metadata, kind: str, written: Image.Image) -> list[str]:
         lost.append("XMP")
     if not {*metadata.texts} <= {*png_chunks(written, written.info)}:
         lost.append("texts and colour chunks of the PNG")
-    dpi = written.info.get("dpi", (0, 0))
-    if (
-        metadata.dpi
-        and kind in ("JPEG", "PNG", "TIFF")
-        and any(abs(own - new) > 0.5 + 0.01 * own for own, new in zip(metadata.dpi, dpi, strict=True))
-    ):
-        lost.append("dpi")
+    if metadata.dpi and kind in ("JPEG", "PNG", "TIFF"):
+        dpi = written.info.get("dpi", (0, 0))
+        near = all(abs(own - new) <= 0.5 + 0.01 * own for own, new in zip(metadata.dpi, dpi, strict=True))
+        lost += [] if near else ["dpi"]
     return lost
 
 

@@ -30,7 +30,8 @@ def count_pages(file: BinaryIO) -> int:
     """Pages of a TIFF: the links from each directory to the next."""
     head = file.read(16)
     order, big = "<" if head[:2] == b"II" else ">", 43 in (head[2], head[3])
-    count_of, link_of, row = (struct.Struct(order + "Q"), struct.Struct(order + "Q"), 20) if big else (struct.Struct(order + "H"), struct.Struct(order + "L"), 12)  # fmt: skip
+    count_of, link_of = struct.Struct(order + ("Q" if big else "H")), struct.Struct(order + ("Q" if big else "L"))
+    row = 20 if big else 12
     (place,), seen = link_of.unpack_from(head, 8 if big else 4), set[int]()
     while place and place not in seen and len(seen) <= MOST_FRAMES:
         seen.add(place)
