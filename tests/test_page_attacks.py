@@ -171,13 +171,11 @@ def page(places):
 
 @pytest.fixture(autouse=True)
 def no_traceback(request):
+    served = request.getfixturevalue("page") if "page" in request.fixturenames else None
+    before = len(served.said()) if served else 0
     yield
-    if "page" in request.fixturenames:
-        assert page_of(request).process.returncode in (None, 0) and "Traceback" not in page_of(request).said(), page_of(request).said()
-
-
-def page_of(request) -> Served:
-    return request.getfixturevalue("page")
+    if served:
+        assert served.process.returncode in (None, 0) and "Traceback" not in served.said()[before:], served.said()[before:]
 
 
 def sentence(text: str) -> bool:
