@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
+
+from ..config import ConfigError
 
 
 class BatchOrder:
@@ -75,11 +77,15 @@ class Careful(Dataset):
 
 
 def portable(error: Exception) -> Exception:
-    """An exception that survives the way to another process: itself, or its text as a RuntimeError."""
-    try:
-        return pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+    """The same exception made of texts and numbers alone, which survives the way to another process."""
+    if isinstance(error, OSError) and error.errno is not None:
+        name = None if error.filename is None else os.fsdecode(error.filename)
+        return OSError(error.errno, str(error.strerror), name)  # Python chooses the kind by the number
+    if isinstance(error, MemoryError):
+        return MemoryError(str(error))
+    if isinstance(error, ConfigError):
+        return ConfigError(error.name, str(error.value), error.mend)
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def undisturbed(worker: int) -> None:
