@@ -121,7 +121,7 @@ class Pipeline:
 
     def save_pretrained(self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
         """Write everything that is needed to generate into one folder, without pickle. An older model there is
-        replaced as a whole, once the new one is complete; ``half`` and ``files`` as in :func:`~d3pm_image.bundle.write_bundle`."""
+        replaced once the new one is complete, and other files stay; ``half`` and ``files`` as in :func:`~d3pm_image.bundle.write_bundle`."""
         parts = self.tokenizer, self.denoiser, self.process_config, self.image_size, self.class_names, self.sampler, self.facts
         return write_bundle(Bundle(*parts), folder, half, files)
 
