@@ -175,6 +175,7 @@ def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:
         (B, h/f, w/f) bool.
     """
     cells = F.max_pool2d(mask[:, None].float(), downsampling)
+    ring = min(ring, max(cells.shape[-2:]))  # beyond the grid there is nothing
     if ring:
         cells = F.max_pool2d(cells, 2 * ring + 1, stride=1, padding=ring)
     return cells[:, 0] > 0

@@ -141,6 +141,8 @@ def planned(picture: str, facts: dict[str, Any], size: tuple[int, int]) -> Plan:
     if command == "interpolate":
         damaged(picture, "frames", given.get("frames", 8) * TILE["frames"] ** 2 <= most)
         return Plan(given | sized(picture, facts))
+    for name in ("ring", "feather"):
+        damaged(picture, name, given.get(name, 0) <= max(size))
     if command == "outpaint" and ("variant" in facts or facts.get("variants", 1) == 1):
         added = {sides: sum(given.get(side, 0) for side in sides) for sides in (("left", "right"), ("top", "bottom"))}
         damaged(picture, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True)))
