@@ -59,3 +59,18 @@ def test_a_lock_is_waited_for(tmp_path):
     with file_lock(tmp_path / "lock", patience_s=30):
         assert 0.1 < time.monotonic() - began < 20
     other.join()
+
+
+def test_a_file_that_lost_its_name_while_it_was_opened_is_not_locked(tmp_path, monkeypatch):
+    """Whoever opened it before its holder removed it would exclude nobody."""
+    from d3pm_image import locks
+
+    path, real = tmp_path / "lock", locks._system_lock
+
+    def late(file):
+        path.unlink()
+        return real(file)
+
+    monkeypatch.setattr(locks, "_system_lock", late)
+    with pytest.raises(Locked), file_lock(path):
+        pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -204,6 +206,9 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     model.eval()
     with torch.no_grad():
         features = torch.cat([model.encoder(part.float() / 255 * 2 - 1) for part in batch.split(256)])
+        if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
+            some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
+            warnings.warn(f"{some}; use more images, or fewer tokenizer.num_codes", stacklevel=1)
         # a quantizer of its own, not synchronised: the same images give the same start on any number of processes
         alone = Quantizer(model.config).to(features.device).eval()
         alone(features)

@@ -147,8 +147,8 @@ class Trainer:
         return [p for p in places if not ckpt.read_state(p).get("exploded")]
 
     def save_last(self) -> None:
-        """The checkpoint at the end of a run; none where its last steps were skipped or its loss has exploded."""
-        if not self.progress.skipped_in_a_row and not self._exploded(self.loss):
+        """The checkpoint at the end of a run; none where its last steps were skipped, or its loss has exploded and there is a better one."""
+        if not self.progress.skipped_in_a_row and not (self._exploded(self.loss) and self.has_good):
             self.save(proven=False)
 
     def save_interrupted(self) -> bool:
