@@ -10,7 +10,7 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from .data.sources import cache_root
+from .cache_folder import cache_root
 from .documents import Unreadable, read_text
 from .storage import write_text
 

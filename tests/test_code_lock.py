@@ -16,8 +16,8 @@ from conftest import ROOT, free_port
 
 from d3pm_image.config import DataConfig
 from d3pm_image.data.codes import CodeSet, Team, build_cache
+from d3pm_image.data.image_source import Arrays, ImageSource
 from d3pm_image.data.images import ImageSet
-from d3pm_image.data.sources import Arrays, ImageSource
 from d3pm_image.locks import file_lock
 
 COUNT, BATCH, SLOW_S = 23, 5, 0.01

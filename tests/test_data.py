@@ -17,7 +17,8 @@ from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.codes import CodeSet, Team, build_cache, cache_key
 from d3pm_image.data.images import ImageSet, fit
 from d3pm_image.data.order import BatchOrder, batches
-from d3pm_image.data.sources import TORCHVISION, open_source
+from d3pm_image.data.sources import open_source
+from d3pm_image.data.torchvision_sets import TORCHVISION
 
 LAZY, HELD = 0, 2048  # memory_mb: decode at every access, or once
 COLOURS = np.array([[200, 40, 90], [20, 160, 60]], np.uint8)

@@ -16,8 +16,8 @@ from test_tokenizer import small, started
 from d3pm_image.commands.held_out import Distance, Space, Worst, judge_tokenizer
 from d3pm_image.commands.judging import Judge, evenly
 from d3pm_image.config import DataConfig
+from d3pm_image.data.image_source import Arrays, ImageSource
 from d3pm_image.data.images import ImageSet
-from d3pm_image.data.sources import Arrays, ImageSource
 from d3pm_image.metrics.fidelity import frechet_distance
 from d3pm_image.metrics.reconstruction import reconstruction_error
 from d3pm_image.tokenizer import Autoencoder, save_tokenizer

@@ -46,7 +46,23 @@ def test_texts_of_the_command_line(names, text, found):
 
 @pytest.mark.parametrize(
     "text",
-    ["²", "٣", "1²", "0..999999999999", "9..3", "0..²", "3", "-1", '"a', '"0"', "9" * 5000, "0.." + "9" * 5000, "a,,b", "0..1,x", "None..1"],
+    [
+        "²",
+        "٣",
+        "1²",
+        "0..999999999999",
+        "9..3",
+        "0..²",
+        "3",
+        "-1",
+        '"a',
+        '"0"',
+        "9" * 5000,
+        "0.." + "9" * 5000,
+        "a,,b",
+        "0..1,x",
+        "None..1",
+    ],
 )
 def test_what_names_no_class_is_one_line(text):
     with pytest.raises(ConfigError, match="labels="):
@@ -75,7 +91,7 @@ def test_the_shell_draws_the_class_of_that_name(trained, tmp_path, capsys):
     from d3pm_image import Pipeline
 
     pipe = Pipeline.from_pretrained(trained / "diffusion")
-    pipe.class_names = tuple(str(i + 1) for i in range(9)) + ("none",)
+    pipe.class_names = (*tuple(str(i + 1) for i in range(9)), "none")
     pipe.save_pretrained(tmp_path / "m")
     run("generate", tmp_path / "m", "--num-images", 2, "--labels", "1,none", "--out", tmp_path / "s")
     shown = [Image.open(path).text["d3pm_image"] for path in sorted((tmp_path / "s").iterdir())]

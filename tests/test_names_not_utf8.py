@@ -14,7 +14,8 @@ import pytest
 from test_listing import SMALL, images, noise, png
 
 from d3pm_image.config import ConfigError
-from d3pm_image.data.sources import folder, text_of
+from d3pm_image.data.image_source import text_of
+from d3pm_image.data.sources import folder
 
 ODD = os.fsdecode(b"gr\xfcn")
 

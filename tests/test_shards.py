@@ -22,11 +22,12 @@ from d3pm_image.commands import main
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.codes import cache_key
 from d3pm_image.data.failures import is_decoder_error
+from d3pm_image.data.image_source import ImageSource
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.packing import pack
 from d3pm_image.data.shards import find_shards, open_shards
-from d3pm_image.data.sources import ImageSource, folder, open_source
+from d3pm_image.data.sources import folder, open_source
 
 
 def noise(seed: int, size: int = 16) -> Image.Image:

@@ -145,7 +145,7 @@ def test_a_folder_without_rights_ends_the_run(tmp_path):
 
 
 def test_doctor_tells_files_that_cannot_be_opened_from_broken_ones(tmp_path, monkeypatch):
-    from d3pm_image.data.sources import Files
+    from d3pm_image.data.image_source import Files
 
     images(tmp_path, *(f"{i}.png" for i in range(10)))
     load = Files.__call__

@@ -55,7 +55,9 @@ def test_without_a_home_folder(tmp_path):
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def go(*words: str, **more: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, env=env | more, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=tmp_path, env=env | more, capture_output=True, text=True, check=False
+        )
 
     assert go("generate", "fashion-mnist", "--num-images", "1", "--steps", "1").returncode == 0 and (tmp_path / "grid.png").is_file()
     assert go("show", "grid.png", "--again").returncode == 0
@@ -64,13 +66,13 @@ def test_without_a_home_folder(tmp_path):
 
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
-    from d3pm_image.data.sources import cache_root
+    from d3pm_image.cache_folder import cache_root
 
     monkeypatch.delenv("D3PM_IMAGE_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_root() == tmp_path / "home" / ".cache" / "d3pm_image"
     monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may write anywhere
-    with pytest.raises(ConfigError, match="D3PM_IMAGE_CACHE.*--cache"):
+    with pytest.raises(ConfigError, match=r"D3PM_IMAGE_CACHE.*--cache"):
         cache_root()
 
 

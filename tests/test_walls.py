@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"printable"},
-    {"config", "contracts", "locks", "outputs", "seeds"},
+    {"cache_folder", "config", "contracts", "locks", "outputs", "seeds"},
     {"documents", "storage"},
     {"image_files"},
     {"hub", "imaging", "labels", "tensor_cache"},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
 
 if TYPE_CHECKING:
-    from ..data.sources import ImageSource
+    from ..data.image_source import ImageSource
 
 VALIDATION_IMAGES = 2048
 
@@ -110,7 +110,7 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
 
 def is_below(path: str, cache: str) -> bool:
     """Whether a file lies in the folder of cached codes."""
-    from ..data.sources import cache_root
+    from ..cache_folder import cache_root
 
     place = Path(cache).expanduser() if cache else cache_root() / "codes"
     return Path(os.fsdecode(path)).absolute().is_relative_to(place.absolute())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from ..config import DataConfig
 
 if TYPE_CHECKING:
-    from ..data.sources import ImageSource
+    from ..data.image_source import ImageSource
 
 UNUSED = "unused_files.txt"
 """In the run's folder: everything that lies beside the images and is not used."""

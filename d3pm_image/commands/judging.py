@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, need, size_pair
+from ..data.image_source import ImageSource
 from ..data.images import ImageSet
 from ..data.levels import EACH
-from ..data.sources import ImageSource, cache_root
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.fidelity import frechet_distance, manifold, spread

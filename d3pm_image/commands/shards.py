@@ -60,7 +60,8 @@ def whole_source(name: str, held_out: bool):
     Raises:
         ConfigError: no such folder or set, or no held-out part.
     """
-    from ..data.sources import TORCHVISION, digits, folder, torchvision_set
+    from ..data.sources import digits, folder
+    from ..data.torchvision_sets import TORCHVISION, torchvision_set
 
     own = name in TORCHVISION and TORCHVISION[name][2] is not None
     need(own or not held_out, "held_out", held_out, f"{name} has no held-out part of its own; data.val_share holds out a part in training")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..data.codes import CodeSet
+    from ..data.image_source import ImageSource
     from ..data.images import ImageSet
-    from ..data.sources import ImageSource
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline

@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, size_pair
 from ..locks import waiting_lock
 from ..storage import replace_folder, write_text
 from .code_files import SHARD_IMAGES, CodeFiles, CodeWriter, Layout, prepare
 from .code_sums import DAMAGED, write_sums
 from .images import ImageSet, coins
-from .sources import cache_root
 
 
 def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:

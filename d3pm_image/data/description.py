@@ -9,8 +9,8 @@ import numpy as np
 from ..config import DataConfig
 from ..printable import printable
 from .headers import Headers, headers_of
+from .image_source import ImageSource
 from .levels import is_deep
-from .sources import ImageSource
 
 SHOWN = 5  # class names
 

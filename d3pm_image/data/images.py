@@ -22,8 +22,8 @@ from ..config import ConfigError, DataConfig, need, size_pair
 from ..imaging import plain
 from .colour import to_srgb
 from .headers import headers_of
+from .image_source import ImageSource
 from .levels import is_deep
-from .sources import ImageSource
 from .unused import BROKEN, ending_of
 
 LOOKED_AT = 500  # images before the share of unreadable ones means something

@@ -21,8 +21,8 @@ from ..imaging import plain
 from ..locks import waiting_lock
 from ..storage import sync, whole_file, write_text
 from .colour import to_srgb
+from .image_source import Files, ImageSource, text_of
 from .shards import CLASS_NAMES
-from .sources import Files, ImageSource, text_of
 from .tar_members import PICTURES
 
 PACKED, LOCK = "packing.json", ".packing.lock"

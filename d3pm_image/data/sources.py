@@ -11,196 +11,27 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
+from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, need
-from ..imaging import open_image, read_header
+from ..imaging import read_header
 from ..printable import printable
 from .failures import decoded_or_error
-from .headers import HeaderReader, Headers
-from .identity import Identity, identify, shared_images
+from .headers import HeaderReader
+from .identity import identify, shared_images
+from .image_source import Arrays, Files, ImageSource, text_of
 from .listing import list_images
 from .shards import class_names_beside, find_shards, open_shards
-from .unused import BROKEN, STRAY, Unused
+from .torchvision_sets import TORCHVISION, torchvision_set
+from .unused import BROKEN, STRAY
 
-# torchvision name → (class, keyword arguments of the training part, of the held-out part or None)
-TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
-    "fashion_mnist": ("FashionMNIST", {"train": True}, {"train": False}),
-    "mnist": ("MNIST", {"train": True}, {"train": False}),
-    "kmnist": ("KMNIST", {"train": True}, {"train": False}),
-    "cifar10": ("CIFAR10", {"train": True}, {"train": False}),
-    "cifar100": ("CIFAR100", {"train": True}, {"train": False}),
-    "eurosat": ("EuroSAT", {}, None),
-    "flowers102": ("Flowers102", {"split": "train"}, {"split": "val"}),
-    "stl10": ("STL10", {"split": "train"}, {"split": "test"}),
-    "svhn": ("SVHN", {"split": "train"}, {"split": "test"}),
-    "food101": ("Food101", {"split": "train"}, {"split": "test"}),
-    "oxford_iiit_pet": ("OxfordIIITPet", {"split": "trainval"}, {"split": "test"}),
-}
 SOURCES = ("digits", "folder", "shards", *TORCHVISION)
 HOLDOUT_SEED = 0x5EED
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Files:
-    """Loads the i-th of some image files. (Loaders are small classes, not closures: worker processes pickle them.)"""
-
-    paths: list[Path]
-
-    def __call__(self, index: int) -> Image.Image:
-        return open_image(self.paths[index])
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """Gives the i-th of uint8 arrays (n, h, w)."""
-
-    pixels: np.ndarray
-
-    def __call__(self, index: int) -> Image.Image:
-        return Image.fromarray(self.pixels[index])
-
-
-@dataclass(frozen=True)
-class FromDataset:
-    """Gives the picture of the i-th item of a torchvision set."""
-
-    dataset: Any
-
-    def __call__(self, index: int) -> Image.Image:
-        return self.dataset[index][0]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Loads the chosen images of another source."""
-
-    load: Callable[[int], Image.Image]
-    chosen: np.ndarray
-
-    def __call__(self, index: int) -> Image.Image:
-        return self.load(int(self.chosen[index]))
-
-
-class ChosenNames(Sequence):
-    """The chosen names of a source that makes its names when they are asked for."""
-
-    def __init__(self, names: Sequence[str], chosen: np.ndarray):
-        self.names, self.chosen = names, chosen
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]
-        return self.names[int(self.chosen[index])]
-
-
-@dataclass(frozen=True)
-class ImageSource:
-    """A list of images that can be loaded one by one.
-
-    Args:
-        names: A name an image, for messages.
-        labels: int64 (n,) in 0..C-1, or None.
-        class_names: C names, empty without labels.
-        load: index → Pillow image; raises OSError or a Pillow error for an unreadable one.
-        fingerprint: Hex digest of what the source holds.
-        identity: That digest, and others that tell what differs where two are not alike.
-        unused: What lies there besides and is not used.
-        headers: What the images' headers say, where they were read for the list; else see :func:`~d3pm_image.data.headers.headers_of`.
-        place: Folder, pattern or name, for messages.
-    """
-
-    names: Sequence[str]
-    labels: np.ndarray | None
-    class_names: tuple[str, ...]
-    load: Callable[[int], Image.Image]
-    fingerprint: str
-    identity: Identity | None = None
-    unused: Unused = field(default_factory=Unused)
-    headers: Headers | None = None
-    place: str = ""
-
-    @property
-    def known_as(self) -> Identity:
-        """All digests of the source; of one whose pixels are embedded the fingerprint alone."""
-        return self.identity or Identity(self.fingerprint)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def numbered_by(self, class_names: tuple[str, ...]) -> ImageSource:
-        """The same images with another source's class numbers.
-
-        Raises:
-            ConfigError: a class that the other source does not have.
-        """
-        if self.labels is None or self.class_names == class_names:
-            return self
-        unknown = sorted(set(self.class_names) - set(class_names))
-        need(not unknown, "data.val_root", unknown[:3], "classes that data.root does not have; name the subfolders alike")
-        labels = np.array([class_names.index(name) for name in self.class_names], np.int64)[self.labels]
-        return replace(self, labels=labels, class_names=class_names)
-
-    def subset(self, indices: np.ndarray) -> ImageSource:
-        """The images at ``indices``, in that order."""
-        chosen = np.asarray(indices, np.int64)
-        part = self.known_as.part(chosen.tobytes())
-        labels = None if self.labels is None else self.labels[chosen]
-        names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
-        headers = self.headers
-        if headers is not None:
-            among = {index: place for place, index in enumerate(chosen.tolist())} if headers.deep else {}
-            headers = replace(headers, deep=tuple(among[i] for i in headers.deep if i in among))
-        load = Chosen(self.load, chosen)
-        return replace(self, names=names, labels=labels, load=load, headers=headers, fingerprint=part.fingerprint, identity=part)
-
-    def read(self, index: int) -> bytes:
-        """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""
-        return bytes_of(self.load, index)
-
-    def attempt(self, decode: Callable[[int], T], index: int) -> T | Exception:
-        """What ``decode`` makes of an image, or the error that says that it cannot be decoded; the system's errors are raised."""
-        return decoded_or_error(lambda: decode(index), lambda: self.read(index), lambda: self.names[index])
-
-
-def bytes_of(load: Any, index: int) -> bytes:
-    """Bytes of the i-th image of a loader, through :class:`Chosen`."""
-    while isinstance(load, Chosen):
-        load, index = load.load, int(load.chosen[index])
-    if isinstance(load, Files):
-        return load.paths[index].read_bytes()
-    return load.read(index) if hasattr(load, "read") else b""
-
-
-def default_root() -> Path:
-    """Folder of torchvision sets: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image, then datasets."""
-    return cache_root() / "datasets"
-
-
-def cache_root() -> Path:
-    """Folder of everything that is cached: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image.
-
-    Raises:
-        ConfigError: no such variable, and no home folder, or one that cannot be written (docker --user 12345).
-    """
-    if named := os.environ.get("D3PM_IMAGE_CACHE"):
-        return Path(named)
-    mend = "set D3PM_IMAGE_CACHE to a folder of yours (for codes also --cache)"
-    try:
-        place = Path.home() / ".cache" / "d3pm_image"
-    except RuntimeError:
-        raise ConfigError("cache", "", f"no home folder is known to keep it in; {mend}") from None
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
-    need(there == place or os.access(there, os.W_OK), "cache", str(place), f"cannot be made; {mend}")
-    return place
 
 
 def digits() -> ImageSource:
@@ -282,11 +113,6 @@ def classes_by_folder(files: list[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.array([number[path.parts[0]] for path in files], np.int64), names
 
 
-def text_of(path: str | Path) -> str:
-    """A path as a text that can be printed and written everywhere: bytes of a name that are not UTF-8 become ``\\xNN``."""
-    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
-
-
 def stamp_of(names: Sequence[str | Path], stats: Sequence[os.stat_result]) -> str:
     """Hex digest of names, sizes and times of files."""
     stamp = hashlib.sha256()
@@ -301,58 +127,6 @@ def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) ->
     return ImageSource(
         found.names, found.labels, found.class_names, found.load, found.fingerprint, found.identity, found.unused, None, root
     )
-
-
-def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> ImageSource:
-    """A torchvision data set found under ``root``.
-
-    Raises:
-        ConfigError: not there and not asked to download it.
-    """
-    import torchvision.datasets
-
-    kind, train_part, held_part = TORCHVISION[name]
-    part = held_part if held_out and held_part is not None else train_part
-    where = Path(root).expanduser() if root else default_root()
-    make = getattr(torchvision.datasets, kind)
-    try:
-        dataset = make(str(where), **part, download=download)
-    except (RuntimeError, OSError) as error:
-        if download:
-            raise ConfigError(
-                "data.download", True, f"{name} could not be fetched into {where} ({' '.join(str(error).split())[:200]})"
-            ) from error
-        raise ConfigError(
-            "data.root", str(where), f"{name} is not there; add --data.download true, or name the folder that holds it"
-        ) from error
-    pixels = getattr(dataset, "data", None)
-    files = getattr(dataset, "samples", None)
-    if files is not None:
-        return torchvision_folder(dataset, where)
-    targets = getattr(dataset, "targets", None)
-    if targets is None:
-        targets = getattr(dataset, "labels", None)
-    if targets is None:
-        targets = getattr(dataset, "_labels", None)
-    labels = None if targets is None else np.asarray(targets, np.int64)
-    classes = tuple(getattr(dataset, "classes", ())) or tuple(str(i) for i in range(0 if labels is None else int(labels.max()) + 1))
-    content = f"{name} {sorted(part.items())} {len(dataset)}".encode() if pixels is None else np.ascontiguousarray(pixels).tobytes()
-    names = [f"{name} {i}" for i in range(len(dataset))]
-    return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest(), place=f"{name} in {where}")
-
-
-def torchvision_folder(dataset, where: Path) -> ImageSource:
-    """A torchvision set that is a class folder on disk (EuroSAT), by its list of files."""
-    paths = [Path(path) for path, _ in dataset.samples]
-    names = [str(p.relative_to(where)) for p in paths]
-
-    def former(stats: Sequence[os.stat_result]) -> str:
-        lines = (f"{name} {stat.st_size}" for name, stat in zip(names, stats, strict=True))
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-
-    identity = identify(paths, names, former, cache_root())
-    labels = np.array([label for _, label in dataset.samples], np.int64)
-    return ImageSource(names, labels, tuple(dataset.classes), Files(paths), identity.fingerprint, identity, place=str(where))
 
 
 def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:

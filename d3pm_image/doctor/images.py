@@ -19,14 +19,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..cache_folder import cache_root
 from ..config import need
 from ..config.data import implied_source
 from ..data.colour import is_foreign
 from ..data.failures import is_decoder_error
+from ..data.image_source import Files, text_of
 from ..data.levels import CLIPPED, LOOKED_AT, TOLERANCE, finite_levels, is_deep, white_of
 from ..data.listing import list_images
 from ..data.shards import open_shards
-from ..data.sources import Files, cache_root, stray, text_of
+from ..data.sources import stray
 from ..data.unused import FOLDERS, FORMATS, HIDDEN, LINKS, OTHER, STRAY, Unused
 from ..imaging import plain
 from ..printable import printable
