@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"printable"},
-    {"cache_folder", "config", "contracts", "locks", "outputs", "seeds"},
-    {"documents", "storage"},
+    {"config", "contracts", "locks", "outputs", "seeds"},
+    {"cache_folder", "documents", "storage"},
     {"image_files"},
     {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},

@@ -11,15 +11,12 @@ import io
 import warnings
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
+from ..image_files import is_srgb
 from ..imaging import plain, with_opacity
 
-SAME = 2
-"""Levels, of 255: a profile that moves no colour further is that of sRGB."""
 SPACES = ("RGB", "GRAY", "CMYK")
-PROBE = np.stack(np.meshgrid(*[np.linspace(0, 255, 9).round().astype(np.uint8)] * 3, indexing="ij"), -1).reshape(27, 27, 3)
 
 
 @functools.lru_cache(64)
@@ -35,17 +32,6 @@ def transform_of(profile: bytes, mode: str) -> tuple[Any, bool]:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError, SyntaxError):
         return None, True
     return (None, False) if mode != "CMYK" and is_srgb(transform, mode) else (transform, False)
-
-
-def is_srgb(transform: Any, mode: str) -> bool:
-    """Whether a transform leaves all colours where they are."""
-    from PIL import ImageCms
-
-    probe = Image.fromarray(PROBE).convert(mode)
-    moved = ImageCms.applyTransform(probe, transform)
-    assert moved is not None
-    before, after = np.asarray(probe.convert("RGB"), np.int16), np.asarray(moved.convert("RGB"), np.int16)
-    return int(np.abs(after - before).max()) <= SAME
 
 
 def mode_for(image: Image.Image, space: str) -> str:

@@ -1,7 +1,6 @@
 """Colour profiles: what a model sees is sRGB, what is pasted into an image is in the image's own colours.
 
-Profiles that are sRGB within two levels, do not fit the
-image's mode, or cannot be used change nothing.
+Profiles that are sRGB within two levels, do not fit the image's mode, or cannot be used change nothing.
 """
 
 from __future__ import annotations
@@ -38,18 +37,19 @@ def _transform(profile: bytes, mode: str, to: bool) -> ImageCms.ImageCmsTransfor
     try:
         own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
         there = ImageCms.buildTransform(own, srgb, mode, "RGB")
-        if mode != "CMYK" and _is_identity(there, mode):
+        if mode != "CMYK" and is_srgb(there, mode):
             return None
         return there if to else ImageCms.buildTransform(srgb, own, "RGB", mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # damaged, or of a kind that cannot be written to
         return None
 
 
-def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a transform to sRGB changes no level by more than :data:`SAME`."""
+def is_srgb(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a transform to sRGB, for images of mode L, RGB or RGBA, changes no level by more than :data:`SAME`."""
     levels = np.arange(0, 256, 15, dtype=np.uint8)
     colours = levels[None] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
-    before = Image.fromarray(colours)
+    before = Image.fromarray(colours).convert(mode)
     after = ImageCms.applyTransform(before, transform)
-    difference = np.asarray(after).astype(int) - np.asarray(before.convert("RGB"))
+    assert after is not None  # as where the image itself is changed
+    difference = np.asarray(after.convert("RGB")).astype(int) - np.asarray(before.convert("RGB"))
     return bool(np.abs(difference).max() <= SAME)
