@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from conftest import ROOT, free_port
 
 from d3pm_image.config import DataConfig
@@ -97,50 +98,59 @@ def test_two_programs_make_one_cache_fifty_times(tmp_path):
     assert sum(race(tmp_path / str(number)) for number in range(50)) == 50
 
 
+def team_rounds(root: Path, second: bool, rounds: int, **where) -> None:
+    """What each process of a team does: the rounds of a race, each begun by all four processes together."""
+    dist.init_process_group("gloo", **where)
+    team = Team(dist.get_rank(), dist.get_world_size(), dist.barrier)
+    slow_disk()
+    for number in range(rounds):
+        (root / f"{number}").mkdir(exist_ok=True)
+        (root / f"at-{number}-{second}-{team.rank}").touch()
+        while len(list(root.glob(f"at-{number}-*"))) < 4:
+            time.sleep(0.002)
+        work(root / f"{number}", second, team)
+    dist.destroy_process_group()
+
+
+def made(root: Path, rounds: int) -> list[list[str]]:
+    return [[p.name for p in (root / str(number)).iterdir()] for number in range(rounds)]
+
+
+def test_two_teams_of_two_processes_make_one_cache(tmp_path):
+    context, four = multiprocessing.get_context("fork"), []
+    for second in (False, True):
+        meet = f"file://{tmp_path}/meet-{second}"
+        for rank in range(2):
+            where = {"init_method": meet, "rank": rank, "world_size": 2}
+            four.append(context.Process(target=team_rounds, args=(tmp_path, second, 4), kwargs=where))
+            four[-1].start()
+    for one in four:
+        one.join(120)
+    assert [one.exitcode for one in four] == [0] * 4 and made(tmp_path, 4) == [["k"]] * 4
+
+
 TEAM = """
-import sys, time
+import sys
 from pathlib import Path
-import torch.distributed as dist
 sys.path.insert(0, {tests!r})
-from test_code_lock import Team, slow_disk, work
-root, second, rounds = Path(sys.argv[1]), sys.argv[2] == "second", int(sys.argv[3])
-dist.init_process_group("gloo")
-team = Team(dist.get_rank(), dist.get_world_size(), dist.barrier)
-slow_disk()
-for number in range(rounds):
-    (root / f"{{number}}").mkdir(exist_ok=True)
-    (root / f"at-{{number}}-{{second}}-{{team.rank}}").touch()
-    while len(list(root.glob(f"at-{{number}}-*"))) < 4:
-        time.sleep(0.002)
-    work(root / f"{{number}}", second, team)
-dist.destroy_process_group()
+from test_code_lock import team_rounds
+team_rounds(Path(sys.argv[1]), sys.argv[2] == "second", int(sys.argv[3]))
 """
 
 
-def teams(root: Path, rounds: int) -> None:
-    """Two teams of two processes, each started by torchrun, make the same caches."""
-    script = root / "team.py"
+@pytest.mark.slow
+def test_two_teams_under_torchrun_make_one_cache_fifty_times(tmp_path):
+    script, both = tmp_path / "team.py", []
     script.write_text(TEAM.format(tests=str(Path(__file__).parent)))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    both = []
     for name in ("first", "second"):
         launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
-        command = [*launch, str(script), str(root), name, str(rounds)]
+        command = [*launch, str(script), str(tmp_path), name, "50"]
         both.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
     for one in both:
         _, errors = one.communicate(timeout=400)
         assert one.returncode == 0, errors[-3000:]
-    for number in range(rounds):
-        assert [p.name for p in (root / str(number)).iterdir()] == ["k"]
-
-
-def test_two_teams_of_two_processes_make_one_cache(tmp_path):
-    teams(tmp_path, 3)
-
-
-@pytest.mark.slow
-def test_two_teams_of_two_processes_make_one_cache_fifty_times(tmp_path):
-    teams(tmp_path, 50)
+    assert made(tmp_path, 50) == [["k"]] * 50
 
 
 def hold(path: Path, ready, seconds: float) -> None:

@@ -93,8 +93,10 @@ def from_tensors(found: dict[str, Tensor]) -> Reference:
 
 def is_sound(found: dict[str, Tensor], images: int) -> bool:
     """Whether tensors have the names, shapes and dtypes of a reference of so many images."""
+    if "origin" not in found:
+        return False
     kinds = {name: (tuple(value.shape), value.dtype) for name, value in found.items()}
-    size, kept = found["features"].shape[-1], min(images, KEPT_IMAGES)
+    size, kept = found["origin"].numel(), min(images, KEPT_IMAGES)
     double = torch.float64
     expected = {
         **{"count": ((), torch.int64), "origin": ((size,), double), "sum": ((size,), double), "products": ((size, size), double)},
