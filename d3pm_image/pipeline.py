@@ -6,7 +6,6 @@ same in a batch of any size.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,7 +65,7 @@ class Pipeline:
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)
-        self.sampler, self.facts = sampler or SamplerConfig(), facts or {}
+        self.sampler, self.facts = (sampler or SamplerConfig()).resolved(), facts or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
         self.precision, self.progress_bar = "float32", False
 
@@ -134,12 +133,12 @@ class Pipeline:
         return label_ids(labels, count, self.class_names, first)
 
     def settings(self, **changes: Any) -> SamplerConfig:
-        """The model's default sampler with the given (not None) changes.
+        """The model's default sampler with the given (not None) changes; another sampler than the model's comes with its own defaults.
 
         Raises:
             ConfigError: an impossible value. TypeError: no such setting.
         """
-        return dataclasses.replace(self.sampler, **{k: v for k, v in changes.items() if v is not None})
+        return self.sampler.changed(**changes)
 
     def request(self, **drawing: Unpack[Drawing]) -> Request:
         """How codes are to be drawn; every method below takes these arguments (:class:`~d3pm_image.calls.Drawing`)."""

@@ -38,7 +38,7 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
         return {"data.image_size": size, "data.channels": info.channels, **dotted("tokenizer", network.config)}
     assert kind is DiffusionRun
     bundle = trained_model(model)
-    rooms = {"process": bundle.process, "denoiser": bundle.denoiser.config, "sampler": bundle.sampler}
+    rooms = {"process": bundle.process, "denoiser": bundle.denoiser.config, "sampler": bundle.sampler.typed()}
     return {"tokenizer": model} | {name: value for room, config in rooms.items() for name, value in dotted(room, config).items()}
 
 

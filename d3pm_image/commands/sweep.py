@@ -75,7 +75,7 @@ def combine(lists: dict[str, list], pipe: Pipeline) -> tuple[list[SamplerConfig]
         chosen = dict(zip(lists, values, strict=True))
         unread = [name for name in ("eta", "gumbel") if name in chosen and not reads(chosen["sampler"], name)]
         try:
-            config = dataclasses.replace(pipe.sampler, **{k: v for k, v in chosen.items() if k not in unread})
+            config = pipe.sampler.changed(**{k: v for k, v in chosen.items() if k not in unread})
             make_rule(config).check(pipe.process, tokens, config.steps)
             check_correctable(pipe.process, config.correct_steps)
         except ConfigError as error:

@@ -5,7 +5,7 @@ package. Impossible values raise :class:`ConfigError` at construction, before an
 """
 
 from .data import MAX_SIDE, DataConfig, size_pair
-from .diffusion import SAMPLERS, DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
+from .diffusion import OWN_DEFAULTS, SAMPLERS, DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
 from .errors import ConfigError, finite, near, need
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
@@ -13,6 +13,7 @@ from .training import DiffusionRun, TokenizerRun, TrainConfig
 
 __all__ = [
     "MAX_SIDE",
+    "OWN_DEFAULTS",
     "SAMPLERS",
     "AdversarialConfig",
     "ConfigError",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from .errors import ConfigError, finite, need
 
@@ -177,6 +177,19 @@ SAMPLERS = (
     "confidence", "entropy", "margin", "halton", "ancestral", "purity", "first_hitting", "ctmc", "renoise", "remask", "predictor_corrector",
 )  # fmt: skip
 Reveal = Literal["cosine", "arccos", "linear", "square"]
+OWN_DEFAULTS: dict[str, dict[str, Any]] = {
+    "confidence": {"gumbel": 4.5, "reveal": "cosine"},
+    "entropy": {"gumbel": 4.5, "reveal": "cosine"},
+    "margin": {"gumbel": 4.5, "reveal": "cosine"},
+    "halton": {"reveal": "arccos"},
+    "purity": {"gumbel": 1.0},
+    "ctmc": {"eta": 0.0},
+    "renoise": {"eta": 1.0},
+    "remask": {"eta": 0.1},
+    "predictor_corrector": {"eta": 1.0},
+}
+"""Defaults of the settings that several samplers share by name, of each sampler that reads them."""
+SHARED_NAMES = ("gumbel", "reveal", "eta")
 
 
 @dataclass(frozen=True)
@@ -190,13 +203,13 @@ class SamplerConfig:
         top_k: Draw from the k likeliest codes only; 0 is off.
         top_p: Draw from the fewest likeliest codes that hold this share; 1 is off.
         guidance: Classifier-free guidance weight w in u + w(c - u); 1 is off, 1.5 is usual.
-        guidance_schedule: constant, or linear or cosine from 1 up to guidance over the decode.
+        guidance_schedule: constant, or linear or cosine from 1 at the first call up to guidance at the last one.
         guidance_from: Share of the decode before which guidance is off.
-        guidance_until: Share of the decode after which guidance is off.
+        guidance_until: Share of the decode from which on guidance is off; 0 is off for all of it.
         negative_label: Class number that guidance leads away from; -1 leads away from no class.
-        gumbel: Noise of the choice of what to keep (τ of MaskGIT, also of entropy, margin and purity); larger is more varied.
-        reveal: Curve of the share still masked over the steps of confidence, entropy, margin and halton.
-        eta: How much is undone on the way: extra events a unit of time (ctmc), remasking rate (remask), steps overshot (renoise), size of a corrector in steps (predictor_corrector).
+        gumbel: Noise of the choice of what to keep (τ of MaskGIT); larger is more varied. Default 4.5 for confidence, entropy and margin, 1 for purity.
+        reveal: Curve of the share still masked over the steps. Default cosine for confidence, entropy and margin, arccos for halton.
+        eta: How much is undone on the way: extra events per unit of time (ctmc, default 0), remasking rate (remask, 0.1), steps overshot (renoise, 1), size of a corrector in steps (predictor_corrector, 1).
         ctmc_form: Steps of ctmc: exact, euler or tau.
         remask_strategy: Remasking probabilities: cap, rescale, confidence or loop.
         roll: Start halton's order at a random cell of each image.
@@ -213,9 +226,9 @@ class SamplerConfig:
     guidance_from: float = 0.0
     guidance_until: float = 1.0
     negative_label: int = -1
-    gumbel: float = 4.5
-    reveal: Reveal = "cosine"
-    eta: float = 0.1
+    gumbel: float | None = None
+    reveal: Reveal | None = None
+    eta: float | None = None
     ctmc_form: Literal["exact", "euler", "tau"] = "exact"
     remask_strategy: Literal["cap", "rescale", "confidence", "loop"] = "cap"
     roll: bool = False
@@ -238,11 +251,12 @@ class SamplerConfig:
             f"give a share of the decode from guidance_from={self.guidance_from:g} to 1",
         )
         need(self.negative_label >= -1, "negative_label", self.negative_label, "give a class number, or -1 for none")
-        need(finite(self.gumbel) and self.gumbel >= 0, "gumbel", self.gumbel, "give 0 or more; 4.5 is MaskGIT's")
-        need(self.reveal in get_args(Reveal), "reveal", self.reveal, f"use one of {', '.join(get_args(Reveal))}")
-        need(finite(self.eta) and self.eta >= 0, "eta", self.eta, "give 0 or more, such as 0.1")
+        gumbel, eta = self.gumbel or 0.0, self.eta or 0.0  # None is the sampler's own default
+        need(finite(gumbel) and gumbel >= 0, "gumbel", self.gumbel, "give 0 or more; 4.5 is MaskGIT's")
+        need(self.reveal in (None, *get_args(Reveal)), "reveal", self.reveal, f"use one of {', '.join(get_args(Reveal))}")
+        need(finite(eta) and eta >= 0, "eta", self.eta, "give 0 or more, such as 0.1")
         need(
-            self.eta <= 1 or self.sampler != "remask",
+            eta <= 1 or self.sampler != "remask",
             "eta",
             self.eta,
             "remask takes a rate in [0, 1]",
@@ -251,3 +265,19 @@ class SamplerConfig:
         strategies = ("cap", "rescale", "confidence", "loop")
         need(self.remask_strategy in strategies, "remask_strategy", self.remask_strategy, f"use one of {', '.join(strategies)}")
         need(0 <= self.correct_steps <= 1000, "correct_steps", self.correct_steps, "give 0 to 1000")
+
+    def resolved(self) -> SamplerConfig:
+        """The same with its sampler's own defaults written out; settings that the sampler does not read stay as they are."""
+        own = OWN_DEFAULTS.get(self.sampler, {})
+        return replace(self, **{name: value for name, value in own.items() if getattr(self, name) is None})
+
+    def typed(self) -> SamplerConfig:
+        """The same, the settings that somebody chose left alone: what equals the sampler's own default, or is not read, is left out."""
+        own = OWN_DEFAULTS.get(self.sampler, {})
+        return replace(self, **{name: None for name in SHARED_NAMES if getattr(self, name) == own.get(name, getattr(self, name))})
+
+    def changed(self, **changes: Any) -> SamplerConfig:
+        """With changes (None: none), resolved. Another sampler comes with its own defaults, not with what suited the one before."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        other = given.get("sampler", self.sampler) != self.sampler
+        return replace(self, **{**(dict.fromkeys(SHARED_NAMES) if other else {}), **given}).resolved()

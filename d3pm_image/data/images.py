@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from ..config import ConfigError, DataConfig, need, size_pair
 from ..imaging import plain
+from ..seeds import entropy
 from .colour import to_srgb
 from .headers import headers_of
 from .image_source import ImageSource
@@ -53,7 +54,7 @@ def to_array(image: Image.Image) -> np.ndarray:
 
 def coins(seed: int, epoch: int, indices: np.ndarray, columns: int) -> np.ndarray:
     """Uniform numbers (len(indices), columns) in [0, 1) that depend on (seed, epoch, index) alone."""
-    return np.stack([np.random.default_rng((seed, epoch, int(i))).random(columns) for i in indices])
+    return np.stack([np.random.default_rng(entropy(seed, epoch, int(i))).random(columns) for i in indices])
 
 
 def check_readable(unreadable: int, images: int, config: DataConfig) -> None:

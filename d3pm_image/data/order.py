@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from ..seeds import entropy
 from .workers import WITHOUT, CannotStart, HelperDied, LoaderError, awaited, started
 
 
@@ -45,7 +46,7 @@ class BatchOrder:
         """Number of the image at a position of the endless order."""
         epoch, offset = divmod(position, self.length)
         if epoch != self._epoch:
-            self._epoch, self._permutation = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.length)
+            self._epoch, self._permutation = epoch, np.random.default_rng(entropy(self.seed, epoch)).permutation(self.length)
         return epoch * self.length + int(self._permutation[offset])
 
     def __iter__(self) -> Iterator[list[int]]:

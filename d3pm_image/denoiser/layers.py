@@ -129,7 +129,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, keys: tuple[Tensor, Tensor] | None = None) -> Tensor:
         first, second = keys or (None, None)
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, -1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[: len(x), None].chunk(6, -1)
         x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin, first)
         return x + (1 + gate2) * self.feed_forward(modulate(self.norm2(x), shift2, scale2), second)
 

@@ -56,7 +56,8 @@ class Transformer(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
-        """Features before the head, (B, N, D), in the order of x_t; D is config.cell_width where a token covers several cells."""
+        """Features before the head, (B, N, D), in the order of x_t; D is config.cell_width where a token covers several cells. Levels and
+        labels may be more than B: the rest is left out once it has kept small products in their usual kernel (precision.py)."""
         need(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
         tokens = self.config.token_grid(grid)
         cos, sin = rotary_table(tokens, self.config.width // self.config.heads, x_t.device)
@@ -68,7 +69,7 @@ class Transformer(nn.Module):
         layers = None if keys is None else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
         for number, block in enumerate(self.blocks):
             x = block(x, condition, cos, sin, layers and layers[2 * number : 2 * number + 2])
-        shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
+        shift, scale = self.modulation(condition)[: len(x), None].chunk(2, -1)
         x = modulate(self.norm(x), shift, scale)
         return x if self.patches is None else self.patches.cells(x, cells, grid, None if layers is None else layers[-1])
 

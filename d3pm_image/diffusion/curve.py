@@ -16,7 +16,8 @@ from torch import Tensor
 from ..config import need
 
 OFFSET = 0.008  # Nichol & Dhariwal 2021
-OFFSET_RATE, OFFSET_START = math.pi / 2 / (1 + OFFSET), math.cos(OFFSET / (1 + OFFSET) * (math.pi / 2))
+OFFSET_RATE = math.pi / 2 / (1 + OFFSET)
+OFFSET_START, OFFSET_SINE = math.cos(OFFSET * OFFSET_RATE), math.sin(OFFSET * OFFSET_RATE)
 FIRST, LAST = 1e-5, 1 - 9e-6  # shares that VQ-Diffusion has reached at its first and its last step
 
 
@@ -80,19 +81,37 @@ COSINE = Shape(
 )
 """r = sin(πt/2), MaskGIT's mask rate cos(πτ/2) at its time τ = 1-t."""
 
+
+def offset_value(t: Tensor, curve: Curve) -> Tensor:
+    """r = 1 - cos(a + x)/cos a, x the angle passed since the start a; near 0 by 2 sin(a + x/2) sin(x/2)/cos a, which keeps its digits."""
+    small = 2 * torch.sin((OFFSET + t / 2) * OFFSET_RATE) * torch.sin(t / 2 * OFFSET_RATE) / OFFSET_START
+    return torch.where(t < 0.5, small, 1 - torch.cos((t + OFFSET) * OFFSET_RATE) / OFFSET_START).clamp(0, 1)
+
+
+def offset_inverse(r: Tensor, curve: Curve) -> Tensor:
+    """Inverse of :func:`offset_value`: x is small where arccos loses digits, and taken from its sine there."""
+    cosine, climbing = (1 - r) * OFFSET_START, OFFSET_START**2 * r * (2 - r)
+    climbed = climbing / ((OFFSET_SINE**2 + climbing).sqrt() + OFFSET_SINE)  # sin(a + x) - sin a
+    small = torch.asin((OFFSET_START * (climbed + r * OFFSET_SINE)).clamp(0, 1)) / OFFSET_RATE
+    return torch.where(r < 0.25, small, torch.arccos(cosine.clamp(-1, 1)) / OFFSET_RATE - OFFSET).clamp(0, 1)
+
+
 OFFSET_COSINE = Shape(
-    lambda t, c: (1 - torch.cos((t + OFFSET) / (1 + OFFSET) * (math.pi / 2)) / OFFSET_START).clamp(0, 1),
+    offset_value,
     lambda t, c: torch.sin((t + OFFSET) * OFFSET_RATE) * (OFFSET_RATE / OFFSET_START),
-    lambda r, c: (torch.arccos(((1 - r) * OFFSET_START).clamp(-1, 1)) * (2 / math.pi) * (1 + OFFSET) - OFFSET).clamp(0, 1),
+    offset_inverse,
 )
 """r = 1 - cos((t+o)/(1+o) π/2)/cos(o/(1+o) π/2), o = 0.008, of multinomial diffusion and D3PM."""
 
 ARCCOS = Shape(
-    lambda t, c: torch.arccos((1 - t).clamp(-1, 1)) * (2 / math.pi),
+    # the second forms are equal; the first ones lose their digits near 0
+    lambda t, c: torch.where(
+        t > 0.5, torch.arccos((1 - t).clamp(-1, 1)) * (2 / math.pi), torch.asin((t / 2).clamp(0, 1).sqrt()) * (4 / math.pi)
+    ),
     lambda t, c: (2 / math.pi) / (t * (2 - t)).clamp_min(1e-300).sqrt(),
-    lambda r, c: 1 - torch.cos(r * (math.pi / 2)),
+    lambda r, c: torch.where(r > 0.5, 1 - torch.cos(r * (math.pi / 2)), 2 * torch.sin(r * (math.pi / 4)).square()),
 )
-"""r = (2/π) arccos(1-t)."""
+"""r = (2/π) arccos(1-t) = (4/π) arcsin √(t/2)."""
 
 POLYNOMIAL = Shape(
     lambda t, c: t**c.power,

@@ -72,7 +72,8 @@ class ConstantShare(Schedule):
 
     Args:
         corruption: Name of the curve r(t), see :class:`~d3pm_image.diffusion.curve.Curve`.
-        uniform_share: w in [0, 1]; 0 is pure absorbing, 1 pure uniform, VQ-Diffusion's real split is 0.1.
+        uniform_share: w in [0, 1]; 0 is pure absorbing, 1 pure uniform. VQ-Diffusion's text says 0.1; its released
+            schedule has about 1e-6 and is mask-only in effect.
         power: Exponent of the polynomial curve.
         end: Share corrupted at t = 1; BERT's single step has 0.135.
         steps: T of the vq_diffusion curve.

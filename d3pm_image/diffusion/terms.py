@@ -27,6 +27,8 @@ from .reduction import Statistics
 
 TINY = 1e-300
 CERTAIN = 1e4  # stands for ℓ = ∞, where κ = 1
+LARGEST = 1e30  # of a coefficient: still finite in float32 after a product with a term
+SOFTPLUS_LINEAR = 40.0  # where softplus(x) may be taken for x: e^-40 is below float64's precision (torch's own 20 is not)
 
 
 class Coefficients(NamedTuple):
@@ -67,11 +69,14 @@ def coefficients(process: Process, t: Tensor) -> Coefficients:
     else:
         kappa, rho = kappa_t, rho_t
         g_slope, kappa_slope = schedule.slopes(t)
-        at_mask = -g_slope / (1 - g_t).clamp_min(TINY)
+        # where 1 - g or 1 - κ underflows nothing is masked or replaced: no weight, rather than an infinite one times 0
+        at_mask = torch.where(g_t < 1, -g_slope / (1 - g_t).clamp_min(TINY), zero).clamp_max(LARGEST)
         rate = -kappa_slope / kappa_t.clamp_min(1e-12) / k  # the clamp keeps the last instant of κ → 0 finite
-        at_same, at_other = rate / (kappa_t + rho_t).clamp_min(TINY), rate / rho_t.clamp_min(TINY)
+        rate = torch.where(rho > 0, rate, zero)
+        at_same = (rate / (kappa_t + rho_t).clamp_min(TINY)).clamp_max(LARGEST)
+        at_other = (rate / rho_t.clamp_min(TINY)).clamp_max(LARGEST)
         rest_same, rest_other, first, scale = zero, zero, zero, one
-    ratio = torch.where(rho > 0, kappa / rho.clamp_min(TINY), zero).clamp_max(1e30)
+    ratio = torch.where(rho > 0, kappa / rho.clamp_min(TINY), zero).clamp_max(LARGEST)
     bias, log_odds = torch.log1p(odds).clamp_max(CERTAIN), odds.log().clamp(-CERTAIN, CERTAIN)
     return Coefficients(ratio, kappa, rho, at_mask, at_same, at_other, rest_same, rest_other, bias, log_odds, first, scale)
 
@@ -92,7 +97,9 @@ def token_terms(
     c = Coefficients(*(value.to(stats.lse.dtype) for value in c))
     log_xi, log_xv = stats.z_i - stats.lse, stats.z_v - stats.lse
     log_rest = torch.log1p(-log_xv.exp().clamp_max(1 - torch.finfo(log_xv.dtype).eps))  # log(1 - x̂_v)
-    kept = F.softplus(log_rest - log_xv - c.bias)  # with v = i the ℓ cancels
+    certain = ~masked & (c.bias >= CERTAIN)
+    kept = F.softplus(log_rest - log_xv - c.bias, threshold=SOFTPLUS_LINEAR)  # with v = i the ℓ cancels
+    kept = torch.where(certain, torch.zeros_like(kept), kept)  # whatever the network says of it, -inf included
     normaliser = torch.logaddexp(log_rest, log_xv + c.bias)  # of π, less that of x̂
     entropy = torch.where(masked, -log_xi, torch.where(same, kept, normaliser - log_xi))
 
@@ -104,16 +111,15 @@ def token_terms(
         tail = torch.where(
             at_code > 0.5, torch.log((rest + at_code * r).clamp_min(torch.finfo(r.dtype).tiny)), torch.log1p(at_code * (r - 1))
         )
-        code = at_code * (kl_bar - log_r) + tail
+        code = _weighted(at_code, kl_bar - log_r) + tail
     else:
-        code = at_code * (kl_bar + torch.expm1(log_r) - log_r)
-    bound = c.scale * torch.where(c.first > 0, entropy, torch.where(masked, c.at_mask * kl_bar, code))
+        code = _weighted(at_code, kl_bar + torch.expm1(log_r) - log_r)
+    bound = c.scale * torch.where(c.first > 0, entropy, torch.where(masked, _weighted(c.at_mask, kl_bar), code))
 
     auxiliary = entropy
     if smoothing:
         zero = torch.zeros_like(log_xi)
         mean = stats.mean + torch.where(masked, zero, c.bias / num_codes - normaliser) - stats.lse
-        certain = ~masked & (c.bias >= CERTAIN)
         auxiliary = torch.where(certain, entropy, (1 - smoothing) * entropy - smoothing * mean)
     best = stats.z_i >= stats.top
     lifted = stats.z_v + c.bias
@@ -131,7 +137,9 @@ def token_gradient(
 
     x_v = log_xv.exp().clamp_max(1 - torch.finfo(log_xv.dtype).eps)
     u = torch.log1p(-x_v) - log_xv - c.bias
+    certain = ~masked & (c.bias >= CERTAIN)
     kept = torch.where(u > 0, torch.sigmoid(u) / (1 - x_v), (-log_xv - c.bias).clamp_max(80.0).exp() * torch.sigmoid(-u))
+    kept = torch.where(certain, zero, kept)
     lifted = torch.sigmoid(log_xv + c.odds)  # of the normaliser of π by log x̂_v
     entropy_i = torch.where(same & ~masked, zero, -one)
     entropy_v = torch.where(masked, zero, torch.where(same, -kept, lifted))
@@ -152,12 +160,16 @@ def token_gradient(
     by_v = torch.where(masked, zero, -through * by_log_r * _share(c, log_xv))
     by_spread = torch.where(scrambled, -through * weight * c.rho, zero)
 
-    certain = ~masked & (c.bias >= CERTAIN)
     spread_out = torch.where(certain, zero, w_aux * smoothing) if smoothing else zero
     w_entropy = torch.where(first, w, zero) + w_aux - spread_out
     by_i = by_i + w_entropy * entropy_i
     by_v = by_v + w_entropy * entropy_v + torch.where(masked, zero, spread_out * lifted)
     return Statistics(spread_out - by_i - by_v, by_i, by_v, by_spread, zero, -spread_out)
+
+
+def _weighted(weight: Tensor, term: Tensor) -> Tensor:
+    """weight · term, and 0 for weight 0 even where the term is infinite (a clean code that the network rules out)."""
+    return torch.where(weight > 0, weight * term, torch.zeros_like(term))
 
 
 def _kl_bar(c: Coefficients, log_xi: Tensor, spread: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, SamplerConfig, need
+from ..config import OWN_DEFAULTS, ConfigError, SamplerConfig, need
 from ..image_files import opened
 from ..imaging import SETTINGS
 
@@ -91,7 +91,10 @@ def number(facts: dict[str, Any]) -> str:
 
 def sampler(facts: dict[str, Any]) -> dict[str, str]:
     """How the codes were drawn: the usual settings, and the others where they are not the default."""
-    usual = {field.name: field.default for field in dataclasses.fields(SamplerConfig)}
+    own = OWN_DEFAULTS.get(str(facts.get("sampler")), {})
+    fields = dataclasses.fields(SamplerConfig)
+    # a field without a default of its own has the sampler's, or is not read by it
+    usual = {field.name: field.default for field in fields if field.default is not None} | own
     lines = {name: str(facts[name]) for name in SPOKEN if name in facts}
     others = [f"{name} {facts[name]}" for name, value in usual.items() if name not in SPOKEN and facts.get(name, value) != value]
     return lines | ({"drawing": ", ".join(others)} if others else {})

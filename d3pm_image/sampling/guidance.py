@@ -15,14 +15,23 @@ from torch import Tensor
 
 from ..config import SamplerConfig
 from ..contracts import Denoiser, Grid
+from ..diffusion.reduction import working_type
 
 
 def weight_at(config: SamplerConfig, progress: float) -> float:
-    """w at a share of the decode done before the call, in [0, 1): constant, or from 1 up to ``guidance`` by a line or half a cosine."""
-    if config.guidance == 1 or not config.guidance_from <= progress < max(config.guidance_until, 1e-9):
+    """w at a share of the decode done before the call, in [0, 1): constant, or from 1 at the first call up to ``guidance`` at the last
+    by a line or half a cosine; a decode of a single call has ``guidance``."""
+    if config.guidance == 1 or not config.guidance_from <= progress < config.guidance_until:
         return 1.0
-    rise = {"constant": 1.0, "linear": progress, "cosine": (1 - math.cos(math.pi * progress)) / 2}[config.guidance_schedule]
+    # the last call has done (steps - 1)/steps of the decode
+    share = min(1.0, progress * config.steps / (config.steps - 1)) if config.steps > 1 else 1.0
+    rise = {"constant": 1.0, "linear": share, "cosine": (1 - math.cos(math.pi * share)) / 2}[config.guidance_schedule]
     return 1 + (config.guidance - 1) * rise
+
+
+def working(logits: Tensor) -> Tensor:
+    """Logits in the type that samplers work in: the one place that decides it."""
+    return logits.to(working_type(logits))
 
 
 @dataclass(frozen=True)
@@ -40,11 +49,12 @@ class Guided:
     negative: int
 
     def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, weight: float, **where: Tensor) -> Tensor:
-        """Logits (B, N, K) at weight w. ``where`` (B, N) is handed to denoisers that can leave positions out."""
+        """Logits (B, N, K) at weight w, float32 (float64 if the network's are) whatever w is and whatever half precision the network
+        answers in. ``where`` (B, N) is handed to denoisers that can leave positions out."""
         if weight == 1 or bool((labels == self.negative).all()):
-            return self.denoiser(x_t, kappa, labels, grid, **where)
+            return working(self.denoiser(x_t, kappa, labels, grid, **where))
         other = torch.full_like(labels, self.negative)
         twice = {name: torch.cat([value, value]) for name, value in where.items()}
         both = self.denoiser(torch.cat([x_t, x_t]), torch.cat([kappa, kappa]), torch.cat([labels, other]), grid, **twice)
-        with_label, without = both.float().chunk(2)
+        with_label, without = working(both).chunk(2)
         return without + weight * (with_label - without)

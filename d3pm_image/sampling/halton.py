@@ -47,7 +47,7 @@ def halton_rank(grid: tuple[int, int]) -> Tensor:
 @dataclass(frozen=True)
 class Halton(MaskRule):
     """Args:
-    reveal: γ, share still masked after progress r (the paper: arccos; :class:`~d3pm_image.config.SamplerConfig` has cosine for all rules).
+    reveal: γ, share still masked after progress r (the paper: arccos).
     roll: Shift the order by a random cell an image, cyclically.
     """
 

@@ -41,7 +41,7 @@ Watch = Callable[[Frame], None]
 
 @dataclass
 class Caller:
-    """The denoiser as the loop calls it: guidance, leave-one-out logits, positions left out, logits kept where nothing changed."""
+    """The denoiser as the loop calls it: guidance, leave-one-out logits, positions left out (logits 0), logits kept where nothing changed."""
 
     denoiser: Denoiser
     process: Process
@@ -77,7 +77,9 @@ class Caller:
     def _predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, wanted: Tensor, weight: float) -> Tensor:
         where = {"where": wanted} if self.selective else {}
         self.calls += len(x_t) * (1 if weight == 1 else 2)
-        return leave_one_out_logits(self.process, self.guided(x_t, kappa, labels, self.grid, weight, **where), x_t, kappa)
+        logits = leave_one_out_logits(self.process, self.guided(x_t, kappa, labels, self.grid, weight, **where), x_t, kappa)
+        # a network may leave NaN where it was not asked: a rule must not read that
+        return logits if bool(wanted.all()) else torch.where(wanted[..., None], logits, logits.new_zeros(()))
 
 
 @torch.no_grad()

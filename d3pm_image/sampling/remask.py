@@ -4,7 +4,8 @@
 
     cap          σ = min(η, σ_max)
     rescale      σ = η σ_max
-    confidence   σ = σ_max · softmax over the image's revealed tokens of minus the probability each had when it was drawn
+    confidence   σ = σ_max · softmax over the image's revealed tokens of minus the probability each had when it was drawn; masks have
+                 σ = 0, and unmask with (g_s-g_t)/(1-g_t), as in the paper and its code: a little more stays masked than the process says
     loop         the decode runs to 10 % masks without remasking (or begins there, if it begins later), stays there remasking (σ = min(η, σ_max)) for half of
                  the steps, and then ends without
 
@@ -84,11 +85,7 @@ class Remask(Rule):
         u_predict, u_code, u_move, u_scramble, u_remask = state.uniforms(5)
         p = state.probabilities(logits)
         predicted = draw(p, u_predict)
-        # masks balance the mean of σ over the revealed tokens, which is σ itself where all have the same
-        revealed = ~state.masked & state.unknown
-        mean = (sigma * revealed).sum(-1, keepdim=True) / revealed.sum(-1, keepdim=True).clamp_min(1)
-        mean = torch.where(revealed.any(-1, keepdim=True), mean, sigma.mean(-1, keepdim=True))
-        unmask = torch.where(g_t < 1, (g_s - (1 - mean) * g_t) / (1 - g_t).clamp_min(TINY), torch.ones_like(g_t))
+        unmask = torch.where(g_t < 1, (g_s - (1 - sigma) * g_t) / (1 - g_t).clamp_min(TINY), torch.ones_like(g_t))
         shown = state.masked & (u_move < unmask)
         fresh = fresh_codes(process, predicted, u_code, u_scramble, state.s)
         moved = code_moves(state, p, predicted, u_code, u_move, state.t, state.s)

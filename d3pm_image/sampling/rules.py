@@ -58,5 +58,5 @@ def settings_of_rules() -> set[str]:
 
 
 def make_rule(config: SamplerConfig) -> Rule:
-    """The step rule that a configuration names."""
-    return RULES[config.sampler](config)
+    """The step rule that a configuration names; settings that are left out are the rule's own defaults."""
+    return RULES[config.sampler](config.resolved())

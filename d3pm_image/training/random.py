@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..seeds import Share, derive
+from ..seeds import Share, derive, entropy
 
 
 @dataclass
@@ -40,7 +40,7 @@ class StepRandom:
     def keys(self) -> Tensor:
         """A 63-bit number for every row, (rows,) int64: what a network draws dropout from. Each call opens the next stream."""
         self.stream += 1
-        state = np.random.SeedSequence((self.seed, self.step, self.stream)).generate_state(self.total, np.uint64)
+        state = np.random.SeedSequence(entropy(self.seed, self.step, self.stream)).generate_state(self.total, np.uint64)
         return torch.from_numpy((state >> 1).astype(np.int64))[self.rows].to(self.device)
 
     def share(self) -> Share:
