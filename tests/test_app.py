@@ -214,7 +214,10 @@ def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
             lambda: list(studio.outpaint(source, dict.fromkeys(("left", "top", "right", "bottom"), 0), Drawing(), threading.Event())),
             "how many",
         ),
-        (lambda: list(studio.outpaint(source, {"left": -1, "top": 9, "right": 0, "bottom": 0}, Drawing(), threading.Event())), "0 to 10000"),
+        (
+            lambda: list(studio.outpaint(source, {"left": -1, "top": 9, "right": 0, "bottom": 0}, Drawing(), threading.Event())),
+            "0 to 10000",
+        ),
         (lambda: list(studio.vary(source, 2.0, Drawing(), threading.Event())), "noise level"),
     ):
         with pytest.raises(ConfigError, match=text) as error:
