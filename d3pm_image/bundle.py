@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import ConfigError, DenoiserConfig, ProcessConfig, SamplerConfig, need
+from .config import DenoiserConfig, ProcessConfig, SamplerConfig, need
 from .denoiser import Transformer
 from .hub import SHIPPED
-from .storage import half_precision, replace_folder, sha256, write_tensors, write_text
+from .printable import printable
+from .storage import files_together, half_precision, sha256, write_tensors, write_text
 from .tokenizer import Autoencoder, Pixels, load_tokenizer, save_tokenizer
-from .tokenizer.folder import check_outline, find, read_config, read_weights
+from .tokenizer.folder import check_outline, find, folder_for, read_config, read_weights, settings_of
 
 
 @dataclass(frozen=True)
@@ -39,51 +39,69 @@ def read_bundle(folder: str | Path) -> Bundle:
         ConfigError: no model there, or a part of it is missing, damaged or another's.
     """
     place = find(folder, "pipeline", "model")
-    raw = read_config(place, "model")
+    raw = read_config(place, "model", "pipeline")
     for part in ("tokenizer", "denoiser"):
-        there = (place / part / "config.json").is_file()
+        there = os.path.lexists(place / part / "config.json")
         need(there, "model", str(place), f"holds no {part} folder; copy the model again, with all its parts")
     tokenizer, info = load_tokenizer(place / "tokenizer")
-    parts = read_config(place / "denoiser", "model")
-    try:
-        need(
-            raw["tokenizer_sha256"] == info.sha256,
-            "model",
-            str(place),
-            "its tokenizer is not the one that the denoiser was trained with; copy the model again",
-        )
+    parts = read_config(place / "denoiser", "model", "denoiser")
+    with settings_of(place, "model"):
+        own = raw["tokenizer_sha256"] == info.sha256
+        need(own, "model", str(place), "its tokenizer is not the one that the denoiser was trained with; copy the model again")
+        digest = parts.get("sha256")  # older models have none
+        own = raw.get("denoiser_sha256") in (None, digest)
+        need(own, "model", str(place), "its denoiser is another model's (checksum differs); copy the model again")
         shape = DenoiserConfig(**{"places": False, **parts["denoiser"]}), parts["num_codes"], parts["num_classes"]
         check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
         denoiser = Transformer(*shape)
-        denoiser.load_state_dict(read_weights(place / "denoiser", "model"))
+        denoiser.load_state_dict(read_weights(place / "denoiser", "model", digest))
         process, sampler = ProcessConfig(**raw["process"]), SamplerConfig(**raw["sampler"])
-        return Bundle(tokenizer, denoiser, process, info.image_size, raw["class_names"], sampler, raw.get("facts", {}))
-    except ConfigError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            "model", str(place), f"does not fit this version ({type(error).__name__}: {str(error).splitlines()[0]})"
-        ) from error
+        names, facts = class_names(raw["class_names"], denoiser.num_classes), remembered(raw.get("facts", {}))
+        return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, facts)
+
+
+def class_names(found: Any, classes: int) -> list[str]:
+    """The names of a model's classes as its config.json gives them.
+
+    Raises:
+        ConfigError: no list of texts, or not one for each class; a model may have none at all.
+    """
+    right = isinstance(found, list) and all(isinstance(name, str) for name in found)
+    need(right, "class_names", printable(found, 80), "is no list of names; copy the model again")
+    mend = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
+    need(len(found) in (0, classes), "class_names", printable(found, 80), mend)
+    return found
+
+
+def remembered(facts: Any) -> dict[str, Any]:
+    """What a model remembers. Raises ConfigError where it is not made of dictionaries."""
+    need(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
+    for name in ("data", "training", "tokenizer", "validation", "evaluation"):
+        need(isinstance(facts.get(name) or {}, dict), f"facts.{name}", type(facts.get(name)).__name__, "is no dictionary")
+    return facts
 
 
 def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
-    """Write everything that is needed to generate into one folder; returns it. An older model there is replaced as a whole, once the
-    new one is complete.
+    """Write everything that is needed to generate into one folder; returns it. An older model there is replaced once the new one is complete;
+    other files there stay, and so does a link to a folder. A process that dies meanwhile leaves the old model, the new one, or a folder
+    without config.json, which is refused.
 
     Args:
         half: Write weights in half precision (float16): half the bytes; they are float32 again when they are read.
         files: Further files of the folder by name, such as a model card.
+
+    Raises:
+        ConfigError: see :func:`~d3pm_image.tokenizer.folder.folder_for`.
     """
-    place = Path(folder).expanduser()
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "denoiser").mkdir(parents=True)
-    try:
+    place = folder_for(folder, "pipeline")
+    with files_together(place) as part:
         save_tokenizer(bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.facts.get("tokenizer"), half)
         weights = bundle.denoiser.state_dict()
+        (part / "denoiser").mkdir()
         write_tensors(part / "denoiser" / "model.safetensors", half_precision(weights) if half else weights)
+        digest = sha256(part / "denoiser" / "model.safetensors")
         shape: dict[str, Any] = {"num_codes": bundle.denoiser.num_codes, "num_classes": bundle.denoiser.num_classes}
-        shape |= {"format": "d3pm-image-denoiser", "version": 1, "denoiser": dataclasses.asdict(bundle.denoiser.config)}
+        shape |= {"format": "d3pm-image-denoiser", "version": 1, "sha256": digest, "denoiser": dataclasses.asdict(bundle.denoiser.config)}
         write_text(part / "denoiser" / "config.json", json.dumps(shape, indent=1))
         config = {
             "format": "d3pm-image-pipeline",
@@ -92,14 +110,12 @@ def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: 
             "sampler": dataclasses.asdict(bundle.sampler),
             "class_names": list(bundle.class_names),
             "tokenizer_sha256": sha256(part / "tokenizer" / "model.safetensors"),
+            "denoiser_sha256": digest,
             "facts": bundle.facts,
         }
         write_text(part / "config.json", json.dumps(config, indent=1))
         for name, content in (files or {}).items():
             (part / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        replace_folder(part, place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return place
 
 
@@ -110,9 +126,10 @@ def set_default_sampler(folder: str | Path, sampler: SamplerConfig, facts: dict[
         ConfigError: no model there, or one that came with the package.
     """
     place = own_model(folder)
-    raw = read_config(place, "model")
+    raw = read_config(place, "model", "pipeline")
     changed = raw | {"sampler": dataclasses.asdict(sampler), "facts": raw.get("facts", {}) | facts}
-    write_text(place / "config.json", json.dumps(changed, indent=1))
+    with files_together(place) as part:
+        write_text(part / "config.json", json.dumps(changed, indent=1))
     return place / "config.json"
 
 

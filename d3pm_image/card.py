@@ -1,15 +1,18 @@
 """The model card: what a model is, what it was trained on, how, how good it is, and where it ends (Mitchell et al. 2019).
 
 Everything comes from what the model itself remembers (its facts), so that a card says nothing that nobody measured. The head is the metadata
-block that the hub reads.
+block that the hub reads. A model may be a stranger's: its texts are shown as texts, and mean nothing as HTML or Markdown.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
+
+from .printable import printable, printable_html
 
 LIMITS = (
     "It knows the images of its training data, at their size, and nothing else; what those leave out or show one-sidedly, it does too. "
@@ -29,18 +32,18 @@ def model_card(name: str, facts: dict[str, Any], model: dict[str, Any], licence:
         picture: File name of the samples, beside the card; empty for none.
     """
     height, width = model["image_size"]
-    parts = [head(facts, licence), f"# {name}\n", opening(name, facts, model, height, width)]
+    parts = [head(facts, licence), f"# {printable_html(name)}\n", opening(name, facts, model, height, width)]
     parts += [f"![samples]({picture})\n"] if picture else []
     parts += [f"{note}\n"] if note else []
     parts += [usage(name, model), training(facts), scores(facts)]
-    classes = f"\nClasses: {', '.join(model['classes'])}.\n" if model["classes"] else ""
+    classes = f"\nClasses: {', '.join(map(printable_html, model['classes']))}.\n" if model["classes"] else ""
     parts += [f"## Limits\n\n{LIMITS}{' Weights are in half precision.' if model['half'] else ''}\n{classes}", f"## Licence\n\n{licence}\n"]
     return "\n".join(part for part in parts if part)
 
 
 def head(facts: dict[str, Any], licence: str) -> str:
     """The metadata block that the hub reads."""
-    data = facts.get("data", {}).get("source", "")
+    data = table(facts.get("data")).get("source", "")
     fields: dict[str, Any] = {
         "license": licence,
         "library_name": "d3pm-image",
@@ -48,8 +51,25 @@ def head(facts: dict[str, Any], licence: str) -> str:
         "tags": ["discrete-diffusion", "d3pm", "maskgit", "vq-vae", "inpainting"],
     }
     if data not in ("", "folder", "shards"):
-        fields["datasets"] = [data]
+        fields["datasets"] = [printable(data)]
     return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---\n"
+
+
+def table(value: Any) -> dict[str, Any]:
+    """A part of the facts; nothing where it is of another type."""
+    return value if isinstance(value, dict) else {}
+
+
+def figure(value: Any, form: str) -> str:
+    """A number in some format; anything else as a text."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return format(value, form) if number else printable_html(value)
+
+
+def block(kind: str, text: str) -> str:
+    """Text between fences that nothing in it closes."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{kind}\n{text}{fence}\n"
 
 
 def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int, width: int) -> str:
@@ -66,67 +86,78 @@ def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int
 
 def usage(name: str, model: dict[str, Any]) -> str:
     """How it is used."""
-    first = ", ".join(json.dumps(name, ensure_ascii=False) for name in model["classes"][:2])
+    first = ", ".join(json.dumps(label, ensure_ascii=printable(label, 0) != label) for label in model["classes"][:2])
+    name = printable(name)
     labels = f", labels=[{first}]" if len(model["classes"]) > 1 else ""
-    return (
-        f"## Use\n\n```bash\nd3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png mask.png\n```\n\n"
-        f'```python\nfrom d3pm_image import Pipeline\n\npipe = Pipeline.from_pretrained("{name}")\nimages = pipe.generate(16{labels}, seed=7)\n```\n'
-    )
+    shell = f"d3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png mask.png\n"
+    python = f'from d3pm_image import Pipeline\n\npipe = Pipeline.from_pretrained("{name}")\nimages = pipe.generate(16{labels}, seed=7)\n'
+    return f"## Use\n\n{block('bash', shell)}\n{block('python', python)}"
 
 
 def training(facts: dict[str, Any]) -> str:
     """How both stages were trained."""
-    data, lines = facts.get("data", {}), ["## Training\n"]
+    data, lines = table(facts.get("data")), ["## Training\n"]
     if data:
         sides = data.get("image_size")
-        size = f", {sides[0]}×{sides[1]} pixels" if isinstance(sides, (list, tuple)) else ""
+        size = f", {figure(sides[0], '')}×{figure(sides[1], '')} pixels" if isinstance(sides, (list, tuple)) and len(sides) == 2 else ""
         labels = ", with labels" if data.get("labels") else ""
-        lines.append(f"Data: {data.get('source', 'unknown')}{size}{labels}{', mirrored at random' if data.get('flip') else ''}.\n")
-    for title, stage, scored in (
-        ("Tokenizer", facts.get("tokenizer") or {}, ("mse", "psnr", "psnr_db", "codes_used", "perplexity")),
-        ("Denoiser", facts, ("bits_per_code", "accuracy")),
-    ):
-        found = stage.get("validation", {})
-        figures = ", ".join(f"{key.replace('_', ' ')} {found[key]:.4g}" for key in scored if key in found)
-        made = stage.get("training", {})
-        if made:
-            seconds = f", {made['seconds']:,.0f} s" if made.get("seconds") else ""
-            machine = made.get("machine", {})
-            on = f" on {machine['processor']}, {machine['threads']} thread(s), GPU: {machine['gpu']}" if machine else ""
-            begun = origin(made.get("started_from"))
-            lines.append(f"{title}: {made.get('steps', '?')} steps{seconds}{on}{begun}.{f' Held out: {figures}.' if figures else ''}\n")
-            if made.get("settings"):
-                lines.append(
-                    f"```yaml\n# d3pm-image {made['command']} --config FILE\n{yaml.safe_dump(made['settings'], sort_keys=False, width=110)}```\n"
-                )
-        elif figures:
-            lines.append(f"{title}, held out: {figures}.\n")
+        source = printable_html(data.get("source", "unknown"))
+        lines.append(f"Data: {source}{size}{labels}{', mirrored at random' if data.get('flip') else ''}.\n")
+    lines += stage("Tokenizer", table(facts.get("tokenizer")), ("mse", "psnr", "psnr_db", "codes_used", "perplexity"))
+    lines += stage("Denoiser", facts, ("bits_per_code", "accuracy"))
     return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def origin(started: dict[str, Any] | None) -> str:
+def stage(title: str, facts: dict[str, Any], scored: tuple[str, ...]) -> list[str]:
+    """How one stage was trained, and what it scored."""
+    found, made, lines = table(facts.get("validation")), table(facts.get("training")), []
+    figures = ", ".join(f"{key.replace('_', ' ')} {figure(found[key], '.4g')}" for key in scored if key in found)
+    if made:
+        seconds = f", {figure(made['seconds'], ',.0f')} s" if made.get("seconds") else ""
+        machine = {name: printable_html(value) for name, value in table(made.get("machine")).items()}
+        on = f" on {machine.get('processor')}, {machine.get('threads')} thread(s), GPU: {machine.get('gpu')}" if machine else ""
+        begun = origin(made.get("started_from"))
+        held_out = f" Held out: {figures}." if figures else ""
+        lines.append(f"{title}: {printable_html(made.get('steps', '?'))} steps{seconds}{on}{begun}.{held_out}\n")
+        if made.get("settings"):
+            settings = yaml.safe_dump(made["settings"], sort_keys=False, width=110)
+            lines.append(block("yaml", f"# d3pm-image {printable(made.get('command', ''))} --config FILE\n{settings}"))
+    elif figures:
+        lines.append(f"{title}, held out: {figures}.\n")
+    return lines
+
+
+def origin(started: Any) -> str:
     """What trained weights a training began with."""
-    if started is None:
+    if not isinstance(started, dict):
         return ""
-    model = started.get("model") or "another model"
-    trained = f" ({started['steps']} steps on {started.get('data', 'other images')})" if "steps" in started else ""
+    model = printable_html(started.get("model") or "another model")
+    steps, data = printable_html(started.get("steps")), printable_html(started.get("data", "other images"))
+    trained = f" ({steps} steps on {data})" if "steps" in started else ""
     part = "; its decoder alone learnt" if started.get("learnt") == "decoder" else ""
     return f", begun with the weights of {model}{trained}{origin(started.get('started_from'))}{part}"
 
 
 def scores(facts: dict[str, Any]) -> str:
-    """The figures of an evaluation, as ``d3pm-image evaluate --out`` wrote them."""
-    found = facts.get("evaluation")
-    if not found:
+    """The figures of an evaluation, as ``d3pm-image evaluate --out`` wrote them; nothing where something else stands there."""
+    found = table(facts.get("evaluation"))
+    samples = table(found.get("samples"))
+    settings, given, real = (table(samples.get(name)) for name in ("settings", "fidelity", "fidelity_of_real_training_images"))
+    if not (settings and given and real):
         return ""
-    samples, settings = found["samples"], found["samples"]["settings"]
-    rows = [("label accuracy", f"{samples['label_accuracy']:.1%}", f"{samples['judge_accuracy_on_held_out']:.1%} (held-out images)")] if "label_accuracy" in samples else []  # fmt: skip
-    real = samples["fidelity_of_real_training_images"]
+    rows = []
+    if "label_accuracy" in samples:
+        held_out = f"{figure(samples.get('judge_accuracy_on_held_out'), '.1%')} (held-out images)"
+        rows.append(("label accuracy", figure(samples["label_accuracy"], ".1%"), held_out))
     for key in ("frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"):
-        rows.append((key.replace("_", " "), f"{samples['fidelity'][key]:.3g}", f"{real[key]:.3g}"))
-    table = "".join(f"| {' | '.join(row)} |\n" for row in (("", "samples", "real training images"), ("---", "---:", "---:"), *rows))
+        rows.append((key.replace("_", " "), figure(given.get(key), ".3g"), figure(real.get(key), ".3g")))
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in (("", "samples", "real training images"), ("---", "---:", "---:"), *rows))
+    reference = table(samples.get("reference"))
+    said = {name: printable_html(value) for name, value in (samples | settings).items() if isinstance(value, (str, int, float))}
+    against = f"{printable_html(reference.get('images'))} {printable_html(str(reference.get('set')).replace('_', '-'))} images"
+    command = printable(found.get("command", ""), 1000).replace("`", "'")
     return (
-        f"## Scores\n\n{samples['num_samples']} samples, {settings['sampler']}, {settings['steps']} steps, guidance {settings['guidance']:g}, "
-        f"seed {samples['seed']}, {samples['precision']}; features: {samples['features']['network']}; against {samples['reference']['images']} "
-        f"{samples['reference']['set'].replace('_', '-')} images. `{found['command']}`\n\n{table}"
+        f"## Scores\n\n{said.get('num_samples')} samples, {said.get('sampler')}, {said.get('steps')} steps, "
+        f"guidance {figure(settings.get('guidance'), 'g')}, seed {said.get('seed')}, {said.get('precision')}; features: "
+        f"{printable_html(table(samples.get('features')).get('network'))}; against {against}. `{command}`\n\n{lines}"
     )

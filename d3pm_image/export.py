@@ -6,7 +6,9 @@ A sampler runs outside of them: it calls the denoiser once a step. ``config.json
 from __future__ import annotations
 
 import copy
+import io
 import json
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import ConfigError
+from .config import ConfigError, need
 from .denoiser.layers import rotary_table
 from .pipeline import Pipeline
-from .storage import write_text
+from .storage import files_together, write_text
 
 Inputs = dict[str, Tensor]
 Shapes = dict[str, dict[int, Any]]
 Form = Literal["pt2", "onnx"]
 TOLERANCE = 1e-4
 FIXED = (torch._dynamo.exc.UserError, torch.fx.experimental.symbolic_shapes.ConstraintViolationError)
+PARTS = ("denoiser", "encoder", "decoder")
 MADE_WITH, CHECKED_WITH = 2, 3  # images: a graph that holds for one number only would fail the check
 
 
@@ -106,17 +109,29 @@ def parts(pipe: Pipeline) -> list[Part]:
 
 
 def export(pipe: Pipeline, folder: str | Path, form: Form = "pt2") -> dict[str, float]:
-    """Write denoiser, encoder and decoder as graphs for any number of images (an encoder with simvq: for one), and ``config.json``.
+    """Write denoiser, encoder and decoder as graphs for any number of images (an encoder with simvq: for one), and ``config.json``: all of
+    them or, where one fails or the disk is full, none.
 
     Returns:
         The largest difference of each graph from its network (codes: the share that differs), on random input.
 
     Raises:
-        ConfigError: ONNX without its packages, or a graph that differs by more than 1e-4.
+        ConfigError: ONNX without its packages, or a graph that differs by more than 1e-4. OSError: it cannot be written.
     """
     place = Path(folder).expanduser()
-    place.mkdir(parents=True, exist_ok=True)
+    need(
+        place.is_dir() or not os.path.lexists(place),
+        "folder",
+        str(folder),
+        "is a file, or a link to a folder that is not there; name a folder",
+    )
     pipe.to("cpu", torch.float32)
+    with files_together(place) as new:
+        return write_all(pipe, new, form)
+
+
+def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
+    """Write and check all graphs, and what they are; returns the largest differences."""
     found, described = {}, {}
     for part in parts(pipe):
         path = place / f"{part.name}.{form}"
@@ -169,7 +184,9 @@ def write_pt2(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> 
     given, shapes = example
     with torch.no_grad():
         program = torch.export.export(part.network, (), kwargs=given, dynamic_shapes=shapes)
-    torch.export.save(program, path)
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)  # torch's own writer ends the whole process where the disk is full
+    path.write_bytes(buffer.getbuffer())
     loaded = torch.export.load(path).module()
 
     def run(inputs: Inputs) -> Tensor:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
 from .config import need
+from .image_files import open_image as open_image
+from .image_files import read_header as read_header
+from .image_files import read_image as read_image
+from .image_files import to_srgb
+from .storage import whole_file
 
 SETTINGS = "d3pm_image"
 """Name of the PNG text that holds the settings of a result."""
@@ -33,8 +35,21 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(array.astype(np.float32) / 255)
 
 
+WHITE = "d3pm_image white"
+"""Key of an image's ``info``: the level that means white to the model that works on it."""
+
+
+def with_white(image: Image.Image, white: float) -> Image.Image:
+    """An image of mode I;16, I or F that knows its level of white (:func:`full_level`), as a copy; others as they are."""
+    if white <= 0 or not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return image
+    image = image.copy()
+    image.info[WHITE] = white
+    return image
+
+
 def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
-    """The level that means white: 65535 for 16-bit modes, 255 for the others.
+    """The level that means white: what :func:`with_white` says; else 65535 for 16-bit modes, 255 for the others.
 
     Modes I (32-bit whole numbers) and F (floating point) do not say: 65535 if a level is over 255, 1 if F holds none
     over 1, else 255.
@@ -42,6 +57,8 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
     Args:
         known: bool (h, w), the pixels that may be looked at in modes I and F; all where None or none is known.
     """
+    if WHITE in image.info:
+        return float(image.info[WHITE])
     if image.mode.startswith("I;16"):
         return 65535.0
     if image.mode not in ("I", "F"):
@@ -58,7 +75,7 @@ def with_opacity(image: Image.Image) -> Image.Image:
     return (image.convert("LA") if image.mode == "La" else image.copy()).convert("RGBA")
 
 
-def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) -> Image.Image:
+def plain(image: Image.Image, channels: int, known: np.ndarray | None = None, white: float = 0.0) -> Image.Image:
     """A picture of any mode in 8-bit grey or colour.
 
     Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded; palettes are
@@ -67,18 +84,41 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None) ->
     Args:
         channels: 1 for mode L, 3 for mode RGB.
         known: See :func:`full_level`: the pixels that may set the scale of modes I and F.
+        white: The level that means white in modes I;16, I and F; 0 or less for that of :func:`full_level`.
     """
     transparent = image.info.get("transparency")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=np.inf, neginf=-np.inf)
         if isinstance(transparent, int):
             levels[levels == transparent] = np.inf
-        image = Image.fromarray((levels * (255 / full_level(image, known))).clip(0, 255).round().astype(np.uint8))
+        image = Image.fromarray((levels * (255 / (white if white > 0 else full_level(image, known)))).clip(0, 255).round().astype(np.uint8))
     elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_opacity(image))
     if image.mode == "LAB":
         image = image.convert("RGB")  # the only way on from there
     return image.convert("L" if channels == 1 else "RGB")
+
+
+def plain_srgb(
+    image: Image.Image, channels: int, known: np.ndarray | None = None, box: tuple[int, int, int, int] | None = None
+) -> Image.Image:
+    """An image as a model sees it: :func:`plain`, with the colours of its profile, where it has one, converted to sRGB.
+
+    Args:
+        known: See :func:`plain`.
+        box: (left, top, right, bottom), the part that is wanted; None for all.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        whole = plain(image, channels, known)
+        return whole.crop(box) if box else whole
+    whole = image if image.mode == "CMYK" else plain(image, profile_channels(image.mode), known)
+    return plain(to_srgb(whole.crop(box) if box else whole, profile), channels)
+
+
+def profile_channels(mode: str) -> int:
+    """1 for modes whose colour profile is one of greys, else 3."""
+    return 1 if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16") else 3
 
 
 def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
@@ -125,23 +165,6 @@ def fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width:
     return text[:kept].rstrip() + "…"
 
 
-def open_image(path: str | Path) -> Image.Image:
-    """Load an image file fully, upright (EXIF orientation applied). Raises whatever Pillow raises."""
-    # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
-    with open(path, "rb") as file:
-        return read_image(file)
-
-
-def read_image(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Load an image out of an open file fully, upright. Raises whatever Pillow raises.
-
-    Args:
-        formats: Pillow's names of the formats to try; None for all.
-    """
-    with Image.open(file, formats=formats) as image:
-        return ImageOps.exif_transpose(image)
-
-
 def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:
     """Code cells to repaint: every cell that the pixel mask touches, and ``ring`` cells around them.
 
@@ -152,6 +175,7 @@ def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:
         (B, h/f, w/f) bool.
     """
     cells = F.max_pool2d(mask[:, None].float(), downsampling)
+    ring = min(ring, max(cells.shape[-2:]))  # beyond the grid there is nothing
     if ring:
         cells = F.max_pool2d(cells, 2 * ring + 1, stride=1, padding=ring)
     return cells[:, 0] > 0
@@ -179,18 +203,6 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     coarse = _pull_push(torch.where(weight > 0, total / weight.clamp_min(1e-6), torch.zeros_like(total)), coarse_known)
     smooth = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
     return torch.where(known > 0, values, smooth)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:

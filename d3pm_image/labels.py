@@ -1,53 +1,190 @@
-"""Classes as users name them: numbers, names, one for all or a sequence in turn."""
+"""Classes as users name them: names, numbers, one for all or a sequence in turn. Names come before numbers, everywhere.
+
+The command line's texts are read here too, once the names of the classes are known (:class:`LabelText`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from .config import near, need
 
-Labels = Sequence[int | str | None] | int | str | None
+NO_CLASS = ("none", "no class")
+"""How a text says that an image has no class, unless a class has that name."""
+MOST = 1_000_000
+"""Labels in one text."""
 
 
-def label_ids(labels: Labels, count: int, class_names: Sequence[str]) -> list[int]:
+@dataclass(frozen=True)
+class LabelText:
+    """Labels as the command line takes them: ``Dress,Coat``, ``0..9``, ``3,none``, ``"a,b",c``."""
+
+    text: str
+
+
+Labels = Sequence[int | str | None] | int | str | LabelText | None
+
+
+def parse_labels(text: str) -> LabelText | None:
+    """Labels from the command line, for :func:`label_ids`; None, every class in turn, for an empty text."""
+    return LabelText(text) if text.strip() else None
+
+
+def label_ids(labels: Labels, count: int, class_names: Sequence[str], first: int = 0) -> list[int]:
     """Class numbers of ``count`` images; the number of classes means no label.
 
     Args:
-        labels: One class (number or name) for all, a sequence that is repeated in turn, or None: every class in
-            turn for a conditional model. None inside a sequence means no label for that image.
+        labels: One class (name or number) for all, a sequence that is repeated in turn, a text of the command line,
+            or None: every class in turn for a conditional model. None inside a sequence means no label for that image.
         count: Number of images.
         class_names: Names of the classes, empty for an unconditional model.
+        first: Number of the first image.
 
     Raises:
         ConfigError: an unknown class, or labels for a model without classes.
     """
-    if labels is None:
-        labels = list(range(len(class_names))) or [None]
-    # any other sequence counts as one label, which label_id refuses
-    chosen = list(labels) if isinstance(labels, (list, tuple, range)) else [cast("int | str | None", labels)]
-    need(bool(chosen), "labels", chosen, "give at least one label, or none at all")
-    ids = [label_id(label, class_names) for label in chosen]
-    return [ids[i % len(ids)] for i in range(count)]
+    ids = read_labels(labels.text, class_names) if isinstance(labels, LabelText) else None
+    if ids is None:
+        if labels is None or isinstance(labels, LabelText):
+            labels = range(len(class_names)) if class_names else [None]
+        # any other sequence counts as one label, which label_id refuses
+        chosen = labels if isinstance(labels, (list, tuple, range)) else [cast("int | str | None", labels)]
+        need(bool(chosen), "labels", chosen, "give at least one label, or none at all")
+        ids = [label_id(label, class_names) for label in cast("Iterable[int | str | None]", chosen)]
+    return [ids[i % len(ids)] for i in range(first, first + count)]
 
 
-def label_id(label: int | str | None, class_names: Sequence[str]) -> int:
-    """Number of one class; the number of classes for None."""
+def label_id(label: int | str | None, class_names: Sequence[str], field: str = "labels") -> int:
+    """Number of one class, named or numbered; the number of classes for None."""
     classes = len(class_names)
     if label is None:
         return classes
-    need(classes > 0, "labels", label, "this model was trained without classes; leave labels out")
-    if isinstance(label, str) and label in class_names:
-        return list(class_names).index(label)
-    alike = [i for i, name in enumerate(class_names) if isinstance(label, str) and name.casefold() == label.casefold()]
-    if len(alike) == 1:
-        return alike[0]
-    number = int(label) if str(label).removeprefix("-").isdigit() else -1
-    known = ", ".join(name if name == str(i) else f"{i} {name}" for i, name in enumerate(class_names[:20]))
+    need(classes > 0, field, label, "this model was trained without classes; leave labels out")
+    found = find_class(label, class_names) if isinstance(label, str) else None
+    if found is not None:
+        return found
+    number = int(str(label)) if re.fullmatch("-?[0-9]{1,18}", str(label)) else -1
     need(
-        0 <= number < classes,
-        "labels",
-        label,
-        f"use 0 to {classes - 1} or a class name: {known}{' …' if classes > 20 else ''}{near(str(label), class_names)}",
+        0 <= number < classes, field, label, f"use 0 to {classes - 1} or a class name: {known(class_names)}{near(str(label), class_names)}"
     )
     return number
+
+
+def find_class(name: str, class_names: Sequence[str]) -> int | None:
+    """Number of the class of a name: letter by letter, else the only one that is spelled so in other Unicode (NFC, NFD) or case."""
+    if name in class_names:
+        return list(class_names).index(name)
+    for plain in (composed, small):
+        alike = [i for i, other in enumerate(class_names) if plain(other) == plain(name)]
+        if len(alike) == 1:
+            return alike[0]
+    return None
+
+
+def composed(name: str) -> str:
+    """A name in one of the ways in which Unicode spells it: macOS writes others than Linux and Windows."""
+    return unicodedata.normalize("NFC", name)
+
+
+def small(name: str) -> str:
+    """A name without upper case."""
+    return composed(composed(name).casefold())
+
+
+def known(class_names: Sequence[str]) -> str:
+    """The first classes with their numbers, for messages."""
+    listed = ", ".join(name if name == str(i) else f"{i} {name}" for i, name in enumerate(class_names[:20]))
+    return f"{listed}{' …' if len(class_names) > 20 else ''}"
+
+
+def read_labels(text: str, class_names: Sequence[str], field: str = "labels") -> list[int] | None:
+    """Class numbers that a text names; None for an empty one.
+
+    Commas separate. A name comes before a number, a range of numbers (``0..9``) and the words for no class. A text that
+    is the name of a class as a whole is that class; in double quotes anything is a name, with ``\\"`` for a quote.
+
+    Raises:
+        ConfigError: an unknown class, a quote without end, or a range that runs backwards or beyond the classes.
+    """
+    if not text.strip():
+        return None
+    whole = find_class(text, class_names)
+    if whole is not None:
+        return [whole]
+    ids: list[int] = []
+    for part, quoted in split_labels(text, field):
+        ids += part_ids(part, quoted, class_names, field)
+        need(len(ids) <= MOST, field, f"{text[:40]}…", f"give {MOST:,} labels at most; they are repeated in turn")
+    return ids
+
+
+def split_labels(text: str, field: str) -> list[tuple[str, bool]]:
+    """Parts between commas, and whether each was in double quotes. Raises ConfigError for a quote without end."""
+    parts: list[tuple[str, bool]] = []
+    now, quoted, inside = "", False, False
+    characters = iter(text)
+    for c in characters:
+        if inside:
+            inside = c != '"'
+            now += next(characters, "") if c == "\\" else c if inside else ""
+        elif c == '"' and not now.strip() and not quoted:
+            now, quoted, inside = "", True, True
+        elif c == ",":
+            parts.append((now, quoted))
+            now, quoted = "", False
+        elif not (quoted and c.isspace()):
+            now += c
+    need(not inside, field, text, 'has a quote without end; write "NAME", and \\" for a quote inside')
+    return [*parts, (now, quoted)]
+
+
+def part_ids(part: str, quoted: bool, class_names: Sequence[str], field: str) -> list[int]:
+    """Class numbers of one part of a text."""
+    part = part if quoted else part.strip()
+    found = find_class(part, class_names)
+    if found is not None:
+        return [found]
+    need(not quoted, field, part, f"no class has this name: {known(class_names)}{near(part, class_names)}")
+    if part.casefold() in NO_CLASS:
+        return [len(class_names)]
+    ends = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", part)
+    if ends:
+        return range_ids(ends[1], ends[2], class_names, field)
+    return [label_id(int(part) if re.fullmatch("-?[0-9]{1,18}", part) else part, class_names, field)]
+
+
+def range_ids(first: str, last: str, class_names: Sequence[str], field: str) -> list[int]:
+    """Class numbers of a range: of the classes with these names where both ends are names, else by number."""
+    text, low, high = f"{first}..{last}", int(first), int(last)
+    need(low <= high, field, text, "a range runs from the smaller to the larger number, such as 0..9")
+    need(bool(class_names), field, text, "this model was trained without classes; leave labels out")
+    named = [find_class(end, class_names) is not None for end in (first, last)]
+    if not any(named):
+        need(high < len(class_names), field, text, f"use 0 to {len(class_names) - 1} or a class name: {known(class_names)}")
+        return list(range(low, high + 1))
+    need(all(named), field, text, f"one end is the name of a class and the other is not: {known(class_names)}")
+    need(high - low < len(class_names), field, text, f"there are {len(class_names)} classes: {known(class_names)}")
+    digits = len(first) if len(first) == len(last) else 0
+    return [label_id_of_name(str(number).zfill(digits), text, class_names, field) for number in range(low, high + 1)]
+
+
+def label_id_of_name(name: str, text: str, class_names: Sequence[str], field: str) -> int:
+    """Number of a class inside a range of names. Raises ConfigError where there is none."""
+    found = find_class(name, class_names)
+    need(found is not None, field, text, f"no class has the name {name}: {known(class_names)}")
+    return cast("int", found)
+
+
+def label_text(number: int, class_names: Sequence[str]) -> str:
+    """A class, or no class for the number of classes, as :func:`read_labels` reads it back."""
+    if number == len(class_names):
+        return next((word for word in NO_CLASS if find_class(word, class_names) is None), NO_CLASS[0])
+    name = class_names[number]
+    if find_class(name, class_names) == number and "," not in name and name == name.strip() and not name.startswith('"'):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

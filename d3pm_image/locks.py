@@ -5,17 +5,25 @@ The lock is on a small file that stays; what it holds (process and host) only se
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import socket
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+"""What file systems without locks answer, such as some network disks."""
 _HELD: set[str] = set()
 """Files locked by this process: POSIX locks do not exclude their own process."""
+_GUARD = threading.Lock()
+"""Held while a thread tries a lock: two threads of one process would both be given it."""
 
 
 class Locked(OSError):
@@ -37,6 +45,9 @@ def _system_lock(file: IO[str]) -> bool:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     return True
 
 
@@ -64,36 +75,74 @@ def holder_of(path: Path) -> str:
         return "another process"
 
 
+def _try(path: Path, name: str) -> IO[str] | None:
+    """The lock file, opened and locked; None where somebody has it."""
+    with _GUARD:
+        if name in _HELD:
+            return None
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (the holder closes it)
+        try:
+            # the holder before may have removed the file while it was being opened here: a lock without a name excludes nobody
+            if _system_lock(file) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                _HELD.add(name)
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+    return None
+
+
 @contextmanager
-def file_lock(path: Path, patience_s: float = 0.0) -> Iterator[None]:
+def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iterator[None]:
     """Hold the lock on a file, made if it is not there, for the length of a block.
 
     Args:
-        path: Lock file; its folder exists. It is never removed: a lock on a file without a name excludes nobody.
+        path: Lock file; its folder exists. Nobody removes it but its holder: a lock on a file without a name excludes nobody.
         patience_s: Seconds to wait for another holder before giving up; infinity waits for ever.
+        remove: Remove the file at the end, while it is still locked; who has opened it meanwhile notices that.
 
     Raises:
         Locked: another process, or another block of this one, holds it.
         OSError: the file cannot be made.
     """
     name, until = os.path.realpath(path), time.monotonic() + patience_s
-    file = None
-    while file is None:
-        if name not in _HELD:
-            candidate = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
-            if _system_lock(candidate):
-                file = candidate
-                break
-            candidate.close()
+    while (file := _try(path, name)) is None:
         if time.monotonic() >= until:
+            time.sleep(0.1)  # whoever has just taken it writes itself into it next
             raise Locked(path, f"process {os.getpid()} (this one)" if name in _HELD else holder_of(path))
         time.sleep(0.2)
-    _HELD.add(name)
     try:
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         file.flush()
         yield
     finally:
-        _HELD.discard(name)
-        file.close()
+        if remove:
+            with contextlib.suppress(OSError):  # Windows does not remove an open file: then it stays, which harms nobody
+                path.unlink()
+        with _GUARD:
+            _HELD.discard(name)
+            file.close()
+
+
+@contextmanager
+def waiting_lock(path: Path, what: str, patience_s: float = float("inf"), quiet: bool = False) -> Iterator[None]:
+    """Hold a lock as :func:`file_lock` does, and remove its file at the end; who has to wait says for whom on stderr, once.
+
+    Args:
+        what: What the holder is making, for that message.
+
+    Raises:
+        Locked: it was held for longer than ``patience_s``.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(path, remove=True))
+        except Locked as held:
+            if not quiet:
+                print(f"waiting for {held.holder}, which is making {what}", file=sys.stderr, flush=True)
+            stack.enter_context(file_lock(path, patience_s, remove=True))
+        yield

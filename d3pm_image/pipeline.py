@@ -6,7 +6,6 @@ same in a batch of any size.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from torch import Tensor
 from .bundle import Bundle, read_bundle, write_bundle
 from .calls import Drawing, ImageOutput, OtherDrawing, OutputType, check_output, delivered, request_of
 from .config import ProcessConfig, SamplerConfig, need
+from .data.levels import remembered_white
 from .denoiser import Transformer
 from .denoiser.precision import logits_of
 from .diffusion import Process
@@ -29,7 +29,7 @@ from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Window
 from .editing.repaint import Brush, repaint
 from .hub import push
-from .imaging import to_pil, to_tensor
+from .imaging import to_pil, to_tensor, with_white
 from .labels import Labels, label_ids
 from .sampling import Request, draw_codes
 from .tokenizer import Autoencoder, Pixels
@@ -120,7 +120,7 @@ class Pipeline:
 
     def save_pretrained(self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
         """Write everything that is needed to generate into one folder, without pickle. An older model there is
-        replaced as a whole, once the new one is complete; ``half`` and ``files`` as in :func:`~d3pm_image.bundle.write_bundle`."""
+        replaced once the new one is complete, and other files stay; ``half`` and ``files`` as in :func:`~d3pm_image.bundle.write_bundle`."""
         parts = self.tokenizer, self.denoiser, self.process_config, self.image_size, self.class_names, self.sampler, self.facts
         return write_bundle(Bundle(*parts), folder, half, files)
 
@@ -128,9 +128,9 @@ class Pipeline:
         """Logits (B, N, K) float32 in the chosen precision; arguments as in :func:`~d3pm_image.denoiser.precision.logits_of`."""
         return logits_of(self.denoiser, self.precision == "bf16", x_t, kappa, labels, grid, where)
 
-    def label_ids(self, labels: Labels, count: int) -> list[int]:
+    def label_ids(self, labels: Labels, count: int, first: int = 0) -> list[int]:
         """Class numbers of ``count`` images; see :func:`d3pm_image.labels.label_ids`."""
-        return label_ids(labels, count, self.class_names)
+        return label_ids(labels, count, self.class_names, first)
 
     def settings(self, **changes: Any) -> SamplerConfig:
         """The model's default sampler with the given (not None) changes; another sampler than the model's comes with its own defaults.
@@ -183,7 +183,7 @@ class Pipeline:
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         request = self.request(steps=steps, **drawing)
         request.check(num_images)
-        ids = torch.tensor(self.label_ids(labels, request.first + num_images)[request.first :], device=self.device)
+        ids = torch.tensor(self.label_ids(labels, num_images, request.first), device=self.device)
         return draw_codes(self.predict, self.process, request, ids, self.no_label, self.grid).view(num_images, *self.grid)
 
     def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:
@@ -192,7 +192,8 @@ class Pipeline:
 
     def tensors(self, images: Sequence[Image.Image]) -> Tensor:
         """Pictures of any size and mode as (B, C, h, w) in [0, 1], in the model's mode and at its size."""
-        return torch.stack([to_tensor(convert_for(i, self.tokenizer.channels, self.image_size)) for i in images]).to(self.device)
+        pictures = [convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size) for i in images]
+        return torch.stack([to_tensor(picture) for picture in pictures]).to(self.device)
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """Images through the tokenizer and back, at the model's size."""
@@ -237,6 +238,7 @@ class Pipeline:
         """
         check_output(output_type)
         images, masks = gather(image, mask)
+        images = [with_white(one, remembered_white(self.facts)) for one in images]
         ids = self.label_ids([None] if labels is None else labels, len(images))
         results = repaint(self, self.request(**drawing), Brush(window, ring, feather, strength), images, masks, ids, variants)
         found = [delivered(variants_of_one, output_type, self.tokenizer.channels) for variants_of_one in results]

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import shutil
+import stat
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .locks import file_lock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,17 +28,71 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Flush a file or folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Flush a file to disk, or a folder where the system can do that."""
+    folder = path.is_dir()
+    try:
+        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows flushes writable handles only
+    except PermissionError:
+        if folder:  # Windows opens no folders; it keeps names without being asked
+            return
+        handle = os.open(path, os.O_RDONLY)  # one's own file under a umask that takes the right to write
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno not in (errno.EBADF, errno.EINVAL, errno.EACCES, errno.ENOTSUP):
+            raise  # some file systems flush no folders
     finally:
         os.close(handle)
 
 
+RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE | re.DOTALL)
+"""Names that are devices on Windows, with any ending."""
+LONGEST_NAME = 255  # bytes: of ext4, xfs, btrfs, APFS; NTFS counts UTF-16 units, which are never more
+
+
+def safe_name(text: str, ending: str = "") -> str:
+    """A text as the name of a file that every system can store: no separators, no characters or device names that Windows refuses,
+    not hidden, and no longer than a name may be.
+
+    Args:
+        text: Whatever the file is named after, such as a class or an image.
+        ending: Kept as it is, such as ``.png``.
+    """
+    kept = "".join("_" if c in '<>:"/\\|?*' or unicodedata.category(c)[0] == "C" else c for c in text).strip(" .")
+    kept = f"_{kept}" if not kept or RESERVED.fullmatch(kept + ending) else kept
+    room = LONGEST_NAME - len(ending.encode()) - 20  # for a number, and for the names of unfinished files
+    return kept.encode()[:room].decode(errors="ignore").rstrip(" .") + ending
+
+
+def part_path(path: Path) -> Path:
+    """Where a file is written before it is renamed to ``path``: hidden, beside it, another one for every process.
+
+    Raises:
+        OSError: a name that stands for a device on Windows, there.
+    """
+    if os.name == "nt" and RESERVED.fullmatch(path.name):
+        raise OSError(errno.EINVAL, "the name of a device on Windows; choose another name", str(path))
+    name = f".{path.name}.{os.getpid()}.part"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.{os.getpid()}.part"
+    return path.with_name(name)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_path(path)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that readers see the old or the new content, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_path(path)
     try:
         part.write_text(text, encoding="utf-8")
         sync(part)
@@ -55,9 +118,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_path(path)
     try:
+        part.touch()
+        mode = stat.S_IMODE(part.stat().st_mode)  # what the umask and the folder give; safetensors makes files of their owner only
         save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata=metadata)
+        part.chmod(mode)
         sync(part)
         os.replace(part, path)
     except SafetensorError as error:  # a full disk, say; the library has an error of its own for it
@@ -66,12 +132,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         part.unlink(missing_ok=True)
 
 
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a safetensors file, from its header alone."""
+def tensor_outlines(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Names, shapes and dtypes (as safetensors calls them, such as F32) of the tensors in a safetensors file, from its header alone."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
 
 
 def replace_folder(part: Path, place: Path) -> None:
@@ -92,3 +159,74 @@ def replace_folder(part: Path, place: Path) -> None:
         raise
     sync(place.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def files_together(place: Path, last: str = "config.json") -> Iterator[Path]:
+    """A hidden folder inside ``place`` to write a group of files to; at the end they are moved to ``place``, all of them or none.
+
+    Other files there stay, and ``place`` may be a link to a folder. Readers look for ``last`` first: it goes before anything else is
+    replaced and comes back at the end, so that a process that dies in between leaves a folder that is not taken for a whole one.
+
+    Args:
+        place: Folder, made if it is not there.
+        last: The file that says what the folder holds.
+
+    Raises:
+        OSError: a file cannot be written or moved; ``place`` is as it was.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    remove_left_overs(place)
+    part = Path(tempfile.mkdtemp(prefix=".new-", suffix=".part", dir=place))
+    try:
+        with ExitStack() as held:
+            with suppress(OSError):  # a file system without locks
+                held.enter_context(file_lock(part / LOCK))
+            yield part
+            move_together(part, place, last)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+LOCK = ".lock"
+"""Held while files are written: a left-over of a process that died has nobody who holds it."""
+
+
+def remove_left_overs(place: Path) -> None:
+    """Remove what :func:`files_together` left in a folder when its process was killed."""
+    for left in place.glob(".new-*.part"):
+        with suppress(OSError):  # somebody is writing there
+            with file_lock(left / LOCK):
+                pass
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def move_together(part: Path, place: Path, last: str) -> None:
+    """Move the files of a folder into another one, ``last`` at the end; what an error interrupts is undone."""
+    files = [file.relative_to(part) for file in sorted(part.rglob("*")) if file.is_file() and file.name != LOCK]
+    files.sort(key=lambda name: name == Path(last))
+    for name in files:
+        sync(part / name)
+    before = part / "before"
+    for folder in {name.parent for name in files}:
+        (place / folder).mkdir(parents=True, exist_ok=True)
+        (before / folder).mkdir(parents=True, exist_ok=True)
+    done: list[tuple[Path, Path]] = []
+
+    def move(source: Path, target: Path) -> None:
+        os.replace(source, target)
+        done.append((source, target))
+
+    try:
+        for name in reversed(files) if len(files) > 1 else ():  # the last one first; a single file is replaced in one step
+            if (place / name).is_file() or (place / name).is_symlink():
+                move(place / name, before / name)
+                sync((place / name).parent)
+        for name in files:
+            move(part / name, place / name)
+    except BaseException:
+        for source, target in reversed(done):
+            os.replace(target, source)
+        raise
+    for folder in {place, *(place / name.parent for name in files)}:
+        sync(folder)

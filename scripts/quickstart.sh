@@ -7,16 +7,16 @@ set -euo pipefail
 out=${1:-runs/quickstart}
 case $out in /*) ;; *) out=$(pwd)/$out ;; esac
 . "$(dirname "$0")/environment.sh"
-make_environment dev
+make_environment digits
 d3pm() { .venv/bin/d3pm-image "$@"; }
 
 began=$SECONDS
 d3pm train-tokenizer --config configs/digits/tokenizer.yaml --out "$out/tokenizer" --resume true
 d3pm train-diffusion --config configs/digits/diffusion.yaml --tokenizer "$out/tokenizer" --out "$out/diffusion" --resume true
-d3pm generate "$out/diffusion" --num-images 60 --labels 0..9 --seed 7 --out "$out/grid.png"
+d3pm generate "$out/diffusion" --num-images 60 --labels 0..9 --seed 7 --out "$out/grid.png" --overwrite
 .venv/bin/python scripts/example_digit.py "$out/digit.png" "$out/mask.png"
-d3pm inpaint "$out/diffusion" "$out/digit.png" "$out/mask.png" --variants 6 --seed 1 --out "$out/inpainted.png"
-d3pm evaluate "$out/diffusion" --num-samples 1000 --out "$out/evaluation.json" > /dev/null
+d3pm inpaint "$out/diffusion" "$out/digit.png" "$out/mask.png" --variants 6 --seed 1 --out "$out/inpainted.png" --overwrite
+d3pm evaluate "$out/diffusion" --num-samples 1000 --out "$out/evaluation.json" --overwrite > /dev/null
 echo
 .venv/bin/python - "$out/evaluation.json" <<'PY'
 import json, sys

@@ -35,18 +35,18 @@ d3pm-image() {
 d3pm-image doctor photos || true # it found something: read on
 d3pm-image estimate configs/photos/tokenizer.yaml "${unmeasured[@]}"
 d3pm-image train-tokenizer --config configs/photos/tokenizer.yaml --resume true "${small_tokenizer[@]}"
-d3pm-image reconstruct runs/photos/tokenizer --out pictures/reconstruction.png
+d3pm-image reconstruct runs/photos/tokenizer --out pictures/reconstruction.png --overwrite
 d3pm-image encode --tokenizer runs/photos/tokenizer --data.source folder --data.root photos --data.flip true
 d3pm-image estimate configs/photos/diffusion.yaml "${unmeasured[@]}"
 d3pm-image train-diffusion --config configs/photos/diffusion.yaml --resume true "${small_diffusion[@]}"
 d3pm-image doctor runs/photos/diffusion || true
-d3pm-image generate runs/photos/diffusion --num-images 24 --seed 7 --out pictures/samples.png
-d3pm-image evaluate runs/photos/diffusion --num-samples 150 --out pictures/evaluation.json "${few[@]}"
-d3pm-image inpaint runs/photos/diffusion own/2.jpg --box 40,40,44,40 --variants 5 --out pictures/inpainted.png
-d3pm-image outpaint runs/photos/diffusion own/2.jpg --left 32 --right 32 --window whole --variants 3 --out pictures/outpainted.png
-d3pm-image vary runs/photos/diffusion own/2.jpg --strength 0.3 --variants 5 --out pictures/varied.png
+d3pm-image generate runs/photos/diffusion --num-images 24 --seed 7 --out pictures/samples.png --overwrite
+d3pm-image evaluate runs/photos/diffusion --num-samples 150 --out pictures/evaluation.json "${few[@]}" --overwrite
+d3pm-image inpaint runs/photos/diffusion own/2.jpg --box 40,40,44,40 --variants 5 --out pictures/inpainted.png --overwrite
+d3pm-image outpaint runs/photos/diffusion own/2.jpg --left 32 --right 32 --window whole --variants 3 --out pictures/outpainted.png --overwrite
+d3pm-image vary runs/photos/diffusion own/2.jpg --strength 0.3 --variants 5 --out pictures/varied.png --overwrite
 "$python" -c 'from d3pm_image import Pipeline; Pipeline.from_pretrained("runs/photos/diffusion").save_pretrained("flowers-model")'
-d3pm-image generate flowers-model --num-images 4 --out pictures/again.png
+d3pm-image generate flowers-model --num-images 4 --out pictures/again.png --overwrite
 
 if [ -z "${TINY:-}" ]; then
   "$python" "$here/scripts/tutorial_page.py" pictures

@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from d3pm_image.cache_folder import default_root
 from d3pm_image.config import ConfigError, DataConfig
-from d3pm_image.data.sources import ImageSource, default_root, open_source
+from d3pm_image.data.image_source import ImageSource
+from d3pm_image.data.sources import open_source
 
 FLOWERS = "flower_photos_128/train"  # tf_flowers photographs, CC-BY, cut to 128 pixels
 

@@ -15,9 +15,9 @@ from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data import code_files
 from d3pm_image.data.code_files import MAPPED_PAGES, CodeFiles, Layout, empty, prepare
 from d3pm_image.data.codes import CodeSet, Team, build_cache, is_whole
+from d3pm_image.data.image_source import Arrays, ImageSource
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.order import BatchOrder, batches
-from d3pm_image.data.sources import Arrays, ImageSource
 
 COUNT, BATCH, SHARD = 23, 5, 7  # batches that lie across the borders of files
 

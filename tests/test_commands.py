@@ -52,7 +52,7 @@ def test_generate_a_labelled_grid(trained, tmp_path):
 def test_generate_one_file_an_image(trained, tmp_path):
     run("generate", trained / "diffusion", "--num_images", 3, "--labels", "4", "--out", tmp_path / "many")
     files = sorted((tmp_path / "many").iterdir())
-    assert [f.name for f in files] == ["0000.png", "0001.png", "0002.png"]
+    assert [f.name for f in files] == [f"000{i}-seed0-4.png" for i in range(3)]
     with Image.open(files[1]) as image:
         assert image.size == (8, 8) and json.loads(image.text["d3pm_image"])["label"] == "4"
 

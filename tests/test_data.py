@@ -17,7 +17,8 @@ from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.codes import CodeSet, Team, build_cache, cache_key
 from d3pm_image.data.images import ImageSet, fit
 from d3pm_image.data.order import BatchOrder, batches
-from d3pm_image.data.sources import TORCHVISION, open_source
+from d3pm_image.data.sources import open_source
+from d3pm_image.data.torchvision_sets import TORCHVISION
 
 LAZY, HELD = 0, 2048  # memory_mb: decode at every access, or once
 COLOURS = np.array([[200, 40, 90], [20, 160, 60]], np.uint8)
@@ -77,11 +78,15 @@ def test_nested_and_flat_folders_hold_the_same_pictures(tmp_path, where):
         assert list(source.class_names) == sorted({name.split("/")[0] for name in source.names})
 
 
-def test_a_picture_outside_the_class_folders_means_no_classes(tmp_path):
+def test_a_picture_outside_the_class_folders_does_not_take_their_classes(tmp_path):
+    """It is left out and reported; as many outside as inside mean that there are no classes."""
     noisy_folder(tmp_path, where="{c}/{i}.png")
     noise(99).save(tmp_path / "loose.png")
-    assert everything(tmp_path).source.labels is None
-    assert pixels(everything(tmp_path)).shape == (13, 3, 16, 16)
+    source = everything(tmp_path).source
+    assert source.class_names == ("a", "b", "c") and len(source) == 12 and "1 image beside the class folders" in source.unused.summary()
+    assert len(everything(tmp_path, labels=False)) == 13
+    noisy_folder(tmp_path, 13, "loose{i}.png")
+    assert everything(tmp_path).source.labels is None and len(everything(tmp_path)) == 26
 
 
 def test_labels_can_be_ignored(tmp_path):

@@ -148,8 +148,8 @@ def test_the_class_that_is_asked_for_is_painted(model, place):
     """The same seed and region under two classes."""
     results = []
     for label in ("3", "8"):
-        run("edit", model, place / "L.png", "--box", "0,0,13,9", "--label", label, "--out", place / "e.png", "--guidance", 3)
-        results.append(np.asarray(Image.open(place / "e.png")))
+        run("edit", model, place / "L.png", "--box", "0,0,13,9", "--label", label, "--out", place / f"{label}.png", "--guidance", 3)
+        results.append(np.asarray(Image.open(place / f"{label}.png")))
     assert not np.array_equal(*results)
 
 

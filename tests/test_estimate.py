@@ -190,7 +190,7 @@ def test_measurement_and_plan_of_an_untrained_tokenizer(plans, capsys):
 def test_options_of_the_run_override_and_hours_of_another_device(plans):
     def figures(*more: object) -> dict:
         out = plans / "figures.json"
-        run("estimate", plans / "tokenizer.yaml", "--images", 1000, "--seconds", 0, "--out", out, *more)
+        run("estimate", plans / "tokenizer.yaml", "--images", 1000, "--seconds", 0, "--out", out, "--overwrite", *more)
         return json.loads(out.read_text(encoding="utf-8"))
 
     plain, larger = figures(), figures("--train.batch_size", 16, "--peak-tflops=2", "--reached", 0.5)

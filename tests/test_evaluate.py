@@ -16,8 +16,8 @@ from test_tokenizer import small, started
 from d3pm_image.commands.held_out import Distance, Space, Worst, judge_tokenizer
 from d3pm_image.commands.judging import Judge, evenly
 from d3pm_image.config import DataConfig
+from d3pm_image.data.image_source import Arrays, ImageSource
 from d3pm_image.data.images import ImageSet
-from d3pm_image.data.sources import Arrays, ImageSource
 from d3pm_image.metrics.fidelity import frechet_distance
 from d3pm_image.metrics.reconstruction import reconstruction_error
 from d3pm_image.tokenizer import Autoencoder, save_tokenizer
@@ -253,11 +253,11 @@ def unlabelled(tmp_path_factory):
 
 def test_without_classes_the_distance_is_in_features_of_a_trained_network(unlabelled, tmp_path):
     pytest.importorskip("efficientnet_lite_pytorch")
-    run("evaluate", unlabelled / "tokenizer", "--out", tmp_path / "e.json", "--batch-size", 4)
+    run("evaluate", unlabelled / "tokenizer", "--root", unlabelled / "in", "--out", tmp_path / "e.json", "--batch-size", 4)
     found = json.loads((tmp_path / "e.json").read_text())["tokenizer"]
     assert found["reconstruction_frechet_distance"] > 0 and "note" not in found
     assert found["reconstruction_frechet_features"].startswith("EfficientNet-Lite0")
-    run("evaluate", unlabelled / "tokenizer", "--out", tmp_path / "f.json", "--batch-size", 64)
+    run("evaluate", unlabelled / "tokenizer", "--root", unlabelled / "in", "--out", tmp_path / "f.json", "--batch-size", 64)
     again = json.loads((tmp_path / "f.json").read_text())["tokenizer"]
     assert again.pop("reconstruction_frechet_distance") == pytest.approx(found.pop("reconstruction_frechet_distance"), rel=1e-4)
     assert again == found
@@ -265,11 +265,12 @@ def test_without_classes_the_distance_is_in_features_of_a_trained_network(unlabe
 
 def test_without_classes_and_network_the_distance_is_left_out_in_words(unlabelled, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    run("evaluate", unlabelled / "tokenizer", "--out", tmp_path / "e.json")
+    run("evaluate", unlabelled / "tokenizer", "--root", unlabelled / "in", "--out", tmp_path / "e.json")
     found = json.loads((tmp_path / "e.json").read_text())["tokenizer"]
     assert "reconstruction_frechet_distance" not in found
     assert "left out: the images have no classes" in found["note"] and "pip install" in found["note"]
-    run("evaluate", unlabelled / "tokenizer", "--reconstruction-distance", "false", "--out", tmp_path / "e.json")
+    without = ("--root", unlabelled / "in", "--reconstruction-distance", "false", "--out", tmp_path / "e.json", "--overwrite")
+    run("evaluate", unlabelled / "tokenizer", *without)
     assert "note" not in json.loads((tmp_path / "e.json").read_text())["tokenizer"]
 
 

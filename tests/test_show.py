@@ -45,11 +45,11 @@ def test_weights_are_known_by_their_values(model, tmp_path):
 def test_show_speaks_in_words_and_in_json(model, tmp_path, capsys):
     run("generate", model, "--num-images", 2, "--labels", "4", "--seed", 7, "--temperature", 0.9, "--out", tmp_path / "many")
     capsys.readouterr()
-    run("show", tmp_path / "many" / "0001.png")
+    run("show", tmp_path / "many" / "0001-seed7-4.png")
     text = capsys.readouterr().out
-    for word in ("a new image (generate)", str(model), "weights", "7, image number 1", "steps", "temperature 0.9"):
+    for word in ("a new image (generate)", model.name, "weights", "7, image number 1", "steps", "temperature 0.9"):
         assert word in text
-    run("show", tmp_path / "many" / "0001.png", "--json")
+    run("show", tmp_path / "many" / "0001-seed7-4.png", "--json")
     facts = json.loads(capsys.readouterr().out)
     assert facts["number"] == 1 and facts["label"] == "4" and len(facts["weights_sha256"]) == 64
 
@@ -84,7 +84,7 @@ def test_pictures_are_made_again_to_the_same_pixels(model, picture, tmp_path, ca
 def test_single_images_and_variants_are_made_again(model, picture, tmp_path, capsys):  # noqa: F811
     run("generate", model, "--num-images", 3, "--seed", 5, "--out", tmp_path / "many")
     run("inpaint", model, picture[0], "--box", "4,4,9,9", "--variants", 3, "--first", 2, "--out", tmp_path / "v.png")
-    for made in (tmp_path / "many" / "0002.png", tmp_path / "v-3.png"):
+    for made in (tmp_path / "many" / "0002-seed5-2.png", tmp_path / "v-3.png"):
         run("show", made, "--again")
         assert "every pixel is as in" in capsys.readouterr().out
         assert np.array_equal(pixels(made), pixels(made.with_name(f"{made.stem}-again.png")))

@@ -79,7 +79,7 @@ def test_calls_are_counted_and_figures_are_those_of_evaluate(copied, tmp_path):
     assert plain["figures"]["calls_per_image"] == 3 and guided["figures"]["calls_per_image"] == 6
     for entry, guidance in ((plain, 1), (guided, 2)):
         options = ["--sampler", "confidence", "--steps", "3", "--guidance", guidance, *settings]
-        run("evaluate", copied / "diffusion", *options, "--out", tmp_path / "e.json")
+        run("evaluate", copied / "diffusion", *options, "--out", tmp_path / "e.json", "--overwrite")
         samples = json.loads((tmp_path / "e.json").read_text())["samples"]
         assert entry["figures"].items() >= {"label_accuracy": samples["label_accuracy"], **samples["fidelity"]}.items()
 

@@ -11,9 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
-    {"config", "contracts", "locks", "printable", "seeds", "storage"},
-    {"hub", "imaging", "labels"},
+    {"printable"},
+    {"config", "contracts", "locks", "outputs", "seeds"},
+    {"cache_folder", "documents", "storage"},
+    {"image_files"},
+    {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
+    {"local_notes"},
     {"sampling", "metrics", "bundle", "doctor", "provenance"},
     {"editing"},
     {"calls", "trajectory"},

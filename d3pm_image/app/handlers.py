@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ from typing import Any
 import gradio as gr
 
 from ..config import ConfigError
+from ..printable import printable
 from .brush import displayed, painted
+from .errors import failure
 from .live import Stopped
 from .studio import Drawing, Finished, Progress, Studio, open_upload
 
@@ -22,31 +25,14 @@ PROMISE = "Painted pixels are hidden from the model and drawn anew. Every other 
 SMALL = 160  # pixels of the longer side under which a picture is shown with square pixels
 
 
-def words(error: ConfigError) -> str:
-    """An error of the package as a sentence for the page."""
-    name, _, rest = str(error).partition("=")
-    value, _, mend = rest.partition(": ")
-    given = value.strip("'\"")
-    return html.escape(f"{name.replace('_', ' ').capitalize()} ({given}): {mend}." if given else f"{name.capitalize()}: {mend}.")
-
-
-def failure(error: Exception) -> gr.Error:
-    """A message box for what went wrong."""
-    if isinstance(error, ConfigError):
-        return gr.Error(words(error), title="That does not work", duration=12, print_exception=False)
-    if type(error).__name__ == "OutOfMemoryError":
-        return gr.Error("Too large for this machine's memory: ask for fewer pictures.", title="Out of memory", print_exception=False)
-    raise error
-
-
 def friendly(work: Callable) -> Callable:
-    """A handler whose wrong input becomes a message box."""
+    """A handler whose every failure becomes a message box."""
 
     @functools.wraps(work)
     def handler(*args: Any) -> Any:
         try:
             return work(*args)
-        except (ConfigError, RuntimeError) as error:
+        except Exception as error:
             raise failure(error) from None
 
     return handler
@@ -54,7 +40,8 @@ def friendly(work: Callable) -> Callable:
 
 def whole(value: Any, name: str) -> int:
     """A number field as a whole number. Raises ConfigError for none."""
-    if value is None or int(value) != value:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or int(value) != value:
         raise ConfigError(name, value, "give a whole number")
     return int(value)
 
@@ -121,7 +108,7 @@ class Handlers:
                     yield self.finished(seen, time.monotonic() - began)
         except Stopped:
             yield gr.update(visible=False), gr.update(visible=True), gr.update(), "Stopped."
-        except (ConfigError, RuntimeError) as error:
+        except Exception as error:
             raise failure(error) from None
         finally:
             stop.set()
@@ -131,11 +118,16 @@ class Handlers:
     def finished(self, seen: Finished, seconds: float) -> tuple:
         """Updates once all pictures are there."""
         for note in seen.notes[:1]:
-            gr.Info(html.escape(note))
+            gr.Info(html.escape(printable(note, 300)))
         count = len(seen.paths)
         text = f"{count} picture{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the settings."
         gallery = gr.update(value=[str(path) for path in seen.paths], visible=True, elem_classes=shape(seen.paths[0]), selected_index=None)
         return gr.update(visible=False), gallery, gr.update(value=str(seen.download), interactive=True), text
+
+    def check(self, path: str | None) -> None:
+        """Whether an uploaded file is a picture, as soon as it is there."""
+        if path:
+            open_upload(path)
 
     def load(self, path: str | None) -> Any:
         """A picture onto the canvas of the brush, and a line about it."""
@@ -168,7 +160,7 @@ class Handlers:
 
 def shape(path: Path) -> list[str]:
     """How results are shown: with square pixels where they are small."""
-    from PIL import Image
+    from ..image_files import opened
 
-    with Image.open(path) as image:
+    with opened(path, load=False) as image:
         return ["results", "pixels"] if max(image.size) < SMALL else ["results"]

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from ..config import SAMPLERS, need
+from .guard import Page
 from .handlers import PROMISE, Handlers, friendly
 from .studio import MOST_IMAGES, Studio
 
@@ -37,10 +38,11 @@ class Outputs:
         return [self.live, self.results, self.download, self.status]
 
 
-def build(studio: Studio) -> gr.Blocks:
+def build(studio: Studio) -> Page:
     """The page of a studio; ``launch`` it."""
     handlers = Handlers(studio)
-    with gr.Blocks(title="d3pm-image", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+    with Page(title="d3pm-image", analytics_enabled=False) as page:
+        page.folder = studio.shelf.folder
         gr.Markdown(heading(studio), elem_id="head")
         pictures: dict[str, gr.File] = {}
         with gr.Tabs() as tabs:
@@ -207,6 +209,7 @@ def outpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
             button, stop = buttons("Outpaint")
         with gr.Column(scale=3, min_width=360):
             out = results(2)
+    picture.change(friendly(handlers.check), picture, show_progress="hidden", api_visibility="private")
     draw(button, stop, handlers, handlers.outpaint, [picture, *sides, *fields], out)
     return picture, out
 
@@ -221,6 +224,7 @@ def vary_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
             button, stop = buttons("Vary")
         with gr.Column(scale=3, min_width=360):
             out = results(3)
+    picture.change(friendly(handlers.check), picture, show_progress="hidden", api_visibility="private")
     draw(button, stop, handlers, handlers.vary, [picture, strength, *fields], out)
     return picture, out
 

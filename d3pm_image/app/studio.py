@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..config import need
+from ..config import ConfigError, need
 from ..editing.files import PictureFile, read_picture
-from ..editing.outpaint import extend
+from ..editing.outpaint import check_sides
 from ..imaging import enlarge, grid_image
 from ..pipeline import Pipeline
-from ..provenance import mask_text, origin, picture_record
+from ..provenance import made_by, mask_text, picture_record
 from ..sampling import Frame, Watch
+from ..storage import safe_name
 from ..trajectory.cells import code_tiles, decoded_tiles
 from .files import Shelf
 from .live import watched
 
 MOST_IMAGES, MOST_SHOWN = 64, 16
+MOST_PIXELS = 1 << 28
+"""Of all results of an edit together: 0.8 GB of colour."""
 SCREEN = 384
 """Display pixels that small pictures are enlarged towards."""
 
@@ -82,13 +85,13 @@ class Studio:
     def __init__(self, pipe: Pipeline, model: str, folder: str | Path):
         self.pipe, self.model, self.shelf = pipe, model, Shelf(folder)
         self.lock = threading.Lock()
-        self.origin = origin(pipe.tokenizer, pipe.denoiser)
+        self.made_by = made_by(model, pipe.tokenizer, pipe.denoiser)
 
     def facts(self, command: str, drawing: Drawing, **own: Any) -> dict[str, Any]:
         """What the results carry; the same as the command of that name writes."""
         settings = dataclasses.asdict(self.pipe.settings(**drawing.changes))
-        run = {"model": self.model, "seed": drawing.seed, "precision": self.pipe.precision}
-        return {"command": command, **run, **own, **settings, **self.origin}
+        run = {"seed": drawing.seed, "precision": self.pipe.precision}
+        return {"command": command, **run, **own, **settings, **self.made_by}
 
     def generate(self, drawing: Drawing, stop: threading.Event) -> Iterator[Progress | Finished]:
         """New pictures. Raises ConfigError for impossible settings, Stopped."""
@@ -114,8 +117,9 @@ class Studio:
 
     def outpaint(self, source: PictureFile, sides: dict[str, int], drawing: Drawing, stop: threading.Event, name: str = ""):
         """A picture continued by so many pixels on each side (left, top, right, bottom)."""
-        need(sum(sides.values()) > 0, "sides", "nothing", "choose how many pixels to add")
-        extend(source.image, **sides)  # says what cannot be before the queue does
+        check_sides(source.image.size, sides)
+        added = sides["left"] + sides["right"], sides["top"] + sides["bottom"]
+        check_amount(drawing.count, source.image.width + added[0], source.image.height + added[1])
 
         def work(watch: Watch) -> list[Image.Image]:
             given: dict[str, Any] = {**sides, "labels": drawing.one_label, **how(drawing, watch)}
@@ -135,9 +139,10 @@ class Studio:
         self, command: str, source: PictureFile, drawing: Drawing, own: dict, work: Callable, stop: threading.Event, name: str
     ) -> Iterator[Progress | Finished]:
         """Draw the variants of an edit and keep them as files, watched step by step."""
+        check_amount(drawing.count, *source.image.size)
         facts = self.facts(command, drawing, **own) | picture_record(source.path, name=name)
         each = [facts | ({"variant": number} if drawing.count > 1 else {}) for number in range(drawing.count)]
-        stem = Path(name or source.path.name).stem
+        stem = safe_name(Path(name or source.path.name).stem)
         yield from self.draw(work, each, f"{stem}-{command}", source, stop)
 
     def draw(
@@ -178,6 +183,12 @@ class Studio:
         return [original, coloured, result], words
 
 
+def check_amount(count: int, width: int, height: int) -> None:
+    """Raises ConfigError for results that are together too large for a machine that others use as well."""
+    fits = count * width * height <= MOST_PIXELS
+    need(fits, "pictures", count, f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line")
+
+
 def labels_text(drawing: Drawing) -> str:
     """The class of an edit as its command takes it."""
     return drawing.label if drawing.label.isdigit() else "none"
@@ -199,6 +210,4 @@ def open_upload(path: str | None) -> PictureFile:
         return read_picture(str(path))
     except ValueError as error:
         words = str(error).partition(": ")[2].replace(str(path), Path(str(path)).name)
-        from ..config import ConfigError
-
         raise ConfigError("picture", Path(str(path)).name, words) from error

@@ -5,7 +5,9 @@ Nothing here imports torch until a command runs, so that ``--help`` answers at o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 
@@ -15,7 +17,7 @@ COMMANDS = {
     "encode": "write the code cache of a tokenizer, on one process or many; drop unused codes",
     "shards": "pack a folder of images into tar shards (webdataset layout)",
     "estimate": "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
-    "doctor": "say what looks wrong with a run or a folder of images, and what to do",
+    "doctor": "say what looks wrong with a run, a folder of images or shards, and what to do",
     "generate": "make new images with a trained model",
     "inpaint": "repaint a part of a picture",
     "outpaint": "continue a picture beyond its borders",
@@ -46,15 +48,24 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command.
 
-    Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 stopped by a signal after saving, 141 nobody reads
-    what is printed any more (``d3pm-image … | head``).
+    Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 training stopped by a signal after saving, 128 + number
+    of the signal that ended it otherwise (129 SIGHUP, 130 Ctrl-C, 143 SIGTERM), 141 nobody reads what is printed any more
+    (``d3pm-image … | head``).
     """
+    any_terminal()
     try:
         choose(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
         sys.exit(141)
+
+
+def any_terminal() -> None:
+    """Let every terminal and file take every text: what its encoding (cp1252, latin-1, ASCII) does not have becomes an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def choose(arguments: list[str]) -> None:
@@ -79,33 +90,56 @@ def run(name: str, rest: list[str]) -> None:
     """Run a command and turn its errors into one line and an exit code; on several processes pictures are the first one's work."""
     from ..config import ConfigError
     from .allocator import keep_memory
+    from .failures import in_words
+    from .notes import warnings_in_words
+    from .stopping import ended_by_signals, number_of
 
-    if not name.startswith(("train", "encode", "evaluate")) and os.environ.get("RANK", "0") != "0":
-        return  # launched on several processes: pictures are the first one's work
     keep_memory()
     try:
-        importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)
+        with ended_by_signals(name), warnings_in_words():
+            if is_first(name):
+                importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)
     except ConfigError as error:
         fail(name, str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        say(f"d3pm-image {name}: stopped by {stop if str(stop) else 'SIGINT'}")
+        sys.exit(128 + number_of(str(stop)))
     except BrokenPipeError:
         raise
-    except OSError as error:
-        fail(name, f"{error}; check the path, the rights and the space left", code=1)
-    except RuntimeError as error:
-        if type(error).__name__ == "OutOfMemoryError":
-            fail(name, f"{error}; lower the batch size, or raise train.accumulate", code=1)
-        kind = type(error).__name__
-        if kind == "Interrupted":
-            print(error, file=sys.stderr)
-            sys.exit(130)
-        if kind == "TrainingError":
-            fail(name, str(error), code=1)
-        raise
+    except Exception as error:
+        if type(error).__name__ == "Interrupted":
+            say(str(error))
+            sys.exit(getattr(error, "code", 130))
+        text = in_words(error)
+        if text is None:
+            raise
+        fail(name, text, code=1)
+
+
+def is_first(name: str) -> bool:
+    """Whether this process does a command's work: of several that were started together, only trainings, encodings and evaluations use all.
+
+    Raises:
+        ConfigError: the environment says that it is one of several, and makes no sense.
+    """
+    if name.startswith(("train", "encode", "evaluate")) or os.environ.get("RANK", "0") in ("0", ""):
+        return True
+    from ..training.launch import check_launch
+
+    check_launch()
+    say(f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to do: the first one does the work")
+    return False
+
+
+def say(text: str) -> None:
+    """Print a line to standard error, if that is there still (a terminal that was closed is not)."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def fail(name: str, message: str, code: int = 2) -> None:
     """Print one line and exit."""
-    print(f"d3pm-image {name + ': ' if name else ''}error: {' '.join(message.split())}", file=sys.stderr)
+    from ..printable import printable
+
+    say(f"d3pm-image {name + ': ' if name else ''}error: {printable(' '.join(message.split()), 5000)}")
     sys.exit(code)

@@ -12,6 +12,7 @@ from torch import nn
 from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
 from ..denoiser import Transformer
 from ..diffusion import Process
+from ..printable import printable
 from . import train_diffusion, train_tokenizer
 from .costs import Loss, count, diffusion_loss, imagined, tokenizer_loss, tokenizer_model
 from .plan import Codes
@@ -199,6 +200,6 @@ def report(f: dict[str, Any]) -> None:
             )
         )
     width = max(len(name) for name, _ in rows)
-    print("\n".join(f"{name:<{width}}  {text}" for name, text in rows))
+    print("\n".join(f"{name:<{width}}  {printable(text, 0)}" for name, text in rows))
     for note in f["notes"]:
-        print(f"note: {note}")
+        print(f"note: {printable(note, 0)}")

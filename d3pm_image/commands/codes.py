@@ -6,10 +6,14 @@ Shared by training, ``encode`` and the comparisons in scripts: all of them find 
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
+
+if TYPE_CHECKING:
+    from ..data.image_source import ImageSource
 
 VALIDATION_IMAGES = 2048
 
@@ -37,7 +41,7 @@ def open_tokenizer(config: OverTokenizer):
     levels = pixel_levels(config.tokenizer)
     if not levels:
         return load_tokenizer(config.tokenizer)
-    facts = {"data": dataclasses.asdict(config.data)}
+    facts = {"data": dataclasses.asdict(config.data.resolved())}
     return pixel_tokenizer(levels, config.data.channels, config.data.image_size, facts)
 
 
@@ -57,17 +61,25 @@ def tokenizer_data(data: DataConfig, info) -> DataConfig:
         data.image_size,
         f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out",
     )
-    return dataclasses.replace(data, channels=info.channels, image_size=size)
+    from ..data.levels import remembered_white
+
+    # one level of white for both stages: codes mean what they meant to the tokenizer
+    white = data.white or remembered_white(info.facts)
+    return dataclasses.replace(data, channels=info.channels, image_size=size, white=white)
 
 
-def code_images(data: DataConfig, held_out: bool):
-    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never mirrored)."""
+def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = None):
+    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never mirrored).
+
+    Args:
+        source: Where it is open already.
+    """
     import numpy as np
 
     from ..data.images import ImageSet
     from ..data.sources import open_source
 
-    source = open_source(data, held_out)
+    source = source or open_source(data, held_out)
     if held_out and len(source) > VALIDATION_IMAGES:
         source = source.subset(np.linspace(0, len(source) - 1, VALIDATION_IMAGES).round().astype(np.int64))
     return ImageSet(source, dataclasses.replace(data, flip=data.flip and not held_out))
@@ -79,7 +91,7 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
     Raises:
         ConfigError: it cannot be written.
     """
-    from ..data.codes import build_cache, cache_key
+    from ..data.codes import build_cache, cache_key, former_key
 
     device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
 
@@ -87,7 +99,18 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
         return tokenizer.encode(batch.to(device).float() / 255)
 
     try:
-        return build_cache(images, encode, cache_key(tokenizer_sha256, images), cache, quiet=team.rank > 0, team=team)
+        key, former = (f(tokenizer_sha256, images) for f in (cache_key, former_key))
+        return build_cache(images, encode, key, cache, quiet=team.rank > 0, team=team, former=former)
     except OSError as error:
-        mend = f"the code cache cannot be written ({error}); name another folder with --cache"
+        if error.filename is not None and not is_below(error.filename, cache):
+            raise  # an image that cannot be read
+        mend = f"the code cache cannot be read or written ({error}); name another folder with --cache"
         raise ConfigError("cache", cache or "default", mend) from error
+
+
+def is_below(path: str, cache: str) -> bool:
+    """Whether a file lies in the folder of cached codes."""
+    from ..cache_folder import cache_root
+
+    place = Path(cache).expanduser() if cache else cache_root() / "codes"
+    return Path(os.fsdecode(path)).absolute().is_relative_to(place.absolute())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ConfigError, near, need
+from ..documents import Missing, Unreadable, read_yaml
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "tuple": "a list such as [8,8]"}
 STAGES = {"train-tokenizer": dict, "train-diffusion": str}
@@ -59,13 +60,19 @@ def wanted(complaint: str, given: str) -> str:
 
 
 def check_file(command: str, arguments: list[str]) -> None:
-    """Raises ConfigError for ``--config FILE`` that is not there, or is the other stage's."""
+    """Raises ConfigError for ``--config FILE`` that is not there, cannot be read as settings, or is the other stage's."""
     for name in files(arguments):
-        need(Path(name).expanduser().is_file(), "config", name, "no such file; name a YAML file of settings, such as those in configs/")
+        try:
+            held = read_yaml(Path(name).expanduser())
+        except Missing as error:
+            raise ConfigError("config", name, "no such file; name a YAML file of settings, such as those in configs/") from error
+        except Unreadable as error:
+            raise ConfigError("config", name, f"{error}: name a YAML file of settings, such as those in configs/") from error
+        need(isinstance(held, dict), "config", name, "holds no settings; name a YAML file of settings, such as those in configs/")
         if command in STAGES:
             (other,) = set(STAGES) - {command}
             mend = f"is a file of {other}: d3pm-image {other} --config {name}"
-            need(not isinstance(settings(name).get("tokenizer"), STAGES[other]), "config", name, mend)
+            need(not isinstance(held.get("tokenizer"), STAGES[other]), "config", name, mend)
 
 
 def files(arguments: list[str]) -> list[str]:
@@ -76,11 +83,9 @@ def files(arguments: list[str]) -> list[str]:
 
 def settings(file: str) -> dict[str, Any]:
     """What a file of settings holds; nothing where it cannot be read, of which the parser says where."""
-    import yaml
-
     try:
-        found = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        found = read_yaml(Path(file).expanduser())
+    except Unreadable:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -14,7 +14,7 @@ class Edit(RegionOptions):
     """Repaint a part of a picture as a class of your choice. Every pixel outside it stays exactly as it is.
 
     Args:
-        label: The class (number or name) that the region shall show.
+        label: The class (name or number) that the region shall show.
         strength: 1 hides what is there; less starts from it at that noise level, so that its layout shows through.
     """
 
@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> None:
 def run(args: Edit, job: Job) -> None:
     """Repaint and write. Raises ConfigError for wrong input; nothing is written then."""
     hidden = region(args, job.image)
-    label = label_of(args.label, "label")
-    need(label is not None, "label", args.label, "name the class that the region shall show")
+    need(bool(args.label.strip()), "label", args.label, "is needed: one class, by name or number")
     pipe = job.pipeline()
+    label = label_of(args.label, pipe.class_names, "label")
+    need(label is not None, "label", args.label, "name the class that the region shall show")
     job.finish(pipe, pipe.edit(job.image, hidden, label, strength=args.strength, **job.drawing()), hidden)

@@ -31,7 +31,7 @@ class EditOptions(WatchedOptions):
         ring: Code cells around the repaint that are drawn anew as well; null takes the default.
         feather: Pixels around the mask over which the result fades into the picture, and which change so; 0 is a hard seam.
         window: What of a large picture is worked on: whole at the model's size, the mask's neighbourhood reduced to that size (crop) or at its own scale (tiles); auto is whole for pictures of the model's size or smaller, else crop (tiles for outpaint).
-        out: Result picture, or the sheet of several variants; its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and AVIF cannot keep known pixels exactly; PNG and TIFF can.
+        out: Result picture, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it); its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and AVIF cannot keep known pixels exactly; PNG and TIFF can.
     """
 
     model: str
@@ -60,10 +60,10 @@ class LabelOptions:
     """What to paint.
 
     Args:
-        labels: Class (number or name); none for no class.
+        labels: Class, by name or number; none for no class, which is the default.
     """
 
-    labels: str = "none"
+    labels: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

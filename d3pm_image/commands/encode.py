@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import DataConfig, need, pixel_levels
+from ..printable import printable
 from .parsing import parse
 
 
@@ -47,19 +48,21 @@ def run(args: Encode) -> None:
     from ..data.codes import CodeSet, Team
     from ..training.loop import make_accelerator
     from .codes import cached, code_images, open_tokenizer, tokenizer_data
+    from .images import open_images
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
     tokenizer, info = open_tokenizer(args)
     tokenizer.to(accelerator.device)
     data = tokenizer_data(args.data, info)
     with accelerator.main_process_first():
-        sources = [code_images(data, held_out) for held_out in (False, True)]
+        data, *opened = open_images(data)
+        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     places = [cached(images, tokenizer, info.sha256, args.cache, team) for images in sources]
     if accelerator.is_main_process:
         for name, place in zip(("training", "held-out"), places, strict=True):
             codes = CodeSet(place)
-            print(f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {place}")
+            print(f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {printable(place, 0)}")
     if args.drop_unused:
         small = smaller(args, tokenizer, info, places[0], accelerator)
         for images in sources:
@@ -80,8 +83,8 @@ def smaller(args: Encode, tokenizer, info, place: Path, accelerator):
         for block in CodeFiles(place).blocks():
             used[np.unique(block)] = True
         kept = np.flatnonzero(used).tolist()
-        facts = {**info.facts, "data": info.facts.get("data", dataclasses.asdict(args.data)), "kept_codes": kept}
+        facts = {**info.facts, "data": info.facts.get("data", dataclasses.asdict(args.data.resolved())), "kept_codes": kept}
         save_tokenizer(keep_codes(tokenizer, kept), Path(args.drop_unused), info.image_size, facts)
-        print(f"{len(kept)} of {tokenizer.num_codes} codes are used: {args.drop_unused}")
+        print(f"{len(kept)} of {tokenizer.num_codes} codes are used: {printable(args.drop_unused, 0)}")
     accelerator.wait_for_everyone()
     return load_tokenizer(args.drop_unused)

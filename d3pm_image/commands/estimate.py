@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
+from ..documents import Unreadable, read_yaml
+from .options import OutputOptions, write_report
 from .parsing import normalise, parse
 from .plan import Codes
 
@@ -20,7 +22,7 @@ MINE = {"process", "denoiser", "sampler", "cache"}  # rooms that only stage two 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class Estimate(OutputOptions):
     """Estimate a training before it begins: parameters, operations a step, memory, disk, and hours on this machine after a short measurement. Any option of train-tokenizer or train-diffusion may follow and overrides the file; the run's folder is not touched and no images are read (a source that is there is only counted).
 
     Args:
@@ -84,12 +86,10 @@ def stage_of(path: str, stage: str) -> str:
     Raises:
         ConfigError: no such file, not a mapping, or a file that both stages could read.
     """
-    import yaml
-
     try:
-        values = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError("file", path, f"cannot be read ({error}); name a YAML file of train-tokenizer or train-diffusion") from error
+        values = read_yaml(Path(path).expanduser())
+    except Unreadable as error:
+        raise ConfigError("file", path, f"{error}; name a YAML file of train-tokenizer or train-diffusion") from error
     need(isinstance(values, dict), "file", path, "holds no options; name a YAML file of train-tokenizer or train-diffusion")
     if stage != "auto":
         return stage
@@ -130,9 +130,7 @@ def run(args: Estimate, others: list[str]) -> None:
     figures["notes"] = notes
     report(figures)
     if args.out:
-        from ..storage import write_text
-
-        write_text(Path(args.out), json.dumps(figures, indent=1) + "\n")
+        write_report(args.out, args.overwrite, json.dumps(figures, indent=1), "figures")
 
 
 def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str]) -> Codes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, DataConfig, need
-from .options import SamplerOptions, pick_device
+from .options import OutputOptions, SamplerOptions, pick_device, write_report
 from .parsing import parse
 
 PARTS_IN_BITS = ("reconstruction", "prior", "diffusion", "standard_error")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(SamplerOptions):
+class Evaluate(SamplerOptions, OutputOptions):
     """Measure a trained model on held-out images: reconstruction by the tokenizer and, for a whole model, distance of its samples to real images, their diversity and, with classes, label accuracy. ``evaluate --compare A.json B.json`` prints two results side by side. Of a tokenizer: mean squared and absolute error, PSNR of the mean error (psnr_db) and averaged over images (mean_psnr_db), SSIM, percentiles over images, use of the codes, Fréchet distance of reconstructions.
 
     Args:
@@ -106,18 +107,14 @@ def run(args: Evaluate) -> None:
         text = json.dumps(measured(args, subject, judge, drawn), indent=1)
         print(text)
         if args.out:
-            from ..storage import write_text
-
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            write_text(Path(args.out), text + "\n")
+            write_report(args.out, args.overwrite, text, "figures")
 
 
 def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[str, Any]:
     """All figures, and what stands beside them."""
-    from ..imaging import save_image
     from .held_out import judge_tokenizer
     from .record import FORMAT, VERSION, code, command_line, machine
-    from .samples import judge_samples
+    from .samples import judge_samples, save_report
 
     began = time.perf_counter()
     space, left_out = feature_space(args, subject, judge)
@@ -135,7 +132,7 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
         "tokenizer": found.figures | ({"note": left_out} if left_out else {}),
     }
     if found.worst is not None:
-        save_image(found.worst.sheet(), args.worst)
+        save_report(found.worst.sheet(), args.worst, args.overwrite, "worst images")
         results["worst"] = found.worst.listed(subject.held_out.source.names)
     if args.likelihood:
         results["likelihood"] = judge_likelihood(args, subject, found)
@@ -150,7 +147,8 @@ def load(args: Evaluate) -> Subject:
     from ..data.sources import open_source
     from ..tokenizer import load_tokenizer
     from .generate import check_ending
-    from .judging import remembered_data
+    from .images import announce
+    from .judging import as_trained, remembered_data
 
     for name in (args.worst, args.neighbours, args.samples):
         if name:
@@ -164,7 +162,11 @@ def load(args: Evaluate) -> Subject:
         pipe, (tokenizer, info) = None, load_tokenizer(args.model)
         facts = info.facts
     data = remembered_data(facts, args.model, args.root, args.val_root)
-    return Subject(tokenizer.to(device), pipe, data, ImageSet(open_source(data, held_out=True), data), device)
+    source = open_source(data, held_out=True)
+    if data.root:
+        announce(data, source, file=sys.stderr)
+    held_out = ImageSet(as_trained(source, pipe.class_names if whole else ()), data)
+    return Subject(tokenizer.to(device), pipe, data, held_out, device)
 
 
 class Lazy:
@@ -177,12 +179,13 @@ class Lazy:
     def judge(self):
         """Raises ConfigError where the images have no classes and no other features can be had."""
         from ..data.sources import open_source
-        from .judging import Judge
+        from .judging import Judge, as_trained
 
         data, held_out = self.subject.data, self.subject.held_out
         classes = held_out.source.class_names if len(held_out.source.class_names) > 1 else ()
         kind = self.args.features if self.args.features != "auto" else "train" if classes else "efficientnet"
-        return Judge(open_source(data), data, held_out, classes, self.space(kind), self.args.reference)
+        train = as_trained(open_source(data), held_out.source.class_names)
+        return Judge(train, data, held_out, classes, self.space(kind), self.args.reference)
 
     def space(self, kind: str):
         """Features by name; None means the classifier's own."""
@@ -216,12 +219,12 @@ def feature_space(args: Evaluate, subject: Subject, lazy: Lazy):
 
 
 def has_pipeline(model: str) -> bool:
-    """Whether a folder holds a whole model, not a tokenizer alone."""
-    from ..tokenizer.folder import find
+    """Whether a folder holds a whole model, not a tokenizer alone. Raises ConfigError where it is not there or cannot be read."""
+    from ..tokenizer.folder import NothingThere, find
 
     try:
         find(model, "pipeline", "model")
-    except ConfigError:
+    except NothingThere:
         return False
     return True
 

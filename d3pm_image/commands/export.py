@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 from ..config import need
+from ..printable import printable
+from .options import OutputOptions
 from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(OutputOptions):
     """Write denoiser, encoder and decoder as graphs that other programs run, each checked against its network to 1e-4.
 
     Args:
         model: Model folder, run, name of a shipped model, or hub id.
-        out: Folder to write.
+        out: Folder to write; where it holds graphs already, NAME-2 beside it, unless overwrite is given.
         form: pt2 (torch.export) or onnx (needs the extra onnx).
     """
 
@@ -40,11 +42,13 @@ def run(args: Export) -> None:
     Raises:
         ConfigError: no such model, ONNX without its packages, or a graph that differs from its network.
     """
-    from ..export import export
+    from ..export import PARTS, export
+    from ..outputs import new_files
     from ..pipeline import Pipeline
 
-    found = export(Pipeline.from_pretrained(args.model), args.out, args.form)
-    for name, value in found.items():
-        print(
-            f"{Path(args.out) / name}.{args.form}: {'share of codes that differ' if name == 'encoder' else 'largest difference'} {value:.2g}"
-        )
+    names = [*(f"{part}.{args.form}" for part in PARTS), "config.json"]
+    pipe = Pipeline.from_pretrained(args.model)
+    with new_files(Path(args.out).expanduser(), args.overwrite, lambda folder: [folder / name for name in names]) as files:
+        found = export(pipe, files.draft.parent, args.form)
+    for part, path in zip(PARTS, files.paths, strict=False):
+        print(f"{printable(path)}: {'share of codes that differ' if part == 'encoder' else 'largest difference'} {found[part]:.2g}")

@@ -6,9 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..config import ConfigError, need
-from .options import WatchedOptions
+from ..labels import parse_labels
+from ..printable import printable
+from .options import WatchedOptions, say
 from .parsing import parse
 
 
@@ -20,8 +23,8 @@ class Generate(WatchedOptions):
         model: Model folder, or the run that trained it.
         num_images: How many.
         first: Number of the first one, so that a long request can be made in parts.
-        labels: Classes to make, repeated in turn: numbers, names or a range (0..9), separated by commas; none for no class. Default: every class in turn.
-        out: A picture (grid.png) for one grid, or a folder for one file an image.
+        labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none for no class. A name comes before a number; one with a comma, or that reads as something else, stands in double quotes ('"a,b",c'). Default: every class in turn.
+        out: A picture (grid.png) for one grid, or a folder for one file an image, named after its number, the seed and the class.
         columns: Images a row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
     """
@@ -38,26 +41,7 @@ class Generate(WatchedOptions):
         super().__post_init__()
         need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
         need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
-        need(self.columns >= 0, "columns", self.columns, "give 0 (choose) or a number of images")
-
-
-def parse_labels(text: str) -> list[int | str | None] | None:
-    """Labels from the command line: ``0..9``, ``3,5``, ``Dress,Coat``, ``none``; empty means every class in turn.
-
-    Raises:
-        ConfigError: a range that runs backwards.
-    """
-    if not text.strip():
-        return None
-    labels: list[int | str | None] = []
-    for part in (p.strip() for p in text.split(",")):
-        first, dots, last = part.partition("..")
-        if dots and first.isdigit() and last.isdigit():
-            need(int(first) <= int(last), "labels", part, "a range runs from the smaller to the larger number, such as 0..9")
-            labels += range(int(first), int(last) + 1)
-        else:
-            labels.append(None if part == "none" else int(part) if part.lstrip("-").isdigit() else part)
-    return labels
+        need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images a row")
 
 
 def main(arguments: list[str]) -> None:
@@ -72,7 +56,8 @@ def run(args: Generate) -> None:
         ConfigError: wrong input; nothing is written then.
     """
     from ..imaging import save_image
-    from ..provenance import origin
+    from ..outputs import new_files
+    from ..provenance import made_by
 
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
@@ -80,34 +65,67 @@ def run(args: Generate) -> None:
     watch = args.recorder([out])
     pipe = args.pipeline(args.model)
     labels = parse_labels(args.labels)
-    ids = pipe.label_ids(labels, args.first + args.num_images)[args.first :]
+    ids = pipe.label_ids(labels, args.num_images, args.first)
     settings = pipe.settings(**args.changes())
-    names = [*pipe.class_names, "no class"]
-    facts = {"command": "generate", "model": args.model, "seed": args.seed, "labels": args.labels, "precision": args.precision}
-    facts |= asdict(settings) | origin(pipe.tokenizer, pipe.denoiser)
-    began, images = time.perf_counter(), []
+    facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
+    facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **asdict(settings)}
+    began, images, written = time.perf_counter(), [], []
     end = args.first + args.num_images
-    digits = max(4, len(str(end - 1)))
     for first in range(args.first, end, args.batch_size):  # files are written as they come: nothing waits for the last
         count = min(args.batch_size, end - first)
         made = pipe.generate(count, labels, seed=args.seed, batch_size=args.batch_size, first=first, watch=watch, **args.changes())
         if one_picture:
             images += made
-            continue
-        for number, image in enumerate(made, first):
-            save_image(image, out / f"{number:0{digits}d}.png", {**facts, "number": number, "label": names[ids[number - args.first]]})
+        else:
+            written += write_images(args, out, made, first, ids[first - args.first :], pipe.class_names, facts)
     if one_picture:
-        layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions")}
-        save_image(labelled_grid(images, ids, args, pipe.class_names), out, facts | layout)
-    print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {out}")
-    args.show(watch, pipe, f"image {args.first} · {names[ids[0]]} · {settings.sampler} · seed {args.seed}", facts)
+        layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")}
+        with new_files(out, args.overwrite) as files:
+            save_image(labelled_grid(images, ids, args, pipe.class_names), files.draft, facts | layout)
+    where = printable(files.path) if one_picture else listed(out, written)
+    print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}")
+    label = [*pipe.class_names, "no class"][ids[0]]
+    args.show(watch, pipe, f"image {args.first} · {label} · {settings.sampler} · seed {args.seed}", facts)
+
+
+def write_images(
+    args: Generate, folder: Path, images: list, first: int, ids: Sequence[int], class_names: Sequence[str], facts: dict
+) -> list[Path]:
+    """One file an image, named after its number, the seed and the class; returns the files.
+
+    Args:
+        images: One batch.
+        first: Number of its first image.
+        ids: Their classes.
+    """
+    from ..imaging import save_image
+    from ..outputs import name_part, new_files
+
+    if first == args.first and not args.overwrite and folder.is_dir() and (there := sum(1 for _ in folder.iterdir())):
+        say("generate", [f"{folder} holds {there} other file{'s' if there > 1 else ''} already; the new ones are added"])
+    digits, written = max(4, len(str(args.first + args.num_images - 1))), []
+    together = {"batch_first": first, "batch_size": len(images)}
+    for number, image, label in zip(range(first, first + len(images)), images, ids, strict=False):
+        name = [*class_names, "no class"][label]
+        ending = f"-{name_part(name)}" if class_names else ""
+        path = folder / f"{number:0{digits}d}-seed{args.seed}{ending}.png"
+        with new_files(path, args.overwrite) as files:
+            save_image(image, files.draft, {**facts, "number": number, "label": name, **together})
+        written.append(files.path)
+    return written
+
+
+def listed(folder: Path, files: Sequence[Path]) -> str:
+    """Files of a folder in a few words."""
+    names = printable(files[0].name) + (f" … {printable(files[-1].name)}" if len(files) > 1 else "")
+    return f"{printable(folder)} ({names})"
 
 
 def labelled_grid(images: list, ids: list[int], args: Generate, class_names: Sequence[str]):
     """One picture of all, with classes under them if there are any; a cycle of 5 to 12 classes that comes out even is a row."""
     from ..imaging import enlarge, grid_image
 
-    captions = [[*class_names, "no class"][i] for i in ids] if args.captions and class_names else None
+    captions = [printable([*class_names, "no class"][i]) for i in ids] if args.captions and class_names else None
     cycle = len(set(ids))
     columns = args.columns or (cycle if 5 <= cycle <= 12 and len(images) % cycle == 0 else 0)
     return grid_image([enlarge(i) for i in images], columns, captions)

@@ -21,6 +21,6 @@ def main(arguments: list[str]) -> None:
 def run(args: Inpaint, job: Job) -> None:
     """Repaint and write. Raises ConfigError for wrong input; nothing is written then."""
     hidden = region(args, job.image)
-    label = label_of(args.labels)
     pipe = job.pipeline()
+    label = label_of(args.labels, pipe.class_names)
     job.finish(pipe, pipe.inpaint(job.image, hidden, label, **job.drawing()), hidden)

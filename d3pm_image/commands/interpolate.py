@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..config import need
+from ..labels import read_labels
+from ..outputs import added, new_files
+from ..printable import printable
 from .editing import check_strength
-from .generate import parse_labels
-from .job import say
-from .options import WatchedOptions
+from .options import WatchedOptions, say
 from .parsing import parse
 
 
@@ -22,7 +24,7 @@ class Interpolate(WatchedOptions):
         model: Model folder, or the run that trained it.
         a: First picture, of any size and mode.
         b: Last picture.
-        labels: Class of all frames, or those of the first and of the last picture, separated by a comma (a frame has that of the nearer one); none for no class.
+        labels: Class of all frames, by name or number, or those of the first and of the last picture, separated by a comma (a frame has that of the nearer one); none for no class.
         frames: Pictures, both ends included.
         strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both pictures as they are.
         mix: vectors fades one picture into the other, cells takes cell after cell from the second one.
@@ -33,7 +35,7 @@ class Interpolate(WatchedOptions):
     model: str
     a: str
     b: str
-    labels: str = "none"
+    labels: str = ""
     frames: int = 8
     strength: float = 0.5
     mix: Literal["vectors", "cells"] = "vectors"
@@ -46,11 +48,11 @@ class Interpolate(WatchedOptions):
         check_strength(self.strength)
         need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds a frame")
 
-    def label_pair(self) -> list[int | str | None]:
+    def label_pair(self, class_names: Sequence[str]) -> list[int | None]:
         """One class or two. Raises ConfigError for others."""
-        labels = parse_labels(self.labels) or []
-        need(1 <= len(labels) <= 2, "labels", self.labels, "give one class, or two separated by a comma, or none for no class")
-        return labels
+        ids = read_labels(self.labels, class_names) or [len(class_names)]
+        need(len(ids) <= 2, "labels", self.labels, "give one class, or two separated by a comma, or none for no class")
+        return [None if number == len(class_names) else number for number in ids]
 
 
 def main(arguments: list[str]) -> None:
@@ -63,24 +65,25 @@ def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
     from ..editing.files import check_outputs, read_picture
     from ..imaging import to_pil
-    from ..provenance import origin, picture_record
+    from ..provenance import made_by, picture_record
 
-    labels = args.label_pair()
     files = [read_picture(args.a, "a"), read_picture(args.b, "b")]
-    out = Path(args.out) if args.out else files[0].path.with_name(f"{files[0].path.stem}-interpolated.png")
+    out = Path(args.out) if args.out else added(files[0].path, "-interpolated", ".png")
     inputs = [file.path for file in files]
     check_outputs([out], inputs)
     watch = args.recorder([out], inputs)
     say("interpolate", [note for file in files for note in file.notes])
     pipe = args.pipeline(args.model)
+    labels = args.label_pair(pipe.class_names)
     a, b = (file.image for file in files)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "watch": watch, **args.changes()}
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
-    own = {name: getattr(args, name) for name in ("model", "labels", "frames", "strength", "mix", "seed", "precision")}
-    own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | origin(pipe.tokenizer, pipe.denoiser)
+    own = {name: getattr(args, name) for name in ("labels", "frames", "strength", "mix", "seed", "precision", "batch_size")}
+    own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | made_by(args.model, pipe.tokenizer, pipe.denoiser)
     facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
-    write(args, out, [*frames], to_pil(pipe.tensors([a, b])), facts)
-    print(f"interpolate: {args.frames} frames: {out}")
+    with new_files(out, args.overwrite) as new:
+        write(args, new.draft, [*frames], to_pil(pipe.tensors([a, b])), facts)
+    print(f"interpolate: {args.frames} frames: {printable(new.path)}")
     args.show(watch, pipe, f"interpolate · frame 1 · {facts['sampler']} · seed {args.seed}", facts)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import need
+from ..labels import read_labels
+from ..outputs import added
+from ..printable import printable
 from .editing import EditOptions, RegionOptions
-from .generate import parse_labels
-from .options import WatchedOptions
+from .options import WatchedOptions, say
 from .parsing import parse
 
 if TYPE_CHECKING:
@@ -74,34 +75,39 @@ class Job:
             hidden: (h, w) bool of the results' size, what was repainted; None for all of the picture.
             before: What a sheet shows as the original; default the picture.
         """
-        facts = self.facts(pipe, hidden)
-        paths = result_files(self.out, self.args.variants)
-        numbers = [{} if len(results) == 1 else {"variant": self.args.first + number} for number in range(len(results))]
         from ..editing.files import write_picture
         from ..imaging import save_image
+        from ..outputs import new_files
 
-        notes = [write_picture(one, path, self.picture, facts | number) for one, path, number in zip(results, paths, numbers, strict=False)]
+        facts, several = self.facts(pipe, hidden), len(results) > 1
+        with new_files(
+            self.out, self.args.overwrite, lambda out: [out, *result_files(out, self.args.variants)] if several else [out]
+        ) as files:
+            drafts = files.drafts[several:]
+            numbers = [{"variant": self.args.first + number} if several else {} for number in range(len(results))]
+            facts |= {"variants": len(results)} if several else {}
+            notes = [write_picture(one, path, self.picture, facts | own) for one, path, own in zip(results, drafts, numbers, strict=True)]
+            if several:
+                save_image(variants_sheet(before or self.image, hidden, results), files.draft, facts)
         say(self.command, [note for note in notes[:1] if note])
-        if len(results) > 1:
-            save_image(variants_sheet(before or self.image, hidden, results), self.out, facts | {"variants": len(results)})
         share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
-        also = "" if len(results) == 1 else f" and {paths[0].name} …"
-        print(f"{self.command}:{share} {len(results)} result{'s' if len(results) > 1 else ''}: {self.out}{also}")
+        also = f" and {printable(files.paths[1].name)} …" if several else ""
+        print(f"{self.command}:{share} {len(results)} result{'s' if several else ''}: {printable(files.path)}{also}")
         title = f"{self.command} · result 1 · {facts['sampler']} · seed {self.args.seed}"
         self.args.show(self.watch, pipe, title, facts)
 
     def facts(self, pipe: Pipeline, hidden: np.ndarray | None) -> dict[str, Any]:
         """What a PNG carries as text: how it was made, without paths of pictures; a mask that came from a picture as it is."""
-        from ..provenance import mask_text, origin, picture_record
+        from ..provenance import made_by, mask_text, picture_record
 
         left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
         own = {f.name: getattr(self.args, f.name) for f in dataclasses.fields(self.args) if f.name not in left_out}
-        run = {name: getattr(self.args, name) for name in ("seed", "precision")}
+        run = {name: getattr(self.args, name) for name in ("seed", "precision", "batch_size")}
         went_in = picture_record(self.picture.path)
         if getattr(self.args, "mask", "") and hidden is not None:
             went_in["mask"] = mask_text(hidden)
-        made_by = origin(pipe.tokenizer, pipe.denoiser)
-        return {"command": self.command, **own, **run, **asdict(pipe.settings(**self.args.changes())), **made_by, **went_in}
+        model = made_by(self.args.model, pipe.tokenizer, pipe.denoiser)
+        return {"command": self.command, **own, **run, **asdict(pipe.settings(**self.args.changes())), **model, **went_in}
 
 
 def run_edit(
@@ -172,25 +178,18 @@ def result_files(out: Path, variants: int) -> list[Path]:
     """A file for each result: ``out`` itself, or NAME-1, NAME-2 … beside the sheet of several."""
     if variants == 1:
         return [out]
-    return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, variants + 1)]
+    return [added(out, f"-{number}") for number in range(1, variants + 1)]
 
 
-def say(command: str, notes: Sequence[str]) -> None:
-    """Notes on stderr, a line each."""
-    for note in notes:
-        print(f"d3pm-image {command}: note: {note}", file=sys.stderr)
-
-
-def label_of(text: str, name: str = "labels") -> int | str | None:
-    """One class from the command line; None for ``none``.
+def label_of(text: str, class_names: Sequence[str], field: str = "labels") -> int | None:
+    """One class from the command line; None for none.
 
     Raises:
-        ConfigError: more than one, or none given.
+        ConfigError: an unknown class, or more than one.
     """
-    labels = parse_labels(text) or []
-    need(bool(labels), name, text, "is needed: one class, by number or name; none for no class")
-    need(len(labels) == 1, name, text, "give one class, by number or name, or none for no class")
-    return labels[0]
+    ids = read_labels(text, class_names, field) or [len(class_names)]
+    need(len(ids) == 1, field, text, "give one class, by name or number, or none for no class")
+    return None if ids[0] == len(class_names) else ids[0]
 
 
 def variants_sheet(image: Image.Image, hidden: np.ndarray | None, results: Sequence[Image.Image]) -> Image.Image:

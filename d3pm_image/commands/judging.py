@@ -11,14 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import ConfigError, DataConfig, size_pair
+from ..cache_folder import cache_root
+from ..config import ConfigError, DataConfig, need, size_pair
+from ..data.image_source import ImageSource
 from ..data.images import ImageSet
-from ..data.sources import ImageSource, cache_root
+from ..data.levels import EACH
+from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.fidelity import frechet_distance, manifold, spread
 from ..metrics.kernel import kernel_distance
 from ..metrics.neighbours import memorisation, nearest, over_batches
 from ..metrics.space import FeatureSpace, inception_score
+from ..printable import printable
 from .reference import Reference, evenly, parts, reference
 
 if TYPE_CHECKING:
@@ -30,18 +34,47 @@ SPLITS = 10  # of the inception score
 LEAST_MB = 512  # of training images for the classifier, also where memory_mb asks for less
 
 
-def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "") -> DataConfig:
+def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "", option: str = "root") -> DataConfig:
     """The data that a model was trained on, at ``root`` and, for its held-out images, ``val_root`` if those are given.
 
+    A model from elsewhere may name any folder of this machine: one that it remembers is read only where the user trained on it.
+
+    Args:
+        option: Name of the option that gives ``root``, for messages.
+
     Raises:
-        ConfigError: the model does not remember its data.
+        ConfigError: the model does not remember its data, or in a folder that the user has not named.
     """
     remembered = facts.get("data")
     if remembered is None:
         raise ConfigError("model", model, "does not remember the data it was trained on; train it with this version")
-    data = DataConfig(**remembered)
+    try:
+        remembered = {"white": EACH} | remembered  # models of before judged each image by itself
+        if remembered.get("source", "digits") not in ("folder", "shards"):
+            remembered |= {"val_root": ""}  # neither of these was read
+            remembered |= {"root": ""} if remembered.get("source", "digits") == "digits" else {}
+        data = DataConfig(**remembered).resolved()
+    except (TypeError, ValueError, LookupError) as error:
+        mend = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
+        raise ConfigError("model", model, mend) from error
+    for name, given in ((option, root), ("val_root", val_root)):
+        found = getattr(data, "val_root" if name == "val_root" else "root")
+        mend = (
+            f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with --{name} FOLDER if it is yours"
+        )
+        need(bool(given) or not found or is_noted(found), "model", model, mend)
     # a model from elsewhere may not start a download
     return dataclasses.replace(data, root=root or data.root, val_root=val_root or data.val_root, download=False)
+
+
+def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
+    """A source whose classes have a model's numbers: the model may know classes that the images do not show.
+
+    Raises:
+        ConfigError: a class that the model does not know.
+    """
+    unknown = set(source.class_names) - set(class_names)
+    return source if unknown or not class_names else source.numbered_by(tuple(class_names))
 
 
 def everything(images: ImageSet) -> tuple[Tensor, Tensor]:

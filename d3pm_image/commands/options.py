@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import SAMPLERS, SamplerConfig, need
+from ..printable import printable
 
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
@@ -23,6 +24,17 @@ SamplerChanges = dataclasses.make_dataclass("SamplerChanges", _optional_fields()
 SamplerChanges.__doc__ = (
     "Settings of the sampler that differ from the model's own.\n\n    Args:" + (SamplerConfig.__doc__ or "").split("Args:")[1]
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What becomes of files that are there already.
+
+    Args:
+        overwrite: Replace a file that is there already; without it the new one gets the next free number (NAME-2).
+    """
+
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +96,7 @@ class SamplerOptions(RunOptions, SamplerChanges):  # type: ignore[valid-type, mi
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchedOptions(SamplerOptions):
+class WatchedOptions(SamplerOptions, OutputOptions):
     """The sampler's settings, and where to show what it did.
 
     Args:
@@ -122,18 +134,29 @@ class WatchedOptions(SamplerOptions):
         """Write what a recorder saw, if there is one, and say where."""
         if recorder is None:
             return
-        from ..trajectory import save_trajectory
+        from ..outputs import new_files
+        from ..trajectory import save_trajectory, sheet_path
 
-        sheet = save_trajectory(
-            recorder.trajectory(),
-            self.trajectory,
-            pipe.grid,
-            pipe.tokenizer_decode,
-            self.trajectory_ms,
-            title,
-            facts | {"shows": "trajectory"},
-        )
-        print(f"trajectory: {self.trajectory} and {sheet}")
+        how = (pipe.grid, pipe.tokenizer_decode, self.trajectory_ms, printable(title), facts | {"shows": "trajectory"})
+        with new_files(Path(self.trajectory), self.overwrite, lambda path: [path, sheet_path(path)]) as files:
+            save_trajectory(recorder.trajectory(), files.draft, *how)
+        print(f"trajectory: {' and '.join(map(printable, files.paths))}")
+
+
+def say(command: str, notes: Sequence[str]) -> None:
+    """Notes on stderr, a line each."""
+    for note in notes:
+        print(f"d3pm-image {command}: note: {printable(note, 1000)}", file=sys.stderr)
+
+
+def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
+    """Write figures or findings as a file and say where it is on stderr, out of the way of what is printed."""
+    from ..outputs import new_files
+    from ..storage import write_text
+
+    with new_files(Path(path), overwrite) as files:
+        write_text(files.draft, text + "\n")
+    print(f"{what}: {printable(files.path)}", file=sys.stderr)
 
 
 def pick_device(name: str) -> str:

@@ -8,8 +8,6 @@ from ..config import need
 from .editing import EditOptions, LabelOptions
 from .job import Job, label_of, run_edit
 
-MOST = 10_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outpaint(LabelOptions, EditOptions):
@@ -26,6 +24,8 @@ class Outpaint(LabelOptions, EditOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        from ..editing.outpaint import MOST
+
         for name in ("left", "right", "top", "bottom"):
             need(0 <= getattr(self, name) <= MOST, name, getattr(self, name), f"give 0 to {MOST} pixels")
         need(
@@ -43,14 +43,11 @@ def main(arguments: list[str]) -> None:
 
 def run(args: Outpaint, job: Job) -> None:
     """Continue and write. Raises ConfigError for wrong input; nothing is written then."""
-    from PIL import Image
-
-    from ..editing.outpaint import extend
+    from ..editing.outpaint import check_sides, extend
 
     sides = {name: getattr(args, name) for name in ("left", "top", "right", "bottom")}
-    label = label_of(args.labels)
-    width, height = job.image.width + args.left + args.right, job.image.height + args.top + args.bottom
-    need(width * height <= (Image.MAX_IMAGE_PIXELS or MOST**2), "left, right, top, bottom", sides, f"{width}x{height} pixels are too many")
+    check_sides(job.image.size, sides)
     canvas, hidden = extend(job.image, **sides)
     pipe = job.pipeline()
+    label = label_of(args.labels, pipe.class_names)
     job.finish(pipe, pipe.outpaint(job.image, **sides, labels=label, **job.drawing()), hidden, canvas)

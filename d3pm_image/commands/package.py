@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..config import ConfigError, need
+from ..documents import Missing, read_text, read_yaml
+from ..outputs import new_folder
+from ..printable import printable
+from .options import OutputOptions
 from .parsing import parse
 
 COLUMNS, ROWS = 10, 3
@@ -15,12 +22,12 @@ PRIVATE = ("root", "val_root")  # folders of this machine
 
 
 @dataclass(frozen=True, kw_only=True)
-class Package:
+class Package(OutputOptions):
     """Make a folder to give away of a trained model: weights in half precision, a model card from what the model remembers, samples.
 
     Args:
         model: Model folder, or the run that trained it.
-        out: Folder to write; an older model there is replaced.
+        out: Folder to write. Where it holds a model already, that one stays and the new one gets the next free number, unless overwrite is given.
         name: Title of the card, and what others load it as. Default: the hub name, or that of the folder.
         licence: Licence of the weights, as the hub names it (apache-2.0, mit, cc-by-4.0).
         note: A paragraph for the card: where the data comes from, what the model is for.
@@ -68,8 +75,6 @@ def run(args: Package) -> None:
     place = find(args.model, "pipeline", "model")
     out = Path(args.out).expanduser()
     need(not out.exists() or out.is_dir(), "out", args.out, "is a file; name a folder")
-    foreign = out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file()
-    need(not foreign, "out", args.out, "holds other files; name a new folder, or one that holds a model")
     pipe = Pipeline.from_pretrained(place, pick_device(args.device))
     if args.tokenizer:
         replace_tokenizer(pipe, args.tokenizer, args.model)
@@ -77,18 +82,45 @@ def run(args: Package) -> None:
     if args.evaluation:
         parts = {"denoiser": place / "denoiser", "tokenizer": find(args.tokenizer or place, "tokenizer", "tokenizer")}
         facts["evaluation"] = evaluation(args.evaluation, {part: sha256(folder / "model.safetensors") for part, folder in parts.items()})
-    name = args.name or args.push or out.name
     pipe.facts = facts
-    pipe.save_pretrained(out, half=args.half)  # samples are drawn by the weights that are given away
-    given = Pipeline.from_pretrained(out, pick_device(args.device))
-    card, picture = card_of(given, name, args.licence, args.note, args.half), samples(given)
-    given.to("cpu").save_pretrained(out, half=args.half, files={"README.md": card, "samples.jpg": picture})
+    if args.overwrite:
+        check_free(out, args.out)
+        write(args, pipe, out, out.resolve().name)
+    else:
+        with new_folder(out) as files:
+            write(args, pipe, files.draft, files.path.name)
+        out = files.path
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"{out}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
+    print(f"{printable(out)}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
     if args.push:
         from ..hub import push
 
         print(f"uploaded: {push(out, args.push, args.private)}")
+
+
+def check_free(out: Path, name: str) -> None:
+    """Raises ConfigError where the folder holds other files than a model's, or a README.md that is not a model card of this program."""
+    from ..tokenizer.folder import folder_for
+
+    if not out.is_dir():
+        return
+    foreign = any(out.iterdir()) and not (out / "config.json").is_file()
+    need(not foreign, "out", name, "holds other files; name a new folder, or one that holds a model")
+    folder_for(out, "pipeline")
+    with suppress(Missing):
+        own = "library_name: d3pm-image" in read_text(out / "README.md")[:2000]
+        need(own, "out", name, "holds a README.md that is no model card of this program and would be lost; move it, or name a new folder")
+
+
+def write(args: Package, pipe: Any, out: Path, name: str) -> None:
+    """The model, its card and samples into a folder; ``name`` is the card's title where none is given."""
+    from ..pipeline import Pipeline
+    from .options import pick_device
+
+    with TemporaryDirectory() as scratch:  # samples are drawn by the weights that are given away
+        given = Pipeline.from_pretrained(pipe.save_pretrained(scratch, half=args.half), pick_device(args.device))
+    card, picture = card_of(given, args.name or args.push or name, args.licence, args.note, args.half), samples(given)
+    given.to("cpu").save_pretrained(out, half=args.half, files={"README.md": card, "samples.jpg": picture})
 
 
 def replace_tokenizer(pipe: Any, tokenizer: str, model: str) -> None:
@@ -127,11 +159,9 @@ def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
 
 def tokenizer_run(run: Path) -> Path:
     """Folder of the tokenizer's run, as a run of stage two names it; a folder that is not there where it does not."""
-    import yaml
-
     try:
-        return Path(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["tokenizer"]).expanduser()
-    except (OSError, ValueError, KeyError, TypeError):
+        return Path(read_yaml(run / "config.yaml")["tokenizer"]).expanduser()
+    except (ValueError, KeyError, TypeError, RuntimeError):
         return run / "no tokenizer"
 
 
@@ -144,6 +174,7 @@ def evaluation(path: str, digests: dict[str, str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file is not an evaluation of samples of this very model.
     """
+    from ..provenance.record import model_name
     from .record import read_result
 
     try:
@@ -154,7 +185,9 @@ def evaluation(path: str, digests: dict[str, str]) -> dict[str, Any]:
     mend = "is of a model with other weights (half precision changes them: evaluate the packaged folder itself, then package it again)"
     for part, digest in digests.items():
         need(found.get(f"{part}_sha256", digest) == digest, "evaluation", path, mend)
-    return {name: found[name] for name in ("command", "samples", "code", "machine")}
+    # a command may name folders of this machine
+    command = shlex.join(model_name(word) for word in shlex.split(str(found["command"])))
+    return {name: found[name] for name in ("samples", "code", "machine")} | {"command": command}
 
 
 def card_of(pipe: Any, name: str, licence: str, note: str, half: bool) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, need
+from ..documents import LARGEST_YAML, check_yaml, read_text
 from .complaint import check_file, explain, whence
 
 if TYPE_CHECKING:
@@ -44,12 +45,30 @@ def positionals_first(arguments: list[str]) -> list[str]:
     return positionals + options
 
 
+def bare_flags(kind: type, arguments: list[str]) -> list[str]:
+    """The same arguments with a lone ``--overwrite``, or any other option that is true or false, as ``--overwrite=true``."""
+    flags = {f"--{item.name}" for item in fields(kind) if item.type in ("bool", bool)}
+    following = [*arguments[1:], ""]
+    return [
+        f"{word}=true" if word in flags and after.lower() not in ("true", "false", "yes", "no") else word
+        for word, after in zip(arguments, following, strict=True)
+    ]
+
+
 def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()):
     """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
     which those named ``optional`` may be left out and are then empty."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
+    class Parser(ArgumentParser):
+        """Reads files of settings as :mod:`~d3pm_image.documents` does: bounded, regular files, whatever named them."""
+
+        def parse_path(self, path: Any, *args: Any, **options: Any) -> Any:
+            text = read_text(Path(path).expanduser(), LARGEST_YAML)
+            check_yaml(text)
+            return self.parse_string(text, path=Path(path).name, **options)
+
+    parser = Parser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     may_miss: dict[str, Any] = {"nargs": "?", "default": ""}
     for name, text in positionals.items():
@@ -68,7 +87,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     parser = make_parser(command, kind, positionals or {}, description, optional)
     start, inherited = "", {}
     try:
-        arguments = normalise(arguments)
+        arguments = bare_flags(kind, normalise(arguments))
         check_file(command, arguments)
         arguments = positionals_first(arguments) if optional else arguments
         values = parser.parse_args(arguments)

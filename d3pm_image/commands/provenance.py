@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ..documents import MB, read_yaml
+
+LARGEST_LOG = 512 * MB
 PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
 ROOMS = {"data": ("root", "val_root", "workers", "memory_mb", "download"), "train": ("preview_every", "log_every")}
 
@@ -17,15 +19,19 @@ def training_facts(run: Path, command: str) -> dict[str, Any]:
         run: Folder of the run.
         command: train-tokenizer or train-diffusion.
     """
-    import yaml
+    from ..training.monitor import read_lines
 
     try:
-        settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        settings = read_yaml(run / "config.yaml")
+        lines = [line for _, line in read_lines(run / "log.jsonl") if line is not None]
     except (OSError, ValueError):
+        return {}
+    if not isinstance(settings, dict) or not lines:
         return {}
     settings = {name: value for name, value in settings.items() if name not in PLACES or isinstance(value, dict)}
     for room, left_out in ROOMS.items():
-        settings[room] = {name: value for name, value in settings.get(room, {}).items() if name not in left_out}
-    seconds = max((line.get("seconds", 0.0) for line in lines), default=0.0)
-    return {"command": command, "steps": max(line["step"] for line in lines), "seconds": round(seconds, 1), "settings": settings}
+        held = settings.get(room)
+        settings[room] = {name: value for name, value in held.items() if name not in left_out} if isinstance(held, dict) else {}
+    seconds = max((s for line in lines if isinstance(s := line.get("seconds"), (int, float))), default=0.0)
+    steps = max(line["step"] for line in lines)
+    return {"command": command, "steps": steps, "seconds": round(seconds, 1), "settings": settings}

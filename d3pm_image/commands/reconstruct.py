@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..config import DataConfig, need
+from ..outputs import new_files
+from ..printable import printable
 from .generate import check_ending
-from .job import say
-from .options import pick_device
+from .options import OutputOptions, pick_device, say
 from .parsing import parse
 
 
@@ -30,7 +31,7 @@ class ShownSet:
 
 
 @dataclass(frozen=True)
-class Reconstruct:
+class Reconstruct(OutputOptions):
     """Show pictures, or images of a data set, above what the tokenizer keeps of them. Without either, held-out images of the data that the model was trained on.
 
     Args:
@@ -74,8 +75,9 @@ def run(args: Reconstruct) -> None:
     """Raises ConfigError for wrong input; nothing is written then."""
     import torch
 
+    from ..data.levels import remembered_white
     from ..editing.canvas import convert_for
-    from ..imaging import enlarge, grid_image, save_image, to_pil, to_tensor
+    from ..imaging import enlarge, grid_image, save_image, to_pil, to_tensor, with_white
     from ..tokenizer import load_tokenizer
 
     check_ending(Path(args.out))
@@ -84,6 +86,7 @@ def run(args: Reconstruct) -> None:
     tokenizer, info = load_tokenizer(args.model)
     tokenizer.to(device)
     if args.images:
+        pictures = [with_white(p, remembered_white(info.facts)) for p in pictures]
         batch = torch.stack([to_tensor(convert_for(p, info.channels, info.image_size)) for p in pictures])
     else:
         batch = read_set(args, info)
@@ -94,8 +97,9 @@ def run(args: Reconstruct) -> None:
     for start in range(0, len(batch), columns):
         rows += to_pil(batch[start : start + columns]) + to_pil(outputs[start : start + columns])
     mse = float((outputs - batch).square().mean())
-    save_image(grid_image([enlarge(p) for p in rows], columns), args.out)
-    print(f"mean squared error {mse:.5f}: {args.out}")
+    with new_files(Path(args.out), args.overwrite) as files:
+        save_image(grid_image([enlarge(p) for p in rows], columns), files.draft)
+    print(f"mean squared error {mse:.5f}: {printable(files.path)}")
 
 
 def spread(count: int, limit: int) -> list[int]:
@@ -136,7 +140,7 @@ def read_set(args: Reconstruct, info):
         data = DataConfig(source=args.data.source, root=args.data.root)
     else:
         need("data" in info.facts, "model", args.model, "does not remember the data it was trained on; name pictures, or --data.source")
-        data = remembered_data(info.facts, args.model, args.data.root)
+        data = remembered_data(info.facts, args.model, args.data.root, option="data.root")
     data = dataclasses.replace(data, image_size=info.image_size, channels=info.channels)
     source = open_source(data, held_out=args.data.part == "held_out")
     chosen = np.array(spread(len(source), args.limit))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import platform
 import shlex
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ConfigError, need
+from ..documents import Unreadable, read_json
+from ..printable import printable
 
 FORMAT, VERSION = "d3pm-image-evaluation", 1
 # what two evaluations of samples must share: without it their figures are not of the same thing
@@ -55,7 +56,7 @@ def command_line(args: Any) -> str:
     words = ["d3pm-image", type(args).__name__.lower(), args.model]
     for field in dataclasses.fields(args):
         value = getattr(args, field.name)
-        if field.name != "model" and value != field.default:
+        if field.name not in ("model", "overwrite") and value != field.default:
             words += [f"--{field.name.replace('_', '-')}", str(value).lower() if isinstance(value, bool) else str(value)]
     return shlex.join(words)
 
@@ -67,9 +68,9 @@ def read_result(name: str) -> dict[str, Any]:
         ConfigError: it is not there, or something else.
     """
     try:
-        raw = json.loads(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError("compare", name, f"cannot be read as a result of evaluate ({type(error).__name__}); name a JSON file") from error
+        raw = read_json(Path(name))
+    except Unreadable as error:
+        raise ConfigError("compare", name, f"cannot be read as a result of evaluate ({error}); name a JSON file") from error
     right = isinstance(raw, dict) and raw.get("format") == FORMAT and raw.get("version") == VERSION
     need(right, "compare", name, f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with --out")
     return raw
@@ -92,18 +93,17 @@ def compare(first: str, second: str) -> str:
     for name in ("data", *SHARED):
         a, b = (values.get(name) for values in both)
         need(a == b, "compare", name, f"{first} has {a!r} and {second} {b!r}: figures of unlike things; evaluate both in the same way")
-    lines = [f"{'':44} {Path(first).name:>24} {Path(second).name:>24}"]
+    lines = [f"{'':44} {printable(Path(first).name):>24} {printable(Path(second).name):>24}"]
     shown = [n for n in both[0] if n.startswith(SHOWN) and n in both[1] and isinstance(both[0][n], (int, float))]
     settings = [n for n in both[0] if not n.startswith(SHOWN) and n in both[1] and both[0][n] != both[1][n]]
     for name in [*settings, *(n for n in shown if not n.startswith("samples.fidelity_of_real"))]:
         a, b = (values[name] for values in both)
         numbers = isinstance(a, (int, float)) and isinstance(b, (int, float)) and not isinstance(a, bool) and a
         change = f"{(b - a) / abs(a):+8.1%}" if numbers and name in shown else ""
-        lines.append(f"{name.removeprefix('samples.'):44} {shortened(a):>24} {shortened(b):>24} {change}".rstrip())
+        lines.append(f"{printable(name.removeprefix('samples.')):44} {shortened(a):>24} {shortened(b):>24} {change}".rstrip())
     return "\n".join(lines)
 
 
 def shortened(value: Any) -> str:
     """A value as text of at most 24 characters."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 24 else f"{text[:23]}…"
+    return printable(f"{value:g}" if isinstance(value, float) else value, 24)

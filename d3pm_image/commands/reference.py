@@ -18,7 +18,7 @@ from ..config import size_pair
 from ..data.images import ImageSet
 from ..metrics.fidelity import Moments
 from ..metrics.space import FeatureSpace
-from ..storage import write_tensors
+from ..tensor_cache import cached_tensors
 
 KEPT_IMAGES = 10_000
 FORMAT = 1
@@ -51,7 +51,8 @@ def parts(images: ImageSet, size: int = 500) -> Iterator[dict[str, Tensor]]:
 
 def images_sha256(images: ImageSet) -> str:
     """Hash of a set and of how its images are prepared."""
-    how = {"size": size_pair(images.config.image_size), "channels": images.config.channels, "crop": images.config.crop}
+    how: dict[str, object] = {"size": size_pair(images.config.image_size), "channels": images.config.channels, "crop": images.config.crop}
+    how |= images.preparation()
     return hashlib.sha256(json.dumps({"source": images.source.fingerprint, "images": len(images), **how}).encode()).hexdigest()
 
 
@@ -62,11 +63,18 @@ def reference(images: ImageSet, space: FeatureSpace, folder: Path | None = None)
         images: At least two.
     """
     key = json.dumps({"images": images_sha256(images), **space.facts(), "kept": KEPT_IMAGES, "format": FORMAT}, sort_keys=True)
-    place = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors" if folder else None
-    if place is not None and place.is_file():
-        stored = read(place, len(images))
-        if stored is not None:
-            return stored
+    if folder is None:
+        return from_tensors(computed(images, space))
+    place = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
+    count = len(images)
+    found = cached_tensors(
+        place, key, lambda some: is_sound(some, count), lambda: computed(images, space), "the reference of an evaluation"
+    )
+    return from_tensors(found)
+
+
+def computed(images: ImageSet, space: FeatureSpace) -> dict[str, Tensor]:
+    """The tensors of a reference, from the images."""
     moments, features, labels = Moments(), [], []
     kept = torch.zeros(len(images), dtype=torch.bool)
     kept[evenly(len(kept), KEPT_IMAGES)] = True
@@ -75,21 +83,23 @@ def reference(images: ImageSet, space: FeatureSpace, folder: Path | None = None)
         moments.add(found)
         features.append(found[keep])
         labels.append(batch["labels"][keep])
-    result = Reference(moments, torch.cat(features), torch.cat(labels))
-    if place is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(place, {**moments.tensors(), "features": result.features, "labels": result.labels}, {"key": key})
-    return result
+    return {**moments.tensors(), "features": torch.cat(features), "labels": torch.cat(labels)}
 
 
-def read(place: Path, images: int) -> Reference | None:
-    """What a file holds; None where it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def from_tensors(found: dict[str, Tensor]) -> Reference:
+    """A reference of its tensors."""
+    return Reference(Moments.of(found), found["features"], found["labels"])
 
-    try:
-        found = load_file(place)
-        moments = Moments.of(found)
-        return Reference(moments, found["features"], found["labels"]) if moments.count == images else None
-    except (OSError, SafetensorError, KeyError):
-        return None
+
+def is_sound(found: dict[str, Tensor], images: int) -> bool:
+    """Whether tensors have the names, shapes and dtypes of a reference of so many images."""
+    if "origin" not in found:
+        return False
+    kinds = {name: (tuple(value.shape), value.dtype) for name, value in found.items()}
+    size, kept = found["origin"].numel(), min(images, KEPT_IMAGES)
+    double = torch.float64
+    expected = {
+        **{"count": ((), torch.int64), "origin": ((size,), double), "sum": ((size,), double), "products": ((size, size), double)},
+        **{"features": ((kept, size), torch.float32), "labels": ((kept,), torch.int64)},
+    }
+    return kinds == expected and int(found["count"]) == images

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 
 from ..config import DataConfig
 from ..imaging import enlarge, grid_image, save_image, to_pil
+from ..outputs import new_files
+from ..printable import printable
 from .drawing import Drawn
 from .judging import Judge
 from .reference import images_sha256
@@ -48,7 +53,7 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
     if args.neighbours:
         values["memorisation"] = nearest_picture(args, judge, drawn)
     if args.samples:
-        save_image(grid_image([enlarge(i) for i in to_pil(drawn.images[:64].float() / 255)], 8), args.samples)
+        save_report(grid_image([enlarge(i) for i in to_pil(drawn.images[:64].float() / 255)], 8), args.samples, args.overwrite, "samples")
     values["note"] = (
         "fidelity in the features named above, against the reference; precision, recall, density and coverage of "
         f"{judge.count(len(drawn.images))} samples and as many real images; within_class_spread is the mean distance of two images of a class, "
@@ -68,5 +73,12 @@ def nearest_picture(args: Any, judge: Judge, drawn: Drawn) -> dict[str, float]:
         rows = torch.cat([drawn.images[chosen[here]], real[here]]).float() / 255
         pictures += [enlarge(image, 96) for image in to_pil(rows)]
         captions += [f"sample {i}" for i in chosen[here]] + [f"training, {float(distance[i]):.2f}" for i in chosen[here]]
-    save_image(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours)
+    save_report(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours")
     return figures
+
+
+def save_report(picture: Image.Image, path: str, overwrite: bool, what: str) -> None:
+    """Write a picture that goes with the figures, and say where it is on stderr: stdout is for the figures alone."""
+    with new_files(Path(path), overwrite) as files:
+        save_image(picture, files.draft)
+    print(f"{what}: {printable(files.path)}", file=sys.stderr)

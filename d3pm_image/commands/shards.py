@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import need
+from ..printable import printable
 from .parsing import parse
 
 
@@ -50,7 +51,7 @@ def run(args: Shards) -> None:
     also = f", {done.kept} of them there already" if done.kept else ""
     lost = f"; {done.left_out} pictures could not be read" if done.left_out else ""
     print(f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of {size / 2**20:,.1f} MB in all{also}{lost}")
-    print(f"next: d3pm-image train-tokenizer --data.source shards --data.root {out} --data.image_size 64 --data.channels 3")
+    print(f"next: d3pm-image train-tokenizer --data.source shards --data.root {printable(out, 0)} --data.image_size 64 --data.channels 3")
 
 
 def whole_source(name: str, held_out: bool):
@@ -59,7 +60,8 @@ def whole_source(name: str, held_out: bool):
     Raises:
         ConfigError: no such folder or set, or no held-out part.
     """
-    from ..data.sources import TORCHVISION, digits, folder, torchvision_set
+    from ..data.sources import digits, folder
+    from ..data.torchvision_sets import TORCHVISION, torchvision_set
 
     own = name in TORCHVISION and TORCHVISION[name][2] is not None
     need(own or not held_out, "held_out", held_out, f"{name} has no held-out part of its own; data.val_share holds out a part in training")

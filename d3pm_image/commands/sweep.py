@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ..config import ConfigError, SamplerConfig
+from ..documents import read_json
 from ..sampling import Frame, make_rule
 from ..sampling.correct import check_correctable
 from ..sampling.rules import settings_of_rules, settings_read
@@ -114,7 +115,7 @@ class Results:
         self.entries: list[dict[str, Any]] = []
         if path.exists():
             try:
-                raw = json.loads(path.read_text(encoding="utf-8"))
+                raw = read_json(path)
                 if (raw["format"], raw["version"]) != (FORMAT, VERSION):
                     raise ValueError("another format")
                 self.entries = [{"conditions": e["conditions"], "settings": e["settings"], "figures": e["figures"]} for e in raw["entries"]]

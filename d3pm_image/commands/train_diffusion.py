@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..config import DiffusionRun, size_pair
+from ..printable import printable
 from .codes import cached, code_images, open_tokenizer, tokenizer_data
+from .images import open_images, write_unused
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
+from .resuming import Images, RunIdentity, need_resume, resolved
 from .start import Ancestor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..data.codes import CodeSet
+    from ..data.image_source import ImageSource
+    from ..data.images import ImageSet
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
@@ -41,17 +46,25 @@ def run(config: DiffusionRun) -> None:
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
-    from ..training.loop import check_folder, make_accelerator, train
+    from ..training.loop import make_accelerator, run_folder
 
+    need_resume(config)
     accelerator = make_accelerator(config.train)
-    check_folder(Path(config.out), config.resume)
+    with run_folder(Path(config.out), config.resume, accelerator):
+        train_in_folder(config, accelerator)
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def train_in_folder(config: DiffusionRun, accelerator: Accelerator) -> None:
+    """All of a run but its folder, which nobody else may write to meanwhile."""
+    from ..training.loop import train
+
     material = prepare(config, accelerator)
     job = make_job(material, accelerator)
     best = train(job, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
         finish(material, cast("Transformer", best), accelerator)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
 
 
 @dataclass(frozen=True)
@@ -67,15 +80,19 @@ class Material:
     held_out: CodeSet
     place: Path
     """The folder of the codes."""
+    images: tuple[ImageSet, ImageSet]
+    """What was encoded: images that train, and those that judge."""
     classes: Sequence[str]
     ancestor: Ancestor | None
     """The model that it begins with."""
+    sources: Sequence[ImageSource]
+    """What was read, for the list of what was not."""
 
     def pipeline(self, network: Transformer) -> Pipeline:
         """A network with all that it needs to draw pictures."""
         from ..pipeline import Pipeline
 
-        facts = {"data": dataclasses.asdict(self.config.data), "tokenizer": self.info.facts}
+        facts = {"data": dataclasses.asdict(resolved(self.config).data), "tokenizer": self.info.facts}
         size = size_pair(self.info.image_size)
         return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, self.config.sampler, facts)
 
@@ -88,8 +105,11 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     """
     from ..data.codes import CodeSet, Team
     from ..diffusion import Objective, Process
+    from ..local_notes import note_folder
     from ..sampling import make_rule
 
+    for folder in (config.data.root, config.data.val_root):
+        note_folder(folder)
     tokenizer, info = open_tokenizer(config)
     ancestor = Ancestor.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
@@ -100,12 +120,16 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     Objective.from_config(config.loss).check(process)
     make_rule(config.sampler).check(process, height * width, config.sampler.steps)
     with accelerator.main_process_first():  # a download is one process's work
-        sources = [code_images(config.data, held_out) for held_out in (False, True)]
+        data, *opened = open_images(config.data, config.out)
+        config = dataclasses.replace(config, data=data)
+        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
-    return Material(config, tokenizer, info, process, codes, held_out, place, sources[0].source.class_names, ancestor)
+    both = (sources[0], sources[1])
+    unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
+    return Material(config, tokenizer, info, process, codes, held_out, place, both, sources[0].source.class_names, ancestor, unused)
 
 
 def make_job(material: Material, accelerator: Accelerator) -> Job:
@@ -123,9 +147,11 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters()) / 1e6
         grid = f"{codes.grid[0]}x{codes.grid[1]}"
-        print(f"{len(codes)} images as {grid} codes in {material.place}; {len(material.classes)} classes; {count:.2f}M parameters")
+        print(
+            f"{len(codes)} images as {grid} codes in {printable(material.place, 0)}; {len(material.classes)} classes; {count:.2f}M parameters"
+        )
         if material.ancestor:
-            print(f"begun with the weights of {config.start_from}, which knows {known} of the classes")
+            print(f"begun with the weights of {printable(config.start_from)}, which knows {known} of the classes")
 
     def loader(first: int, rank: int, world: int):
         order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
@@ -133,17 +159,34 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
 
     shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
     loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")}
+    parts = {"tokenizer": material.info.sha256, **shared, **loop}
+    identity = RunIdentity(config, parts, *(images_of(images, material.info.sha256) for images in material.images))
     validate = make_validation(material.process, material.held_out, accelerator.device)
     return Job(
         model,
         loader,
         make_loss(material.process, config, codes.grid),
-        identity={"tokenizer": material.info.sha256, "data": material.place.name, **shared, **loop},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
+        identity=identity.saved(),
+        check_identity=identity.check,
+        begin=lambda: begin(material),
         validate=validate,
         validate_raw=validate,
         preview=make_preview(material.pipeline),
     )
+
+
+def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
+    """What the images of a run are known by: the keys of their codes."""
+    from ..data.codes import cache_key, former_key
+
+    return Images(cache_key(tokenizer_sha256, images), (former_key(tokenizer_sha256, images),), images.listed.known_as)
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(resolved(material.config), folder / "config.yaml")
+    write_unused(folder, *material.sources)
 
 
 def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:
@@ -156,8 +199,9 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
-    print(f"model: {folder / 'model'}\nnext: d3pm-image generate {folder} --num-images 64 --out grid.png")
-    print(f"      d3pm-image inpaint {folder} IMAGE MASK --out result.png")
+    shown = printable(folder, 0)
+    print(f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png")
+    print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
 
 
 def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):

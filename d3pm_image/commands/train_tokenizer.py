@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
+from ..printable import printable
 from .codes import VALIDATION_IMAGES
+from .images import open_images, write_unused
 from .parsing import parse, save_resolved
 from .provenance import training_facts
 from .record import machine
+from .resuming import Images, RunIdentity, need_resume, resolved
 from .start import begin_tokenizer
 
 if TYPE_CHECKING:
@@ -37,11 +42,21 @@ def run(config: TokenizerRun) -> None:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
     from ..tokenizer.perceptual import Perceptual
-    from ..training.loop import check_folder, make_accelerator, train
+    from ..training.loop import make_accelerator, run_folder
 
+    need_resume(config)
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
     accelerator = make_accelerator(config.train)
-    check_folder(Path(config.out), config.resume)
+    with run_folder(Path(config.out), config.resume, accelerator):
+        train_in_folder(config, accelerator, perceptual)
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def train_in_folder(config: TokenizerRun, accelerator: Accelerator, perceptual: Perceptual | None) -> None:
+    """All of a run but its folder, which nobody else may write to meanwhile."""
+    from ..training.loop import train
+
     with accelerator.main_process_first():  # a download is one process's work
         material = prepare(config)
     model, started = make_model(material, accelerator)
@@ -55,8 +70,6 @@ def run(config: TokenizerRun) -> None:
     best = train(job, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
         finish(material, cast("Autoencoder", best), validate(best), started)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
 
 
 @dataclass(frozen=True)
@@ -80,9 +93,12 @@ def prepare(config: TokenizerRun) -> Material:
         ConfigError: wrong input.
     """
     from ..data.images import ImageSet
-    from ..data.sources import open_source
+    from ..local_notes import note_folder
 
-    source, held_source = open_source(config.data), open_source(config.data, held_out=True)
+    for folder in (config.data.root, config.data.val_root):
+        note_folder(folder)
+    data, source, held_source = open_images(config.data, config.out)
+    config = dataclasses.replace(config, data=data)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
     return Material(config, images, ImageSet(held_source, config.data))
 
@@ -104,7 +120,7 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
         count = sum(p.numel() for p in model.parameters()) / 1e6
         sets = f"{len(material.images)} images, {len(material.held_out)} held out"
         print(
-            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {config.start_from}' if started else ''}"
+            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {printable(config.start_from)}' if started else ''}"
         )
     arrange(model.to(accelerator.device), accelerator.device.type)
     if model.quantizer.kind.starts and not started:
@@ -133,15 +149,31 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
 
     shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
     shared |= {"learn": config.learn} if config.learn != "all" else {}
+    shared |= {"prepared": images.preparation()} if images.preparation() else {}
+    identity = RunIdentity(config, shared, images_of(images), images_of(material.held_out))
     return Job(
         model,
         loader,
         make_loss(config, accelerator, perceptual, discriminator),
-        identity={**shared, "data": images.source.fingerprint},
-        begin=lambda: save_resolved(dataclasses.replace(config, resume=False), Path(config.out) / "config.yaml"),
+        identity=identity.saved(),
+        check_identity=identity.check,
+        begin=lambda: begin(material),
         preview=make_preview(material.held_out, accelerator.device),
         rival=make_rival(config, accelerator, discriminator),
     )
+
+
+def images_of(images: ImageSet) -> Images:
+    """What the images of a run are known by."""
+    return Images(images.source.fingerprint, (images.source.known_as.former,), images.listed.known_as)
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(resolved(material.config), folder / "config.yaml")
+    own = (material.held_out.source,) if material.config.data.val_root else ()
+    write_unused(folder, material.images.source, *own)
 
 
 def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
@@ -150,13 +182,14 @@ def finish(material: Material, best: Autoencoder, found: dict[str, float], start
 
     config, folder = material.config, Path(material.config.out)
     scores = {k: float(v) for k, v in found.items()}
-    facts = {"data": dataclasses.asdict(config.data), "validation": scores, "classes": list(material.images.source.class_names)}
+    facts = {"data": dataclasses.asdict(resolved(config).data), "validation": scores, "classes": list(material.images.source.class_names)}
     facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()} | ({"started_from": started} if started else {})
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
-    root = f" --data.root {config.data.root}" if config.data.root else ""
-    print(f"tokenizer: {folder / 'model'}\nnext: d3pm-image train-diffusion --tokenizer {folder} --data.source {config.data.source}{root}")
+    root = f" --data.root {printable(config.data.root, 0)}" if config.data.root else ""
+    next_one = f"d3pm-image train-diffusion --tokenizer {printable(folder, 0)} --data.source {config.data.source}{root}"
+    print(f"tokenizer: {printable(folder / 'model', 0)}\nnext: {next_one}")
 
 
 def start_codebook(model, images, num_codes: int, tokens: int) -> None:
@@ -173,6 +206,9 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     model.eval()
     with torch.no_grad():
         features = torch.cat([model.encoder(part.float() / 255 * 2 - 1) for part in batch.split(256)])
+        if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
+            some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
+            warnings.warn(f"{some}; use more images, or fewer tokenizer.num_codes", stacklevel=1)
         # a quantizer of its own, not synchronised: the same images give the same start on any number of processes
         alone = Quantizer(model.config).to(features.device).eval()
         alone(features)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import SAMPLERS, ConfigError, SamplerConfig, need
-from .options import RunOptions, pick_device
+from ..outputs import new_files
+from ..printable import printable
+from .options import OutputOptions, RunOptions, pick_device
 from .parsing import parse
 
 METRICS = {
@@ -24,7 +26,7 @@ Row = tuple[SamplerConfig, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(RunOptions):
+class Tune(RunOptions, OutputOptions):
     """Find the sampler settings with which a trained model's images are best, against held-out images, and make them its default. The present settings and every combination of the listed values are measured once; the figures are kept, so that a stopped search goes on where it stood.
 
     Args:
@@ -39,7 +41,8 @@ class Tune(RunOptions):
         min_accuracy: Choose only among settings with at least this label accuracy; 0 is off.
         num_samples: Images a setting. The Fréchet distance falls with it, so compare values of one number only.
         root: Folder of the data set, where it is not the one that the model remembers.
-        out: Folder for tune.json (all figures) and tune.png (quality over network calls). Default: tune in the run's folder, beside its model; for a model folder elsewhere NAME-tune beside it.
+        val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
+        out: Folder for tune.json (all figures; a later search adds its own) and tune.png (quality over network calls). Default: tune in the run's folder, beside its model; for a model folder elsewhere NAME-tune beside it.
         save: Make the winner the model's default sampler.
     """
 
@@ -54,6 +57,7 @@ class Tune(RunOptions):
     min_accuracy: float = 0.0
     num_samples: int = 1000
     root: str = ""
+    val_root: str = ""
     out: str = ""
     save: bool = True
 
@@ -119,15 +123,15 @@ def run(args: Tune) -> None:
     winner = next((row for row in rows if METRICS[args.metric] in row[1] and accuracy(row) >= args.min_accuracy), None)
     print(table(rows, skipped, results.find(None) or {}, args, winner))
     results.write(summary(args, rows, skipped, winner))
-    draw(rows, args, winner, folder / "tune.png")
-    print(f"\nall figures: {folder / 'tune.json'}\nquality over network calls: {folder / 'tune.png'}")
+    chart = draw(rows, args, winner, folder / "tune.png")
+    print(f"\nall figures: {printable(folder / 'tune.json')}\nquality over network calls: {printable(chart)}")
     if winner is None:
         mend = f"no setting reaches it, the best has {max(map(accuracy, rows)):g}; nothing was saved"
         raise ConfigError("min_accuracy", args.min_accuracy, mend)
     config, figures = winner
     if args.save:
         set_default_sampler(place, config, {"tuned": chosen(args, figures)})
-    print(f"{'saved as the default of ' + args.model if args.save else 'best, not saved'}: {as_options(config)}")
+    print(f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}: {as_options(config)}")
 
 
 def results_folder(place: Path) -> Path:
@@ -139,7 +143,7 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     """Check everything, then measure what has not been measured yet."""
     from ..data.images import ImageSet
     from ..data.sources import open_source
-    from .judging import Judge, remembered_data
+    from .judging import Judge, as_trained, remembered_data
     from .sweep import Results, combine, measure_all, model_sha256, with_present
 
     device = pick_device(args.device)
@@ -149,8 +153,8 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     configs, skipped = combine(args.lists(), pipe)
     need(bool(configs), "samplers", args.samplers, f"no combination fits this model ({skipped[0].reason})" if skipped else "")
     configs = with_present(configs, pipe.sampler)
-    data = remembered_data(pipe.facts, args.model, args.root)
-    train, held_out = open_source(data), open_source(data, held_out=True)
+    data = remembered_data(pipe.facts, args.model, args.root, args.val_root)
+    train, held_out = (as_trained(open_source(data, held_out=held), pipe.class_names) for held in (False, True))
     conditions = {
         "model_sha256": model_sha256(place), "data": f"{train.fingerprint} {held_out.fingerprint}", "num_samples": args.num_samples,
         "seed": args.seed, "precision": args.precision, "device": device,
@@ -226,8 +230,8 @@ def summary(args: Tune, rows: list[Row], skipped: list[Any], winner: Row | None)
     }
 
 
-def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> None:
-    """The chosen measure over network calls, a series a sampler; nothing where nothing has a value."""
+def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> Path:
+    """The chosen measure over network calls, a series a sampler; nothing where nothing has a value. Returns the file."""
     from ..imaging import save_image
     from .chart import draw_chart
 
@@ -242,7 +246,10 @@ def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> None:
         words = "Frechet distance (lower is better)" if args.metric == "frechet" else f"{args.metric.replace('_', ' ')} (higher is better)"
         title = f"{args.num_samples} images a setting, seed {args.seed}"
         best = point(winner[1]) if winner else None
-        save_image(draw_chart(series, title, "network calls an image", words, args.metric == "frechet", best), path)
+        with new_files(path, args.overwrite) as files:
+            save_image(draw_chart(series, title, "network calls an image", words, args.metric == "frechet", best), files.draft)
+        return files.path
+    return path
 
 
 def as_options(config: SamplerConfig) -> str:

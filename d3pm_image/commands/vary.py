@@ -33,6 +33,6 @@ def main(arguments: list[str]) -> None:
 def run(args: Vary, job: Job) -> None:
     """Vary and write. Raises ConfigError for wrong input; nothing is written then."""
     hidden = region(args, job.image, needed=False)
-    label = label_of(args.labels)
     pipe = job.pipeline()
+    label = label_of(args.labels, pipe.class_names)
     job.finish(pipe, pipe.vary(job.image, args.strength, label, mask=hidden, **job.drawing()), hidden)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from .errors import need
@@ -15,12 +19,29 @@ def size_pair(image_size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
     return (image_size, image_size) if isinstance(image_size, int) else (int(image_size[0]), int(image_size[1]))
 
 
+COMMON_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def implied_source(root: str) -> str:
+    """The source that a root stands for where none is named: the embedded digits without a root; shards for a tar file, a pattern or
+    range of them, or a folder that holds tar files and no images; else folder."""
+    if not root:
+        return "digits"
+    place = Path(root).expanduser()
+    if not place.is_dir():
+        return "shards" if root.lower().endswith(".tar") or re.search(r"[*?]|\{\d+\.\.\d+\}", root) else "folder"
+    if not any(path.suffix == ".tar" and not path.name.startswith(".") for path in place.iterdir()):
+        return "folder"
+    names = (name for _, _, files in os.walk(place) for name in files)
+    return "folder" if any(name.lower().endswith(COMMON_ENDINGS) for name in names) else "shards"
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Where the images come from and how they reach the network.
 
     Args:
-        source: digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset layout), or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
+        source: Empty for what root implies: folder, or shards where tar files lie there; digits without a root. digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset layout), or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
         root: Folder of the images; folder, pattern or range of shards ('train-{000000..000099}.tar'); or where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
         val_root: Folder (or shards) of the held-out images; without it, folders and shards give up val_share of its images.
         val_share: Share of images held out where the source has no split of its own.
@@ -31,12 +52,14 @@ class DataConfig:
         flip: Mirror images left to right at random (not for digits or letters).
         labels: Use class labels where the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.
+        white: Level that means white in images of more than 8 bits per level (16-bit, floating point), one for the whole set. 0 estimates it, and the run records it; -1 judges each image by its own mode and extreme, as before version 0.2.
         workers: Loader processes of stage one for sets too large to be held in memory.
         max_unreadable: Share of the images that may be unreadable; such images are named and left out, or replaced by the next one.
+        same: With resume: go on with these images, though their contents are not those that the run was begun with.
         memory_mb: Sets whose decoded images fit in this many megabytes are decoded once and held in memory.
     """
 
-    source: str = "digits"
+    source: str = ""
     root: str = ""
     val_root: str = ""
     val_share: float = 0.1
@@ -47,9 +70,11 @@ class DataConfig:
     flip: bool = False
     labels: bool = True
     limit: int = 0
+    white: float = 0.0
     workers: int = 2
     max_unreadable: float = 0.2
     memory_mb: int = 2048
+    same: bool = False
 
     def __post_init__(self):
         height, width = size_pair(self.image_size)
@@ -67,5 +92,16 @@ class DataConfig:
         need(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
         need(0 <= self.max_unreadable <= 1, "data.max_unreadable", self.max_unreadable, "give a share in [0, 1], such as 0.2")
         need(self.memory_mb >= 0, "data.memory_mb", self.memory_mb, "give 0 (never hold in memory) or more")
+        scale = math.isfinite(self.white) and (self.white >= 0 or self.white == -1)
+        need(scale, "data.white", self.white, "give 0 (estimated), -1 (each image by its own), or the level of white, such as 4095")
+        embedded = "the digits are embedded: leave data.source out (then the root is a folder or shards), or leave out the root"
+        need(self.source != "digits" or not self.root, "data.root", self.root, embedded)
+        lone = "held-out images of their own go with data.root, a folder or shards; leave it out"
+        taken = self.source in ("folder", "shards") or (not self.source and bool(self.root))
+        need(taken or not self.val_root, "data.val_root", self.val_root, lone)
         named = self.source not in ("folder", "shards") or bool(self.root)
         need(named, "data.root", self.root, f"name the folder of images when data.source is {self.source}")
+
+    def resolved(self) -> DataConfig:
+        """The same with a source: the one that is named, or that the root implies."""
+        return self if self.source else replace(self, source=implied_source(self.root))

@@ -7,13 +7,22 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from ..printable import printable
+
 
 class ConfigError(ValueError):
-    """A value that cannot work. The message names the field, the value and the mend, in one line."""
+    """A value that cannot work. The message names the field, the value and the mend, in one line.
+
+    Values and hints may come from a stranger's file, as names of classes do: nothing of them reaches a terminal as it is.
+    """
 
     def __init__(self, name: str, value: Any, mend: str):
-        super().__init__(f"{name}={value!r}: {mend}")
+        super().__init__(f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(mend.split()), 4000)}")
         self.name, self.value, self.mend = name, value, mend
+
+    def __reduce__(self) -> tuple[type, tuple[str, Any, str]]:
+        """Its parts, from which another process makes it again."""
+        return type(self), (self.name, self.value, self.mend)
 
 
 def need(condition: bool, name: str, value: Any, mend: str) -> None:

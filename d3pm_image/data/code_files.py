@@ -1,18 +1,21 @@
 """The files of a code cache: ``codes.npy`` uint16 (variants, n, H, W), or, past a million images, ``codes-00000.npy``, … of a million each;
-``labels.npy`` int64 (n,); ``meta.json``. All are memory-mapped, none is ever held whole.
+``labels.npy`` int64 (n,); ``meta.json`` with their checksums (:mod:`.code_sums`). All are memory-mapped, none is ever held whole.
 """
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import shutil
+import tokenize
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from .code_sums import DAMAGED, read_meta, wrong_sums
 
 SHARD_IMAGES = 2**20
 MAPPED_PAGES = 2**28
@@ -39,11 +42,12 @@ class Layout:
 
     @classmethod
     def of(cls, place: Path) -> Layout:
-        """As meta.json says. Raises OSError, ValueError, KeyError or TypeError where it cannot be read or makes no sense."""
-        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        """As meta.json says. Raises one of :data:`~d3pm_image.data.code_sums.DAMAGED` where it is not there or makes no sense."""
+        meta = read_meta(place)
         layout = cls(meta["variants"], meta["count"], tuple(meta["grid"]), meta.get("shard", 0))
         numbers = (layout.variants, layout.count, *layout.grid)
-        if not all(isinstance(n, int) and n > 0 for n in numbers) or not isinstance(layout.shard, int) or layout.shard < 0:
+        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (*numbers, layout.shard))
+        if not whole or min(numbers) < 1 or layout.shard < 0 or len(layout.grid) != 2 or layout.variants > 2:
             raise ValueError("wrong numbers in meta.json")
         if layout.shard and layout.files > 100_000:
             raise ValueError("too many files in meta.json")
@@ -67,19 +71,54 @@ class Layout:
         """Shape of a file: variants, images, H, W."""
         return (self.variants, min(self.rows, self.count - number * self.rows), *self.grid)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of all files but meta.json."""
+        return [*(self.name(number) for number in range(self.files)), "labels.npy"]
+
     def damaged(self, place: Path) -> list[str]:
-        """Names of the files that are not there, or not of the right length and kind."""
+        """Names of the files that are not there, not of the right length and kind, or not what their checksum says.
+
+        Raises:
+            OSError: a file is there and cannot be read.
+        """
         wrong = [self.name(n) for n in range(self.files) if not fits(place / self.name(n), self.shape(n), np.uint16)]
-        return wrong + ([] if fits(place / "labels.npy", (self.count,), np.int64) else ["labels.npy"])
+        if not fits(place / "labels.npy", (self.count,), np.int64) or not labels_fit(place):
+            wrong.append("labels.npy")
+        found = wrong_sums(place, [name for name in self.names if name not in wrong])
+        return [name for name in (*self.names, "meta.json") if name in wrong or name in found]
 
 
 def fits(path: Path, shape: tuple[int, ...], kind: type) -> bool:
-    """Whether a .npy file is there with all of an array of this shape and kind."""
+    """Whether a .npy file is there with all of an array of this shape and kind.
+
+    Raises:
+        OSError: it is there and cannot be read.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         found = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
+    except (*DAMAGED, EOFError, zipfile.BadZipFile, tokenize.TokenError):
+        return False
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return False
+    if not isinstance(found, np.ndarray):  # an archive of arrays under this name
+        found.close()
         return False
     return found.shape == shape and found.dtype == kind
+
+
+def labels_fit(place: Path) -> bool:
+    """Whether labels of the right length are those of the classes that meta.json names. Where there are checksums, these tell."""
+    meta = read_meta(place)
+    names = meta.get("class_names")
+    if "sha256" in meta or names is None:
+        return True
+    labels = np.load(place / "labels.npy", mmap_mode="r")
+    return isinstance(names, list) and bool(labels.min() >= -1 and labels.max() < max(len(names), 0))
 
 
 def empty(path: Path, shape: tuple[int, ...], kind: type) -> None:
@@ -95,7 +134,7 @@ def prepare(part: Path, place: Path, layout: Layout, batch_size: int) -> None:
     if fits(part / "done.npy", (batches,), np.uint8):
         done = np.load(part / "done.npy")
     else:
-        for name in [layout.name(n) for n in range(layout.files)] + ["labels.npy"]:
+        for name in layout.names:
             (part / name).unlink(missing_ok=True)
         done = np.full(batches, salvage(part, place, layout), np.uint8)
     for number in range(layout.files):
@@ -114,7 +153,7 @@ def salvage(part: Path, place: Path, layout: Layout) -> bool:
     """Put the sound files of a damaged cache into ``part`` under a second name; True where its labels are sound and some of its codes."""
     try:
         wrong = layout.damaged(place) if Layout.of(place) == layout else ["meta.json"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return False
     names = [layout.name(n) for n in range(layout.files)]
     if "labels.npy" in wrong or "meta.json" in wrong or not set(names) - set(wrong):
@@ -164,7 +203,7 @@ class CodeFiles:
     """The codes of a cache as one array (variants, n, H, W), whatever its files.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: a damaged cache.
+        One of :data:`~d3pm_image.data.code_sums.DAMAGED`: a damaged cache.
     """
 
     def __init__(self, place: Path):

@@ -1,7 +1,8 @@
 """Cached codes: every image encoded once, memory-mapped, tied by hash to the tokenizer and the data.
 
 A cache is a folder ``<hash>`` (:mod:`.code_files`); variant 1 of its codes, where present, holds the mirrored images. It is written beside its
-place, batch by batch, by one process or several, and renamed when it is whole.
+place, batch by batch, by one process or several, and renamed when it is whole. One program (a process, or a team of them) at a time makes a cache:
+it holds a lock beside the cache's place from before it begins until after the rename, and others wait for it and then take what it made.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import torch
@@ -23,25 +22,37 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, size_pair
-from ..storage import replace_folder
+from ..locks import waiting_lock
+from ..storage import replace_folder, write_text
 from .code_files import SHARD_IMAGES, CodeFiles, CodeWriter, Layout, prepare
+from .code_sums import DAMAGED, write_sums
 from .images import ImageSet, coins
-from .sources import cache_root
 
 
 def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
     """Hex key of what the codes depend on: tokenizer weights, the images, and how they were prepared."""
+    return _key(tokenizer_sha256, images, images.source.fingerprint)
+
+
+def former_key(tokenizer_sha256: str, images: ImageSet) -> str:
+    """The key under which versions that did not read contents kept the codes; the same key for images that these knew by their contents."""
+    return _key(tokenizer_sha256, images, images.source.known_as.former or images.source.fingerprint)
+
+
+def _key(tokenizer_sha256: str, images: ImageSet, fingerprint: str) -> str:
     config: DataConfig = images.config
     prepared = {
         "size": size_pair(config.image_size),
         "channels": config.channels,
         "crop": config.crop if config.crop == "stretch" else "center",
         "flip": config.flip,
+        **images.preparation(),
     }
     labels = images.source.labels
     named = {"labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(), "classes": images.source.class_names}
-    parts = {"tokenizer": tokenizer_sha256, "data": images.source.fingerprint, "prepared": prepared, "named": named, "format": 2}
+    parts = {"tokenizer": tokenizer_sha256, "data": fingerprint, "prepared": prepared, "named": named, "format": 2}
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -64,6 +75,7 @@ def build_cache(
     quiet: bool = False,
     team: Team | None = None,
     shard_images: int = SHARD_IMAGES,
+    former: str = "",
 ) -> Path:
     """Encode all images (and their mirror images where flips are configured) unless the cache is there already. An encoding that was
     killed goes on with the batches that are missing.
@@ -75,82 +87,104 @@ def build_cache(
         root: Parent folder; default ``~/.cache/d3pm_image/codes``.
         team: Processes that share the work, on one file system; each calls this function.
         shard_images: Larger sets are written in files of so many images. Where files of a cache are damaged, only they are encoded again.
+        former: From :func:`former_key`: a whole cache of an earlier version under this key is taken where there is none under ``key``.
 
     Returns:
         The cache folder.
     """
     team = team or Team()
-    place = (Path(root).expanduser() if root else cache_root() / "codes") / key
-    there = is_whole(place, quiet)
-    team.wait()  # all have looked before one of them writes
-    if there:
-        return place
+    parent = Path(root).expanduser() if root else cache_root() / "codes"
+    place = parent / key
+
+    def found() -> Path:
+        return place if not former or (place / "meta.json").is_file() or not (parent / former).is_dir() else parent / former
+
+    part = place.with_name(f".{key}.part")
+    with contextlib.ExitStack() as stack:
+        # the first process decides, under the lock; the others read its decision from the folder, for each might see another state
+        work = team.rank == 0 and _claim(stack, images, part, place, found, team, quiet)
+        if work:
+            _begin(images, encode, part, place, batch_size, shard_images)
+        team.wait()
+        if work or (team.rank > 0 and (part / DONE).is_file()):
+            _write(images, encode, part, batch_size, quiet, team)
+            team.wait()
+            if work:
+                _finish(part, place)
+        team.wait()
+    return found()
+
+
+DONE = "done.npy"
+TEAM_PATIENCE_S = 3 * 3600.0
+"""Processes of a team wait for one another 4 hours at most."""
+
+
+def _claim(
+    stack: contextlib.ExitStack, images: ImageSet, part: Path, place: Path, found: Callable[[], Path], team: Team, quiet: bool
+) -> bool:
+    """Whether there is a cache to make; then its lock is held by ``stack``, and what killed programs left is removed."""
+    if is_whole(found(), True, len(images)) and (team.world == 1 or not part.exists()):
+        return False
     place.parent.mkdir(parents=True, exist_ok=True)
-    with claimed(place.with_name(f".{key}.part"), team) as part:
-        if team.rank == 0:
-            grid = encode(images.__getitems__([0])["images"]).shape[1:]
-            layout = Layout(2 if images.config.flip else 1, len(images), tuple(grid), shard_images if len(images) > shard_images else 0)
-            prepare(part, place, layout, batch_size)
-            meta = {"count": layout.count, "variants": layout.variants, "grid": list(grid), "class_names": list(images.source.class_names)}
-            (part / "meta.json").write_text(
-                json.dumps(meta | ({"shard": layout.shard} if layout.shard else {}), indent=1), encoding="utf-8"
-            )
-        team.wait()
-        _write(images, encode, part, batch_size, quiet, team)
-        team.wait()
-        if team.rank == 0:
-            for name in (DONE, LOCK):
-                (part / name).unlink(missing_ok=True)
-            replace_folder(part, place)
-    team.wait()
-    return place
-
-
-def locked(file: TextIO) -> bool:
-    """Lock a file for this program as long as it is open; False where another has it. Systems without such locks always say yes."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    patience_s = float("inf") if team.world == 1 else TEAM_PATIENCE_S
+    stack.enter_context(waiting_lock(place.with_name(f".{place.name}.lock"), f"the code cache {place}", patience_s))
+    for left in place.parent.iterdir():
+        if left.name.startswith(f".{place.name}.") and left.name.endswith((".part", ".old")) and left != part:
+            remove(left)
+    if is_whole(found(), quiet, len(images)):  # who held the lock has made it
+        remove(part)
         return False
     return True
 
 
-DONE, LOCK = "done.npy", "lock"
+def remove(path: Path) -> None:
+    """Remove a file or folder, as far as that can be done."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
-@contextlib.contextmanager
-def claimed(part: Path, team: Team) -> Iterator[Path]:
-    """The folder of an unfinished cache, for one team at a time: where another program is at work in it, a folder of this one's own,
-    which is removed if the work fails."""
-    if team.world > 1:  # teams are started together and know of each other
-        part.mkdir(exist_ok=True)
-        yield part
-        return
+def _begin(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, place: Path, batch_size: int, shard_images: int) -> None:
+    """The folder of an unfinished cache with all its files, and flags of the batches that are done."""
+    grid = encode(images.__getitems__([0])["images"]).shape[1:]
+    layout = Layout(2 if images.config.flip else 1, len(images), tuple(grid), shard_images if len(images) > shard_images else 0)
     part.mkdir(exist_ok=True)
-    with open(part / LOCK, "w", encoding="utf-8") as lock:
-        if not locked(lock):
-            own = part.with_name(f"{part.stem}.{os.getpid()}.part")
-            own.mkdir()
-            try:
-                yield own
-            finally:
-                shutil.rmtree(own, ignore_errors=True)
-            return
-        yield part
+    prepare(part, place, layout, batch_size)
+    meta = {"count": layout.count, "variants": layout.variants, "grid": list(grid), "class_names": list(images.source.class_names)}
+    write_text(part / "meta.json", json.dumps(meta | ({"shard": layout.shard} if layout.shard else {}), indent=1))
 
 
-def is_whole(place: Path, quiet: bool = False) -> bool:
-    """Whether a cache is there with all that its meta.json says; files that are damaged are named, and will be made again."""
+def _finish(part: Path, place: Path) -> None:
+    """Add the checksums and put the cache in its place. The flags stay until it is there: a program that is killed here loses nothing."""
+    names = Layout.of(part).names
+    write_sums(part, names)
+    for left in part.iterdir():
+        if left.name not in (*names, "meta.json", DONE):
+            remove(left)
+    replace_folder(part, place)
+    (place / DONE).unlink(missing_ok=True)
+
+
+def is_whole(place: Path, quiet: bool = False, count: int = 0) -> bool:
+    """Whether a cache is there with all that its meta.json says; files that are damaged are named, and will be made again.
+
+    Args:
+        count: Images that it must have; 0 does not look.
+
+    Raises:
+        OSError: it is there and cannot be read: no permission, say, or a failing disk.
+    """
     if not (place / "meta.json").is_file():
         return False
     try:
         layout = Layout.of(place)
         wrong, total = layout.damaged(place), layout.files
-    except (OSError, ValueError, KeyError, TypeError):
+        if count and layout.count != count:
+            wrong = ["meta.json"]
+    except DAMAGED:
         wrong, total = ["meta.json"], 1
     if wrong and not quiet:
         again = f"encoding {len(wrong)} of {total} files anew" if set(wrong).isdisjoint({"meta.json", "labels.npy"}) else "encoding anew"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +21,11 @@ from torch.utils.data import Dataset
 from ..config import ConfigError, DataConfig, need, size_pair
 from ..imaging import plain
 from ..seeds import entropy
-from .sources import ImageSource
+from .colour import to_srgb
+from .headers import headers_of
+from .image_source import ImageSource
+from .levels import is_deep
+from .unused import BROKEN, ending_of
 
 LOOKED_AT = 500  # images before the share of unreadable ones means something
 
@@ -82,6 +87,8 @@ class ImageSet(Dataset):
     A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip and crop, so a key
     always gives the same picture. With ``augment=False`` only the index counts and pictures are plain.
 
+    ``listed`` is the source as it was given, ``source`` without what could not be decoded.
+
     Raises:
         ConfigError: no readable image at all.
     """
@@ -90,7 +97,7 @@ class ImageSet(Dataset):
         self.size, self.config, self.seed = size_pair(config.image_size), config, seed
         self.flip = augment and config.flip
         self.crop_randomly = augment and config.crop == "random"
-        self.source = source
+        self.listed = self.source = source
         self.pixels: Tensor | None = None
         total = len(source) * config.channels * self.size[0] * self.size[1]
         if not self.crop_randomly and total <= config.memory_mb * 2**20:
@@ -101,26 +108,35 @@ class ImageSet(Dataset):
 
     def decode(self, index: int, place: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
         """One picture at the set's size and channels, uint8 (C, h, w); ``place`` as in :func:`fit`."""
-        return to_array(fit(plain(self.source.load(index), self.config.channels), self.size, self.config.crop, place))
+        image, white = self.source.load(index), self.config.white
+        if "icc_profile" in image.info:
+            image = to_srgb(image, self.source.names[index], white)
+        return to_array(fit(plain(image, self.config.channels, white=white), self.size, self.config.crop, place))
+
+    def preparation(self) -> dict[str, object]:
+        """What changes the pixels of some of these images and changed nothing before there was such a setting; empty for most sets."""
+        headers, white = headers_of(self.source), self.config.white
+        deep = {mode for mode in headers.modes if is_deep(mode)}
+        as_before = white <= 0 or (white == 65535 and all(mode.startswith("I;16") for mode in deep))
+        found: dict[str, object] = {} if not deep or as_before else {"white": white}
+        return found | ({"colour": "sRGB"} if headers.foreign else {})
 
     def hold_in_memory(self) -> None:
         """Decode everything once; report and leave out what cannot be decoded."""
 
-        def one(index: int) -> np.ndarray | None:
-            try:
-                return self.decode(index)
-            except Exception as error:  # whatever a broken file raises, it is left out and named
-                warnings.warn(f"{self.source.names[index]}: cannot be decoded, left out ({type(error).__name__}: {error})", stacklevel=2)
-                return None
-
         with ThreadPoolExecutor(4) as pool:
-            arrays = list(pool.map(one, range(len(self.source))))
-        good = np.array([i for i, a in enumerate(arrays) if a is not None], np.int64)
+            arrays = list(pool.map(lambda index: self.source.attempt(self.decode, index), range(len(self.source))))
+        errors = {i: found for i, found in enumerate(arrays) if isinstance(found, Exception)}
+        lost = [self.source.names[i] for i in errors]
+        for name, error in zip(lost, errors.values(), strict=True):
+            warnings.warn(f"{name}: cannot be decoded, left out ({type(error).__name__}: {error})", stacklevel=2)
+        good = np.array([i for i in range(len(arrays)) if i not in errors], np.int64)
         need(len(good) > 0, "data.root", self.config.root, "not one image could be decoded; check the folder")
-        check_readable(len(arrays) - len(good), len(arrays), self.config)
-        if len(good) < len(arrays):
-            self.source = self.source.subset(good)
-        self.pixels = torch.from_numpy(np.stack([arrays[i] for i in good]))
+        check_readable(len(errors), len(arrays), self.config)
+        if errors:
+            unused = self.source.unused.plus((name, BROKEN, ending_of(name)) for name in lost)
+            self.source = replace(self.source.subset(good), unused=unused)
+        self.pixels = torch.from_numpy(np.stack([found for found in arrays if not isinstance(found, Exception)]))
 
     def __getitems__(self, keys: list[int]) -> dict[str, Tensor]:
         """Batch {images: uint8 (B, C, h, w), labels: int64 (B,), index: int64 (B,)} at the given positions; an index that is not the
@@ -152,9 +168,9 @@ class ImageSet(Dataset):
             Pixels and the index of the image that they belong to.
         """
         for candidate in (*range(index, len(self)), *range(index)):
-            try:
-                return self.decode(candidate, place if self.crop_randomly else (0.5, 0.5)), candidate
-            except Exception as error:  # a broken file must not end a long run
-                name = self.source.names[candidate]
-                warnings.warn(f"{name}: cannot be decoded, the next image stands in ({type(error).__name__})", stacklevel=2)
+            found = self.source.attempt(lambda i: self.decode(i, place if self.crop_randomly else (0.5, 0.5)), candidate)
+            if not isinstance(found, Exception):
+                return found, candidate
+            name = self.source.names[candidate]
+            warnings.warn(f"{name}: cannot be decoded, the next image stands in ({type(found).__name__})", stacklevel=2)
         raise ConfigError("data.root", self.config.root, "not one image could be decoded; check the folder")

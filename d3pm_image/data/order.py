@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from ..seeds import entropy
+from .workers import WITHOUT, CannotStart, HelperDied, LoaderError, awaited, started
 
 
 class BatchOrder:
@@ -61,32 +61,30 @@ def whole(batch: Any) -> Any:
     return batch
 
 
-def undisturbed(worker: int) -> None:
-    """Loader workers leave signals to the main process, which saves before it stops."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
 def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Iterator[dict]:
     """One dictionary a step. ``workers`` processes only where the set is not in memory; where one of them dies (killed for memory, say),
-    new ones go on with the step that is due.
+    new ones go on with the step that is due, and where none can be started this process reads alone.
 
     Raises:
-        RuntimeError: they died at the same step more than twice.
+        LoaderError: they died at the same step more than twice, or gave nothing within the limit. Others: what the set raises.
     """
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
-    extra: dict[str, Any] = {"prefetch_factor": 4, "worker_init_fn": undisturbed} if workers else {}
     step, deaths = order.first_step, 0
-    while step < order.last_step:
-        loader = DataLoader(dataset, batch_sampler=order.starting_at(step), num_workers=workers, pin_memory=pin, collate_fn=whole, **extra)
+    while workers and step < order.last_step:
         try:
-            for batch in loader:
-                yield batch
-                step, deaths = step + 1, 0
-        except RuntimeError as error:
+            with started(dataset, order.starting_at(step), workers, pin, share=not deaths) as helpers:
+                while step < order.last_step:
+                    batch = awaited(helpers, workers)
+                    yield batch
+                    step, deaths = step + 1, 0
+        except HelperDied as error:
             deaths += 1
-            if "DataLoader worker" not in str(error) or deaths > 2:
-                raise
-            print(f"a loader process died ({str(error).splitlines()[0]}): new ones go on with step {step}", file=sys.stderr)
+            if deaths > 2:
+                raise LoaderError(f"loader processes died {deaths} times at step {step} ({error}): {WITHOUT}") from error
+            print(f"a loader process died ({error}): new ones go on with step {step}", file=sys.stderr)
+        except CannotStart as error:
+            print(f"no loader processes ({error}): images are read by the main process, as with --data.workers 0", file=sys.stderr)
+            workers = 0
+    if step < order.last_step:
+        yield from DataLoader(dataset, batch_sampler=order.starting_at(step), pin_memory=pin, collate_fn=whole)

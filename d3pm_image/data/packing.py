@@ -1,6 +1,7 @@
 """Images → tar shards in the webdataset layout: KEY.jpg (or the file's own ending) and KEY.cls, with classnames.txt beside them.
 
-Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on with the shards that are missing.
+Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on with the shards that are missing. Of
+several programs that pack into one folder one works at a time, and those that waited find its shards there.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config import ConfigError, need
-from ..imaging import plain, whole_file
-from ..storage import sync, write_text
+from ..imaging import plain
+from ..locks import waiting_lock
+from ..storage import sync, whole_file, write_text
+from .colour import to_srgb
+from .image_source import Files, ImageSource, text_of
 from .shards import CLASS_NAMES
-from .sources import Files, ImageSource
 from .tar_members import PICTURES
 
-PACKED = "packing.json"
+PACKED, LOCK = "packing.json", ".packing.lock"
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+TIFF_MODES = ("CMYK", "F", "I", "I;16B")
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,17 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     Raises:
         ConfigError: ``out`` holds something else than shards of these images in this size.
     """
-    starts = range(0, len(source), shard_images)
     facts = {"data": source.fingerprint, "classes": list(source.class_names), "images": len(source), "shard_images": shard_images}
-    begin(out, facts)
+    need(out.is_dir() or not out.exists(), "out", str(out), "is a file; name a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(out / LOCK, f"the shards in {out}"):
+        begin(out, facts, source.known_as.former)
+        return _missing(source, out, shard_images, quiet)
+
+
+def _missing(source: ImageSource, out: Path, shard_images: int, quiet: bool) -> Packed:
+    """Write the shards that are not there yet."""
+    starts = range(0, len(source), shard_images)
     kept, left_out = 0, 0
     for number in tqdm(range(len(starts)), desc="packing", unit="shard", disable=quiet, leave=False):
         path = out / f"shard-{number:06d}.tar"
@@ -61,28 +73,30 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     return Packed(len(starts), kept, left_out)
 
 
-def begin(out: Path, facts: dict) -> None:
+def begin(out: Path, facts: dict, former: str = "") -> None:
     """Note in ``out`` what is packed there, or see that it is the same as before.
+
+    Args:
+        former: Digest of the images in versions that did not read their contents, which the note may hold.
 
     Raises:
         ConfigError: other files or other images are there.
     """
-    if out.exists():
-        need(out.is_dir(), "out", str(out), "is a file; name a folder")
-        try:
-            before = json.loads((out / PACKED).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            before = None if any(out.iterdir()) else facts
-        except ValueError:
-            before = None
-        need(before is not None, "out", str(out), "holds other files; name a new folder")
-        changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
-        need(not changed, "out", str(out), f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder")
+    try:
+        before = json.loads((out / PACKED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        before = None if any(path.name != LOCK for path in out.iterdir()) else facts
+    except (ValueError, RecursionError):
+        before = None
+    need(before is not None, "out", str(out), "holds other files; name a new folder")
+    if former and isinstance(before, dict) and before.get("data") == former:
+        before["data"] = facts["data"]
+    changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
+    need(not changed, "out", str(out), f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder")
     lines = [name for name in facts["classes"] if not name.splitlines() or name.splitlines() != [name]]
     need(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / PACKED, json.dumps(facts, indent=1) + "\n")
-    if facts["classes"]:
+    if facts["classes"] and not (out / CLASS_NAMES).exists():  # one that was edited since stays
         write_text(out / CLASS_NAMES, "".join(f"{name}\n" for name in facts["classes"]))
 
 
@@ -91,12 +105,12 @@ def write_shard(path: Path, source: ImageSource, indices: range) -> int:
     left_out = 0
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for index in indices:
-            try:
-                ending, data = content(source, index)
-            except Exception as error:  # whatever a broken file raises, it is left out and named
-                warnings.warn(f"{source.names[index]}: cannot be read, left out ({type(error).__name__})", stacklevel=2)
+            found = source.attempt(lambda i: content(source, i), index)
+            if isinstance(found, Exception):
+                warnings.warn(f"{source.names[index]}: cannot be read, left out ({type(found).__name__})", stacklevel=2)
                 left_out += 1
                 continue
+            ending, data = found
             add(archive, f"{index:08d}.{ending}", data)
             if source.labels is not None:
                 add(archive, f"{index:08d}.cls", str(int(source.labels[index])).encode())
@@ -112,11 +126,14 @@ def content(source: ImageSource, index: int) -> tuple[str, bytes]:
         ending = path.suffix.lower().removeprefix(".")
         if ending in PICTURES:
             data = path.read_bytes()
-            need(bool(data), "source", str(path), "is empty")
+            need(bool(data), "source", text_of(path), "is empty")
             return ending, data
     image: Image.Image = source.load(index)
     file = io.BytesIO()
-    (image if image.mode in PNG_MODES else plain(image, 3)).save(file, "PNG")
+    if image.mode in TIFF_MODES:  # as they are: a scale for their levels is the whole set's, not this image's
+        image.save(file, "TIFF", compression="tiff_adobe_deflate")
+        return "tiff", file.getvalue()
+    (image if image.mode in PNG_MODES else plain(to_srgb(image, source.names[index]), 3)).save(file, "PNG")
     return "png", file.getvalue()
 
 

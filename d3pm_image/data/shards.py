@@ -6,6 +6,7 @@ array; a picture is then one ``pread`` in its shard. A shard that changes change
 
 from __future__ import annotations
 
+import errno
 import functools
 import glob
 import hashlib
@@ -17,9 +18,11 @@ import re
 import shutil
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,13 +30,19 @@ from tqdm import tqdm
 
 from ..config import need
 from ..imaging import read_image
+from ..locks import waiting_lock
+from ..printable import printable
 from ..storage import replace_folder
-from .tar_members import BLOCK, FORMATS, MAX_CLASSES, MAX_LABEL, ROW, printable, samples
+from .identity import Identity, identify
+from .tar_members import BLOCK, FORMATS, MAX_CLASSES, MAX_LABEL, ROW, Tally, samples
+from .unused import Unused
 
 MAX_SHARDS = 1_000_000
 ROWS = 65536  # pictures that are held in memory while an index is written or looked through
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 CLASS_NAMES = "classnames.txt"
+UNUSED = "unused.txt"
+INDEX = 2  # version of the index
 
 
 def find_shards(root: str) -> list[Path]:
@@ -96,6 +105,8 @@ class Shards:
     class_names: tuple[str, ...]
     load: Members
     fingerprint: str
+    identity: Identity
+    unused: Unused
 
 
 def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tuple[str, ...] = ()) -> Shards:
@@ -109,26 +120,50 @@ def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tu
     """
     shards = find_shards(root)
     names = (class_names_beside(shards) or class_names) if use_labels else ()
-    fingerprint = fingerprint_of(shards, names)
-    key = hashlib.sha256(f"{fingerprint} {use_labels} {ROW.descr}".encode()).hexdigest()[:24]
+    stamp = fingerprint_of(shards, names)
+    key = hashlib.sha256(f"{stamp} {use_labels} {ROW.descr} {INDEX}".encode()).hexdigest()[:24]
     place = cache / "shards" / key
     if not is_sound(place, shards):
-        write_index(place, shards, use_labels, names)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(place.with_name(f".{key}.lock"), f"the index {place}"):
+            if not is_sound(place, shards):
+                write_index(place, shards, use_labels, names)
     meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
     load = Members(tuple(shards), place / "index.npy")
     labels = load.rows["label"] if use_labels and not meta["unlabelled"] else None
     if use_labels and 0 < meta["unlabelled"] < meta["count"]:
         warnings.warn(f"{root}: {meta['unlabelled']} of {meta['count']} pictures have no label, so no classes are used", stacklevel=2)
-    numbered = names or tuple(str(number) for number in range(meta["classes"]))
-    return Shards(MemberNames(load), labels, () if labels is None else numbered, load, fingerprint)
+    meaning = "\n".join(names).encode("utf-8", "surrogateescape")
+    if labels is not None and not names:
+        labels, names = numbered(labels, meta["used"])
+    if meta["dotted"]:  # an index of before did not have these pictures: codes that were cached then are not of this set
+        stamp = hashlib.sha256(f"{stamp} {meta['dotted']} dotted".encode()).hexdigest()
+    identity = identify(shards, short_names(shards), lambda stats: stamp, cache, meaning)
+    unused = Unused(Counter({(group, kind): number for group, kind, number in meta["unused"]}), (), place / UNUSED)
+    return Shards(MemberNames(load), labels, () if labels is None else names, load, identity.fingerprint, identity, unused)
+
+
+def short_names(shards: list[Path]) -> list[str]:
+    """The shards' paths below the folder that holds them all."""
+    above = os.path.commonpath([path.absolute().parent for path in shards])
+    return [os.path.relpath(path.absolute(), above) for path in shards]
+
+
+def numbered(labels: np.ndarray, used: list[int]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and names of classes that are numbers: those that occur, so that labels 1..N make N classes and no empty class 0."""
+    if used != list(range(len(used))):
+        place = np.full(used[-1] + 1, -1, np.int64)
+        place[used] = np.arange(len(used))
+        labels = place[labels]
+    return labels, tuple(str(number) for number in used)
 
 
 def fingerprint_of(shards: list[Path], class_names: tuple[str, ...]) -> str:
     """Hex digest of names, sizes and times of the shards, and of what the labels mean."""
-    above, stamp = os.path.commonpath([path.absolute().parent for path in shards]), hashlib.sha256()
-    for path in shards:
+    stamp = hashlib.sha256()
+    for path, name in zip(shards, short_names(shards), strict=True):
         stat = path.stat()
-        stamp.update(f"{os.path.relpath(path.absolute(), above)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     stamp.update("\n".join(class_names).encode())
     return stamp.hexdigest()
 
@@ -142,16 +177,17 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    meta = {"count": 0, "unlabelled": 0, "classes": 0}
-    count = {"without picture": 0}
+    meta: dict[str, Any] = {"count": 0, "unlabelled": 0, "classes": 0}
+    used: set[int] = set()
 
     def rows() -> Iterator[tuple]:
         quiet = not sys.stderr.isatty()
         for number, path in enumerate(tqdm(shards, desc="index of shards", unit="shard", disable=quiet, leave=False)):
-            yield from samples(path, number, use_labels, class_names, count)
+            yield from samples(path, number, use_labels, class_names, tally)
 
     try:
-        with open(part / "index.npy", "wb") as file:
+        with open(part / "index.npy", "wb") as file, open(part / UNUSED, "w", encoding="utf-8") as unused:
+            tally = Tally(write=lambda line: unused.write(f"{line}\n"))
             header(file, 0)
             begins, all_rows = file.tell(), rows()
             while len(block := np.array(list(itertools.islice(all_rows, ROWS)), ROW)):
@@ -159,6 +195,7 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
                 meta["count"] += len(block)
                 meta["unlabelled"] += int((block["label"] < 0).sum())
                 meta["classes"] = max(meta["classes"], int(block["label"].max()) + 1)
+                used.update(np.unique(block["label"]).tolist())
             file.seek(0)
             header(file, meta["count"])
             assert file.tell() == begins  # numpy leaves room for the count to grow
@@ -166,14 +203,20 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
             meta["count"] > 0,
             "data.root",
             str(shards[0].parent),
-            f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp",
+            f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp{found_instead(tally)}",
         )
-        if count["without picture"]:
-            warnings.warn(f"{shards[0].parent}: {count['without picture']} keys have a label but no picture, left out", stacklevel=2)
+        if tally.alone:
+            warnings.warn(f"{shards[0].parent}: {tally.alone} keys have a label but no picture, left out", stacklevel=2)
+        meta |= {"used": sorted(used - {-1}), "dotted": tally.dotted, "unused": [[*kind, n] for kind, n in tally.unused.items()]}
         (part / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         replace_folder(part, place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def found_instead(tally: Tally) -> str:
+    """What shards without a picture hold, in words."""
+    return f"; {Unused(tally.unused).summary()}" if tally.unused else ""
 
 
 def header(file: io.BufferedWriter, count: int) -> None:
@@ -186,6 +229,8 @@ def is_sound(place: Path, shards: list[Path]) -> bool:
     try:
         meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
         rows = np.load(place / "index.npy", mmap_mode="r")
+        if not isinstance(meta["used"], list) or not isinstance(meta["unused"], list) or not isinstance(meta["dotted"], int):
+            return False
         if rows.dtype != ROW or rows.shape != (meta["count"],) or not all(isinstance(meta[n], int) for n in ("unlabelled", "classes")):
             return False
         ends = np.array([path.stat().st_size for path in shards], np.uint64)
@@ -221,7 +266,7 @@ class Members:
         path, size = self.shards[int(row["shard"])], int(row["size"])
         data = self.pread(path, size, int(row["offset"]))
         if len(data) != size:
-            raise OSError(f"{path} ends within a picture")
+            raise OSError(errno.EIO, f"{path} ends within a picture; make or copy the shard again")
         return data
 
     def pread(self, path: Path, size: int, offset: int) -> bytes:
@@ -253,4 +298,4 @@ class MemberNames(Sequence):
             name = self.load.pread(path, 100, max(0, int(row["offset"]) - BLOCK))  # the first field of the header before it
         except OSError:
             name = b""
-        return f"{path.name}: {printable(name.partition(bytes(1))[0].decode('utf-8', 'replace'))}"
+        return f"{printable(path.name)}: {printable(name.partition(bytes(1))[0].decode('utf-8', 'surrogateescape'))}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -17,14 +18,16 @@ from typing import BinaryIO
 import numpy as np
 
 from ..config import ConfigError, need
+from ..image_files import FORMATS as FORMATS
+from ..printable import printable
+from .unused import HIDDEN, OTHER, ending_of, group_of
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""Pillow's names of the formats that members are opened as; others can start programs (EPS)."""
 MAX_PICTURE, MAX_LABEL, MAX_HEADER = 2**28, 2**20, 2**20  # bytes
 MAX_CLASSES = 1_000_000
 BLOCK = tarfile.BLOCKSIZE
 KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # the key ends at the first point of the last part, as in webdataset
+WAITING = 4096  # samples of one key that are held until it is known whether the key has a picture of its own
 ROW = np.dtype([("shard", "<u4"), ("size", "<u4"), ("offset", "<u8"), ("label", "<i8")])
 """A picture of an index: number of its shard, bytes, place of its first byte, class or -1."""
 
@@ -52,61 +55,125 @@ class Headers:
 
 @dataclass
 class Sample:
-    """The picture and the label under one key."""
+    """The picture and the label under one name: everything before the last point."""
 
-    key: str = ""
+    name: str = ""
     size: int = 0
     offset: int = 0
     picture: str = ""
+    member: str = ""
     labels: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def label(self) -> int:
-        """KEY.cls before KEY.json; -1 without either."""
-        return self.labels.get("cls", self.labels.get("json", -1))
+
+@dataclass
+class Tally:
+    """What was seen while shards were read.
+
+    Args:
+        alone: Keys that have a label and no picture.
+        dotted: Pictures that are named by more than their key, such as ``img.v2.jpg``.
+        unused: (group, ending) → number of members that are not used.
+        write: Gets a line for each of these.
+    """
+
+    alone: int = 0
+    dotted: int = 0
+    unused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    write: Callable[[str], object] = lambda line: None
+
+    def skip(self, where: str, group: str, kind: str) -> None:
+        """Count a member that is not used."""
+        self.unused[group, kind] += 1
+        self.write(f"{where}\t{group}")
 
 
-def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ...], count: dict[str, int]) -> Iterator[tuple]:
+class Group:
+    """The members under one webdataset key, which ends at the first point: ``img.jpg``, ``img.cls``, ``img.v2.jpg``.
+
+    A picture named by the key alone is the key's picture, and others (``img.seg.png``: a mask, say) belong to it. Where there is none, the
+    first point is part of a name, and each picture is a sample of its own, with the label of its own name, else the key's.
+    """
+
+    def __init__(self, key: str, path: Path, shard: int, tally: Tally):
+        self.key, self.path, self.shard, self.tally = key, path, shard, tally
+        self.samples: dict[str, Sample] = {}
+        self.flushed = False
+
+    def sample(self, name: str) -> Sample:
+        """The sample of a name, new where there is none."""
+        return self.samples.setdefault(name, Sample(name))
+
+    def rows(self) -> Iterator[tuple]:
+        """Rows of :data:`ROW`; the group is empty afterwards, but for the key's labels."""
+        own = self.samples.get(self.key, Sample(self.key))
+        single = bool(own.picture) and not self.flushed
+        pictures = [sample for sample in self.samples.values() if sample.picture]
+        for sample in pictures:
+            if single and sample is not own:
+                self.tally.skip(f"{self.path}: {printable(sample.member)}", OTHER, "." + sample.member.rpartition("/")[2].partition(".")[2])
+                continue
+            self.tally.dotted += sample is not own
+            labels = own.labels | sample.labels
+            yield self.shard, sample.size, sample.offset, labels.get("cls", labels.get("json", -1))
+        self.tally.alone += not pictures and not self.flushed and any(sample.labels for sample in self.samples.values())
+        self.samples = {self.key: Sample(self.key, labels=own.labels)}
+
+    def overflow(self) -> Iterator[tuple]:
+        """The rows of a key under which so many names came that they cannot all wait for its own picture."""
+        if len(self.samples) > WAITING and not self.samples.get(self.key, Sample()).picture:
+            yield from self.rows()
+            self.flushed = True
+
+
+def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ...], tally: Tally) -> Iterator[tuple]:
     """The pictures of a shard as rows of :data:`ROW`, in the shard's order.
 
     Args:
         class_names: What labels in words mean; numbers must lie below their count, where there are any.
-        count: Gets, under ``without picture``, the number of keys that have a label alone.
+        tally: Counts what is not used.
 
     Raises:
         ConfigError: not a plain tar, damaged or cut short, an absurd size, a wrong label; names shard and member.
     """
-    sample = Sample()
+    group = Group("", path, shard, tally)
     with open(path, "rb", buffering=0) as file:
         for member in members(path):
             found = KEY.fullmatch(member.name)
-            kind = found[2].lower() if found else ""
-            label = use_labels and kind in ("cls", "json")
+            name, _, kind = member.name.rpartition(".")
+            kind = kind.lower()
+            label = kind in ("cls", "json")
             if not found or not (label or kind in PICTURES):
+                skip(member.name, path, tally)
                 continue
-            if found[1] != sample.key:
-                yield from finished(sample, shard, count)
-                sample = Sample(found[1])
+            if label and not use_labels:
+                continue
+            if found[1] != group.key:
+                yield from group.rows()
+                group = Group(found[1], path, shard, tally)
+            yield from group.overflow()
             where, size = f"{path}: {printable(member.name)}", member.size
             if label:
                 need(size <= MAX_LABEL, "data.root", where, f"a label of {size} bytes; mend the shard, or set data.labels false")
                 file.seek(member.offset_data)
                 number = label_of(kind, file.read(size), class_names, where)
-                sample.labels |= {} if number is None else {kind: number}
+                group.sample(name).labels |= {} if number is None else {kind: number}
             else:
+                sample = group.sample(name)
                 twice = f"a second picture of one key beside .{sample.picture}; give it a key of its own"
                 need(not sample.picture, "data.root", where, twice)
                 need(0 < size <= MAX_PICTURE, "data.root", where, f"a picture of {size} bytes (at most {MAX_PICTURE}); leave it out")
-                sample.picture, sample.size, sample.offset = kind, size, member.offset_data
-    yield from finished(sample, shard, count)
+                sample.picture, sample.size, sample.offset, sample.member = kind, size, member.offset_data, member.name
+    yield from group.rows()
 
 
-def finished(sample: Sample, shard: int, count: dict[str, int]) -> Iterator[tuple]:
-    """The entry of a sample whose members were all seen, if it has a picture; others are counted."""
-    if sample.picture:
-        yield shard, sample.size, sample.offset, sample.label
-    elif sample.key:
-        count["without picture"] += 1
+def skip(name: str, path: Path, tally: Tally) -> None:
+    """Count a member that is neither a picture that can be read nor a label."""
+    last = name.rpartition("/")[2]
+    where, group = f"{path}: {printable(name, 0)}", group_of(last)
+    if group == HIDDEN:
+        tally.skip(where, HIDDEN, "._* of macOS" if last.startswith("._") else last[:40])
+    else:
+        tally.skip(where, group, ending_of(last)[:20])
 
 
 def members(path: Path) -> Iterator[tarfile.TarInfo]:
@@ -167,8 +234,3 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
     number = isinstance(value, int) and not isinstance(value, bool)
     need(number and 0 <= value < (len(class_names) or MAX_CLASSES), "data.root", where, f"{str(value)[:40]} is {mend}")
     return value
-
-
-def printable(name: str) -> str:
-    """A member's name for messages."""
-    return "".join(c if c.isprintable() else "?" for c in name[-100:])

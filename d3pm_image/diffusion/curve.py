@@ -105,7 +105,9 @@ OFFSET_COSINE = Shape(
 
 ARCCOS = Shape(
     # the second forms are equal; the first ones lose their digits near 0
-    lambda t, c: torch.where(t > 0.5, torch.arccos((1 - t).clamp(-1, 1)) * (2 / math.pi), torch.asin((t / 2).clamp(0, 1).sqrt()) * (4 / math.pi)),
+    lambda t, c: torch.where(
+        t > 0.5, torch.arccos((1 - t).clamp(-1, 1)) * (2 / math.pi), torch.asin((t / 2).clamp(0, 1).sqrt()) * (4 / math.pi)
+    ),
     lambda t, c: (2 / math.pi) / (t * (2 - t)).clamp_min(1e-300).sqrt(),
     lambda r, c: torch.where(r > 0.5, 1 - torch.cos(r * (math.pi / 2)), 2 * torch.sin(r * (math.pi / 4)).square()),
 )

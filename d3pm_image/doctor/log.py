@@ -21,6 +21,8 @@ WAITING = 0.2
 DOUBT = 6.0  # standard errors by which the end must lie above the lowest of ten windows
 OVERFITTED = 0.01  # rise of the validation score above its best, as a share of it
 
+READ = ("step", "loss", "grad_norm", "bound_nats", "data_wait")
+"""What the checks read of a line of training."""
 Line = dict[str, Any]
 
 
@@ -35,6 +37,13 @@ class Log:
     steps: list[Line]
     validations: list[Line]
     damaged: list[int]
+
+    def add(self, line: Line) -> None:
+        """A line of training, of which only what the checks read is held (a log has many), or of validation."""
+        if "loss" in line:
+            self.steps.append({name: line[name] for name in READ if name in line})
+        else:
+            self.validations.append(line)
 
 
 def finite(values: Iterable[Any]) -> list[float]:

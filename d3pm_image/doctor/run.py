@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from ..config import TrainConfig
+from ..documents import Unreadable, read_json, read_yaml
 from ..storage import sha256
+from ..training.monitor import read_lines
+from .data import examine_data
 from .finding import Finding
 from .log import Log, examine_log
 
@@ -29,17 +30,17 @@ def is_run(folder: Path) -> bool:
 
 def read_log(path: Path) -> Log:
     """Lines of ``log.jsonl``; what cannot be read is counted, but for a half line at the end, which a run that is being written has."""
-    log = Log([], [], [])
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    for number, text in enumerate(lines, 1):
-        try:
-            line = json.loads(text)
-            assert isinstance(line["step"], int)
-        except (ValueError, KeyError, TypeError, AssertionError):
-            if number < len(lines):
-                log.damaged.append(number)
-            continue
-        (log.steps if "loss" in line else log.validations).append(line)
+    log, half = Log([], [], []), 0
+    for number, (text, line) in enumerate(read_lines(path), 1):
+        if half:
+            log.damaged.append(half)
+        half = 0
+        if line is not None:
+            log.add(line)
+        elif text.endswith(b"\n"):
+            log.damaged.append(number)
+        else:
+            half = number
     return log
 
 
@@ -47,11 +48,10 @@ def read_settings(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
     """``config.yaml`` as dictionaries, and what is wrong with it."""
     path = folder / "config.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
         return (values, []) if isinstance(values, dict) else ({}, [Finding("settings", f"{path} holds no settings", "write it again")])
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        text = f"config.yaml cannot be read ({' '.join(str(error).split())[:150]})"
-        return {}, [Finding("settings", text, "without it the run's settings are not known: put the file back from a copy")]
+    except Unreadable as error:
+        return {}, [Finding("settings", str(error), "without it the run's settings are not known: put the file back from a copy")]
 
 
 def readable(path: Path) -> bool:
@@ -80,8 +80,8 @@ def find_codes(folder: Path, settings: dict[str, Any]) -> int:
 def damaged_checkpoint(place: Path) -> str:
     """What is wrong with a checkpoint, by its checksums; empty for nothing."""
     try:
-        sums = json.loads((place / "state.json").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        sums = read_json(place / "state.json")["sha256"]
+    except (ValueError, KeyError, TypeError):
         return "state.json is missing or cannot be read"
     for name, expected in sums.items():
         file = place / Path(name).name
@@ -149,8 +149,8 @@ def examine_weights(folder: Path, log: Log, diffusion: bool) -> list[Finding]:
 def json_of(path: Path) -> dict[str, Any]:
     """A JSON file's dictionary; empty where there is none that can be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = read_json(path)
+    except Unreadable:
         return {}
     return values if isinstance(values, dict) else {}
 
@@ -203,6 +203,7 @@ def examine_run(folder: Path, free: int | None = None, now: float | None = None)
     if settings:
         found += examine_log(log, train, find_codes(folder, settings))
         found += examine_checkpoints(folder, log, train)
+        found += examine_data(folder, settings)
         found += examine_end(folder, log, train, command, time.time() if now is None else now)
     found += examine_weights(folder, log, command == "train-diffusion")
     return found + examine_disk(folder, shutil.disk_usage(folder).free if free is None else free)

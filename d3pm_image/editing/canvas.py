@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..imaging import fill_hidden, plain, to_pil, to_tensor
+from ..imaging import fill_hidden, plain_srgb, to_pil, to_tensor
 from .regions import Region, Size
 
 
@@ -30,8 +30,8 @@ class Canvas:
 
 
 def convert_for(image: Image.Image, channels: int, size: Size) -> Image.Image:
-    """A picture in the model's mode and at its size (height, width), stretched if the shape differs."""
-    return resized(plain(image, channels), size)
+    """A picture in the model's mode, in sRGB and at its size (height, width), stretched if the shape differs."""
+    return resized(plain_srgb(image, channels), size)
 
 
 def resized(image: Image.Image, size: Size) -> Image.Image:
@@ -50,7 +50,7 @@ def make_canvas(image: Image.Image, mask: np.ndarray, region: Region, channels: 
         hide: Whether the mask's pixels are filled in, so that nothing of them is left; padding always is.
     """
     covered = torch.from_numpy(np.ascontiguousarray(region.of(mask)))
-    pixels = to_tensor(plain(image, channels, ~mask).crop(region.box))
+    pixels = to_tensor(plain_srgb(image, channels, ~mask, region.box))
     if hide:
         # at the picture's own size: resizing first would mix hidden pixels into known ones
         pixels = fill_hidden(pixels[None], covered[None])[0]

@@ -38,7 +38,7 @@ def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.nd
 def distance(inside: Tensor, most: int) -> Tensor:
     """Steps of a chess king from every pixel to the nearest True one, (h, w) float64, at most ``most``."""
     reached, steps = inside[None].float(), torch.where(inside, 0.0, float(most)).double()
-    for step in range(1, most):
+    for step in range(1, min(most, max(inside.shape))):  # none is farther away than the longer side
         wider = F.max_pool2d(reached, 3, stride=1, padding=1)
         steps[(wider > reached)[0]] = step
         reached = wider

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from ..config import ConfigError, need
-from ..imaging import plain, whole_file, with_opacity
-from .metadata import Metadata, read_metadata, save_arguments
+from ..image_files import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
+from ..imaging import plain, with_opacity
+from ..outputs import added
+from ..printable import printable
+from ..storage import whole_file
+from .metadata import Metadata, fewer, not_kept, read_metadata, save_arguments
 
 ENDINGS = {
     "PNG": ".png",
@@ -36,6 +40,8 @@ CLEAR = frozenset({"PNG", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000", "TGA"})
 """Those that hold transparency."""
 DEEP = frozenset({"PNG", "TIFF", "JPEG2000", "PPM"})
 """Those that hold more than 8 bits a level."""
+NAMED = 5
+"""Pieces of metadata that a note names."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,15 @@ def read_picture(path: str | Path, name: str = "image") -> PictureFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd tags in a file that can be read all the same
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
-            with path.open("rb") as file, Image.open(file) as opened:
-                turned = opened.getexif().get(ExifTags.Base.Orientation, 1) > 4
-                image = ImageOps.exif_transpose(opened)
-                kind = "JPEG" if opened.format == "MPO" else str(opened.format)
-                metadata = read_metadata(opened, image, turned)
-                return PictureFile(path, image, kind, metadata, tuple(notes_on(path, opened, kind)))
+            dropped: list[str] = []
+            with opened(path, load=False) as source:
+                turned = orientation_of(source) > 4  # asked before: Pillow turns a TIFF when it loads it
+            with opened(path, dropped=dropped) as source:
+                image = upright(source)
+                kind = "JPEG" if source.format == "MPO" else str(source.format)
+                metadata = read_metadata(source, image, turned)
+                dropped += metadata.dropped
+                return PictureFile(path, image, kind, metadata, tuple(notes_on(path, source, kind, dropped)))
     except FileNotFoundError:
         raise ConfigError(name, str(path), "no such file") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -84,12 +92,16 @@ def read_picture(path: str | Path, name: str = "image") -> PictureFile:
         raise ConfigError(name, str(path), f"not a readable image ({type(error).__name__}: {error})") from error
 
 
-def notes_on(path: Path, opened: Image.Image, kind: str) -> list[str]:
-    """What of a loaded file its picture does not show."""
+def notes_on(path: Path, opened: Image.Image, kind: str, dropped: Sequence[str] = ()) -> list[str]:
+    """What of a loaded file its picture does not show, and what of its metadata was ``dropped``."""
     notes = []
-    frames = getattr(opened, "n_frames", 1)
-    if frames > 1 and opened.format != "MPO":
-        notes.append(f"{path.name}: the first of {frames} {'pages' if kind == 'TIFF' else 'frames'} is used")
+    frames = 1 if opened.format == "MPO" else count_frames(path, opened)
+    if frames > 1:
+        number = str(frames) if frames <= MOST_FRAMES else f"more than {MOST_FRAMES}"
+        notes.append(f"{path.name}: the first of {number} {'pages' if kind == 'TIFF' else 'frames'} is used")
+    if dropped:
+        names = ", ".join(dropped[:NAMED]) + (f" and {len(dropped) - NAMED} more" if len(dropped) > NAMED else "")
+        notes.append(f"{path.name}: left out, for it is damaged, too long, or cannot be written: {printable(names)}")
     if opened.mode[0] != "I" and bits_a_band(path, opened, kind) > 8 and opened.mode != "F":
         notes.append(f"{path.name}: 16-bit colour is read, and written, with its upper 8 bits")
     return notes
@@ -106,7 +118,7 @@ def bits_a_band(path: Path, opened: Image.Image, kind: str) -> int:
 def result_path(source: PictureFile, command: str) -> Path:
     """Where a result goes by default: NAME-COMMAND beside the picture, with its ending; of formats that cannot be written, .png."""
     suffix = source.path.suffix if kind_of(source.path) == source.kind else ENDINGS.get(source.kind, ".png")
-    return source.path.with_name(f"{source.path.stem}-{command}{suffix}")
+    return added(source.path, f"-{command}", suffix)
 
 
 def kind_of(path: Path) -> str | None:
@@ -144,26 +156,35 @@ def write_picture(image: Image.Image, path: Path, source: PictureFile, settings:
     kind = kind_of(path)
     need(kind is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
     with whole_file(path) as part:
-        for candidate in candidates(image, str(kind)):
-            arguments = save_arguments(source.metadata, str(kind), candidate.mode, image.size, settings)
+        for candidate, metadata in ((c, m) for c in candidates(image, str(kind)) for m in fewer(source.metadata)):
+            arguments = save_arguments(metadata, str(kind), candidate.mode, image.size, settings)
             try:
                 candidate.save(part, format=kind, **arguments)
-                with Image.open(part) as written:
-                    written.load()  # Pillow 12 writes TIFFs in YCbCr that it cannot read
-            except (OSError, ValueError) as error:
-                if getattr(error, "errno", None):
+                exact, lost = read_back(part, image, str(kind), source.metadata)
+            except Exception as error:  # Pillow raises many kinds for what a format does not hold
+                if is_of_the_machine(error):
                     raise  # the disk, not the picture
                 refused = error
             else:
                 break
         else:
             raise ConfigError("out", str(path), f"{kind} cannot hold this picture ({refused}); use .png or .tif")
-        with Image.open(part) as written:
-            need(written.size == image.size, "out", str(path), f"{kind} cannot hold a picture of {image.width}x{image.height} pixels")
-            exact = same_pixels(image, written)
-    if exact:
-        return None
-    return f"{path.name}: {kind} does not give back every pixel of this picture as it was; {keepers(image.mode)}"
+    notes = [] if exact else [f"{kind} does not give back every pixel of this picture as it was; {keepers(image.mode)}"]
+    notes += [f"{kind} does not hold {' and '.join(lost)} of the original"] if lost else []
+    return f"{path.name}: {'. '.join(notes)}" if notes else None
+
+
+def read_back(part: Path, image: Image.Image, kind: str, metadata: Metadata) -> tuple[bool, list[str]]:
+    """Whether a file that was just written shows every pixel of a picture, and what of the metadata it lacks.
+
+    Raises:
+        Exception: it cannot be read, by this program or others.
+    """
+    refused: list[str] = []
+    with opened(part, dropped=refused, formats=(kind,)) as written:  # Pillow 12 writes TIFFs in YCbCr that it cannot read
+        need(not refused, "out", refused, "others could not read it")
+        need(written.size == image.size, "out", written.size, f"cannot hold a picture of {image.width}x{image.height} pixels")
+        return same_pixels(image, written), not_kept(metadata, kind, written)
 
 
 def candidates(image: Image.Image, kind: str) -> list[Image.Image]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ..config import need
-from ..imaging import full_level, with_opacity
+from ..imaging import with_opacity
 
+COLOURLESS = 16
+"""Largest difference of the channels, of 255, in what counts as grey."""
 WHOLE = re.compile(r"[+-]?\d{1,6}")
 
 
@@ -110,16 +111,16 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
     Args:
         mask: One of
 
-            - a picture of the image's size: from half of its full level on (128 of 255, 32768 of 65535). Colour is
-              reduced to grey; a picture of one colour that varies in transparency alone (a brush layer) is read by
-              its opacity;
-            - an array (h, w): bool as it is; else from half on: of 1 if nothing in it is over 1, of 65535 for uint16 or
-              if a number is over 255, else of 255;
+            - a picture of the image's size: from half of its full level on, see :func:`full_of`. Colour is reduced to
+              grey. Of a picture with transparent parts only what is at least half opaque counts; where that is paint (all
+              of it dark, all light, or coloured) rather than black and white, all of it is repainted;
+            - an array (h, w): bool as it is; else from half of the full level on;
             - a :class:`Box` or :class:`Polygon`;
             - the text ``"alpha"``: where the image itself is less than half opaque.
 
     Raises:
-        ConfigError: another size, an area wholly outside the image, or ``"alpha"`` for an image without transparency.
+        ConfigError: another size, an area wholly outside the image, ``"alpha"`` for an image without transparency, or a
+            picture or array that is not black all over and yet marks no pixel.
     """
     if isinstance(mask, (Box, Polygon)):
         return mask.mask(image.size)
@@ -135,8 +136,7 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
     if array.dtype == bool:
         return array.copy()
     need(array.dtype.kind in "uif" and bool(np.isfinite(array).all()), "mask", str(array.dtype), "give bool, or finite numbers")
-    most = array.max()
-    return array >= (1 if most <= 1 else 65535 if most > 255 or array.dtype == np.uint16 else 255) / 2
+    return _from_half(array)
 
 
 def combine(masks: Iterable[np.ndarray]) -> np.ndarray:
@@ -144,15 +144,56 @@ def combine(masks: Iterable[np.ndarray]) -> np.ndarray:
     return np.logical_or.reduce(list(masks))
 
 
+def full_of(levels: np.ndarray) -> int:
+    """What white is in a mask of some levels: 1 if none is over 1 (masks of 0 and 1), 255 if none is over 255, else 65535."""
+    most = levels[np.isfinite(levels)].max(initial=0)
+    return 1 if most <= 1 else 255 if most <= 255 else 65535
+
+
+def _from_half(levels: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Where levels (h, w) are at least half of white, bool (h, w).
+
+    Args:
+        counts: bool (h, w), the pixels that count; None for all.
+
+    Raises:
+        ConfigError: some levels are over 0, and none reaches half.
+    """
+    seen = levels if counts is None else np.where(counts, levels, 0)
+    full = full_of(seen)
+    marked = seen >= full / 2
+    if not marked.any():
+        most = seen[np.isfinite(seen)].max(initial=0)
+        hint = f"marks no pixel: from {full / 2:g} on it is repainted; use white for what is to be repainted"
+        need(most <= 0, "mask", f"brightest level {most:g} of {full}", hint)
+    return marked
+
+
 def _white(mask: Image.Image) -> np.ndarray:
-    """From half of the full level on."""
+    """What a mask picture marks, bool (h, w)."""
+    key = mask.info.get("transparency")
     if mask.mode in ("I", "F") or mask.mode.startswith("I;16"):
-        return np.asarray(mask) >= full_level(mask) / 2
-    if "A" in mask.getbands():
-        *colours, (least, most) = cast("tuple[tuple[int, int], ...]", mask.getextrema())  # of several bands
-        if least < most and all(low == high for low, high in colours):
-            return np.asarray(mask.getchannel("A")) >= 128
-    return np.asarray(mask.convert("L")) >= 128
+        levels = np.asarray(mask).astype(np.float64)
+        return _from_half(levels, levels != key if isinstance(key, int) else None)
+    if key is None and mask.getbands()[-1] not in ("A", "a"):
+        # LAB and HSV have no way to grey but through RGB
+        return _from_half(np.asarray((mask.convert("RGB") if mask.mode in ("LAB", "HSV") else mask).convert("L")))
+    layer = with_opacity(mask)
+    alpha, colours = np.asarray(layer.getchannel("A")), layer.convert("RGB")
+    opaque = alpha >= 128
+    one_colour = all(low == high for low, high in colours.getextrema())  # type: ignore[misc]
+    if opaque.all() and not (one_colour and np.ptp(alpha)):
+        return _from_half(np.asarray(colours.convert("L")))
+    need(bool(opaque.any()), "mask", f"{mask.width}x{mask.height} {mask.mode}", "is transparent everywhere; paint what is to be repainted")
+    grey = np.asarray(colours.convert("L"))
+    return opaque if _is_paint(np.asarray(colours)[opaque]) else opaque & (grey >= 128)
+
+
+def _is_paint(colours: np.ndarray) -> bool:
+    """Whether the opaque pixels (n, 3) of a layer are the strokes of a brush: coloured, all dark or all light; not black and white."""
+    coloured = np.ptp(colours, axis=1).max() > COLOURLESS
+    light = colours.max(axis=1) >= 128
+    return bool(coloured or light.all() or not light.any())
 
 
 def _transparent(image: Image.Image) -> np.ndarray:

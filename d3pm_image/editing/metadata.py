@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..image_files import Entries, entries_of, same_entry, to_exif, writable
 from ..imaging import SETTINGS
 
 # tags of a TIFF that describe the picture; all others describe how that one file is laid out
@@ -17,6 +18,8 @@ DESCRIPTIVE = frozenset(
     {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
 )
 LOSSLESS_TIFF = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd", "group3", "group4", "tiff_ccitt"})  # fmt: skip
+MOST_DPI = 1_000_000
+XMP_TEXT = "XML:com.adobe.xmp"
 SPACES = {b"GRAY": ("1", "L", "LA", "I", "F"), b"RGB ": ("RGB", "RGBA", "P", "PA", "YCbCr", "HSV"), b"CMYK": ("CMYK",), b"Lab ": ("LAB",)}
 
 
@@ -26,49 +29,57 @@ class Metadata:
 
     Args:
         mode: The picture's mode, which its colour profile is for.
-        exif: Without orientation and thumbnail: the picture is upright, and a thumbnail would show it before the edit.
+        exif: Entries, without orientation and thumbnail: the picture is upright, and a thumbnail would show it before the edit.
         icc_profile: Colour profile.
         dpi: Pixels an inch, horizontally and vertically.
         xmp: XML packet.
         encoding: What Pillow needs to encode in the file's own way, by format.
         texts: Texts and colour chunks of a PNG.
+        dropped: What of the file is not among these because it cannot be written.
     """
 
     mode: str = "RGB"
-    exif: bytes = b""
+    exif: Entries = field(default_factory=dict)
     icc_profile: bytes = b""
     dpi: tuple[float, float] | None = None
     xmp: bytes = b""
     encoding: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: tuple[tuple[bytes, bytes], ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 def read_metadata(opened: Image.Image, upright: Image.Image, turned: bool) -> Metadata:
     """Metadata of a loaded file and the upright copy of its picture, which has been ``turned`` by a quarter or not."""
-    info = upright.info
+    info, dropped = upright.info, list[str]()
     dpi = info.get("dpi")
     if dpi and turned:
         dpi = dpi[::-1]
     xmp = info.get("xmp", b"")
+    profile = info.get("icc_profile") or b""
     return Metadata(
         mode=upright.mode,
-        exif=clean_exif(opened.getexif(), opened.format == "TIFF"),
-        icc_profile=info.get("icc_profile") or b"",
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+        exif=clean_exif(opened, dropped),
+        icc_profile=profile if isinstance(profile, bytes) else b"",
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(0 < own < MOST_DPI for own in dpi) else None,
         xmp=xmp if isinstance(xmp, bytes) else b"",
         encoding=encoding(opened),
         texts=png_chunks(opened, info),
+        dropped=tuple(dropped),
     )
 
 
-def clean_exif(exif: Image.Exif, tiff: bool) -> bytes:
-    """EXIF without orientation, thumbnail and, of a TIFF, what describes the layout of the file."""
-    clean = Image.Exif()
-    for tag, value in exif.items():
-        if tag == ExifTags.Base.Orientation or (tiff and tag not in DESCRIPTIVE):
-            continue
-        clean[tag] = exif.get_ifd(tag) if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else value
-    return clean.tobytes() if len(clean) else b""
+def clean_exif(opened: Image.Image, dropped: list[str]) -> Entries:
+    """EXIF without orientation, thumbnail and, of a TIFF, what describes the layout of the file; what cannot be written is named in ``dropped``."""
+    try:
+        exif = opened.getexif()
+    except MemoryError:
+        raise
+    except Exception:  # a damaged block raises many kinds
+        dropped.append("EXIF")
+        return {}
+    found, tiff = entries_of(exif, dropped), opened.format == "TIFF"
+    found.pop((0, ExifTags.Base.Orientation), None)
+    return writable({key: value for key, value in found.items() if not tiff or key[0] or key[1] in DESCRIPTIVE}, dropped)
 
 
 def encoding(opened: Image.Image) -> dict[str, dict[str, Any]]:
@@ -125,7 +136,7 @@ def save_arguments(metadata: Metadata, kind: str, mode: str, size: tuple[int, in
     if metadata.dpi:
         arguments["dpi"] = metadata.dpi
     if metadata.exif:
-        arguments["exif"] = sized_exif(metadata.exif, size)
+        arguments["exif"] = to_exif(sized_exif(metadata.exif, size))
     if metadata.xmp and kind in ("JPEG", "WEBP"):
         arguments["xmp"] = metadata.xmp
     if kind == "PNG":
@@ -142,14 +153,36 @@ def fits(profile: bytes, mode: str) -> bool:
     return mode.partition(";")[0] in SPACES.get(profile[16:20], ())
 
 
-def sized_exif(data: bytes, size: tuple[int, int]) -> bytes:
+def sized_exif(entries: Entries, size: tuple[int, int]) -> Entries:
     """EXIF whose own record of the picture's size, where it has one, is right."""
-    exif = Image.Exif()
-    exif.load(data)
-    details = exif.get_ifd(ExifTags.IFD.Exif)
-    known = [tag for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight) if tag in details]
-    if not known:
-        return data
-    for tag in known:
-        details[tag] = size[0] if tag == ExifTags.Base.ExifImageWidth else size[1]
-    return exif.tobytes()
+    of = {ExifTags.Base.ExifImageWidth: size[0], ExifTags.Base.ExifImageHeight: size[1]}
+    return {key: of.get(key[1], value) if key[0] == ExifTags.IFD.Exif else value for key, value in entries.items()}  # type: ignore[call-overload]
+
+
+def not_kept(metadata: Metadata, kind: str, written: Image.Image) -> list[str]:
+    """What of the metadata a file that was just written does not hold, read back.
+
+    Args:
+        kind: Its format.
+        written: Loaded.
+    """
+    wanted = sized_exif(metadata.exif, written.size)
+    there = entries_of(written.getexif()) if wanted else {}
+    lost = [] if all(same_entry(value, there.get(key)) for key, value in wanted.items()) else ["EXIF"]
+    if metadata.icc_profile and written.info.get("icc_profile") != metadata.icc_profile:
+        lost.append("the colour profile")
+    if metadata.xmp and written.info.get("xmp") != metadata.xmp and not (kind == "PNG" and XMP_TEXT in written.info):
+        lost.append("XMP")
+    if not {*metadata.texts} <= {*png_chunks(written, written.info)}:
+        lost.append("texts and colour chunks of the PNG")
+    if metadata.dpi and kind in ("JPEG", "PNG", "TIFF"):
+        dpi = written.info.get("dpi", (0, 0))
+        near = all(abs(own - new) <= 0.5 + 0.01 * own for own, new in zip(metadata.dpi, dpi, strict=True))
+        lost += [] if near else ["dpi"]
+    return lost
+
+
+def fewer(metadata: Metadata) -> list[Metadata]:
+    """The metadata, then less of it, for encoders that refuse a picture because of it."""
+    levels = [metadata, replace(metadata, exif={}, xmp=b""), Metadata(mode=metadata.mode, dropped=metadata.dropped)]
+    return [level for number, level in enumerate(levels) if level not in levels[:number]]

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ..config import need
-from ..imaging import full_level, plain
+from ..image_files import from_srgb
+from ..imaging import full_level, plain, profile_channels
 from .palette import paste_indexed
 
 __all__ = ["paste", "plain"]
@@ -56,6 +57,12 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
     return result
 
 
+def in_own_colours(painted: Image.Image, original: Image.Image) -> Image.Image:
+    """An sRGB painting in the colours of the profile that a picture carries: mode L, RGB or CMYK; itself where that is no change."""
+    mode = "CMYK" if original.mode == "CMYK" else "L" if profile_channels(original.mode) == 1 else "RGB"
+    return from_srgb(painted, original.info.get("icc_profile"), mode)
+
+
 def bounding_box(touched: np.ndarray) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of the True pixels, as Pillow counts."""
     (y,), (x,) = np.nonzero(touched.any(1)), np.nonzero(touched.any(0))
@@ -92,7 +99,8 @@ def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, 
     if mode in ("La", "RGBa"):
         colours.putalpha(255)  # what is opaque is the same before and after multiplication
         return mixed(original, Image.frombytes(mode, colours.size, colours.tobytes()), weight)
-    return mixed(original, colours.convert(mode), weight)
+    # a painting that is CMYK already is in the inks of the picture's profile
+    return mixed(original, painted if painted.mode == mode == "CMYK" else colours.convert(mode), weight)
 
 
 def over(original: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from ..config import finite, need
 from ..imaging import hidden_cells
@@ -22,10 +23,15 @@ from ..sampling import Request
 from .canvas import Canvas, covered_pixels, make_canvas, put_back
 from .feather import blending_weights
 from .model import Model
-from .picture import paste
+from .picture import in_own_colours, paste
 from .receptive import RING
-from .regions import Window, choose_region
-from .sliding import draw_codes
+from .regions import Region, Window, choose_region
+from .sliding import draw_codes, window_count
+
+MOST_PIXELS = 24_000_000
+"""Of a canvas, which is encoded and decoded in one go: some 8 GB with the models that ship, 300 bytes per pixel."""
+FEW_WINDOWS = 32
+"""Windows up to which no progress bar is shown."""
 
 
 @dataclass(frozen=True)
@@ -96,26 +102,49 @@ def repaint(
     need(variants >= 1, "variants", variants, "ask for at least 1 variant")
     request.check(len(images) * variants)
     touched = [i for i, mask in enumerate(masks) if mask.any()]
-    sketches = dict(zip(touched, make_sketches(model, request, brush, [(images[i], masks[i]) for i in touched]), strict=True))
+    given = [(images[i], masks[i], region_of(model, brush, masks[i])) for i in touched]
     results = [[image.copy() for _ in range(variants)] for image in images]
-    for places in batches(sketches, model, request, variants):
-        numbers = [place // variants for place in places]
-        codes, unknown = (torch.stack([getattr(sketches[i], name) for i in numbers]) for name in ("codes", "unknown"))
-        label = torch.tensor([labels[i] for i in numbers], device=model.device)
-        drawn = draw_codes(model, request, places, label, codes, unknown, brush.strength)
-        for place, i, pixels in zip(places, numbers, decode(model, request, drawn), strict=True):
-            results[i][place % variants] = finish(sketches[i], pixels, model.tokenizer.downsampling, brush.feather)
+    with window_bar(model, [region for *_, region in given]) as bar:
+        sketches = dict(zip(touched, make_sketches(model, request, brush, given), strict=True))
+        bar.set_description("drawing")
+        for places in batches(sketches, model, request, variants):
+            numbers = [place // variants for place in places]
+            codes, unknown = (torch.stack([getattr(sketches[i], name) for i in numbers]) for name in ("codes", "unknown"))
+            label = torch.tensor([labels[i] for i in numbers], device=model.device)
+            drawn = draw_codes(model, request, places, label, codes, unknown, brush.strength, bar)
+            for place, i, pixels in zip(places, numbers, decode(model, request, drawn), strict=True):
+                results[i][place % variants] = finish(sketches[i], pixels, model.tokenizer.downsampling, brush.feather)
     return results
 
 
-def make_sketches(model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray]]) -> list[Sketch]:
-    """Canvases and codes of pictures with their masks; canvases of one size are encoded together."""
-    tokenizer, size = model.tokenizer, model.image_size
+def region_of(model: Model, brush: Brush, mask: np.ndarray) -> Region:
+    """The part of a picture that is worked on.
+
+    Raises:
+        ConfigError: more pixels at once than memory is sure to hold.
+    """
+    downsampling = model.tokenizer.downsampling
+    region = choose_region(brush.window, mask, model.image_size, downsampling, brush.cells_around(downsampling))
+    size = f"{region.canvas[1]}x{region.canvas[0]} pixels"
+    fits = math.prod(region.canvas) <= MOST_PIXELS
+    need(
+        fits, "window", brush.window, f"works on {size} at once, and at most {MOST_PIXELS:,} are possible; mark a smaller part, or use crop"
+    )
+    return region
+
+
+def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
+    """A progress bar of windows, shown where there are so many that it takes a while."""
+    grids = [model.tokenizer.grid(region.canvas) for region in regions]
+    quiet = sum(window_count(grid, model.grid) for grid in grids) <= FEW_WINDOWS
+    return tqdm(desc="encoding", unit="window", disable=quiet, leave=False, mininterval=0.5)
+
+
+def make_sketches(model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray, Region]]) -> list[Sketch]:
+    """Canvases and codes of pictures with their masks and regions; canvases of one size are encoded together."""
+    tokenizer = model.tokenizer
     ring = brush.cells_around(tokenizer.downsampling)
-    canvases = []
-    for image, mask in given:
-        region = choose_region(brush.window, mask, size, tokenizer.downsampling, ring)
-        canvases.append(make_canvas(image, mask, region, tokenizer.channels, brush.hides))
+    canvases = [make_canvas(image, mask, region, tokenizer.channels, brush.hides) for image, mask, region in given]
     codes: dict[int, Tensor] = {}
     for shape in dict.fromkeys(canvas.pixels.shape for canvas in canvases):
         alike = [i for i, canvas in enumerate(canvases) if canvas.pixels.shape == shape]
@@ -124,7 +153,7 @@ def make_sketches(model: Model, request: Request, brush: Brush, given: list[tupl
             found = tokenizer.encode(torch.stack([canvases[i].pixels for i in chosen]).to(model.device))
             codes |= dict(zip(chosen, found, strict=True))
     unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, ring)[0].to(model.device) for canvas in canvases]
-    return [Sketch(*pair, canvas, codes[i], unknown[i]) for i, (pair, canvas) in enumerate(zip(given, canvases, strict=True))]
+    return [Sketch(*own[:2], canvas, codes[i], unknown[i]) for i, (own, canvas) in enumerate(zip(given, canvases, strict=True))]
 
 
 def batches(sketches: dict[int, Sketch], model: Model, request: Request, variants: int) -> list[list[int]]:
@@ -146,4 +175,5 @@ def finish(sketch: Sketch, pixels: Tensor, downsampling: int, feather: int) -> I
     """The original with the painted pixels (C, h, w) of its canvas pasted under its mask."""
     size, region = sketch.mask.shape, sketch.canvas.region
     drawn = covered_pixels(region, sketch.unknown, downsampling, size) if feather else sketch.mask
-    return paste(sketch.original, put_back(region, pixels, size), blending_weights(sketch.mask, drawn, feather))
+    painted = in_own_colours(put_back(region, pixels, size), sketch.original)
+    return paste(sketch.original, painted, blending_weights(sketch.mask, drawn, feather))

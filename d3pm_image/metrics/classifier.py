@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..config import ConfigError
-from ..storage import write_tensors
+from ..tensor_cache import cached_tensors
 from .space import FeatureSpace, weights_sha256
 
 EPOCHS, LEAST_STEPS, BATCH, PEAK_RATE = 3, 200, 128, 2e-3
@@ -92,15 +92,16 @@ def train_classifier(
     digest = stamp.hexdigest()[:24]
     network = ConvNet(images.shape[1], classes)
     stored = cache / f"{digest}.safetensors" if cache else None
-    if stored is not None and stored.is_file():
-        from safetensors.torch import load_file
+    shapes = {name: (value.shape, value.dtype) for name, value in network.state_dict().items()}
 
-        network.load_state_dict(load_file(stored))
-    else:
+    def make() -> dict[str, Tensor]:
         _fit(network, images, labels, flip, seed)
-        if stored is not None:
-            stored.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(stored, network.state_dict())
+        return network.state_dict()
+
+    def sound(found: dict[str, Tensor]) -> bool:
+        return {name: (value.shape, value.dtype) for name, value in found.items()} == shapes
+
+    network.load_state_dict(cached_tensors(stored, digest, sound, make, "the classifier") if stored is not None else make())
     network.eval()
 
     @torch.no_grad()

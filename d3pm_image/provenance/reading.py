@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..config import OWN_DEFAULTS, ConfigError, SamplerConfig, need
+from ..image_files import opened
 from ..imaging import SETTINGS
 
 WHAT = {
@@ -22,7 +21,9 @@ WHAT = {
 }
 SPOKEN = ("sampler", "steps", "guidance")
 """Settings of the sampler that are named always; others where they are not the default."""
-TOLD = ("command", "version", "model", "weights_sha256", "label", "labels", "number", "variant", "seed", "shows")
+MOST_LINES = 60
+"""Lines of a description: settings may be a stranger's."""
+TOLD = ("command", "version", "model", "weights_sha256", "label", "labels", "number", "variant", "seed", "shows", "batch_first")
 """Facts that have a line of their own."""
 
 
@@ -33,8 +34,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         ConfigError: no such file, no picture, or one without settings.
     """
     try:
-        with Image.open(path) as image:
-            image.load()  # texts may stand behind the pixels
+        with opened(path) as image:  # loaded: texts may stand behind the pixels
             kind, text = image.format, getattr(image, "text", {}).get(SETTINGS)
     except FileNotFoundError:
         raise ConfigError("picture", str(path), "no such file") from None
@@ -44,7 +44,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     need(text is not None, "picture", str(path), "carries no settings: it was not made by d3pm-image, or they were taken out since")
     try:
         facts = json.loads(str(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError("picture", str(path), "its settings are damaged") from error
     need(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), "its settings are not of this program")
     return facts
@@ -53,12 +53,15 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 def describe(facts: dict[str, Any]) -> dict[str, str]:
     """Settings in plain words, a line each: what it is about → what it was."""
     lines = {"what": what(facts), "model": model(facts)}
-    chosen = facts.get("label") or {"": "every class in turn", "none": "none"}.get(str(facts.get("labels")), facts.get("labels"))
+    alike = {"": "every class in turn" if facts["command"] == "generate" else "none"}
+    chosen = facts.get("label") or alike.get(str(facts.get("labels")), facts.get("labels"))
     lines["class"] = str(chosen) if chosen is not None else ""
     lines["seed"] = f"{facts.get('seed')}{number(facts)}"
     lines |= sampler(facts)
     names = {field.name for field in dataclasses.fields(SamplerConfig)} | {*TOLD}
     for name, value in facts.items():
+        if len(lines) == MOST_LINES:
+            return lines | {"…": f"{len(facts)} settings in all"}
         if name not in names and not name.endswith("_sha256") and value not in (None, ""):
             lines[name.replace("_", " ")] = "painted, carried by the picture" if name == "mask" else str(value)
     return {name: text for name, text in lines.items() if text}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ..config import MAX_SIDE, ConfigError, TokenizerConfig, need, size_pair
+from ..documents import LFS, Missing, Unreadable, check_regular, read_json
 from ..hub import locate
-from ..storage import half_precision, sha256, tensor_shapes, write_tensors, write_text
+from ..printable import printable
+from ..storage import files_together, half_precision, sha256, tensor_outlines, write_tensors, write_text
 from .autoencoder import Autoencoder
 from .pixels import Pixels
 
@@ -54,7 +58,7 @@ def save_tokenizer(
     facts: dict[str, Any] | None = None,
     half: bool = False,
 ) -> None:
-    """Write a tokenizer folder; an existing one is replaced file by file, each atomically.
+    """Write a tokenizer folder; an older tokenizer there is replaced once the new one is complete, and other files stay.
 
     Args:
         model: Trained network, or pixels.
@@ -62,21 +66,52 @@ def save_tokenizer(
         image_size: Training size in pixels.
         facts: Whatever should be remembered (data, scores, time), JSON values.
         half: Write weights in half precision.
+
+    Raises:
+        ConfigError: see :func:`folder_for`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = model.state_dict()
-    write_tensors(folder / "model.safetensors", half_precision(weights) if half else weights)
-    config = {
-        "format": FORMAT,
-        "version": VERSION,
-        "kind": "pixels" if isinstance(model, Pixels) else "vqvae",
-        "channels": model.channels,
-        "image_size": list(size_pair(image_size)),
-        "sha256": sha256(folder / "model.safetensors"),
-        "tokenizer": {"levels": model.levels} if isinstance(model, Pixels) else dataclasses.asdict(model.config),
-        "facts": facts or {},
-    }
-    write_text(folder / "config.json", json.dumps(config, indent=1))
+    place = folder_for(folder, "tokenizer")
+    with files_together(place) as part:
+        weights = model.state_dict()
+        write_tensors(part / "model.safetensors", half_precision(weights) if half else weights)
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "kind": "pixels" if isinstance(model, Pixels) else "vqvae",
+            "channels": model.channels,
+            "image_size": list(size_pair(image_size)),
+            "sha256": sha256(part / "model.safetensors"),
+            "tokenizer": {"levels": model.levels} if isinstance(model, Pixels) else dataclasses.asdict(model.config),
+            "facts": facts or {},
+        }
+        write_text(part / "config.json", json.dumps(config, indent=1))
+
+
+def folder_for(folder: str | Path, name: str) -> Path:
+    """The folder that a tokenizer or pipeline is to be written to; what else lies there will stay.
+
+    Raises:
+        ConfigError: it is a file, a link to nothing, or holds the config.json of something else.
+    """
+    need(bool(str(folder)), "folder", str(folder), "name a folder; . is the current one")
+    place = Path(folder).expanduser()
+    need(
+        place.is_dir() or not os.path.lexists(place),
+        "folder",
+        str(folder),
+        "is a file, or a link to a folder that is not there; name a folder",
+    )
+    try:
+        raw = read_json(place / "config.json")
+    except Unreadable:  # none, or one that is damaged
+        return place
+    own = isinstance(raw, dict) and raw.get("format") == f"d3pm-image-{name}"
+    need(own, "folder", str(folder), f"holds a config.json of something else than a {name}, which would be lost; name another folder")
+    return place
+
+
+class NothingThere(ConfigError):
+    """A folder without the part that was asked for, and without a fault."""
 
 
 def find(folder: str | Path, name: str, what: str) -> Path:
@@ -84,13 +119,20 @@ def find(folder: str | Path, name: str, what: str) -> Path:
     has a config.json of format ``d3pm-image-<name>``.
 
     Raises:
-        ConfigError: none of them.
+        NothingThere: none of them. ConfigError: no such folder, or a config.json that cannot be read.
     """
-    root = locate(folder, what)
+    try:
+        root = locate(folder, what)
+    except PermissionError as error:
+        raise ConfigError(what, str(folder), "may not be read by this user (no permission); ask its owner for the right") from error
+    fault = None
     for place in (root, root / "model", root / name, root / "model" / name):
-        if is_part(place, name):
-            return place
-    raise ConfigError(what, str(folder), f"holds no trained {name}{instead(root, name)}")
+        try:
+            if is_part(place, name):
+                return place
+        except Unreadable as error:
+            fault = fault or ConfigError(what, str(place), f"{error}; copy the folder again, or ask its owner")
+    raise fault or NothingThere(what, str(folder), f"holds no trained {name}{instead(root, name)}")
 
 
 def instead(root: Path, name: str) -> str:
@@ -104,32 +146,92 @@ def instead(root: Path, name: str) -> str:
 
 
 def is_part(place: Path, name: str) -> bool:
-    """Whether a folder's config.json is that of a tokenizer, a denoiser or a pipeline."""
+    """Whether a folder's config.json is that of a tokenizer, a denoiser or a pipeline. Raises Unreadable for one that cannot be read."""
     try:
-        return json.loads((place / "config.json").read_text(encoding="utf-8")).get("format") == f"d3pm-image-{name}"
-    except (OSError, ValueError, AttributeError):
+        raw = read_json(place / "config.json")
+    except Missing:
         return False
+    return isinstance(raw, dict) and raw.get("format") == f"d3pm-image-{name}"
 
 
-def read_config(place: Path, what: str) -> dict[str, Any]:
-    """A model folder's config.json. Raises ConfigError where it cannot be read."""
+def read_config(place: Path, what: str, name: str = "") -> dict[str, Any]:
+    """A model folder's config.json.
+
+    Args:
+        name: What the folder must hold in a version that this program reads: tokenizer, denoiser or pipeline; empty does not ask.
+
+    Raises:
+        ConfigError: it cannot be read, or is another's.
+    """
     try:
-        return json.loads((place / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(what, str(place), f"config.json cannot be read ({error})") from error
+        raw = read_json(place / "config.json")
+    except Unreadable as error:
+        raise ConfigError(what, str(place), f"{error}; copy the folder again") from error
+    need(isinstance(raw, dict), what, str(place), "config.json holds no settings; copy the folder again")
+    if name:
+        need(raw.get("format") == f"d3pm-image-{name}", what, str(place), f"config.json is not that of a {name}; copy the folder again")
+        version = f"has format version {printable(raw.get('version'), 40)}, this program reads {VERSION}; use the program that made it"
+        need(raw.get("version") == VERSION, what, str(place), version)
+    return raw
 
 
-def read_weights(place: Path, what: str) -> dict:
-    """A model folder's tensors by name. Raises ConfigError where they cannot be read."""
+def read_weights(place: Path, what: str, expected_sha256: str | None = None) -> dict[str, torch.Tensor]:
+    """A model folder's tensors by name.
+
+    Args:
+        expected_sha256: Checksum of the file; None where the folder, an older one, has none.
+
+    Raises:
+        ConfigError: they cannot be read, are damaged, or hold numbers that are not finite.
+    """
+    path = place / "model.safetensors"
+    check_weights(place, what)
     try:
-        return load_file(place / "model.safetensors")
+        whole = expected_sha256 is None or sha256(path) == expected_sha256
+        need(whole, what, str(place), "model.safetensors is damaged (checksum differs); copy the folder again")
+        weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again") from error
+    for name, value in weights.items():
+        sound = not value.is_floating_point() or bool(value.isfinite().all())
+        need(sound, what, str(place), f"its weights are not finite numbers ({printable(name)}): training diverged, or the file is damaged")
+    return weights
+
+
+def check_weights(place: Path, what: str) -> None:
+    """Raises ConfigError where a model folder's weights are not there, may not be read, or are another kind of file."""
+    path = place / "model.safetensors"
+    try:
+        check_regular(path)
+        with open(path, "rb") as file:
+            pointer = file.read(len(LFS)) == LFS
+    except Unreadable as error:
+        raise ConfigError(what, str(place), f"{error}; copy the folder again" if isinstance(error, Missing) else str(error)) from error
+    mend = "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git lfs pull'"
+    need(not pointer, what, str(place), mend)
+
+
+@contextmanager
+def settings_of(place: Path, what: str) -> Iterator[None]:
+    """Whatever is wrong with the settings of a config.json is one line that names the folder."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.name == what:
+            raise
+        raise ConfigError(what, str(place), f"its config.json says {printable(error, 300)}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        reason = printable(f"{type(error).__name__}: {error}".splitlines()[0], 300)
+        raise ConfigError(what, str(place), f"does not fit this version ({reason})") from error
+
+
+FLOATING = {"F64", "F32", "F16", "BF16"}
+"""Weights that are numbers with a point, as safetensors calls them."""
 
 
 def check_outline(make: Callable[[], nn.Module], place: Path, what: str) -> None:
-    """Compare a network that its settings describe with its weights' shapes, before either takes memory: settings of a folder from
-    elsewhere may ask for any size.
+    """Compare a network that its settings describe with its weights' shapes and kinds of number, before either takes memory: settings of a
+    folder from elsewhere may ask for any size.
 
     Args:
         make: Builds the network; called on torch's meta device.
@@ -137,17 +239,27 @@ def check_outline(make: Callable[[], nn.Module], place: Path, what: str) -> None
     Raises:
         ConfigError: they differ, or the weights cannot be read.
     """
+    check_weights(place, what)
     try:
-        stored = tensor_shapes(place / "model.safetensors")
+        stored = tensor_outlines(place / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise ConfigError(what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again") from error
     with torch.device("meta"):
-        described = {name: tuple(value.shape) for name, value in make().state_dict().items()}
-    differing = sorted(name for name in described.keys() | stored.keys() if described.get(name) != stored.get(name))
+        described = {name: (tuple(value.shape), value.is_floating_point()) for name, value in make().state_dict().items()}
+    found = {name: (shape, kind in FLOATING) for name, (shape, kind) in stored.items()}
+    differing = sorted(name for name in described.keys() | found.keys() if described.get(name) != found.get(name))
     if differing:
         name = differing[0]
-        mend = f"its weights do not fit its config.json ({name}: {stored.get(name)} for {described.get(name)}); copy the folder again"
-        raise ConfigError(what, str(place), mend)
+        words = f"{printable(name, 80)}: {outline(stored.get(name))} for {outline(described.get(name))}"
+        raise ConfigError(what, str(place), f"its weights do not fit its config.json ({words}); copy the folder again")
+
+
+def outline(found: tuple[tuple[int, ...], str | bool] | None) -> str:
+    """Shape and kind of a tensor, or that there is none."""
+    if found is None:
+        return "nothing"
+    shape, kind = found
+    return f"{shape} {('a floating dtype' if kind else 'an integer dtype') if isinstance(kind, bool) else kind}"
 
 
 def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | Pixels:
@@ -170,29 +282,17 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerI
         ConfigError: no tokenizer there, or its files are damaged.
     """
     place = find(folder, "tokenizer", "tokenizer")
-    raw = read_config(place, "tokenizer")
-    need(
-        raw.get("version") == VERSION,
-        "tokenizer",
-        str(place),
-        f"has format version {raw.get('version')}, this program reads {VERSION}; use the program that made it",
-    )
-    try:
+    raw = read_config(place, "tokenizer", "tokenizer")
+    with settings_of(place, "tokenizer"):
         digest, size = raw["sha256"], size_pair(raw["image_size"])
         kind = raw.get("kind", "vqvae")  # older folders name none
-        need(max(size) <= MAX_SIDE, "tokenizer", size, f"an image side of its config.json is over {MAX_SIDE} pixels")
+        need(max(size) <= MAX_SIDE, "image_size", size, f"an image side is over {MAX_SIDE} pixels")
+        need(min(size) >= 1, "image_size", size, "an image side is under 1 pixel")
+        need(raw["channels"] in (1, 3), "channels", raw["channels"], "is neither 1 nor 3")
+        need(isinstance(digest, str), "sha256", digest, "is no checksum")
+        facts = raw.get("facts", {})
+        need(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
         check_outline(lambda: build(kind, raw["tokenizer"], raw["channels"]), place, "tokenizer")
         model = build(kind, raw["tokenizer"], raw["channels"])
-        model.load_state_dict(read_weights(place, "tokenizer"))
-    except ConfigError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError("tokenizer", str(place), f"does not fit this version ({str(error).splitlines()[0]})") from error
-    need(
-        sha256(place / "model.safetensors") == digest,
-        "tokenizer",
-        str(place),
-        "model.safetensors is damaged (checksum differs); copy the folder again",
-    )
-    info = TokenizerInfo(size, raw["channels"], digest, raw.get("facts", {}))
-    return model.eval(), info
+        model.load_state_dict(read_weights(place, "tokenizer", digest))
+    return model.eval(), TokenizerInfo(size, raw["channels"], digest, facts)

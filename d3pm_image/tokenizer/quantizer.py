@@ -8,6 +8,7 @@ residual quantizers, which give several codes a cell, do not fit a grid of singl
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +107,12 @@ def averages(config: TokenizerConfig, synchronize: bool) -> nn.Module:
     vectors, compared by their angle (Yu et al. 2022, ViT-VQGAN, section 3.2)."""
     from vector_quantize_pytorch import VectorQuantize  # imports for seconds, so only where it is used
 
+    with contextlib.suppress(
+        ImportError
+    ):  # its only line, of few vectors for many codes, is a line of its source code; callers say that in words
+        from loguru import logger
+
+        logger.disable("vector_quantize_pytorch")
     return VectorQuantize(
         dim=config.code_dim,
         codebook_size=config.num_codes,

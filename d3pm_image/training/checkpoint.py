@@ -6,6 +6,7 @@ A checkpoint is written into a hidden folder beside its place, synced to disk, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -71,10 +72,11 @@ def load_checkpoint(place: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
     """
     try:
         state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{place / 'state.json'}: {error}") from error
+        sums = dict(state["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{place / 'state.json'} cannot be read ({type(error).__name__}: {error})") from error
     tensors = {}
-    for name, expected in state["sha256"].items():
+    for name, expected in sums.items():
         file = place / Path(name).name
         if not file.is_file() or sha256(file) != expected:
             raise CheckpointError(f"{file}: missing or damaged (checksum differs)")
@@ -88,13 +90,37 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.removeprefix(PREFIX)))
 
 
+def incomplete(folder: Path) -> list[Path]:
+    """Folders of checkpoints without state.json: half removed."""
+    found = [p for p in folder.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit() and p.is_dir()]
+    return [p for p in found if not (p / "state.json").exists()]
+
+
+def read_state(place: Path) -> dict[str, Any]:
+    """``state.json`` of a checkpoint; empty where it cannot be read."""
+    try:
+        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def remove(place: Path) -> None:
+    """Remove a checkpoint; it has another name first, so that nobody finds half of it."""
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.replace(place, part)
+    shutil.rmtree(part, ignore_errors=True)
+
+
 def prune(folder: Path, keep: int, step: int) -> None:
-    """Remove all but the last ``keep`` checkpoints up to ``step``, and what an interrupted write left behind.
+    """Remove all but the last ``keep`` checkpoints up to ``step``.
 
     Later ones are left alone: they are damaged ones that a resumed run skipped, and will be written over.
     """
     known = [p for p in checkpoints(folder) if int(p.name.removeprefix(PREFIX)) <= step]
     for old in known[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
     for part in [*folder.glob(f".{PREFIX}*.part"), *folder.glob(f".{PREFIX}*.old")]:
         shutil.rmtree(part, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -23,7 +24,11 @@ class TrainingError(RuntimeError):
 
 
 class Interrupted(TrainingError):
-    """A signal asked to stop; a checkpoint was saved."""
+    """A signal asked to stop; the message says whether a checkpoint was saved. ``code`` is the exit code."""
+
+    def __init__(self, message: str, code: int = 130):
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Job:
         batches: (first step, rank, world) → this process's share of the batches from that step on, each a
             dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
         loss: See :data:`Loss`.
-        identity: What a resumed run must share with the one that it goes on with (data, tokenizer, seed, …), JSON values;
-            a difference is refused by name.
+        identity: What the run is known by (settings, data, tokenizer, seed, …), JSON values; saved with every checkpoint.
+        check_identity: (a checkpoint's identity, run folder) → nothing; raises ConfigError where a resumed run may not go on with it.
         begin: Called on the main process once the run is known to go ahead, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
@@ -48,6 +53,7 @@ class Job:
     batches: Callable[[int, int, int], Iterable[dict[str, Tensor]]]
     loss: Loss
     identity: dict[str, Any] = field(default_factory=dict)
+    check_identity: Callable[[dict[str, Any], Path], None] | None = None
     begin: Callable[[], None] | None = None
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_raw: Callable[[nn.Module], dict[str, float]] | None = None
@@ -61,18 +67,14 @@ class Progress:
 
     Args:
         skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row up to now.
+        reference: Loss of the first step, at least 1: one far above it is that of a network that has exploded. 0 before that step.
     """
 
     step: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    reference: float = 0.0
     best: float = math.inf
     best_step: int = -1
     seconds: float = 0.0
     scaler: dict[str, Any] = field(default_factory=dict)
-
-
-def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Nested settings under dotted names, one level deep."""
-    rooms = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
-    return {f"{room}.{name}".rstrip("."): value for room, settings in rooms.items() for name, value in settings.items()}

@@ -7,9 +7,8 @@ One step is ``batch_size`` images over all processes and accumulation parts; wha
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -25,22 +24,25 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..config import ConfigError, TrainConfig, need
-from . import checkpoint as ckpt
-from .monitor import Monitor
+from .folder import check_folder, run_folder
+from .launch import check_launch, meeting
+from .monitor import Monitor, read_lines
 from .optim import learning_rate
-from .signals import stop_requests
+from .signals import StopRequests, stop_requests
 from .trainer import Interrupted, Job, Trainer, TrainingError
 
-__all__ = ["Interrupted", "Job", "TrainingError", "check_folder", "make_accelerator", "train"]
+__all__ = ["Interrupted", "Job", "TrainingError", "check_folder", "make_accelerator", "run_folder", "train"]
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """The Accelerator of a run; made before any quantizer, which looks for the process group when it is built.
 
     Raises:
-        ConfigError: the precision does not fit the machine, or the batch does not divide among the processes.
+        ConfigError: the precision does not fit the machine, the batch does not divide among the processes, or the variables that tell a
+            process of the others make no sense.
     """
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    started = check_launch()
+    several = started > 1
     need(several or not config.fsdp, "train.fsdp", True, "splits a network over processes, and this is one: use torchrun, or leave it out")
     need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", "needs a GPU; use bf16 or no")
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
@@ -49,9 +51,9 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     # without cpu=True, processes that torchrun starts on a machine without a GPU would each train alone
     alone = not torch.cuda.is_available()
     AcceleratorState._reset_state()  # a second run in one program may choose another precision; the process group stays
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience])
+    with meeting(started):
+        accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience])
     choose_products(config.tf32, accelerator.device.type)
-    started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise TrainingError(
             f"{started} processes were started but {accelerator.num_processes} train together; launch with torchrun or accelerate launch"
@@ -68,20 +70,6 @@ def choose_products(tf32: bool, device: str) -> None:
     if device == "cuda":
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
-
-
-def check_folder(folder: Path, resume: bool) -> None:
-    """Refuse to write over an earlier run.
-
-    Raises:
-        ConfigError: the folder holds checkpoints and resume was not asked for.
-    """
-    found = bool(ckpt.checkpoints(folder / "checkpoints"))
-    finished = [name for name in ("model", "best") if (folder / name).exists()]
-    if resume and finished and not found:
-        raise ConfigError("out", str(folder), f"holds {finished[0]}/ but no checkpoint to go on from; choose another folder")
-    if not resume and (found or finished):
-        raise ConfigError("out", str(folder), "holds an earlier run; add --resume true to go on with it, or choose another folder")
 
 
 def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator, resume: bool = False) -> nn.Module:
@@ -109,8 +97,8 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
         print(f"resuming at step {trainer.progress.step}" if progress_known else f"no complete checkpoint in {folder}; starting anew")
     first = trainer.progress.step
     monitor = Monitor(folder, trainer.main, first)
-    loader = iter(job.batches(0 if config.overfit_one_batch else first, accelerator.process_index, accelerator.num_processes))
-    loader = itertools.repeat(next(loader)) if config.overfit_one_batch else loader
+    source = iter(job.batches(0 if config.overfit_one_batch else first, accelerator.process_index, accelerator.num_processes))
+    loader = itertools.repeat(next(source)) if config.overfit_one_batch else source
     quiet = not trainer.main
     with (
         stop_requests() as signals,
@@ -127,6 +115,7 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
             _steps(trainer, loader, monitor, bar, signals)
         finally:
             monitor.close()
+            getattr(source, "close", lambda: None)()  # ends its helper processes
     if config.overfit_one_batch and trainer.main:
         print(overfit_verdict(folder))
     return _finished(trainer)
@@ -138,8 +127,10 @@ def overfit_verdict(folder: Path) -> str:
     Raises:
         TrainingError: the loss did not fall by half.
     """
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    losses = [line["loss"] for line in lines if "loss" in line]
+    lines = [line for _, line in read_lines(folder / "log.jsonl") if line is not None]
+    losses = [line["loss"] for line in lines if isinstance(line.get("loss"), float)]
+    if not losses:
+        raise TrainingError("one batch: not one loss was finite; lower train.learning_rate, or look at the data")
     last = losses[-max(1, len(losses) // 10) :]
     end = sum(last) / len(last)
     said = f"one batch: loss {losses[0]:.4g} at first, {end:.4g} over the last tenth of {lines[-1]['step']} steps"
@@ -150,13 +141,15 @@ def overfit_verdict(folder: Path) -> str:
     return f"{said}: the network learns; now train without train.overfit_one_batch"
 
 
-def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monitor, bar: tqdm, signals: list[str]) -> None:
+def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monitor, bar: tqdm, signals: StopRequests) -> None:
     """All remaining steps, with logs, previews and checkpoints in between."""
     config, began, images, waited = trainer.config, time.perf_counter(), 0, 0.0
     since_start, before = time.perf_counter(), trainer.progress.seconds
     while trainer.progress.step < config.steps:
         asked = time.perf_counter()
-        batch = next(loader)
+        batch = _awaited(trainer, loader, signals)
+        if batch is None:
+            raise _interrupted(trainer, signals)
         waited += time.perf_counter() - asked
         logs = trainer.step(batch)
         images += config.batch_size
@@ -179,11 +172,12 @@ def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monit
             if values:
                 monitor.scalars(step, values)
             began, images, waited = time.perf_counter(), 0, 0.0
-        if step % config.checkpoint_every == 0 or end:
-            trainer.save()
+        if end:
+            trainer.save_last()
+        elif step % config.checkpoint_every == 0:
+            trainer.due = True  # written when the next loss shows that these weights are good
         if _stop_requested(trainer, signals) and not end:
-            trainer.save()
-            raise Interrupted(f"stopped by {signals[0] if signals else 'another process'} at step {step}; saved, go on with --resume true")
+            raise _interrupted(trainer, signals)
 
 
 def means(values: dict[str, Tensor]) -> dict[str, float]:
@@ -192,10 +186,38 @@ def means(values: dict[str, Tensor]) -> dict[str, float]:
     return {k: float(f"{v:.8g}") for k, v in plain.items() if math.isfinite(v)}
 
 
-def _stop_requested(trainer: Trainer, signals: list[str]) -> bool:
+def _awaited(trainer: Trainer, loader: Iterator[dict[str, Tensor]], signals: StopRequests) -> dict[str, Tensor] | None:
+    """The next batch; None where a signal came instead, for which a lone process need not wait (others would wait for its step)."""
+    if signals.names and trainer.accelerator.num_processes == 1:
+        return None
+    try:
+        signals.waiting = trainer.accelerator.num_processes == 1
+        batch = next(loader)
+        signals.waiting = False
+        return batch
+    except KeyboardInterrupt:
+        if len(signals.names) > 1 and signals.names[-1] == "SIGINT":
+            raise
+        return None
+    finally:
+        signals.waiting = False
+
+
+def _interrupted(trainer: Trainer, signals: StopRequests) -> Interrupted:
+    """Save where that is right, and say so."""
+    by, step = signals.names[0] if signals.names else "another process", trainer.progress.step
+    if trainer.save_interrupted():
+        return Interrupted(f"stopped by {by} at step {step}; saved, go on with --resume true")
+    code = 128 + getattr(signal, by, signal.SIGINT)
+    if not step:
+        return Interrupted(f"stopped by {by} before the first step", code)
+    return Interrupted(f"stopped by {by} at step {step} of a run that diverges, which was not saved: {trainer.safe()}", code)
+
+
+def _stop_requested(trainer: Trainer, signals: StopRequests) -> bool:
     if trainer.accelerator.num_processes == 1:
-        return bool(signals)
-    flag = torch.tensor(float(bool(signals)), device=trainer.accelerator.device)
+        return bool(signals.names)
+    flag = torch.tensor(float(bool(signals.names)), device=trainer.accelerator.device)
     return bool(trainer.accelerator.reduce(flag, "sum") > 0)
 
 

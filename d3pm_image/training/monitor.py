@@ -4,10 +4,40 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from ..config import need
+
+LONGEST_LINE = 1_000_000
+"""Bytes of a line of the log; a longer one is none of ours."""
+
+
+def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """Lines of a ``log.jsonl``, one at a time: the text, and the numbers, or None where it is no line of a log: a half one of a run that
+    was killed, another JSON value, bytes that are no text, a line without an end. Nothing where there is no file."""
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        while text := file.readline(LONGEST_LINE):
+            rest = text
+            while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):  # a line that is too long
+                rest = file.readline(LONGEST_LINE)
+            yield text, parsed(text) if rest is text else None
+
+
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """A line of the log: a JSON object whose step is a whole number."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    step = line.get("step") if isinstance(line, dict) else None
+    return line if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
 
 
 class Monitor:
@@ -24,6 +54,7 @@ class Monitor:
         self.log = folder / "log.jsonl"
         if not enabled:
             return
+        need(self.log.is_file() or not self.log.exists(), "out", str(self.log), "is no plain file; move it away")
         (folder / "previews").mkdir(parents=True, exist_ok=True)
         self._rewind(first_step)
         try:
@@ -35,16 +66,16 @@ class Monitor:
     def _rewind(self, first_step: int) -> None:
         if not self.log.exists():
             return
-        lines = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= first_step:
-                    lines.append(line)
-            except (ValueError, KeyError):  # the half line of a killed run
-                continue
         part = self.log.with_name(f".log.{os.getpid()}.part")
-        part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        dropped = 0
+        with open(part, "wb") as file:
+            for text, line in read_lines(self.log):
+                dropped += line is None
+                if line is not None and line["step"] <= first_step:
+                    file.write(text.rstrip(b"\r\n") + b"\n")
         os.replace(part, self.log)
+        if dropped:
+            print(f"{self.log}: {dropped} line{'s' if dropped > 1 else ''} that cannot be read left out", file=sys.stderr)
 
     def scalars(self, step: int, values: dict[str, Any]) -> None:
         """Append one line of numbers for a step (counted from 1)."""

@@ -5,25 +5,48 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+
+
+@dataclass
+class StopRequests:
+    """Signals that came.
+
+    Args:
+        names: In order.
+        waiting: The program waits for something that may never come, and nothing is half done: the next signal raises KeyboardInterrupt
+            instead of being kept for later.
+    """
+
+    names: list[str] = field(default_factory=list)
+    waiting: bool = False
+
+    def note(self, number: int, frame: object) -> None:
+        """The handler."""
+        again = bool(self.names) and number == signal.SIGINT
+        self.names.append(signal.Signals(number).name)
+        if again or self.waiting:
+            self.waiting = False
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def stop_requests() -> Iterator[list[str]]:
-    """Collect SIGINT, SIGTERM and SIGUSR1 instead of dying; a second Ctrl-C interrupts at once."""
-    received: list[str] = []
-    handled = [s for s in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, s)]
-
-    def note(number, frame):
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number).name)
-
-    previous = {}
+def stop_requests() -> Iterator[StopRequests]:
+    """Collect SIGINT, SIGTERM, SIGHUP and SIGUSR1 instead of dying; a second Ctrl-C interrupts at once. SIGHUP stays ignored where it is
+    (nohup)."""
+    received, previous, wakeup = StopRequests(), {}, -1
     with contextlib.suppress(ValueError):  # not in the main thread: signals belong to somebody else
-        for name in handled:
-            previous[name] = signal.signal(getattr(signal, name), note)
+        wakeup = signal.set_wakeup_fd(-1)  # of whoever else would end the program at a signal
+        for name in STOPPING:
+            number = getattr(signal, name, None)
+            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                previous[number] = signal.signal(number, received.note)
     try:
         yield received
     finally:
-        for name, handler in previous.items():
-            signal.signal(getattr(signal, name), handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if wakeup != -1:
+            signal.set_wakeup_fd(wakeup)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..config import ConfigError, TrainConfig
@@ -19,13 +18,24 @@ from ..storage import write_tensors
 from . import checkpoint as ckpt
 from . import sharding
 from .ema import make_average
-from .job import Interrupted, Job, Progress, TrainingError, flat
+from .job import Interrupted, Job, Progress, TrainingError
 from .monitor import Monitor
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
 from .rival import Opponent
 
 __all__ = ["Interrupted", "Job", "Progress", "Trainer", "TrainingError"]
+
+
+EXPLODED = 1000.0
+"""A loss so many times that of the first step (or 1) is beyond repair; no training comes near it that goes well."""
+
+
+def put(buffers: list[Tensor], values: list[Tensor]) -> None:
+    """Copy values into buffers."""
+    with torch.no_grad():
+        for buffer, value in zip(buffers, values, strict=True):
+            buffer.copy_(value)
 
 
 class Trainer:
@@ -49,6 +59,11 @@ class Trainer:
         self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
         self.opponent = Opponent(job.rival, config, accelerator) if job.rival is not None else None
         self.progress = Progress()
+        self.due = False
+        """A checkpoint of the weights as they are is to be written as soon as a loss shows that they are good."""
+        self.doubted: Path | None = None
+        """The checkpoint that the run goes on from, where no loss has shown yet that it is good."""
+        self.saved_step, self.has_good, self.loss = 0, False, torch.zeros(())
 
     def judged(self, raw: bool = False) -> nn.Module:
         """The network that is validated, previewed and exported, in eval mode: averaged weights where there are any, or the last ones.
@@ -76,9 +91,15 @@ class Trainer:
                 f"buffers differ between processes at step {self.progress.step}; build the quantizer after the Accelerator, with synchronize"
             )
 
-    def save(self) -> None:
-        """Write a checkpoint (main process) and wait for it (all)."""
+    def save(self, proven: bool = True, spare: int = 0) -> None:
+        """Write a checkpoint (main process) and wait for it (all).
+
+        Args:
+            proven: A loss was computed with these weights.
+            spare: Checkpoints kept beyond ``train.keep``.
+        """
         self._agree()
+        exploded = self._exploded(self.loss)
         if self.main or self.config.fsdp:
             tensors = {"model": sharding.gathered(self.job.model.state_dict(), self.main), "optimizer": {}}
             for number, (optimizer, _) in enumerate(self.optimizers.members):
@@ -90,18 +111,71 @@ class Trainer:
                 tensors |= self.opponent.tensors()
             scaler = self.accelerator.scaler
             self.progress.scaler = scaler.state_dict() if scaler is not None else {}
-            ckpt.save_checkpoint(
-                self.folder / "checkpoints", self.progress.step, tensors, {**vars(self.progress), "identity": self.job.identity}
-            )
-            ckpt.prune(self.folder / "checkpoints", self.config.keep, self.progress.step)
+            known = {**vars(self.progress), "identity": self.job.identity, "proven": proven, "exploded": exploded}
+            ckpt.save_checkpoint(self.checkpoints, self.progress.step, tensors, known)
+            ckpt.prune(self.checkpoints, self.config.keep + spare, self.progress.step)
+        self.due, self.saved_step, self.has_good = False, self.progress.step, self.has_good or not exploded
         self.accelerator.wait_for_everyone()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Their folder."""
+        return self.folder / "checkpoints"
+
+    def _save_due(self, buffers: list[Tensor], before: list[Tensor]) -> None:
+        """Write the checkpoint that is due, in the middle of a step whose loss was finite: nothing has moved yet but buffers.
+
+        Not where the loss has exploded, unless there is no better checkpoint.
+        """
+        if self._exploded(self.loss) and self.has_good:
+            return
+        now = [b.detach().clone() for b in buffers]
+        put(buffers, before)
+        self.save()
+        put(buffers, now)
+
+    def _exploded(self, loss: Tensor) -> bool:
+        """Whether a loss, the mean over all processes, is far above that of the first step."""
+        loss = loss.detach().double().to(self.accelerator.device)
+        mean = float(self.accelerator.reduce(loss, "mean")) if self.accelerator.num_processes > 1 else float(loss)
+        self.progress.reference = self.progress.reference or max(1.0, abs(mean))
+        return not mean <= EXPLODED * self.progress.reference
+
+    def _good(self) -> list[Path]:
+        """Checkpoints on disk that this run can go on from, oldest first."""
+        places = [p for p in ckpt.checkpoints(self.checkpoints) if p != self.doubted]
+        return [p for p in places if not ckpt.read_state(p).get("exploded")]
+
+    def save_last(self) -> None:
+        """The checkpoint at the end of a run; none where its last steps were skipped, or its loss has exploded and there is a better one."""
+        if not self.progress.skipped_in_a_row and not (self._exploded(self.loss) and self.has_good):
+            self.save(proven=False)
+
+    def save_interrupted(self) -> bool:
+        """Write a checkpoint before the end; False, and nothing written, while a run diverges. No other one is removed for it."""
+        if self.progress.step == self.saved_step:
+            return self.progress.step > 0
+        if self.progress.skipped_in_a_row or self._exploded(self.loss):
+            return False
+        self.save(proven=False, spare=1)
+        return True
+
+    def safe(self) -> str:
+        """Which checkpoint a run that diverged can go on from."""
+        good = self._good()
+        places = good or [p for p in ckpt.checkpoints(self.checkpoints) if p != self.doubted]
+        if not places:
+            return "no checkpoint had been written yet"
+        text = f"the last good checkpoint is {places[-1]}"
+        return text if good else f"{text}, though its loss had already risen: a new run may do better"
 
     def restore(self) -> bool:
         """Load the last checkpoint that is complete and undamaged; False if there is none."""
         for place in reversed(ckpt.checkpoints(self.folder / "checkpoints")):
             try:
                 tensors, state = ckpt.load_checkpoint(place)
-                self._same_run(state.get("identity", {}))
+                if self.job.check_identity is not None:
+                    self.job.check_identity(state.get("identity", {}), self.folder)
                 sharding.load(self.job.model, tensors["model"])
                 if self.average is not None:
                     sharding.load(self.average, tensors["ema"])
@@ -115,7 +189,7 @@ class Trainer:
                 continue
             except ConfigError:
                 raise
-            except (RuntimeError, KeyError, ValueError) as error:
+            except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
                 raise ConfigError(
                     "resume",
                     str(place),
@@ -123,17 +197,23 @@ class Trainer:
                 ) from error
             known = {k: v for k, v in state.items() if k in vars(Progress())}
             self.progress = Progress(**known)
+            self.saved_step, self.has_good = self.progress.step, not state.get("exploded")
+            self.doubted = None if state.get("proven", True) else place
+            self._know_best()
             if self.accelerator.scaler is not None and self.progress.scaler:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             return True
         return False
 
-    def _same_run(self, saved: dict[str, Any]) -> None:
-        """Raises ConfigError where the checkpoint belongs to other data, another tokenizer, seed or batch size."""
-        for name, now in flat(json.loads(json.dumps(self.job.identity))).items():
-            before = flat(saved).get(name, now)
-            if before != now:
-                raise ConfigError(name, now, f"the run in {self.folder} was begun with {before!r}; restore that, or choose another --out")
+    def _know_best(self) -> None:
+        """Best weights of a later step than the checkpoint's, of a run that was stopped or diverged after it, are not its best ones."""
+        try:
+            with safe_open(self.folder / "best" / "model.safetensors", "pt") as file:
+                step = (file.metadata() or {}).get("step")
+        except (OSError, SafetensorError):
+            step = None
+        if step != str(self.progress.best_step):
+            self.progress.best, self.progress.best_step = math.inf, -1
 
     def together(self) -> None:
         """All processes must go on from the same step: on several machines the run's folder must be on a shared disk."""
@@ -157,13 +237,17 @@ class Trainer:
         before = [b.detach().clone() for b in buffers]
         self.model.train()
         logs, bad = self._gradients(batch, opponent)
+        self.loss = logs["loss"]
         if bad:
             if config.fsdp:
                 sharding.drop_gathered(self.job.model)
-            with torch.no_grad():
-                for buffer, value in zip(buffers, before, strict=True):
-                    buffer.copy_(value)
+            put(buffers, before)
         else:
+            if not self.progress.reference:
+                self._exploded(self.loss)
+            self.doubted = None
+            if self.due:
+                self._save_due(buffers, before)
             self.optimizers.step()
             if self.average is not None:
                 self.average.update_parameters(self.job.model)
@@ -218,8 +302,11 @@ class Trainer:
             return
         here = f"{bad} at step {self.progress.step}"
         if self.progress.skipped_in_a_row > self.config.max_skips:
-            saved = ckpt.checkpoints(self.folder / "checkpoints")
-            safe = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint had been written yet"
+            if self.main and self.doubted is not None and self._good():
+                ckpt.remove(self.doubted)  # or a resumed run would go on from it
+            elif self.doubted is not None and not self._good():
+                self.doubted = None  # there is no other
+            safe = self.safe()
             mend = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
             raise TrainingError(f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {mend}")
         if self.main:
@@ -238,6 +325,7 @@ class Trainer:
     def judge(self, monitor: Monitor) -> dict[str, float]:
         """Validate and preview on the main process; keep the best weights."""
         raw, values = self._judge_raw(), {}
+        diverges = bool(self.progress.skipped_in_a_row) or self._exploded(self.loss)
         network = self.judged()
         if self.main:
             step = self.progress.step
@@ -246,7 +334,7 @@ class Trainer:
                 score = values.get("val_score", math.inf)
                 # the first network's own error does not show what a rival teaches it, so the last weights count as the best
                 opposed = self.opponent is not None and step > self.opponent.rival.start_step
-                if score < self.progress.best or opposed:
+                if (score < self.progress.best or opposed) and math.isfinite(score) and not diverges:
                     self.progress.best, self.progress.best_step = score, step
                     (self.folder / "best").mkdir(exist_ok=True)
                     write_tensors(

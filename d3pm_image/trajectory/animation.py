@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from ..config import ConfigError
 from ..contracts import Grid
 from ..imaging import grid_image, save_animation, save_image
+from ..outputs import added
 from .cells import Decode, decoded_tiles
 from .record import Trajectory
 from .sheet import FAINT, INK, STILL, contact_sheet, evenly, font
@@ -21,7 +22,7 @@ WIDE = 160  # pixels of a tile from which four stand side by side, and not eight
 
 def sheet_path(path: Path) -> Path:
     """Where the contact sheet of an animation goes: FILE-sheet.png beside FILE.gif."""
-    return path.with_name(f"{path.stem}-sheet.png")
+    return added(path, "-sheet", ".png")
 
 
 def check_animation(path: Path, name: str = "trajectory") -> None:

@@ -1,0 +1,52 @@
+"""What went wrong, as a sentence for the user; whoever runs the page gets one line in the terminal."""
+
+from __future__ import annotations
+
+import errno
+import html
+import sys
+import traceback
+from pathlib import Path
+
+import gradio as gr
+
+from ..config import ConfigError
+from ..printable import printable
+
+MEMORY = "Too large for this machine's memory: ask for fewer pictures, or smaller ones."
+FIELD = "A field of the page holds a value that it cannot take. Load the page again."
+FULL = "The disk of the machine that runs this page is full. Whoever runs it has to make room."
+
+
+def words(error: ConfigError) -> str:
+    """An error of the package as a sentence for the page."""
+    name, _, rest = str(error).partition("=")
+    value, _, hint = rest.partition(": ")
+    name, given, hint = printable(name.replace("_", " ")), printable(value.strip("'\"")), printable(hint, 500)
+    return html.escape(f"{name.capitalize()} ({given}): {hint}." if given else f"{name.capitalize()}: {hint}.")
+
+
+def failure(error: Exception) -> gr.Error:
+    """A message box for whatever went wrong."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, ConfigError):
+        return gr.Error(words(error), title="That does not work", duration=12, print_exception=False)
+    if is_memory(error):
+        return gr.Error(MEMORY, title="Out of memory", print_exception=False)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+        return gr.Error(FULL, title="No room", print_exception=False)
+    kind = type(error).__name__
+    if kind == "ComponentProcessingError" and "preprocess" in str(error):  # gradio's, for a value of another type
+        return gr.Error(FIELD, title="That does not work", print_exception=False)
+    places = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
+    print(f"d3pm-image app: {kind}{where}: {printable(error, 500)}", file=sys.stderr, flush=True)
+    text = f"This did not work, and the fault is in the page ({kind}). Its terminal says more; load the page again to go on."
+    return gr.Error(html.escape(text), title="A fault", print_exception=False)
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of its graphics card."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "allocate memory" in str(error))

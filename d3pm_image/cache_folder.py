@@ -1,0 +1,31 @@
+"""Where caches and data sets lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .config import ConfigError, need
+
+
+def default_root() -> Path:
+    """Folder of torchvision sets: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image, then datasets."""
+    return cache_root() / "datasets"
+
+
+def cache_root() -> Path:
+    """Folder of everything that is cached: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image.
+
+    Raises:
+        ConfigError: no such variable, and no home folder, or one that cannot be written (docker --user 12345).
+    """
+    if named := os.environ.get("D3PM_IMAGE_CACHE"):
+        return Path(named)
+    mend = "set D3PM_IMAGE_CACHE to a folder of yours (for codes also --cache)"
+    try:
+        place = Path.home() / ".cache" / "d3pm_image"
+    except RuntimeError:
+        raise ConfigError("cache", "", f"no home folder is known to keep it in; {mend}") from None
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    need(there == place or os.access(there, os.W_OK), "cache", str(place), f"cannot be made; {mend}")
+    return place

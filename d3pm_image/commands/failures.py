@@ -1,0 +1,57 @@
+"""Failures that are nobody's fault of programming, in one line: no memory, no space, another process that died."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+MEMORY = (
+    "defaultcpuallocator", "can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc", "unable to allocate",
+    "failed to map segment", "not enough memory", "could not create a primitive", "can't start new thread",
+)  # fmt: skip
+PEERS = ("connection closed by peer", "connection reset by peer", "broken pipe", "socket timeout", "timed out", "nccl", "gloo", "recvvalue")
+PEER_KINDS = {"DistBackendError", "DistNetworkError", "DistStoreError", "DistError"}
+KNOWN = {"TrainingError", "LoaderError"}
+SMALLER = "use a smaller batch (training: train.batch_size, or the same in parts: train.accumulate), smaller images or a smaller network"
+
+
+def in_words(error: Exception) -> str | None:
+    """What a failure means and what to do, or None for one that is not known: its traceback is needed then."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    if kind in KNOWN:
+        return text
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or lacks_memory(error, text):
+        return f"out of memory{size_of(text)}; {SMALLER}, or end other programs"
+    if isinstance(error, RuntimeError) and (kind in PEER_KINDS or is_peer(text)):
+        ended = f"another process of this run has ended or cannot be reached ({first_sentence(text)})"
+        return f"{ended}: look at what it said; then start all of them again (training: with --resume true)"
+    if isinstance(error, OSError):
+        return f"{text or kind}; check the path, the rights and the space left"
+    return None
+
+
+def lacks_memory(error: Exception, text: str) -> bool:
+    """Whether an error says that memory is not there, in any library's words."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    named = type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError | ImportError)
+    return named and any(word in text.lower() for word in MEMORY)
+
+
+def is_peer(text: str) -> bool:
+    """Whether a RuntimeError comes from talking to another process."""
+    lower = text.lower()
+    return ("gloo" in lower or "nccl" in lower or "store" in lower or "peer" in lower) and any(word in lower for word in PEERS)
+
+
+def size_of(text: str) -> str:
+    """How much was asked for, where an error says so."""
+    if found := re.search(r"tried to allocate (\d+) bytes", text):
+        return f" ({int(found[1]) / 2**20:,.0f} MiB were asked for)"
+    found = re.search(r"(?:tried|unable) to allocate ([\d.]+ [KMGTP]i?B)", text, re.IGNORECASE)
+    return f" ({found[1]} were asked for)" if found else ""
+
+
+def first_sentence(text: str) -> str:
+    """The beginning of a library's message, without the places in its source code."""
+    return re.sub(r"\[[^\]]*\.(?:cc|cpp|h|hpp|cu):\d+\]\s*", "", text)[:160].strip(" .")

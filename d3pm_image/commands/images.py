@@ -1,0 +1,59 @@
+"""The images of a command: opened, described in the first line that it prints, and with one level of white for the whole set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from ..config import DataConfig
+
+if TYPE_CHECKING:
+    from ..data.image_source import ImageSource
+
+UNUSED = "unused_files.txt"
+"""In the run's folder: everything that lies beside the images and is not used."""
+
+
+def open_images(data: DataConfig, out: str = "") -> tuple[DataConfig, ImageSource, ImageSource]:
+    """The settings with the level of white, the training images and the held-out ones; says what is read.
+
+    Args:
+        out: The run's folder, where the list of unused files will lie.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from ..data.headers import headers_of
+    from ..data.levels import settled
+    from ..data.sources import open_source
+
+    data = data.resolved()
+    source, held_out = open_source(data), open_source(data, held_out=True)
+    data = settled(data, source.load, headers_of(source).deep)
+    announce(data, source, held_out, out)
+    return data, source, held_out
+
+
+def announce(data: DataConfig, source: ImageSource, held_out: ImageSource | None = None, out: str = "", file: TextIO | None = None) -> None:
+    """Print what is read and what is not, on the first process.
+
+    Args:
+        file: Default standard output.
+    """
+    from ..data.description import describe, not_used
+
+    if int(os.environ.get("RANK", "0")):
+        return
+    file = file or sys.stdout
+    print(describe(data, source, held_out), file=file, flush=True)
+    if missing := not_used(*((source, held_out) if held_out is not None and data.val_root else (source,))):
+        print(missing + (f"; the list is in {Path(out) / UNUSED}" if out else ""), file=file, flush=True)
+
+
+def write_unused(folder: Path, *sources: ImageSource) -> None:
+    """The list of unused files in a run's folder; none where everything is used."""
+    from ..data.unused import write_all
+
+    write_all([source.unused for source in sources], folder / UNUSED)

@@ -1,0 +1,173 @@
+"""What a run that goes on must share with the run as it was begun, so that it ends with the weights of one that was never stopped.
+
+Every setting that the weights depend on must stay, by name. Not looked at (:data:`FREE`): where files lie, what is logged and kept, and how the same
+numbers are computed. Noted and let pass (:data:`NOTED`): what messages of the program advise to change, such as the learning rate. Images are
+the same by their contents (:mod:`~d3pm_image.data.identity`); ``--data.same true`` accepts others. Checkpoints of versions that recorded fewer
+settings are compared in what they recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import ConfigError, DiffusionRun, TokenizerRun, need, size_pair
+
+if TYPE_CHECKING:
+    from ..data.identity import Identity
+
+FREE = {
+    *("out", "resume", "start_from", "cache", "tokenizer", "sampler"),
+    *(f"data.{name}" for name in ("root", "val_root", "download", "workers", "max_unreadable", "memory_mb", "same")),
+    *(f"train.{name}" for name in ("accumulate", "compile", "fsdp", "max_skips", "log_every", "preview_every", "checkpoint_every", "keep")),
+}
+"""Settings, or groups of them, without influence on the weights. The tokenizer that a diffusion model works on may lie elsewhere: its hash counts."""
+NOTED = {
+    *(f"train.{name}" for name in ("steps", "learning_rate", "muon_rate", "warmup_steps", "final_rate", "mixed_precision", "tf32")),
+    "loss.adversarial",
+}
+"""Settings, or groups, that change the weights and may be changed on the way."""
+BY_DATA = {"data.source", "data.limit", "data.val_share", "data.labels", "data.held_out"}
+"""Settings that select images: these are compared themselves."""
+
+
+def settings_of(config: TokenizerRun | DiffusionRun) -> dict[str, Any]:
+    """Every setting that may matter by dotted name, as JSON values."""
+
+    def leaves(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            here = f"{prefix}{name}"
+            if isinstance(value, dict):
+                found |= leaves(value, f"{here}.")
+            elif here not in FREE and here.partition(".")[0] not in FREE - {"tokenizer"}:
+                found[here] = list(value) if isinstance(value, tuple) else value
+        return found
+
+    found = leaves(dataclasses.asdict(config), "")
+    found["data.image_size"] = list(size_pair(config.data.image_size))
+    found["data.held_out"] = "val_root" if config.data.val_root else "val_share"
+    return found
+
+
+@dataclass(frozen=True)
+class Images:
+    """One set of a run's images.
+
+    Args:
+        key: What the run's weights depend on: digest of the images, or key of their codes.
+        also: Keys under which other versions recorded the same.
+        identity: Digests of the source.
+    """
+
+    key: str
+    also: tuple[str, ...]
+    identity: Identity
+
+    def saved(self) -> dict[str, str]:
+        """What a checkpoint holds of it."""
+        return {"key": self.key, "fingerprint": self.identity.fingerprint, "files": self.identity.files}
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What a run is known by.
+
+    Args:
+        config: All settings, those of the data as they are used.
+        parts: What earlier versions recorded, by name; ``tokenizer`` is the hash of a diffusion model's tokenizer.
+        data: Training images.
+        held_out: Images that select the best weights.
+    """
+
+    config: TokenizerRun | DiffusionRun
+    parts: dict[str, Any]
+    data: Images
+    held_out: Images
+
+    def saved(self) -> dict[str, Any]:
+        """What a checkpoint holds of it, JSON values."""
+        images = {"data": self.data.saved(), "held_out": self.held_out.saved()}
+        return {**self.parts, "data": self.data.key, "settings": settings_of(self.config), "images": images}
+
+    def check(self, saved: dict[str, Any], folder: Path) -> None:
+        """Compare with what a checkpoint holds.
+
+        Raises:
+            ConfigError: it belongs to a run with other settings or other images.
+        """
+        self._check_settings(saved.get("settings", {}), folder)
+        self._check_parts(saved, folder)
+        if not self.config.data.same:
+            self._check_images("data", self.data, saved, folder)
+            if "images" in saved:
+                self._check_images("held_out", self.held_out, saved, folder)
+
+    def _check_settings(self, before: dict[str, Any], folder: Path) -> None:
+        noted = []
+        for name, now in settings_of(self.config).items():
+            was = before.get(name, now)
+            if was == now or name in BY_DATA:
+                continue
+            if name in NOTED or name.rpartition(".")[0] in NOTED:
+                noted.append(f"{name} {now!r} (begun with {was!r})")
+                continue
+            raise ConfigError(name, now, f"the run in {folder} was begun with {was!r}; restore that, or choose another --out")
+        if noted and os.environ.get("RANK", "0") == "0":
+            print(f"note: going on with {', '.join(noted)}: the weights will not be those of a run that was not changed", file=sys.stderr)
+
+    def _check_parts(self, saved: dict[str, Any], folder: Path) -> None:
+        for name, now in flat(self.parts).items():
+            was = flat({name: saved[name] for name in saved if name in self.parts}).get(name, now)
+            if was == now:
+                continue
+            if name == "tokenizer":
+                mend = (
+                    f"gives other codes than the tokenizer that the run in {folder} was begun with; name that one, or choose another --out"
+                )
+                raise ConfigError(name, self.config.tokenizer, mend)
+            raise ConfigError(name, now, f"the run in {folder} was begun with {was!r}; restore that, or choose another --out")
+
+    def _check_images(self, name: str, now: Images, saved: dict[str, Any], folder: Path) -> None:
+        before = saved["images"][name] if "images" in saved else {"key": saved.get("data", now.key)}
+        if before["key"] in (now.key, *now.also):
+            return
+        data = self.config.data
+        was = saved.get("settings", {})
+        changed = [f"{n} was {was[n]!r} and is {v!r}" for n, v in settings_of(self.config).items() if n in BY_DATA and was.get(n, v) != v]
+        if changed:
+            why = ", ".join(changed)
+        elif "files" not in before:
+            why = "that version noted names, sizes and times of the files, and one of these differs; in a copy with other times the contents may be the same"
+        elif before["files"] != now.identity.files:
+            why = "files were added, removed or renamed, or have other sizes"
+        elif now.identity.contents:
+            why = "the files have the same names and sizes, but other contents"
+        else:
+            why = (
+                "the files have the same names and sizes but other times, and are too many to compare their contents, which may be the same"
+            )
+        field, place = ("data", data.root) if name == "data" or not data.val_root else ("data.val_root", data.val_root)
+        mend = f"restore {'that' if changed else 'them'}, go on with these by --data.same true, or choose another --out"
+        raise ConfigError(field, place or data.source, f"other images than the run in {folder} was begun with: {why}; {mend}")
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings under dotted names, one level deep; tuples as JSON brings them back."""
+    rooms = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
+    named = {f"{room}.{name}".rstrip("."): value for room, settings in rooms.items() for name, value in settings.items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
+
+
+def resolved(config: Any) -> Any:
+    """The configuration to write into a run's folder: without what was meant for this start alone."""
+    return dataclasses.replace(config, resume=False, data=dataclasses.replace(config.data, same=False))
+
+
+def need_resume(config: TokenizerRun | DiffusionRun) -> None:
+    """Raises ConfigError where other images are accepted for a run that does not go on."""
+    need(config.resume or not config.data.same, "data.same", True, "is for a run that goes on: add --resume true, or leave it out")

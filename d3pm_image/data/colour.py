@@ -1,0 +1,87 @@
+"""Colour profiles: training sees sRGB, whatever space an image's levels are in.
+
+A photograph in Display P3, Adobe RGB or a printer's CMYK has other levels for the same colour, up to some 30 of 255. Profiles that
+are those of sRGB change nothing, and images without a profile are taken for sRGB.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import warnings
+from typing import Any
+
+from PIL import Image
+
+from ..image_files import is_srgb
+from ..imaging import plain, with_opacity
+
+SPACES = ("RGB", "GRAY", "CMYK")
+
+
+@functools.lru_cache(64)
+def transform_of(profile: bytes, mode: str) -> tuple[Any, bool]:
+    """Pillow's transform from a profile to sRGB for images of a mode, None where the profile is that of sRGB or broken; and whether it
+    is broken."""
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        to = "RGBA" if mode == "RGBA" else "RGB"
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, to)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError, SyntaxError):
+        return None, True
+    return (None, False) if mode != "CMYK" and is_srgb(transform, mode) else (transform, False)
+
+
+def mode_for(image: Image.Image, space: str) -> str:
+    """The mode in which an image is converted from a profile's colour space; empty where the two do not go together."""
+    deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    if space == "RGB" and not deep and image.mode not in ("CMYK", "LAB", "YCbCr", "HSV"):
+        clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+        return "RGBA" if clear else "RGB"
+    if space == "GRAY" and (deep or image.mode in ("1", "L", "LA", "La")):
+        return "L"
+    return "CMYK" if space == "CMYK" and image.mode == "CMYK" else ""
+
+
+def conversion(image: Image.Image) -> tuple[str, Any, bool]:
+    """Mode and transform in which an image goes to sRGB, None for one that stays as it is; and whether its profile is broken."""
+    profile = image.info.get("icc_profile")
+    if not profile or not isinstance(profile, bytes):
+        return "", None, False
+    space = profile[16:20].decode("latin-1").strip()
+    if space not in SPACES:
+        return "", None, space not in ("Lab", "XYZ", "YCbr", "HSV")
+    mode = mode_for(image, space)
+    return (mode, *transform_of(profile, mode)) if mode else ("", None, False)
+
+
+def is_foreign(image: Image.Image) -> bool:
+    """Whether an opened image, which need not be loaded, has a profile other than that of sRGB."""
+    return conversion(image)[1] is not None
+
+
+def to_srgb(image: Image.Image, name: str = "", white: float = 0.0) -> Image.Image:
+    """An image whose levels are those of sRGB; itself where it has no profile, or that of sRGB.
+
+    A broken profile is named in a warning and not used.
+
+    Args:
+        name: The image's name, for the warning.
+        white: As in :func:`~d3pm_image.imaging.plain`; images of more than 8 bits come back with 8.
+    """
+    mode, transform, broken = conversion(image)
+    if broken:
+        warnings.warn(f"{name}: its colour profile is broken and is not used", stacklevel=2)
+    if transform is None:
+        return image
+    from PIL import ImageCms
+
+    flat = plain(image, 1, white=white) if mode == "L" else with_opacity(image) if mode == "RGBA" else image.convert(mode)
+    moved = ImageCms.applyTransform(flat, transform)
+    assert moved is not None
+    moved = moved.convert("L") if mode == "L" else moved
+    for key in ("icc_profile", "transparency"):
+        moved.info.pop(key, None)
+    return moved

@@ -1,0 +1,47 @@
+"""Which errors leave a single image out, and which must end the run.
+
+A file that a decoder cannot make sense of is one image less. A disk that fails, a missing right, too many open files or no memory say
+nothing about the image: leaving it out would make the data set smaller, silently and differently each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def is_decoder_error(error: BaseException) -> bool:
+    """Whether an error says that one image cannot be decoded. Errors of the system have a number (errno) or are a MemoryError."""
+    if isinstance(error, OSError):
+        # Pillow's decoders report a failed allocation as an OSError without a number
+        return error.errno is None and "out of memory" not in str(error)
+    return isinstance(error, Exception) and not isinstance(error, MemoryError) and "can't start new thread" not in str(error)
+
+
+def decoded_or_error(decode: Callable[[], T], read: Callable[[], object], name: Callable[[], str]) -> T | Exception:
+    """What ``decode`` gives, or the error that says that the image cannot be decoded.
+
+    Args:
+        read: Reads the image's bytes: a decoder may hide an error of the disk behind one of its own, and here it shows.
+        name: The image's name, for errors that do not have it.
+
+    Raises:
+        OSError, MemoryError: the system's errors, under their own name.
+    """
+    try:
+        try:
+            return decode()
+        except Exception as error:
+            if not is_decoder_error(error):
+                raise
+            read()
+            return error
+    except OSError as error:
+        if error.errno is None:
+            raise MemoryError(f"{name()}: {error}") from error
+        error.filename = error.filename or name()
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"{name()}: {error or 'no memory left to decode it'}") from error

@@ -1,0 +1,158 @@
+"""What a source of images is: names, labels, and a way to load each image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from ..config import need
+from ..imaging import open_image
+from .failures import decoded_or_error
+from .headers import Headers
+from .identity import Identity
+from .unused import Unused
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Loads the i-th of some image files. (Loaders are small classes, not closures: worker processes pickle them.)"""
+
+    paths: list[Path]
+
+    def __call__(self, index: int) -> Image.Image:
+        return open_image(self.paths[index])
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Gives the i-th of uint8 arrays (n, h, w)."""
+
+    pixels: np.ndarray
+
+    def __call__(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pixels[index])
+
+
+@dataclass(frozen=True)
+class FromDataset:
+    """Gives the picture of the i-th item of a torchvision set."""
+
+    dataset: Any
+
+    def __call__(self, index: int) -> Image.Image:
+        return self.dataset[index][0]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Loads the chosen images of another source."""
+
+    load: Callable[[int], Image.Image]
+    chosen: np.ndarray
+
+    def __call__(self, index: int) -> Image.Image:
+        return self.load(int(self.chosen[index]))
+
+
+class ChosenNames(Sequence):
+    """The chosen names of a source that makes its names when they are asked for."""
+
+    def __init__(self, names: Sequence[str], chosen: np.ndarray):
+        self.names, self.chosen = names, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return self.names[int(self.chosen[index])]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A list of images that can be loaded one by one.
+
+    Args:
+        names: A name an image, for messages.
+        labels: int64 (n,) in 0..C-1, or None.
+        class_names: C names, empty without labels.
+        load: index → Pillow image; raises OSError or a Pillow error for an unreadable one.
+        fingerprint: Hex digest of what the source holds.
+        identity: That digest, and others that tell what differs where two are not alike.
+        unused: What lies there besides and is not used.
+        headers: What the images' headers say, where they were read for the list; else see :func:`~d3pm_image.data.headers.headers_of`.
+        place: Folder, pattern or name, for messages.
+    """
+
+    names: Sequence[str]
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+    load: Callable[[int], Image.Image]
+    fingerprint: str
+    identity: Identity | None = None
+    unused: Unused = field(default_factory=Unused)
+    headers: Headers | None = None
+    place: str = ""
+
+    @property
+    def known_as(self) -> Identity:
+        """All digests of the source; of one whose pixels are embedded the fingerprint alone."""
+        return self.identity or Identity(self.fingerprint)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def numbered_by(self, class_names: tuple[str, ...]) -> ImageSource:
+        """The same images with another source's class numbers.
+
+        Raises:
+            ConfigError: a class that the other source does not have.
+        """
+        if self.labels is None or self.class_names == class_names:
+            return self
+        unknown = sorted(set(self.class_names) - set(class_names))
+        need(not unknown, "data.val_root", unknown[:3], "classes that data.root does not have; name the subfolders alike")
+        labels = np.array([class_names.index(name) for name in self.class_names], np.int64)[self.labels]
+        return replace(self, labels=labels, class_names=class_names)
+
+    def subset(self, indices: np.ndarray) -> ImageSource:
+        """The images at ``indices``, in that order."""
+        chosen = np.asarray(indices, np.int64)
+        part = self.known_as.part(chosen.tobytes())
+        labels = None if self.labels is None else self.labels[chosen]
+        names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
+        headers = self.headers
+        if headers is not None:
+            among = {index: place for place, index in enumerate(chosen.tolist())} if headers.deep else {}
+            headers = replace(headers, deep=tuple(among[i] for i in headers.deep if i in among))
+        load = Chosen(self.load, chosen)
+        return replace(self, names=names, labels=labels, load=load, headers=headers, fingerprint=part.fingerprint, identity=part)
+
+    def read(self, index: int) -> bytes:
+        """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""
+        return bytes_of(self.load, index)
+
+    def attempt(self, decode: Callable[[int], T], index: int) -> T | Exception:
+        """What ``decode`` makes of an image, or the error that says that it cannot be decoded; the system's errors are raised."""
+        return decoded_or_error(lambda: decode(index), lambda: self.read(index), lambda: self.names[index])
+
+
+def bytes_of(load: Any, index: int) -> bytes:
+    """Bytes of the i-th image of a loader, through :class:`Chosen`."""
+    while isinstance(load, Chosen):
+        load, index = load.load, int(load.chosen[index])
+    if isinstance(load, Files):
+        return load.paths[index].read_bytes()
+    return load.read(index) if hasattr(load, "read") else b""
+
+
+def text_of(path: str | Path) -> str:
+    """A path as a text that can be printed and written everywhere: bytes of a name that are not UTF-8 become ``\\xNN``."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")

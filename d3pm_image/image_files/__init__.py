@@ -1,0 +1,33 @@
+"""Image files of anybody: which formats are opened, how pixels are read whatever stands beside them, and what a colour profile means.
+
+:mod:`opening` is the only place that opens image files, :mod:`bare` copies a file without its metadata, :mod:`exif` reads and writes
+EXIF entry by entry, :mod:`profile` converts between an image's own colours and sRGB.
+"""
+
+from .exif import Entries, entries_of, orientation_of, same_entry, to_exif, upright, writable
+from .frames import MOST_FRAMES, count_frames
+from .opening import FORMATS, image_endings, is_of_the_machine, open_image, opened, read_header, read_image, readable_formats
+from .profile import from_srgb, is_srgb, to_srgb
+
+__all__ = [
+    "FORMATS",
+    "MOST_FRAMES",
+    "Entries",
+    "count_frames",
+    "entries_of",
+    "from_srgb",
+    "image_endings",
+    "is_of_the_machine",
+    "is_srgb",
+    "open_image",
+    "opened",
+    "orientation_of",
+    "read_header",
+    "read_image",
+    "readable_formats",
+    "same_entry",
+    "to_exif",
+    "to_srgb",
+    "upright",
+    "writable",
+]

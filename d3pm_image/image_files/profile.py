@@ -1,0 +1,55 @@
+"""Colour profiles: what a model sees is sRGB, what is pasted into an image is in the image's own colours.
+
+Profiles that are sRGB within two levels, do not fit the image's mode, or cannot be used change nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image, ImageCms
+
+SPACES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}
+"""Colour space in a profile's header → mode of the images that it is for."""
+SAME = 2
+"""Largest difference of levels, of 255, between a profile and sRGB that counts as none."""
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An image of mode L, RGB or CMYK whose colours are those of a profile, in sRGB: itself where that is no change, else mode RGB."""
+    transform = _transform(profile or b"", image.mode, True)
+    return image if transform is None else ImageCms.applyTransform(image, transform)  # type: ignore[return-value]
+
+
+def from_srgb(image: Image.Image, profile: bytes | None, mode: str) -> Image.Image:
+    """An sRGB image (L or RGB) in the colours of a profile for images of ``mode`` (L, RGB or CMYK): itself where that is no change."""
+    transform = _transform(profile or b"", mode, False)
+    return image if transform is None else ImageCms.applyTransform(image.convert("RGB"), transform)  # type: ignore[return-value]
+
+
+@functools.lru_cache(16)
+def _transform(profile: bytes, mode: str, to: bool) -> ImageCms.ImageCmsTransform | None:
+    """The way from a profile to sRGB or back; None where nothing is to be done, or nothing can be."""
+    if SPACES.get(profile[16:20]) != mode:
+        return None
+    try:
+        own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        there = ImageCms.buildTransform(own, srgb, mode, "RGB")
+        if mode != "CMYK" and is_srgb(there, mode):
+            return None
+        return there if to else ImageCms.buildTransform(srgb, own, "RGB", mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # damaged, or of a kind that cannot be written to
+        return None
+
+
+def is_srgb(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a transform to sRGB, for images of mode L, RGB or RGBA, changes no level by more than :data:`SAME`."""
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    colours = levels[None] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    before = Image.fromarray(colours).convert(mode)
+    after = ImageCms.applyTransform(before, transform)
+    assert after is not None  # as where the image itself is changed
+    difference = np.asarray(after.convert("RGB")).astype(int) - np.asarray(before.convert("RGB"))
+    return bool(np.abs(difference).max() <= SAME)

@@ -1,0 +1,162 @@
+"""Files that commands write: an existing file is never replaced unless that was asked for; the next free number is used instead.
+
+A result is written in a hidden folder beside its place and gets its name when it is complete. The name is taken in one
+step that fails if another program took it first, so that two programs at once never share one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+LONGEST = 255
+"""Bytes of a file name on common file systems."""
+
+
+@dataclass
+class NewFiles:
+    """Files of one result.
+
+    Args:
+        drafts: Where to write them.
+        paths: The names that they get; final once the block has ended.
+    """
+
+    drafts: list[Path] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+
+    @property
+    def draft(self) -> Path:
+        """Where to write the first one."""
+        return self.drafts[0]
+
+    @property
+    def path(self) -> Path:
+        """Name of the first one."""
+        return self.paths[0]
+
+
+def added(path: Path, words: str, suffix: str | None = None) -> Path:
+    """A path with words behind its stem; the stem of a very long name is cut so that a file system takes it.
+
+    Args:
+        suffix: Another ending; None keeps the path's own.
+    """
+    ending, stem = words + (path.suffix if suffix is None else suffix), path.stem
+    while stem and len(os.fsencode(stem + ending)) > LONGEST:
+        stem = stem[:-1]
+    return path.with_name(stem + ending)
+
+
+def numbered(path: Path, number: int) -> Path:
+    """``grid.png`` for number 1, then ``grid-2.png``, ``grid-3.png``, …"""
+    return path if number == 1 else added(path, f"-{number}")
+
+
+def name_part(text: str, longest: int = 60) -> str:
+    """A text, such as the name of a class, as part of a file name that every file system takes: letters, digits, ``-`` and ``_``."""
+    text = unicodedata.normalize("NFC", text)
+    name = "".join(c if unicodedata.category(c)[0] in "LMN" or c in "-_" else "_" for c in text)
+    while len(name.encode("utf-8", "replace")) > longest:
+        name = name[:-1]
+    return name
+
+
+def alone(path: Path) -> list[Path]:
+    """The files of a result that is one file."""
+    return [path]
+
+
+@contextmanager
+def new_files(path: Path, overwrite: bool = False, members: Callable[[Path], list[Path]] = alone) -> Iterator[NewFiles]:
+    """Write files at ``drafts``; when the block ends, they are at ``paths``, and nothing that was there is lost.
+
+    Args:
+        path: Wanted name.
+        overwrite: Replace what is there.
+        members: All files of a result by its name, which get one free number together. Those that the block does not
+            write are left out.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = path if path.name not in ("", "..") else path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
+        numbers = iter((1,)) if overwrite else free_numbers(path, members)
+        paths = members(numbered(path, next(numbers)))
+        files = NewFiles([Path(folder, one.name) for one in paths], paths)
+        yield files
+        written = [draft.exists() for draft in files.drafts]
+        while True:
+            pairs = [pair for pair, there in zip(zip(files.drafts, files.paths, strict=True), written, strict=True) if there]
+            if moved(pairs, overwrite):
+                return
+            files.paths = members(numbered(path, next(numbers)))
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[NewFiles]:
+    """The same for a whole folder, made by the block at ``draft``; an empty folder that is there may be used."""
+    path = path if path.name not in ("", "..") else path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
+        files = NewFiles([Path(folder, path.name)], [path])
+        yield files
+        for number in count(1):
+            files.paths = [numbered(path, number)]
+            try:
+                os.rename(files.draft, files.path)  # fails where there is a file, or a folder that is not empty
+            except OSError:
+                if not os.path.lexists(files.path):
+                    raise
+            else:
+                return
+
+
+def free_numbers(path: Path, members: Callable[[Path], list[Path]]) -> Iterator[int]:
+    """Numbers under which none of a result's files is there."""
+    for number in count(1):
+        if not any(os.path.lexists(one) for one in members(numbered(path, number))):
+            yield number
+
+
+def moved(pairs: list[tuple[Path, Path]], overwrite: bool) -> bool:
+    """Move all drafts to their names, or none and False where a name is taken."""
+    done: list[tuple[Path, Path]] = []
+    for draft, path in pairs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            os.replace(draft, path)
+            continue
+        try:
+            move_new(draft, path)
+        except FileExistsError:
+            for old, new in done:
+                os.replace(new, old)
+            return False
+        done.append((draft, path))
+    return True
+
+
+def move_new(draft: Path, path: Path) -> None:
+    """Rename a file. Raises FileExistsError where the new name is taken, in one step with the check."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: claim the name, then put the file there
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            os.replace(draft, path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+    else:
+        draft.unlink()

@@ -1,0 +1,80 @@
+"""Tensors that take long to compute, kept in a file: made once by one program, checked when read, made anew where the file is damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .locks import waiting_lock
+from .storage import write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def tensors_sha256(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, shapes, dtypes and values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def cached_tensors(
+    place: Path, key: str, sound: Callable[[dict[str, Tensor]], bool], make: Callable[[], dict[str, Tensor]], what: str
+) -> dict[str, Tensor]:
+    """The tensors of a file, or new ones, which are written there. Of several programs that want the same, one makes them.
+
+    Args:
+        place: safetensors file, named by what it depends on.
+        key: All that it depends on, stored with it.
+        sound: Whether tensors have the names, shapes and dtypes that they must have; that they are finite is looked at here.
+        make: Computes them.
+        what: What they are, for messages.
+
+    Raises:
+        OSError: a file that is there but may not be read, or a folder that cannot be written.
+    """
+    found = read(place, key, sound)
+    if found is not None:
+        return found
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(place.with_name(f".{place.name}.lock"), f"{what} {place}"):
+        found = read(place, key, sound)  # who held the lock may have made it
+        if found is None:
+            if place.exists():
+                print(f"{what} {place} is damaged: made anew", file=sys.stderr)
+            found = make()
+            write_tensors(place, found, {"key": key, "sha256": tensors_sha256(found)})
+    return found
+
+
+def read(place: Path, key: str, sound: Callable[[dict[str, Tensor]], bool]) -> dict[str, Tensor] | None:
+    """What a file holds; None where it is not there, damaged, or made of something else.
+
+    Raises:
+        OSError: it may not be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not place.is_file():  # a pipe would be waited for
+        return None
+    with open(place, "rb"):
+        pass  # safetensors calls a file missing that may not be read
+    try:
+        with safe_open(place, framework="pt") as file:
+            about = file.metadata() or {}
+            if about.get("key", key) != key:
+                return None
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        finite = all(bool(value.isfinite().all()) for value in found.values())
+        same = "sha256" not in about or about["sha256"] == tensors_sha256(found)
+        return found if finite and same and sound(found) else None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError):
+        return None

@@ -1,0 +1,274 @@
+"""Small files are read safely, files have names that every system can store, and flushing works by Windows' rules."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from d3pm_image import storage
+from d3pm_image.commands import main
+from d3pm_image.documents import LARGEST_YAML, Missing, Unreadable, read_json, read_text, read_yaml
+from d3pm_image.imaging import save_image
+from d3pm_image.local_notes import note_folder
+from d3pm_image.provenance import read_settings
+from d3pm_image.provenance.record import model_name
+from d3pm_image.tokenizer import Pixels, save_tokenizer
+
+
+def bomb(levels: int) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    return "\n".join([*lines, *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels))])
+
+
+YAML = {
+    "an alias bomb": (bomb(9), "stands for more than"),
+    "a bomb in merge keys": (bomb(7).replace("a6: &a6", "train: &a6"), "stands for more than"),
+    "an alias inside itself": ("train: &a {steps: *a}", "inside what it stands for"),
+    "a key given twice": ("train: {steps: 3}\nout: x\ntrain: {steps: 4}", "train is given twice"),
+    "an inner key given twice": ("train: {steps: 3, seed: 1, steps: 4}", "steps is given twice"),
+    "nested lists": ("out: " + "[" * 100_000, "nesting depth"),
+    "nested lists that libyaml takes": ("out: " + "[" * 500 + "]" * 500, "levels deep"),
+    "utf-16": ("out: x".encode("utf-16"), "save it as UTF-8"),
+    "utf-16 without a mark": ("out: x".encode("utf-16-le"), "save it as UTF-8"),
+    "latin-1": ("out: café".encode("latin-1"), "save it as UTF-8"),
+    "no YAML": ("train: [", "is no YAML"),
+    "a date that is none": ("out: 2026-13-45", "is no YAML"),
+    "an object": ("out: !!python/object/apply:os.getcwd []", "is no YAML"),
+    "two documents": ("out: a\n---\nout: b", "single document"),
+    "nothing": ("", "holds no settings"),
+    "a number": ("5", "holds no settings"),
+    "more than a settings file holds": ("out: " + "x" * (LARGEST_YAML + 1), "larger than 1 MB"),
+}
+
+
+def fails(capsys, *arguments: object) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize("kind", YAML)
+def test_a_settings_file_is_one_line(tmp_path, kind, capsys):
+    content, words = YAML[kind]
+    (tmp_path / "c.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    said = fails(capsys, "train-tokenizer", "--config", tmp_path / "c.yaml", "--out", tmp_path / "out")
+    assert words in said and "c.yaml" in said and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zeros", "folder"])
+@pytest.mark.parametrize("command", [["train-diffusion", "--config"], ["estimate"], ["evaluate", "--compare", __file__]])
+def test_what_is_no_file_is_not_opened(tmp_path, kind, command, capsys):
+    path = tmp_path / "c.yaml"
+    {"pipe": os.mkfifo, "zeros": lambda p: p.symlink_to("/dev/zero"), "folder": Path.mkdir}[kind](path)
+    said = fails(capsys, *command, path)
+    assert "c.yaml" in said or "compare" in said
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_bytes(b"\xef\xbb\xbfdata: {source: nosuch}\n")
+    assert "data.source='nosuch'" in fails(capsys, "train-tokenizer", "--config", tmp_path / "c.yaml")
+    assert read_yaml(tmp_path / "c.yaml") == {"data": {"source": "nosuch"}}
+    (tmp_path / "c.json").write_bytes(b"\xef\xbb\xbf[1]")
+    assert read_json(tmp_path / "c.json") == [1]
+
+
+def test_ordinary_aliases_and_merged_keys_are_read(tmp_path):
+    (tmp_path / "c.yaml").write_text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]\n? [1, 2]\n: z\n")
+    with pytest.raises(Unreadable):  # a list as a key is no setting
+        read_yaml(tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]\n")
+    assert read_yaml(tmp_path / "c.yaml") == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": [{"x": 1}] * 2}
+
+
+def test_keys_and_names_cannot_write_to_the_terminal(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text('"\\e[31mx\\n": 1')
+    assert "\x1b" not in fails(capsys, "train-tokenizer", "--config", tmp_path / "c.yaml")
+    assert "\x1b" not in fails(capsys, "generate", "no\x1b[31m")
+
+
+def test_reasons_differ(tmp_path):
+    with pytest.raises(Missing):
+        read_text(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(Missing):
+        read_text(tmp_path / "file" / "below")
+    (tmp_path / "a").symlink_to("a")
+    with pytest.raises(Unreadable, match="a cannot be read"):
+        read_text(tmp_path / "a")
+    (tmp_path / "grows").write_text("x" * 100)
+    with pytest.raises(Unreadable, match="larger"):
+        read_text(tmp_path / "grows", largest=99)
+
+
+# Windows
+
+TWIN = """
+import errno, os, sys
+real_open, real_fsync, flags_of = os.open, os.fsync, {}
+def w_open(path, flags, *a, **k):
+    if os.path.isdir(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    handle = real_open(path, flags, *a, **k)
+    flags_of[handle] = flags
+    return handle
+def w_fsync(handle):
+    if handle in flags_of and not flags_of[handle] & (os.O_WRONLY | os.O_RDWR):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+    return real_fsync(handle)
+os.open, os.fsync = w_open, w_fsync
+from d3pm_image.commands import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_tokenizer_is_trained_where_folders_and_reading_handles_cannot_be_flushed(tmp_path):
+    words = "train-tokenizer --data.source digits --data.image_size 16 --data.channels 1 --tokenizer.width 8 --tokenizer.num_codes 8"
+    words += f" --tokenizer.code_dim 4 --train.steps 2 --train.batch_size 8 --out {tmp_path / 'out'}"
+    result = subprocess.run([sys.executable, "-c", TWIN, *words.split()], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / "out" / "model" / "config.json").is_file()
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBADF, errno.ENOTSUP])
+def test_file_systems_that_flush_no_folders(tmp_path, monkeypatch, code):
+    real = os.fsync
+
+    def picky(handle):
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(code, "no")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", picky)
+    storage.write_text(tmp_path / "a.txt", "x")
+    save_tokenizer(Pixels(4, 1), tmp_path / "t", 4)
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.EIO, "broken disk")))
+    with pytest.raises(OSError, match="broken disk"):
+        storage.write_text(tmp_path / "b.txt", "x")
+    assert not (tmp_path / "b.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 245, "x" * 255, "é" * 127, "日" * 85])
+def test_long_names_can_be_written(tmp_path, name):
+    storage.write_text(tmp_path / name, "1")
+    storage.write_tensors(tmp_path / name, {"a": torch.zeros(1)})
+    picture = name.encode()[:251].decode(errors="ignore") + ".png"
+    save_image(Image.new("L", (2, 2)), tmp_path / picture)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, picture])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("a\\b/c", "a_b_c.png"), ("CON", "_CON.png"), ("nul.tar", "_nul.tar.png"), ("COM¹", "_COM¹.png"), ("lpt9 ", "_lpt9.png"), ("..", "_.png"),
+     ("a\nb\x1b", "a_b_.png"), ("cat: 5?", "cat_ 5_.png"), ("Köln", "Köln.png"), ("console", "console.png"), ("\udcff", "_.png"), ("", "_.png")],
+)  # fmt: skip
+def test_names_for_every_system(text, name):
+    assert storage.safe_name(text, ".png") == name
+
+
+def test_a_long_text_is_cut_between_characters():
+    name = storage.safe_name("日" * 200, ".png")
+    assert len(name.encode()) <= 240 and set(name.removesuffix(".png")) == {"日"}
+
+
+def test_device_names_are_refused_on_windows(tmp_path, monkeypatch):
+    path = tmp_path / "NUL.png"
+    monkeypatch.setattr(storage.os, "name", "nt")
+    with pytest.raises(OSError, match="device"):
+        storage.part_path(path)
+
+
+@pytest.mark.parametrize("stem", ["x" * 245, "a\\b"])
+def test_results_of_pictures_with_odd_names(trained, tmp_path, stem):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"{stem}.png")
+    main(["inpaint", str(trained / "diffusion"), str(tmp_path / f"{stem}.png"), "--box", "2,2,3,3"])
+    made = [p for p in tmp_path.iterdir() if p.name != f"{stem}.png"]
+    assert len(made) == 1 and made[0].name.endswith("-inpainted.png") and "\\" not in made[0].name
+
+
+# what a stranger's model may name, and what is told of this machine
+
+
+@pytest.fixture
+def secret(tmp_path):
+    for i in range(6):
+        (tmp_path / "secret").mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 40 * i).save(tmp_path / "secret" / f"{i}.png")
+    return tmp_path / "secret"
+
+
+@pytest.mark.parametrize("named", ["root", "val_root"])
+def test_a_strangers_model_reads_no_folder_that_was_not_named(tmp_path, secret, named, capsys):
+    own = tmp_path / "own"
+    own.mkdir()
+    for i in range(6):
+        Image.new("L", (8, 8), 10 * i).save(own / f"{i}.png")
+    data = {"source": "folder", "root": str(own), "image_size": 8, "channels": 1, "val_share": 0.5} | {named: str(secret)}
+    save_tokenizer(Pixels(4, 1), tmp_path / "model", 8, {"data": data})
+    base = [tmp_path / "model", "--reconstruction-distance", "false"]
+    for place in secret.iterdir():
+        place.write_bytes(b"whoever reads this complains")
+    root = [] if named == "root" else ["--root", own]
+    said = fails(capsys, "evaluate", *base, *root)
+    assert f"--{named.replace('_', '-')}" in said.replace("val_root", "val-root") and "not named on this machine" in said
+    said = fails(capsys, "reconstruct", tmp_path / "model", *(["--data.root", own] if root else []), "--out", tmp_path / "x.png")
+    assert "not named on this machine" in said
+    for i, place in enumerate(sorted(secret.iterdir())):
+        Image.new("L", (8, 8), 40 * i).save(place)
+    main([str(w) for w in ["evaluate", *base, *root, f"--{named.replace('_', '-')}", secret]])
+    note_folder(str(secret))  # as training does
+    main([str(w) for w in ["evaluate", *base, *root]])
+
+
+def test_remembered_data_of_another_kind_is_one_line(tmp_path, capsys):
+    for data in ({"nosuch": 1}, {"source": 5}, {"image_size": "x"}, {"image_size": []}):
+        save_tokenizer(Pixels(4, 1), tmp_path / "model", 8, {"data": data})
+        fails(capsys, "evaluate", tmp_path / "model")
+
+
+def test_pictures_do_not_tell_where_the_model_lies(trained, tmp_path, monkeypatch):
+    model = trained / "diffusion"
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    main(["generate", str(model), "--num-images", "1", "--out", str(tmp_path / "g.png")])
+    main(["inpaint", str(model / "model"), str(tmp_path / "image.png"), "--box", "2,2,3,3", "--out", str(tmp_path / "i.png")])
+    main(
+        [
+            "interpolate",
+            str(model),
+            str(tmp_path / "image.png"),
+            str(tmp_path / "image.png"),
+            "--frames",
+            "2",
+            "--out",
+            str(tmp_path / "m.png"),
+        ]
+    )
+    for name, expected in (("g", "diffusion"), ("i", "diffusion/model"), ("m", "diffusion")):
+        facts = read_settings(tmp_path / f"{name}.png")
+        assert facts["model"] == expected and str(trained) not in json.dumps(facts)
+    main(["show", str(tmp_path / "g.png"), "--again", "--out", str(tmp_path / "again.png")])
+    assert read_settings(tmp_path / "again.png")["model"] == "diffusion"
+    monkeypatch.chdir(trained)
+    assert model_name(model) == "diffusion" and model_name(trained / "a" / "b") == os.path.join("a", "b")
+    assert [model_name(name) for name in ("eurosat", "someone/digits@v1", "runs/a")] == ["eurosat", "someone/digits@v1", "runs/a"]
+
+
+def test_a_packaged_evaluation_does_not_tell_where_the_model_lay(trained, tmp_path):
+    model = tmp_path / "given"
+    main(["package", str(trained / "diffusion"), "--out", str(model)])
+    main(["evaluate", str(model), "--num-samples", "20", "--out", str(tmp_path / "e.json"), "--steps", "2"])
+    main(["package", str(model), "--out", str(tmp_path / "scored"), "--evaluation", str(tmp_path / "e.json")])
+    told = "".join(p.read_text() for p in (tmp_path / "scored").rglob("*") if p.suffix in (".md", ".json"))
+    assert "d3pm-image evaluate given" in told and str(tmp_path) not in told

@@ -1,0 +1,158 @@
+"""What reaches terminals, cards and messages: every encoding, no escapes out of files, and no home folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from PIL import Image
+from test_commands import fails, picture, run  # noqa: F401
+
+from d3pm_image.card import model_card
+from d3pm_image.config import ConfigError
+
+EVIL = "\x1b[2J\x9b\u202e\nwarning: all is well <img src=x onerror=alert(1)> ](javascript:x) `x` ``` | # _a_"
+UNSAFE = set("\x1b\x9b\u202e\x07\udcfc")
+
+
+def program(*words: str, cwd, **env: str) -> subprocess.CompletedProcess:
+    own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": str(cwd)} | env
+    own = {name: value for name, value in own.items() if value}
+    return subprocess.run([sys.executable, "-m", "d3pm_image", *words], cwd=cwd, env=own, capture_output=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+def test_help_and_doctor_on_terminals_that_do_not_know_every_letter(tmp_path, encoding):
+    for kind in ("日本", "Ωμέγα"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        (tmp_path / "set" / kind / "ü.png").write_bytes(b"broken")
+        for number in range(3):
+            Image.new("L", (9, 9), number).save(tmp_path / "set" / kind / f"{number}.png")
+    for words in (["generate", "--help"], ["doctor", "set"], ["show", "set/日本/1.png"], ["paint\u03c4"]):
+        done = program(*words, cwd=tmp_path, PYTHONIOENCODING=encoding)
+        said = (done.stdout + done.stderr).decode(encoding)
+        assert "Traceback" not in said and "codec" not in said and done.returncode in (0, 1, 2), said
+        assert words[0] != "generate" or "\\u03c4 of MaskGIT" in said
+
+
+def test_the_end_of_training_on_such_a_terminal(tmp_path):
+    small = "--data.source digits --data.image_size 8 --data.channels 1 --tokenizer.downsampling 2 --tokenizer.multipliers [1] --tokenizer.width 8"
+    small += " --tokenizer.num_codes 8 --tokenizer.code_dim 4 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1"
+    done = program("train-tokenizer", *small.split(), "--out", "läufe/日本", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and b"\\u65e5\\u672c" in done.stdout, done.stderr[-2000:]
+
+
+def test_without_a_home_folder(tmp_path):
+    """As in ``docker --user 12345``: what needs no cache works, what needs one says what to set."""
+    tmp_path.chmod(0o777)
+    code = "import os, pwd, sys; from pathlib import Path; from d3pm_image.commands import main\n"
+    code += "def gone(*_): raise RuntimeError('Could not determine home directory.')\n"
+    code += "Path.home = classmethod(gone); os.environ.pop('HOME', None); main(sys.argv[1:])"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def go(*words: str, **more: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=tmp_path, env=env | more, capture_output=True, text=True, check=False
+        )
+
+    assert go("generate", "fashion-mnist", "--num-images", "1", "--steps", "1").returncode == 0 and (tmp_path / "grid.png").is_file()
+    assert go("show", "grid.png", "--again").returncode == 0
+    done = go("train-tokenizer", "--data.source", "fashion_mnist", "--out", "none")
+    assert done.returncode == 2 and "D3PM_IMAGE_CACHE" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    from d3pm_image.cache_folder import cache_root
+
+    monkeypatch.delenv("D3PM_IMAGE_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_root() == tmp_path / "home" / ".cache" / "d3pm_image"
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may write anywhere
+    with pytest.raises(ConfigError, match=r"D3PM_IMAGE_CACHE.*--cache"):
+        cache_root()
+
+
+def facts() -> dict:
+    """A stranger's model whose every text is hostile, and whose figures are texts."""
+    training = {"command": EVIL, "steps": EVIL, "seconds": EVIL, "settings": {"x": "a " * 60 + "\n```\n" + EVIL, EVIL: EVIL}}
+    training |= {"machine": {"processor": EVIL, "threads": EVIL, "gpu": EVIL}, "started_from": {"model": EVIL, "steps": EVIL, "data": EVIL}}
+    samples = {"num_samples": EVIL, "seed": EVIL, "precision": EVIL, "label_accuracy": EVIL, "judge_accuracy_on_held_out": None}
+    samples |= {"settings": {"sampler": EVIL, "steps": EVIL, "guidance": EVIL}, "features": {"network": EVIL}}
+    samples |= {"reference": {"images": EVIL, "set": EVIL}, "fidelity": {"recall": EVIL}, "fidelity_of_real_training_images": {"recall": 1}}
+    return {
+        "data": {"source": EVIL, "image_size": [EVIL, 3], "labels": True},
+        "training": training,
+        "tokenizer": {"training": training, "validation": {"mse": EVIL}},
+        "validation": {"accuracy": EVIL, "bits_per_code": 1.5},
+        "evaluation": {"command": EVIL, "samples": samples},
+    }  # fmt: skip
+
+
+MODEL = {
+    "image_size": (8, 8), "channels": 1, "grid": (4, 4), "codes": 8, "classes": [EVIL, "b"], "parameters": {"tokenizer": 1}, "sampler": {}, "half": True,
+}  # fmt: skip
+
+
+def outside_of_blocks(card: str) -> list[str]:
+    """Lines of Markdown that are not between fences (CommonMark: a longer fence is closed by one as long)."""
+    fence, lines = "", []
+    for line in card.splitlines():
+        bare = line.strip()
+        if fence:
+            fence = "" if len(line) - len(line.lstrip()) < 4 and set(bare) == {"`"} and len(bare) >= len(fence) else fence
+        elif bare.startswith("```"):
+            fence = bare[: len(bare) - len(bare.lstrip("`"))]
+        else:
+            lines.append(line)
+    assert not fence
+    return lines
+
+
+def test_a_card_shows_a_strangers_texts_as_texts():
+    card = model_card("name", facts(), MODEL, "mit")
+    assert not set(card) & UNSAFE and card.startswith("---\nlicense: mit\n")
+    text = "\n".join(outside_of_blocks(card.split("---\n", 2)[2]))
+    for part in ("<img", "](javascript", "\nwarning"):
+        assert part not in text.replace("`" + text.split("`")[1] + "`", ""), part
+    assert "&lt;img" in text and text.count("# Training") == 1
+
+
+@pytest.mark.parametrize("part", ["data", "training", "tokenizer", "validation", "evaluation"])
+@pytest.mark.parametrize("value", [5, "x", [1], None, {"samples": 3}])
+def test_a_card_of_odd_facts_is_a_card(part, value):
+    assert "## Licence" in model_card("name", facts() | {part: value}, MODEL, "mit")
+
+
+def test_names_of_classes_and_files_reach_no_terminal_as_they_are(trained, picture, tmp_path, monkeypatch, capsys):  # noqa: F811
+    from d3pm_image import Pipeline
+
+    pipe = Pipeline.from_pretrained(trained / "diffusion")
+    pipe.class_names = (EVIL, *"123456789")
+    pipe.save_pretrained(tmp_path / "m")
+    run("generate", tmp_path / "m", "--num-images", 2, "--out", tmp_path / "g.png", "--trajectory", tmp_path / "t.gif")
+    line = fails(capsys, "generate", tmp_path / "m", "--labels", "x")
+    assert not set(line) & UNSAFE and "\n" not in line and "\\x1b" in line
+    evil = tmp_path / "a\x1b[2J\nb\udcfc.png"
+    picture[0].rename(evil)
+    run("inpaint", tmp_path / "m", evil, "--box", "1,1,4,4", "--variants", 2)
+    run("generate", tmp_path / "m", "--num-images", 1, "--out", tmp_path / "s")
+    said = capsys.readouterr()
+    assert not set(said.out + said.err) & UNSAFE and "\\x1b[2J\\nb\\xfc-inpainted.png" in said.out
+    for words in (["inpaint", tmp_path / "m", evil.with_name("\x1b.png"), "--box", "1,1,4,4"], ["doctor", tmp_path / "\x1b\nx"]):
+        assert not set(fails(capsys, *words)) & UNSAFE
+    with pytest.raises(ConfigError) as error:
+        pipe.label_ids("\x1b", 1)
+    assert not set(str(error.value)) & UNSAFE and "\n" not in str(error.value)
+
+
+def test_a_comparison_shows_texts_of_results_as_texts(tmp_path, capsys):
+    for name in "ab":
+        result = {"format": "d3pm-image-evaluation", "version": 1, EVIL: EVIL + name, "model": EVIL + name, f"tokenizer.{EVIL}": 1.0}
+        (tmp_path / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
+    run("evaluate", "--compare", tmp_path / "a.json", tmp_path / "b.json")
+    said = capsys.readouterr().out
+    assert not set(said) & UNSAFE and len(said.splitlines()) == 4
