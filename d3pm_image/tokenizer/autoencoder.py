@@ -191,8 +191,11 @@ class Autoencoder(nn.Module):
             ValueError: a code outside 0..K-1.
         """
         need_codes(codes, self.num_codes)
-        alone = len(codes) == 1 and codes.device.type == "cpu"  # convolutions of one image add up in another order there
-        return self.images(codes.expand(2, -1, -1))[:1] if alone else self.images(codes)
+        if codes.device.type != "cpu" or not len(codes):
+            return self.images(codes)
+        # how a processor's convolutions add up depends on the number of images and threads: always two, so that an image is always the same
+        pairs = torch.cat([codes, codes[-1:]]) if len(codes) % 2 else codes
+        return torch.cat([self.images(pair) for pair in pairs.split(2)])[: len(codes)]
 
     @torch.no_grad()
     def images(self, codes: Tensor) -> Tensor:
