@@ -15,8 +15,8 @@ from d3pm_image import Pipeline
 from d3pm_image.commands import evaluate, reconstruct, train_diffusion
 from d3pm_image.commands.parsing import parse
 from d3pm_image.config import ConfigError, DataConfig, DenoiserConfig, DiffusionRun, TokenizerConfig
-from d3pm_image.contracts import Tokenizer
 from d3pm_image.tokenizer import Autoencoder, Pixels, load_tokenizer, pixel_tokenizer, save_tokenizer
+from d3pm_image.types import Tokenizer
 
 LOOP = {"steps": 5, "batch_size": 16, "warmup_steps": 2, "preview_every": 5, "checkpoint_every": 5}
 TINY = [*options("data", {"image_size": 8, "channels": 1}), *options("denoiser", {**DENOISER, "patch": 2}), *options("train", LOOP)]

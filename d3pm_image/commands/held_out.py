@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ..contracts import Tokenizer
 from ..data.images import ImageSet
 from ..imaging import enlarge, grid_image, to_pil
 from ..metrics.fidelity import Moments, frechet_distance
 from ..metrics.reconstruction import Errors, psnr_db
+from ..types import Tokenizer
 
 WORST_IMAGES, COLUMNS = 16, 8
 COUNTS = ("codes_used", "dead_codes", "codes_per_image")

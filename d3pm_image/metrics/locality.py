@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..contracts import Tokenizer
+from ..types import Tokenizer
 
 
 def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> float:

@@ -8,9 +8,9 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from ..config import ConfigError
-from ..contracts import Grid
 from ..imaging import grid_image, save_animation, save_image
 from ..outputs import added
+from ..types import Grid
 from .cells import Decode, decoded_tiles
 from .record import Trajectory
 from .sheet import FAINT, INK, STILL, contact_sheet, evenly, font

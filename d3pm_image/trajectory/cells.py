@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..contracts import Grid
 from ..imaging import enlarge, to_pil
+from ..types import Grid
 
 Decode = Callable[[Tensor], Tensor]
 """Codes (B, H, W) int64 → images (B, C, h, w) in [0, 1]."""

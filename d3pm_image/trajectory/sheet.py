@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..contracts import Grid
+from ..types import Grid
 from .cells import Decode, code_tiles, decoded_tiles
 from .record import Reveals, Trajectory, reveals
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..printable import printable
+from .printable import printable
 
 
 class ConfigError(ValueError):
