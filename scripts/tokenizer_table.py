@@ -137,12 +137,12 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     """Train a run, or go on with it, and measure its tokenizer on the first ``count`` held-out images."""
     import torch
 
-    from d3pm_image.commands import train_tokenizer
-    from d3pm_image.commands.held_out import Distance, Space
-    from d3pm_image.commands.judging import Judge
+    from d3pm_image.cli import train_tokenizer
     from d3pm_image.config import TokenizerLossConfig
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
+    from d3pm_image.evaluation.reconstruction import Distance, Space
+    from d3pm_image.evaluation.samples import Judge
     from d3pm_image.metrics.locality import far_changes
     from d3pm_image.metrics.reconstruction import reconstruction_error
     from d3pm_image.tokenizer import load_tokenizer

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d3pm_image import commands
+from d3pm_image import cli as commands
 from d3pm_image.config import DataConfig
 from d3pm_image.data.sources import open_source
 from d3pm_image.doctor import Finding, examine_images, examine_run

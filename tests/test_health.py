@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from conftest import TINY_TOKENIZER
 from safetensors import safe_open
 
-from d3pm_image.commands import train_tokenizer
+from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun
 from d3pm_image.config.tokenizer import QUANTIZERS
 from d3pm_image.metrics.health import complaints

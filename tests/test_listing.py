@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.shards import open_shards
 from d3pm_image.data.sources import folder, open_source

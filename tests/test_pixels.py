@@ -12,8 +12,8 @@ from conftest import DENOISER, TOKENIZER, options
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.commands import evaluate, reconstruct, train_diffusion
-from d3pm_image.commands.parsing import parse
+from d3pm_image.cli import evaluate, reconstruct, train_diffusion
+from d3pm_image.cli.parsing import parse
 from d3pm_image.config import ConfigError, DataConfig, DenoiserConfig, DiffusionRun, TokenizerConfig
 from d3pm_image.tokenizer import Autoencoder, Pixels, load_tokenizer, pixel_tokenizer, save_tokenizer
 from d3pm_image.types import Tokenizer

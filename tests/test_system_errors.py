@@ -110,7 +110,7 @@ def test_packing_does_not_leave_out_what_the_system_refuses(tmp_path, error):
 
 FULL = """
 import os, resource, sys
-from d3pm_image.commands import main, train_tokenizer
+from d3pm_image.cli import main, train_tokenizer
 import d3pm_image.data.images, d3pm_image.training.loop
 opened = train_tokenizer.open_images
 def then_no_more(*arguments):

@@ -49,7 +49,7 @@ def test_the_end_of_training_on_such_a_terminal(tmp_path):
 def test_without_a_home_folder(tmp_path):
     """As in ``docker --user 12345``: what needs no cache works, what needs one says what to set."""
     tmp_path.chmod(0o777)
-    code = "import os, pwd, sys; from pathlib import Path; from d3pm_image.commands import main\n"
+    code = "import os, pwd, sys; from pathlib import Path; from d3pm_image.cli import main\n"
     code += "def gone(*_): raise RuntimeError('Could not determine home directory.')\n"
     code += "Path.home = classmethod(gone); os.environ.pop('HOME', None); main(sys.argv[1:])"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, free_port
 from safetensors.torch import load_file
 
-from d3pm_image.commands import train_diffusion, train_tokenizer
+from d3pm_image.cli import train_diffusion, train_tokenizer
 from d3pm_image.config import ConfigError
 from d3pm_image.training.checkpoint import checkpoints
 from d3pm_image.training.loop import TrainingError
@@ -367,8 +367,8 @@ def test_muon_resumes_and_differs_from_adamw(trained, tmp_path):
 
 def test_raw_weights_are_judged_beside_the_averaged_ones(trained, tmp_path):
     """val_raw_* is what the checkpoint's own weights give; without averaging there is nothing to compare."""
-    from d3pm_image.commands.parsing import parse
-    from d3pm_image.commands.train_tokenizer import make_validation
+    from d3pm_image.cli.parsing import parse
+    from d3pm_image.cli.train_tokenizer import make_validation
     from d3pm_image.config import TokenizerRun
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source

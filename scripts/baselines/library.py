@@ -11,7 +11,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from d3pm_image.commands.train_diffusion import make_loss
+from d3pm_image.cli.train_diffusion import make_loss
 from d3pm_image.config import DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplerConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.sampling import sample

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, need
 from ..documents import LARGEST_YAML, check_yaml, read_text
-from .complaint import check_file, explain, whence
+from .parser_errors import check_file, explain, whence
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -92,7 +92,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
         arguments = positionals_first(arguments) if optional else arguments
         values = parser.parse_args(arguments)
         if start := getattr(values, "start_from", ""):  # a trained model, whose settings are the defaults then
-            from .start import defaults
+            from ..recipes.finetune import defaults
 
             inherited = defaults(kind, start)
             parser.set_defaults(inherited)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
 from ..documents import Unreadable, read_yaml
+from ..estimate.grids import Codes
 from .options import OutputOptions, write_report
 from .parsing import normalise, parse
-from .plan import Codes
 
 STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
     "tokenizer": ("train-tokenizer", TokenizerRun),
@@ -119,7 +119,7 @@ def run(args: Estimate, others: list[str]) -> None:
         notes.append("the perceptual network and the discriminator are not counted")
     codes = tokenizer_codes(config, args.file, notes) if isinstance(config, DiffusionRun) else None
     images, classes = count_images(args, config.data, stage, notes)
-    from .budget import Problem, assumed, counted, measured, report
+    from ..estimate.report import Problem, assumed, counted, measured, report
 
     problem = Problem(config, codes, images, classes, args.devices)
     figures: dict[str, Any] = {"stage": stage, "file": args.file, **counted(problem)}

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..cli import train_diffusion, train_tokenizer
 from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
 from ..denoiser import Transformer
 from ..diffusion import Process
 from ..printable import printable
-from . import train_diffusion, train_tokenizer
-from .costs import Loss, count, diffusion_loss, imagined, tokenizer_loss, tokenizer_model
-from .plan import Codes
+from .flops import Loss, count, diffusion_loss, imagined, tokenizer_loss, tokenizer_model
+from .grids import Codes
 from .timing import free_bytes, time_steps
 
 BUSY = 0.7  # share of its processors' time under which a measurement was disturbed
@@ -105,7 +105,7 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
     """Hours on this machine from some real steps; None, with a note, where even one image does not fit.
 
     Raises:
-        ConfigError: see :func:`~d3pm_image.commands.timing.time_steps`.
+        ConfigError: see :func:`~d3pm_image.estimate.timing.time_steps`.
     """
     train, peaks = problem.config.train, []
     single = dataclasses.replace(train, accumulate=1)

@@ -69,7 +69,7 @@ class Evaluate(SamplerOptions, OutputOptions):
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image evaluate`` and run it. Raises ConfigError for wrong input."""
     if "--compare" in arguments:
-        from .record import compare
+        from ..evaluation.results import compare
 
         names = [a for a in arguments if a != "--compare"]
         need(len(names) == 2, "compare", " ".join(names), "name two result files: d3pm-image evaluate --compare A.json B.json")
@@ -95,7 +95,7 @@ def run(args: Evaluate) -> None:
     Raises:
         ConfigError: wrong input, or a model that does not remember its data.
     """
-    from .drawing import draw, first_process
+    from ..evaluation.generate_samples import draw, first_process
 
     subject = load(args)
     judge, drawn = Lazy(args, subject), None
@@ -112,9 +112,9 @@ def run(args: Evaluate) -> None:
 
 def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[str, Any]:
     """All figures, and what stands beside them."""
-    from .held_out import judge_tokenizer
-    from .record import FORMAT, VERSION, code, command_line, machine
-    from .samples import judge_samples, save_report
+    from ..evaluation.reconstruction import judge_tokenizer
+    from ..evaluation.report import judge_samples, save_report
+    from ..evaluation.results import FORMAT, VERSION, code, command_line, machine
 
     began = time.perf_counter()
     space, left_out = feature_space(args, subject, judge)
@@ -145,10 +145,10 @@ def load(args: Evaluate) -> Subject:
     """Raises ConfigError where the model, its memory of its data, or the data is not there, or does not fit what was asked."""
     from ..data.images import ImageSet
     from ..data.sources import open_source
+    from ..evaluation.samples import as_trained, remembered_data
+    from ..recipes.images import announce
     from ..tokenizer import load_tokenizer
     from .generate import check_ending
-    from .images import announce
-    from .judging import as_trained, remembered_data
 
     for name in (args.worst, args.neighbours, args.samples):
         if name:
@@ -179,7 +179,7 @@ class Lazy:
     def judge(self):
         """Raises ConfigError where the images have no classes and no other features can be had."""
         from ..data.sources import open_source
-        from .judging import Judge, as_trained
+        from ..evaluation.samples import Judge, as_trained
 
         data, held_out = self.subject.data, self.subject.held_out
         classes = held_out.source.class_names if len(held_out.source.class_names) > 1 else ()
@@ -202,7 +202,7 @@ class Lazy:
 
 def feature_space(args: Evaluate, subject: Subject, lazy: Lazy):
     """Features for the distance of reconstructions (:class:`~.held_out.Space`) or None, and why it is None if it was asked for."""
-    from .held_out import Space
+    from ..evaluation.reconstruction import Space
 
     if not args.reconstruction_distance:
         return None, ""

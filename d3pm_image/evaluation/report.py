@@ -14,9 +14,9 @@ from ..config import DataConfig
 from ..imaging import enlarge, grid_image, save_image, to_pil
 from ..outputs import new_files
 from ..printable import printable
-from .drawing import Drawn
-from .judging import Judge
-from .reference import images_sha256
+from .generate_samples import Drawn
+from .reference_stats import images_sha256
+from .samples import Judge
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline

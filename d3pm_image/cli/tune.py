@@ -143,8 +143,8 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     """Check everything, then measure what has not been measured yet."""
     from ..data.images import ImageSet
     from ..data.sources import open_source
-    from .judging import Judge, as_trained, remembered_data
-    from .sweep import Results, combine, measure_all, model_sha256, with_present
+    from ..evaluation.samples import Judge, as_trained, remembered_data
+    from ..evaluation.sweep import Results, combine, measure_all, model_sha256, with_present
 
     device = pick_device(args.device)
     pipe = args.pipeline(place)
@@ -187,7 +187,7 @@ def ranked(rows: list[Row], metric: str) -> list[Row]:
 
 def table(rows: list[Row], skipped: list[Any], real: dict[str, float], args: Tune, winner: Row | None) -> str:
     """All settings, the best first, then the real images, then what was skipped."""
-    from .sweep import reads
+    from ..evaluation.sweep import reads
 
     names = [args.metric, *(name for name in METRICS if name != args.metric)]
     settings = ("sampler", "steps", "temperature", "guidance", "eta", "gumbel")
@@ -254,7 +254,7 @@ def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> Path:
 
 def as_options(config: SamplerConfig) -> str:
     """The tried settings as ``generate`` takes them."""
-    from .sweep import reads
+    from ..evaluation.sweep import reads
 
     names = ["sampler", "steps", "temperature", "guidance", *(name for name in ("eta", "gumbel") if reads(config.sampler, name))]
     return " ".join(f"--{name} {getattr(config, name)}" for name in names)

@@ -22,7 +22,7 @@ from ..sampling.correct import check_correctable
 from ..sampling.rules import settings_of_rules, settings_read
 from ..storage import sha256, write_text
 from ..tokenizer.folder import find, read_config
-from .judging import Judge, draw_images
+from .samples import Judge, draw_images
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline

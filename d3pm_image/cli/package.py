@@ -129,8 +129,8 @@ def replace_tokenizer(pipe: Any, tokenizer: str, model: str) -> None:
     Raises:
         ConfigError: no tokenizer there, or one whose codes are not the model's.
     """
+    from ..recipes.finetune import same_codes
     from ..tokenizer import load_tokenizer
-    from .start import same_codes
 
     network, info = load_tokenizer(tokenizer)
     mend = (
@@ -143,7 +143,7 @@ def replace_tokenizer(pipe: Any, tokenizer: str, model: str) -> None:
 
 def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
     """A model's facts without this machine's folders; what an older model does not remember is read from its run, if that is what was named."""
-    from .provenance import training_facts
+    from ..recipes.run_summary import training_facts
 
     kept = dict(facts)
     tokenizer = dict(kept.get("tokenizer") or {})
@@ -174,8 +174,8 @@ def evaluation(path: str, digests: dict[str, str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file is not an evaluation of samples of this very model.
     """
+    from ..evaluation.results import read_result
     from ..provenance.record import model_name
-    from .record import read_result
 
     try:
         found = read_result(path)

@@ -23,7 +23,7 @@ from ..metrics.kernel import kernel_distance
 from ..metrics.neighbours import memorisation, nearest, over_batches
 from ..metrics.space import FeatureSpace, inception_score
 from ..printable import printable
-from .reference import Reference, evenly, parts, reference
+from .reference_stats import Reference, evenly, parts, reference
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline

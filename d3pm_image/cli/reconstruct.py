@@ -134,7 +134,7 @@ def read_set(args: Reconstruct, info):
 
     from ..data.images import ImageSet
     from ..data.sources import open_source
-    from .judging import remembered_data
+    from ..evaluation.samples import remembered_data
 
     if args.data.source:
         data = DataConfig(source=args.data.source, root=args.data.root)

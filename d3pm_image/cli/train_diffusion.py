@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..config import DiffusionRun, size_pair
+from ..evaluation.results import machine
 from ..printable import printable
-from .codes import cached, code_images, open_tokenizer, tokenizer_data
-from .images import open_images, write_unused
+from ..recipes.finetune import Ancestor
+from ..recipes.images import open_images, write_unused
+from ..recipes.resuming import Images, RunIdentity, need_resume, resolved
+from ..recipes.run_summary import training_facts
+from ..recipes.token_cache import cached, code_images, open_tokenizer, tokenizer_data
 from .parsing import parse, save_resolved
-from .provenance import training_facts
-from .record import machine
-from .resuming import Images, RunIdentity, need_resume, resolved
-from .start import Ancestor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
+from ..evaluation.results import machine
 from ..printable import printable
-from .codes import VALIDATION_IMAGES
-from .images import open_images, write_unused
+from ..recipes.finetune import begin_tokenizer
+from ..recipes.images import open_images, write_unused
+from ..recipes.resuming import Images, RunIdentity, need_resume, resolved
+from ..recipes.run_summary import training_facts
+from ..recipes.token_cache import VALIDATION_IMAGES
 from .parsing import parse, save_resolved
-from .provenance import training_facts
-from .record import machine
-from .resuming import Images, RunIdentity, need_resume, resolved
-from .start import begin_tokenizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -46,9 +46,9 @@ def run(args: Encode) -> None:
     """
     from ..config import TrainConfig
     from ..data.codes import CodeSet, Team
+    from ..recipes.images import open_images
+    from ..recipes.token_cache import cached, code_images, open_tokenizer, tokenizer_data
     from ..training.loop import make_accelerator
-    from .codes import cached, code_images, open_tokenizer, tokenizer_data
-    from .images import open_images
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
     tokenizer, info = open_tokenizer(args)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .judging import draw_images
+from .samples import draw_images
 from .sweep import Meter, calls_expected
 
 if TYPE_CHECKING:
