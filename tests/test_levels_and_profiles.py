@@ -18,7 +18,7 @@ from d3pm_image.data.codes import cache_key
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.packing import pack
 from d3pm_image.data.sources import folder, open_source
-from d3pm_image.doctor import examine_images
+from d3pm_image.diagnostics import examine_images
 from d3pm_image.recipes.images import open_images
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from d3pm_image.cli import train_diffusion, train_tokenizer
 from d3pm_image.config import ConfigError, DataConfig, DiffusionRun, TokenizerRun
 from d3pm_image.data.sources import folder
-from d3pm_image.doctor import examine_run
+from d3pm_image.diagnostics import examine_run
 from d3pm_image.recipes.resuming import BY_DATA, FREE, NOTED, settings_of
 
 TOKENIZER = "--data.source folder --data.image_size 8 --data.channels 3 --tokenizer.width 8 --tokenizer.num_codes 8 --tokenizer.code_dim 4"

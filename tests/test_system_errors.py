@@ -20,7 +20,7 @@ from d3pm_image.data.images import ImageSet
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.packing import pack
 from d3pm_image.data.sources import folder
-from d3pm_image.doctor import examine_images
+from d3pm_image.diagnostics import examine_images
 
 LAZY, HELD = 0, 2048
 ERRORS = [

@@ -44,7 +44,7 @@ def run(args: Doctor) -> int:
     Raises:
         ConfigError: no such folder, or one that holds neither a run nor images.
     """
-    from ..doctor import examine_images, examine_run, is_run
+    from ..diagnostics import examine_images, examine_run, is_run
 
     folder = Path(args.folder).expanduser()
     shards = implied_source(args.folder) == "shards"
