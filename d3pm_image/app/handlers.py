@@ -160,7 +160,7 @@ class Handlers:
 
 def shape(path: Path) -> list[str]:
     """How results are shown: with square pixels where they are small."""
-    from ..image_files import opened
+    from ..image_io import opened
 
     with opened(path, load=False) as image:
         return ["results", "pixels"] if max(image.size) < SMALL else ["results"]

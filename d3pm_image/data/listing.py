@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..image_files import image_endings
+from ..image_io import image_endings
 from .unused import FOLDERS, HIDDEN, LINKS, Unused, ending_of, group_of
 
 KEPT_BY_PROGRAMS = frozenset(

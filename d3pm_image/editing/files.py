@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, need
-from ..image_files import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
+from ..image_io import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
 from ..imaging import plain, with_opacity
 from ..outputs import added
 from ..printable import printable

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..image_files import Entries, entries_of, same_entry, to_exif, writable
+from ..image_io import Entries, entries_of, same_entry, to_exif, writable
 from ..imaging import SETTINGS
 
 # tags of a TIFF that describe the picture; all others describe how that one file is laid out

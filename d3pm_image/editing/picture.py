@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import need
-from ..image_files import from_srgb
+from ..image_io import from_srgb
 from ..imaging import full_level, plain, profile_channels
 from .palette import paste_indexed
 
