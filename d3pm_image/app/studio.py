@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, need
-from ..editing.files import PictureFile, read_picture
+from ..editing.image_files.files import PictureFile, read_picture
 from ..editing.outpaint import check_sides
 from ..imaging import enlarge, grid_image
 from ..pipeline import Pipeline

@@ -95,7 +95,7 @@ def run(command: str, plan: Plan, own: dict[str, Any], inputs: list[Path], facts
     Raises:
         ConfigError: an impossible value.
     """
-    from ..editing.files import read_picture
+    from ..editing.image_files.files import read_picture
     from ..provenance import mask_of
     from .job import open_job
 

@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
 
 def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
-    from ..editing.files import check_outputs, read_picture
+    from ..editing.image_files.files import check_outputs, read_picture
     from ..imaging import to_pil
     from ..provenance import made_by, picture_record
 

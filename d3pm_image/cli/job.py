@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from ..editing.files import PictureFile
+    from ..editing.image_files.files import PictureFile
     from ..pipeline import Pipeline
 
 TEXTS = {
@@ -75,7 +75,7 @@ class Job:
             hidden: (h, w) bool of the results' size, what was repainted; None for all of the picture.
             before: What a sheet shows as the original; default the picture.
         """
-        from ..editing.files import write_picture
+        from ..editing.image_files.files import write_picture
         from ..imaging import save_image
         from ..outputs import new_files
 
@@ -130,7 +130,7 @@ def open_job(command: str, args: EditOptions, word: str) -> Job:
     Raises:
         ConfigError: wrong input.
     """
-    from ..editing.files import check_outputs, read_picture, result_path
+    from ..editing.image_files.files import check_outputs, read_picture, result_path
 
     picture = read_picture(args.image)
     out = Path(args.out) if args.out else result_path(picture, word)
@@ -159,7 +159,7 @@ def region(args: RegionOptions, image: Image.Image, needed: bool = True) -> np.n
         ConfigError: a mask of another size or that marks nothing, an area that cannot be read or lies outside the picture, or
             no region where one is needed.
     """
-    from ..editing.files import read_picture
+    from ..editing.image_files.files import read_picture
     from ..editing.masks import Box, Polygon, as_mask, combine
 
     given: list[Any] = [Box.parse(args.box)] if args.box else []

@@ -112,7 +112,7 @@ def spread(count: int, limit: int) -> list[int]:
 def read_pictures(args: Reconstruct) -> list:
     """Pillow images of the named files or of the folder. Raises ConfigError for what cannot be read."""
     from ..data.sources import folder
-    from ..editing.files import read_picture
+    from ..editing.image_files.files import read_picture
 
     if Path(args.images).is_dir():
         source = folder(args.images, use_labels=False)

@@ -4,7 +4,7 @@
 L, RGB, CMYK, YCbCr …  the painting in that mode, mixed band by band (HSV, whose hue is a circle: mixed in RGB)
 LA, RGBA, La, RGBa     as above; what is painted is opaque, and a soft edge fades from the picture's own opacity
 I;16, I, F             levels of :func:`~d3pm_image.imaging.full_level`: 257 times those of the painting in 16 bits
-P, PA                  :mod:`~d3pm_image.editing.palette`
+P, PA                  :mod:`~d3pm_image.editing.image_files.palette`
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..config import need
-from ..image_io import from_srgb
-from ..imaging import full_level, plain, profile_channels
+from ...config import need
+from ...image_io import from_srgb
+from ...imaging import full_level, plain, profile_channels
 from .palette import paste_indexed
 
 __all__ = ["paste", "plain"]

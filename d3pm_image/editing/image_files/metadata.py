@@ -10,8 +10,8 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..image_io import Entries, entries_of, same_entry, to_exif, writable
-from ..imaging import SETTINGS
+from ...image_io import Entries, entries_of, same_entry, to_exif, writable
+from ...imaging import SETTINGS
 
 # tags of a TIFF that describe the picture; all others describe how that one file is laid out
 DESCRIPTIVE = frozenset(

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..config import ConfigError, need
-from ..image_io import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
-from ..imaging import plain, with_opacity
-from ..outputs import added
-from ..printable import printable
-from ..storage import whole_file
+from ...config import ConfigError, need
+from ...image_io import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
+from ...imaging import plain, with_opacity
+from ...outputs import added
+from ...printable import printable
+from ...storage import whole_file
 from .metadata import Metadata, fewer, not_kept, read_metadata, save_arguments
 
 ENDINGS = {
