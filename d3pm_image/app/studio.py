@@ -20,7 +20,7 @@ from ..pipeline import Pipeline
 from ..provenance import made_by, mask_text, picture_record
 from ..sampling import Frame, Watch
 from ..storage import safe_name
-from ..trajectory.cells import code_tiles, decoded_tiles
+from ..visualization.code_images import code_tiles, decoded_tiles
 from .files import Shelf
 from .live import watched
 

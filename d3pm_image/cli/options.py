@@ -121,7 +121,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         """
         if not self.trajectory:
             return None
-        from ..trajectory import Recorder, check_animation, sheet_path
+        from ..visualization import Recorder, check_animation, sheet_path
 
         path = Path(self.trajectory)
         check_animation(path)
@@ -135,7 +135,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         if recorder is None:
             return
         from ..outputs import new_files
-        from ..trajectory import save_trajectory, sheet_path
+        from ..visualization import save_trajectory, sheet_path
 
         how = (pipe.grid, pipe.tokenizer_decode, self.trajectory_ms, printable(title), facts | {"shows": "trajectory"})
         with new_files(Path(self.trajectory), self.overwrite, lambda path: [path, sheet_path(path)]) as files:

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..types import Grid
-from .cells import Decode, code_tiles, decoded_tiles
-from .record import Reveals, Trajectory, reveals
+from .code_images import Decode, code_tiles, decoded_tiles
+from .recorder import Reveals, Trajectory, reveals
 
 MOST_COLUMNS, MOST_WIDTH = 12, 2400  # columns of a sheet, and pixels beyond which it has fewer
 GAP, MARGIN, LABELS = 4, 14, 74

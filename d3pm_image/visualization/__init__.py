@@ -4,6 +4,6 @@ sampling.loop → Recorder (a watch) → Trajectory → cells → sheet, animati
 """
 
 from .animation import check_animation, save_trajectory, sheet_path
-from .record import Recorder, Reveals, Trajectory, reveals
+from .recorder import Recorder, Reveals, Trajectory, reveals
 
 __all__ = ["Recorder", "Reveals", "Trajectory", "check_animation", "reveals", "save_trajectory", "sheet_path"]

@@ -11,9 +11,9 @@ from ..config import ConfigError
 from ..imaging import grid_image, save_animation, save_image
 from ..outputs import added
 from ..types import Grid
-from .cells import Decode, decoded_tiles
-from .record import Trajectory
-from .sheet import FAINT, INK, STILL, contact_sheet, evenly, font
+from .code_images import Decode, decoded_tiles
+from .contact_sheet import FAINT, INK, STILL, contact_sheet, evenly, font
+from .recorder import Trajectory
 
 MOST_FRAMES = 120
 LAST_MS = 1500
@@ -70,7 +70,7 @@ def save_trajectory(
     """Write the animation of all images, its last frame held for longer, and the contact sheet of image 0 beside it.
 
     Args:
-        trajectory: From a :class:`~d3pm_image.trajectory.Recorder`.
+        trajectory: From a :class:`~d3pm_image.visualization.Recorder`.
         path: FILE.gif or FILE.webp; the sheet is FILE-sheet.png.
         grid: (H, W), N = H·W.
         decode: Codes (B, H, W) to images (B, C, h, w) in [0, 1].
