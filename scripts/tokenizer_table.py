@@ -143,7 +143,7 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     from d3pm_image.data.sources import open_source
     from d3pm_image.evaluation.reconstruction import Distance, Space
     from d3pm_image.evaluation.samples import Judge
-    from d3pm_image.metrics.locality import far_changes
+    from d3pm_image.metrics.edit_locality import far_changes
     from d3pm_image.metrics.reconstruction import reconstruction_error
     from d3pm_image.tokenizer import load_tokenizer
     from d3pm_image.tokenizer.perceptual import Perceptual

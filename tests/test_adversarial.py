@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import AdversarialConfig, ConfigError, DataConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
-from d3pm_image.tokenizer.adversarial import Discriminator, balanced, discriminator_loss, lecam, trust, verdict
+from d3pm_image.tokenizer.discriminator import Discriminator, balanced, discriminator_loss, lecam, trust, verdict
 from d3pm_image.training.checkpoint import checkpoints
 
 TINY = AdversarialConfig(weight=0.1, width=8, layers=1)

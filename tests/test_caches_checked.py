@@ -23,7 +23,7 @@ from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import Arrays, ImageSource
 from d3pm_image.evaluation.reference_stats import reference
 from d3pm_image.metrics.classifier import train_classifier
-from d3pm_image.metrics.space import FeatureSpace
+from d3pm_image.metrics.feature_extractor import FeatureSpace
 from d3pm_image.tensor_cache import cached_tensors
 
 # code caches

@@ -17,7 +17,7 @@ from test_evaluate import image_set
 
 from d3pm_image.evaluation.reference_stats import images_sha256, reference
 from d3pm_image.evaluation.samples import Judge
-from d3pm_image.metrics.space import FeatureSpace
+from d3pm_image.metrics.feature_extractor import FeatureSpace
 
 ASKED = ["--num-samples", 60, "--steps", 3, "--seed", 5]
 

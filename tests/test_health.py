@@ -14,8 +14,8 @@ from safetensors import safe_open
 from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun
 from d3pm_image.config.tokenizer import QUANTIZERS
-from d3pm_image.metrics.health import complaints
 from d3pm_image.metrics.reconstruction import reconstruction_error
+from d3pm_image.metrics.tokenizer_diagnostics import complaints
 
 HEALTHY = {"codes_used": 400.0, "perplexity": 250.0, "codes_per_image": 49.0, "contrast": 0.95, "clipped": -0.1}
 CONFIGS = {

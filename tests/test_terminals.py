@@ -12,8 +12,8 @@ from conftest import ROOT
 from PIL import Image
 from test_commands import fails, picture, run  # noqa: F401
 
-from d3pm_image.card import model_card
 from d3pm_image.config import ConfigError
+from d3pm_image.model_card import model_card
 
 EVIL = "\x1b[2J\x9b\u202e\nwarning: all is well <img src=x onerror=alert(1)> ](javascript:x) `x` ``` | # _a_"
 UNSAFE = set("\x1b\x9b\u202e\x07\udcfc")

@@ -76,7 +76,7 @@ def smaller(args: Encode, tokenizer, info, place: Path, accelerator):
 
     from ..data.code_files import CodeFiles
     from ..tokenizer import load_tokenizer, save_tokenizer
-    from ..tokenizer.vocabulary import keep_codes
+    from ..tokenizer.codebook_pruning import keep_codes
 
     if accelerator.is_main_process:
         used = np.zeros(tokenizer.num_codes, bool)

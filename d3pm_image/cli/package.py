@@ -192,7 +192,7 @@ def evaluation(path: str, digests: dict[str, str]) -> dict[str, Any]:
 
 def card_of(pipe: Any, name: str, licence: str, note: str, half: bool) -> str:
     """The model card of a pipeline."""
-    from ..card import model_card
+    from ..model_card import model_card
 
     parameters = {part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")}
     model = {

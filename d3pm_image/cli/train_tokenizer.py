@@ -135,7 +135,7 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
     from ..data.images import count_unreadable
     from ..data.order import BatchOrder, batches
     from ..seeds import derive
-    from ..tokenizer.adversarial import Discriminator
+    from ..tokenizer.discriminator import Discriminator
     from ..training.loop import Job
 
     config, images = material.config, material.images
@@ -221,7 +221,7 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
     from torch.nn import functional as F
 
     from ..metrics.codes import usage
-    from ..tokenizer.adversarial import balanced, trust, verdict
+    from ..tokenizer.discriminator import balanced, trust, verdict
     from ..tokenizer.loss import reconstruction_loss
 
     settings = config.loss.adversarial
@@ -251,8 +251,8 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
 
 def make_rival(config: TokenizerRun, accelerator, discriminator):
     """The discriminator's side of training; None where it is off."""
-    from ..tokenizer.adversarial import discriminator_loss
-    from ..training.rival import Rival
+    from ..tokenizer.discriminator import discriminator_loss
+    from ..training.discriminator_step import Rival
 
     settings = config.loss.adversarial
     if discriminator is None:
@@ -274,8 +274,8 @@ def make_validation(held_out, device, config: TokenizerRun, perceptual=None, com
 
     from tqdm import tqdm
 
-    from ..metrics.health import complaints
     from ..metrics.reconstruction import reconstruction_error
+    from ..metrics.tokenizer_diagnostics import complaints
     from ..tokenizer.loss import reconstruction_loss
 
     plain = not (config.loss.l1 or config.loss.gradient or config.loss.ssim or config.loss.perceptual)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..config import size_pair
 from ..data.images import ImageSet
+from ..metrics.feature_extractor import FeatureSpace
 from ..metrics.fidelity import Moments
-from ..metrics.space import FeatureSpace
 from ..tensor_cache import cached_tensors
 
 KEPT_IMAGES = 10_000

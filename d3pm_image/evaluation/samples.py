@@ -18,10 +18,10 @@ from ..data.images import ImageSet
 from ..data.levels import EACH
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
+from ..metrics.feature_extractor import FeatureSpace, inception_score
 from ..metrics.fidelity import frechet_distance, manifold, spread
 from ..metrics.kernel import kernel_distance
 from ..metrics.neighbours import memorisation, nearest, over_batches
-from ..metrics.space import FeatureSpace, inception_score
 from ..printable import printable
 from .reference_stats import Reference, evenly, parts, reference
 

@@ -22,7 +22,7 @@ from ..sampling import Frame, Watch
 from ..storage import safe_name
 from ..visualization.code_images import code_tiles, decoded_tiles
 from .files import Shelf
-from .live import watched
+from .streaming import watched
 
 MOST_IMAGES, MOST_SHOWN = 64, 16
 MOST_PIXELS = 1 << 28
