@@ -27,8 +27,9 @@ CONFIG = HERE.parent / "configs" / "fashion_mnist" / "diffusion.yaml"
 
 def train(args: argparse.Namespace) -> None:
     """Train every entry that is not done; leaves ENTRY.safetensors and ENTRY.json in the work folder."""
-    from d3pm_image.cli.parsing import parse, save_resolved
+    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import DiffusionRun
+    from d3pm_image.config.yaml import save_resolved
     from d3pm_image.storage import write_tensors, write_text
 
     size = [f"--denoiser.{name}={value}" for name in ("width", "depth") if (value := getattr(args, name))]
@@ -112,8 +113,8 @@ def judge(args: argparse.Namespace) -> None:
     from d3pm_image.config import DiffusionRun
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
-    from d3pm_image.evaluation.results import machine
     from d3pm_image.evaluation.samples import Judge
+    from d3pm_image.provenance.machine import machine
     from d3pm_image.storage import write_text
 
     stage = Stage(parse("train-diffusion", DiffusionRun, ["--config", str(args.work / "config.yaml")]), args.device)

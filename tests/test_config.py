@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from d3pm_image.cli import COMMANDS, main
-from d3pm_image.cli.parsing import parse, save_resolved
+from d3pm_image.cli.parsing import parse
 from d3pm_image.config import (
     ConfigError,
     DataConfig,
@@ -26,6 +26,7 @@ from d3pm_image.config import (
     TokenizerRun,
     TrainConfig,
 )
+from d3pm_image.config.yaml import save_resolved
 
 ROOT = Path(__file__).resolve().parent.parent
 NAN, INF = float("nan"), float("inf")

@@ -15,6 +15,7 @@ from d3pm_image import Pipeline
 from d3pm_image.cli import evaluate, reconstruct, train_diffusion
 from d3pm_image.cli.parsing import parse
 from d3pm_image.config import ConfigError, DataConfig, DenoiserConfig, DiffusionRun, TokenizerConfig
+from d3pm_image.recipes import diffusion as diffusion_recipe
 from d3pm_image.tokenizer import Autoencoder, Pixels, load_tokenizer, pixel_tokenizer, save_tokenizer
 from d3pm_image.types import Tokenizer
 
@@ -195,7 +196,7 @@ def test_one_command_trains_a_model_of_pixels(run, pipe):
 def test_a_finished_run_goes_on_where_it_was(run):
     train_diffusion.main(["--config", str(run / "config.yaml"), "--resume", "true"])
     with pytest.raises(ConfigError, match=r"^tokenizer="):
-        train_diffusion.run(
+        diffusion_recipe.run(
             dataclasses.replace(
                 parse("train-diffusion", DiffusionRun, ["--config", str(run / "config.yaml")]), tokenizer="pixels:5", resume=True
             )

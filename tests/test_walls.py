@@ -11,19 +11,22 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
-    {"printable"},
-    {"config", "contracts", "locks", "outputs", "seeds"},
+    {"printable", "types"},
+    {"errors", "locks", "outputs", "seeds"},
+    {"config"},
     {"cache_folder", "documents", "storage"},
-    {"image_files"},
+    {"image_io"},
     {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
     {"local_notes"},
-    {"sampling", "metrics", "bundle", "doctor", "provenance"},
+    {"sampling", "metrics", "bundle", "provenance"},
     {"editing"},
-    {"calls", "trajectory"},
-    {"card", "pipeline"},
+    {"calls", "visualization"},
+    {"model_card", "pipeline"},
+    {"recipes"},
+    {"evaluation", "estimate", "diagnostics"},
     {"app", "export"},
-    {"commands"},
+    {"cli"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 

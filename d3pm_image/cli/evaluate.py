@@ -114,7 +114,8 @@ def measured(args: Evaluate, subject: Subject, judge: Lazy, drawn: Any) -> dict[
     """All figures, and what stands beside them."""
     from ..evaluation.reconstruction import judge_tokenizer
     from ..evaluation.report import judge_samples, save_report
-    from ..evaluation.results import FORMAT, VERSION, code, command_line, machine
+    from ..evaluation.results import FORMAT, VERSION, command_line
+    from ..provenance.machine import code, machine
 
     began = time.perf_counter()
     space, left_out = feature_space(args, subject, judge)

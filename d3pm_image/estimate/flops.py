@@ -200,8 +200,8 @@ def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
 
 def diffusion_loss(config: DiffusionRun, num_codes: int, grid: tuple[int, int], classes: int, images: int) -> Loss:
     """The objective of stage two on ``images`` random grids of codes."""
-    from ..cli.train_diffusion import make_loss
     from ..diffusion import Process
+    from ..recipes.diffusion import make_loss
 
     objective = make_loss(Process.from_config(config.process, num_codes), config, grid)
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..cli import train_diffusion, train_tokenizer
+from ...recipes import diffusion as diffusion_recipe
+from ...recipes import tokenizer as tokenizer_recipe
 from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
 from ..denoiser import Transformer
 from ..diffusion import Process
@@ -66,8 +67,8 @@ class Problem:
         """The objective as the trainer calls it."""
         if isinstance(self.config, TokenizerRun):
             bare = dataclasses.replace(self.config.loss, perceptual=0.0, adversarial=AdversarialConfig())
-            return train_tokenizer.make_loss(dataclasses.replace(self.config, loss=bare))
-        return train_diffusion.make_loss(Process.from_config(self.config.process, self.coded.num_codes), self.config, self.coded.grid)
+            return tokenizer_recipe.make_loss(dataclasses.replace(self.config, loss=bare))
+        return diffusion_recipe.make_loss(Process.from_config(self.config.process, self.coded.num_codes), self.config, self.coded.grid)
 
     def batch(self, images: int) -> dict[str, torch.Tensor]:
         """Random images or codes, as the loader gives them."""
