@@ -28,7 +28,18 @@ def made(folder, facts, name="made.png", size=SIZE):
 
 @pytest.mark.parametrize(
     "model",
-    ["--trajectory=victim.gif", "--out=victim.gif", "--config=/etc/passwd", "-h", "evil/huge-model", "evil/huge@main", "~nobody/x", "\0", "a" * 5000, 7],
+    [
+        "--trajectory=victim.gif",
+        "--out=victim.gif",
+        "--config=/etc/passwd",
+        "-h",
+        "evil/huge-model",
+        "evil/huge@main",
+        "~nobody/x",
+        "\0",
+        "a" * 5000,
+        7,
+    ],
 )
 def test_a_picture_names_no_option_and_no_download(tmp_path, monkeypatch, capsys, model):
     import huggingface_hub
@@ -108,7 +119,9 @@ def one_bit(width: int, height: int) -> str:
     ],
 )
 def test_edits_of_a_stranger_end_in_one_line(picture, tmp_path, capsys, command, facts):  # noqa: F811
-    path = made(tmp_path, {name: value for name, value in (INPAINTED | {"command": command} | facts).items() if value is not None}, size=(30, 20))
+    path = made(
+        tmp_path, {name: value for name, value in (INPAINTED | {"command": command} | facts).items() if value is not None}, size=(30, 20)
+    )
     before = sorted(p.name for p in tmp_path.iterdir())
     line = fails(capsys, "show", path, "--again")
     assert len(line) < 3000 and sorted(p.name for p in tmp_path.iterdir()) == before
@@ -125,7 +138,16 @@ def test_damaged_texts_are_one_line(tmp_path, capsys, text):
 
 def test_what_is_shown_cannot_steer_the_terminal(tmp_path, capsys):
     evil = "\x1b]0;owned\x07\x9b2J\u202egnp\nmodel  safe\ud800"
-    facts = {"command": "generate", "model": evil, evil: evil, "seed": evil, "label": evil, "sampler": evil, "weights_sha256": evil, "version": evil}
+    facts = {
+        "command": "generate",
+        "model": evil,
+        evil: evil,
+        "seed": evil,
+        "label": evil,
+        "sampler": evil,
+        "weights_sha256": evil,
+        "version": evil,
+    }
     path = made(tmp_path, facts | {f"x{i}": i for i in range(100_000)})
     for more in ([], ["--json"]):
         run("show", path, *more)
@@ -149,9 +171,24 @@ def test_an_image_is_made_again_in_its_batch(trained, tmp_path, monkeypatch, cap
     """bf16: the size of the batch changes pixels; the picture tells in which batch it was drawn."""
     from d3pm_image import Pipeline
 
-    run("generate", trained / "diffusion", "--num-images", 7, "--first", 2, "--batch-size", 4, "--precision", "bf16", "--out", tmp_path / "s")
+    run(
+        "generate",
+        trained / "diffusion",
+        "--num-images",
+        7,
+        "--first",
+        2,
+        "--batch-size",
+        4,
+        "--precision",
+        "bf16",
+        "--out",
+        tmp_path / "s",
+    )
     seen, generate = [], Pipeline.generate
-    monkeypatch.setattr(Pipeline, "generate", lambda self, *a, **k: seen.append((a[0], k["first"], k["batch_size"])) or generate(self, *a, **k))
+    monkeypatch.setattr(
+        Pipeline, "generate", lambda self, *a, **k: seen.append((a[0], k["first"], k["batch_size"])) or generate(self, *a, **k)
+    )
     files = sorted((tmp_path / "s").iterdir())
     for path, batch in ((files[1], (4, 2, 4)), (files[5], (3, 6, 3))):
         run("show", path, "--again", "--out", tmp_path / "new.png", "--overwrite")
@@ -169,7 +206,9 @@ def test_variants_are_made_again_together(trained, picture, tmp_path, monkeypatc
     run("inpaint", trained / "diffusion", picture[0], "--box", "4,4,9,9", *words)
     seen, inpaint = [], Pipeline.inpaint
     monkeypatch.setattr(
-        Pipeline, "inpaint", lambda self, *a, **k: seen.append([k[n] for n in ("variants", "first", "batch_size")]) or inpaint(self, *a, **k)
+        Pipeline,
+        "inpaint",
+        lambda self, *a, **k: seen.append([k[n] for n in ("variants", "first", "batch_size")]) or inpaint(self, *a, **k),
     )
     run("show", tmp_path / "v-2.png", "--again")
     assert seen == [[3, 2, 2]] and "every pixel is as in" in capsys.readouterr().out

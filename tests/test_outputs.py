@@ -54,7 +54,9 @@ def test_a_file_that_is_there_stays(picture, tmp_path, monkeypatch, capsys, case
     (tmp_path / "e.yaml").write_text("out: a\ntokenizer: {downsampling: 4}\ndata: {image_size: 28, channels: 1}\n", encoding="utf-8")
     (tmp_path / taken).write_bytes(b"my thesis")
     before = names(tmp_path)
-    words = [SHIPPED if word == "MODEL" else word for word in words] + (["--steps", 1] if words[1] == "MODEL" and case != "reconstruct" else [])
+    words = [SHIPPED if word == "MODEL" else word for word in words] + (
+        ["--steps", 1] if words[1] == "MODEL" and case != "reconstruct" else []
+    )
 
     def go(*more: str) -> str:
         try:
@@ -152,7 +154,9 @@ def test_folders_get_a_number_too(tmp_path):
 def test_evaluate_writes_beside_what_is_there(trained, tmp_path, capsys):
     for name in ("w.png", "e.json"):
         (tmp_path / name).write_bytes(b"mine")
-    run("evaluate", trained / "tokenizer", "--reconstruction-distance", "false", "--worst", tmp_path / "w.png", "--out", tmp_path / "e.json")
+    run(
+        "evaluate", trained / "tokenizer", "--reconstruction-distance", "false", "--worst", tmp_path / "w.png", "--out", tmp_path / "e.json"
+    )
     said = capsys.readouterr()
     assert "e-2.json" in said.err and "w-2.png" in said.err and json.loads(said.out)["format"] == "d3pm-image-evaluation"
     assert {(tmp_path / name).read_bytes() for name in ("w.png", "e.json")} == {b"mine"}

@@ -51,14 +51,21 @@ def test_without_a_home_folder(tmp_path):
     tmp_path.chmod(0o777)
     code = "import os, pwd, sys; from pathlib import Path; from d3pm_image.commands import main\n"
     code += "def gone(*_): raise RuntimeError('Could not determine home directory.')\n"
-    code += "Path.home = classmethod(gone); os.environ.pop('HOME', None); main(sys.argv[1:])"
+    code += (
+        "Path.home = classmethod(gone); pwd.getpwuid = pwd.getpwnam = lambda *_: {}[0]; os.environ.pop('HOME', None); main(sys.argv[1:])"
+    )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def go(*words: str, **more: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, env=env | more, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=tmp_path, env=env | more, capture_output=True, text=True, check=False
+        )
 
     assert go("generate", "fashion-mnist", "--num-images", "1", "--steps", "1").returncode == 0 and (tmp_path / "grid.png").is_file()
     assert go("show", "grid.png", "--again").returncode == 0
+    for words in (["generate", "~nobody-here/model"], ["doctor", "~/photos"]):
+        done = go(*words)
+        assert done.returncode == 2 and "begins with ~" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     done = go("train-tokenizer", "--data.source", "fashion_mnist", "--out", "none")
     assert done.returncode == 2 and "D3PM_IMAGE_CACHE" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
@@ -70,7 +77,7 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_root() == tmp_path / "home" / ".cache" / "d3pm_image"
     monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may write anywhere
-    with pytest.raises(ConfigError, match="D3PM_IMAGE_CACHE.*--cache"):
+    with pytest.raises(ConfigError, match=r"D3PM_IMAGE_CACHE.*--cache"):
         cache_root()
 
 

@@ -103,6 +103,8 @@ def run(name: str, rest: list[str]) -> None:
     except OSError as error:
         fail(name, f"{error}; check the path, the rights and the space left", code=1)
     except RuntimeError as error:
+        if "home directory" in str(error):  # of pathlib
+            fail(name, "no home folder is known for a path that begins with ~; write the path in full")
         if type(error).__name__ == "OutOfMemoryError":
             fail(name, f"{error}; lower the batch size, or raise train.accumulate", code=1)
         kind = type(error).__name__
