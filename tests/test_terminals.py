@@ -51,7 +51,9 @@ def test_without_a_home_folder(tmp_path):
     tmp_path.chmod(0o777)
     code = "import os, pwd, sys; from pathlib import Path; from d3pm_image.cli import main\n"
     code += "def gone(*_): raise RuntimeError('Could not determine home directory.')\n"
-    code += "Path.home = classmethod(gone); os.environ.pop('HOME', None); main(sys.argv[1:])"
+    code += (
+        "Path.home = classmethod(gone); pwd.getpwuid = pwd.getpwnam = lambda *_: {}[0]; os.environ.pop('HOME', None); main(sys.argv[1:])"
+    )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def go(*words: str, **more: str) -> subprocess.CompletedProcess:
@@ -61,6 +63,9 @@ def test_without_a_home_folder(tmp_path):
 
     assert go("generate", "fashion-mnist", "--num-images", "1", "--steps", "1").returncode == 0 and (tmp_path / "grid.png").is_file()
     assert go("show", "grid.png", "--again").returncode == 0
+    for words in (["generate", "~nobody-here/model"], ["doctor", "~/photos"]):
+        done = go(*words)
+        assert done.returncode == 2 and "begins with ~" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     done = go("train-tokenizer", "--data.source", "fashion_mnist", "--out", "none")
     assert done.returncode == 2 and "D3PM_IMAGE_CACHE" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 

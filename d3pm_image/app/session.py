@@ -16,6 +16,7 @@ from ..config import ConfigError, need
 from ..editing.image_files.files import PictureFile, read_picture
 from ..editing.outpaint import check_sides
 from ..imaging import enlarge, grid_image
+from ..labels import label_text
 from ..pipeline import Pipeline
 from ..provenance import made_by, mask_text, picture_record
 from ..sampling import Frame, Watch
@@ -27,6 +28,8 @@ from .streaming import watched
 MOST_IMAGES, MOST_SHOWN = 64, 16
 MOST_PIXELS = 1 << 28
 """Of all results of an edit together: 0.8 GB of colour."""
+BATCH = 64
+"""Images in one network call of an edit."""
 SCREEN = 384
 """Display pixels that small pictures are enlarged towards."""
 
@@ -52,7 +55,7 @@ class Drawing:
     @property
     def one_label(self) -> int | None:
         """The class of an edit; None for none."""
-        return int(self.label) if self.label.isdigit() else None
+        return int(self.label) if self.label.isascii() and self.label.isdigit() else None
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Studio:
     def generate(self, drawing: Drawing, stop: threading.Event) -> Iterator[Progress | Finished]:
         """New pictures. Raises ConfigError for impossible settings, Stopped."""
         labels = None if drawing.label == "" else [drawing.one_label]
-        facts = self.facts("generate", drawing, labels=drawing.label)
+        facts = self.facts("generate", drawing, labels=drawing.label and self.labels_text(drawing), batch_first=0, batch_size=drawing.count)
         ids = self.pipe.label_ids(labels, drawing.count)
         names = [*self.pipe.class_names, "no class"]
         own = [{**facts, "number": number, "label": names[ids[number]]} for number in range(drawing.count)]
@@ -106,9 +109,14 @@ class Studio:
 
         yield from self.draw(work, own, f"generated-seed{drawing.seed}", None, stop)
 
+    def labels_text(self, drawing: Drawing) -> str:
+        """The class as a command takes it: by name, since a number may be the name of another class."""
+        classes = len(self.pipe.class_names)
+        return label_text(classes if drawing.one_label is None else self.pipe.label_ids(drawing.one_label, 1)[0], self.pipe.class_names)
+
     def inpaint(self, source: PictureFile, mask: np.ndarray, feather: int, drawing: Drawing, stop: threading.Event, name: str = ""):
         """A picture with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
-        own = {"labels": labels_text(drawing), "feather": feather, "window": "auto", "mask": mask_text(mask)}
+        own = {"labels": self.labels_text(drawing), "feather": feather, "window": "auto", "mask": mask_text(mask)}
 
         def work(watch: Watch) -> list[Image.Image]:
             return self.pipe.inpaint(source.image, mask, drawing.one_label, feather=feather, **how(drawing, watch))
@@ -125,7 +133,7 @@ class Studio:
             given: dict[str, Any] = {**sides, "labels": drawing.one_label, **how(drawing, watch)}
             return self.pipe.outpaint(source.image, **given)
 
-        yield from self.edit("outpaint", source, drawing, {"labels": labels_text(drawing), **sides}, work, stop, name)
+        yield from self.edit("outpaint", source, drawing, {"labels": self.labels_text(drawing), **sides}, work, stop, name)
 
     def vary(self, source: PictureFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""):
         """Variations of a picture; strength is the noise level that they begin at."""
@@ -133,7 +141,7 @@ class Studio:
         def work(watch: Watch) -> list[Image.Image]:
             return self.pipe.vary(source.image, strength, drawing.one_label, **how(drawing, watch))
 
-        yield from self.edit("vary", source, drawing, {"labels": labels_text(drawing), "strength": strength}, work, stop, name)
+        yield from self.edit("vary", source, drawing, {"labels": self.labels_text(drawing), "strength": strength}, work, stop, name)
 
     def edit(
         self, command: str, source: PictureFile, drawing: Drawing, own: dict, work: Callable, stop: threading.Event, name: str
@@ -141,7 +149,8 @@ class Studio:
         """Draw the variants of an edit and keep them as files, watched step by step."""
         check_amount(drawing.count, *source.image.size)
         facts = self.facts(command, drawing, **own) | picture_record(source.path, name=name)
-        each = [facts | ({"variant": number} if drawing.count > 1 else {}) for number in range(drawing.count)]
+        together = {"first": 0, "variants": drawing.count, "batch_size": BATCH}
+        each = [facts | ({"variant": number, **together} if drawing.count > 1 else {}) for number in range(drawing.count)]
         stem = safe_name(Path(name or source.path.name).stem)
         yield from self.draw(work, each, f"{stem}-{command}", source, stop)
 
@@ -189,14 +198,9 @@ def check_amount(count: int, width: int, height: int) -> None:
     need(fits, "pictures", count, f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line")
 
 
-def labels_text(drawing: Drawing) -> str:
-    """The class of an edit as its command takes it."""
-    return drawing.label if drawing.label.isdigit() else "none"
-
-
 def how(drawing: Drawing, watch: Watch) -> dict[str, Any]:
     """Arguments that every edit takes."""
-    return {"variants": drawing.count, "seed": drawing.seed, "watch": watch, **drawing.changes}
+    return {"variants": drawing.count, "seed": drawing.seed, "watch": watch, "batch_size": BATCH, **drawing.changes}
 
 
 def open_upload(path: str | None) -> PictureFile:

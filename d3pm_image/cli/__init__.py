@@ -110,6 +110,8 @@ def run(name: str, rest: list[str]) -> None:
         if type(error).__name__ == "Interrupted":
             say(str(error))
             sys.exit(getattr(error, "code", 130))
+        if isinstance(error, RuntimeError) and "home directory" in str(error):  # of pathlib
+            fail(name, "no home folder is known for a path that begins with ~; write the path in full")
         text = in_words(error)
         if text is None:
             raise

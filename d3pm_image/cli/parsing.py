@@ -51,7 +51,7 @@ def bare_flags(kind: type, arguments: list[str]) -> list[str]:
     following = [*arguments[1:], ""]
     return [
         f"{word}=true" if word in flags and after.lower() not in ("true", "false", "yes", "no") else word
-        for word, after in zip(arguments, following, strict=True)
+        for word, after in zip(arguments, following, strict=False)
     ]
 
 
