@@ -3,6 +3,7 @@ Pillow images, tensors or arrays; a progress bar."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .config import need
+from .config import near, need
 from .imaging import plain, to_tensor
 from .sampling import Frame, Request, Watch
 
@@ -20,6 +21,8 @@ OutputType = Literal["pil", "pt", "np"]
 StepEnd = Callable[[Any, int, int, dict[str, Any]], Any]
 """Called with the pipeline, the step from 0, the number of steps, and the codes."""
 SEEDS = 2**62
+METHODS = ("__call__", "generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
+"""Of a pipeline, those that draw."""
 
 
 class OtherDrawing(TypedDict, total=False):
@@ -90,12 +93,35 @@ def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
     Raises:
         ConfigError: impossible or contradicting values. TypeError: no such setting.
     """
+    for name in drawing.keys() - Drawing.__annotations__.keys() - OtherDrawing.__annotations__.keys():
+        raise TypeError(f"unexpected keyword argument {name!r}{near(name, argument_names(pipe))}")
+    # None is what somebody passes on who was given nothing
+    drawing = {name: scalar(value) for name, value in drawing.items() if value is not None}
     one_name(drawing, "steps", "num_inference_steps")
     one_name(drawing, "guidance", "guidance_scale")
     seed_of(drawing)
     watch = watcher(pipe, drawing.pop("watch", None), drawing.pop("callback_on_step_end", None))
     seed, batch_size, first = drawing.pop("seed", 0), drawing.pop("batch_size", 64), drawing.pop("first", 0)
     return Request(pipe.settings(**drawing), seed, batch_size, first, watch)
+
+
+def argument_names(pipe: Any) -> list[str]:
+    """All that the methods of a pipeline take by name."""
+    methods = [method for name, method in inspect.getmembers(type(pipe), inspect.isfunction) if name in METHODS]
+    parameters = [p.name for method in methods for p in inspect.signature(method).parameters.values() if p.kind != p.VAR_KEYWORD]
+    return [name for name in dict.fromkeys([*parameters, *OtherDrawing.__annotations__]) if name != "self"]
+
+
+def scalar(value: Any) -> Any:
+    """A number or text of NumPy or torch as Python's; all else as it is."""
+    return value.item() if hasattr(value, "item") and not getattr(value, "ndim", 1) else value
+
+
+def plain_labels(labels: Any) -> Any:
+    """Labels out of arrays and tensors, and of their elements."""
+    if isinstance(labels, (list, tuple)):
+        return [scalar(label) for label in labels]
+    return labels.tolist() if hasattr(labels, "tolist") else labels
 
 
 def one_name(drawing: dict[str, Any], ours: str, theirs: str) -> None:

@@ -16,14 +16,14 @@ from PIL import Image
 from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
-from .calls import Drawing, ImageOutput, OtherDrawing, OutputType, check_output, delivered, request_of
+from .calls import Drawing, ImageOutput, OtherDrawing, OutputType, check_output, delivered, plain_labels, request_of, scalar
 from .config import ProcessConfig, SamplerConfig, need
 from .data.levels import remembered_white
 from .denoiser import Transformer
-from .denoiser.precision import logits_of
+from .denoiser.precision import logits_of, undisturbed
 from .diffusion import Process
 from .editing.canvas import convert_for
-from .editing.inputs import Masks, Pictures, gather
+from .editing.inputs import Masks, Picture, Pictures, gather, pictures
 from .editing.interpolate import Mix, interpolate
 from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Window
@@ -32,6 +32,7 @@ from .hub import push
 from .imaging import to_pil, to_tensor, with_white
 from .labels import Labels, label_ids
 from .sampling import Request, draw_codes
+from .sampling.state import whole_number
 from .tokenizer import Autoencoder, Pixels
 
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bf16"}
@@ -116,7 +117,9 @@ class Pipeline:
             ConfigError: no model there, or a part of it is missing or damaged.
         """
         need(precision in ("float32", "bf16"), "precision", precision, "use float32 or bf16")
-        return cls(**vars(read_bundle(folder))).to(device, torch.bfloat16 if precision == "bf16" else None)
+        with undisturbed():
+            bundle = read_bundle(folder)
+        return cls(**vars(bundle)).to(device, torch.bfloat16 if precision == "bf16" else None)
 
     def save_pretrained(self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
         """Write everything that is needed to generate into one folder, without pickle. An older model there is
@@ -130,7 +133,7 @@ class Pipeline:
 
     def label_ids(self, labels: Labels, count: int, first: int = 0) -> list[int]:
         """Class numbers of ``count`` images; see :func:`d3pm_image.labels.label_ids`."""
-        return label_ids(labels, count, self.class_names, first)
+        return label_ids(plain_labels(labels), count, self.class_names, first)
 
     def settings(self, **changes: Any) -> SamplerConfig:
         """The model's default sampler with the given (not None) changes; another sampler than the model's comes with its own defaults.
@@ -152,6 +155,7 @@ class Pipeline:
         Args:
             class_labels: Classes, see :meth:`label_ids`. num_images: Default one for each label that is listed, else 1.
         """
+        class_labels = plain_labels(class_labels)
         listed = len(class_labels) if isinstance(class_labels, Sequence) and not isinstance(class_labels, str) else 1
         return ImageOutput(self.generate(num_images or listed, class_labels, output_type=output_type, **drawing))
 
@@ -175,11 +179,13 @@ class Pipeline:
             Pillow images in mode L or RGB, or a float32 tensor (B, C, h, w) or array (B, h, w, C) in [0, 1].
         """
         check_output(output_type)
-        images = self.tokenizer_decode(self.generate_codes(num_images, labels, steps, **drawing), drawing.get("batch_size", 64))
+        codes = self.generate_codes(num_images, labels, steps, **drawing)
+        images = self.tokenizer_decode(codes, int(drawing.get("batch_size") or 64))
         return images.clamp(0, 1) if output_type == "pt" else delivered(to_pil(images), output_type, self.tokenizer.channels)
 
     def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Unpack[OtherDrawing]) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
+        num_images = whole_number("num_images", num_images)
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         request = self.request(steps=steps, **drawing)
         request.check(num_images)
@@ -190,12 +196,14 @@ class Pipeline:
         """Images (B, C, h, w) in [0, 1] of codes (B, H, W), in batches."""
         return torch.cat([self.tokenizer.decode(part.to(self.device)).cpu() for part in codes.split(batch_size)])
 
-    def tensors(self, images: Sequence[Image.Image]) -> Tensor:
-        """Pictures of any size and mode as (B, C, h, w) in [0, 1], in the model's mode and at its size."""
-        pictures = [convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size) for i in images]
-        return torch.stack([to_tensor(picture) for picture in pictures]).to(self.device)
+    def tensors(self, images: Pictures) -> Tensor:
+        """Pictures of any size and mode (:func:`~d3pm_image.editing.inputs.pictures`) as (B, C, h, w) in [0, 1], in the model's mode and at its size."""
+        fitting = [
+            convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size) for i in pictures(images)[0]
+        ]
+        return torch.stack([to_tensor(picture) for picture in fitting]).to(self.device)
 
-    def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
+    def reconstruct(self, images: Pictures) -> list[Image.Image]:
         """Images through the tokenizer and back, at the model's size."""
         return to_pil(self.tokenizer.decode(self.tokenizer.encode(self.tensors(images))))
 
@@ -217,7 +225,7 @@ class Pipeline:
         Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of them reaches the result.
 
         Args:
-            image: A picture, or several of any sizes and modes.
+            image: A picture, or several of any sizes and modes, as :func:`~d3pm_image.editing.inputs.pictures` takes them.
             mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all pictures or a list with one for each.
             labels: Class of what to paint (number or name), one for all or one a picture; None for no class.
             variants: Results a picture.
@@ -237,12 +245,13 @@ class Pipeline:
             ConfigError: a mask that does not fit, unknown labels, impossible settings.
         """
         check_output(output_type)
-        images, masks = gather(image, mask)
+        variants, ring, feather, strength = scalar(variants), scalar(ring), scalar(feather), scalar(strength)
+        images, masks, single = gather(image, mask)
         images = [with_white(one, remembered_white(self.facts)) for one in images]
         ids = self.label_ids([None] if labels is None else labels, len(images))
         results = repaint(self, self.request(**drawing), Brush(window, ring, feather, strength), images, masks, ids, variants)
         found = [delivered(variants_of_one, output_type, self.tokenizer.channels) for variants_of_one in results]
-        return found[0] if isinstance(image, Image.Image) else found
+        return found[0] if single else found
 
     def outpaint(
         self, image: Pictures, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, window: Window = "auto", **how: Any
@@ -251,10 +260,11 @@ class Pipeline:
 
         ``window="auto"`` keeps a picture's own scale (``tiles``) where its canvas is larger than the model's size.
         """
-        images, masks = zip(*(extend(i, left, top, right, bottom) for i in gather(image, None)[0]), strict=True)
+        given, single = pictures(image)
+        images, masks = zip(*(extend(i, *map(scalar, (left, top, right, bottom))) for i in given), strict=True)
         window = outpaint_window(window, [mask.shape for mask in masks], self.image_size)
         results = self.inpaint(images, masks, window=window, **how)
-        return results[0] if isinstance(image, Image.Image) else results
+        return results[0] if single else results
 
     def edit(self, image: Pictures, region: Masks, label: Labels, **how: Any) -> Any:
         """Repaint a region of pictures as another class: :meth:`inpaint`, whose arguments hold, with a label that must be given.
@@ -276,8 +286,8 @@ class Pipeline:
 
     def interpolate(
         self,
-        a: Image.Image,
-        b: Image.Image,
+        a: Picture,
+        b: Picture,
         frames: int = 8,
         strength: float = 0.5,
         labels: Labels = None,
@@ -296,5 +306,5 @@ class Pipeline:
         """
         check_output(output_type)
         ids = self.label_ids([None] if labels is None else labels, 2)
-        images = to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), frames, strength, ids, mix))
+        images = to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), scalar(frames), scalar(strength), ids, mix))
         return delivered(images, output_type, self.tokenizer.channels)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from ..errors import ConfigError, finite, need
+from ..errors import ConfigError, finite, near, need
 
 CURVES = ("linear", "cosine", "offset_cosine", "arccos", "polynomial")  # their formulas: diffusion/curve.py
 Corruption = Literal[(*CURVES, "mutual_information", "vq_diffusion", "gidd")]  # type: ignore[valid-type]
@@ -272,12 +272,21 @@ class SamplerConfig:
         return replace(self, **{name: value for name, value in own.items() if getattr(self, name) is None})
 
     def typed(self) -> SamplerConfig:
-        """The same, the settings that somebody chose left alone: what equals the sampler's own default, or is not read, is left out."""
+        """The same, with what equals the sampler's own default, or is not read by it, left out: what remains was somebody's choice."""
         own = OWN_DEFAULTS.get(self.sampler, {})
-        return replace(self, **{name: None for name in SHARED_NAMES if getattr(self, name) == own.get(name, getattr(self, name))})
+        unchosen = [name for name in SHARED_NAMES if name not in own or getattr(self, name) == own[name]]
+        return replace(self, **dict[str, Any](dict.fromkeys(unchosen)))
 
     def changed(self, **changes: Any) -> SamplerConfig:
-        """With changes (None: none), resolved. Another sampler comes with its own defaults, not with what suited the one before."""
+        """With changes (None: none), resolved. Another sampler comes with its own defaults, not with what suited the one before.
+
+        Raises:
+            ConfigError: an impossible value. TypeError: no such setting.
+        """
         given = {name: value for name, value in changes.items() if value is not None}
+        names = [field.name for field in fields(self)]
+        for name in given.keys() - set(names):
+            raise TypeError(f"no setting {name!r} of a sampler{near(name, names)}")
         other = given.get("sampler", self.sampler) != self.sampler
-        return replace(self, **{**(dict.fromkeys(SHARED_NAMES) if other else {}), **given}).resolved()
+        start: dict[str, Any] = dict.fromkeys(SHARED_NAMES) if other else {}
+        return replace(self, **(start | given)).resolved()

@@ -149,8 +149,9 @@ class Places(nn.Module):
 
     def forward(self, grid: Grid) -> Tensor:
         device = self.enter.weight.device
-        turns = torch.arange(1, PLACE_FREQUENCIES + 1, device=device) * (math.pi / 2)
-        axes = [((torch.arange(n, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns for n in grid]
+        # float32 whatever torch's default is, as the weights
+        turns = torch.arange(1, PLACE_FREQUENCIES + 1, dtype=torch.float32, device=device) * (math.pi / 2)
+        axes = [((torch.arange(n, dtype=torch.float32, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns for n in grid]
         rows, columns = (torch.cat([a.sin(), a.cos()], dim=1) for a in axes)
         waves = torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], dim=1)
         return self.leave(F.silu(self.enter(waves)))

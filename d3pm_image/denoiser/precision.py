@@ -7,12 +7,27 @@ single position. These few rows are filled up to a multiple of :data:`ROWS`, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from .transformer import Transformer
 
 ROWS = 16
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Networks that are built in here are float32 on the CPU whatever torch's defaults, and draw nothing from its global generator."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def filled(rows: Tensor, multiple: int = ROWS) -> Tensor:

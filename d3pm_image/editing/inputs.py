@@ -3,37 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeGuard, cast
+from pathlib import Path
+from typing import Any, TypeGuard, cast
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ..config import need
+from .files import read_picture
 from .masks import Mask, as_mask
 
-Pictures = Image.Image | Sequence[Image.Image]
-Masks = Mask | Sequence[Mask | None] | None
+Picture = Image.Image | str | Path | np.ndarray | Tensor
+Pictures = Picture | Sequence[Picture]
+Masks = Mask | Tensor | Sequence[Mask | Tensor | None] | None
 """One mask for all pictures or a list with one for each; None is the whole picture."""
+KINDS = "give a Pillow image, a path, an array (h, w) or (h, w, C), or a tensor (C, h, w), with C 1, 3 or 4; or a list of these"
 
 
-def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.ndarray]]:
-    """Pictures and their masks, (h, w) bool each.
+def pictures(image: Any, name: str = "image") -> tuple[list[Image.Image], bool]:
+    """Pillow images of whatever stands for pictures, and whether it was a single one.
 
     Args:
-        image: A picture, or several.
+        image: A Pillow image, a path, an array (h, w) or (h, w, C) or a tensor (h, w) or (C, h, w); several as a list, an array
+            (n, h, w, C) or a tensor (n, C, h, w). Numbers are uint8, bool, or floats in [0, 1]; grey arrays may be uint16.
+
+    Raises:
+        ConfigError: anything else, or none.
+    """
+    if isinstance(image, (list, tuple)) or getattr(image, "ndim", 0) == 4:
+        return [pictures(one, name)[0][0] for one in image], False
+    if isinstance(image, Image.Image):
+        return [image], True
+    if isinstance(image, (str, Path)):
+        return [read_picture(image, name).image], True
+    need(isinstance(image, (np.ndarray, Tensor)), name, type(image).__name__, KINDS)
+    return [of_array(as_array(image, channels_first=True), name)], True
+
+
+def as_array(values: Any, channels_first: bool = False) -> np.ndarray:
+    """A tensor as an array, its channels last; arrays as they are."""
+    if not isinstance(values, Tensor):
+        return values
+    values = values.detach().cpu()
+    values = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    return (values.permute(1, 2, 0) if channels_first and values.ndim == 3 else values).numpy()
+
+
+def of_array(array: np.ndarray, name: str) -> Image.Image:
+    """A Pillow image of an array (h, w) or (h, w, C). Raises ConfigError for other shapes, types and ranges."""
+    shape = f"{array.dtype} of shape {array.shape}"
+    need(array.ndim in (2, 3) and array.size > 0 and (array.ndim == 2 or array.shape[2] in (1, 3, 4)), name, shape, KINDS)
+    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if array.dtype.kind == "f":
+        fits = bool(((array >= 0) & (array <= 1)).all())
+        need(fits, name, f"{array.min():g} to {array.max():g}", "give floats in [0, 1], or uint8")
+        array = (array * 255).round()
+    else:
+        grey = array.dtype == np.uint16 and array.ndim == 2
+        need(array.dtype in (np.uint8, bool) or grey, name, shape, "give uint8, bool, or floats in [0, 1]")
+        if grey:
+            return Image.fromarray(array)
+        array = array * np.uint8(255) if array.dtype == bool else array
+    return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
+
+
+def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.ndarray], bool]:
+    """Pictures, their masks, (h, w) bool each, and whether a single picture was given.
+
+    Args:
+        image: A picture, or several; see :func:`pictures`.
         mask: What to repaint: one mask for all pictures, or a list with one for each.
 
     Raises:
         ConfigError: no picture, another number of masks, or a mask that does not fit its picture.
     """
-    images = [image] if isinstance(image, Image.Image) else list(image)
+    images, single = pictures(image)
     need(bool(images), "image", 0, "give at least one picture")
+    given = as_array(mask)
+    if isinstance(given, np.ndarray) and given.ndim == 4 and given.shape[1] == 1:
+        given = given[:, 0]  # (n, 1, h, w), as diffusers has them
+    if isinstance(given, np.ndarray) and given.ndim == 3 and len(given) == 1 and single:
+        given = given[0]
     # what is given for a picture is its mask, a nested list too, which as_mask takes for an array
-    masks = list(mask) if several(mask) and not isinstance(image, Image.Image) else [cast("Mask | None", mask)] * len(images)
+    masks = [as_array(m) for m in given] if several(given) and not single else [cast("Mask | None", given)] * len(images)
     need(len(masks) == len(images), "mask", len(masks), f"give one mask for each of the {len(images)} images")
-    return images, [np.ones((i.height, i.width), bool) if m is None else as_mask(m, i) for i, m in zip(images, masks, strict=True)]
+    return images, [np.ones((i.height, i.width), bool) if m is None else as_mask(m, i) for i, m in zip(images, masks, strict=True)], single
 
 
-def several(mask: Masks) -> TypeGuard[Sequence[Mask | None]]:
+def several(mask: Any) -> TypeGuard[Sequence[Mask | None]]:
     """Whether this is a list of masks, or masks stacked in an array (n, h, w), rather than one."""
     return mask.ndim > 2 if isinstance(mask, np.ndarray) else isinstance(mask, (list, tuple))

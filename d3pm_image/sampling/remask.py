@@ -54,7 +54,8 @@ class Remask(Rule):
         if self.strategy != "loop" or state.steps < 4 or state.begin == 0:
             return
         schedule = state.process.schedule
-        hold = float(schedule.time_of_mask_share(torch.tensor(LOOP_MASKS * (1 - float(schedule.survival(torch.ones(1))[0])))))
+        share = LOOP_MASKS * (1 - float(schedule.survival(torch.ones(1))[0]))
+        hold = float(schedule.time_of_mask_share(torch.tensor(share, dtype=torch.float32)))  # float32 has drawn every image so far
         hold = min(hold, state.begin)
         before = max(1, round(state.steps * (1 - LOOP_SHARE) * (1 - hold / state.begin)))
         during = round(state.steps * LOOP_SHARE)

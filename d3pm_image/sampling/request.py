@@ -12,7 +12,7 @@ from ..config import SamplerConfig, need
 from ..diffusion import Process
 from ..types import Denoiser, Grid
 from .loop import Watch, sample
-from .state import ImageStreams
+from .state import ImageStreams, as_seeds, whole_number
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Request:
         watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each.
 
     Raises:
-        ConfigError: negative seeds or numbers, batches of less than an image.
+        ConfigError: negative seeds or numbers, or other than whole ones; batches of less than an image.
     """
 
     config: SamplerConfig
@@ -38,6 +38,9 @@ class Request:
     watch: Watch | None = None
 
     def __post_init__(self):
+        object.__setattr__(self, "seed", as_seeds(self.seed))
+        for name in ("batch_size", "first"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         seeds = [self.seed] if isinstance(self.seed, int) else list(self.seed)
         need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
         need(min(seeds, default=-1) >= 0, "seed", self.seed, "give 0 or more")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from ..config import SamplerConfig
 from .ancestral import Ancestral
@@ -17,7 +17,8 @@ from .remask import Remask
 from .renoise import Renoise
 from .rule import Rule
 
-RULES: dict[str, Callable[[SamplerConfig], Rule]] = {
+# of a resolved configuration: what a rule reads of it is not None
+RULES: dict[str, Callable[[Any], Rule]] = {
     "confidence": lambda c: Confidence(c.gumbel, c.reveal),
     "entropy": lambda c: Confidence(c.gumbel, c.reveal, "entropy"),
     "margin": lambda c: Confidence(c.gumbel, c.reveal, "margin"),
@@ -48,7 +49,7 @@ class _Seen:
 def settings_read(config: SamplerConfig) -> set[str]:
     """Names of the settings that the step rule of a configuration takes from it."""
     seen = _Seen(config)
-    RULES[config.sampler](cast(SamplerConfig, seen))
+    RULES[config.sampler](seen)
     return seen.names
 
 

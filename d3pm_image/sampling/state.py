@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..config import ConfigError
 from ..diffusion import Process
 from ..seeds import derive
 
 ROWS_IN_CACHE = 128
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A whole number of Python, NumPy or torch as Python's. Raises ConfigError for anything else."""
+    try:
+        return operator.index(value)
+    except (TypeError, RuntimeError):
+        raise ConfigError(name, value, "give a whole number") from None
+
+
+def as_seeds(seed: Any) -> int | list[int]:
+    """One seed, or one for each image, as Python's whole numbers; NumPy's and torch's, and their arrays, are taken too.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    seed = seed.tolist() if hasattr(seed, "tolist") else seed
+    if isinstance(seed, (list, tuple, range)):
+        return [whole_number("seed", one) for one in seed]
+    return whole_number("seed", seed)
 
 
 class ImageStreams:
@@ -25,6 +48,7 @@ class ImageStreams:
 
     def __init__(self, seed: int | Sequence[int], images: range | list[int], device: torch.device | str = "cpu"):
         self.device = torch.device(device)
+        seed = as_seeds(seed)
         seeds = [derive(seed, i) for i in images] if isinstance(seed, int) else [derive(s, 0) for s in seed]
         self.generators = [torch.Generator().manual_seed(s) for s in seeds]
 

@@ -49,11 +49,15 @@ class Quantizer(nn.Module):
     def __init__(self, config: TokenizerConfig, vectors_a_step: int = 0, synchronize: bool = False):
         super().__init__()
         self.config, self.synchronize = config, synchronize
-        self.kind = KINDS[config.quantizer]
         self.vq = self.kind.build(config, synchronize)
         revive_under = config.revive_below * vectors_a_step / config.num_codes
         cosine = config.quantizer == "cosine"
         self.moves = Moves(self.vq._codebook, config.decay, revive_under, cosine, synchronize) if self.kind.starts else None
+
+    @property
+    def kind(self) -> Kind:
+        """What this quantizer does; looked up, for its functions have no names that pickle could write down."""
+        return KINDS[self.config.quantizer]
 
     def forward(self, features: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Quantize features (B, D, H, W). Returns quantized features (B, D, H, W) with gradients to the input,
