@@ -107,7 +107,9 @@ def averages(config: TokenizerConfig, synchronize: bool) -> nn.Module:
     vectors, compared by their angle (Yu et al. 2022, ViT-VQGAN, section 3.2)."""
     from vector_quantize_pytorch import VectorQuantize  # imports for seconds, so only where it is used
 
-    with contextlib.suppress(ImportError):  # its only line, of few vectors for many codes, is a line of its source code; callers say that in words
+    with contextlib.suppress(
+        ImportError
+    ):  # its only line, of few vectors for many codes, is a line of its source code; callers say that in words
         from loguru import logger
 
         logger.disable("vector_quantize_pytorch")
