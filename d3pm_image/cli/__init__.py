@@ -124,13 +124,15 @@ def is_first(name: str) -> bool:
     Raises:
         ConfigError: the environment says that it is one of several, and makes no sense.
     """
-    if name.startswith(("train", "encode", "evaluate")) or os.environ.get("RANK", "0") in ("0", ""):
-        return True
     from ..training.launch import check_launch
 
-    check_launch()
-    say(f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to do: the first one does the work")
-    return False
+    several = name.startswith(("train", "encode", "evaluate"))
+    first = os.environ.get("RANK", "0") in ("0", "")
+    if several or not first:
+        check_launch()
+    if not several and not first:
+        say(f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to do: the first one does the work")
+    return several or first
 
 
 def say(text: str) -> None:

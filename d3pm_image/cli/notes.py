@@ -14,7 +14,9 @@ from ..printable import printable
 def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
     """One line to standard error; the arguments are those of ``warnings.showwarning``."""
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
-        print(f"note: {printable(' '.join(str(message).split()), 500)}", file=file or sys.stderr, flush=True)
+        out = file or sys.stderr
+        out.write(f"note: {printable(' '.join(str(message).split()), 500)}\n")  # in one piece: threads and processes warn at once
+        out.flush()
 
 
 @contextlib.contextmanager
