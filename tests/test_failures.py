@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY_TOKENIZER, free_port
-from d3pm_image.commands.failures import in_words
-from d3pm_image.commands.notes import warnings_in_words
 from PIL import Image
 
 from d3pm_image import commands
+from d3pm_image.cli.failures import in_words
+from d3pm_image.cli.notes import warnings_in_words
 from d3pm_image.config import ConfigError
 from d3pm_image.training.launch import check_launch
 
