@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY_TOKENIZER, free_port
 
-from d3pm_image import commands
+from d3pm_image import cli as commands
 from d3pm_image.training.checkpoint import checkpoints
 
 pytest.importorskip("sklearn")
