@@ -167,9 +167,11 @@ def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsy
         run("package", trained / "diffusion", "--out", tmp_path / "given")
         run("export", trained / "diffusion", "--out", tmp_path / "graphs")
     assert names(tmp_path) == {"given", "given-2", "graphs", "graphs-2"} and f"{tmp_path / 'given-2'}: " in capsys.readouterr().out
-    (tmp_path / "given" / "README.md").write_text("mine")
+    card = tmp_path / "given" / "README.md"
+    own = card.read_text()
+    card.write_text(own + "added")  # still a card of this program; a foreign README.md is refused (test_package.py)
     run("package", trained / "diffusion", "--out", tmp_path / "given", "--overwrite")
-    assert (tmp_path / "given" / "README.md").read_text() != "mine"
+    assert card.read_text() == own
 
 
 def test_packing_again_keeps_names_that_were_edited(tmp_path):
