@@ -174,6 +174,16 @@ def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsy
     assert card.read_text() == own
 
 
+def test_the_path_of_a_result_is_said_whole(tmp_path, capsys):
+    """Also a long one: it is copied to the next command."""
+    place = tmp_path / ("a" * 120) / ("b" * 120)
+    run("generate", SHIPPED, "--num-images", 1, "--steps", 1, "--out", place / "one.png")
+    run("generate", SHIPPED, "--num-images", 1, "--steps", 1, "--out", place / "many")
+    run("vary", SHIPPED, place / "one.png", "--steps", 1, "--out", place / "varied.png")
+    said = capsys.readouterr()
+    assert [f"{place / name}" in said.out for name in ("one.png", "many (", "varied.png")] == [True] * 3
+
+
 def test_packing_again_keeps_names_that_were_edited(tmp_path):
     for kind in "ab":
         (tmp_path / "set" / kind).mkdir(parents=True)
