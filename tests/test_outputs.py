@@ -167,9 +167,21 @@ def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsy
         run("package", trained / "diffusion", "--out", tmp_path / "given")
         run("export", trained / "diffusion", "--out", tmp_path / "graphs")
     assert names(tmp_path) == {"given", "given-2", "graphs", "graphs-2"} and f"{tmp_path / 'given-2'}: " in capsys.readouterr().out
-    (tmp_path / "given" / "README.md").write_text("mine")
+    card = tmp_path / "given" / "README.md"
+    own = card.read_text()
+    card.write_text(own + "added")  # still a card of this program; a foreign README.md is refused (test_package.py)
     run("package", trained / "diffusion", "--out", tmp_path / "given", "--overwrite")
-    assert (tmp_path / "given" / "README.md").read_text() != "mine"
+    assert card.read_text() == own
+
+
+def test_the_path_of_a_result_is_said_whole(tmp_path, capsys):
+    """Also a long one: it is copied to the next command."""
+    place = tmp_path / ("a" * 120) / ("b" * 120)
+    run("generate", SHIPPED, "--num-images", 1, "--steps", 1, "--out", place / "one.png")
+    run("generate", SHIPPED, "--num-images", 1, "--steps", 1, "--out", place / "many")
+    run("vary", SHIPPED, place / "one.png", "--steps", 1, "--out", place / "varied.png")
+    said = capsys.readouterr()
+    assert [f"{place / name}" in said.out for name in ("one.png", "many (", "varied.png")] == [True] * 3
 
 
 def test_packing_again_keeps_names_that_were_edited(tmp_path):

@@ -51,4 +51,4 @@ def run(args: Export) -> None:
     with new_files(Path(args.out).expanduser(), args.overwrite, lambda folder: [folder / name for name in names]) as files:
         found = export(pipe, files.draft.parent, args.form)
     for part, path in zip(PARTS, files.paths, strict=False):
-        print(f"{printable(path)}: {'share of codes that differ' if part == 'encoder' else 'largest difference'} {found[part]:.2g}")
+        print(f"{printable(path, 0)}: {'share of codes that differ' if part == 'encoder' else 'largest difference'} {found[part]:.2g}")

@@ -82,7 +82,7 @@ def run(args: Generate) -> None:
         layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")}
         with new_files(out, args.overwrite) as files:
             save_image(labelled_grid(images, ids, args, pipe.class_names), files.draft, facts | layout)
-    where = printable(files.path) if one_picture else listed(out, written)
+    where = printable(files.path, 0) if one_picture else listed(out, written)
     print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
     args.show(watch, pipe, f"image {args.first} · {label} · {settings.sampler} · seed {args.seed}", facts)
@@ -117,8 +117,8 @@ def write_images(
 
 def listed(folder: Path, files: Sequence[Path]) -> str:
     """Files of a folder in a few words."""
-    names = printable(files[0].name) + (f" … {printable(files[-1].name)}" if len(files) > 1 else "")
-    return f"{printable(folder)} ({names})"
+    names = printable(files[0].name, 0) + (f" … {printable(files[-1].name, 0)}" if len(files) > 1 else "")
+    return f"{printable(folder, 0)} ({names})"
 
 
 def labelled_grid(images: list, ids: list[int], args: Generate, class_names: Sequence[str]):

@@ -83,7 +83,7 @@ def run(args: Interpolate) -> None:
     facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
     with new_files(out, args.overwrite) as new:
         write(args, new.draft, [*frames], to_pil(pipe.tensors([a, b])), facts)
-    print(f"interpolate: {args.frames} frames: {printable(new.path)}")
+    print(f"interpolate: {args.frames} frames: {printable(new.path, 0)}")
     args.show(watch, pipe, f"interpolate · frame 1 · {facts['sampler']} · seed {args.seed}", facts)
 
 

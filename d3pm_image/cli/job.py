@@ -91,8 +91,8 @@ class Job:
                 save_image(variants_sheet(before or self.image, hidden, results), files.draft, facts)
         say(self.command, [note for note in notes[:1] if note])
         share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
-        also = f" and {printable(files.paths[1].name)} …" if several else ""
-        print(f"{self.command}:{share} {len(results)} result{'s' if several else ''}: {printable(files.path)}{also}")
+        also = f" and {printable(files.paths[1].name, 0)} …" if several else ""
+        print(f"{self.command}:{share} {len(results)} result{'s' if several else ''}: {printable(files.path, 0)}{also}")
         title = f"{self.command} · result 1 · {facts['sampler']} · seed {self.args.seed}"
         self.args.show(self.watch, pipe, title, facts)
 

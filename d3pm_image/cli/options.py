@@ -156,7 +156,7 @@ def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
 
     with new_files(Path(path), overwrite) as files:
         write_text(files.draft, text + "\n")
-    print(f"{what}: {printable(files.path)}", file=sys.stderr)
+    print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)
 
 
 def pick_device(name: str) -> str:

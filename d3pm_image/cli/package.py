@@ -91,7 +91,7 @@ def run(args: Package) -> None:
             write(args, pipe, files.draft, files.path.name)
         out = files.path
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"{printable(out)}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
+    print(f"{printable(out, 0)}: {size / 1e6:.1f} MB, with a model card (README.md) and samples")
     if args.push:
         from ..hub import push
 

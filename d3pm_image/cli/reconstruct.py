@@ -99,7 +99,7 @@ def run(args: Reconstruct) -> None:
     mse = float((outputs - batch).square().mean())
     with new_files(Path(args.out), args.overwrite) as files:
         save_image(grid_image([enlarge(p) for p in rows], columns), files.draft)
-    print(f"mean squared error {mse:.5f}: {printable(files.path)}")
+    print(f"mean squared error {mse:.5f}: {printable(files.path, 0)}")
 
 
 def spread(count: int, limit: int) -> list[int]:

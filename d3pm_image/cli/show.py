@@ -63,7 +63,7 @@ def run(args: Show) -> bool:
         from .again import make_again
 
         path, different = make_again(args, facts)
-        print(f"{facts['command']} again: {printable(path)}")
+        print(f"{facts['command']} again: {printable(path, 0)}")
         known = "" if facts.get("weights_sha256") else " (the picture does not say which weights made it)"
         print(f"{printable(different or f'every pixel is as in {Path(args.picture).name}', 1000)}{known}")
         return not different

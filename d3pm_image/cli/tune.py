@@ -124,7 +124,7 @@ def run(args: Tune) -> None:
     print(table(rows, skipped, results.find(None) or {}, args, winner))
     results.write(summary(args, rows, skipped, winner))
     chart = draw(rows, args, winner, folder / "tune.png")
-    print(f"\nall figures: {printable(folder / 'tune.json')}\nquality over network calls: {printable(chart)}")
+    print(f"\nall figures: {printable(folder / 'tune.json', 0)}\nquality over network calls: {printable(chart, 0)}")
     if winner is None:
         mend = f"no setting reaches it, the best has {max(map(accuracy, rows)):g}; nothing was saved"
         raise ConfigError("min_accuracy", args.min_accuracy, mend)

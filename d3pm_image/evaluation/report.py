@@ -81,4 +81,4 @@ def save_report(picture: Image.Image, path: str, overwrite: bool, what: str) -> 
     """Write a picture that goes with the figures, and say where it is on stderr: stdout is for the figures alone."""
     with new_files(Path(path), overwrite) as files:
         save_image(picture, files.draft)
-    print(f"{what}: {printable(files.path)}", file=sys.stderr)
+    print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)
