@@ -29,6 +29,7 @@ LABEL_NAMES = ("label", "labels", "class", "fine_label", "target")
 HELD_OUT_NAMES = ("validation", "valid", "val", "test")
 SHOWN_FROM = 5000
 """Images from which the reading has a progress bar."""
+IMAGE_TYPES = (Image.Image, np.ndarray, torch.Tensor, str, os.PathLike)
 AGAIN = "augment by data.flip and data.crop, and give the images as they are"
 
 
@@ -149,9 +150,9 @@ def as_levels(pixels: np.ndarray, field: str) -> np.ndarray:
     low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
     shown = f"{pixels.dtype} from {low:g} to {high:g}"
     if pixels.dtype.kind == "f":
-        need(0 <= low and high <= 1, field, shown, "give floating point in [0, 1] (before it is normalised), or uint8")
+        need(low >= 0 and high <= 1, field, shown, "give floating point in [0, 1] (before it is normalised), or uint8")
         return np.round(pixels * 255).astype(np.uint8)
-    need(pixels.dtype.kind in "iu" and 0 <= low and high <= 255, field, shown, "give uint8, or floating point in [0, 1]")
+    need(pixels.dtype.kind in "iu" and low >= 0 and high <= 255, field, shown, "give uint8, or floating point in [0, 1]")
     return pixels.astype(np.uint8)
 
 
@@ -192,8 +193,8 @@ class FromItems:
         if isinstance(found, Mapping):
             image, name = named(found, IMAGE_NAMES, self.field), next((n for n in LABEL_NAMES if n in found), None)
             found, label = image, None if name is None else found[name]
-        elif isinstance(found, (tuple, list)) and found and isinstance(found[0], (Image.Image, np.ndarray, torch.Tensor, str, os.PathLike)):
-            found, label = found[0], found[1] if len(found) > 1 else None
+        elif isinstance(found, (tuple, list)) and len(found) > 1 and isinstance(found[0], IMAGE_TYPES):
+            found, label = found[:2]
         return as_image(found, self.field), label
 
     def __call__(self, index: int) -> Image.Image:
@@ -297,7 +298,7 @@ def numbered(labels: Any, names: tuple[str, ...], field: str) -> tuple[np.ndarra
         raise ConfigError(field, "labels", f"give one whole number or text for each image ({error})") from error
     need(values.ndim == 1 and values.dtype.kind in "iuUb", field, f"labels {values.dtype} {values.shape}", "give whole numbers or texts")
     if names and values.dtype.kind != "U":
-        inside = 0 <= int(values.min()) and int(values.max()) < len(names)
+        inside = int(values.min()) >= 0 and int(values.max()) < len(names)
         need(inside, field, f"labels {values.min()} to {values.max()}", f"the data set names {len(names)} classes")
         return values.astype(np.int64), names
     occurring, places = np.unique(values, return_inverse=True)

@@ -23,9 +23,9 @@ from ..imaging import read_header
 from ..printable import printable
 from .failures import decoded_or_error
 from .headers import HeaderReader
+from .huggingface import hugging_face
 from .identity import identify, shared_images
 from .image_source import Arrays, Files, ImageSource, text_of
-from .huggingface import hugging_face
 from .listing import list_images
 from .objects import GivenImages
 from .shards import class_names_beside, find_shards, open_shards

@@ -129,7 +129,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return value is None if hint in (None, type(None)) else hint is Any or isinstance(value, hint)
+    return value is None if hint in (None, type(None)) else hint is Any or isinstance(value, origin or hint)
 
 
 def words(hint: Any) -> str:
@@ -169,7 +169,7 @@ def data_settings(
         if "images" in data:
             given = given_images(data["images"], data.get("val_images"), "data.images")
     elif isinstance(data, (str, os.PathLike)):
-        config = dataclasses.replace(sizes, **named_source(data))
+        config = filled(sizes, named_source(data), "data.")
     else:
         config, given = sizes, given_images(data)
     config = filled(config, changes | ({"source": "python"} if given is not None else {}), "data.").resolved()
