@@ -28,7 +28,10 @@ def main() -> None:
     pipe = train(args.data, args.out, args.image_size, args.steps)
     images = pipe.generate(8, steps=8, seed=0)
     repainted = pipe.inpaint(images[0], Box(0, 0, args.image_size // 2, args.image_size), variants=4, steps=8)
-    for name, image in [*((f"image-{i}", one) for i, one in enumerate(images)), *((f"repainted-{i}", one) for i, one in enumerate(repainted))]:
+    for name, image in [
+        *((f"image-{i}", one) for i, one in enumerate(images)),
+        *((f"repainted-{i}", one) for i, one in enumerate(repainted)),
+    ]:
         image.save(args.out / f"{name}.png")
     print(f"{len(images)} images and {len(repainted)} repaintings: {args.out}")
 

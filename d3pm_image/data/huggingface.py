@@ -35,7 +35,9 @@ def hugging_face(config: DataConfig) -> GivenImages:
             else:
                 found = datasets.load_dataset(str(place) if local else config.name)
     except (ConnectionError, OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        mend = "name a folder of parquet or arrow files, or a data set of the hub (OWNER/NAME), with --data.download true if it may be fetched"
+        mend = (
+            "name a folder of parquet or arrow files, or a data set of the hub (OWNER/NAME), with --data.download true if it may be fetched"
+        )
         raise ConfigError("data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {mend}") from error
     return given_images(found, field="data.name")
 

@@ -77,10 +77,10 @@ def evaluate(
         drawn = draw(args, subject.pipe)
     if not first_process():
         return {}
-    results = measured(args, subject, judge, drawn)
+    text = json.dumps(measured(args, subject, judge, drawn), indent=1)
     if args.out:
-        write_figures(args.out, args.overwrite, json.dumps(results, indent=1))
-    return results
+        write_figures(args.out, args.overwrite, text)
+    return cast(dict[str, Any], json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,9 @@ def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
     try:
         pipe.settings(**args.changes())
     except TypeError as error:
-        names = [field.name for field in dataclasses.fields(Evaluation) if field.name not in args.changes()]
-        hints = [hint for name in args.changes() if (hint := near(name, names))]
-        raise TypeError(f"evaluate(): {error}{hints[0] if hints and 'did you mean' not in str(error) else ''}") from error
+        names = [f.name for f in (*dataclasses.fields(Evaluation), *dataclasses.fields(pipe.sampler))]
+        unknown = next((name for name in args.changes() if name not in names), "")
+        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}") from error
 
 
 def images_of(
