@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ..recipes.encode import Encode, encode
+from ..config.encode import Encode
 from .parsing import parse
 
 
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image encode`` and run it. Raises ConfigError for wrong input."""
-    encode(**vars(parse("encode", Encode, arguments)))
+    args = parse("encode", Encode, arguments)
+    from ..recipes.encode import encode
+
+    encode(**vars(args))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..config import DataConfig, TrainConfig, need, pixel_levels
+from ..config import DataConfig, TrainConfig, pixel_levels
+from ..config.encode import Encode
 from ..printable import printable
 from .arguments import data_settings, tokenizer_name, with_sizes
 from .images import open_images
@@ -21,28 +21,6 @@ if TYPE_CHECKING:
     from ..data.objects import Data, GivenImages
     from ..tokenizer import Autoencoder, Pixels
     from ..tokenizer.folder import TokenizerInfo
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encode:
-    """Write the code cache that train-diffusion reads, which it would write itself: worth a command of its own for large sets, on many processes (torchrun scripts/encode.py …), and after a kill, when it goes on with what is missing.
-
-    Args:
-        tokenizer: Tokenizer folder, or the run that trained it, or pixels:L.
-        data: Images; size and channels are the tokenizer's own.
-        cache: Folder for cached codes. Default: ~/.cache/d3pm_image/codes.
-        drop_unused: Folder for a second tokenizer that has only the codes that the images use, with caches in its numbers, so that the diffusion model has no more codes to tell apart than it need. Empty for none.
-    """
-
-    tokenizer: str
-    data: DataConfig = field(default_factory=DataConfig)
-    cache: str = ""
-    drop_unused: str = ""
-
-    def __post_init__(self):
-        need(not self.drop_unused or not Path(self.drop_unused).exists(), "drop_unused", self.drop_unused, "is there already; name another")
-        mend = "has no codebook to drop codes from: its codes are pixels; leave drop_unused out"
-        need(not self.drop_unused or not pixel_levels(self.tokenizer), "tokenizer", self.tokenizer, mend)
 
 
 def encode(
@@ -60,7 +38,7 @@ def encode(
     Args:
         data, image_size, channels, flip: As :func:`~d3pm_image.recipes.diffusion.train_diffusion` takes them.
         tokenizer: A tokenizer, its folder, the run that trained it, or pixels:L.
-        cache, drop_unused: See :class:`Encode`.
+        cache, drop_unused: See :class:`~d3pm_image.config.encode.Encode`.
 
     Returns:
         The codes of the training images, those of ``drop_unused`` where that is given; ``held_out`` of it are the held-out ones.
