@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"printable", "types"},
     {"errors", "locks", "outputs", "seeds"},
-    {"devices", "storage"},
+    {"devices", "documents", "storage"},
     {"config"},
-    {"cache_folder", "documents"},
+    {"cache_folder"},
     {"image_io"},
     {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
