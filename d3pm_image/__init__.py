@@ -1,7 +1,7 @@
 """d3pm_image: train a VQ tokenizer and a discrete diffusion model on images, generate, and edit images.
 
-``from d3pm_image import Pipeline`` loads a trained model, ``train_tokenizer`` and ``train_diffusion`` make one; ``dir(d3pm_image)`` lists all that is
-public. torch is imported only when one of these is used.
+``from d3pm_image import Pipeline`` loads a trained model, ``train_tokenizer`` and ``train_diffusion`` make
+one; ``dir(d3pm_image)`` lists all that is public. torch is imported only when one of these is used.
 """
 
 import importlib

@@ -1,4 +1,5 @@
-"""Train both stages on handwritten digits, generate, and repaint a part of an image; the same functions take a folder or images of your own.
+"""Train both stages on handwritten digits, generate, and repaint a part of an image; the same functions take
+a folder or images of your own.
 
 python examples/train_from_python.py --out runs/digits_from_python --steps 2000
 """
@@ -13,17 +14,25 @@ def train(data: str, out: Path, image_size: int, steps: int) -> Pipeline:
     """Train both stages."""
     loop = {"steps": steps, "warmup_steps": steps // 10, "preview_every": max(1, steps // 2)}
     network = {"downsampling": 2, "multipliers": [1], "width": 32, "num_codes": 64, "code_dim": 8}
-    tokenizer = train_tokenizer(data=data, image_size=image_size, out=out / "tokenizer", tokenizer=network, train=loop)
+    tokenizer = train_tokenizer(
+        data=data, image_size=image_size, out=out / "tokenizer", tokenizer=network, train=loop
+    )
     denoiser = {"width": 64, "depth": 2, "heads": 4}
-    return train_diffusion(data=data, tokenizer=tokenizer, out=out / "diffusion", denoiser=denoiser, train=loop)
+    return train_diffusion(
+        data=data, tokenizer=tokenizer, out=out / "diffusion", denoiser=denoiser, train=loop
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="digits", help="a folder of images, shards, digits, or a torchvision set")
+    parser.add_argument(
+        "--data", default="digits", help="a folder of images, shards, digits, or a torchvision set"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/from_python"))
     parser.add_argument("--image-size", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=40, help="steps of each stage; 2000 give digits that can be read")
+    parser.add_argument(
+        "--steps", type=int, default=40, help="steps of each stage; 2000 give digits that can be read"
+    )
     args = parser.parse_args()
     pipe = train(args.data, args.out, args.image_size, args.steps)
     images = pipe.generate(8, steps=8, seed=0)

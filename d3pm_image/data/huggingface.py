@@ -1,4 +1,5 @@
-"""Data sets of Hugging Face as a source by name: a folder of parquet, arrow or image files, one that ``save_to_disk`` wrote, or a data set of the hub."""
+"""Data sets of Hugging Face as a source by name: a folder of parquet, arrow or image files, one that
+``save_to_disk`` wrote, or a data set of the hub."""
 
 from __future__ import annotations
 
@@ -15,9 +16,11 @@ SAVED = ("dataset_dict.json", "state.json")
 
 
 def hugging_face(config: DataConfig) -> GivenImages:
-    """The data set that ``data.name`` gives: its split ``train`` and, where it has one, ``validation`` or ``test``.
+    """The data set that ``data.name`` gives: its split ``train`` and, where it has one, ``validation`` or
+    ``test``.
 
-    A folder is read without a connection, and so is a data set of the hub that its library has cached; it is fetched if ``data.download`` says so.
+    A folder is read without a connection, and so is a data set of the hub that its library has cached; it is
+    fetched if ``data.download`` says so.
 
     Raises:
         ConfigError: the package is missing, or there is no such data set.
@@ -25,7 +28,9 @@ def hugging_face(config: DataConfig) -> GivenImages:
     try:
         import datasets
     except ImportError:
-        raise ConfigError("data.source", "huggingface", "needs the package datasets; pip install 'd3pm-image[huggingface]'") from None
+        raise ConfigError(
+            "data.source", "huggingface", "needs the package datasets; pip install 'd3pm-image[huggingface]'"
+        ) from None
     place = Path(config.name).expanduser()
     local = place.is_dir()
     try:
@@ -35,10 +40,10 @@ def hugging_face(config: DataConfig) -> GivenImages:
             else:
                 found = datasets.load_dataset(str(place) if local else config.name)
     except (ConnectionError, OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        mend = (
-            "name a folder of parquet or arrow files, or a data set of the hub (OWNER/NAME), with --data.download true if it may be fetched"
-        )
-        raise ConfigError("data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {mend}") from error
+        mend = "name a folder of parquet or arrow files, or OWNER/NAME of the hub with --data.download true"
+        raise ConfigError(
+            "data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {mend}"
+        ) from error
     return given_images(found, field="data.name")
 
 

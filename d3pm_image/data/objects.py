@@ -1,7 +1,8 @@
-"""Images that a Python program holds: arrays, tensors, lists, torch data sets and Hugging Face data sets as an :class:`ImageSource`.
+"""Images that a Python program holds: arrays, tensors, lists, torch data sets and Hugging Face data sets as
+an :class:`ImageSource`.
 
-An object has no path by which a later run could find it, so it is known by its contents: all images are read once and hashed. A run that is
-resumed with the same images goes on, whatever object holds them.
+An object has no path by which a later run could find it, so it is known by its contents: all images are read
+once and hashed. A run that is resumed with the same images goes on, whatever object holds them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ AGAIN = "augment by data.flip and data.crop, and give the images as they are"
 
 
 class Items(Protocol):
-    """What has a length and items by number: an array, a tensor, a list, a data set of torch or Hugging Face."""
+    """What has a length and items by number: an array, a tensor, a list, a data set of torch or Hugging
+    Face."""
 
     def __len__(self) -> int:
         """How many images."""
@@ -68,15 +70,17 @@ class GivenImages:
 
 def is_splits(data: Any) -> bool:
     """Whether an object holds several Hugging Face data sets by name (a DatasetDict)."""
-    return isinstance(data, Mapping) and bool(data) and all(hasattr(part, "features") for part in data.values())
+    return (
+        isinstance(data, Mapping) and bool(data) and all(hasattr(part, "features") for part in data.values())
+    )
 
 
 def given_images(data: Any, held_out: Any = None, field: str = "data") -> GivenImages:
     """The images of an object, and those of a second one that are held out.
 
     Args:
-        data: An array or tensor of all images, a pair (images, labels), a list, a torch data set, a Hugging Face data set, or several of
-            these by name (train and validation or test).
+        data: An array or tensor of all images, a pair (images, labels), a list, a torch data set, a Hugging
+            Face data set, or several of these by name (train and validation or test).
 
     Raises:
         ConfigError: none of these, or images that cannot be used.
@@ -95,10 +99,15 @@ def source_of(data: Any, field: str = "data") -> ImageSource:
         pair = len(data) == 2 and all(hasattr(part, "__len__") for part in data)
         need(pair, field, kind_of(data), "give a pair (images, labels), or a list of images")
         data, labels = data
-        need(len(labels) == len(data), field, len(labels), f"the labels of {len(data)} images: give one for each")
+        need(
+            len(labels) == len(data),
+            field,
+            len(labels),
+            f"the labels of {len(data)} images: give one for each",
+        )
     need(
         hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)),
-        field, kind_of(data), "give a path, an array (n, h, w[, c]), a pair (images, labels), or a data set with a length and items by number",
+        field, kind_of(data), "give a path, an array (n, h, w[, c]), a pair (images, labels), or a data set with a length",
     )  # fmt: skip
     need(len(data) > 0, field, kind_of(data), "holds no image")
     if hasattr(data, "features") and hasattr(data, "column_names"):
@@ -115,19 +124,38 @@ def kind_of(data: Any) -> str:
 
 
 def from_array(data: np.ndarray | torch.Tensor, labels: Any, field: str) -> ImageSource:
-    """All images in one array (n, h, w[, c]) or one tensor (n[, c], h, w), not copied where they are uint8."""
-    need(data.ndim in (3, 4), field, kind_of(data), "give images as (n, h, w), (n, h, w, c), or a tensor (n, c, h, w)")
+    """All images in one array (n, h, w[, c]) or one tensor (n[, c], h, w), not copied where they are
+    uint8."""
+    need(
+        data.ndim in (3, 4),
+        field,
+        kind_of(data),
+        "give images as (n, h, w), (n, h, w, c), or a tensor (n, c, h, w)",
+    )
     pixels = as_levels(channels_last(data, many=True), field)
-    need(pixels.ndim == 3 or pixels.shape[-1] in (3, 4), field, kind_of(data), "give images with 1, 3 or 4 channels")
+    need(
+        pixels.ndim == 3 or pixels.shape[-1] in (3, 4),
+        field,
+        kind_of(data),
+        "give images with 1, 3 or 4 channels",
+    )
     digest = hashlib.sha256(f"array {pixels.shape} {pixels.dtype}".encode())
     for image in pixels:
         digest.update(np.ascontiguousarray(image).data)
-    return made(len(pixels), Arrays(pixels), digest.hexdigest(), kind_of(data), labels, getattr(data, "classes", ()), field)
+    return made(
+        len(pixels),
+        Arrays(pixels),
+        digest.hexdigest(),
+        kind_of(data),
+        labels,
+        getattr(data, "classes", ()),
+        field,
+    )
 
 
 def channels_last(data: np.ndarray | torch.Tensor, many: bool) -> np.ndarray:
-    """(h, w) or (h, w, c) of one image or, after an axis of their own, of many. Tensors have channels first, as torch has them, and arrays last,
-    unless their sizes say otherwise."""
+    """(h, w) or (h, w, c) of one image or, after an axis of their own, of many. Tensors have channels first,
+    as torch has them, and arrays last, unless their sizes say otherwise."""
     shape, is_tensor = data.shape[many:], isinstance(data, torch.Tensor)
     pixels = data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
     if len(shape) == 2:
@@ -138,7 +166,8 @@ def channels_last(data: np.ndarray | torch.Tensor, many: bool) -> np.ndarray:
 
 
 def as_levels(pixels: np.ndarray, field: str) -> np.ndarray:
-    """Levels of pixels that Pillow knows: uint8, or uint16 as they are; floating point in [0, 1] and truth values become uint8.
+    """Levels of pixels that Pillow knows: uint8, or uint16 as they are; floating point in [0, 1] and truth
+    values become uint8.
 
     Raises:
         ConfigError: other numbers.
@@ -150,9 +179,19 @@ def as_levels(pixels: np.ndarray, field: str) -> np.ndarray:
     low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
     shown = f"{pixels.dtype} from {low:g} to {high:g}"
     if pixels.dtype.kind == "f":
-        need(low >= 0 and high <= 1, field, shown, "give floating point in [0, 1] (before it is normalised), or uint8")
+        need(
+            low >= 0 and high <= 1,
+            field,
+            shown,
+            "give floating point in [0, 1] (before it is normalised), or uint8",
+        )
         return np.round(pixels * 255).astype(np.uint8)
-    need(pixels.dtype.kind in "iu" and low >= 0 and high <= 255, field, shown, "give uint8, or floating point in [0, 1]")
+    need(
+        pixels.dtype.kind in "iu" and low >= 0 and high <= 255,
+        field,
+        shown,
+        "give uint8, or floating point in [0, 1]",
+    )
     return pixels.astype(np.uint8)
 
 
@@ -166,15 +205,28 @@ def as_image(item: Any, field: str) -> Image.Image:
         return open_image(Path(item))
     if isinstance(item, list):
         item = np.asarray(item)
-    need(isinstance(item, (np.ndarray, torch.Tensor)), field, kind_of(item), "give each image as a Pillow image, an array or a tensor")
-    need(item.ndim in (2, 3), field, kind_of(item), "give an image as (h, w), (h, w, c), or a tensor (c, h, w)")
+    need(
+        isinstance(item, (np.ndarray, torch.Tensor)),
+        field,
+        kind_of(item),
+        "give each image as a Pillow image, an array or a tensor",
+    )
+    need(
+        item.ndim in (2, 3), field, kind_of(item), "give an image as (h, w), (h, w, c), or a tensor (c, h, w)"
+    )
     pixels = as_levels(channels_last(item, many=False), field)
-    need(pixels.ndim == 2 or pixels.shape[-1] in (3, 4), field, kind_of(item), "give an image with 1, 3 or 4 channels")
+    need(
+        pixels.ndim == 2 or pixels.shape[-1] in (3, 4),
+        field,
+        kind_of(item),
+        "give an image with 1, 3 or 4 channels",
+    )
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 class FromItems:
-    """Loads the i-th image of a list or data set, by one thread at a time: data sets that read one open file are not made for several."""
+    """Loads the i-th image of a list or data set, by one thread at a time: data sets that read one open file
+    are not made for several."""
 
     def __init__(self, items: Any, field: str):
         self.items, self.field, self.lock = items, field, threading.Lock()
@@ -191,7 +243,10 @@ class FromItems:
             found = self.items[index]
         label = None
         if isinstance(found, Mapping):
-            image, name = named(found, IMAGE_NAMES, self.field), next((n for n in LABEL_NAMES if n in found), None)
+            image, name = (
+                named(found, IMAGE_NAMES, self.field),
+                next((n for n in LABEL_NAMES if n in found), None),
+            )
             found, label = image, None if name is None else found[name]
         elif isinstance(found, (tuple, list)) and len(found) > 1 and isinstance(found[0], IMAGE_TYPES):
             found, label = found[:2]
@@ -212,7 +267,12 @@ def from_items(data: Any, labels: Any, field: str) -> ImageSource:
     """A list of images, or a torch data set; read once for contents and labels."""
     load, digest, found = FromItems(data, field), hashlib.sha256(b"items"), list[Any]()
     first = load(0)
-    need(same_image(first, load(0)), field, kind_of(data), f"gives another image each time it is asked for the same one; {AGAIN}")
+    need(
+        same_image(first, load(0)),
+        field,
+        kind_of(data),
+        f"gives another image each time it is asked for the same one; {AGAIN}",
+    )
     for index in numbers(len(data)):
         image, label = load.item(index)
         digest.update(f"{image.mode} {image.size}".encode())
@@ -220,7 +280,9 @@ def from_items(data: Any, labels: Any, field: str) -> ImageSource:
         found.append(label)
     if labels is None and not any(label is None for label in found):
         labels = found
-    return made(len(data), load, digest.hexdigest(), kind_of(data), labels, getattr(data, "classes", ()), field)
+    return made(
+        len(data), load, digest.hexdigest(), kind_of(data), labels, getattr(data, "classes", ()), field
+    )
 
 
 def same_image(one: Image.Image, other: Image.Image) -> bool:
@@ -247,11 +309,14 @@ class FromColumn:
 
 
 def from_columns(data: Any, labels: Any, field: str) -> ImageSource:
-    """A Hugging Face data set: its image column, and the labels' if there is one; known by the encoded images."""
+    """A Hugging Face data set: its image column, and the labels' if there is one; known by the encoded
+    images."""
     features = dict(data.features)
     column = next((name for name, kind in features.items() if type(kind).__name__ == "Image"), None)
     column = column or next((name for name in IMAGE_NAMES if name in features), None)
-    need(column is not None, field, sorted(features), "none of these columns holds images; rename it to image")
+    need(
+        column is not None, field, sorted(features), "none of these columns holds images; rename it to image"
+    )
     assert column is not None
     classes = next((name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"), None)
     classes = classes or next((name for name in LABEL_NAMES if name in features), None)
@@ -263,13 +328,25 @@ def from_columns(data: Any, labels: Any, field: str) -> ImageSource:
     digest = hashlib.sha256(b"columns")
     for part in encoded(alone, column, field):
         digest.update(hashlib.sha256(part).digest())
-    return made(len(data), FromColumn(alone, column, field), digest.hexdigest(), f"{kind_of(data)}, column {column}", labels, names, field)
+    return made(
+        len(data),
+        FromColumn(alone, column, field),
+        digest.hexdigest(),
+        f"{kind_of(data)}, column {column}",
+        labels,
+        names,
+        field,
+    )
 
 
 def encoded(data: Any, column: str, field: str) -> Iterator[bytes]:
     """The bytes of each image as the data set holds them, or its pixels where it has no files."""
     kind = data.features[column]
-    raw = data.cast_column(column, type(kind)(decode=False)) if type(kind).__name__ == "Image" and hasattr(data, "cast_column") else None
+    raw = (
+        data.cast_column(column, type(kind)(decode=False))
+        if type(kind).__name__ == "Image" and hasattr(data, "cast_column")
+        else None
+    )
     for index in numbers(len(data)):
         item = None if raw is None else raw[index][column]
         if isinstance(item, Mapping) and (item.get("bytes") is not None or item.get("path")):
@@ -283,7 +360,15 @@ def made(count: int, load: Any, digest: str, place: str, labels: Any, names: Any
     """A source of so many images."""
     found, classes = (None, ()) if labels is None else numbered(labels, tuple(map(str, names)), field)
     files = hashlib.sha256(f"{count} images".encode()).hexdigest()
-    return ImageSource([f"image {i}" for i in range(count)], found, classes, load, digest, Identity(digest, "", files, digest), place=place)
+    return ImageSource(
+        [f"image {i}" for i in range(count)],
+        found,
+        classes,
+        load,
+        digest,
+        Identity(digest, "", files, digest),
+        place=place,
+    )
 
 
 def numbered(labels: Any, names: tuple[str, ...], field: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -293,13 +378,29 @@ def numbered(labels: Any, names: tuple[str, ...], field: str) -> tuple[np.ndarra
         ConfigError: labels that are neither whole numbers nor texts, or numbers without a name.
     """
     try:
-        values = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else [getattr(v, "item", lambda v=v: v)() for v in labels])
+        values = np.asarray(
+            labels.cpu()
+            if isinstance(labels, torch.Tensor)
+            else [getattr(v, "item", lambda v=v: v)() for v in labels]
+        )
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(field, "labels", f"give one whole number or text for each image ({error})") from error
-    need(values.ndim == 1 and values.dtype.kind in "iuUb", field, f"labels {values.dtype} {values.shape}", "give whole numbers or texts")
+        raise ConfigError(
+            field, "labels", f"give one whole number or text for each image ({error})"
+        ) from error
+    need(
+        values.ndim == 1 and values.dtype.kind in "iuUb",
+        field,
+        f"labels {values.dtype} {values.shape}",
+        "give whole numbers or texts",
+    )
     if names and values.dtype.kind != "U":
         inside = int(values.min()) >= 0 and int(values.max()) < len(names)
-        need(inside, field, f"labels {values.min()} to {values.max()}", f"the data set names {len(names)} classes")
+        need(
+            inside,
+            field,
+            f"labels {values.min()} to {values.max()}",
+            f"the data set names {len(names)} classes",
+        )
         return values.astype(np.int64), names
     occurring, places = np.unique(values, return_inverse=True)
     return places.reshape(-1).astype(np.int64), tuple(str(value) for value in occurring.tolist())

@@ -47,15 +47,18 @@ def evaluate(
     sampler: str | Mapping[str, Any] | None = None,
     **settings: Unpack[EvaluateSettings],
 ) -> dict[str, Any]:
-    """Measure a model or a tokenizer on held-out images; ``evaluate(pipe, num_samples=1000)["samples"]["fidelity"]``.
+    """Measure a model or a tokenizer on held-out images; ``evaluate(pipe,
+    num_samples=1000)["samples"]["fidelity"]``.
 
     Of several processes (torchrun) all draw samples, and the first one measures them.
 
     Args:
         model: A pipeline, a tokenizer, or the folder, run or name of one.
-        data: Images, as :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes them, where they are not those that the model remembers.
+        data: Images, as :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes them, where they are not
+            those that the model remembers.
         sampler: A sampler by name, or settings of the sampler by name, where they are not the model's own.
-        settings: See :class:`~d3pm_image.evaluation.options.Evaluation`; settings of the sampler may be given here as well.
+        settings: See :class:`~d3pm_image.evaluation.options.Evaluation`; settings of the sampler may be given
+            here as well.
 
     Returns:
         The figures, as the JSON file has them; nothing on all processes but the first.
@@ -85,7 +88,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged, loaded once: the tokenizer (the pipeline's own where there is one), and held-out images to judge it by."""
+    """What is judged, loaded once: the tokenizer (the pipeline's own where there is one), and held-out images
+    to judge it by."""
 
     tokenizer: Autoencoder | Pixels
     pipe: Pipeline | None
@@ -105,7 +109,13 @@ def measured(args: Evaluation, subject: Subject, judge: Lazy, drawn: Drawn | Non
     began = time.perf_counter()
     space, left_out = feature_space(args, subject, judge)
     found = judge_tokenizer(
-        subject.tokenizer, subject.held_out, subject.device, args.batch_size, space, bool(args.worst), keep_codes=args.likelihood
+        subject.tokenizer,
+        subject.held_out,
+        subject.device,
+        args.batch_size,
+        space,
+        bool(args.worst),
+        keep_codes=args.likelihood,
     )
     results: dict[str, Any] = {
         "format": FORMAT,
@@ -131,13 +141,19 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
     """What is judged, and the evaluation with the precision of a pipeline that is loaded already.
 
     Raises:
-        ConfigError: the model, its memory of its data, or the data is not there, or does not fit what was asked.
+        ConfigError: the model, its memory of its data, or the data is not there, or does not fit what was
+            asked.
     """
     for name in (args.worst, args.neighbours, args.samples):
         if name:
             check_ending(Path(name))
     pipe, tokenizer, facts = opened(args, model)
-    need(pipe is not None or not args.likelihood, "likelihood", True, "needs a diffusion model; name the run that trained one")
+    need(
+        pipe is not None or not args.likelihood,
+        "likelihood",
+        True,
+        "needs a diffusion model; name the run that trained one",
+    )
     if pipe is not None:
         args = dataclasses.replace(args, precision=cast(Any, pipe.precision))
         check_sampler(pipe, args)
@@ -155,8 +171,8 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
 
 
 def opened(args: Evaluation, model: Any) -> tuple[Pipeline | None, Autoencoder | Pixels, dict[str, Any]]:
-    """The pipeline, if there is one, the tokenizer on its device, and what is remembered of the training. A pipeline or tokenizer stays where
-    it is, unless a device is named."""
+    """The pipeline, if there is one, the tokenizer on its device, and what is remembered of the training. A
+    pipeline or tokenizer stays where it is, unless a device is named."""
     device = pick_device(args.device)
     if isinstance(model, (Autoencoder, Pixels)):
         tokenizer = model.eval() if args.device == "auto" else model.eval().to(device)
@@ -173,24 +189,46 @@ def opened(args: Evaluation, model: Any) -> tuple[Pipeline | None, Autoencoder |
 
 
 def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
-    """Raises TypeError or ConfigError, before any work, for arguments that are neither this module's nor settings of the sampler."""
+    """Raises TypeError or ConfigError, before any work, for arguments that are neither this module's nor
+    settings of the sampler."""
     try:
         pipe.settings(**args.changes())
     except TypeError as error:
         names = [f.name for f in (*dataclasses.fields(Evaluation), *dataclasses.fields(pipe.sampler))]
         unknown = next((name for name in args.changes() if name not in names), "")
-        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}") from error
+        raise TypeError(
+            f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}"
+        ) from error
 
 
 def images_of(
-    args: Evaluation, tokenizer: Autoencoder | Pixels, pipe: Pipeline | None, facts: dict[str, Any], data: Data | None
+    args: Evaluation,
+    tokenizer: Autoencoder | Pixels,
+    pipe: Pipeline | None,
+    facts: dict[str, Any],
+    data: Data | None,
 ) -> tuple[DataConfig, GivenImages | None]:
-    """The images to judge by: those that are given, prepared as in training, or those that the model remembers."""
+    """The images to judge by: those that are given, prepared as in training, or those that the model
+    remembers."""
     if data is None:
         return remembered_data(facts, args.model, args.root, args.val_root), None
-    size = pipe.image_size if pipe is not None else tokenizer.info.image_size if tokenizer.info is not None else 0
-    known: dict[str, Any] = {f.name: facts["data"][f.name] for f in dataclasses.fields(DataConfig) if f.name in facts.get("data", {})}
-    kept: dict[str, Any] = {name: known[name] for name in ("crop", "flip", "white", "labels", "val_share", "memory_mb") if name in known}
+    size = (
+        pipe.image_size
+        if pipe is not None
+        else tokenizer.info.image_size
+        if tokenizer.info is not None
+        else 0
+    )
+    known: dict[str, Any] = {
+        f.name: facts["data"][f.name]
+        for f in dataclasses.fields(DataConfig)
+        if f.name in facts.get("data", {})
+    }
+    kept: dict[str, Any] = {
+        name: known[name]
+        for name in ("crop", "flip", "white", "labels", "val_share", "memory_mb")
+        if name in known
+    }
     trained = filled(DataConfig(image_size=size, channels=cast(Any, tokenizer.channels)), kept, "data.")
     return data_settings(data, trained, trained, {})
 
@@ -224,7 +262,8 @@ class Lazy:
 
 
 def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space | None, str]:
-    """Features for the distance of reconstructions (:class:`~.held_out.Space`) or None, and why it is None if it was asked for."""
+    """Features for the distance of reconstructions (:class:`~.held_out.Space`) or None, and why it is None if
+    it was asked for."""
     from .reconstruction import Space
 
     if not args.reconstruction_distance:
@@ -238,11 +277,14 @@ def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space
             raise
         classes = "" if len(subject.held_out.source.class_names) > 1 else "the images have no classes; "
         return None, f"reconstruction Fréchet distance left out: {classes}{error}"
-    return Space(judge.space.features, judge.space.name, judge.seen.moments if args.reference == "held_out" else None), ""
+    return Space(
+        judge.space.features, judge.space.name, judge.seen.moments if args.reference == "held_out" else None
+    ), ""
 
 
 def has_pipeline(model: str) -> bool:
-    """Whether a folder holds a whole model, not a tokenizer alone. Raises ConfigError where it is not there or cannot be read."""
+    """Whether a folder holds a whole model, not a tokenizer alone. Raises ConfigError where it is not there
+    or cannot be read."""
     from ..tokenizer.folder import NothingThere, find
 
     try:
@@ -253,25 +295,34 @@ def has_pipeline(model: str) -> bool:
 
 
 def weights_sha256(model: str, pipe: Pipeline) -> dict[str, str]:
-    """What the figures are of: the hashes of the weights of both parts, as their files have them or would have them."""
+    """What the figures are of: the hashes of the weights of both parts, as their files have them or would
+    have them."""
     from ..storage import sha256
     from ..tokenizer.folder import find
 
     if model == IN_MEMORY:
-        return {"denoiser_sha256": weights_digest(pipe.denoiser), "tokenizer_sha256": weights_digest(pipe.tokenizer)}
+        return {
+            "denoiser_sha256": weights_digest(pipe.denoiser),
+            "tokenizer_sha256": weights_digest(pipe.tokenizer),
+        }
     place = find(model, "pipeline", "model")
-    return {f"{part}_sha256": sha256(place / part / "model.safetensors") for part in ("denoiser", "tokenizer")}
+    return {
+        f"{part}_sha256": sha256(place / part / "model.safetensors") for part in ("denoiser", "tokenizer")
+    }
 
 
 def weights_digest(network: nn.Module) -> str:
     """Hash of the safetensors file of a network's weights, as ``save_pretrained`` writes it."""
     from safetensors.torch import save
 
-    return hashlib.sha256(save({name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()})).hexdigest()
+    return hashlib.sha256(
+        save({name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()})
+    ).hexdigest()
 
 
 def judge_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[str, Any]:
-    """The variational bound of every held-out image under its own label, in bits a code and, for pixels, a dimension.
+    """The variational bound of every held-out image under its own label, in bits a code and, for pixels, a
+    dimension.
 
     Args:
         held_out: What the pass over the held-out images left (:class:`~.held_out.Found`).
@@ -292,11 +343,23 @@ def judge_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[
         return codes.to(device), torch.from_numpy(labels[indices]).to(device)
 
     began = time.perf_counter()
-    found = bound_in_bits(pipe.predict, pipe.process, read, len(labels), pipe.grid, args.draws, args.seed, args.batch_size)
-    rounded = {name: round(value, 5) for name, value in dataclasses.asdict(found).items() if isinstance(value, float)}
-    values = {f"{name}_bits_per_code" if name in PARTS_IN_BITS else name: value for name, value in rounded.items()}
+    found = bound_in_bits(
+        pipe.predict, pipe.process, read, len(labels), pipe.grid, args.draws, args.seed, args.batch_size
+    )
+    rounded = {
+        name: round(value, 5) for name, value in dataclasses.asdict(found).items() if isinstance(value, float)
+    }
+    values = {
+        f"{name}_bits_per_code" if name in PARTS_IN_BITS else name: value for name, value in rounded.items()
+    }
     pixels = isinstance(pipe.tokenizer, Pixels)
     per_dimension = {"bits_per_dimension": round(found.bits / pipe.tokenizer.channels, 5)} if pixels else {}
     by_time = {f"t<={upper:g}": round(bits, 5) for upper, bits in found.by_time}
     counts = {"images": found.images, "draws": found.draws, "seconds": round(time.perf_counter() - began, 1)}
-    return {"bits_per_code": values.pop("bits"), **per_dimension, **values, "diffusion_by_time": by_time, **counts}
+    return {
+        "bits_per_code": values.pop("bits"),
+        **per_dimension,
+        **values,
+        "diffusion_by_time": by_time,
+        **counts,
+    }

@@ -1,4 +1,5 @@
-"""Keyword arguments of the training functions as the settings of a run: the fields of the YAML file, nested as dictionaries or dataclasses."""
+"""Keyword arguments of the training functions as the settings of a run: the fields of the YAML file, nested
+as dictionaries or dataclasses."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def run_settings(
         shortcuts: image_size, channels and flip; None is not given.
 
     Raises:
-        TypeError: an unknown keyword argument. ConfigError: an impossible value, or an unknown key in a dictionary.
+        TypeError: an unknown keyword argument. ConfigError: an impossible value, or an unknown key in a
+            dictionary.
     """
     run = kind()
     check_names(function, settings, run, (*shortcuts, "data"))
@@ -49,7 +51,11 @@ def run_settings(
 
         run = filled(run, nested(defaults(kind, start)), "")
     given_sizes = bool(start) and kind is TokenizerRun
-    sizes = DataConfig(image_size=run.data.image_size, channels=run.data.channels) if given_sizes else DataConfig()
+    sizes = (
+        DataConfig(image_size=run.data.image_size, channels=run.data.channels)
+        if given_sizes
+        else DataConfig()
+    )
     stage = dict(settings)
     if "tokenizer" in stage and kind is DiffusionRun:
         stage["tokenizer"] = tokenizer_name(stage["tokenizer"])
@@ -59,10 +65,18 @@ def run_settings(
     return filled(run, {**stage, "data": config}, ""), given
 
 
-def check_names(function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]) -> None:
-    """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones included."""
+def check_names(
+    function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]
+) -> None:
+    """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones
+    included."""
     groups = [(f.name, getattr(run, f.name)) for f in dataclasses.fields(run)]
-    inner = [f"{name}.{f.name}" for name, group in groups if dataclasses.is_dataclass(group) for f in dataclasses.fields(group)]
+    inner = [
+        f"{name}.{f.name}"
+        for name, group in groups
+        if dataclasses.is_dataclass(group)
+        for f in dataclasses.fields(group)
+    ]
     names = [*others, *(name for name, _ in groups)]
     for name in given:
         if name not in names:
@@ -100,7 +114,8 @@ def filled(default: T, values: Mapping[str, Any], prefix: str) -> T:
 
 
 def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
-    """A value as its field takes it: numbers of NumPy and torch as Python's, paths as text, lists as tuples, dictionaries as groups.
+    """A value as its field takes it: numbers of NumPy and torch as Python's, paths as text, lists as tuples,
+    dictionaries as groups.
 
     Raises:
         ConfigError: another type.
@@ -108,16 +123,28 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if isinstance(value, Mapping):
             return filled(default, value, f"{path}.")
-        need(isinstance(value, type(default)), path, value, f"give a dictionary of settings, or a {type(default).__name__}")
+        need(
+            isinstance(value, type(default)),
+            path,
+            value,
+            f"give a dictionary of settings, or a {type(default).__name__}",
+        )
         return value
     value = value.item() if hasattr(value, "item") and not getattr(value, "ndim", 1) else value
-    value = os.fspath(value) if isinstance(value, os.PathLike) else tuple(value) if isinstance(value, list) else value
+    value = (
+        os.fspath(value)
+        if isinstance(value, os.PathLike)
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+    )
     need(fits(value, hint), path, value, f"give {words(hint)}")
     return value
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value has a type; which of the values of a Literal it must be, the configuration itself says."""
+    """Whether a value has a type; which of the values of a Literal it must be, the configuration itself
+    says."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, one) for one in inner)
@@ -141,7 +168,13 @@ def words(hint: Any) -> str:
         return " or ".join(dict.fromkeys(words(one) for one in inner))
     if origin is tuple:
         return f"a list, each item {words(inner[0])}"
-    return {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}.get(hint, str(hint))
+    return {
+        int: "a whole number",
+        float: "a number",
+        bool: "True or False",
+        str: "a text",
+        type(None): "None",
+    }.get(hint, str(hint))
 
 
 def data_settings(
@@ -165,7 +198,12 @@ def data_settings(
     elif isinstance(data, Mapping) and not is_splits(data):
         settings = {name: value for name, value in data.items() if name not in OBJECTS}
         config = filled(sizes if "images" in data else default, settings, "data.")
-        need("images" in data or "val_images" not in data, "data.val_images", "given", "goes with images; leave it out")
+        need(
+            "images" in data or "val_images" not in data,
+            "data.val_images",
+            "given",
+            "goes with images; leave it out",
+        )
         if "images" in data:
             given = given_images(data["images"], data.get("val_images"), "data.images")
     elif isinstance(data, (str, os.PathLike)):
@@ -181,7 +219,8 @@ def data_settings(
 
 
 def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
-    """Source and root of a text: the digits or a torchvision set by name, else a folder, or shards. A folder of the same name is ``./NAME``.
+    """Source and root of a text: the digits or a torchvision set by name, else a folder, or shards. A folder
+    of the same name is ``./NAME``.
 
     Raises:
         ConfigError: neither.
@@ -199,11 +238,13 @@ def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
-    """The settings with image_size and channels where they were left out: colour where the images have some, and the size of images that a
-    program holds, where all have the same."""
+    """The settings with image_size and channels where they were left out: colour where the images have some,
+    and the size of images that a program holds, where all have the same."""
     changes: dict[str, Any] = {}
     if not config.channels:
-        changes["channels"] = 1 if all(mode in GREY or mode.startswith("I;16") for mode in modes(config, given)) else 3
+        changes["channels"] = (
+            1 if all(mode in GREY or mode.startswith("I;16") for mode in modes(config, given)) else 3
+        )
     if config.image_size == 0 and config.source == "digits":
         changes["image_size"] = 16
     elif config.image_size == 0 and given is not None:
@@ -211,7 +252,9 @@ def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
 
         sizes = headers_of(given.training).sizes
         width, height = sizes[0]
-        changes |= {"image_size": height if height == width else (height, width)} if len(set(sizes)) == 1 else {}
+        changes |= (
+            {"image_size": height if height == width else (height, width)} if len(set(sizes)) == 1 else {}
+        )
     return dataclasses.replace(config, **changes)
 
 
@@ -237,7 +280,10 @@ def folder_modes(root: Path) -> list[str]:
     files, found = list_images(root).files, []
     for number in range(min(len(files), LOOKED_AT)):
         try:
-            with open(root / files[number * len(files) // min(len(files), LOOKED_AT)], "rb") as file, read_header(file) as image:
+            with (
+                open(root / files[number * len(files) // min(len(files), LOOKED_AT)], "rb") as file,
+                read_header(file) as image,
+            ):
                 found.append(image.mode)
         except Exception as error:
             if not is_decoder_error(error):
@@ -246,7 +292,8 @@ def folder_modes(root: Path) -> list[str]:
 
 
 def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> str:
-    """What the settings of a run name a tokenizer by: the folder that it was trained in or loaded from, or pixels:LEVELS.
+    """What the settings of a run name a tokenizer by: the folder that it was trained in or loaded from, or
+    pixels:LEVELS.
 
     Raises:
         ConfigError: a tokenizer without a folder, or whose folder holds another one by now.
@@ -261,7 +308,11 @@ def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> 
     folder, info = getattr(tokenizer, "folder", None), getattr(tokenizer, "info", None)
     kind = type(tokenizer).__name__
     if folder is None or info is None:
-        raise ConfigError("tokenizer", kind, "lies in no folder; write it with d3pm_image.tokenizer.save_tokenizer and name the folder")
+        raise ConfigError(
+            "tokenizer",
+            kind,
+            "lies in no folder; write it with d3pm_image.tokenizer.save_tokenizer and name the folder",
+        )
     now = read_config(find(folder, "tokenizer", "tokenizer"), "tokenizer", "tokenizer").get("sha256")
     need(now == info.sha256, "tokenizer", str(folder), "holds another tokenizer by now; load it again")
     return str(folder)

@@ -1,4 +1,5 @@
-"""Images → cached codes, by one process or many, and a tokenizer without the codes that the images do not use."""
+"""Images → cached codes, by one process or many, and a tokenizer without the codes that the images do not
+use."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def encode(
     cache: str | os.PathLike[str] = "",
     drop_unused: str | os.PathLike[str] = "",
 ) -> CodeSet:
-    """Write the code cache that :func:`~d3pm_image.recipes.diffusion.train_diffusion` reads, and would write itself.
+    """Write the code cache that :func:`~d3pm_image.recipes.diffusion.train_diffusion` reads, and would write
+    itself.
 
     Args:
         data, image_size, channels, flip: As :func:`~d3pm_image.recipes.diffusion.train_diffusion` takes them.
@@ -41,7 +43,8 @@ def encode(
         cache, drop_unused: See :class:`~d3pm_image.config.encode.Encode`.
 
     Returns:
-        The codes of the training images, those of ``drop_unused`` where that is given; ``held_out`` of it are the held-out ones.
+        The codes of the training images, those of ``drop_unused`` where that is given; ``held_out`` of it are
+        the held-out ones.
 
     Raises:
         ConfigError: wrong input, or a cache that cannot be written.
@@ -50,7 +53,9 @@ def encode(
     shortcuts = {"image_size": image_size, "channels": channels, "flip": flip}
     config, given = data_settings(data, DataConfig(), DataConfig(), shortcuts)
     config = with_sizes(config, given) if pixel_levels(name) else config
-    return run(Encode(tokenizer=name, data=config, cache=os.fspath(cache), drop_unused=os.fspath(drop_unused)), given)
+    return run(
+        Encode(tokenizer=name, data=config, cache=os.fspath(cache), drop_unused=os.fspath(drop_unused)), given
+    )
 
 
 def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
@@ -71,13 +76,19 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
     data = tokenizer_data(args.data, info)
     with accelerator.main_process_first():
         data, *opened = open_images(data, given=given)
-        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
+        sources = [
+            code_images(data, held_out, source)
+            for held_out, source in zip((False, True), opened, strict=True)
+        ]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     places = [cached(images, tokenizer, info.sha256, args.cache, team) for images in sources]
     if accelerator.is_main_process:
         for name, place in zip(("training", "held-out"), places, strict=True):
             codes = CodeSet(place)
-            print(f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {printable(place, 0)}")
+            print(
+                f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in "
+                f"{printable(place, 0)}"
+            )
     if args.drop_unused:
         tokenizer, info = smaller(args, tokenizer, info, places[0], accelerator)
         tokenizer.to(accelerator.device)
@@ -104,7 +115,11 @@ def smaller(
         for block in CodeFiles(place).blocks():
             used[np.unique(block)] = True
         kept = np.flatnonzero(used).tolist()
-        facts = {**info.facts, "data": info.facts.get("data", dataclasses.asdict(args.data.resolved())), "kept_codes": kept}
+        facts = {
+            **info.facts,
+            "data": info.facts.get("data", dataclasses.asdict(args.data.resolved())),
+            "kept_codes": kept,
+        }
         save_tokenizer(keep_codes(tokenizer, kept), Path(args.drop_unused), info.image_size, facts)
         print(f"{len(kept)} of {tokenizer.num_codes} codes are used: {printable(args.drop_unused, 0)}")
     accelerator.wait_for_everyone()

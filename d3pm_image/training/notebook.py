@@ -22,7 +22,8 @@ def is_running() -> bool:
 
 
 def show(image: Image.Image, name: str) -> None:
-    """Display an image in a notebook, in the place of the one that was displayed under this name before; elsewhere nothing happens."""
+    """Display an image in a notebook, in the place of the one that was displayed under this name before;
+    elsewhere nothing happens."""
     if not is_running():
         return
     with contextlib.suppress(ImportError):
