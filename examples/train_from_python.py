@@ -1,48 +1,38 @@
-"""Train both stages on handwritten digits, generate, and repaint a part of an image; the same functions take
-a folder or images of your own.
+"""Train both stages on handwritten digits, generate, and repaint a part of an image.
 
-python examples/train_from_python.py --out runs/digits_from_python --steps 2000
+python examples/train_from_python.py --steps 2000 --out runs/from_python    # --data FOLDER for your own images
 """
 
 import argparse
 from pathlib import Path
 
-from d3pm_image import Box, Pipeline, train_diffusion, train_tokenizer
-
-
-def train(data: str, out: Path, image_size: int, steps: int) -> Pipeline:
-    """Train both stages."""
-    loop = {"steps": steps, "warmup_steps": steps // 10, "preview_every": max(1, steps // 2)}
-    network = {"downsampling": 2, "multipliers": [1], "width": 32, "num_codes": 64, "code_dim": 8}
-    tokenizer = train_tokenizer(
-        data=data, image_size=image_size, out=out / "tokenizer", tokenizer=network, train=loop
-    )
-    denoiser = {"width": 64, "depth": 2, "heads": 4}
-    return train_diffusion(
-        data=data, tokenizer=tokenizer, out=out / "diffusion", denoiser=denoiser, train=loop
-    )
+from d3pm_image import Box, train_diffusion, train_tokenizer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", default="digits", help="a folder of images, shards, digits, or a torchvision set"
-    )
+    parser.add_argument("--data", default="digits", help="a folder of images, digits, or a torchvision set")
     parser.add_argument("--out", type=Path, default=Path("runs/from_python"))
     parser.add_argument("--image-size", type=int, default=8)
-    parser.add_argument(
-        "--steps", type=int, default=40, help="steps of each stage; 2000 give digits that can be read"
-    )
+    parser.add_argument("--steps", type=int, default=40, help="of each stage; 2000 give digits one can read")
     args = parser.parse_args()
-    pipe = train(args.data, args.out, args.image_size, args.steps)
+
+    network = {"downsampling": 2, "multipliers": [1], "width": 32, "num_codes": 64, "code_dim": 8}
+    loop = {"steps": args.steps, "warmup_steps": args.steps // 10}
+    out, size = args.out, args.image_size
+    tokenizer = train_tokenizer(
+        args.data, image_size=size, out=out / "tokenizer", tokenizer=network, train=loop
+    )
+    denoiser = {"width": 64, "depth": 2, "heads": 4}
+    pipe = train_diffusion(
+        args.data, tokenizer=tokenizer, out=out / "diffusion", denoiser=denoiser, train=loop
+    )
+
     images = pipe.generate(8, steps=8, seed=0)
-    repainted = pipe.inpaint(images[0], Box(0, 0, args.image_size // 2, args.image_size), variants=4, steps=8)
-    for name, image in [
-        *((f"image-{i}", one) for i, one in enumerate(images)),
-        *((f"repainted-{i}", one) for i, one in enumerate(repainted)),
-    ]:
-        image.save(args.out / f"{name}.png")
-    print(f"{len(images)} images and {len(repainted)} repaintings: {args.out}")
+    repainted = pipe.inpaint(images[0], Box(0, 0, size // 2, size), variants=4, steps=8)
+    for kind, several in (("image", images), ("repainted", repainted)):
+        for number, image in enumerate(several):
+            image.save(out / f"{kind}-{number}.png")
 
 
 if __name__ == "__main__":

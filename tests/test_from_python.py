@@ -30,8 +30,9 @@ from d3pm_image import (
     encode,
     evaluate,
     load_tokenizer,
+    train_diffusion,
+    train_tokenizer,
 )
-from d3pm_image import train_diffusion, train_tokenizer
 from d3pm_image.data.objects import given_images, source_of
 from d3pm_image.training.monitor import read_lines
 
@@ -147,7 +148,7 @@ def test_an_object_is_known_by_its_contents():
         (5, "give a path"),
         (Pairs(noisy), "another image each time"),
     ],
-    ids="negative large two_axes two_channels empty few_labels odd_labels iterator number random".split(),
+    ids=["negative", "large", "two_axes", "two_channels", "empty", "few_labels", "odd_labels", "iterator", "number", "random"],
 )  # fmt: skip
 def test_images_that_cannot_be_used_are_refused(data, text, tmp_path):
     with pytest.raises(ConfigError, match=text):
@@ -395,11 +396,10 @@ def test_all_of_it_runs_under_torchrun(tmp_path):
 class Column:
     """What is used of a Hugging Face data set, without that package."""
 
-    features = {"img": object(), "fine_label": types.SimpleNamespace(names=["x", "y", "z"])}
-    column_names = list(features)
-
     def __init__(self, seed=0):
         self.images, self.labels = toy(seed=seed)
+        self.features = {"img": object(), "fine_label": types.SimpleNamespace(names=["x", "y", "z"])}
+        self.column_names = list(self.features)
 
     def __len__(self):
         return len(self.images)
