@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from .config import need
+from .config import ConfigError, need
 from .image_io import open_image as open_image
 from .image_io import read_header as read_header
 from .image_io import read_image as read_image
@@ -246,3 +246,10 @@ def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, l
     duration = [frame_ms] * (len(images) - 1) + [last_ms]
     with whole_file(path) as part:
         images[0].save(part, format=path.suffix[1:].upper(), save_all=True, append_images=images[1:], duration=duration, loop=0, **extra)
+
+
+def check_ending(out: Path) -> None:
+    """Raises ConfigError before any work for an ending that cannot be written."""
+    Image.init()
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
+        raise ConfigError("out", str(out), "use an ending such as .png, .jpg or .webp, or a folder name without one")

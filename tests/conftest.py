@@ -45,13 +45,14 @@ def fashion_mnist(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Run folders (tokenizer, diffusion) of a minute's digits training through the command line's own functions."""
-    from d3pm_image.cli import train_diffusion, train_tokenizer
+    """Run folders (tokenizer, diffusion) of a minute's training on digits."""
+    from d3pm_image import train_diffusion, train_tokenizer
 
     pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("trained")
-    train_tokenizer.main([*TINY_TOKENIZER, "--out", str(folder / "tokenizer")])
-    train_diffusion.main([*TINY_DIFFUSION, "--tokenizer", str(folder / "tokenizer"), "--out", str(folder / "diffusion")])
+    train_tokenizer("digits", image_size=8, tokenizer=TOKENIZER, train=LOOP, out=folder / "tokenizer")
+    stage_two = {"denoiser": DENOISER, "sampler": {"steps": 4}, "train": LOOP}
+    train_diffusion("digits", tokenizer=str(folder / "tokenizer"), out=folder / "diffusion", **stage_two)
     return folder
 
 

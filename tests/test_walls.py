@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"printable", "types"},
     {"errors", "locks", "outputs", "seeds"},
-    {"documents", "storage"},
+    {"devices", "documents", "storage"},
     {"config"},
     {"cache_folder"},
     {"image_io"},

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, need
+from ..config import need
 from ..labels import parse_labels
 from ..printable import printable
 from .options import WatchedOptions, say
@@ -55,7 +55,7 @@ def run(args: Generate) -> None:
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
-    from ..imaging import save_image
+    from ..imaging import check_ending, save_image
     from ..outputs import new_files
     from ..provenance import made_by
 
@@ -129,12 +129,3 @@ def labelled_grid(images: list, ids: list[int], args: Generate, class_names: Seq
     cycle = len(set(ids))
     columns = args.columns or (cycle if 5 <= cycle <= 12 and len(images) % cycle == 0 else 0)
     return grid_image([enlarge(i) for i in images], columns, captions)
-
-
-def check_ending(out: Path) -> None:
-    """Raises ConfigError before any work for an ending that cannot be written."""
-    from PIL import Image
-
-    Image.init()
-    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
-        raise ConfigError("out", str(out), "use an ending such as .png, .jpg or .webp, or a folder name without one")

@@ -154,6 +154,8 @@ def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
     for holder in (kept, tokenizer):
         if "data" in holder:
             holder["data"] = holder["data"] | {key: Path(holder["data"].get(key, "")).name for key in PRIVATE}
+            hub = str(holder["data"].get("name", ""))  # of Hugging Face: a folder of this machine, or a name that all know
+            holder["data"]["name"] = Path(hub).name if Path(hub).expanduser().exists() else hub
     return kept | ({"tokenizer": tokenizer} if tokenizer else {})
 
 

@@ -10,7 +10,6 @@ from typing import Literal
 from ..config import DataConfig, need
 from ..outputs import new_files
 from ..printable import printable
-from .generate import check_ending
 from .options import OutputOptions, pick_device, say
 from .parsing import parse
 
@@ -77,7 +76,7 @@ def run(args: Reconstruct) -> None:
 
     from ..data.levels import remembered_white
     from ..editing.canvas import convert_for
-    from ..imaging import enlarge, grid_image, save_image, to_pil, to_tensor, with_white
+    from ..imaging import check_ending, enlarge, grid_image, save_image, to_pil, to_tensor, with_white
     from ..tokenizer import load_tokenizer
 
     check_ending(Path(args.out))

@@ -1,4 +1,4 @@
-"""``d3pm-image train-diffusion``: images → cached codes → pipeline folder."""
+"""``d3pm-image train-diffusion``: a parser over :func:`~d3pm_image.recipes.diffusion.train_diffusion`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from .parsing import parse
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image train-diffusion`` and run it. Raises ConfigError for wrong input."""
     config = parse("train-diffusion", DiffusionRun, arguments)
-    from ..recipes.diffusion import run
+    from ..recipes.diffusion import train_diffusion
 
-    run(config)
+    train_diffusion(**vars(config))

@@ -41,11 +41,12 @@ class DataConfig:
     """Where the images come from and how they reach the network.
 
     Args:
-        source: Empty for what root implies: folder, or shards where tar files lie there; digits without a root. digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset layout), or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
+        source: Empty for what root implies: folder, or shards where tar files lie there; digits without a root. digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset layout), huggingface (see name), python (images that a program gives, see docs/training.md), or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
+        name: With huggingface: a folder of parquet, arrow or image files, one that save_to_disk wrote, or a data set of the hub (OWNER/NAME); pip install 'd3pm-image[huggingface]'.
         root: Folder of the images; folder, pattern or range of shards ('train-{000000..000099}.tar'); or where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
         val_root: Folder (or shards) of the held-out images; without it, folders and shards give up val_share of its images.
         val_share: Share of images held out where the source has no split of its own.
-        download: Let torchvision fetch the set when it is not in root.
+        download: Let torchvision, or huggingface, fetch the set when it is not here.
         image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
         channels: 1 for grey, 3 for colour, pictures are converted; 0 in stage two means the tokenizer's own.
         crop: center and random cut the picture to the shape after resizing; stretch ignores the aspect ratio.
@@ -75,6 +76,7 @@ class DataConfig:
     max_unreadable: float = 0.2
     memory_mb: int = 2048
     same: bool = False
+    name: str = ""
 
     def __post_init__(self):
         height, width = size_pair(self.image_size)
@@ -99,6 +101,10 @@ class DataConfig:
         lone = "held-out images of their own go with data.root, a folder or shards; leave it out"
         taken = self.source in ("folder", "shards") or (not self.source and bool(self.root))
         need(taken or not self.val_root, "data.val_root", self.val_root, lone)
+        hub = self.source == "huggingface"
+        need(hub or not self.name, "data.name", self.name, "is read with data.source huggingface alone; leave it out")
+        need(not hub or bool(self.name), "data.name", "", "name a folder of parquet or arrow files, or a data set of the hub (OWNER/NAME)")
+        need(not hub or not self.root, "data.root", self.root, "is not read with data.source huggingface; give the folder as data.name")
         named = self.source not in ("folder", "shards") or bool(self.root)
         need(named, "data.root", self.root, f"name the folder of images when data.source is {self.source}")
 

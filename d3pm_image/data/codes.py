@@ -214,6 +214,9 @@ class CodeSet(Dataset):
         num_codes: K; a larger code in the files is refused when it is read. 0 does not look.
     """
 
+    held_out: CodeSet | None = None
+    """Codes of the held-out images, where these belong together."""
+
     def __init__(self, place: Path, seed: int = 0, augment: bool = True, num_codes: int = 0):
         self.place, self.num_codes = place, num_codes
         self.codes = CodeFiles(place)

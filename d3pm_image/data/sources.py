@@ -23,14 +23,16 @@ from ..imaging import read_header
 from ..printable import printable
 from .failures import decoded_or_error
 from .headers import HeaderReader
+from .huggingface import hugging_face
 from .identity import identify, shared_images
 from .image_source import Arrays, Files, ImageSource, text_of
 from .listing import list_images
+from .objects import GivenImages
 from .shards import class_names_beside, find_shards, open_shards
 from .torchvision_sets import TORCHVISION, torchvision_set
 from .unused import BROKEN, STRAY
 
-SOURCES = ("digits", "folder", "shards", *TORCHVISION)
+SOURCES = ("digits", "folder", "shards", "huggingface", *TORCHVISION)
 HOLDOUT_SEED = 0x5EED
 
 
@@ -149,8 +151,11 @@ def judged_by(config: DataConfig, train: ImageSource, held_out: ImageSource) -> 
     return held_out.numbered_by(train.class_names)
 
 
-def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
+def open_source(config: DataConfig, held_out: bool = False, given: GivenImages | None = None) -> ImageSource:
     """The training part of a configured source, or its held-out part.
+
+    Args:
+        given: The images of ``data.source: python``, which a program holds, or those of huggingface where they are open already.
 
     Raises:
         ConfigError: unknown source, missing folder or set, nothing readable.
@@ -159,7 +164,10 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
     here = (
         f"; for a folder of images leave it out and give --data.root {config.source}" if Path(config.source).expanduser().is_dir() else ""
     )
-    need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}{here}")
+    if config.source == "python":
+        need(given is not None, "data.source", "python", "these images were given by a Python program; call it again, with data=…")
+    else:
+        need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}{here}")
     if config.source == "folder":
         own_split = bool(config.val_root)
         source = folder(config.root, config.labels)
@@ -173,6 +181,9 @@ def open_source(config: DataConfig, held_out: bool = False) -> ImageSource:
             source = judged_by(config, source, shard_set(config.val_root, config.labels, named))
     elif config.source == "digits":
         own_split, source = False, digits()
+    elif config.source in ("python", "huggingface"):
+        images = given if given is not None else hugging_face(config)
+        own_split, source = images.held_out is not None, images.part(held_out)
     else:
         own_split = TORCHVISION[config.source][2] is not None
         source = torchvision_set(config.source, config.root, config.download, held_out)

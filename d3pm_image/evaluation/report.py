@@ -14,6 +14,7 @@ from ..config import DataConfig
 from ..imaging import enlarge, grid_image, save_image, to_pil
 from ..outputs import new_files
 from ..printable import printable
+from ..storage import write_text
 from .generate_samples import Drawn
 from .reference_stats import images_sha256
 from .samples import Judge
@@ -75,6 +76,17 @@ def nearest_picture(args: Any, judge: Judge, drawn: Drawn) -> dict[str, float]:
         captions += [f"sample {i}" for i in chosen[here]] + [f"training, {float(distance[i]):.2f}" for i in chosen[here]]
     save_report(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours")
     return figures
+
+
+def write_figures(path: str, overwrite: bool, text: str) -> None:
+    """Write figures as a file and say where it is on stderr. Where the file cannot be written, they are printed, for they took long."""
+    try:
+        with new_files(Path(path), overwrite) as files:
+            write_text(files.draft, text + "\n")
+    except OSError:
+        print(text, flush=True)
+        raise
+    print(f"figures: {printable(files.path)}", file=sys.stderr)
 
 
 def save_report(picture: Image.Image, path: str, overwrite: bool, what: str) -> None:

@@ -22,11 +22,11 @@ SHOWN = ("tokenizer", "likelihood", "samples.label_accuracy", "samples.fidelity"
 
 def command_line(args: Any) -> str:
     """The command that gives an options object, whatever file and defaults its values came from: the model, then all that is not the default."""
-    words = ["d3pm-image", type(args).__name__.lower(), args.model]
-    for field in dataclasses.fields(args):
-        value = getattr(args, field.name)
-        if field.name not in ("model", "overwrite") and value != field.default:
-            words += [f"--{field.name.replace('_', '-')}", str(value).lower() if isinstance(value, bool) else str(value)]
+    words = ["d3pm-image", "evaluate", args.model]
+    own = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if getattr(args, f.name) != f.default}
+    for name, value in {**args.changes(), **own}.items():
+        if name not in ("model", "overwrite") and not isinstance(value, dict):
+            words += [f"--{name.replace('_', '-')}", str(value).lower() if isinstance(value, bool) else str(value)]
     return shlex.join(words)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,18 +53,21 @@ def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "",
         remembered = {"white": EACH} | remembered  # models of before judged each image by itself
         if remembered.get("source", "digits") not in ("folder", "shards"):
             remembered |= {"val_root": ""}  # neither of these was read
-            remembered |= {"root": ""} if remembered.get("source", "digits") == "digits" else {}
+            remembered |= {"root": ""} if remembered.get("source", "digits") in ("digits", "python", "huggingface") else {}
         data = DataConfig(**remembered).resolved()
     except (TypeError, ValueError, LookupError) as error:
         mend = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
         raise ConfigError("model", model, mend) from error
-    for name, given in ((option, root), ("val_root", val_root)):
-        found = getattr(data, "val_root" if name == "val_root" else "root")
+    hub = data.source == "huggingface"
+    folder = data.name if hub and Path(data.name).expanduser().exists() else data.root
+    for name, given, found in ((option, root, folder), ("val_root", val_root, data.val_root)):
         mend = (
             f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with --{name} FOLDER if it is yours"
         )
         need(bool(given) or not found or is_noted(found), "model", model, mend)
     # a model from elsewhere may not start a download
+    if hub:
+        return dataclasses.replace(data, name=root or data.name, download=False)
     return dataclasses.replace(data, root=root or data.root, val_root=val_root or data.val_root, download=False)
 
 

@@ -1,14 +1,15 @@
-"""``d3pm-image train-diffusion``: images → cached codes → pipeline folder."""
+"""Stage two: images → cached codes → pipeline folder."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
-from ..config import DiffusionRun, size_pair
+from ..config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplerConfig, TrainConfig, size_pair
 from ..config.yaml import save_resolved
 from ..printable import printable
 from ..provenance.machine import machine
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..data.codes import CodeSet
     from ..data.image_source import ImageSource
     from ..data.images import ImageSet
+    from ..data.objects import Data, GivenImages
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
@@ -35,27 +37,77 @@ PREVIEW_IMAGES = 20
 VALIDATION_SEED = 0xC0DE
 
 
-def run(config: DiffusionRun) -> None:
-    """Encode the images once, train, and write ``<out>/model``.
+class DiffusionSettings(TypedDict, total=False):
+    """Settings of stage two, which :class:`~d3pm_image.config.DiffusionRun` explains; groups may be dictionaries."""
+
+    tokenizer: str | os.PathLike[str] | Autoencoder | Pixels
+    out: str | os.PathLike[str]
+    resume: bool
+    start_from: str | os.PathLike[str]
+    cache: str | os.PathLike[str]
+    process: ProcessConfig | Mapping[str, Any]
+    denoiser: DenoiserConfig | Mapping[str, Any]
+    loss: DiffusionLossConfig | Mapping[str, Any]
+    sampler: SamplerConfig | Mapping[str, Any]
+    train: TrainConfig | Mapping[str, Any]
+
+
+def train_diffusion(
+    data: Data,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    flip: bool | None = None,
+    **settings: Unpack[DiffusionSettings],
+) -> Pipeline:
+    """Train a diffusion model on the codes of a tokenizer and write ``<out>/model``;
+    ``train_diffusion(data="photos", tokenizer=tokenizer, out="runs/diffusion", train={"steps": 2000})``.
+
+    Args:
+        data: As :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes it.
+        image_size, channels, flip: Shortcuts for these fields of ``data``; the first two are the tokenizer's own.
+        settings: The fields of :class:`~d3pm_image.config.DiffusionRun`, as in its YAML file. ``tokenizer`` may be a tokenizer itself.
+
+    Returns:
+        The pipeline of ``<out>/model``, on the device of the training.
+
+    Raises:
+        As :func:`~d3pm_image.recipes.tokenizer.train_tokenizer`.
+    """
+    from ..pipeline import Pipeline
+    from .arguments import run_settings
+
+    shortcuts = {"image_size": image_size, "channels": channels, "flip": flip}
+    config, given = run_settings(DiffusionRun, "train_diffusion", data, shortcuts, settings)
+    device = run(config, given).device
+    return Pipeline.from_pretrained(Path(config.out) / "model", device)
+
+
+def run(config: DiffusionRun, given: GivenImages | None = None) -> Accelerator:
+    """Encode the images once, train, and write ``<out>/model``; returns the accelerator that it trained with.
+
+    Args:
+        given: The images of ``data.source: python``.
 
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
-    from ..training.loop import make_accelerator, run_folder
+    from ..training.loop import end_training, make_accelerator, run_folder
 
     need_resume(config)
     accelerator = make_accelerator(config.train)
     with run_folder(Path(config.out), config.resume, accelerator):
-        train_in_folder(config, accelerator)
+        train_in_folder(config, accelerator, given)
         accelerator.wait_for_everyone()
-    accelerator.end_training()
+    end_training(accelerator)
+    return accelerator
 
 
-def train_in_folder(config: DiffusionRun, accelerator: Accelerator) -> None:
+def train_in_folder(config: DiffusionRun, accelerator: Accelerator, given: GivenImages | None = None) -> None:
     """All of a run but its folder, which nobody else may write to meanwhile."""
     from ..training.loop import train
 
-    material = prepare(config, accelerator)
+    material = prepare(config, accelerator, given)
     job = make_job(material, accelerator)
     best = train(job, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
@@ -92,7 +144,7 @@ class Material:
         return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, self.config.sampler, facts)
 
 
-def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
+def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages | None = None) -> Material:
     """Open the tokenizer, check the settings against it, and encode the images where no cache has them.
 
     Raises:
@@ -103,7 +155,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     from ..local_notes import note_folder
     from ..sampling import make_rule
 
-    for folder in (config.data.root, config.data.val_root):
+    for folder in (config.data.root, config.data.val_root, config.data.name):
         note_folder(folder)
     tokenizer, info = open_tokenizer(config)
     ancestor = Ancestor.of(config, tokenizer)
@@ -115,7 +167,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     Objective.from_config(config.loss).check(process)
     make_rule(config.sampler).check(process, height * width, config.sampler.steps)
     with accelerator.main_process_first():  # a download is one process's work
-        data, *opened = open_images(config.data, config.out)
+        data, *opened = open_images(config.data, config.out, given)
         config = dataclasses.replace(config, data=data)
         sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)

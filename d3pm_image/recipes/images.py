@@ -11,16 +11,18 @@ from ..config import DataConfig
 
 if TYPE_CHECKING:
     from ..data.image_source import ImageSource
+    from ..data.objects import GivenImages
 
 UNUSED = "unused_files.txt"
 """In the run's folder: everything that lies beside the images and is not used."""
 
 
-def open_images(data: DataConfig, out: str = "") -> tuple[DataConfig, ImageSource, ImageSource]:
+def open_images(data: DataConfig, out: str = "", given: GivenImages | None = None) -> tuple[DataConfig, ImageSource, ImageSource]:
     """The settings with the level of white, the training images and the held-out ones; says what is read.
 
     Args:
         out: The run's folder, where the list of unused files will lie.
+        given: The images, where a program holds them.
 
     Raises:
         ConfigError: wrong input.
@@ -30,7 +32,11 @@ def open_images(data: DataConfig, out: str = "") -> tuple[DataConfig, ImageSourc
     from ..data.sources import open_source
 
     data = data.resolved()
-    source, held_out = open_source(data), open_source(data, held_out=True)
+    if data.source == "huggingface" and given is None:
+        from ..data.huggingface import hugging_face
+
+        given = hugging_face(data)  # once, not once per part: all images are read for their contents
+    source, held_out = (open_source(data, part, given) for part in (False, True))
     data = settled(data, source.load, headers_of(source).deep)
     announce(data, source, held_out, out)
     return data, source, held_out

@@ -31,7 +31,7 @@ NOTED = {
     "loss.adversarial",
 }
 """Settings, or groups, that change the weights and may be changed on the way."""
-BY_DATA = {"data.source", "data.limit", "data.val_share", "data.labels", "data.held_out"}
+BY_DATA = {"data.source", "data.name", "data.limit", "data.val_share", "data.labels", "data.held_out"}
 """Settings that select images: these are compared themselves."""
 
 

@@ -9,7 +9,7 @@ from ..documents import MB, read_yaml
 
 LARGEST_LOG = 512 * MB
 PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
-ROOMS = {"data": ("root", "val_root", "workers", "memory_mb", "download"), "train": ("preview_every", "log_every")}
+ROOMS = {"data": ("root", "val_root", "name", "workers", "memory_mb", "download"), "train": ("preview_every", "log_every")}
 
 
 def training_facts(run: Path, command: str) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""``d3pm-image train-tokenizer``: images → tokenizer folder."""
+"""Stage one: images → tokenizer folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
-from ..config import TokenizerRun
+from ..config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
 from ..config.yaml import save_resolved
 from ..printable import printable
 from ..provenance.machine import machine
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..data.images import ImageSet
+    from ..data.objects import Data, GivenImages
     from ..tokenizer import Autoencoder
     from ..tokenizer.perceptual import Perceptual
     from ..training.loop import Job
@@ -30,30 +32,82 @@ if TYPE_CHECKING:
 PREVIEW_IMAGES = 16
 
 
-def run(config: TokenizerRun) -> None:
-    """Train and write ``<out>/model``.
+class TokenizerSettings(TypedDict, total=False):
+    """Settings of stage one, which :class:`~d3pm_image.config.TokenizerRun` explains; groups may be dictionaries."""
+
+    out: str | os.PathLike[str]
+    resume: bool
+    start_from: str | os.PathLike[str]
+    learn: Literal["all", "decoder"]
+    tokenizer: TokenizerConfig | Mapping[str, Any]
+    loss: TokenizerLossConfig | Mapping[str, Any]
+    train: TrainConfig | Mapping[str, Any]
+
+
+def train_tokenizer(
+    data: Data,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    flip: bool | None = None,
+    **settings: Unpack[TokenizerSettings],
+) -> Autoencoder:
+    """Train a tokenizer and write ``<out>/model``; ``train_tokenizer(data="photos", image_size=64, out="runs/tokenizer")``.
+
+    Args:
+        data: A folder of images, or shards; a torchvision set or "digits" by name; a DataConfig or a dictionary of its fields; or the images:
+            an array (n, h, w[, c]), a pair (images, labels), a list, a torch data set or a Hugging Face data set.
+        image_size, channels, flip: Shortcuts for these fields of ``data``. Channels that are left out are those of the images.
+        settings: The fields of :class:`~d3pm_image.config.TokenizerRun`, as in its YAML file.
+
+    Returns:
+        The trained tokenizer in eval mode, which ``train_diffusion`` and ``encode`` take; ``.folder`` says where it lies.
+
+    Raises:
+        ConfigError: wrong input. TypeError: an unknown argument. TrainingError: training cannot go on. Interrupted: it was stopped by a
+            signal, after it saved (``resume=True`` goes on).
+    """
+    from ..tokenizer import Autoencoder, load_tokenizer
+    from .arguments import run_settings
+
+    shortcuts = {"image_size": image_size, "channels": channels, "flip": flip}
+    config, given = run_settings(TokenizerRun, "train_tokenizer", data, shortcuts, settings)
+    device = run(config, given).device
+    network = load_tokenizer(Path(config.out) / "model")[0]
+    assert isinstance(network, Autoencoder)
+    return network.to(device)
+
+
+def run(config: TokenizerRun, given: GivenImages | None = None) -> Accelerator:
+    """Train and write ``<out>/model``; returns the accelerator that it trained with.
+
+    Args:
+        given: The images of ``data.source: python``.
 
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
     """
     from ..tokenizer.perceptual import Perceptual
-    from ..training.loop import make_accelerator, run_folder
+    from ..training.loop import end_training, make_accelerator, run_folder
 
     need_resume(config)
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
     accelerator = make_accelerator(config.train)
     with run_folder(Path(config.out), config.resume, accelerator):
-        train_in_folder(config, accelerator, perceptual)
+        train_in_folder(config, accelerator, perceptual, given)
         accelerator.wait_for_everyone()
-    accelerator.end_training()
+    end_training(accelerator)
+    return accelerator
 
 
-def train_in_folder(config: TokenizerRun, accelerator: Accelerator, perceptual: Perceptual | None) -> None:
+def train_in_folder(
+    config: TokenizerRun, accelerator: Accelerator, perceptual: Perceptual | None, given: GivenImages | None = None
+) -> None:
     """All of a run but its folder, which nobody else may write to meanwhile."""
     from ..training.loop import train
 
     with accelerator.main_process_first():  # a download is one process's work
-        material = prepare(config)
+        material = prepare(config, given)
     model, started = make_model(material, accelerator)
     perceptual = perceptual.to(accelerator.device) if perceptual is not None else None
     validate = make_validation(material.held_out, accelerator.device, config, perceptual)
@@ -81,7 +135,7 @@ class Material:
         return self.config.tokenizer.grid(self.config.data.image_size)
 
 
-def prepare(config: TokenizerRun) -> Material:
+def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Material:
     """Open the images that train and those that judge.
 
     Raises:
@@ -90,9 +144,9 @@ def prepare(config: TokenizerRun) -> Material:
     from ..data.images import ImageSet
     from ..local_notes import note_folder
 
-    for folder in (config.data.root, config.data.val_root):
+    for folder in (config.data.root, config.data.val_root, config.data.name):
         note_folder(folder)
-    data, source, held_source = open_images(config.data, config.out)
+    data, source, held_source = open_images(config.data, config.out, given)
     config = dataclasses.replace(config, data=data)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
     return Material(config, images, ImageSet(held_source, config.data))
@@ -182,9 +236,16 @@ def finish(material: Material, best: Autoencoder, found: dict[str, float], start
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
-    root = f" --data.root {printable(config.data.root, 0)}" if config.data.root else ""
-    next_one = f"d3pm-image train-diffusion --tokenizer {printable(folder, 0)} --data.source {config.data.source}{root}"
-    print(f"tokenizer: {printable(folder / 'model', 0)}\nnext: {next_one}")
+    print(f"tokenizer: {printable(folder / 'model', 0)}\nnext: {next_stage(config.data, folder)}")
+
+
+def next_stage(data: DataConfig, folder: Path) -> str:
+    """What trains stage two on the tokenizer of a run."""
+    if data.source == "python":
+        return f"train_diffusion(data=…, tokenizer={str(folder)!r})"
+    given = {"source": data.source, "root": data.root, "name": data.name}
+    words = [f"--data.{name} {printable(value, 0)}" for name, value in given.items() if value]
+    return f"d3pm-image train-diffusion --tokenizer {printable(folder, 0)} {' '.join(words)}"
 
 
 def start_codebook(model, images, num_codes: int, tokens: int) -> None:

@@ -8,6 +8,9 @@ that GroupNorm takes over the whole picture (``norm: channel`` has none). editin
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +18,9 @@ from torch.nn import functional as F
 from ..config import TokenizerConfig, need
 from ..seeds import Share
 from .quantizer import Quantizer, need_codes
+
+if TYPE_CHECKING:
+    from .folder import TokenizerInfo
 
 
 class ChannelNorm(nn.Module):
@@ -103,6 +109,11 @@ class Autoencoder(nn.Module):
         channels: 1 or 3.
         vectors_a_step, synchronize: See :class:`Quantizer`.
     """
+
+    folder: Path | None = None
+    """Where it was loaded from."""
+    info: TokenizerInfo | None = None
+    """What its folder says of it."""
 
     def __init__(self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False):
         super().__init__()

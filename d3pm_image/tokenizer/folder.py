@@ -295,4 +295,5 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerI
         check_outline(lambda: build(kind, raw["tokenizer"], raw["channels"]), place, "tokenizer")
         model = build(kind, raw["tokenizer"], raw["channels"])
         model.load_state_dict(read_weights(place, "tokenizer", digest))
-    return model.eval(), TokenizerInfo(size, raw["channels"], digest, facts)
+    model.folder, model.info = place, TokenizerInfo(size, raw["channels"], digest, facts)
+    return model.eval(), model.info

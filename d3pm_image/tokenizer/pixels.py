@@ -6,11 +6,17 @@ round(x · (L - 1)); a colour pixel packs its three into one code, r·L² + g·L
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from ..config import need, pixel_codes, size_pair
 from .quantizer import need_codes
+
+if TYPE_CHECKING:
+    from .folder import TokenizerInfo
 
 
 class Pixels(nn.Module):
@@ -24,6 +30,10 @@ class Pixels(nn.Module):
         ConfigError: fewer than 2 levels, or more codes than are cached (65535).
     """
 
+    folder: Path | None = None
+    """Where it was loaded from."""
+    info: TokenizerInfo | None = None
+    """What its folder says of it."""
     downsampling = 1
     intensities: Tensor
 

@@ -6,6 +6,7 @@ One step is ``batch_size`` images over all processes and accumulation parts; wha
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import math
 import signal
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..config import ConfigError, TrainConfig, need
+from . import notebook
 from .folder import check_folder, run_folder
 from .launch import check_launch, meeting
 from .monitor import Monitor, read_lines
@@ -31,7 +33,7 @@ from .optim import learning_rate
 from .signals import StopRequests, stop_requests
 from .trainer import Interrupted, Job, Trainer, TrainingError
 
-__all__ = ["Interrupted", "Job", "TrainingError", "check_folder", "make_accelerator", "run_folder", "train"]
+__all__ = ["Interrupted", "Job", "TrainingError", "check_folder", "end_training", "make_accelerator", "run_folder", "train"]
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -63,6 +65,23 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         fit = max(parts, config.batch_size // parts * parts)
         raise ConfigError("train.batch_size", config.batch_size, f"must divide by processes × accumulate = {parts}; use {fit}")
     return accelerator
+
+
+def end_training(accelerator: Accelerator) -> None:
+    """Wait for all processes at the end of a run.
+
+    The process group stays until the program ends: another training may follow in it, and a group that is made again may meet its peers' old addresses.
+    """
+    accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        atexit.unregister(leave_group)
+        atexit.register(leave_group)
+
+
+def leave_group() -> None:
+    """Leave the process group."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def choose_products(tf32: bool, device: str) -> None:
@@ -107,7 +126,7 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
             initial=first,
             disable=quiet,
             unit="step",
-            mininterval=0.5 if sys.stderr.isatty() else 15,
+            mininterval=0.5 if sys.stderr.isatty() or notebook.is_running() else 15,
             dynamic_ncols=True,
         ) as bar,
     ):

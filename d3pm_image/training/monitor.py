@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ..config import need
+from . import notebook
 
 LONGEST_LINE = 1_000_000
 """Bytes of a line of the log; a longer one is none of ours."""
@@ -93,6 +94,7 @@ class Monitor:
         if not self.enabled:
             return
         image.save(self.folder / "previews" / f"{name}-{step:08d}.png")
+        notebook.show(image, f"{self.folder.resolve()}/{name}")
         if self.board is not None:
             import numpy as np
 

@@ -1,0 +1,121 @@
+"""What an evaluation measures, and how."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+from ..config import need
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What is measured of a trained model on held-out images.
+
+    Args:
+        model: Model or tokenizer folder, or the run that trained it.
+        root: Folder of the data set, where it is not the one that the model remembers.
+        val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
+        likelihood: Also measure the variational bound of held-out images, in bits a code.
+        draws: Noise levels an image for the bound; more make its standard error smaller.
+        reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for images with classes in the features of a classifier of them, which is trained once; for others in those of EfficientNet-Lite0, if it is installed. It is no FID.
+        worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for none.
+        num_samples: Images to generate; 0 judges the tokenizer alone.
+        features: What images are compared in: train (a classifier of the model's own training images, trained once and kept), efficientnet (EfficientNet-Lite0 from a package), inception (the network of published FIDs, from torch-fidelity), or auto: train where there are classes, else efficientnet.
+        features_weights: Weight file of inception; without it torch-fidelity may fetch it, if download is true.
+        download: Let torch-fidelity fetch the weights of inception.
+        reference: Real images that samples are compared with: held_out, or training, as many published FIDs do.
+        neighbours: Picture of the samples that are nearest to a training image, each above that image, and figures of memorisation; empty for none.
+        samples: Picture of the first 64 samples; empty for none.
+        out: JSON file for the figures; empty prints them only.
+    """
+
+    model: str
+    root: str = ""
+    val_root: str = ""
+    likelihood: bool = False
+    draws: int = 4
+    reconstruction_distance: bool = True
+    worst: str = ""
+    num_samples: int = 1000
+    features: Literal["auto", "train", "efficientnet", "inception"] = "auto"
+    features_weights: str = ""
+    download: bool = False
+    reference: Literal["held_out", "training"] = "held_out"
+    neighbours: str = ""
+    samples: str = ""
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        need(1 <= self.draws <= 1000, "draws", self.draws, "give 1 to 1000 noise levels an image")
+        unread = self.features != "inception" and (self.features_weights or self.download)
+        need(not unread, "features_weights", self.features_weights, "only inception reads weights of its own; add --features inception")
+        for name in ("neighbours", "samples"):
+            need(not getattr(self, name) or self.num_samples > 0, name, getattr(self, name), "there are no samples with num_samples=0")
+        need(self.num_samples == 0 or 20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 0, or 20 to 1000000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(EvaluateOptions):
+    """An evaluation: what is measured, what it runs on, and the settings of the sampler that are not the model's own.
+
+    Args:
+        seed: Image i under a seed is the same whatever the number of images.
+        batch_size: Images in one network call.
+        device: auto, cpu or cuda.
+        precision: float32 or bf16.
+        compile: Compile the denoiser first (torch.compile).
+        overwrite: Replace files that are there already; without it new ones get the next free number.
+        sampler: Settings of the sampler by name.
+    """
+
+    seed: int = 0
+    batch_size: int = 64
+    device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    overwrite: bool = False
+    sampler: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
+        need(self.precision in ("float32", "bf16"), "precision", self.precision, "use float32 or bf16")
+        for name, options in (("features", ("auto", "train", "efficientnet", "inception")), ("reference", ("held_out", "training"))):
+            need(getattr(self, name) in options, name, getattr(self, name), f"use one of {', '.join(options)}")
+
+    def changes(self) -> dict[str, Any]:
+        """The settings of the sampler that were given, by name."""
+        return dict(self.sampler)
+
+
+class EvaluateSettings(TypedDict, total=False):
+    """Keyword arguments of :func:`~d3pm_image.evaluation.evaluate.evaluate`, which :class:`Evaluation` explains."""
+
+    root: str | os.PathLike[str]
+    val_root: str | os.PathLike[str]
+    likelihood: bool
+    draws: int
+    reconstruction_distance: bool
+    worst: str | os.PathLike[str]
+    num_samples: int
+    features: Literal["auto", "train", "efficientnet", "inception"]
+    features_weights: str | os.PathLike[str]
+    download: bool
+    reference: Literal["held_out", "training"]
+    neighbours: str | os.PathLike[str]
+    samples: str | os.PathLike[str]
+    out: str | os.PathLike[str]
+    seed: int
+    batch_size: int
+    device: str
+    precision: Literal["float32", "bf16"]
+    compile: bool
+    overwrite: bool
+    steps: int
+    temperature: float
+    guidance: float
+    eta: float

@@ -1,0 +1,318 @@
+"""Keyword arguments of the training functions as the settings of a run: the fields of the YAML file, nested
+as dictionaries or dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, near, need, pixel_levels
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from ..data.objects import Data, GivenImages
+    from ..tokenizer import Autoencoder, Pixels
+
+T = TypeVar("T", bound="DataclassInstance")
+R = TypeVar("R", TokenizerRun, DiffusionRun)
+GREY = ("1", "L", "LA", "La", "I", "F")
+GREY_SETS = ("digits", "mnist", "fashion_mnist", "kmnist")
+LOOKED_AT = 64
+"""Images of a folder whose headers say whether it holds colour."""
+OBJECTS = ("images", "val_images")
+"""Keys of a dictionary of data settings that hold images instead of a setting."""
+
+
+def run_settings(
+    kind: type[R], function: str, data: Data, shortcuts: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[R, GivenImages | None]:
+    """The settings of a run, and the images that a program holds.
+
+    Args:
+        kind: TokenizerRun or DiffusionRun.
+        function: Name of the function that was called, for messages.
+        shortcuts: image_size, channels and flip; None is not given.
+
+    Raises:
+        TypeError: an unknown keyword argument. ConfigError: an impossible value, or an unknown key in a
+            dictionary.
+    """
+    run = kind()
+    check_names(function, settings, run, (*shortcuts, "data"))
+    start = os.fspath(settings.get("start_from") or "")
+    if start:
+        from .finetune import defaults
+
+        run = filled(run, nested(defaults(kind, start)), "")
+    given_sizes = bool(start) and kind is TokenizerRun
+    sizes = (
+        DataConfig(image_size=run.data.image_size, channels=run.data.channels)
+        if given_sizes
+        else DataConfig()
+    )
+    stage = dict(settings)
+    if "tokenizer" in stage and kind is DiffusionRun:
+        stage["tokenizer"] = tokenizer_name(stage["tokenizer"])
+    config, given = data_settings(data, sizes, run.data, shortcuts)
+    if kind is TokenizerRun or pixel_levels(str(stage.get("tokenizer", ""))):
+        config = with_sizes(config, given)
+    return filled(run, {**stage, "data": config}, ""), given
+
+
+def check_names(
+    function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]
+) -> None:
+    """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones
+    included."""
+    groups = [(f.name, getattr(run, f.name)) for f in dataclasses.fields(run)]
+    inner = [
+        f"{name}.{f.name}"
+        for name, group in groups
+        if dataclasses.is_dataclass(group)
+        for f in dataclasses.fields(group)
+    ]
+    names = [*others, *(name for name, _ in groups)]
+    for name in given:
+        if name not in names:
+            deeper = [path for path in inner if path.endswith(f".{name}")]
+            hint = f" (did you mean {' or '.join(deeper)}?)" if deeper else near(name, [*names, *inner])
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values under dotted names as dictionaries in dictionaries."""
+    found: dict[str, Any] = {}
+    for path, value in values.items():
+        *groups, name = path.split(".")
+        place = found
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = value
+    return found
+
+
+def filled(default: T, values: Mapping[str, Any], prefix: str) -> T:
+    """A configuration with other values, checked by name and type; groups of settings may be dictionaries.
+
+    Raises:
+        ConfigError: an unknown name, another type, or an impossible value.
+    """
+    hints = typing.get_type_hints(type(default))
+    names = [field.name for field in dataclasses.fields(default)]
+    changes = {}
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        need(name in names, path, value, f"no such setting{near(str(name), names, prefix)}")
+        changes[name] = converted(value, hints[name], getattr(default, name), path)
+    return dataclasses.replace(default, **changes)
+
+
+def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
+    """A value as its field takes it: numbers of NumPy and torch as Python's, paths as text, lists as tuples,
+    dictionaries as groups.
+
+    Raises:
+        ConfigError: another type.
+    """
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        if isinstance(value, Mapping):
+            return filled(default, value, f"{path}.")
+        need(
+            isinstance(value, type(default)),
+            path,
+            value,
+            f"give a dictionary of settings, or a {type(default).__name__}",
+        )
+        return value
+    value = value.item() if hasattr(value, "item") and not getattr(value, "ndim", 1) else value
+    value = (
+        os.fspath(value)
+        if isinstance(value, os.PathLike)
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+    )
+    need(fits(value, hint), path, value, f"give {words(hint)}")
+    return value
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value has a type; which of the values of a Literal it must be, the configuration itself
+    says."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is typing.Literal:
+        return any(fits(value, type(one)) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return value is None if hint in (None, type(None)) else hint is Any or isinstance(value, origin or hint)
+
+
+def words(hint: Any) -> str:
+    """A type in words."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(words(one) for one in inner))
+    if origin is tuple:
+        return f"a list, each item {words(inner[0])}"
+    return {
+        int: "a whole number",
+        float: "a number",
+        bool: "True or False",
+        str: "a text",
+        type(None): "None",
+    }.get(hint, str(hint))
+
+
+def data_settings(
+    data: Data, sizes: DataConfig, default: DataConfig, shortcuts: Mapping[str, Any]
+) -> tuple[DataConfig, GivenImages | None]:
+    """Settings of the images, and the images where a program holds them.
+
+    Args:
+        sizes: Where a path or an object says the rest: image_size and channels, or 0.
+        default: What a dictionary leaves out.
+
+    Raises:
+        ConfigError: neither a path nor a name, settings nor images.
+    """
+    from ..data.objects import given_images, is_splits
+
+    changes: dict[str, Any] = {name: value for name, value in shortcuts.items() if value is not None}
+    given = None
+    if isinstance(data, DataConfig):
+        config = data
+    elif isinstance(data, Mapping) and not is_splits(data):
+        settings = {name: value for name, value in data.items() if name not in OBJECTS}
+        config = filled(sizes if "images" in data else default, settings, "data.")
+        need(
+            "images" in data or "val_images" not in data,
+            "data.val_images",
+            "given",
+            "goes with images; leave it out",
+        )
+        if "images" in data:
+            given = given_images(data["images"], data.get("val_images"), "data.images")
+    elif isinstance(data, (str, os.PathLike)):
+        config = filled(sizes, named_source(data), "data.")
+    else:
+        config, given = sizes, given_images(data)
+    config = filled(config, changes | ({"source": "python"} if given is not None else {}), "data.").resolved()
+    if config.source == "huggingface":
+        from ..data.huggingface import hugging_face
+
+        given = hugging_face(config)  # once for all that looks at it
+    return config, given
+
+
+def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
+    """Source and root of a text: the digits or a torchvision set by name, else a folder, or shards. A folder
+    of the same name is ``./NAME``.
+
+    Raises:
+        ConfigError: neither.
+    """
+    from ..data.torchvision_sets import TORCHVISION
+
+    text = os.fspath(data)
+    if isinstance(data, str) and data in ("digits", *TORCHVISION):
+        return {"source": data}
+    pattern = any(sign in text for sign in "*?{") or text.lower().endswith(".tar")
+    there = bool(text) and (pattern or Path(text).expanduser().exists())
+    mend = f"no such folder, and no data set of this name{near(text, ('digits', *TORCHVISION))}"
+    need(there, "data", text, mend)
+    return {"root": text}
+
+
+def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
+    """The settings with image_size and channels where they were left out: colour where the images have some,
+    and the size of images that a program holds, where all have the same."""
+    changes: dict[str, Any] = {}
+    if not config.channels:
+        changes["channels"] = (
+            1 if all(mode in GREY or mode.startswith("I;16") for mode in modes(config, given)) else 3
+        )
+    if config.image_size == 0 and config.source == "digits":
+        changes["image_size"] = 16
+    elif config.image_size == 0 and given is not None:
+        from ..data.headers import headers_of
+
+        sizes = headers_of(given.training).sizes
+        width, height = sizes[0]
+        changes |= (
+            {"image_size": height if height == width else (height, width)} if len(set(sizes)) == 1 else {}
+        )
+    return dataclasses.replace(config, **changes)
+
+
+def modes(config: DataConfig, given: GivenImages | None) -> list[str]:
+    """Pillow modes of some of the images, spread over the set."""
+    from ..data.headers import headers_of
+    from ..data.sources import open_source
+
+    if config.source in GREY_SETS:
+        return ["L"]
+    if given is not None or config.source == "shards":
+        return list(headers_of(given.training if given is not None else open_source(config)).modes)
+    return folder_modes(Path(config.root).expanduser()) if config.source == "folder" else ["RGB"]
+
+
+def folder_modes(root: Path) -> list[str]:
+    """Pillow modes of some of the images below a folder."""
+    from ..data.failures import is_decoder_error
+    from ..data.listing import list_images
+    from ..imaging import read_header
+
+    need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
+    files, found = list_images(root).files, []
+    for number in range(min(len(files), LOOKED_AT)):
+        try:
+            with (
+                open(root / files[number * len(files) // min(len(files), LOOKED_AT)], "rb") as file,
+                read_header(file) as image,
+            ):
+                found.append(image.mode)
+        except Exception as error:
+            if not is_decoder_error(error):
+                raise
+    return found or ["RGB"]
+
+
+def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> str:
+    """What the settings of a run name a tokenizer by: the folder that it was trained in or loaded from, or
+    pixels:LEVELS.
+
+    Raises:
+        ConfigError: a tokenizer without a folder, or whose folder holds another one by now.
+    """
+    if isinstance(tokenizer, (str, os.PathLike)):
+        return os.fspath(tokenizer)
+    from ..tokenizer import Pixels
+    from ..tokenizer.folder import find, read_config
+
+    if isinstance(tokenizer, Pixels):
+        return f"pixels:{tokenizer.levels}"
+    folder, info = getattr(tokenizer, "folder", None), getattr(tokenizer, "info", None)
+    kind = type(tokenizer).__name__
+    if folder is None or info is None:
+        raise ConfigError(
+            "tokenizer",
+            kind,
+            "lies in no folder; write it with d3pm_image.tokenizer.save_tokenizer and name the folder",
+        )
+    now = read_config(find(folder, "tokenizer", "tokenizer"), "tokenizer", "tokenizer").get("sha256")
+    need(now == info.sha256, "tokenizer", str(folder), "holds another tokenizer by now; load it again")
+    return str(folder)
