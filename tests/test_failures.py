@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY_TOKENIZER, free_port
-from d3pm_image.commands.failures import in_words
-from d3pm_image.commands.notes import warnings_in_words
 from PIL import Image
 
-from d3pm_image import commands
+from d3pm_image import cli as commands
+from d3pm_image.cli.failures import in_words
+from d3pm_image.cli.notes import warnings_in_words
 from d3pm_image.config import ConfigError
 from d3pm_image.training.launch import check_launch
 
@@ -29,7 +29,7 @@ FULL = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0
 LIMITED = """
 import json, resource, sys
 import sklearn.datasets, torch, vector_quantize_pytorch, accelerate
-from d3pm_image import commands
+from d3pm_image import cli as commands
 from d3pm_image.training import loop
 from d3pm_image.sampling import rules
 from d3pm_image.pipeline import Pipeline
