@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..config import need
-from ..labels import read_labels
+from ..labels import read_classes
 from ..outputs import added, new_files
 from ..printable import printable
-from .editing import check_strength
+from .edit import check_strength
 from .options import WatchedOptions, say
 from .parsing import parse
 
@@ -48,12 +47,6 @@ class Interpolate(WatchedOptions):
         check_strength(self.strength)
         need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds a frame")
 
-    def label_pair(self, class_names: Sequence[str]) -> list[int | None]:
-        """One class or two. Raises ConfigError for others."""
-        ids = read_labels(self.labels, class_names) or [len(class_names)]
-        need(len(ids) <= 2, "labels", self.labels, "give one class, or two separated by a comma, or none for no class")
-        return [None if number == len(class_names) else number for number in ids]
-
 
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image interpolate`` and run it. Raises ConfigError for wrong input."""
@@ -64,6 +57,7 @@ def main(arguments: list[str]) -> None:
 def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
     from ..editing.image_files.files import check_outputs, read_picture
+    from ..editing.results import write_frames
     from ..imaging import to_pil
     from ..provenance import made_by, picture_record
 
@@ -74,7 +68,7 @@ def run(args: Interpolate) -> None:
     watch = args.recorder([out], inputs)
     say("interpolate", [note for file in files for note in file.notes])
     pipe = args.pipeline(args.model)
-    labels = args.label_pair(pipe.class_names)
+    labels = read_classes(args.labels, pipe.class_names, most=2)
     a, b = (file.image for file in files)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "watch": watch, **args.changes()}
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
@@ -82,18 +76,6 @@ def run(args: Interpolate) -> None:
     own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | made_by(args.model, pipe.tokenizer, pipe.denoiser)
     facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
     with new_files(out, args.overwrite) as new:
-        write(args, new.draft, [*frames], to_pil(pipe.tensors([a, b])), facts)
+        write_frames(frames, to_pil(pipe.tensors([a, b])), new.draft, args.frame_ms, facts)
     print(f"interpolate: {args.frames} frames: {printable(new.path)}")
     args.show(watch, pipe, f"interpolate · frame 1 · {facts['sampler']} · seed {args.seed}", facts)
-
-
-def write(args: Interpolate, out: Path, frames: list, ends: list, facts: dict[str, Any]) -> None:
-    """The animation of the frames, or a strip of them between the two pictures at the model's size."""
-    from ..imaging import enlarge, grid_image, save_animation, save_image
-
-    if out.suffix.lower() in (".gif", ".webp"):
-        save_animation([enlarge(frame, 256) for frame in frames], out, args.frame_ms, max(1000, args.frame_ms))
-        return
-    shown = [ends[0], *frames, ends[1]]
-    captions = ["a", *map(str, range(1, len(frames) + 1)), "b"]
-    save_image(grid_image([enlarge(i, 96) for i in shown], min(len(shown), 12), captions), out, facts)

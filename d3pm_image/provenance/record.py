@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import hashlib
 import io
 from contextlib import suppress
@@ -73,6 +74,24 @@ def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str
         name: Where the file's own name is not what its owner calls it.
     """
     return {field: name or path.name, f"{field}_sha256": sha256(path)}
+
+
+def edit_record(
+    command: str, options: dict[str, Any], sampler: Any, made: dict[str, str], picture: Path, mask: np.ndarray | None = None
+) -> dict[str, Any]:
+    """What a PNG says of an edit: how it was made, without paths of images.
+
+    Args:
+        options: Of the command.
+        sampler: Dataclass of the sampler's settings.
+        made: By which model, see :func:`made_by`.
+        picture: File that was edited.
+        mask: (h, w) bool, the pixels to repaint where an image named them.
+    """
+    went_in = picture_record(picture)
+    if mask is not None:
+        went_in["mask"] = mask_text(mask)
+    return {"command": command, **options, **dataclasses.asdict(sampler), **made, **went_in}
 
 
 def mask_text(hidden: np.ndarray) -> str:

@@ -1,36 +1,46 @@
-"""Making a picture again from the settings that it carries.
+"""The options that make an image again, out of the settings that it carries.
 
 Settings may be a stranger's: they become fields of the command's dataclass, each of the type that the field has and no
-larger than what the picture itself shows. They never become words of a command line, name no file that is written, and
+larger than what the image itself shows. They never become words of a command line, name no file that is written, and
 name no model that would have to be downloaded.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
-import io
 import math
 import os
-import tempfile
 import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from ..config import ConfigError, need
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from .show import Show
+from ..hub import shipped
+from ..storage import sha256
+from .record import mask_of, recorded_model
 
 REPEATABLE = ("generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
 PICTURES = {"generate": (), "interpolate": ("a", "b")}
 """Fields of a command that name pictures; ``image`` for all others."""
-NOT_SETTINGS = {"model", "image", "mask", "a", "b", "out", "overwrite", "trajectory", "trajectory_ms", "device", "compile", "batch_size"}
+NOT_SETTINGS = {
+    "model",
+    "image",
+    "mask",
+    "a",
+    "b",
+    "out",
+    "overwrite",
+    "trajectory",
+    "trajectory_ms",
+    "device",
+    "compile",
+    "batch_size",
+}
 """Options that do not come from the picture: a picture of another's may not say what is read and written here."""
 TILE = {"num_images": 64, "frames": 96, "variants": 96}
 """Pixels of a side that each image has at least in a grid, a strip or a sheet."""
@@ -55,87 +65,28 @@ class Plan:
     alike: bool = False
 
 
-def make_again(args: Show, facts: dict[str, Any]) -> tuple[Path, str]:
-    """Run the command that the settings describe, and compare.
-
-    Returns:
-        The new picture, and what is different; empty where every pixel is the same.
-
-    Raises:
-        ConfigError: settings that no command wrote, or a model or picture that is not there any more.
-    """
-    from ..imaging import open_image
-    from ..outputs import added, new_files
-    from ..provenance import read_settings
-
-    command, picture = facts["command"], Path(args.picture)
-    need(command in REPEATABLE, "picture", args.picture, f"was made by {command!r}, which cannot be run again from a picture")
-    need(not facts.get("shows"), "picture", args.picture, "shows the steps of a decode; only results can be made again")
-    out = Path(args.out) if args.out else added(picture, "-again", ".png")
-    need(out.resolve() != picture.resolve(), "out", str(out), "would overwrite the picture itself; choose another name")
-    inputs = find_inputs(args, facts)
-    mend = "would overwrite a picture that is read; choose another name"
-    need(all(out.resolve() != path.resolve() for path in inputs), "out", str(out), mend)
-    before = open_image(picture)
-    plan = planned(args.picture, facts, before.size)
-    model = find_model(args, facts)
-    with tempfile.TemporaryDirectory(prefix="d3pm-image-") as folder:
-        made = run(command, plan, {"model": model, "device": args.device}, inputs, facts, Path(folder))
-        then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
-        need(then in (None, now), "model", args.model or model, "holds other weights than those that made the picture; name the right one with --model")  # fmt: skip
-        different = compare(picture.name, before, open_image(made), reasons(facts, plan))
-        with new_files(out, args.overwrite) as files:
-            files.draft.write_bytes(made.read_bytes())
-    return files.path, different
-
-
-def run(command: str, plan: Plan, own: dict[str, Any], inputs: list[Path], facts: dict[str, Any], folder: Path) -> Path:
-    """Run a command and return the picture that it made in a folder.
-
-    Raises:
-        ConfigError: an impossible value.
-    """
-    from ..editing.image_files.files import read_picture
-    from ..provenance import mask_of
-    from .job import open_job
-
-    module = importlib.import_module(f".{command}", __package__)
-    kind, one_file = getattr(module, command.capitalize()), "number" not in facts
-    own |= dict(zip(PICTURES.get(command, ("image",)), map(str, inputs), strict=True))
-    if facts.get("mask") and "mask" in types_of(kind):
-        mask_of(facts["mask"], read_picture(inputs[0]).image.size).save(folder / "mask.png")
-        own["mask"] = str(folder / "mask.png")
-    options = kind(**plan.options, **own, out=str(folder / ("result.png" if one_file else "result")))
-    with contextlib.redirect_stdout(io.StringIO()):  # of files that are about to move
-        if command in PICTURES:
-            module.run(options)
-        else:
-            module.run(options, open_job(command, options, command))
-    if not one_file:
-        return sorted((folder / "result").iterdir())[plan.place]
-    return folder / (f"result-{plan.place + 1}.png" if plan.options.get("variants", 1) > 1 and "variant" in facts else "result.png")
-
-
-def planned(picture: str, facts: dict[str, Any], size: tuple[int, int]) -> Plan:
+def planned(picture: str, facts: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
     """The options that a picture's settings give.
 
     Args:
+        kind: Dataclass of the command's options.
         size: (width, height) of the picture, which bounds the counts.
 
     Raises:
         ConfigError: a setting of another type than its field has, or larger than the picture can show.
     """
     command = facts["command"]
-    hints = types_of(getattr(importlib.import_module(f".{command}", __package__), command.capitalize()))
     given = {}
-    for name, hint in hints.items():
+    for name, hint in types_of(kind).items():
         if name not in NOT_SETTINGS and facts.get(name) is not None:
             damaged(picture, name, fits(facts[name], hint))
             given[name] = facts[name]
     most = size[0] * size[1]
     if command == "generate":
         grid = "number" not in facts
-        damaged(picture, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most)
+        damaged(
+            picture, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most
+        )
         damaged(picture, "columns", not grid or given.get("columns", 0) * TILE["num_images"] <= size[0])
         return Plan(given | sized(picture, facts)) if grid else one_of(picture, facts, given, "number", most)
     if command == "interpolate":
@@ -144,8 +95,13 @@ def planned(picture: str, facts: dict[str, Any], size: tuple[int, int]) -> Plan:
     for name in ("ring", "feather"):
         damaged(picture, name, given.get(name, 0) <= max(size))
     if command == "outpaint" and ("variant" in facts or facts.get("variants", 1) == 1):
-        added = {sides: sum(given.get(side, 0) for side in sides) for sides in (("left", "right"), ("top", "bottom"))}
-        damaged(picture, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True)))
+        added = {
+            sides: sum(given.get(side, 0) for side in sides)
+            for sides in (("left", "right"), ("top", "bottom"))
+        }
+        damaged(
+            picture, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True))
+        )
     if "variant" in facts:
         return one_of(picture, facts, given, "variant", most)
     given.setdefault("variants", facts.get("variants", 1) if whole(facts.get("variants", 1)) else 0)
@@ -153,6 +109,41 @@ def planned(picture: str, facts: dict[str, Any], size: tuple[int, int]) -> Plan:
         given["variants"] = 1
     damaged(picture, "variants", given["variants"] == 1 or given["variants"] * TILE["variants"] ** 2 <= most)
     return Plan(given | sized(picture, facts))
+
+
+def options_of(
+    plan: Plan,
+    facts: dict[str, Any],
+    kind: type,
+    inputs: list[Path],
+    size: tuple[int, int] | None,
+    folder: Path,
+) -> dict[str, Any]:
+    """Fields of the command's dataclass: those of the plan, the images that go in, and a place inside ``folder`` for the result.
+
+    Args:
+        kind: Dataclass of the command's options.
+        size: (width, height) of the image that goes in, which a mask must have.
+
+    Raises:
+        ConfigError: a mask that cannot be read.
+    """
+    own: dict[str, Any] = dict(zip(PICTURES.get(facts["command"], ("image",)), map(str, inputs), strict=True))
+    if facts.get("mask") and "mask" in types_of(kind):
+        mask_of(facts["mask"], size).save(folder / "mask.png")
+        own["mask"] = str(folder / "mask.png")
+    return plan.options | own | {"out": str(folder / ("result" if "number" in facts else "result.png"))}
+
+
+def result_of(plan: Plan, facts: dict[str, Any], folder: Path) -> Path:
+    """The image that a command with these options has written."""
+    if "number" in facts:
+        return sorted((folder / "result").iterdir())[plan.place]
+    return folder / (
+        f"result-{plan.place + 1}.png"
+        if plan.options.get("variants", 1) > 1 and "variant" in facts
+        else "result.png"
+    )
 
 
 def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
@@ -164,17 +155,20 @@ def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str
     """
     counted = "num_images" if name == "number" else "variants"
     damaged(picture, name, whole(facts[name]))
-    first, count = facts.get("batch_first" if name == "number" else "first"), facts.get("batch_size" if name == "number" else "variants")
+    first, count = (
+        facts.get("batch_first" if name == "number" else "first"),
+        facts.get("batch_size" if name == "number" else "variants"),
+    )
     if whole(first) and whole(count) and first <= facts[name] < first + count and few(count, pixels):
         together = {"batch_size": count} if name == "number" else sized(picture, facts)
-        return Plan(given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together))
+        return Plan(
+            given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together)
+        )
     return Plan(given | {"first": facts[name], counted: 1})
 
 
 def few(count: int, pixels: int) -> bool:
     """Whether so many images of so many pixels may be drawn for the sake of one."""
-    from PIL import Image
-
     return count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
@@ -216,43 +210,63 @@ def fits(value: Any, hint: Any) -> bool:
     return hint is str and isinstance(value, str) and len(value) <= MOST_TEXT
 
 
-def find_model(args: Show, facts: dict[str, Any]) -> str:
+def find_model(given: str, facts: dict[str, Any]) -> str:
     """The model: the one that was named, else the picture's if it is on this machine.
 
     Raises:
         ConfigError: none is named, or one that is not here: a picture of another's starts no download.
     """
-    from ..hub import shipped
-    from ..provenance import recorded_model
-
-    if args.model:
-        return args.model
+    if given:
+        return given
     model = recorded_model(facts)
-    need(isinstance(model, str) and bool(model), "model", model, "the picture does not name its model; name it with --model")
+    need(
+        isinstance(model, str) and bool(model),
+        "model",
+        model,
+        "the picture does not name its model; name it with --model",
+    )
     here = str(model) in shipped() or os.path.isdir(os.path.expanduser(str(model)))
-    need(here, "model", model, "is not on this machine; name the model with --model, which takes a hub id too")
+    need(
+        here, "model", model, "is not on this machine; name the model with --model, which takes a hub id too"
+    )
     return str(model)
 
 
-def find_inputs(args: Show, facts: dict[str, Any]) -> list[Path]:
+def find_inputs(picture: str, given: str, facts: dict[str, Any]) -> list[Path]:
     """The pictures that went in: as named, or under their recorded names beside the picture or in the working folder.
 
     Raises:
         ConfigError: not recorded, not there, or not the same any more.
     """
-    from ..storage import sha256
-
     fields = PICTURES.get(facts["command"], ("image",))
-    named = [name.strip() for name in args.inputs.split(",")] if args.inputs else []
-    need(not named or len(named) == len(fields), "inputs", args.inputs, f"{facts['command']} takes {len(fields)} pictures")
+    named = [name.strip() for name in given.split(",")] if given else []
+    need(
+        not named or len(named) == len(fields),
+        "inputs",
+        given,
+        f"{facts['command']} takes {len(fields)} pictures",
+    )
     found = []
     for number, field in enumerate(fields):
         recorded = facts.get(field)
-        need(bool(named) or isinstance(recorded, str), "inputs", "", "the picture does not say what went in; name it with --inputs FILE")
-        places = [Path(named[number])] if named else [folder / Path(str(recorded)).name for folder in (Path(args.picture).parent, Path())]
+        need(
+            bool(named) or isinstance(recorded, str),
+            "inputs",
+            "",
+            "the picture does not say what went in; name it with --inputs FILE",
+        )
+        places = (
+            [Path(named[number])]
+            if named
+            else [folder / Path(str(recorded)).name for folder in (Path(picture).parent, Path())]
+        )
         path = next((place for place in places if os.path.isfile(place)), None)
         if path is None:
-            text = "no such file" if named else "went in, and is not beside the picture any more; name it with --inputs FILE"
+            text = (
+                "no such file"
+                if named
+                else "went in, and is not beside the picture any more; name it with --inputs FILE"
+            )
             raise ConfigError("inputs", named[number] if named else recorded, text)
         known = facts.get(f"{field}_sha256")
         need(known in (None, sha256(path)), "inputs", str(path), "is not the picture that went in: its content differs; name it with --inputs FILE")  # fmt: skip
@@ -262,8 +276,6 @@ def find_inputs(args: Show, facts: dict[str, Any]) -> list[Path]:
 
 def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
     """What is different in a picture that was made again, in a line; nothing where every pixel is the same."""
-    import numpy as np
-
     if one.size != other.size or one.mode != other.mode:
         return f"differs from {name}: {other.width}x{other.height} {other.mode} in place of {one.width}x{one.height} {one.mode}"
     differing = np.asarray(one) != np.asarray(other)
