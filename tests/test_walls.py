@@ -25,7 +25,7 @@ LEVELS = [
     {"model_card", "pipeline"},
     {"recipes"},
     {"evaluation", "estimate", "diagnostics"},
-    {"app", "export"},
+    {"app", "export", "packaging"},
     {"cli"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

@@ -61,7 +61,7 @@ def write_results(
     out: Path,
     source: PictureFile,
     facts: dict[str, Any],
-    sheet: Sequence[Any],
+    sheet: tuple[Image.Image, np.ndarray | None],
     first: int = 0,
     overwrite: bool = False,
 ) -> tuple[list[Path], str | None]:

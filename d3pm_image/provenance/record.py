@@ -7,6 +7,7 @@ import binascii
 import dataclasses
 import hashlib
 import io
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def made_by(model: str | Path, tokenizer: nn.Module, denoiser: nn.Module) -> dic
 def recorded_model(facts: dict[str, Any]) -> Any:
     """The model that a PNG names: where it lies, if the name does not lead there and it was used on this machine before."""
     name = facts.get("model")
-    if isinstance(name, str) and (name in shipped() or Path(name).expanduser().is_dir()):
+    if isinstance(name, str) and (name in shipped() or os.path.isdir(os.path.expanduser(name))):
         return name
     place = noted_model(str(facts.get("weights_sha256", "")))
     return name if place is None else str(place)
