@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from .image_io import open_image as open_image
 from .image_io import read_header as read_header
 from .image_io import read_image as read_image
 from .image_io import to_srgb
+from .printable import printable
 from .storage import whole_file
 
 SETTINGS = "d3pm_image"
@@ -157,6 +159,19 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
     return sheet
 
 
+def labelled_grid(images: Sequence[Image.Image], ids: Sequence[int], class_names: Sequence[str], columns: int = 0) -> Image.Image:
+    """One image of all, with their classes under them if there are any.
+
+    Args:
+        ids: Class of each; the number of classes for none.
+        columns: Images a row; 0 chooses: a cycle of 5 to 12 classes that comes out even is a row.
+    """
+    captions = [printable([*class_names, "no class"][i]) for i in ids] if class_names else None
+    cycle = len(set(ids))
+    columns = columns or (cycle if 5 <= cycle <= 12 and len(images) % cycle == 0 else 0)
+    return grid_image([enlarge(image) for image in images], columns, captions)
+
+
 def fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
     """A text, cut short with an ellipsis where it is wider than so many pixels."""
     if font.getlength(text) <= width:
@@ -203,6 +218,13 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     coarse = _pull_push(torch.where(weight > 0, total / weight.clamp_min(1e-6), torch.zeros_like(total)), coarse_known)
     smooth = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
     return torch.where(known > 0, values, smooth)
+
+
+def check_ending(path: Path) -> None:
+    """Raises ConfigError, before any work, for an ending that no image can be written with."""
+    Image.init()
+    known = Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
+    need(known, "out", str(path), "use an ending such as .png, .jpg or .webp, or a folder name without one")
 
 
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:

@@ -61,6 +61,8 @@ def package(
     place = find(model, "pipeline", "model")
     folder = Path(out).expanduser()
     need(not folder.exists() or folder.is_dir(), "out", out, "is a file; name a folder")
+    foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file()
+    need(not foreign, "out", out, "holds other files; name a new folder, or one that holds a model")
     pipe = Pipeline.from_pretrained(place, device)
     if tokenizer:
         replace_tokenizer(pipe, tokenizer, model)
@@ -83,11 +85,9 @@ def package(
 
 
 def check_free(out: Path, name: str) -> None:
-    """Raises ConfigError where the folder holds other files than a model's, or a README.md that is not a model card of this program."""
+    """Raises ConfigError where a folder holds another kind of model, or a README.md that is not a model card of this program."""
     if not out.is_dir():
         return
-    foreign = any(out.iterdir()) and not (out / "config.json").is_file()
-    need(not foreign, "out", name, "holds other files; name a new folder, or one that holds a model")
     folder_for(out, "pipeline")
     with suppress(Missing):
         own = "library_name: d3pm-image" in read_text(out / "README.md")[:2000]

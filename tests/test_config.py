@@ -26,7 +26,7 @@ from d3pm_image.config import (
     TokenizerRun,
     TrainConfig,
 )
-from d3pm_image.config.yaml import save_resolved
+from d3pm_image.recipes.settings import save_resolved
 
 ROOT = Path(__file__).resolve().parent.parent
 NAN, INF = float("nan"), float("inf")

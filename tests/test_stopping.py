@@ -119,7 +119,8 @@ def test_nohup_goes_on(tmp_path):
 def test_a_program_that_runs_no_handler_is_ended():
     """Deep in another library, here one that waits for other processes (WORLD_SIZE with nobody there), Python runs no handler."""
     code = """
-from d3pm_image.cli import run, stopping
+from d3pm_image.cli import run
+from d3pm_image.system import stopping
 stopping.PATIENCE_S = 0.5
 run("train-tokenizer", ["--out", "/dev/null/run"])
 """

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"printable", "types"},
-    {"errors", "locks", "outputs", "seeds"},
+    {"errors", "locks", "outputs", "seeds", "system"},
     {"config"},
     {"cache_folder", "documents", "storage"},
     {"image_io"},

@@ -91,10 +91,10 @@ def choose(arguments: list[str]) -> None:
 def run(name: str, rest: list[str]) -> None:
     """Run a command and turn its errors into one line and an exit code; on several processes pictures are the first one's work."""
     from ..config import ConfigError
-    from .allocator import keep_memory
-    from .failures import in_words
+    from ..system.allocator import keep_memory
+    from ..system.failures import in_words
+    from ..system.stopping import ended_by_signals, number_of
     from .notes import warnings_in_words
-    from .stopping import ended_by_signals, number_of
 
     keep_memory()
     try:

@@ -147,9 +147,9 @@ def load(args: Evaluate) -> Subject:
     from ..data.images import ImageSet
     from ..data.sources import open_source
     from ..evaluation.samples import as_trained, remembered_data
+    from ..imaging import check_ending
     from ..recipes.images import announce
     from ..tokenizer import load_tokenizer
-    from .generate import check_ending
 
     for name in (args.worst, args.neighbours, args.samples):
         if name:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, need
+from ..config import need
 from ..labels import parse_labels
 from ..printable import printable
 from .options import WatchedOptions, say
@@ -55,7 +55,7 @@ def run(args: Generate) -> None:
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
-    from ..imaging import save_image
+    from ..imaging import check_ending, labelled_grid, save_image
     from ..outputs import new_files
     from ..provenance import made_by
 
@@ -81,7 +81,8 @@ def run(args: Generate) -> None:
     if one_picture:
         layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")}
         with new_files(out, args.overwrite) as files:
-            save_image(labelled_grid(images, ids, args, pipe.class_names), files.draft, facts | layout)
+            names = pipe.class_names if args.captions else ()
+            save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
     where = printable(files.path) if one_picture else listed(out, written)
     print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
@@ -119,22 +120,3 @@ def listed(folder: Path, files: Sequence[Path]) -> str:
     """Files of a folder in a few words."""
     names = printable(files[0].name) + (f" … {printable(files[-1].name)}" if len(files) > 1 else "")
     return f"{printable(folder)} ({names})"
-
-
-def labelled_grid(images: list, ids: list[int], args: Generate, class_names: Sequence[str]):
-    """One picture of all, with classes under them if there are any; a cycle of 5 to 12 classes that comes out even is a row."""
-    from ..imaging import enlarge, grid_image
-
-    captions = [printable([*class_names, "no class"][i]) for i in ids] if args.captions and class_names else None
-    cycle = len(set(ids))
-    columns = args.columns or (cycle if 5 <= cycle <= 12 and len(images) % cycle == 0 else 0)
-    return grid_image([enlarge(i) for i in images], columns, captions)
-
-
-def check_ending(out: Path) -> None:
-    """Raises ConfigError before any work for an ending that cannot be written."""
-    from PIL import Image
-
-    Image.init()
-    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
-        raise ConfigError("out", str(out), "use an ending such as .png, .jpg or .webp, or a folder name without one")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ..config import ConfigError, DataConfig, need, size_pair
 from ..data.image_source import ImageSource
 from ..data.images import ImageSet
 from ..data.levels import EACH
+from ..data.spread import spread_over
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.feature_extractor import FeatureSpace, inception_score
@@ -91,7 +91,7 @@ def within_memory(source: ImageSource, data: DataConfig) -> ImageSource:
     """A source, or images spread evenly over it, so many that they can be held in memory."""
     height, width = size_pair(data.image_size)
     most = max(data.memory_mb, LEAST_MB) * 2**20 // (data.channels * height * width)
-    return source if len(source) <= most else source.subset(np.linspace(0, len(source) - 1, most).round().astype(np.int64))
+    return source if len(source) <= most else source.subset(spread_over(len(source), most))
 
 
 def draw_images(

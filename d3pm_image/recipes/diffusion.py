@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..config import DiffusionRun, size_pair
-from ..config.yaml import save_resolved
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import Ancestor
 from .images import open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved
 from .run_summary import training_facts
+from .settings import save_resolved
 from .token_cache import cached, code_images, open_tokenizer, tokenizer_data
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
+from ..data.spread import spread_over
 
 if TYPE_CHECKING:
     from ..data.image_source import ImageSource
@@ -74,14 +75,13 @@ def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = N
     Args:
         source: Where it is open already.
     """
-    import numpy as np
 
     from ..data.images import ImageSet
     from ..data.sources import open_source
 
     source = source or open_source(data, held_out)
     if held_out and len(source) > VALIDATION_IMAGES:
-        source = source.subset(np.linspace(0, len(source) - 1, VALIDATION_IMAGES).round().astype(np.int64))
+        source = source.subset(spread_over(len(source), VALIDATION_IMAGES))
     return ImageSet(source, dataclasses.replace(data, flip=data.flip and not held_out))
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
-from ..config.yaml import save_resolved
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import begin_tokenizer
 from .images import open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved
 from .run_summary import training_facts
+from .settings import save_resolved
 from .token_cache import VALIDATION_IMAGES
 
 if TYPE_CHECKING:
