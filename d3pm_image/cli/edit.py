@@ -7,7 +7,7 @@ here, such as that of windows, would not be found by the parsers of the commands
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ TEXTS = {
     "image": "Picture of any size and mode.",
     "mask": "Picture of the same size: white is repainted; or the word alpha: where the picture itself is transparent.",
 }
+HOW = ("variants", "first", "ring", "feather", "window", "seed", "batch_size")
+"""Options that the pipeline's functions take under the same names."""
 
 
 def check_strength(strength: float) -> None:
@@ -78,6 +80,18 @@ class EditOptions(WatchedOptions):
         """Files that are read."""
         return [Path(self.image)]
 
+    def prepared(self, image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+        """The image that is repainted, and which of its pixels, (h, w) bool; None for all.
+
+        Raises:
+            ConfigError: a region that cannot be read, or none where one is needed.
+        """
+        raise NotImplementedError
+
+    def painted(self) -> dict[str, Any]:
+        """Arguments of the pipeline's function beside the image, its region, the class and what all edits have."""
+        return {name: getattr(self, name) for name in ("strength",) if hasattr(self, name)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions:
@@ -108,6 +122,12 @@ class RegionOptions(EditOptions):
         """Files that are read."""
         return super().inputs() + ([Path(self.mask)] if self.mask and self.mask != "alpha" else [])
 
+    def prepared(self, image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+        """The image itself, and what mask, box and polygon mark of it."""
+        from ..editing.inputs import read_region
+
+        return image, read_region(image, self.mask, self.box, self.polygon, needed=not isinstance(self, Vary))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(LabelOptions, RegionOptions):
@@ -127,18 +147,16 @@ class Outpaint(LabelOptions, EditOptions):
     top: int = 0
     bottom: int = 0
 
-    def __post_init__(self):
-        super().__post_init__()
-        from ..editing.outpaint import MOST
+    def prepared(self, image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+        """The larger image, and what is new of it."""
+        from ..editing.outpaint import check_sides, extend
 
-        for name in ("left", "right", "top", "bottom"):
-            need(0 <= getattr(self, name) <= MOST, name, getattr(self, name), f"give 0 to {MOST} pixels")
-        need(
-            self.left + self.right + self.top + self.bottom > 0,
-            "left, right, top, bottom",
-            0,
-            "give pixels to add: --left, --right, --top or --bottom",
-        )
+        check_sides(image.size, self.painted())
+        return extend(image, **self.painted())
+
+    def painted(self) -> dict[str, Any]:
+        """Pixels to add on each side."""
+        return {name: getattr(self, name) for name in ("left", "top", "right", "bottom")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +174,12 @@ class Edit(RegionOptions):
     def __post_init__(self):
         super().__post_init__()
         check_strength(self.strength)
+
+    def prepared(self, image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+        """As for all regions; Raises ConfigError where no class is given."""
+        found = super().prepared(image)
+        need(bool(self.label.strip()), "label", self.label, "is needed: one class, by name or number")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,173 +199,81 @@ class Vary(LabelOptions, RegionOptions):
         check_strength(self.strength)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """An edit whose files are read and whose outputs are known to be possible.
-
-    Args:
-        command: Its name.
-        args: Its options.
-        picture: What is edited.
-        out: Result, or the sheet of several.
-        watch: Recorder of the decode, or None.
-    """
-
-    command: str
-    args: EditOptions
-    picture: PictureFile
-    out: Path
-    watch: Any
-
-    def region(self, needed: bool = True) -> np.ndarray | None:
-        """The pixels to repaint. Raises ConfigError for none where they are needed, or what cannot be read."""
-        from ..editing.inputs import read_region
-
-        hidden = read_region(
-            self.picture.image, *(getattr(self.args, name) for name in ("mask", "box", "polygon"))
-        )
-        need(
-            hidden is not None or not needed,
-            "mask",
-            "",
-            "give a mask picture, --box, --polygon, or the word alpha",
-        )
-        return hidden
-
-    def pipeline(self) -> Pipeline:
-        """The model. Raises ConfigError where it is not there or damaged."""
-        from ..editing.results import coloured
-
-        pipe = self.args.pipeline(self.args.model)
-        if pipe.tokenizer.channels == 1 and coloured(self.picture.image):
-            say(
-                self.command,
-                ["the model knows grey pictures only: what it paints into this one has no colour"],
-            )
-        return pipe
-
-    def drawing(self) -> dict[str, Any]:
-        """Arguments that every editing function of a pipeline takes."""
-        args = self.args
-        where = {
-            name: getattr(args, name)
-            for name in ("variants", "first", "ring", "feather", "window", "seed", "batch_size")
-        }
-        return {**where, "watch": self.watch, **args.changes()}
-
-    def finish(
-        self,
-        pipe: Pipeline,
-        results: Sequence[Image.Image],
-        hidden: np.ndarray | None,
-        before: Image.Image | None = None,
-    ) -> None:
-        """Write results and say where they are.
-
-        Args:
-            hidden: (h, w) bool of the results' size, what was repainted; None for all of the picture.
-            before: What a sheet shows as the original; default the picture.
-        """
-        from ..editing.results import write_results
-
-        facts, several = self.facts(pipe, hidden), len(results) > 1
-        facts |= {"variants": len(results)} if several else {}
-        sheet = (before or self.picture.image, hidden)
-        paths, note = write_results(
-            results, self.out, self.picture, facts, sheet, self.args.first, self.args.overwrite
-        )
-        say(self.command, [note] if note else [])
-        share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
-        also = f" and {printable(paths[1].name)} …" if several else ""
-        print(
-            f"{self.command}:{share} {len(results)} result{'s' if several else ''}: {printable(paths[0])}{also}"
-        )
-        title = f"{self.command} · result 1 · {facts['sampler']} · seed {self.args.seed}"
-        self.args.show(self.watch, pipe, title, facts)
-
-    def facts(self, pipe: Pipeline, hidden: np.ndarray | None) -> dict[str, Any]:
-        """What a PNG carries as text; a mask that came from a picture as it is."""
-        from ..provenance import edit_record, made_by
-
-        left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
-        own = [f.name for f in dataclasses.fields(self.args) if f.name not in left_out]
-        options = {name: getattr(self.args, name) for name in (*own, "seed", "precision", "batch_size")}
-        made, mask = (
-            made_by(self.args.model, pipe.tokenizer, pipe.denoiser),
-            hidden if getattr(self.args, "mask", "") else None,
-        )
-        return edit_record(
-            self.command, options, pipe.settings(**self.args.changes()), made, self.picture.path, mask
-        )
-
-
-def run_inpaint(args: Inpaint, job: Opened) -> None:
-    """Repaint and write. Raises ConfigError for wrong input; nothing is written then."""
-    hidden, pipe = job.region(), job.pipeline()
-    (label,) = read_classes(args.labels, pipe.class_names)
-    job.finish(pipe, pipe.inpaint(job.picture.image, hidden, label, **job.drawing()), hidden)
-
-
-def run_outpaint(args: Outpaint, job: Opened) -> None:
-    """Continue and write. Raises ConfigError for wrong input; nothing is written then."""
-    from ..editing.outpaint import check_sides, extend
-
-    image, sides = (
-        job.picture.image,
-        {name: getattr(args, name) for name in ("left", "top", "right", "bottom")},
-    )
-    check_sides(image.size, sides)
-    canvas, hidden = extend(image, **sides)
-    pipe = job.pipeline()
-    (label,) = read_classes(args.labels, pipe.class_names)
-    job.finish(pipe, pipe.outpaint(image, **sides, labels=label, **job.drawing()), hidden, canvas)
-
-
-def run_edit(args: Edit, job: Opened) -> None:
-    """Repaint and write. Raises ConfigError for wrong input; nothing is written then."""
-    hidden = job.region()
-    need(bool(args.label.strip()), "label", args.label, "is needed: one class, by name or number")
-    pipe = job.pipeline()
-    (label,) = read_classes(args.label, pipe.class_names, "label")
-    need(label is not None, "label", args.label, "name the class that the region shall show")
-    job.finish(
-        pipe, pipe.edit(job.picture.image, hidden, label, strength=args.strength, **job.drawing()), hidden
-    )
-
-
-def run_vary(args: Vary, job: Opened) -> None:
-    """Vary and write. Raises ConfigError for wrong input; nothing is written then."""
-    hidden, pipe = job.region(needed=False), job.pipeline()
-    (label,) = read_classes(args.labels, pipe.class_names)
-    job.finish(pipe, pipe.vary(job.picture.image, args.strength, label, mask=hidden, **job.drawing()), hidden)
-
-
-EDITS: dict[str, tuple[type[EditOptions], Callable[[Any, Opened], None], str]] = {
-    "inpaint": (Inpaint, run_inpaint, "inpainted"),
-    "outpaint": (Outpaint, run_outpaint, "outpainted"),
-    "edit": (Edit, run_edit, "edited"),
-    "vary": (Vary, run_vary, "varied"),
+EDITS: dict[str, tuple[type[EditOptions], str]] = {
+    "inpaint": (Inpaint, "inpainted"),
+    "outpaint": (Outpaint, "outpainted"),
+    "edit": (Edit, "edited"),
+    "vary": (Vary, "varied"),
 }
-"""Options, work, and ending of the default result's name of each command."""
+"""Options of each command, and the ending of the default result's name."""
 
 
 def run(command: str, args: EditOptions) -> None:
-    """Read the picture, check what can be checked before a model is loaded, then work.
+    """Read, check all that can be checked before a model is loaded, repaint, write and say where.
 
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
     from ..editing.image_files.files import check_outputs, read_picture, result_path
-    from ..editing.results import result_files
+    from ..editing.results import coloured, result_files
 
-    _, work, word = EDITS[command]
     picture = read_picture(args.image)
-    out = Path(args.out) if args.out else result_path(picture, word)
+    out = Path(args.out) if args.out else result_path(picture, EDITS[command][1])
     outputs = [out, *result_files(out, args.variants)]
     check_outputs(outputs, args.inputs())
     watch = args.recorder(outputs, args.inputs())
     say(command, picture.notes)
-    work(args, Opened(command, args, picture, out, watch))
+    before, hidden = args.prepared(picture.image)
+    pipe = args.pipeline(args.model)
+    if pipe.tokenizer.channels == 1 and coloured(picture.image):
+        say(command, ["the model knows grey pictures only: what it paints into this one has no colour"])
+    how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {"watch": watch, **args.painted(), **args.changes()}
+    label = label_of(args, pipe.class_names)
+    if command == "outpaint":
+        results = pipe.outpaint(picture.image, labels=label, **how)
+    else:
+        results = pipe.inpaint(picture.image, hidden, label, **how)
+    finish(command, args, picture, pipe, results, (before, hidden), out, watch)
+
+
+def label_of(args: EditOptions, class_names: Sequence[str]) -> int | None:
+    """The class to paint; None for none. Raises ConfigError for an unknown one, more than one, or none where one is needed."""
+    field = "label" if isinstance(args, Edit) else "labels"
+    (label,) = read_classes(getattr(args, field), class_names, field)
+    need(label is not None or not isinstance(args, Edit), field, getattr(args, field), "name the class that the region shall show")
+    return label
+
+
+def finish(
+    command: str,
+    args: EditOptions,
+    picture: PictureFile,
+    pipe: Pipeline,
+    results: Sequence[Image.Image],
+    shown: tuple[Image.Image, np.ndarray | None],
+    out: Path,
+    watch: Any,
+) -> None:
+    """Write results and say where they are.
+
+    Args:
+        shown: What a sheet shows as the original, and what of it was repainted, (h, w) bool.
+    """
+    from ..editing.results import write_results
+    from ..provenance import edit_record, made_by
+
+    hidden, several, settings = shown[1], len(results) > 1, pipe.settings(**args.changes())
+    left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
+    own = [f.name for f in dataclasses.fields(args) if f.name not in left_out]
+    options = {name: getattr(args, name) for name in (*own, "seed", "precision", "batch_size")}
+    made, mask = made_by(args.model, pipe.tokenizer, pipe.denoiser), hidden if getattr(args, "mask", "") else None
+    facts = edit_record(command, options, settings, made, picture.path, mask) | ({"variants": len(results)} if several else {})
+    paths, note = write_results(results, out, picture, facts, shown, args.first, args.overwrite)
+    say(command, [note] if note else [])
+    share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
+    also = f" and {printable(paths[1].name)} …" if several else ""
+    print(f"{command}:{share} {len(results)} result{'s' if several else ''}: {printable(paths[0])}{also}")
+    args.show(watch, pipe, f"{command} · result 1 · {facts['sampler']} · seed {args.seed}", facts)
 
 
 def main(command: str, arguments: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -57,7 +58,8 @@ def read_set(info: TokenizerInfo, model: str, limit: int, name: str = "", root: 
     else:
         need("data" in info.facts, "model", model, "does not remember the data it was trained on; name pictures, or --data.source")
         data = remembered_data(info.facts, model, root, option="data.root")
-    data = dataclasses.replace(data, image_size=info.image_size, channels=info.channels)
+    sizes: dict[str, Any] = {"image_size": info.image_size, "channels": info.channels}
+    data = dataclasses.replace(data, **sizes)
     source = open_source(data, held_out=held_out)
     chosen = spread_over(len(source), limit)
     return ImageSet(source.subset(chosen), data).read(list(range(len(chosen))))
