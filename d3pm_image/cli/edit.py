@@ -147,6 +147,11 @@ class Outpaint(LabelOptions, EditOptions):
     top: int = 0
     bottom: int = 0
 
+    def __post_init__(self):
+        super().__post_init__()
+        some, mend = any(self.painted().values()), "give pixels to add: --left, --right, --top or --bottom"
+        need(some, "left, right, top, bottom", 0, mend)
+
     def prepared(self, image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
         """The larger image, and what is new of it."""
         from ..editing.outpaint import check_sides, extend

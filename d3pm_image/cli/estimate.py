@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
-from ..documents import Unreadable, read_yaml
-from ..estimate.grids import Codes
+from ..config import DiffusionRun, TokenizerRun, need
 from .options import OutputOptions, write_report
 from .parsing import normalise, parse
 
@@ -18,7 +16,6 @@ STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
     "tokenizer": ("train-tokenizer", TokenizerRun),
     "diffusion": ("train-diffusion", DiffusionRun),
 }
-MINE = {"process", "denoiser", "sampler", "cache"}  # rooms that only stage two has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,121 +77,24 @@ def divide(arguments: list[str]) -> tuple[list[str], list[str]]:
     return own, others
 
 
-def stage_of(path: str, stage: str) -> str:
-    """Which stage a YAML file trains.
-
-    Raises:
-        ConfigError: no such file, not a mapping, or a file that both stages could read.
-    """
-    try:
-        values = read_yaml(Path(path).expanduser())
-    except Unreadable as error:
-        raise ConfigError("file", path, f"{error}; name a YAML file of train-tokenizer or train-diffusion") from error
-    need(isinstance(values, dict), "file", path, "holds no options; name a YAML file of train-tokenizer or train-diffusion")
-    if stage != "auto":
-        return stage
-    if isinstance(values.get("tokenizer"), str) or MINE & set(values):
-        return "diffusion"
-    need(isinstance(values.get("tokenizer"), dict), "file", path, "does not say which stage it trains; add --stage tokenizer or diffusion")
-    return "tokenizer"
-
-
 def run(args: Estimate, others: list[str]) -> None:
     """Count, measure, print and write.
 
     Raises:
         ConfigError: wrong input, or a number of images that is neither given nor found.
     """
-    stage = stage_of(args.file, args.stage)
-    command, kind = STAGES[stage]
-    config: TokenizerRun | DiffusionRun = parse(command, kind, ["--config", args.file, *others])
-    need(
-        config.train.batch_size % (args.devices * config.train.accumulate) == 0,
-        "devices",
-        args.devices,
-        f"devices x train.accumulate must divide train.batch_size={config.train.batch_size}",
-    )
-    notes: list[str] = []
-    if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
-        notes.append("the perceptual network and the discriminator are not counted")
-    codes = tokenizer_codes(config, args.file, notes) if isinstance(config, DiffusionRun) else None
-    images, classes = count_images(args, config.data, stage, notes)
-    from ..estimate.report import Problem, assumed, counted, measured, report
+    from ..estimate.report import figures_of, report
+    from ..estimate.subject import make_problem, stage_of
 
-    problem = Problem(config, codes, images, classes, args.devices)
-    figures: dict[str, Any] = {"stage": stage, "file": args.file, **counted(problem)}
-    if args.seconds:
-        figures["measured"] = measured(problem, args.seconds, notes)
-    if args.peak_tflops:
-        figures["assumed"] = assumed(figures, args.peak_tflops, args.reached)
-    figures["notes"] = notes
+    stage = stage_of(args.file, args.stage)
+    config = read_run(stage, args.file, others)
+    problem, notes = make_problem(config, args.file, args.images, args.classes, args.devices, lambda path: read_run("tokenizer", path))
+    figures = {"stage": stage, "file": args.file} | figures_of(problem, notes, args.seconds, args.peak_tflops, args.reached)
     report(figures)
     if args.out:
         write_report(args.out, args.overwrite, json.dumps(figures, indent=1), "figures")
 
 
-def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str]) -> Codes:
-    """Grid and codes of the tokenizer of a stage-two run: pixels, a trained one, or one that a YAML file will train.
-
-    Raises:
-        ConfigError: none of these, or image settings that are not the tokenizer's.
-    """
-    levels = pixel_levels(config.tokenizer)
-    if levels:
-        size = size_pair(config.data.image_size)
-        return Codes(pixel_codes(levels, config.data.channels), size, size, config.data.channels, config.tokenizer)
-    plan = planned(config.tokenizer, path)
-    if plan is not None:
-        notes.append(f"the tokenizer is not trained yet; its codes are those of {plan}")
-        first = parse("train-tokenizer", TokenizerRun, ["--config", str(plan)])
-        size, channels = size_pair(first.data.image_size), first.data.channels
-        found = Codes(first.tokenizer.num_codes, first.tokenizer.grid(size), size, channels, str(plan))
-    else:
-        from ..tokenizer import load_tokenizer
-
-        try:
-            model, info = load_tokenizer(config.tokenizer)
-        except ConfigError as error:
-            raise ConfigError(
-                "tokenizer", config.tokenizer, f"{error.args[0].partition(': ')[2]}; or give --tokenizer FILE, the YAML that will train it"
-            ) from error
-        found = Codes(model.num_codes, model.grid(info.image_size), size_pair(info.image_size), info.channels, config.tokenizer)
-    config.denoiser.token_grid(found.grid)
-    return found
-
-
-def planned(tokenizer: str, path: str) -> Path | None:
-    """The YAML file of a tokenizer that is not trained yet: named outright, left by a run, or beside ``path`` and writing to that folder."""
-    place = Path(tokenizer).expanduser()
-    if place.is_file():
-        return place
-    if place.is_dir():
-        unfinished = not any((place / name / "config.json").is_file() for name in ("model", "", "tokenizer"))
-        return place / "config.yaml" if unfinished and (place / "config.yaml").is_file() else None
-    beside = Path(path).expanduser().parent / "tokenizer.yaml"
-    if beside.is_file() and parse("train-tokenizer", TokenizerRun, ["--config", str(beside)]).out == tokenizer:
-        return beside
-    return None
-
-
-def count_images(args: Estimate, data: DataConfig, stage: str, notes: list[str]) -> tuple[int, int]:
-    """Training images and classes, as given or as the source has them.
-
-    Raises:
-        ConfigError: the number of images is neither given nor to be found.
-    """
-    if args.images and (args.classes >= 0 or stage == "tokenizer"):
-        return args.images, max(args.classes, 0)
-    from ..data.sources import open_source
-
-    try:
-        source = open_source(dataclasses.replace(data, download=False))
-        found, classes = len(source), len(source.class_names)
-    except ConfigError as error:
-        if not args.images:
-            raise ConfigError(
-                "images", 0, f"the images cannot be counted ({error}); give --images, the number of training images"
-            ) from error
-        notes.append("the images are not there: no classes assumed, say --classes to count their embeddings")
-        found, classes = args.images, 0
-    return args.images or found, classes if args.classes < 0 else args.classes
+def read_run(stage: str, path: str, others: Sequence[str] = ()) -> Any:
+    """The settings of a run out of its YAML file. Raises ConfigError for what train-tokenizer or train-diffusion would refuse."""
+    return parse(*STAGES[stage], ["--config", path, *others])

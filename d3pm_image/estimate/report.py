@@ -80,6 +80,23 @@ class Problem:
         return {"codes": torch.randint(self.coded.num_codes, (images, tokens)), "labels": labels}
 
 
+def figures_of(problem: Problem, notes: list[str], seconds: float = 0.0, peak_tflops: float = 0.0, reached: float = 0.45) -> dict[str, Any]:
+    """All figures of a training.
+
+    Args:
+        notes: Gets what the measurement has to say, and is among the figures.
+        seconds: Length of a measurement on this machine; 0 leaves it out.
+        peak_tflops: Peak rate of a device that is thought of; 0 is off.
+        reached: Share of it that training reaches.
+    """
+    figures = counted(problem)
+    if seconds:
+        figures["measured"] = measured(problem, seconds, notes)
+    if peak_tflops:
+        figures["assumed"] = assumed(figures, peak_tflops, reached)
+    return figures | {"notes": notes}
+
+
 def counted(problem: Problem) -> dict[str, Any]:
     """What follows from the settings and the code alone."""
     train = problem.config.train
