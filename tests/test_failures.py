@@ -16,9 +16,9 @@ from conftest import ROOT, TINY_TOKENIZER, free_port
 from PIL import Image
 
 from d3pm_image import cli as commands
-from d3pm_image.cli.notes import warnings_in_words
 from d3pm_image.config import ConfigError
 from d3pm_image.system.failures import in_words
+from d3pm_image.system.notes import warnings_in_words
 from d3pm_image.training.launch import check_launch
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -93,8 +93,8 @@ def run(name: str, rest: list[str]) -> None:
     from ..config import ConfigError
     from ..system.allocator import keep_memory
     from ..system.failures import in_words
+    from ..system.notes import warnings_in_words
     from ..system.stopping import ended_by_signals, number_of
-    from .notes import warnings_in_words
 
     keep_memory()
     try:

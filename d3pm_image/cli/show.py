@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +73,10 @@ def run(args: Show) -> bool:
 
     facts = read_settings(args.picture)
     if args.again:
-        path, different = make_again(args, facts)
+        from ..provenance.again import make_again
+
+        kind, work = repeated(facts["command"])
+        path, different = make_again(args.picture, facts, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite)
         print(f"{facts['command']} again: {printable(path)}")
         known = "" if facts.get("weights_sha256") else " (the picture does not say which weights made it)"
         print(f"{printable(different or f'every pixel is as in {Path(args.picture).name}', 1000)}{known}")
@@ -88,62 +88,6 @@ def run(args: Show) -> bool:
         width = max(map(len, lines))
         print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
     return True
-
-
-def make_again(args: Show, facts: dict[str, Any]) -> tuple[Path, str]:
-    """Run the command that the settings describe, and compare.
-
-    Returns:
-        The new picture, and what is different; empty where every pixel is the same.
-
-    Raises:
-        ConfigError: settings that no command wrote, or a model or picture that is not there any more.
-    """
-    from ..editing.image_files.files import read_picture
-    from ..imaging import open_image
-    from ..outputs import added, new_files
-    from ..provenance import again, read_settings
-
-    command, picture = facts["command"], Path(args.picture)
-    need(
-        command in again.REPEATABLE,
-        "picture",
-        args.picture,
-        f"was made by {command!r}, which cannot be run again from a picture",
-    )
-    need(
-        not facts.get("shows"),
-        "picture",
-        args.picture,
-        "shows the steps of a decode; only results can be made again",
-    )
-    out = Path(args.out) if args.out else added(picture, "-again", ".png")
-    need(
-        out.resolve() != picture.resolve(),
-        "out",
-        str(out),
-        "would overwrite the picture itself; choose another name",
-    )
-    inputs = again.find_inputs(args.picture, args.inputs, facts)
-    mend = "would overwrite a picture that is read; choose another name"
-    need(all(out.resolve() != path.resolve() for path in inputs), "out", str(out), mend)
-    before, (kind, run) = open_image(picture), repeated(command)
-    plan = again.planned(args.picture, facts, before.size, kind)
-    model = again.find_model(args.model, facts)
-    with tempfile.TemporaryDirectory(prefix="d3pm-image-") as folder:
-        options = again.options_of(
-            plan, facts, kind, inputs, read_picture(inputs[0]).image.size if inputs else None, Path(folder)
-        )
-        with contextlib.redirect_stdout(io.StringIO()):  # of files that are about to move
-            run(kind(**options, model=model, device=args.device))
-        made = again.result_of(plan, facts, Path(folder))
-        then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
-        mend = "holds other weights than those that made the picture; name the right one with --model"
-        need(then in (None, now), "model", args.model or model, mend)
-        different = again.compare(picture.name, before, open_image(made), again.reasons(facts, plan))
-        with new_files(out, args.overwrite) as files:
-            files.draft.write_bytes(made.read_bytes())
-    return files.path, different
 
 
 def repeated(command: str) -> tuple[type, Callable[[Any], None]]:

@@ -7,11 +7,15 @@ name no model that would have to be downloaded.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import math
 import os
+import tempfile
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,10 @@ from PIL import Image
 
 from ..config import ConfigError, need
 from ..hub import shipped
+from ..imaging import open_image
+from ..outputs import added, new_files
 from ..storage import sha256
+from .reading import read_settings
 from .record import mask_of, recorded_model
 
 REPEATABLE = ("generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
@@ -63,6 +70,72 @@ class Plan:
     options: dict[str, Any]
     place: int = 0
     alike: bool = False
+
+
+def make_again(
+    picture: str,
+    facts: dict[str, Any],
+    kind: type,
+    work: Callable[[Any], None],
+    out: str = "",
+    model: str = "",
+    inputs: str = "",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> tuple[Path, str]:
+    """Run the command that the settings of an image describe, and compare.
+
+    Args:
+        picture: The image.
+        facts: Its settings.
+        kind: Dataclass of the command's options. work: What runs them.
+        out: Where the new image goes; default PICTURE-again.png beside it.
+        model: The model, where it is not where it was then. inputs: Likewise the images that went in, separated by commas.
+
+    Returns:
+        The new image, and what is different; empty where every pixel is the same.
+
+    Raises:
+        ConfigError: settings that no command wrote, or a model or image that is not there any more.
+    """
+    command, place = facts["command"], Path(picture)
+    need(
+        command in REPEATABLE,
+        "picture",
+        picture,
+        f"was made by {command!r}, which cannot be run again from a picture",
+    )
+    need(
+        not facts.get("shows"),
+        "picture",
+        picture,
+        "shows the steps of a decode; only results can be made again",
+    )
+    target = Path(out) if out else added(place, "-again", ".png")
+    need(
+        target.resolve() != place.resolve(),
+        "out",
+        str(target),
+        "would overwrite the picture itself; choose another name",
+    )
+    went_in = find_inputs(picture, inputs, facts)
+    mend = "would overwrite a picture that is read; choose another name"
+    need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), mend)
+    before = open_image(place)
+    plan = planned(picture, facts, before.size, kind)
+    name = find_model(model, facts)
+    with tempfile.TemporaryDirectory(prefix="d3pm-image-") as folder:
+        options = options_of(plan, facts, kind, went_in, Path(folder))
+        with contextlib.redirect_stdout(io.StringIO()):  # of files that are about to move
+            work(kind(**options, model=name, device=device))
+        made = result_of(plan, facts, Path(folder))
+        then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
+        mend = "holds other weights than those that made the picture; name the right one with --model"
+        need(then in (None, now), "model", model or name, mend)
+        different = compare(place.name, before, open_image(made), reasons(facts, plan))
+        with new_files(target, overwrite) as files:
+            files.draft.write_bytes(made.read_bytes())
+    return files.path, different
 
 
 def planned(picture: str, facts: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
@@ -116,23 +189,31 @@ def options_of(
     facts: dict[str, Any],
     kind: type,
     inputs: list[Path],
-    size: tuple[int, int] | None,
     folder: Path,
 ) -> dict[str, Any]:
     """Fields of the command's dataclass: those of the plan, the images that go in, and a place inside ``folder`` for the result.
 
     Args:
         kind: Dataclass of the command's options.
-        size: (width, height) of the image that goes in, which a mask must have.
 
     Raises:
         ConfigError: a mask that cannot be read.
     """
     own: dict[str, Any] = dict(zip(PICTURES.get(facts["command"], ("image",)), map(str, inputs), strict=True))
     if facts.get("mask") and "mask" in types_of(kind):
-        mask_of(facts["mask"], size).save(folder / "mask.png")
+        mask_of(facts["mask"], size_of(inputs[0])).save(folder / "mask.png")
         own["mask"] = str(folder / "mask.png")
     return plan.options | own | {"out": str(folder / ("result" if "number" in facts else "result.png"))}
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(width, height) of an image that goes in. Raises ConfigError where it cannot be read."""
+    try:
+        return open_image(path).size
+    except Exception as error:  # Pillow raises many kinds for broken files
+        raise ConfigError(
+            "image", str(path), f"not a readable image ({type(error).__name__}: {error})"
+        ) from error
 
 
 def result_of(plan: Plan, facts: dict[str, Any], folder: Path) -> Path:
