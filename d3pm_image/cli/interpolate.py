@@ -4,48 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ..config import need
+from ..config import editing
 from ..labels import read_classes
 from ..outputs import added, new_files
 from ..printable import printable
-from .edit import check_strength
 from .options import WatchedOptions, say
 from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interpolate(WatchedOptions):
-    """Pictures from one to another, at the model's size, as a strip or an animation.
-
-    Args:
-        model: Model folder, or the run that trained it.
-        a: First picture, of any size and mode.
-        b: Last picture.
-        labels: Class of all frames, by name or number, or those of the first and of the last picture, separated by a comma (a frame has that of the nearer one); none for no class.
-        frames: Pictures, both ends included.
-        strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both pictures as they are.
-        mix: vectors fades one picture into the other, cells takes cell after cell from the second one.
-        frame_ms: Milliseconds a frame of an animation.
-        out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the first picture.
-    """
-
-    model: str
-    a: str
-    b: str
-    labels: str = ""
-    frames: int = 8
-    strength: float = 0.5
-    mix: Literal["vectors", "cells"] = "vectors"
-    frame_ms: int = 150
-    out: str = ""
-
-    def __post_init__(self):
-        super().__post_init__()
-        need(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
-        check_strength(self.strength)
-        need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds a frame")
+class Interpolate(editing.Interpolate, WatchedOptions):
+    """Pictures from one to another, at the model's size, as a strip or an animation."""
 
 
 def main(arguments: list[str]) -> None:
