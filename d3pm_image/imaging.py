@@ -17,6 +17,7 @@ from .image_io import open_image as open_image
 from .image_io import read_header as read_header
 from .image_io import read_image as read_image
 from .image_io import to_srgb
+from .pixel_range import from_levels, to_levels
 from .printable import printable
 from .storage import whole_file
 
@@ -26,7 +27,7 @@ SETTINGS = "d3pm_image"
 
 def to_pil(images: Tensor) -> list[Image.Image]:
     """Pillow images (L or RGB) of (B, C, h, w) float in [0, 1]."""
-    array = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    array = to_levels(images.detach().float().clamp(0, 1)).cpu().numpy()
     return [Image.fromarray(a[0] if a.shape[0] == 1 else a.transpose(1, 2, 0)) for a in array]
 
 
@@ -34,7 +35,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     """(C, h, w) float in [0, 1] of an L or RGB image."""
     array = np.asarray(image)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return torch.from_numpy(array.astype(np.float32) / 255)
+    return from_levels(torch.tensor(array))
 
 
 WHITE = "d3pm_image white"

@@ -22,6 +22,7 @@ from ..metrics.feature_extractor import FeatureSpace, inception_score
 from ..metrics.fidelity import frechet_distance, manifold, spread
 from ..metrics.kernel import kernel_distance
 from ..metrics.neighbours import memorisation, nearest, over_batches
+from ..pixel_range import to_levels
 from ..printable import printable
 from .reference_stats import Reference, evenly, parts, reference
 
@@ -108,7 +109,7 @@ def draw_images(
     the part of one. Sample i is the same whatever the batch size and the number of processes."""
     numbers = torch.arange(count).tensor_split(world)[rank].tolist()
     codes = pipe.generate_codes(len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], watch=watch, **settings)
-    images = (pipe.tokenizer_decode(codes, batch_size).cpu() * 255).round().to(torch.uint8)
+    images = to_levels(pipe.tokenizer_decode(codes, batch_size).cpu())
     return images, torch.tensor(pipe.label_ids(None, count))[numbers]
 
 

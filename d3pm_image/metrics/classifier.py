@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..config import ConfigError
+from ..pixel_range import from_levels, to_signed
 from ..tensor_cache import cached_tensors
 from .feature_extractor import FeatureSpace, weights_sha256
 
@@ -68,7 +69,7 @@ class ConvNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) of images (B, C, h, w) in [0, 1]."""
-        return self.body(images * 2 - 1).mean((2, 3))
+        return self.body(to_signed(images)).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
@@ -106,7 +107,7 @@ def train_classifier(
 
     @torch.no_grad()
     def over(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
-        return torch.cat([function(part.float() / 255) for part in pictures.split(500)])
+        return torch.cat([function(from_levels(part)) for part in pictures.split(500)])
 
     space = FeatureSpace(
         lambda x: over(network.features, x),
@@ -141,7 +142,7 @@ def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int
         for _ in range(passes(len(images))):
             order = torch.randperm(len(images), generator=generator)
             for part in order[: len(order) // BATCH * BATCH].split(BATCH):
-                pictures = images[part].float() / 255
+                pictures = from_levels(images[part])
                 if flip:
                     mirrored = torch.rand(BATCH, 1, 1, 1, generator=generator) < 0.5
                     pictures = torch.where(mirrored, pictures.flip(-1), pictures)
@@ -169,4 +170,4 @@ def _support_vectors(images: Tensor, labels: Tensor) -> Classifier:
 
 
 def _flat(images: Tensor) -> Tensor:
-    return images.flatten(1).float() / 255
+    return from_levels(images.flatten(1))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..config import TokenizerLossConfig
+from ..pixel_range import from_levels
 from ..tokenizer.perceptual import SMALLEST, EfficientNetLite, Perceptual
 from .feature_extractor import FeatureSpace, weights_sha256
 
@@ -27,7 +28,7 @@ def pretrained_space(device: str = "cpu") -> FeatureSpace:
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
-        parts = [perceptual.prepare(part.to(device).float() / 255) for part in images.split(100)]
+        parts = [perceptual.prepare(from_levels(part.to(device))) for part in images.split(100)]
         return torch.cat([lite.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
 
     preparation = f"shorter side enlarged to {SMALLEST} pixels where it is smaller, bilinear; grey repeated to three channels"

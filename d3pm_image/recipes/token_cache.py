@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
 from ..data.spread import spread_over
+from ..pixel_range import from_levels
 
 if TYPE_CHECKING:
     from ..data.image_source import ImageSource
@@ -96,7 +97,7 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
     device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
 
     def encode(batch):
-        return tokenizer.encode(batch.to(device).float() / 255)
+        return tokenizer.encode(from_levels(batch.to(device)))
 
     try:
         key, former = (f(tokenizer_sha256, images) for f in (cache_key, former_key))

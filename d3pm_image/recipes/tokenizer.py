@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
+from ..pixel_range import from_levels, to_signed
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import begin_tokenizer
@@ -200,7 +201,7 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     batch = images.__getitems__(chosen)["images"].to(next(model.parameters()).device)
     model.eval()
     with torch.no_grad():
-        features = torch.cat([model.encoder(part.float() / 255 * 2 - 1) for part in batch.split(256)])
+        features = torch.cat([model.encoder(to_signed(from_levels(part))) for part in batch.split(256)])
         if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
             some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
             warnings.warn(f"{some}; use more images, or fewer tokenizer.num_codes", stacklevel=1)
@@ -222,7 +223,7 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
     settings = config.loss.adversarial
 
     def loss(model, batch, random):
-        images = batch["images"].float() / 255
+        images = from_levels(batch["images"])
         output, codes, own = model(images, random.share())
         total, terms = reconstruction_loss(output, images, config.loss)
         if perceptual is not None:
