@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from ..config import ConfigError
 from ..pixel_range import from_levels, to_signed
+from ..storage import tensors_sha256
 from ..tensor_cache import cached_tensors
-from .feature_extractor import FeatureSpace, weights_sha256
+from .feature_extractor import FeatureSpace
 
 EPOCHS, LEAST_STEPS, BATCH, PEAK_RATE = 3, 200, 128, 2e-3
 """Three passes, and of a small set as many as make 200 steps: of 1,500 flowers, three passes tell 63 % of held-out ones right, twenty 83 %."""
@@ -112,7 +113,7 @@ def train_classifier(
     space = FeatureSpace(
         lambda x: over(network.features, x),
         f"convolutional network {digest}",
-        weights_sha256(network),
+        tensors_sha256(network.state_dict()),
         AS_THEY_ARE,
         lambda x: over(lambda p: network(p).softmax(1), x),
     )

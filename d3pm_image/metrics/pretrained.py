@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..config import TokenizerLossConfig
 from ..pixel_range import from_levels
+from ..storage import tensors_sha256
 from ..tokenizer.perceptual import SMALLEST, EfficientNetLite, Perceptual
-from .feature_extractor import FeatureSpace, weights_sha256
+from .feature_extractor import FeatureSpace
 
 NAME = "EfficientNet-Lite0 trained on ImageNet, 1280 features"
 
@@ -32,4 +33,4 @@ def pretrained_space(device: str = "cpu") -> FeatureSpace:
         return torch.cat([lite.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
 
     preparation = f"shorter side enlarged to {SMALLEST} pixels where it is smaller, bilinear; grey repeated to three channels"
-    return FeatureSpace(features, NAME, weights_sha256(lite), preparation)
+    return FeatureSpace(features, NAME, tensors_sha256(lite.state_dict()), preparation)

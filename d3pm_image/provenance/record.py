@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
-import hashlib
 import io
 import os
 from contextlib import suppress
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import nn
 
@@ -22,7 +20,7 @@ from ..config import ConfigError, need
 from ..hub import shipped
 from ..image_io import opened
 from ..local_notes import note_model, noted_model
-from ..storage import sha256
+from ..storage import sha256, tensors_sha256
 
 
 def origin(tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
@@ -48,12 +46,7 @@ def recorded_model(facts: dict[str, Any]) -> Any:
 
 def weights_sha256(*networks: nn.Module) -> str:
     """A hash of names, shapes and values of all weights, the same on every device and in every folder."""
-    digest = hashlib.sha256()
-    for network in networks:
-        for name, value in sorted(network.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return tensors_sha256(*(network.state_dict() for network in networks), form="{name} {dtype} {shape}\n")
 
 
 def model_name(model: str | Path) -> str:
