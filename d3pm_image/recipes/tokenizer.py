@@ -175,12 +175,14 @@ def begin(material: Material) -> None:
 def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
     """Write the folder that stage two takes, and say what it scored and what comes next."""
     from ..tokenizer import save_tokenizer
+    from ..visualization.curves import training_curves
 
     config, folder = material.config, Path(material.config.out)
     scores = {k: float(v) for k, v in found.items()}
     facts = {"data": dataclasses.asdict(resolved(config).data), "validation": scores, "classes": list(material.images.source.class_names)}
     facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()} | ({"started_from": started} if started else {})
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
+    training_curves(folder)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
     root = f" --data.root {printable(config.data.root, 0)}" if config.data.root else ""
