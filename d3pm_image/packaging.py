@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .config import ConfigError, need
+from .config.package import PackageConfig
 from .documents import Missing, read_text, read_yaml
 from .evaluation.results import read_result
 from .imaging import enlarge, grid_image
@@ -28,59 +29,38 @@ COLUMNS, ROWS = 10, 3
 PRIVATE = ("root", "val_root")  # folders of this machine
 
 
-def package(
-    model: str,
-    out: str,
-    *,
-    name: str = "",
-    licence: str = "apache-2.0",
-    note: str = "",
-    tokenizer: str = "",
-    evaluation: str = "",
-    half: bool = True,
-    push: str = "",
-    device: str = "cpu",
-    overwrite: bool = False,
-) -> Path:
+def package(asked: PackageConfig, device: str = "cpu", overwrite: bool = False) -> Path:
     """Write a model, its card and samples into a folder; returns that folder.
 
     Args:
-        model: Model folder, or the run that trained it.
-        out: Folder to write; where it holds something, the next free number, unless ``overwrite`` is given.
-        name: Title of the card; default: ``push``, or the name of the folder.
-        licence: Of the weights, as the hub names it.
-        note: A paragraph for the card.
-        tokenizer: Tokenizer in place of the model's own, one that gives the same codes.
-        evaluation: Result file of an evaluation of this model, for the card.
-        half: Write weights in half precision.
-        push: Hub repository that the folder will be uploaded to, for the card.
+        overwrite: Replace the model that is there; without it the new one gets the next free number.
 
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
-    place = find(model, "pipeline", "model")
-    folder = Path(out).expanduser()
-    need(not folder.exists() or folder.is_dir(), "out", out, "is a file; name a folder")
+    place = find(asked.model, "pipeline", "model")
+    folder = Path(asked.out).expanduser()
+    need(not folder.exists() or folder.is_dir(), "out", asked.out, "is a file; name a folder")
     foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file()
-    need(not foreign, "out", out, "holds other files; name a new folder, or one that holds a model")
+    need(not foreign, "out", asked.out, "holds other files; name a new folder, or one that holds a model")
     pipe = Pipeline.from_pretrained(place, device)
-    if tokenizer:
-        replace_tokenizer(pipe, tokenizer, model)
-    facts = remembered(pipe.facts, Path(model).expanduser())
-    if evaluation:
+    if asked.tokenizer:
+        replace_tokenizer(pipe, asked.tokenizer, asked.model)
+    facts = remembered(pipe.facts, Path(asked.model).expanduser())
+    if asked.evaluation:
         parts = {
             "denoiser": place / "denoiser",
-            "tokenizer": find(tokenizer or place, "tokenizer", "tokenizer"),
+            "tokenizer": find(asked.tokenizer or place, "tokenizer", "tokenizer"),
         }
         digests = {part: sha256(of / "model.safetensors") for part, of in parts.items()}
-        facts["evaluation"] = evaluated(evaluation, digests)
+        facts["evaluation"] = evaluated(asked.evaluation, digests)
     pipe.facts = facts
     if overwrite:
-        check_free(folder, out)
-        write(pipe, folder, name or push or folder.resolve().name, licence, note, half)
+        check_free(folder, asked.out)
+        write(pipe, folder, asked.name or asked.push or folder.resolve().name, asked)
         return folder
     with new_folder(folder) as files:
-        write(pipe, files.draft, name or push or files.path.name, licence, note, half)
+        write(pipe, files.draft, asked.name or asked.push or files.path.name, asked)
     return files.path
 
 
@@ -99,12 +79,15 @@ def check_free(out: Path, name: str) -> None:
         )
 
 
-def write(pipe: Pipeline, out: Path, name: str, licence: str, note: str, half: bool) -> None:
+def write(pipe: Pipeline, out: Path, name: str, asked: PackageConfig) -> None:
     """The model, its card and samples into a folder; ``name`` is the card's title."""
     with TemporaryDirectory() as scratch:  # samples are drawn by the weights that are given away
-        given = Pipeline.from_pretrained(pipe.save_pretrained(scratch, half=half), pipe.device)
-    card, picture = card_of(given, name, licence, note, half), samples(given)
-    given.to("cpu").save_pretrained(out, half=half, files={"README.md": card, "samples.jpg": picture})
+        given = Pipeline.from_pretrained(pipe.save_pretrained(scratch, half=asked.half), pipe.device)
+    files: dict[str, str | bytes] = {
+        "README.md": card_of(given, name, asked.licence, asked.note, asked.half),
+        "samples.jpg": samples(given),
+    }
+    given.to("cpu").save_pretrained(out, half=asked.half, files=files)
 
 
 def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:

@@ -40,11 +40,8 @@ def usage() -> str:
     """What ``d3pm-image --help`` prints."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return (
-        "usage: d3pm-image COMMAND [options]\n\ncommands:\n"
-        + "\n".join(lines)
-        + "\n\nd3pm-image COMMAND --help shows the options of a command."
-    )
+    listed = "\n".join(lines)
+    return f"usage: d3pm-image COMMAND [options]\n\ncommands:\n{listed}\n\nd3pm-image COMMAND --help shows the options of a command."
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def run(args: Generate) -> None:
     from ..imaging import check_ending, labelled_grid, save_image
     from ..outputs import new_files
     from ..provenance import made_by
-    from ..provenance.writing import write_images
+    from ..provenance.writing import listed, write_images
 
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
@@ -90,9 +89,3 @@ def run(args: Generate) -> None:
     print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
     args.show(watch, pipe, f"image {args.first} · {label} · {settings.sampler} · seed {args.seed}", facts)
-
-
-def listed(folder: Path, files: Sequence[Path]) -> str:
-    """Files of a folder in a few words."""
-    names = printable(files[0].name) + (f" … {printable(files[-1].name)}" if len(files) > 1 else "")
-    return f"{printable(folder)} ({names})"

@@ -39,22 +39,12 @@ class Show(OutputOptions):
     device: str = "auto"
 
     def __post_init__(self):
-        need(
-            not (self.json and self.again),
-            "json",
-            self.json,
-            "settings are either shown or run again; leave out one of --json and --again",
-        )
-        need(
-            not self.out or Path(self.out).suffix.lower() == ".png",
-            "out",
-            self.out,
-            "use the ending .png, which carries the settings",
-        )
+        both = "settings are either shown or run again; leave out one of --json and --again"
+        need(not (self.json and self.again), "json", self.json, both)
+        png = not self.out or Path(self.out).suffix.lower() == ".png"
+        need(png, "out", self.out, "use the ending .png, which carries the settings")
         for name in ("out", "model", "inputs"):
-            need(
-                self.again or not getattr(self, name), name, getattr(self, name), "is for --again true alone"
-            )
+            need(self.again or not getattr(self, name), name, getattr(self, name), "is for --again true alone")
 
 
 def main(arguments: list[str]) -> None:
@@ -96,8 +86,6 @@ def repeated(command: str) -> tuple[type, Callable[[Any], None]]:
 
     if command in edit.EDITS:
         return edit.EDITS[command][0], partial(edit.run, command)
-    return (
-        (generate.Generate, generate.run)
-        if command == "generate"
-        else (interpolate.Interpolate, interpolate.run)
-    )
+    if command == "interpolate":
+        return interpolate.Interpolate, interpolate.run
+    return generate.Generate, generate.run

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
+from ..config.estimate import EstimateConfig
 from ..denoiser import Transformer
 from ..diffusion import Process
 from ..printable import printable
@@ -80,20 +81,13 @@ class Problem:
         return {"codes": torch.randint(self.coded.num_codes, (images, tokens)), "labels": labels}
 
 
-def figures_of(problem: Problem, notes: list[str], seconds: float = 0.0, peak_tflops: float = 0.0, reached: float = 0.45) -> dict[str, Any]:
-    """All figures of a training.
-
-    Args:
-        notes: Gets what the measurement has to say, and is among the figures.
-        seconds: Length of a measurement on this machine; 0 leaves it out.
-        peak_tflops: Peak rate of a device that is thought of; 0 is off.
-        reached: Share of it that training reaches.
-    """
+def figures_of(problem: Problem, notes: list[str], asked: EstimateConfig) -> dict[str, Any]:
+    """All figures of a training; ``notes`` gets what the measurement has to say, and is among the figures."""
     figures = counted(problem)
-    if seconds:
-        figures["measured"] = measured(problem, seconds, notes)
-    if peak_tflops:
-        figures["assumed"] = assumed(figures, peak_tflops, reached)
+    if asked.seconds:
+        figures["measured"] = measured(problem, asked.seconds, notes)
+    if asked.peak_tflops:
+        figures["assumed"] = assumed(figures, asked.peak_tflops, asked.reached)
     return figures | {"notes": notes}
 
 

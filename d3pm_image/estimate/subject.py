@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..config import ConfigError, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
+from ..config.estimate import EstimateConfig
 from ..data.sources import open_source
 from ..documents import Unreadable, read_yaml
 from ..tokenizer import load_tokenizer
@@ -18,20 +19,11 @@ OF_STAGE_TWO = {"process", "denoiser", "sampler", "cache"}
 
 
 def make_problem(
-    config: TokenizerRun | DiffusionRun,
-    path: str,
-    images: int,
-    classes: int,
-    devices: int,
-    read: Callable[[str], TokenizerRun],
+    config: TokenizerRun | DiffusionRun, asked: EstimateConfig, read: Callable[[str], TokenizerRun]
 ) -> tuple[Problem, list[str]]:
     """A training to be estimated, and notes on what is assumed or left out.
 
     Args:
-        path: YAML file of the run.
-        images: Training images; 0 counts those of the source.
-        classes: -1 takes those of the source.
-        devices: Processes that share a step.
         read: Reads the YAML file of a tokenizer's run.
 
     Raises:
@@ -39,11 +31,11 @@ def make_problem(
     """
     train, notes = config.train, []
     mend = f"devices x train.accumulate must divide train.batch_size={train.batch_size}"
-    need(train.batch_size % (devices * train.accumulate) == 0, "devices", devices, mend)
+    need(train.batch_size % (asked.devices * train.accumulate) == 0, "devices", asked.devices, mend)
     if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
         notes.append("the perceptual network and the discriminator are not counted")
-    codes = tokenizer_codes(config, path, notes, read) if isinstance(config, DiffusionRun) else None
-    return Problem(config, codes, *count_images(config, images, classes, notes), devices), notes
+    codes = tokenizer_codes(config, asked.file, notes, read) if isinstance(config, DiffusionRun) else None
+    return Problem(config, codes, *count_images(config, asked.images, asked.classes, notes), asked.devices), notes
 
 
 def stage_of(path: str, stage: str) -> str:

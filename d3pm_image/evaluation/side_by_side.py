@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..config import DataConfig, need
+from ..config.reconstruct import ReconstructConfig
 from ..data.images import ImageSet
 from ..data.levels import remembered_white
 from ..data.sources import folder, open_source
@@ -24,44 +25,37 @@ from ..types import Tokenizer
 from .samples import remembered_data
 
 
-def read_pictures(names: str, limit: int, out: str = "") -> tuple[list[Image.Image], list[str]]:
-    """Images of files, separated by commas, or up to ``limit`` of a folder; and notes on the files.
-
-    Args:
-        out: File that will be written, which may be none of them.
+def read_pictures(asked: ReconstructConfig) -> tuple[list[Image.Image], list[str]]:
+    """Images of the files that are named, or some of a folder; and notes on the files.
 
     Raises:
         ConfigError: what cannot be read, or would be overwritten.
     """
-    if Path(names).is_dir():
-        source = folder(names, use_labels=False)
-        return [source.load(i) for i in spread_over(len(source), limit).tolist()], []
-    files = [read_picture(name.strip(), "images") for name in names.split(",")]
+    if Path(asked.images).is_dir():
+        source = folder(asked.images, use_labels=False)
+        return [source.load(i) for i in spread_over(len(source), asked.limit).tolist()], []
+    files = [read_picture(name.strip(), "images") for name in asked.images.split(",")]
     mend = "would overwrite a picture that is read; choose another name"
-    need(all(Path(out).resolve() != f.path.resolve() for f in files), "out", out, mend)
+    need(all(Path(asked.out).resolve() != f.path.resolve() for f in files), "out", asked.out, mend)
     return [file.image for file in files], [note for file in files for note in file.notes]
 
 
-def read_set(info: TokenizerInfo, model: str, limit: int, name: str = "", root: str = "", held_out: bool = True) -> Tensor:
+def read_set(asked: ReconstructConfig, info: TokenizerInfo) -> Tensor:
     """Images (b, C, h, w) in [0, 1] of a data set, as the tokenizer was trained to see them.
-
-    Args:
-        model: Name of the tokenizer, for messages.
-        name: Data set; empty for the one that the tokenizer was trained on.
-        root: Its folder, where it is not the usual one.
 
     Raises:
         ConfigError: no such set, it is not there, or the model does not remember its data and none was named.
     """
-    if name:
-        data = DataConfig(source=name, root=root)
+    if asked.data.source:
+        data = DataConfig(source=asked.data.source, root=asked.data.root)
     else:
-        need("data" in info.facts, "model", model, "does not remember the data it was trained on; name pictures, or --data.source")
-        data = remembered_data(info.facts, model, root, option="data.root")
+        mend = "does not remember the data it was trained on; name pictures, or --data.source"
+        need("data" in info.facts, "model", asked.model, mend)
+        data = remembered_data(info.facts, asked.model, asked.data.root, option="data.root")
     sizes: dict[str, Any] = {"image_size": info.image_size, "channels": info.channels}
     data = dataclasses.replace(data, **sizes)
-    source = open_source(data, held_out=held_out)
-    chosen = spread_over(len(source), limit)
+    source = open_source(data, held_out=asked.data.part == "held_out")
+    chosen = spread_over(len(source), asked.limit)
     return ImageSet(source.subset(chosen), data).read(list(range(len(chosen))))
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..imaging import save_image
 from ..outputs import name_part, new_files
+from ..printable import printable
 
 
 def write_images(
@@ -40,3 +41,9 @@ def write_images(
             save_image(image, files.draft, {**facts, "number": number, "label": name, **together})
         written.append(files.path)
     return written
+
+
+def listed(folder: Path, files: Sequence[Path]) -> str:
+    """Files of a folder in a few words."""
+    names = printable(files[0].name) + (f" … {printable(files[-1].name)}" if len(files) > 1 else "")
+    return f"{printable(folder)} ({names})"
