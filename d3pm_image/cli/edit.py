@@ -1,6 +1,6 @@
 """``d3pm-image inpaint | outpaint | edit | vary MODEL IMAGE …``: repaint a part of an image, continue it, or vary it.
 
-Nothing here imports torch, not even for types: ``--help`` reads this module.
+Nothing here imports torch, NumPy or Pillow, not even for types: ``--help`` reads what this module imports for them too.
 """
 
 from __future__ import annotations
@@ -10,20 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config import editing, need
 from ..labels import read_classes
 from ..printable import printable
 from .options import WatchedOptions, say
 from .parsing import parse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
-
-    from ..editing.image_files.files import PictureFile
-    from ..pipeline import Pipeline
 
 TEXTS = {
     "model": "Model folder, or the run that trained it.",
@@ -96,7 +89,7 @@ def run(command: str, args: Options) -> None:
     finish(command, args, picture, pipe, results, (before, hidden), out, watch)
 
 
-def prepared(args: Options, image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+def prepared(args: Options, image: Any) -> tuple[Any, Any]:
     """What is repainted: the image, or the larger one, and which of its pixels, (h, w) bool; None for all.
 
     Raises:
@@ -118,22 +111,18 @@ def label_of(args: Options, class_names: Sequence[str]) -> int | None:
     """The class to paint; None for none. Raises ConfigError for an unknown one, more than one, or none where one is needed."""
     field = "label" if isinstance(args, Edit) else "labels"
     (label,) = read_classes(getattr(args, field), class_names, field)
-    need(
-        label is not None or not isinstance(args, Edit),
-        field,
-        getattr(args, field),
-        "name the class that the region shall show",
-    )
+    missing = label is None and isinstance(args, Edit)
+    need(not missing, field, getattr(args, field), "name the class that the region shall show")
     return label
 
 
 def finish(
     command: str,
     args: Options,
-    picture: PictureFile,
-    pipe: Pipeline,
-    results: Sequence[Image.Image],
-    shown: tuple[Image.Image, np.ndarray | None],
+    picture: Any,
+    pipe: Any,
+    results: Sequence[Any],
+    shown: tuple[Any, Any],
     out: Path,
     watch: Any,
 ) -> None:
@@ -149,13 +138,9 @@ def finish(
     left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
     own = [f.name for f in dataclasses.fields(args) if f.name not in left_out]
     options = {name: getattr(args, name) for name in (*own, "seed", "precision", "batch_size")}
-    made, mask = (
-        made_by(args.model, pipe.tokenizer, pipe.denoiser),
-        hidden if getattr(args, "mask", "") else None,
-    )
-    facts = edit_record(command, options, settings, made, picture.path, mask) | (
-        {"variants": len(results)} if several else {}
-    )
+    made = made_by(args.model, pipe.tokenizer, pipe.denoiser)
+    facts = edit_record(command, options, settings, made, picture.path, hidden if getattr(args, "mask", "") else None)
+    facts |= {"variants": len(results)} if several else {}
     paths, note = write_results(results, out, picture, facts, shown, args.first, args.overwrite)
     say(command, [note] if note else [])
     share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
