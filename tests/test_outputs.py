@@ -167,9 +167,10 @@ def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsy
         run("package", trained / "diffusion", "--out", tmp_path / "given")
         run("export", trained / "diffusion", "--out", tmp_path / "graphs")
     assert names(tmp_path) == {"given", "given-2", "graphs", "graphs-2"} and f"{tmp_path / 'given-2'}: " in capsys.readouterr().out
-    (tmp_path / "given" / "README.md").write_text("mine")
+    card = (tmp_path / "given" / "README.md").read_text()
+    (tmp_path / "given" / "README.md").write_text(card + "mine")
     run("package", trained / "diffusion", "--out", tmp_path / "given", "--overwrite")
-    assert (tmp_path / "given" / "README.md").read_text() != "mine"
+    assert (tmp_path / "given" / "README.md").read_text() == card
 
 
 def test_packing_again_keeps_names_that_were_edited(tmp_path):
