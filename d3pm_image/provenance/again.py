@@ -98,29 +98,8 @@ def make_again(
     Raises:
         ConfigError: settings that no command wrote, or a model or image that is not there any more.
     """
-    command, place = facts["command"], Path(picture)
-    need(
-        command in REPEATABLE,
-        "picture",
-        picture,
-        f"was made by {command!r}, which cannot be run again from a picture",
-    )
-    need(
-        not facts.get("shows"),
-        "picture",
-        picture,
-        "shows the steps of a decode; only results can be made again",
-    )
-    target = Path(out) if out else added(place, "-again", ".png")
-    need(
-        target.resolve() != place.resolve(),
-        "out",
-        str(target),
-        "would overwrite the picture itself; choose another name",
-    )
-    went_in = find_inputs(picture, inputs, facts)
-    mend = "would overwrite a picture that is read; choose another name"
-    need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), mend)
+    place = Path(picture)
+    target, went_in = places(picture, facts, out, inputs)
     before = open_image(place)
     plan = planned(picture, facts, before.size, kind)
     name = find_model(model, facts)
@@ -136,6 +115,23 @@ def make_again(
         with new_files(target, overwrite) as files:
             files.draft.write_bytes(made.read_bytes())
     return files.path, different
+
+
+def places(picture: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[Path, list[Path]]:
+    """Where the new image goes, and the images that go in.
+
+    Raises:
+        ConfigError: an image that cannot be made again, or a result that would take the place of what is read.
+    """
+    command, place = facts["command"], Path(picture)
+    need(command in REPEATABLE, "picture", picture, f"was made by {command!r}, which cannot be run again from a picture")
+    need(not facts.get("shows"), "picture", picture, "shows the steps of a decode; only results can be made again")
+    target = Path(out) if out else added(place, "-again", ".png")
+    need(target.resolve() != place.resolve(), "out", str(target), "would overwrite the picture itself; choose another name")
+    went_in = find_inputs(picture, inputs, facts)
+    mend = "would overwrite a picture that is read; choose another name"
+    need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), mend)
+    return target, went_in
 
 
 def planned(picture: str, facts: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
