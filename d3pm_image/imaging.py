@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from .image_io import open_image as open_image
 from .image_io import read_header as read_header
 from .image_io import read_image as read_image
 from .image_io import to_srgb
+from .pixel_range import from_levels, to_levels
+from .printable import printable
 from .storage import whole_file
 
 SETTINGS = "d3pm_image"
@@ -24,7 +27,7 @@ SETTINGS = "d3pm_image"
 
 def to_pil(images: Tensor) -> list[Image.Image]:
     """Pillow images (L or RGB) of (B, C, h, w) float in [0, 1]."""
-    array = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    array = to_levels(images.detach().float().clamp(0, 1)).cpu().numpy()
     return [Image.fromarray(a[0] if a.shape[0] == 1 else a.transpose(1, 2, 0)) for a in array]
 
 
@@ -32,7 +35,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     """(C, h, w) float in [0, 1] of an L or RGB image."""
     array = np.asarray(image)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return torch.from_numpy(array.astype(np.float32) / 255)
+    return from_levels(torch.tensor(array))
 
 
 WHITE = "d3pm_image white"
@@ -157,6 +160,19 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
     return sheet
 
 
+def labelled_grid(images: Sequence[Image.Image], ids: Sequence[int], class_names: Sequence[str], columns: int = 0) -> Image.Image:
+    """One image of all, with their classes under them if there are any.
+
+    Args:
+        ids: Class of each; the number of classes for none.
+        columns: Images a row; 0 chooses: a cycle of 5 to 12 classes that comes out even is a row.
+    """
+    captions = [printable([*class_names, "no class"][i]) for i in ids] if class_names else None
+    cycle = len(set(ids))
+    columns = columns or (cycle if 5 <= cycle <= 12 and len(images) % cycle == 0 else 0)
+    return grid_image([enlarge(image) for image in images], columns, captions)
+
+
 def fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
     """A text, cut short with an ellipsis where it is wider than so many pixels."""
     if font.getlength(text) <= width:
@@ -205,6 +221,13 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     return torch.where(known > 0, values, smooth)
 
 
+def check_ending(path: Path) -> None:
+    """Raises ConfigError, before any work, for an ending that no image can be written with."""
+    Image.init()
+    known = Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
+    need(known, "out", str(path), "use an ending such as .png, .jpg or .webp, or a folder name without one")
+
+
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:
     """Write a picture atomically, in the format of its ending; PNGs carry ``settings`` as text.
 
@@ -246,10 +269,3 @@ def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, l
     duration = [frame_ms] * (len(images) - 1) + [last_ms]
     with whole_file(path) as part:
         images[0].save(part, format=path.suffix[1:].upper(), save_all=True, append_images=images[1:], duration=duration, loop=0, **extra)
-
-
-def check_ending(out: Path) -> None:
-    """Raises ConfigError before any work for an ending that cannot be written."""
-    Image.init()
-    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
-        raise ConfigError("out", str(out), "use an ending such as .png, .jpg or .webp, or a folder name without one")

@@ -122,6 +122,18 @@ def read_labels(text: str, class_names: Sequence[str], field: str = "labels") ->
     return ids
 
 
+def read_classes(text: str, class_names: Sequence[str], field: str = "labels", most: int = 1) -> list[int | None]:
+    """One class, or up to ``most``, that a text names; None for no class, which an empty text means too.
+
+    Raises:
+        ConfigError: see :func:`read_labels`, or more classes.
+    """
+    ids = read_labels(text, class_names, field) or [len(class_names)]
+    one = "give one class, by name or number, or none for no class"
+    need(len(ids) <= most, field, text, one if most == 1 else "give one class, or two separated by a comma, or none for no class")
+    return [None if number == len(class_names) else number for number in ids]
+
+
 def split_labels(text: str, field: str) -> list[tuple[str, bool]]:
     """Parts between commas, and whether each was in double quotes. Raises ConfigError for a quote without end."""
     parts: list[tuple[str, bool]] = []

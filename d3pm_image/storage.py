@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,23 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tensors_sha256(*groups: Mapping[str, Tensor], form: str = "{name} {shape} {dtype}") -> str:
+    """SHA-256 of names, shapes, dtypes and values of tensors, the same on every device.
+
+    Args:
+        groups: Tensors by name, each group in the order of its names.
+        form: What stands before the bytes of a tensor; files that were written before know their hashes in this form.
+    """
+    import torch
+
+    digest = hashlib.sha256()
+    for group in groups:
+        for name, value in sorted(group.items()):
+            digest.update(form.format(name=name, shape=tuple(value.shape), dtype=value.dtype).encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:
@@ -79,12 +96,19 @@ def part_path(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def whole_file(path: Path, synced: bool = False) -> Iterator[Path]:
+    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or absent.
+
+    Args:
+        synced: Flush it to disk first: what is lost in a power cut would be missed, such as weights. Folders are not made then.
+    """
+    if not synced:
+        path.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(path)
     try:
         yield part
+        if synced:
+            sync(part)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -92,13 +116,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that readers see the old or the new content, never a part."""
-    part = part_path(path)
-    try:
+    with whole_file(path, synced=True) as part:
         part.write_text(text, encoding="utf-8")
-        sync(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def half_precision(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -118,18 +137,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    part = part_path(path)
-    try:
+    with whole_file(path, synced=True) as part:
         part.touch()
         mode = stat.S_IMODE(part.stat().st_mode)  # what the umask and the folder give; safetensors makes files of their owner only
-        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata=metadata)
+        try:
+            save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata=metadata)
+        except SafetensorError as error:  # a full disk, say; the library has an error of its own for it
+            raise OSError(f"{path} cannot be written ({error})") from error
         part.chmod(mode)
-        sync(part)
-        os.replace(part, path)
-    except SafetensorError as error:  # a full disk, say; the library has an error of its own for it
-        raise OSError(f"{path} cannot be written ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def tensor_outlines(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .locks import waiting_lock
-from .storage import write_tensors
+from .storage import tensors_sha256, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def tensors_sha256(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of names, shapes, dtypes and values."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def cached_tensors(

@@ -29,7 +29,7 @@ def train(args: argparse.Namespace) -> None:
     """Train every entry that is not done; leaves ENTRY.safetensors and ENTRY.json in the work folder."""
     from d3pm_image.cli.parsing import parse
     from d3pm_image.config import DiffusionRun
-    from d3pm_image.config.yaml import save_resolved
+    from d3pm_image.recipes.settings import save_resolved
     from d3pm_image.storage import write_tensors, write_text
 
     size = [f"--denoiser.{name}={value}" for name in ("width", "depth") if (value := getattr(args, name))]

@@ -4,7 +4,7 @@
 
 Writes marginals.png (what becomes of a token over time, a schedule a panel) and weights.png (what the variational bound
 multiplies a token's divergence with, discrete and continuous time) and, from docs/results/fashion_mnist_samplers.json, samplers.png
-(quality over network calls); baselines.png and uniform_share.png of docs/baselines.md where their figures are there. Needs matplotlib: pip install ".[docs]".
+(quality over network calls); baselines.png and uniform_share.png of docs/baselines.md where their figures are there.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 
 from d3pm_image import Box, Pipeline, Polygon
-from d3pm_image.cli.job import blanked
 from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
 from d3pm_image.editing.masks import as_mask
 from d3pm_image.editing.outpaint import extend
+from d3pm_image.editing.results import blanked
 from d3pm_image.imaging import enlarge, grid_image, plain, save_image, to_pil
 
 TILE = 96

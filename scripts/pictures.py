@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.cli.job import blanked
 from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
+from d3pm_image.editing.results import blanked
 from d3pm_image.imaging import enlarge, grid_image, save_image, to_pil
 
 

@@ -338,7 +338,6 @@ def test_the_command_trains_judges_and_writes_and_does_nothing_twice(tmp_path):
 
 
 def test_plots_show_every_method_and_share(tmp_path):
-    pytest.importorskip("matplotlib", reason="figures need the docs extra: pip install '.[docs]'")
     import matplotlib
 
     matplotlib.use("Agg")

@@ -25,7 +25,6 @@ from conftest import ROOT
 from PIL import Image
 
 from d3pm_image import cli as commands
-from d3pm_image.cli import job
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md"))]
@@ -66,12 +65,10 @@ def read_only():
         assert name in commands.COMMANDS, f"no command {name}"
         if (name == "evaluate" and "--compare" in rest) or rest in (["--help"], []):
             return
-        module = importlib.import_module(f"d3pm_image.cli.{name.replace('-', '_')}")
+        module = importlib.import_module(f"d3pm_image.cli.{commands.COMMANDS[name][0].split('.')[0]}")
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
-            for place in (module, job):
-                if hasattr(place, "parse"):
-                    patch.setattr(place, "parse", stopping(place.parse))
-            module.main(list(rest))
+            patch.setattr(module, "parse", stopping(module.parse))
+            commands.function_of(name)(list(rest))
 
     return check
 

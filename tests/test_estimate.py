@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3pm_image import cli as commands
-from d3pm_image.cli.estimate import stage_of
 from d3pm_image.config import (
     ConfigError,
     DataConfig,
@@ -28,6 +27,7 @@ from d3pm_image.denoiser import Transformer
 from d3pm_image.estimate.flops import count, diffusion_loss, imagined, size, tokenizer_loss, tokenizer_model
 from d3pm_image.estimate.grids import Codes
 from d3pm_image.estimate.report import Problem, cache_bytes, counted
+from d3pm_image.estimate.subject import stage_of
 from d3pm_image.estimate.timing import line
 from d3pm_image.training.ema import make_average
 

@@ -6,13 +6,11 @@ import os
 import subprocess
 import sys
 
-import pytest
 from conftest import ROOT
 from PIL import Image
 
 
 def test_the_script_draws_the_figures_of_the_page(tmp_path):
-    pytest.importorskip("matplotlib", reason="figures need the docs extra: pip install '.[docs]'")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "scripts" / "figures.py"), "--out", str(tmp_path / "figures")]
     subprocess.run(command, check=True, capture_output=True, env=environment)

@@ -57,9 +57,7 @@ def toy(count=60, channels=1, seed=0):
 
 
 def tokenizer_of(folder, images=None, **settings):
-    return train_tokenizer(
-        toy() if images is None else images, out=folder, tokenizer=TOKENIZER, **{"train": LOOP, **settings}
-    )
+    return train_tokenizer(toy() if images is None else images, out=folder, tokenizer=TOKENIZER, **{"train": LOOP, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +104,7 @@ FORMS = {
     "torch set of arrays": lambda images, labels: Pairs(np.asarray, 3 if images.ndim == 4 else 1),
     "torch set of tensors": lambda images, labels: Pairs(as_tensor, 3 if images.ndim == 4 else 1),
     "torch set of images": lambda images, labels: Pairs(Image.fromarray, 3 if images.ndim == 4 else 1),
-    "dictionaries": lambda images, labels: [
-        {"image": i, "label": k} for i, k in zip(images, labels, strict=True)
-    ],
+    "dictionaries": lambda images, labels: [{"image": i, "label": k} for i, k in zip(images, labels, strict=True)],
     "texts as labels": lambda images, labels: (images, ["abc"[k] for k in labels]),
 }
 
@@ -158,29 +154,17 @@ def test_images_that_cannot_be_used_are_refused(data, text, tmp_path):
 
 def test_the_functions_take_each_other_s_results(both):
     tokenizer, pipe, folder = both
-    assert (
-        tokenizer.num_codes == 16
-        and tokenizer.folder == folder / "tokenizer" / "model"
-        and len(tokenizer.info.sha256) == 64
-    )
-    assert (
-        isinstance(pipe, Pipeline)
-        and pipe.class_names == ("0", "1", "2")
-        and len(pipe.generate(2, seed=1)) == 2
-    )
+    assert tokenizer.num_codes == 16 and tokenizer.folder == folder / "tokenizer" / "model" and len(tokenizer.info.sha256) == 64
+    assert isinstance(pipe, Pipeline) and pipe.class_names == ("0", "1", "2") and len(pipe.generate(2, seed=1)) == 2
     written = yaml.safe_load((folder / "diffusion" / "config.yaml").read_text())
     assert (
-        written["data"]["source"] == "python"
-        and written["tokenizer"] == str(tokenizer.folder)
-        and written["train"]["optimizer"] == "muon"
+        written["data"]["source"] == "python" and written["tokenizer"] == str(tokenizer.folder) and written["train"]["optimizer"] == "muon"
     )
     cached = sorted(p.name for p in (folder / "codes").iterdir())
     for given in (tokenizer, tokenizer.folder, str(folder / "tokenizer"), pipe.tokenizer):
         codes = encode(toy(), given, cache=folder / "codes")
         assert (len(codes), codes.grid, len(codes.held_out)) == (54, (4, 4), 6)
-    assert (
-        sorted(p.name for p in (folder / "codes").iterdir()) == cached
-    )  # the codes that the training had made
+    assert sorted(p.name for p in (folder / "codes").iterdir()) == cached  # the codes that the training had made
 
 
 def test_a_tokenizer_without_its_folder_is_refused(both, tmp_path):
@@ -206,9 +190,7 @@ def test_evaluation_of_objects_and_folders_is_the_same(both, tmp_path):
     again = evaluate(folder / "diffusion", data=toy(), **options)
     for name in ("tokenizer", "denoiser_sha256", "tokenizer_sha256", "held_out_images"):
         assert found[name] == again[name], name
-    assert (
-        found["samples"]["sha256"] == again["samples"]["sha256"] and found["likelihood"]["bits_per_code"] > 0
-    )
+    assert found["samples"]["sha256"] == again["samples"]["sha256"] and found["likelihood"]["bits_per_code"] > 0
     assert found["data"] == "python" and found["held_out_images"] == 6
     assert evaluate(both[0], toy(), num_samples=0)["tokenizer"]["mse"] == found["tokenizer"]["mse"]
     with pytest.raises(ConfigError, match="given by a Python program"):
@@ -233,11 +215,7 @@ def test_the_command_line_and_the_function_train_the_same_weights(tmp_path):
     pytest.importorskip("sklearn")
     from d3pm_image.cli import main
 
-    words = [
-        f"--{group}.{name}={value}"
-        for group, values in (("tokenizer", TOKENIZER), ("train", LOOP))
-        for name, value in values.items()
-    ]
+    words = [f"--{group}.{name}={value}" for group, values in (("tokenizer", TOKENIZER), ("train", LOOP)) for name, value in values.items()]
     main(
         [
             "train-tokenizer",
@@ -261,10 +239,7 @@ def test_the_command_line_and_the_function_train_the_same_weights(tmp_path):
         out=tmp_path / "python",
     )
     assert network.info.sha256 == load_tokenizer(tmp_path / "cli")[1].sha256
-    settings = [
-        yaml.safe_load((tmp_path / name / "config.yaml").read_text()) | {"out": ""}
-        for name in ("cli", "python")
-    ]
+    settings = [yaml.safe_load((tmp_path / name / "config.yaml").read_text()) | {"out": ""} for name in ("cli", "python")]
     assert settings[0] == settings[1]
 
 
@@ -298,21 +273,15 @@ def test_data_is_a_folder_settings_or_a_dictionary_with_images(tmp_path):
     for number, image in enumerate(toy(30, 3)[0]):
         Image.fromarray(image).save(tmp_path / "photos" / "red" / f"{number}.png")
     one = {"train": LOOP | {"steps": 1}}
-    assert (
-        tokenizer_of(tmp_path / "a", str(tmp_path / "photos"), image_size=8, **one).channels == 3
-    )  # as the images are
+    assert tokenizer_of(tmp_path / "a", str(tmp_path / "photos"), image_size=8, **one).channels == 3  # as the images are
     assert tokenizer_of(tmp_path / "b", tmp_path / "photos", image_size=8, channels=1, **one).channels == 1
     config = DataConfig(root=str(tmp_path / "photos"), image_size=8, channels=3, flip=True)
     assert tokenizer_of(tmp_path / "c", config, **one).info.facts["data"]["flip"] is True
-    held_out = tokenizer_of(
-        tmp_path / "d", {"images": toy(30, 3), "val_images": toy(7, 3, seed=1), "crop": "stretch"}, **one
-    )
+    held_out = tokenizer_of(tmp_path / "d", {"images": toy(30, 3), "val_images": toy(7, 3, seed=1), "crop": "stretch"}, **one)
     assert held_out.info.facts["data"]["crop"] == "stretch" and held_out.channels == 3
     for data in (toy(30, 3)[0], {"root": str(tmp_path / "photos"), "image_size": 8}):
         with pytest.raises(ConfigError, match=r"data.image_size=0|holds an earlier run"):
-            tokenizer_of(
-                tmp_path / "d", str(tmp_path / "photos") if isinstance(data, np.ndarray) else data, **one
-            )
+            tokenizer_of(tmp_path / "d", str(tmp_path / "photos") if isinstance(data, np.ndarray) else data, **one)
 
 
 def test_trainings_of_several_kinds_follow_each_other_in_one_program_and_run_in_a_thread(tmp_path):
@@ -323,11 +292,7 @@ def test_trainings_of_several_kinds_follow_each_other_in_one_program_and_run_in_
     thread = threading.Thread(target=lambda: done.append(tokenizer_of(tmp_path / "c")))
     thread.start()
     thread.join()
-    assert (
-        done
-        and load_tokenizer(tmp_path / "a")[1].sha256 == done[0].info.sha256
-        and threading.active_count() == before
-    )
+    assert done and load_tokenizer(tmp_path / "a")[1].sha256 == done[0].info.sha256 and threading.active_count() == before
 
 
 def test_an_interrupt_saves_and_the_run_goes_on(tmp_path):
@@ -405,18 +370,12 @@ class Column:
         return len(self.images)
 
     def __getitem__(self, key):
-        return (
-            self.labels.tolist()
-            if key == "fine_label"
-            else {"img": Image.fromarray(self.images[key]), "fine_label": self.labels[key]}
-        )
+        return self.labels.tolist() if key == "fine_label" else {"img": Image.fromarray(self.images[key]), "fine_label": self.labels[key]}
 
 
 def test_a_hugging_face_set_is_known_by_its_columns():
     found = given_images({"train": Column(), "test": Column(1)})
-    assert (
-        found.training.class_names == ("x", "y", "z") and found.training.labels.tolist() == toy()[1].tolist()
-    )
+    assert found.training.class_names == ("x", "y", "z") and found.training.labels.tolist() == toy()[1].tolist()
     assert np.array_equal(np.asarray(found.training.load(5)), toy()[0][5])
     assert np.array_equal(np.asarray(found.part(held_out=True).load(5)), toy(seed=1)[0][5])
 
@@ -426,9 +385,7 @@ def parquet(tmp_path_factory):
     """A folder of parquet files, and one that save_to_disk wrote, with the same images and classes."""
     datasets = pytest.importorskip("datasets")
     folder, (images, labels) = tmp_path_factory.mktemp("hub"), toy()
-    features = datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])}
-    )
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
     held = {"train": slice(0, 50), "test": slice(50, 60)}
     for split, part in held.items():
         columns = {"image": [Image.fromarray(i) for i in images[part]], "label": labels[part].tolist()}
@@ -494,9 +451,7 @@ def test_the_example_trains_generates_and_inpaints(tmp_path):
         "--steps",
         "4",
     ]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(tmp_path.glob("image-*.png"))) == 8 and len(list(tmp_path.glob("repainted-*.png"))) == 4
 
@@ -521,13 +476,9 @@ def test_the_public_names_are_typed(tmp_path):
         "right.py",
         "more.py",
     ]
-    said = subprocess.run(
-        strict, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    ).stdout
+    said = subprocess.run(strict, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False).stdout
     assert "right.py" not in said and "Found 2 errors in 1 file" in said, said
-    assert (
-        '"d3pm_image.tokenizer.autoencoder.Autoencoder"' in said and '"d3pm_image.pipeline.Pipeline"' in said
-    ), said
+    assert '"d3pm_image.tokenizer.autoencoder.Autoencoder"' in said and '"d3pm_image.pipeline.Pipeline"' in said, said
 
 
 def test_what_is_public_is_listed_and_loads():

@@ -165,7 +165,7 @@ def test_a_damaged_exif_block_is_left_out(tmp_path, block):
 
 
 def test_the_command_edits_such_a_file_and_says_what_it_left_out(tmp_path, capsys):
-    from d3pm_image.cli.inpaint import main
+    from d3pm_image.cli.edit import inpaint as main
 
     (tmp_path / "a.jpg").write_bytes(odd.jpeg([(0xE1, BLOCKS["width as a fraction"])]))
     main(["eurosat", str(tmp_path / "a.jpg"), "--box", "8,8,8,8", "--steps", "1", "--out", str(tmp_path / "o.png")])

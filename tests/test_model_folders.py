@@ -100,13 +100,13 @@ def test_a_readme_of_the_users_is_not_replaced_by_a_model_card(tmp_path, capsys)
     out = pipeline(1).save_pretrained(tmp_path / "out")
     (out / "README.md").write_text("my notes")
     with pytest.raises(SystemExit) as stop:
-        main(["package", str(model), "--out", str(out)])
+        main(["package", str(model), "--out", str(out), "--overwrite"])
     assert stop.value.code == 2 and "README.md" in capsys.readouterr().err
     assert (out / "README.md").read_text() == "my notes" and mark(Pipeline.from_pretrained(out)) == mark(pipeline(1))
     (out / "README.md").unlink()
     (out / "notes.txt").touch()
     for _ in range(2):
-        main(["package", str(model), "--out", str(out)])
+        main(["package", str(model), "--out", str(out), "--overwrite"])
     assert files(out) == sorted([*OWN, "README.md", "notes.txt", "samples.jpg"])
 
 

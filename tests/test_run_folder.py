@@ -27,7 +27,7 @@ ROUNDS = """
 import json, os, signal, sys, time
 from pathlib import Path
 import sklearn.datasets, torch
-from d3pm_image import commands
+from d3pm_image import cli as commands
 from d3pm_image.training import loop
 
 folder, arguments, rounds = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])

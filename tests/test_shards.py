@@ -520,7 +520,7 @@ def test_the_command_packs_and_training_reads(tmp_path, capsys):
 
 def test_sets_by_name_are_packed_as_png(tmp_path):
     pytest.importorskip("sklearn")
-    from d3pm_image.cli.shards import whole_source
+    from d3pm_image.data.sources import whole_source
 
     digits = whole_source("digits", False)
     pack(digits.subset(np.arange(20)), tmp_path / "out", 9, quiet=True)

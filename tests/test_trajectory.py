@@ -15,7 +15,7 @@ from d3pm_image.sampling import Frame, ImageStreams, sample
 from d3pm_image.visualization import Recorder, Trajectory, reveals, save_trajectory, sheet_path
 from d3pm_image.visualization.animation import animation_frames
 from d3pm_image.visualization.code_images import GREY, code_colours, decoded_tiles, fill_masks
-from d3pm_image.visualization.contact_sheet import RAMP, REMASKED, REPLACED, STILL, contact_sheet, evenly, order_map, ramp
+from d3pm_image.visualization.contact_sheet import RAMP, REMASKED, REPLACED, STILL, contact_sheet, order_map, ramp
 
 K = 16
 MASK = -1  # of the tables below; a trajectory holds any code there
@@ -151,15 +151,6 @@ def test_every_code_has_a_colour_of_its_own():
     distance = np.abs(few[:, None] - few[None]).sum(-1) + 999 * np.eye(24, dtype=int)
     assert distance.min() >= 40
     assert (colours.max(-1) - colours.min(-1)).min() > 25  # none is the grey of a mask
-
-
-def test_steps_are_spread_evenly_with_both_ends():
-    for count in (1, 2, 5, 12, 17, 200):
-        for most in (1, 2, 8, 12):
-            chosen = evenly(count, most)
-            assert chosen[0] == 0 and chosen[-1] == count - 1 and len(chosen) == min(count, max(2, most))
-            gaps = np.diff(chosen)
-            assert not len(gaps) or gaps.max() - gaps.min() <= 1
 
 
 def test_the_order_runs_from_dark_to_bright():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 
 import pytest
 from PIL import Image
@@ -13,12 +12,12 @@ from test_commands import fails, run
 
 from d3pm_image import Pipeline
 from d3pm_image.bundle import set_default_sampler
-from d3pm_image.cli import chart
 from d3pm_image.cli.tune import METRICS, Tune, as_options, ranked
 from d3pm_image.config import SAMPLERS, ConfigError, ProcessConfig, SamplerConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.evaluation import sweep
 from d3pm_image.sampling import MaskRule, make_rule, request
+from d3pm_image.visualization import curves
 
 SEARCH = ["--samplers", "confidence,ancestral,remask", "--steps", "2,20", "--guidance", "1,1.5", "--eta", "0.05,0.3", "--num-samples", "40"]
 SMALL = ["--samplers", "confidence", "--steps", "2,3", "--guidance", "1", "--num-samples", "20"]
@@ -51,7 +50,7 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
     assert sorted(found) == sorted(expected)
     assert printed.count("skipped: steps=20") == 1 and "real images" in printed
     with Image.open(place / "tune.png") as picture:
-        assert picture.size == chart.SIZE
+        assert picture.size == curves.SIZE
     best = min(entries, key=lambda e: (e["figures"]["frechet_distance"], e["figures"]["calls_per_image"]))
     after = json.loads((model / "config.json").read_text())
     assert after["sampler"] == best["settings"]
@@ -228,16 +227,27 @@ def test_a_default_is_set_and_the_rest_is_kept(copied, tmp_path):
         set_default_sampler(tmp_path, SamplerConfig(), {})
 
 
-def test_charts_have_round_ticks_and_every_series():
-    x = chart.log2_axis([7.5, 64], 0, 100)
-    assert [label for _, label in x.ticks] == ["4", "8", "16", "32", "64"]
-    assert x(math.log2(16)) == pytest.approx(50)
-    assert [label for _, label in chart.linear_axis([0.9, 0.95], 100, 0).ticks] == ["0.90", "0.91", "0.92", "0.93", "0.94", "0.95"]
-    for values in ([3.0], [0.0, 0.0], [-2.0, 5e4], [1e-6, 2e-6]):
-        axis = chart.linear_axis(values, 100, 0)
-        assert 2 <= len(axis.ticks) <= 8 and all(-1e-6 <= axis(v) <= 100 + 1e-6 for v in [*values, *(tick for tick, _ in axis.ticks)])
-    assert chart.best_line([(8, 2), (4, 5), (8, 1), (4, 6)], True) == [(4, 5), (8, 1)]
+def test_charts_show_every_series():
+    assert curves.best_line([(8, 2), (4, 5), (8, 1), (4, 6)], True) == [(4, 5), (8, 1)]
     series = {name: [(2.0**n, n + i), (2.0**n, n + i + 0.5)] for i, name in enumerate(SAMPLERS) for n in (3,)}
-    picture = chart.draw_chart(series, "title", "x", "y", True, (8.0, 3.0))
-    colours = {colour for _, colour in picture.getcolors(10**6)}
-    assert {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in chart.COLOURS} <= colours
+    image = curves.draw_chart(series, "title", "x", "y", True, (8.0, 3.0))
+    colours = {colour for _, colour in image.getcolors(10**6)}
+    assert {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in curves.COLOURS[: len(series)]} <= colours
+    assert image.size == curves.SIZE
+
+
+@pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [-2.0, 5e4], [1e-6, 2e-6]])
+def test_charts_of_any_values(values):
+    assert curves.draw_chart({"a": [(2.0**n, v) for n, v in enumerate(values)]}, "", "", "").size == curves.SIZE
+
+
+def test_a_run_shows_its_loss_and_held_out_measure(tmp_path):
+    assert curves.training_curves(tmp_path) is None
+    lines = [{"step": n, "loss": 1 / n} for n in range(1, 9)] + [{"step": 8, "loss": float("nan")}]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    alone = Image.open(curves.training_curves(tmp_path)).convert("RGB")
+    held_out = [{"step": n, "val_score": n} for n in (4, 8)]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, [*lines, *held_out])))
+    both = Image.open(curves.training_curves(tmp_path)).convert("RGB")
+    second = tuple(int(curves.COLOURS[1][i : i + 2], 16) for i in (1, 3, 5))
+    assert [second in {c for _, c in image.getcolors(10**6)} for image in (alone, both)] == [False, True]

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"printable", "types"},
-    {"errors", "locks", "outputs", "seeds"},
+    {"errors", "locks", "outputs", "pixel_range", "seeds", "system"},
     {"devices", "documents", "storage"},
     {"config"},
     {"cache_folder"},
@@ -27,7 +27,7 @@ LEVELS = [
     {"model_card", "pipeline"},
     {"recipes"},
     {"evaluation", "estimate", "diagnostics"},
-    {"app", "export"},
+    {"app", "export", "packaging"},
     {"cli"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
@@ -94,6 +94,17 @@ def test_modules_have_a_docstring_and_stay_short():
         text = path.read_text(encoding="utf-8")
         assert ast.get_docstring(ast.parse(text)), f"{path}: no module docstring"
         assert text.count("\n") <= 400, f"{path}: longer than 400 lines"
+
+
+def test_the_command_line_stays_thin():
+    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in (PACKAGE / "cli").glob("*.py")}
+    assert sum(lines.values()) <= 2000, lines
+
+
+def test_one_place_knows_the_range_of_pixels():
+    for path in modules():
+        text = path.read_text(encoding="utf-8")
+        assert path.name == "pixel_range.py" or not re.search(r"float\(\) / 255|\* 2 - 1\)", text), path
 
 
 def test_importing_the_package_does_not_import_torch():

@@ -10,39 +10,38 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Callable
 
 COMMANDS = {
-    "train-tokenizer": "train the VQ-VAE tokenizer on images (stage one)",
-    "train-diffusion": "train the diffusion model on the tokenizer's codes (stage two)",
-    "encode": "write the code cache of a tokenizer, on one process or many; drop unused codes",
-    "shards": "pack a folder of images into tar shards (webdataset layout)",
-    "estimate": "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
-    "doctor": "say what looks wrong with a run, a folder of images or shards, and what to do",
-    "generate": "make new images with a trained model",
-    "inpaint": "repaint a part of a picture",
-    "outpaint": "continue a picture beyond its borders",
-    "edit": "repaint a part of a picture as another class",
-    "vary": "make variations of a picture",
-    "interpolate": "go from one picture to another",
-    "app": "open the web page: generate, paint and edit in a browser",
-    "show": "say how a picture was made, or make it again",
-    "reconstruct": "show pictures beside their reconstructions by the tokenizer",
-    "evaluate": "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation",
-    "package": "make a folder to give away: half precision, model card, samples; push it to the hub",
-    "export": "write the networks as torch.export or ONNX graphs for other programs",
-    "tune": "find the best sampler settings of a trained model and make them its default",
+    "train-tokenizer": ("train_tokenizer.main", "train the VQ-VAE tokenizer on images (stage one)"),
+    "train-diffusion": ("train_diffusion.main", "train the diffusion model on the tokenizer's codes (stage two)"),
+    "encode": ("encode.main", "write the code cache of a tokenizer, on one process or many; drop unused codes"),
+    "shards": ("shards.main", "pack a folder of images into tar shards (webdataset layout)"),
+    "estimate": ("estimate.main", "say what a training will cost before it begins: parameters, operations, memory, disk, hours"),
+    "doctor": ("doctor.main", "say what looks wrong with a run, a folder of images or shards, and what to do"),
+    "generate": ("generate.main", "make new images with a trained model"),
+    "inpaint": ("edit.inpaint", "repaint a part of a picture"),
+    "outpaint": ("edit.outpaint", "continue a picture beyond its borders"),
+    "edit": ("edit.edit", "repaint a part of a picture as another class"),
+    "vary": ("edit.vary", "make variations of a picture"),
+    "interpolate": ("interpolate.main", "go from one picture to another"),
+    "app": ("app.main", "open the web page: generate, paint and edit in a browser"),
+    "show": ("show.main", "say how a picture was made, or make it again"),
+    "reconstruct": ("reconstruct.main", "show pictures beside their reconstructions by the tokenizer"),
+    "evaluate": ("evaluate.main", "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation"),
+    "package": ("package.main", "make a folder to give away: half precision, model card, samples; push it to the hub"),
+    "export": ("export.main", "write the networks as torch.export or ONNX graphs for other programs"),
+    "tune": ("tune.main", "find the best sampler settings of a trained model and make them its default"),
 }
+"""Module and function of each command, and what it does."""
 
 
 def usage() -> str:
     """What ``d3pm-image --help`` prints."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return (
-        "usage: d3pm-image COMMAND [options]\n\ncommands:\n"
-        + "\n".join(lines)
-        + "\n\nd3pm-image COMMAND --help shows the options of a command."
-    )
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    listed = "\n".join(lines)
+    return f"usage: d3pm-image COMMAND [options]\n\ncommands:\n{listed}\n\nd3pm-image COMMAND --help shows the options of a command."
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -89,16 +88,16 @@ def choose(arguments: list[str]) -> None:
 def run(name: str, rest: list[str]) -> None:
     """Run a command and turn its errors into one line and an exit code; on several processes pictures are the first one's work."""
     from ..config import ConfigError
-    from .allocator import keep_memory
-    from .failures import in_words
-    from .notes import warnings_in_words
-    from .stopping import ended_by_signals, number_of
+    from ..system.allocator import keep_memory
+    from ..system.failures import in_words
+    from ..system.notes import warnings_in_words
+    from ..system.stopping import ended_by_signals, number_of
 
     keep_memory()
     try:
         with ended_by_signals(name), warnings_in_words():
             if is_first(name):
-                importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)
+                function_of(name)(rest)
     except ConfigError as error:
         fail(name, str(error))
     except KeyboardInterrupt as stop:
@@ -116,6 +115,12 @@ def run(name: str, rest: list[str]) -> None:
         if text is None:
             raise
         fail(name, text, code=1)
+
+
+def function_of(name: str) -> Callable[[list[str]], None]:
+    """The function that reads a command's arguments and runs it."""
+    module, function = COMMANDS[name][0].split(".")
+    return getattr(importlib.import_module(f".{module}", __package__), function)
 
 
 def is_first(name: str) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..config import need
-from ..config.data import implied_source
 from ..printable import printable
 from .options import OutputOptions, write_report
 from .parsing import parse
@@ -44,26 +43,12 @@ def run(args: Doctor) -> int:
     Raises:
         ConfigError: no such folder, or one that holds neither a run nor images.
     """
-    from ..diagnostics import examine_images, examine_run, is_run
+    from ..diagnostics import examine, listed
 
-    folder = Path(args.folder).expanduser()
-    shards = implied_source(args.folder) == "shards"
-    need(shards or folder.is_dir(), "folder", args.folder, "no such folder; name a run's folder, a folder of images or shards")
-    model = (folder / "model.safetensors").is_file() or (folder / "denoiser").is_dir()
-    need(not model or is_run(folder), "folder", args.folder, "is a model; name the run that trained it")
-    kind = "run" if is_run(folder) else "images"
-    found = examine_run(folder) if kind == "run" else examine_images(str(folder), args.limit)
-    place = printable(folder, 0)
-    wrong = [f for f in found if f.wrong]
-    for finding in found:
-        if finding.name == "read":
-            print(printable(finding.text, 0))
-    for finding in [*wrong, *(f for f in found if not f.wrong and f.name != "read")]:
-        mend = f"\n       {printable(finding.mend, 0)}" if finding.mend else ""
-        print(f"{'wrong' if finding.wrong else 'note'}: {printable(finding.text, 0)}{mend}")
-    ending = f"{len(wrong)} thing{'s' if len(wrong) != 1 else ''} wrong with" if wrong else "all is well with"
-    print(f"{ending} {place}")
+    kind, found = examine(args.folder, args.limit)
+    place, wrong = printable(Path(args.folder).expanduser(), 0), sum(finding.wrong for finding in found)
+    print("\n".join([*listed(found), f"{wrong} thing{'s' * (wrong != 1)} wrong with {place}" if wrong else f"all is well with {place}"]))
     if args.out:
         facts = {"folder": place, "kind": kind, "findings": [asdict(f) for f in found]}
         write_report(args.out, args.overwrite, json.dumps(facts, indent=1), "findings")
-    return len(wrong)
+    return wrong

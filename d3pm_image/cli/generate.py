@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +54,10 @@ def run(args: Generate) -> None:
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
-    from ..imaging import check_ending, save_image
+    from ..imaging import check_ending, labelled_grid, save_image
     from ..outputs import new_files
     from ..provenance import made_by
+    from ..provenance.writing import listed, write_images
 
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     if one_picture:
@@ -69,6 +69,8 @@ def run(args: Generate) -> None:
     settings = pipe.settings(**args.changes())
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
     facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **asdict(settings)}
+    there = sum(1 for _ in out.iterdir()) if out.is_dir() and not (one_picture or args.overwrite) else 0
+    say("generate", [f"{out} holds {there} other file{'s' * (there > 1)} already; the new ones are added"] * bool(there))
     began, images, written = time.perf_counter(), [], []
     end = args.first + args.num_images
     for first in range(args.first, end, args.batch_size):  # files are written as they come: nothing waits for the last
@@ -77,55 +79,13 @@ def run(args: Generate) -> None:
         if one_picture:
             images += made
         else:
-            written += write_images(args, out, made, first, ids[first - args.first :], pipe.class_names, facts)
+            written += write_images(out, made, ids[first - args.first :], pipe.class_names, facts, first, end - 1, args.overwrite)
     if one_picture:
         layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")}
         with new_files(out, args.overwrite) as files:
-            save_image(labelled_grid(images, ids, args, pipe.class_names), files.draft, facts | layout)
+            names = pipe.class_names if args.captions else ()
+            save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
     where = printable(files.path, 0) if one_picture else listed(out, written)
     print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
     args.show(watch, pipe, f"image {args.first} · {label} · {settings.sampler} · seed {args.seed}", facts)
-
-
-def write_images(
-    args: Generate, folder: Path, images: list, first: int, ids: Sequence[int], class_names: Sequence[str], facts: dict
-) -> list[Path]:
-    """One file an image, named after its number, the seed and the class; returns the files.
-
-    Args:
-        images: One batch.
-        first: Number of its first image.
-        ids: Their classes.
-    """
-    from ..imaging import save_image
-    from ..outputs import name_part, new_files
-
-    if first == args.first and not args.overwrite and folder.is_dir() and (there := sum(1 for _ in folder.iterdir())):
-        say("generate", [f"{folder} holds {there} other file{'s' if there > 1 else ''} already; the new ones are added"])
-    digits, written = max(4, len(str(args.first + args.num_images - 1))), []
-    together = {"batch_first": first, "batch_size": len(images)}
-    for number, image, label in zip(range(first, first + len(images)), images, ids, strict=False):
-        name = [*class_names, "no class"][label]
-        ending = f"-{name_part(name)}" if class_names else ""
-        path = folder / f"{number:0{digits}d}-seed{args.seed}{ending}.png"
-        with new_files(path, args.overwrite) as files:
-            save_image(image, files.draft, {**facts, "number": number, "label": name, **together})
-        written.append(files.path)
-    return written
-
-
-def listed(folder: Path, files: Sequence[Path]) -> str:
-    """Files of a folder in a few words."""
-    names = printable(files[0].name, 0) + (f" … {printable(files[-1].name, 0)}" if len(files) > 1 else "")
-    return f"{printable(folder, 0)} ({names})"
-
-
-def labelled_grid(images: list, ids: list[int], args: Generate, class_names: Sequence[str]):
-    """One picture of all, with classes under them if there are any; a cycle of 5 to 12 classes that comes out even is a row."""
-    from ..imaging import enlarge, grid_image
-
-    captions = [printable([*class_names, "no class"][i]) for i in ids] if args.captions and class_names else None
-    cycle = len(set(ids))
-    columns = args.columns or (cycle if 5 <= cycle <= 12 and len(images) % cycle == 0 else 0)
-    return grid_image([enlarge(i) for i in images], columns, captions)

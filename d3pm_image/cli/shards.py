@@ -43,6 +43,7 @@ def run(args: Shards) -> None:
     """
     from ..data.packing import pack
     from ..data.shards import find_shards
+    from ..data.sources import whole_source
 
     source = whole_source(args.source, args.held_out)
     out = Path(args.out).expanduser()
@@ -52,19 +53,3 @@ def run(args: Shards) -> None:
     lost = f"; {done.left_out} pictures could not be read" if done.left_out else ""
     print(f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of {size / 2**20:,.1f} MB in all{also}{lost}")
     print(f"next: d3pm-image train-tokenizer --data.source shards --data.root {printable(out, 0)} --data.image_size 64 --data.channels 3")
-
-
-def whole_source(name: str, held_out: bool):
-    """Every image of a folder or set, nothing held out.
-
-    Raises:
-        ConfigError: no such folder or set, or no held-out part.
-    """
-    from ..data.sources import digits, folder
-    from ..data.torchvision_sets import TORCHVISION, torchvision_set
-
-    own = name in TORCHVISION and TORCHVISION[name][2] is not None
-    need(own or not held_out, "held_out", held_out, f"{name} has no held-out part of its own; data.val_share holds out a part in training")
-    if name in TORCHVISION:
-        return torchvision_set(name, "", False, held_out)
-    return digits() if name == "digits" else folder(name)

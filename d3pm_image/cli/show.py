@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..config import need
 from ..printable import printable
@@ -36,10 +39,10 @@ class Show(OutputOptions):
     device: str = "auto"
 
     def __post_init__(self):
-        need(
-            not (self.json and self.again), "json", self.json, "settings are either shown or run again; leave out one of --json and --again"
-        )
-        need(not self.out or Path(self.out).suffix.lower() == ".png", "out", self.out, "use the ending .png, which carries the settings")
+        both = "settings are either shown or run again; leave out one of --json and --again"
+        need(not (self.json and self.again), "json", self.json, both)
+        png = not self.out or Path(self.out).suffix.lower() == ".png"
+        need(png, "out", self.out, "use the ending .png, which carries the settings")
         for name in ("out", "model", "inputs"):
             need(self.again or not getattr(self, name), name, getattr(self, name), "is for --again true alone")
 
@@ -60,9 +63,10 @@ def run(args: Show) -> bool:
 
     facts = read_settings(args.picture)
     if args.again:
-        from .again import make_again
+        from ..provenance.again import make_again
 
-        path, different = make_again(args, facts)
+        kind, work = repeated(facts["command"])
+        path, different = make_again(args.picture, facts, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite)
         print(f"{facts['command']} again: {printable(path, 0)}")
         known = "" if facts.get("weights_sha256") else " (the picture does not say which weights made it)"
         print(f"{printable(different or f'every pixel is as in {Path(args.picture).name}', 1000)}{known}")
@@ -74,3 +78,14 @@ def run(args: Show) -> bool:
         width = max(map(len, lines))
         print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
     return True
+
+
+def repeated(command: str) -> tuple[type, Callable[[Any], None]]:
+    """Options and work of a command that makes pictures."""
+    from . import edit, generate, interpolate
+
+    if command in edit.EDITS:
+        return edit.EDITS[command][0], partial(edit.run, command)
+    if command == "interpolate":
+        return interpolate.Interpolate, interpolate.run
+    return generate.Generate, generate.run

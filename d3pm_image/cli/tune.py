@@ -233,7 +233,7 @@ def summary(args: Tune, rows: list[Row], skipped: list[Any], winner: Row | None)
 def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> Path:
     """The chosen measure over network calls, a series a sampler; nothing where nothing has a value. Returns the file."""
     from ..imaging import save_image
-    from .chart import draw_chart
+    from ..visualization.curves import draw_chart
 
     def point(figures: dict[str, float]) -> tuple[float, float]:
         return figures["calls_per_image"], figures[METRICS[args.metric]]

@@ -76,9 +76,7 @@ def as_image(item: Any, field: str) -> Image.Image:
         kind_of(item),
         "give each image as a Pillow image, an array or a tensor",
     )
-    need(
-        item.ndim in (2, 3), field, kind_of(item), "give an image as (h, w), (h, w, c), or a tensor (c, h, w)"
-    )
+    need(item.ndim in (2, 3), field, kind_of(item), "give an image as (h, w), (h, w, c), or a tensor (c, h, w)")
     pixels = as_levels(channels_last(item, many=False), field)
     need(
         pixels.ndim == 2 or pixels.shape[-1] in (3, 4),

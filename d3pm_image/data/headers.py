@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
 from PIL import Image
 
 from ..imaging import read_header
 from .colour import is_foreign
 from .failures import is_decoder_error
 from .levels import is_deep
+from .spread import spread_over
 
 HEADERS_LOOKED_AT = 64
 """Images of a source whose list is made without opening them."""
@@ -86,7 +86,7 @@ def headers_of(source: Loads) -> Headers:
     if source.headers is not None:
         return source.headers
     reader = HeaderReader()
-    for index in np.linspace(0, len(source) - 1, min(len(source), HEADERS_LOOKED_AT)).round().astype(int).tolist():
+    for index in spread_over(len(source), HEADERS_LOOKED_AT).tolist():
         try:
             data = source.read(index)
             reader.add(index, read_header(io.BytesIO(data)) if data else source.load(index))

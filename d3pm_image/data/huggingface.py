@@ -28,9 +28,7 @@ def hugging_face(config: DataConfig) -> GivenImages:
     try:
         import datasets
     except ImportError:
-        raise ConfigError(
-            "data.source", "huggingface", "needs the package datasets; pip install 'd3pm-image[huggingface]'"
-        ) from None
+        raise ConfigError("data.source", "huggingface", "needs the package datasets; pip install 'd3pm-image[huggingface]'") from None
     place = Path(config.name).expanduser()
     local = place.is_dir()
     try:
@@ -41,9 +39,7 @@ def hugging_face(config: DataConfig) -> GivenImages:
                 found = datasets.load_dataset(str(place) if local else config.name)
     except (ConnectionError, OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         mend = "name a folder of parquet or arrow files, or OWNER/NAME of the hub with --data.download true"
-        raise ConfigError(
-            "data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {mend}"
-        ) from error
+        raise ConfigError("data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {mend}") from error
     return given_images(found, field="data.name")
 
 

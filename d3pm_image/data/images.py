@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from ..config import ConfigError, DataConfig, need, size_pair
 from ..imaging import plain
+from ..pixel_range import from_levels
 from ..seeds import entropy
 from .colour import to_srgb
 from .headers import headers_of
@@ -159,7 +160,7 @@ class ImageSet(Dataset):
 
     def read(self, indices: list[int], device: torch.device | str = "cpu") -> Tensor:
         """Images (b, C, h, w) as float32 in [0, 1] on a device."""
-        return self.__getitems__(indices)["images"].to(device).float() / 255
+        return from_levels(self.__getitems__(indices)["images"].to(device))
 
     def decode_or_next(self, index: int, place: tuple[float, float]) -> tuple[np.ndarray, int]:
         """Decode an image; one that cannot be read is named and the next readable one stands in.

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, DataConfig
+from .spread import spread_over
 
 EACH = -1.0
 """Value of ``data.white``: every image by its own mode and extreme, as before this setting was there."""
@@ -68,7 +69,7 @@ def estimate_white(load: Callable[[int], Image.Image], deep: Sequence[int]) -> f
     from .failures import is_decoder_error
 
     samples: dict[bool, list[np.ndarray]] = {False: [], True: []}
-    chosen = np.linspace(0, len(deep) - 1, min(len(deep), LOOKED_AT)).round().astype(int)
+    chosen = spread_over(len(deep), LOOKED_AT)
     for index in chosen:
         try:
             image = load(int(deep[index]))

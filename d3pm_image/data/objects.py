@@ -71,9 +71,7 @@ class GivenImages:
 
 def is_splits(data: Any) -> bool:
     """Whether an object holds several Hugging Face data sets by name (a DatasetDict)."""
-    return (
-        isinstance(data, Mapping) and bool(data) and all(hasattr(part, "features") for part in data.values())
-    )
+    return isinstance(data, Mapping) and bool(data) and all(hasattr(part, "features") for part in data.values())
 
 
 def given_images(data: Any, held_out: Any = None, field: str = "data") -> GivenImages:
@@ -204,9 +202,7 @@ def from_items(data: Any, labels: Any, field: str) -> ImageSource:
         found.append(label)
     if labels is None and not any(label is None for label in found):
         labels = found
-    return made(
-        len(data), load, digest.hexdigest(), kind_of(data), labels, getattr(data, "classes", ()), field
-    )
+    return made(len(data), load, digest.hexdigest(), kind_of(data), labels, getattr(data, "classes", ()), field)
 
 
 def same_image(one: Image.Image, other: Image.Image) -> bool:
@@ -238,9 +234,7 @@ def from_columns(data: Any, labels: Any, field: str) -> ImageSource:
     features = dict(data.features)
     column = next((name for name, kind in features.items() if type(kind).__name__ == "Image"), None)
     column = column or next((name for name in IMAGE_NAMES if name in features), None)
-    need(
-        column is not None, field, sorted(features), "none of these columns holds images; rename it to image"
-    )
+    need(column is not None, field, sorted(features), "none of these columns holds images; rename it to image")
     assert column is not None
     classes = next((name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"), None)
     classes = classes or next((name for name in LABEL_NAMES if name in features), None)
@@ -266,11 +260,7 @@ def from_columns(data: Any, labels: Any, field: str) -> ImageSource:
 def encoded(data: Any, column: str, field: str) -> Iterator[bytes]:
     """The bytes of each image as the data set holds them, or its pixels where it has no files."""
     kind = data.features[column]
-    raw = (
-        data.cast_column(column, type(kind)(decode=False))
-        if type(kind).__name__ == "Image" and hasattr(data, "cast_column")
-        else None
-    )
+    raw = data.cast_column(column, type(kind)(decode=False)) if type(kind).__name__ == "Image" and hasattr(data, "cast_column") else None
     for index in numbers(len(data)):
         item = None if raw is None else raw[index][column]
         if isinstance(item, Mapping) and (item.get("bytes") is not None or item.get("path")):
@@ -302,15 +292,9 @@ def numbered(labels: Any, names: tuple[str, ...], field: str) -> tuple[np.ndarra
         ConfigError: labels that are neither whole numbers nor texts, or numbers without a name.
     """
     try:
-        values = np.asarray(
-            labels.cpu()
-            if isinstance(labels, torch.Tensor)
-            else [getattr(v, "item", lambda v=v: v)() for v in labels]
-        )
+        values = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else [getattr(v, "item", lambda v=v: v)() for v in labels])
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(
-            field, "labels", f"give one whole number or text for each image ({error})"
-        ) from error
+        raise ConfigError(field, "labels", f"give one whole number or text for each image ({error})") from error
     need(
         values.ndim == 1 and values.dtype.kind in "iuUb",
         field,

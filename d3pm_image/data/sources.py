@@ -29,6 +29,7 @@ from .image_source import Arrays, Files, ImageSource, text_of
 from .listing import list_images
 from .objects import GivenImages
 from .shards import class_names_beside, find_shards, open_shards
+from .spread import spread_over
 from .torchvision_sets import TORCHVISION, torchvision_set
 from .unused import BROKEN, STRAY
 
@@ -190,7 +191,20 @@ def open_source(config: DataConfig, held_out: bool = False, given: GivenImages |
     if not own_split:
         source = split(source, config.val_share, held_out)
     if config.limit and not held_out and config.limit < len(source):
-        source = source.subset(np.linspace(0, len(source) - 1, config.limit).round().astype(np.int64))
+        source = source.subset(spread_over(len(source), config.limit))
     if not config.labels and source.labels is not None:
         source = replace(source, labels=None, class_names=())
     return source
+
+
+def whole_source(name: str, held_out: bool = False) -> ImageSource:
+    """Every image of a folder or set, nothing held out.
+
+    Raises:
+        ConfigError: no such folder or set, or no held-out part.
+    """
+    own = name in TORCHVISION and TORCHVISION[name][2] is not None
+    need(own or not held_out, "held_out", held_out, f"{name} has no held-out part of its own; data.val_share holds out a part in training")
+    if name in TORCHVISION:
+        return torchvision_set(name, "", False, held_out)
+    return digits() if name == "digits" else folder(name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..printable import printable
+from ..storage import whole_file
 
 FORMATS, BROKEN, STRAY, OTHER, HIDDEN, FOLDERS, LINKS = (
     "files of image formats that are not read", "image files that cannot be decoded", "images beside the class folders",
@@ -90,14 +91,12 @@ def write_all(several: Iterable[Unused], path: Path) -> None:
     if not several:
         path.unlink(missing_ok=True)
         return
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "wb") as file:
+    with whole_file(path) as part, open(part, "wb") as file:
         for one in several:
             file.writelines(f"{line}\n".encode() for line in one.lines)
             if one.more is not None and one.more.is_file():
                 with open(one.more, "rb") as more:
                     shutil.copyfileobj(more, file)
-    part.replace(path)
 
 
 def singular(group: str) -> str:

@@ -1,7 +1,8 @@
-"""What looks wrong with a run or a folder of images, and what to do: findings of pure checks over logs, files and pictures."""
+"""What looks wrong with a run or a folder of images, and what to do: findings of pure checks over logs, files and images."""
 
-from .finding import Finding
+from .finding import Finding, listed
 from .images import examine_images
+from .report import examine
 from .run import examine_run, is_run
 
-__all__ = ["Finding", "examine_images", "examine_run", "is_run"]
+__all__ = ["Finding", "examine", "examine_images", "examine_run", "is_run", "listed"]

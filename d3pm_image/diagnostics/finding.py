@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ..printable import printable
 
 
 @dataclass(frozen=True)
@@ -18,3 +21,12 @@ class Finding:
     text: str
     mend: str = ""
     wrong: bool = True
+
+
+def listed(found: Sequence[Finding]) -> list[str]:
+    """Findings in words: what was read, then what is wrong, then notes."""
+    lines = [printable(finding.text, 0) for finding in found if finding.name == "read"]
+    for finding in sorted((f for f in found if f.wrong or f.name != "read"), key=lambda f: not f.wrong):
+        lines.append(f"{'wrong' if finding.wrong else 'note'}: {printable(finding.text, 0)}")
+        lines += [f"       {printable(finding.mend, 0)}"] if finding.mend else []
+    return lines

@@ -29,6 +29,7 @@ from ..data.levels import CLIPPED, LOOKED_AT, TOLERANCE, finite_levels, is_deep,
 from ..data.listing import list_images
 from ..data.shards import open_shards
 from ..data.sources import stray
+from ..data.spread import spread_over
 from ..data.unused import FOLDERS, FORMATS, HIDDEN, LINKS, OTHER, STRAY, Unused
 from ..imaging import plain
 from ..printable import printable
@@ -121,7 +122,7 @@ class Survey:
 def survey(subject: Subject, limit: int) -> Survey:
     """Read up to ``limit`` of the images (0: all), spread over them."""
     count = len(subject.names)
-    chosen = range(count) if limit == 0 or limit >= count else np.linspace(0, count - 1, limit).round().astype(int).tolist()
+    chosen = range(count) if limit == 0 or limit >= count else spread_over(count, limit).tolist()
     seen = Survey(subject, list(chosen))
     for number in chosen:
         try:

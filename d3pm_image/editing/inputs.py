@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..config import need
 from .image_files.files import read_picture
-from .masks import Mask, as_mask
+from .masks import Box, Mask, Polygon, as_mask, combine
 
 Picture = Image.Image | str | Path | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]
@@ -95,3 +95,27 @@ def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.nda
 def several(mask: Any) -> TypeGuard[Sequence[Mask | None]]:
     """Whether this is a list of masks, or masks stacked in an array (n, h, w), rather than one."""
     return mask.ndim > 2 if isinstance(mask, np.ndarray) else isinstance(mask, (list, tuple))
+
+
+def read_region(image: Image.Image, mask: str = "", box: str = "", polygon: str = "", needed: bool = True) -> np.ndarray | None:
+    """The pixels to repaint, (h, w) bool, as the command line names them: the union of all that is given; None for nothing.
+
+    Args:
+        mask: File of a mask, or the word alpha: where the image itself is transparent.
+        box: ``x,y,width,height`` in pixels.
+        polygon: Corners ``x1,y1 x2,y2 x3,y3 …`` in pixels.
+        needed: Whether one of them must be given.
+
+    Raises:
+        ConfigError: nothing where a region is needed, a mask of another size or that marks nothing, or an area that cannot be read or lies outside the image.
+    """
+    given: list[Mask] = [Box.parse(box)] if box else []
+    given += [Polygon.parse(polygon)] if polygon else []
+    if mask:
+        given.append(mask if mask == "alpha" else read_picture(mask, "mask").image)
+    need(bool(given) or not needed, "mask", "", "give a mask picture, --box, --polygon, or the word alpha")
+    if not given:
+        return None
+    hidden = combine(as_mask(one, image) for one in given)
+    need(bool(hidden.any()), "mask", mask, "marks no pixel; white (alpha: transparent) is what is repainted")
+    return hidden

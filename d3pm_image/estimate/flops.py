@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..config import DiffusionRun, TokenizerRun, TrainConfig
 from ..denoiser.layers import rotary_table
 from ..diffusion import fused  # noqa: F401  (registers the operation that is counted below)
+from ..pixel_range import from_levels
 from ..seeds import Share
 from ..training.optim import make_optimizers
 from ..training.random import StepRandom
@@ -191,7 +192,7 @@ def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
     height, width = size_pair(config.data.image_size)
 
     def loss(model: nn.Module) -> Tensor:
-        pictures = torch.randint(256, (images, config.data.channels, height, width), dtype=torch.uint8).float() / 255
+        pictures = from_levels(torch.randint(256, (images, config.data.channels, height, width), dtype=torch.uint8))
         output, _, own = model(pictures, Share(0, images, 0))
         return reconstruction_loss(output, pictures, config.loss)[0] + own
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
+from ..config.estimate import EstimateConfig
 from ..denoiser import Transformer
 from ..diffusion import Process
 from ..printable import printable
@@ -78,6 +79,16 @@ class Problem:
         tokens = self.coded.grid[0] * self.coded.grid[1]
         labels = torch.randint(self.classes, (images,)) if self.classes else torch.full((images,), -1)
         return {"codes": torch.randint(self.coded.num_codes, (images, tokens)), "labels": labels}
+
+
+def figures_of(problem: Problem, notes: list[str], asked: EstimateConfig) -> dict[str, Any]:
+    """All figures of a training; ``notes`` gets what the measurement has to say, and is among the figures."""
+    figures = counted(problem)
+    if asked.seconds:
+        figures["measured"] = measured(problem, asked.seconds, notes)
+    if asked.peak_tflops:
+        figures["assumed"] = assumed(figures, asked.peak_tflops, asked.reached)
+    return figures | {"notes": notes}
 
 
 def counted(problem: Problem) -> dict[str, Any]:

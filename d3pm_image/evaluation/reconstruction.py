@@ -17,6 +17,7 @@ from ..data.images import ImageSet
 from ..imaging import enlarge, grid_image, to_pil
 from ..metrics.fidelity import Moments, frechet_distance
 from ..metrics.reconstruction import Errors, psnr_db
+from ..pixel_range import from_levels, to_levels
 from ..types import Tokenizer
 
 WORST_IMAGES, COLUMNS = 16, 8
@@ -46,7 +47,7 @@ class Distance:
 
     def add(self, images: Tensor, output: Tensor) -> None:
         """Count uint8 images and their reconstructions in [0, 1]."""
-        self.outputs.add(self.space.features((output.cpu() * 255).round().to(torch.uint8)))
+        self.outputs.add(self.space.features(to_levels(output.cpu())))
         if self.space.originals is None:
             self.originals.add(self.space.features(images))
 
@@ -117,7 +118,7 @@ def judge_tokenizer(
     count, codes, labels = len(held_out), None, np.empty(len(held_out), np.int64)
     for numbers in tqdm(torch.arange(count).split(batch_size), desc="reconstructing", unit="batch", leave=False):
         batch = held_out.__getitems__(numbers.tolist())
-        images = batch["images"].to(device).float() / 255
+        images = from_levels(batch["images"].to(device))
         found = tokenizer.encode(images)
         output = tokenizer.decode(found)
         error = errors.add(images, output, found)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..config import size_pair
 from ..data.images import ImageSet
+from ..data.spread import spread_over
 from ..metrics.feature_extractor import FeatureSpace
 from ..metrics.fidelity import Moments
 from ..tensor_cache import cached_tensors
@@ -40,7 +41,7 @@ class Reference:
 
 def evenly(length: int, count: int) -> Tensor:
     """``count`` numbers, or all if there are fewer, spread evenly over 0..length-1."""
-    return torch.linspace(0, length - 1, min(count, length), dtype=torch.float64).round().long()
+    return torch.from_numpy(spread_over(length, count))
 
 
 def parts(images: ImageSet, size: int = 500) -> Iterator[dict[str, Tensor]]:

@@ -13,6 +13,7 @@ from PIL import Image
 from ..config import DataConfig
 from ..imaging import enlarge, grid_image, save_image, to_pil
 from ..outputs import new_files
+from ..pixel_range import from_levels
 from ..printable import printable
 from ..storage import write_text
 from .generate_samples import Drawn
@@ -54,7 +55,7 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
     if args.neighbours:
         values["memorisation"] = nearest_picture(args, judge, drawn)
     if args.samples:
-        save_report(grid_image([enlarge(i) for i in to_pil(drawn.images[:64].float() / 255)], 8), args.samples, args.overwrite, "samples")
+        save_report(grid_image([enlarge(i) for i in to_pil(from_levels(drawn.images[:64]))], 8), args.samples, args.overwrite, "samples")
     values["note"] = (
         "fidelity in the features named above, against the reference; precision, recall, density and coverage of "
         f"{judge.count(len(drawn.images))} samples and as many real images; within_class_spread is the mean distance of two images of a class, "
@@ -71,7 +72,7 @@ def nearest_picture(args: Any, judge: Judge, drawn: Drawn) -> dict[str, float]:
     pictures, captions = [], []
     for start in range(0, len(chosen), 8):
         here = slice(start, start + 8)
-        rows = torch.cat([drawn.images[chosen[here]], real[here]]).float() / 255
+        rows = from_levels(torch.cat([drawn.images[chosen[here]], real[here]]))
         pictures += [enlarge(image, 96) for image in to_pil(rows)]
         captions += [f"sample {i}" for i in chosen[here]] + [f"training, {float(distance[i]):.2f}" for i in chosen[here]]
     save_report(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours")

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,12 +16,14 @@ from ..config import ConfigError, DataConfig, need, size_pair
 from ..data.image_source import ImageSource
 from ..data.images import ImageSet
 from ..data.levels import EACH
+from ..data.spread import spread_over
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.feature_extractor import FeatureSpace, inception_score
 from ..metrics.fidelity import frechet_distance, manifold, spread
 from ..metrics.kernel import kernel_distance
 from ..metrics.neighbours import memorisation, nearest, over_batches
+from ..pixel_range import to_levels
 from ..printable import printable
 from .reference_stats import Reference, evenly, parts, reference
 
@@ -95,7 +96,7 @@ def within_memory(source: ImageSource, data: DataConfig) -> ImageSource:
     """A source, or images spread evenly over it, so many that they can be held in memory."""
     height, width = size_pair(data.image_size)
     most = max(data.memory_mb, LEAST_MB) * 2**20 // (data.channels * height * width)
-    return source if len(source) <= most else source.subset(np.linspace(0, len(source) - 1, most).round().astype(np.int64))
+    return source if len(source) <= most else source.subset(spread_over(len(source), most))
 
 
 def draw_images(
@@ -112,7 +113,7 @@ def draw_images(
     the part of one. Sample i is the same whatever the batch size and the number of processes."""
     numbers = torch.arange(count).tensor_split(world)[rank].tolist()
     codes = pipe.generate_codes(len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], watch=watch, **settings)
-    images = (pipe.tokenizer_decode(codes, batch_size).cpu() * 255).round().to(torch.uint8)
+    images = to_levels(pipe.tokenizer_decode(codes, batch_size).cpu())
     return images, torch.tensor(pipe.label_ids(None, count))[numbers]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,6 @@ class FeatureSpace:
     def facts(self) -> dict[str, str]:
         """What a result file says of it."""
         return {"network": self.name, "sha256": self.sha256, "preparation": self.preparation}
-
-
-def weights_sha256(network: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, by name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, float]:

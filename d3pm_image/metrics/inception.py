@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..config import ConfigError, need
-from .feature_extractor import FeatureSpace, weights_sha256
+from ..storage import tensors_sha256
+from .feature_extractor import FeatureSpace
 
 NAME = "Inception v3 of torch-fidelity (FID, 2015-12-05), 2048 features"
 PREPARATION = "299 x 299 pixels, bilinear as TensorFlow 1; grey repeated to three channels"
@@ -53,7 +54,7 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
         features, logits = (torch.cat(found).cpu() for found in zip(*parts, strict=True))
         return features, logits.softmax(1)
 
-    return FeatureSpace(lambda x: both(x)[0], NAME, weights_sha256(network), PREPARATION, lambda x: both(x)[1])
+    return FeatureSpace(lambda x: both(x)[0], NAME, tensors_sha256(network.state_dict()), PREPARATION, lambda x: both(x)[1])
 
 
 def check(path: Path) -> None:

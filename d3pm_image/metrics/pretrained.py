@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ..config import TokenizerLossConfig
+from ..pixel_range import from_levels
+from ..storage import tensors_sha256
 from ..tokenizer.perceptual import SMALLEST, EfficientNetLite, Perceptual
-from .feature_extractor import FeatureSpace, weights_sha256
+from .feature_extractor import FeatureSpace
 
 NAME = "EfficientNet-Lite0 trained on ImageNet, 1280 features"
 
@@ -27,8 +29,8 @@ def pretrained_space(device: str = "cpu") -> FeatureSpace:
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
-        parts = [perceptual.prepare(part.to(device).float() / 255) for part in images.split(100)]
+        parts = [perceptual.prepare(from_levels(part.to(device))) for part in images.split(100)]
         return torch.cat([lite.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
 
     preparation = f"shorter side enlarged to {SMALLEST} pixels where it is smaller, bilinear; grey repeated to three channels"
-    return FeatureSpace(features, NAME, weights_sha256(lite), preparation)
+    return FeatureSpace(features, NAME, tensors_sha256(lite.state_dict()), preparation)

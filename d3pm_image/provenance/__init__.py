@@ -5,6 +5,6 @@ A command or the page collects the settings, :mod:`record` adds what of the mode
 """
 
 from .reading import describe, read_settings
-from .record import made_by, mask_of, mask_text, origin, picture_record, recorded_model
+from .record import edit_record, made_by, mask_of, mask_text, origin, picture_record, recorded_model
 
-__all__ = ["describe", "made_by", "mask_of", "mask_text", "origin", "picture_record", "read_settings", "recorded_model"]
+__all__ = ["describe", "edit_record", "made_by", "mask_of", "mask_text", "origin", "picture_record", "read_settings", "recorded_model"]

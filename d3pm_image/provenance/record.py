@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
+import dataclasses
 import io
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import nn
 
@@ -20,7 +20,7 @@ from ..config import ConfigError, need
 from ..hub import shipped
 from ..image_io import opened
 from ..local_notes import note_model, noted_model
-from ..storage import sha256
+from ..storage import sha256, tensors_sha256
 
 
 def origin(tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
@@ -38,7 +38,7 @@ def made_by(model: str | Path, tokenizer: nn.Module, denoiser: nn.Module) -> dic
 def recorded_model(facts: dict[str, Any]) -> Any:
     """The model that a PNG names: where it lies, if the name does not lead there and it was used on this machine before."""
     name = facts.get("model")
-    if isinstance(name, str) and (name in shipped() or Path(name).expanduser().is_dir()):
+    if isinstance(name, str) and (name in shipped() or os.path.isdir(os.path.expanduser(name))):
         return name
     place = noted_model(str(facts.get("weights_sha256", "")))
     return name if place is None else str(place)
@@ -46,12 +46,7 @@ def recorded_model(facts: dict[str, Any]) -> Any:
 
 def weights_sha256(*networks: nn.Module) -> str:
     """A hash of names, shapes and values of all weights, the same on every device and in every folder."""
-    digest = hashlib.sha256()
-    for network in networks:
-        for name, value in sorted(network.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return tensors_sha256(*(network.state_dict() for network in networks), form="{name} {dtype} {shape}\n")
 
 
 def model_name(model: str | Path) -> str:
@@ -73,6 +68,24 @@ def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str
         name: Where the file's own name is not what its owner calls it.
     """
     return {field: name or path.name, f"{field}_sha256": sha256(path)}
+
+
+def edit_record(
+    command: str, options: dict[str, Any], sampler: Any, made: dict[str, str], picture: Path, mask: np.ndarray | None = None
+) -> dict[str, Any]:
+    """What a PNG says of an edit: how it was made, without paths of images.
+
+    Args:
+        options: Of the command.
+        sampler: Dataclass of the sampler's settings.
+        made: By which model, see :func:`made_by`.
+        picture: File that was edited.
+        mask: (h, w) bool, the pixels to repaint where an image named them.
+    """
+    went_in = picture_record(picture)
+    if mask is not None:
+        went_in["mask"] = mask_text(mask)
+    return {"command": command, **options, **dataclasses.asdict(sampler), **made, **went_in}
 
 
 def mask_text(hidden: np.ndarray) -> str:

@@ -51,11 +51,7 @@ def run_settings(
 
         run = filled(run, nested(defaults(kind, start)), "")
     given_sizes = bool(start) and kind is TokenizerRun
-    sizes = (
-        DataConfig(image_size=run.data.image_size, channels=run.data.channels)
-        if given_sizes
-        else DataConfig()
-    )
+    sizes = DataConfig(image_size=run.data.image_size, channels=run.data.channels) if given_sizes else DataConfig()
     stage = dict(settings)
     if "tokenizer" in stage and kind is DiffusionRun:
         stage["tokenizer"] = tokenizer_name(stage["tokenizer"])
@@ -65,18 +61,11 @@ def run_settings(
     return filled(run, {**stage, "data": config}, ""), given
 
 
-def check_names(
-    function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]
-) -> None:
+def check_names(function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]) -> None:
     """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones
     included."""
     groups = [(f.name, getattr(run, f.name)) for f in dataclasses.fields(run)]
-    inner = [
-        f"{name}.{f.name}"
-        for name, group in groups
-        if dataclasses.is_dataclass(group)
-        for f in dataclasses.fields(group)
-    ]
+    inner = [f"{name}.{f.name}" for name, group in groups if dataclasses.is_dataclass(group) for f in dataclasses.fields(group)]
     names = [*others, *(name for name, _ in groups)]
     for name in given:
         if name not in names:
@@ -131,13 +120,7 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
         )
         return value
     value = value.item() if hasattr(value, "item") and not getattr(value, "ndim", 1) else value
-    value = (
-        os.fspath(value)
-        if isinstance(value, os.PathLike)
-        else tuple(value)
-        if isinstance(value, list)
-        else value
-    )
+    value = os.fspath(value) if isinstance(value, os.PathLike) else tuple(value) if isinstance(value, list) else value
     need(fits(value, hint), path, value, f"give {words(hint)}")
     return value
 
@@ -242,9 +225,7 @@ def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
     and the size of images that a program holds, where all have the same."""
     changes: dict[str, Any] = {}
     if not config.channels:
-        changes["channels"] = (
-            1 if all(mode in GREY or mode.startswith("I;16") for mode in modes(config, given)) else 3
-        )
+        changes["channels"] = 1 if all(mode in GREY or mode.startswith("I;16") for mode in modes(config, given)) else 3
     if config.image_size == 0 and config.source == "digits":
         changes["image_size"] = 16
     elif config.image_size == 0 and given is not None:
@@ -252,9 +233,7 @@ def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
 
         sizes = headers_of(given.training).sizes
         width, height = sizes[0]
-        changes |= (
-            {"image_size": height if height == width else (height, width)} if len(set(sizes)) == 1 else {}
-        )
+        changes |= {"image_size": height if height == width else (height, width)} if len(set(sizes)) == 1 else {}
     return dataclasses.replace(config, **changes)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from ..config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplerConfig, TrainConfig, size_pair
-from ..config.yaml import save_resolved
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import Ancestor
 from .images import open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved
 from .run_summary import training_facts
+from .settings import save_resolved
 from .token_cache import cached, code_images, open_tokenizer, tokenizer_data
 
 if TYPE_CHECKING:
@@ -238,6 +238,8 @@ def begin(material: Material) -> None:
 
 def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:
     """Write the folder that generates, and say what it scored and what comes next."""
+    from ..visualization.curves import training_curves
+
     folder = Path(material.config.out)
     scores = make_validation(material.process, material.held_out, accelerator.device)(best)
     pipe = material.pipeline(best)
@@ -245,6 +247,7 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     started = {"started_from": material.ancestor.remembered()} if material.ancestor else {}
     pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
+    training_curves(folder)
     print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
     shown = printable(folder, 0)
     print(f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png")

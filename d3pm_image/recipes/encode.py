@@ -53,9 +53,7 @@ def encode(
     shortcuts = {"image_size": image_size, "channels": channels, "flip": flip}
     config, given = data_settings(data, DataConfig(), DataConfig(), shortcuts)
     config = with_sizes(config, given) if pixel_levels(name) else config
-    return run(
-        Encode(tokenizer=name, data=config, cache=os.fspath(cache), drop_unused=os.fspath(drop_unused)), given
-    )
+    return run(Encode(tokenizer=name, data=config, cache=os.fspath(cache), drop_unused=os.fspath(drop_unused)), given)
 
 
 def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
@@ -76,19 +74,13 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
     data = tokenizer_data(args.data, info)
     with accelerator.main_process_first():
         data, *opened = open_images(data, given=given)
-        sources = [
-            code_images(data, held_out, source)
-            for held_out, source in zip((False, True), opened, strict=True)
-        ]
+        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
     team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     places = [cached(images, tokenizer, info.sha256, args.cache, team) for images in sources]
     if accelerator.is_main_process:
         for name, place in zip(("training", "held-out"), places, strict=True):
             codes = CodeSet(place)
-            print(
-                f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in "
-                f"{printable(place, 0)}"
-            )
+            print(f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {printable(place, 0)}")
     if args.drop_unused:
         tokenizer, info = smaller(args, tokenizer, info, places[0], accelerator)
         tokenizer.to(accelerator.device)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
+from ..data.spread import spread_over
+from ..pixel_range import from_levels
 
 if TYPE_CHECKING:
     from ..data.image_source import ImageSource
@@ -74,14 +76,13 @@ def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = N
     Args:
         source: Where it is open already.
     """
-    import numpy as np
 
     from ..data.images import ImageSet
     from ..data.sources import open_source
 
     source = source or open_source(data, held_out)
     if held_out and len(source) > VALIDATION_IMAGES:
-        source = source.subset(np.linspace(0, len(source) - 1, VALIDATION_IMAGES).round().astype(np.int64))
+        source = source.subset(spread_over(len(source), VALIDATION_IMAGES))
     return ImageSet(source, dataclasses.replace(data, flip=data.flip and not held_out))
 
 
@@ -96,7 +97,7 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
     device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
 
     def encode(batch):
-        return tokenizer.encode(batch.to(device).float() / 255)
+        return tokenizer.encode(from_levels(batch.to(device)))
 
     try:
         key, former = (f(tokenizer_sha256, images) for f in (cache_key, former_key))

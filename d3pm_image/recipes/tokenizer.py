@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from ..config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
-from ..config.yaml import save_resolved
+from ..pixel_range import from_levels, to_signed
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import begin_tokenizer
 from .images import open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved
 from .run_summary import training_facts
+from .settings import save_resolved
 from .token_cache import VALIDATION_IMAGES
 
 if TYPE_CHECKING:
@@ -228,12 +229,14 @@ def begin(material: Material) -> None:
 def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
     """Write the folder that stage two takes, and say what it scored and what comes next."""
     from ..tokenizer import save_tokenizer
+    from ..visualization.curves import training_curves
 
     config, folder = material.config, Path(material.config.out)
     scores = {k: float(v) for k, v in found.items()}
     facts = {"data": dataclasses.asdict(resolved(config).data), "validation": scores, "classes": list(material.images.source.class_names)}
     facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()} | ({"started_from": started} if started else {})
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
+    training_curves(folder)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
     print(f"tokenizer: {printable(folder / 'model', 0)}\nnext: {next_stage(config.data, folder)}")
@@ -261,7 +264,7 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     batch = images.__getitems__(chosen)["images"].to(next(model.parameters()).device)
     model.eval()
     with torch.no_grad():
-        features = torch.cat([model.encoder(part.float() / 255 * 2 - 1) for part in batch.split(256)])
+        features = torch.cat([model.encoder(to_signed(from_levels(part))) for part in batch.split(256)])
         if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
             some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
             warnings.warn(f"{some}; use more images, or fewer tokenizer.num_codes", stacklevel=1)
@@ -283,7 +286,7 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
     settings = config.loss.adversarial
 
     def loss(model, batch, random):
-        images = batch["images"].float() / 255
+        images = from_levels(batch["images"])
         output, codes, own = model(images, random.share())
         total, terms = reconstruction_loss(output, images, config.loss)
         if perceptual is not None:

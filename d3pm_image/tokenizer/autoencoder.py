@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import TokenizerConfig, need
+from ..pixel_range import to_signed
 from ..seeds import Share
 from .quantizer import Quantizer, need_codes
 
@@ -169,7 +170,7 @@ class Autoencoder(nn.Module):
         if self.fixed_codes:
             codes = self.codes(images)
             return self.decoder(self.vectors(codes)) * 0.5 + 0.5, codes, images.new_zeros(())
-        quantized, codes, commitment = self.quantizer(self.encoder(images * 2 - 1), share)
+        quantized, codes, commitment = self.quantizer(self.encoder(to_signed(images)), share)
         return self.decoder(quantized) * 0.5 + 0.5, codes, commitment
 
     @torch.no_grad()
@@ -188,7 +189,7 @@ class Autoencoder(nn.Module):
     def codes(self, images: Tensor) -> Tensor:
         """:meth:`encode` without a look at its arguments."""
         with torch.autocast(images.device.type, enabled=False):
-            return self.quantizer(self.encoder(images.float() * 2 - 1))[1]
+            return self.quantizer(self.encoder(to_signed(images.float())))[1]
 
     def vectors(self, codes: Tensor) -> Tensor:
         """What codes (B, H, W) stand for in the codebook, (B, D, H, W) float32."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import AdversarialConfig
+from ..pixel_range import to_signed
 
 ANCHOR_DECAY = 0.99
 MOST_BALANCE = 1e4
@@ -41,7 +42,7 @@ class Discriminator(nn.Module):
         self.register_buffer("anchors", torch.zeros(2))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images * 2 - 1)
+        return self.layers(to_signed(images))
 
 
 def verdict(discriminator: Discriminator, output: Tensor) -> Tensor:

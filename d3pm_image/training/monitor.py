@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..config import need
+from ..storage import whole_file
 from . import notebook
 
 LONGEST_LINE = 1_000_000
@@ -67,14 +67,12 @@ class Monitor:
     def _rewind(self, first_step: int) -> None:
         if not self.log.exists():
             return
-        part = self.log.with_name(f".log.{os.getpid()}.part")
         dropped = 0
-        with open(part, "wb") as file:
+        with whole_file(self.log) as part, open(part, "wb") as file:
             for text, line in read_lines(self.log):
                 dropped += line is None
                 if line is not None and line["step"] <= first_step:
                     file.write(text.rstrip(b"\r\n") + b"\n")
-        os.replace(part, self.log)
         if dropped:
             print(f"{self.log}: {dropped} line{'s' if dropped > 1 else ''} that cannot be read left out", file=sys.stderr)
 

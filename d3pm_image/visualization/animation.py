@@ -8,11 +8,12 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from ..config import ConfigError
+from ..data.spread import spread_over
 from ..imaging import grid_image, save_animation, save_image
 from ..outputs import added
 from ..types import Grid
 from .code_images import Decode, decoded_tiles
-from .contact_sheet import FAINT, INK, STILL, contact_sheet, evenly, font
+from .contact_sheet import FAINT, INK, STILL, contact_sheet, font
 from .recorder import Trajectory
 
 MOST_FRAMES = 120
@@ -51,7 +52,7 @@ def captioned(picture: Image.Image, step: int, steps: int) -> Image.Image:
 def animation_frames(trajectory: Trajectory, grid: Grid, decode: Decode) -> list[Image.Image]:
     """All images of a trajectory side by side, a picture a step (at most 120, evenly chosen), L or RGB."""
     frames = []
-    for step in evenly(len(trajectory), MOST_FRAMES):
+    for step in spread_over(len(trajectory), MOST_FRAMES).tolist():
         tiles = decoded_tiles(trajectory.codes[step], trajectory.masked[step], grid, decode)
         columns = min(len(tiles), 4 if tiles[0].width > WIDE else 8)
         frames.append(captioned(grid_image(tiles, columns), step, len(trajectory) - 1))

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..data.spread import spread_over
 from ..types import Grid
 from .code_images import Decode, code_tiles, decoded_tiles
 from .recorder import Reveals, Trajectory, reveals
@@ -17,11 +18,6 @@ REMASKED, REPLACED = (226, 26, 28), (255, 140, 0)
 RAMP = np.array(
     [(8, 29, 88), (37, 52, 148), (34, 94, 168), (29, 145, 192), (65, 182, 196), (127, 205, 187), (199, 233, 180), (255, 255, 217)]
 )  # ColorBrewer's YlGnBu, dark to bright
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """At most ``most`` of the numbers 0..count-1, evenly spread, the first and the last among them."""
-    return sorted({round(float(i)) for i in np.linspace(0, count - 1, min(count, max(most, 2)))})
 
 
 def ramp(share: float) -> tuple[int, int, int]:
@@ -142,7 +138,7 @@ def contact_sheet(trajectory: Trajectory, grid: Grid, decode: Decode, title: str
     codes, masked = trajectory.codes[:, image], trajectory.masked[:, image]
     steps = len(trajectory) - 1
     width, height = decoded_tiles(codes[-1:], masked[-1:], grid, decode)[0].size
-    chosen = evenly(len(trajectory), min(MOST_COLUMNS, MOST_WIDTH // width))
+    chosen = spread_over(len(trajectory), max(2, min(MOST_COLUMNS, MOST_WIDTH // width))).tolist()
     decoded = decoded_tiles(codes[chosen], masked[chosen], grid, decode)
     coloured = code_tiles(codes[chosen], masked[chosen], grid, (width, height))
     seen = reveals(trajectory)

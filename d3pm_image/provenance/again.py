@@ -1,7 +1,7 @@
-"""Making a picture again from the settings that it carries.
+"""The options that make an image again, out of the settings that it carries.
 
 Settings may be a stranger's: they become fields of the command's dataclass, each of the type that the field has and no
-larger than what the picture itself shows. They never become words of a command line, name no file that is written, and
+larger than what the image itself shows. They never become words of a command line, name no file that is written, and
 name no model that would have to be downloaded.
 """
 
@@ -9,28 +9,45 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import io
 import math
 import os
 import tempfile
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from ..config import ConfigError, need
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from .show import Show
+from ..hub import shipped
+from ..imaging import open_image
+from ..outputs import added, new_files
+from ..storage import sha256
+from .reading import read_settings
+from .record import mask_of, recorded_model
 
 REPEATABLE = ("generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
 PICTURES = {"generate": (), "interpolate": ("a", "b")}
 """Fields of a command that name pictures; ``image`` for all others."""
-NOT_SETTINGS = {"model", "image", "mask", "a", "b", "out", "overwrite", "trajectory", "trajectory_ms", "device", "compile", "batch_size"}
+NOT_SETTINGS = {
+    "model",
+    "image",
+    "mask",
+    "a",
+    "b",
+    "out",
+    "overwrite",
+    "trajectory",
+    "trajectory_ms",
+    "device",
+    "compile",
+    "batch_size",
+}
 """Options that do not come from the picture: a picture of another's may not say what is read and written here."""
 TILE = {"num_images": 64, "frames": 96, "variants": 96}
 """Pixels of a side that each image has at least in a grid, a strip or a sheet."""
@@ -55,80 +72,81 @@ class Plan:
     alike: bool = False
 
 
-def make_again(args: Show, facts: dict[str, Any]) -> tuple[Path, str]:
-    """Run the command that the settings describe, and compare.
+def make_again(
+    picture: str,
+    facts: dict[str, Any],
+    kind: type,
+    work: Callable[[Any], None],
+    out: str = "",
+    model: str = "",
+    inputs: str = "",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> tuple[Path, str]:
+    """Run the command that the settings of an image describe, and compare.
+
+    Args:
+        picture: The image.
+        facts: Its settings.
+        kind: Dataclass of the command's options. work: What runs them.
+        out: Where the new image goes; default PICTURE-again.png beside it.
+        model: The model, where it is not where it was then. inputs: Likewise the images that went in, separated by commas.
 
     Returns:
-        The new picture, and what is different; empty where every pixel is the same.
+        The new image, and what is different; empty where every pixel is the same.
 
     Raises:
-        ConfigError: settings that no command wrote, or a model or picture that is not there any more.
+        ConfigError: settings that no command wrote, or a model or image that is not there any more.
     """
-    from ..imaging import open_image
-    from ..outputs import added, new_files
-    from ..provenance import read_settings
-
-    command, picture = facts["command"], Path(args.picture)
-    need(command in REPEATABLE, "picture", args.picture, f"was made by {command!r}, which cannot be run again from a picture")
-    need(not facts.get("shows"), "picture", args.picture, "shows the steps of a decode; only results can be made again")
-    out = Path(args.out) if args.out else added(picture, "-again", ".png")
-    need(out.resolve() != picture.resolve(), "out", str(out), "would overwrite the picture itself; choose another name")
-    inputs = find_inputs(args, facts)
-    mend = "would overwrite a picture that is read; choose another name"
-    need(all(out.resolve() != path.resolve() for path in inputs), "out", str(out), mend)
-    before = open_image(picture)
-    plan = planned(args.picture, facts, before.size)
-    model = find_model(args, facts)
+    place = Path(picture)
+    target, went_in = places(picture, facts, out, inputs)
+    before = open_image(place)
+    plan = planned(picture, facts, before.size, kind)
+    name = find_model(model, facts)
     with tempfile.TemporaryDirectory(prefix="d3pm-image-") as folder:
-        made = run(command, plan, {"model": model, "device": args.device}, inputs, facts, Path(folder))
+        options = options_of(plan, facts, kind, went_in, Path(folder))
+        with contextlib.redirect_stdout(io.StringIO()):  # of files that are about to move
+            work(kind(**options, model=name, device=device))
+        made = result_of(plan, facts, Path(folder))
         then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
-        need(then in (None, now), "model", args.model or model, "holds other weights than those that made the picture; name the right one with --model")  # fmt: skip
-        different = compare(picture.name, before, open_image(made), reasons(facts, plan))
-        with new_files(out, args.overwrite) as files:
+        mend = "holds other weights than those that made the picture; name the right one with --model"
+        need(then in (None, now), "model", model or name, mend)
+        different = compare(place.name, before, open_image(made), reasons(facts, plan))
+        with new_files(target, overwrite) as files:
             files.draft.write_bytes(made.read_bytes())
     return files.path, different
 
 
-def run(command: str, plan: Plan, own: dict[str, Any], inputs: list[Path], facts: dict[str, Any], folder: Path) -> Path:
-    """Run a command and return the picture that it made in a folder.
+def places(picture: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[Path, list[Path]]:
+    """Where the new image goes, and the images that go in.
 
     Raises:
-        ConfigError: an impossible value.
+        ConfigError: an image that cannot be made again, or a result that would take the place of what is read.
     """
-    from ..editing.image_files.files import read_picture
-    from ..provenance import mask_of
-    from .job import open_job
-
-    module = importlib.import_module(f".{command}", __package__)
-    kind, one_file = getattr(module, command.capitalize()), "number" not in facts
-    own |= dict(zip(PICTURES.get(command, ("image",)), map(str, inputs), strict=True))
-    if facts.get("mask") and "mask" in types_of(kind):
-        mask_of(facts["mask"], read_picture(inputs[0]).image.size).save(folder / "mask.png")
-        own["mask"] = str(folder / "mask.png")
-    options = kind(**plan.options, **own, out=str(folder / ("result.png" if one_file else "result")))
-    with contextlib.redirect_stdout(io.StringIO()):  # of files that are about to move
-        if command in PICTURES:
-            module.run(options)
-        else:
-            module.run(options, open_job(command, options, command))
-    if not one_file:
-        return sorted((folder / "result").iterdir())[plan.place]
-    return folder / (f"result-{plan.place + 1}.png" if plan.options.get("variants", 1) > 1 and "variant" in facts else "result.png")
+    command, place = facts["command"], Path(picture)
+    need(command in REPEATABLE, "picture", picture, f"was made by {command!r}, which cannot be run again from a picture")
+    need(not facts.get("shows"), "picture", picture, "shows the steps of a decode; only results can be made again")
+    target = Path(out) if out else added(place, "-again", ".png")
+    need(target.resolve() != place.resolve(), "out", str(target), "would overwrite the picture itself; choose another name")
+    went_in = find_inputs(picture, inputs, facts)
+    mend = "would overwrite a picture that is read; choose another name"
+    need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), mend)
+    return target, went_in
 
 
-def planned(picture: str, facts: dict[str, Any], size: tuple[int, int]) -> Plan:
+def planned(picture: str, facts: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
     """The options that a picture's settings give.
 
     Args:
+        kind: Dataclass of the command's options.
         size: (width, height) of the picture, which bounds the counts.
 
     Raises:
         ConfigError: a setting of another type than its field has, or larger than the picture can show.
     """
     command = facts["command"]
-    hints = types_of(getattr(importlib.import_module(f".{command}", __package__), command.capitalize()))
     given = {}
-    for name, hint in hints.items():
+    for name, hint in types_of(kind).items():
         if name not in NOT_SETTINGS and facts.get(name) is not None:
             damaged(picture, name, fits(facts[name], hint))
             given[name] = facts[name]
@@ -155,6 +173,43 @@ def planned(picture: str, facts: dict[str, Any], size: tuple[int, int]) -> Plan:
     return Plan(given | sized(picture, facts))
 
 
+def options_of(
+    plan: Plan,
+    facts: dict[str, Any],
+    kind: type,
+    inputs: list[Path],
+    folder: Path,
+) -> dict[str, Any]:
+    """Fields of the command's dataclass: those of the plan, the images that go in, and a place inside ``folder`` for the result.
+
+    Args:
+        kind: Dataclass of the command's options.
+
+    Raises:
+        ConfigError: a mask that cannot be read.
+    """
+    own: dict[str, Any] = dict(zip(PICTURES.get(facts["command"], ("image",)), map(str, inputs), strict=True))
+    if facts.get("mask") and "mask" in types_of(kind):
+        mask_of(facts["mask"], size_of(inputs[0])).save(folder / "mask.png")
+        own["mask"] = str(folder / "mask.png")
+    return plan.options | own | {"out": str(folder / ("result" if "number" in facts else "result.png"))}
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(width, height) of an image that goes in. Raises ConfigError where it cannot be read."""
+    try:
+        return open_image(path).size
+    except Exception as error:  # Pillow raises many kinds for broken files
+        raise ConfigError("image", str(path), f"not a readable image ({type(error).__name__}: {error})") from error
+
+
+def result_of(plan: Plan, facts: dict[str, Any], folder: Path) -> Path:
+    """The image that a command with these options has written."""
+    if "number" in facts:
+        return sorted((folder / "result").iterdir())[plan.place]
+    return folder / (f"result-{plan.place + 1}.png" if plan.options.get("variants", 1) > 1 and "variant" in facts else "result.png")
+
+
 def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
     """One image of several: made in the batch that it came from, where the picture tells it and it is not too large.
 
@@ -164,7 +219,10 @@ def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str
     """
     counted = "num_images" if name == "number" else "variants"
     damaged(picture, name, whole(facts[name]))
-    first, count = facts.get("batch_first" if name == "number" else "first"), facts.get("batch_size" if name == "number" else "variants")
+    first, count = (
+        facts.get("batch_first" if name == "number" else "first"),
+        facts.get("batch_size" if name == "number" else "variants"),
+    )
     if whole(first) and whole(count) and first <= facts[name] < first + count and few(count, pixels):
         together = {"batch_size": count} if name == "number" else sized(picture, facts)
         return Plan(given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together))
@@ -173,8 +231,6 @@ def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str
 
 def few(count: int, pixels: int) -> bool:
     """Whether so many images of so many pixels may be drawn for the sake of one."""
-    from PIL import Image
-
     return count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
@@ -216,40 +272,50 @@ def fits(value: Any, hint: Any) -> bool:
     return hint is str and isinstance(value, str) and len(value) <= MOST_TEXT
 
 
-def find_model(args: Show, facts: dict[str, Any]) -> str:
+def find_model(given: str, facts: dict[str, Any]) -> str:
     """The model: the one that was named, else the picture's if it is on this machine.
 
     Raises:
         ConfigError: none is named, or one that is not here: a picture of another's starts no download.
     """
-    from ..hub import shipped
-    from ..provenance import recorded_model
-
-    if args.model:
-        return args.model
+    if given:
+        return given
     model = recorded_model(facts)
-    need(isinstance(model, str) and bool(model), "model", model, "the picture does not name its model; name it with --model")
+    need(
+        isinstance(model, str) and bool(model),
+        "model",
+        model,
+        "the picture does not name its model; name it with --model",
+    )
     here = str(model) in shipped() or os.path.isdir(os.path.expanduser(str(model)))
     need(here, "model", model, "is not on this machine; name the model with --model, which takes a hub id too")
     return str(model)
 
 
-def find_inputs(args: Show, facts: dict[str, Any]) -> list[Path]:
+def find_inputs(picture: str, given: str, facts: dict[str, Any]) -> list[Path]:
     """The pictures that went in: as named, or under their recorded names beside the picture or in the working folder.
 
     Raises:
         ConfigError: not recorded, not there, or not the same any more.
     """
-    from ..storage import sha256
-
     fields = PICTURES.get(facts["command"], ("image",))
-    named = [name.strip() for name in args.inputs.split(",")] if args.inputs else []
-    need(not named or len(named) == len(fields), "inputs", args.inputs, f"{facts['command']} takes {len(fields)} pictures")
+    named = [name.strip() for name in given.split(",")] if given else []
+    need(
+        not named or len(named) == len(fields),
+        "inputs",
+        given,
+        f"{facts['command']} takes {len(fields)} pictures",
+    )
     found = []
     for number, field in enumerate(fields):
         recorded = facts.get(field)
-        need(bool(named) or isinstance(recorded, str), "inputs", "", "the picture does not say what went in; name it with --inputs FILE")
-        places = [Path(named[number])] if named else [folder / Path(str(recorded)).name for folder in (Path(args.picture).parent, Path())]
+        need(
+            bool(named) or isinstance(recorded, str),
+            "inputs",
+            "",
+            "the picture does not say what went in; name it with --inputs FILE",
+        )
+        places = [Path(named[number])] if named else [folder / Path(str(recorded)).name for folder in (Path(picture).parent, Path())]
         path = next((place for place in places if os.path.isfile(place)), None)
         if path is None:
             text = "no such file" if named else "went in, and is not beside the picture any more; name it with --inputs FILE"
@@ -262,8 +328,6 @@ def find_inputs(args: Show, facts: dict[str, Any]) -> list[Path]:
 
 def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
     """What is different in a picture that was made again, in a line; nothing where every pixel is the same."""
-    import numpy as np
-
     if one.size != other.size or one.mode != other.mode:
         return f"differs from {name}: {other.width}x{other.height} {other.mode} in place of {one.width}x{one.height} {one.mode}"
     differing = np.asarray(one) != np.asarray(other)

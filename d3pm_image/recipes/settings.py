@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
+import yaml
+
+from ..storage import write_text
 
 
 def save_resolved(value: Any, path: Path) -> None:
     """Write the resolved configuration of a run as YAML that ``--config`` reads back."""
-    import dataclasses
-
-    import yaml
-
-    from ..storage import write_text
 
     def plain(item: Any) -> Any:
         if isinstance(item, dict):

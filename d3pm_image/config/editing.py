@@ -1,0 +1,184 @@
+"""What an edit of an image is asked for: the image, its region, the class to paint, and how much of it stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import need
+
+
+def check_strength(strength: float) -> None:
+    """Raises ConfigError for what is no noise level."""
+    need(0 <= strength <= 1, "strength", strength, "give a noise level in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditOptions:
+    """What all editing of one picture has in common.
+
+    Args:
+        model: Model folder, or the run that trained it.
+        image: Picture of any size and mode.
+        variants: Results. More than one are shown on one sheet (original, masked, results) and each written to a file of its own.
+        first: Number of the first result; each number has its own randomness under the seed.
+        ring: Code cells around the repaint that are drawn anew as well; null takes the default.
+        feather: Pixels around the mask over which the result fades into the picture, and which change so; 0 is a hard seam.
+        window: What of a large picture is worked on: whole at the model's size, the mask's neighbourhood reduced to that size (crop) or at its own scale (tiles); auto is whole for pictures of the model's size or smaller, else crop (tiles for outpaint).
+        out: Result picture, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it); its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and AVIF cannot keep known pixels exactly; PNG and TIFF can.
+    """
+
+    model: str
+    image: str
+    variants: int = 1
+    first: int = 0
+    ring: int | None = None
+    feather: int = 0
+    window: Literal["auto", "whole", "crop", "tiles"] = "auto"
+    out: str = ""
+
+    def __post_init__(self):
+        getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
+        need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
+        need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
+        need(
+            self.ring is None or self.ring >= 0,
+            "ring",
+            self.ring,
+            "give 0 or more code cells, or null for the default",
+        )
+        need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
+
+    def inputs(self) -> list[Path]:
+        """Files that are read."""
+        return [Path(self.image)]
+
+    def painted(self) -> dict[str, Any]:
+        """Arguments of the pipeline's function beside the image, its region, the class and what all edits have."""
+        return {name: getattr(self, name) for name in ("strength",) if hasattr(self, name)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """What to paint.
+
+    Args:
+        labels: Class, by name or number; none for no class, which is the default.
+    """
+
+    labels: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionOptions(EditOptions):
+    """Editing of a part of a picture.
+
+    Args:
+        mask: Picture of the same size: white is repainted; or the word alpha: where the picture itself is transparent.
+        box: Rectangle to repaint as x,y,width,height in pixels, from the top left; the union of mask, box and polygon is repainted, and what of them lies outside the picture left out.
+        polygon: Area to repaint by its corners, as "x1,y1 x2,y2 x3,y3 …" in pixels.
+    """
+
+    mask: str = ""
+    box: str = ""
+    polygon: str = ""
+
+    def inputs(self) -> list[Path]:
+        """Files that are read."""
+        return super().inputs() + ([Path(self.mask)] if self.mask and self.mask != "alpha" else [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(LabelOptions, RegionOptions):
+    """Repaint a part of a picture: the white of a mask, a box, a polygon, or what is transparent. Every pixel outside it stays exactly as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outpaint(LabelOptions, EditOptions):
+    """Continue a picture beyond its borders. Every pixel of the picture stays exactly as it is.
+
+    Args:
+        left, right, top, bottom: Pixels to add on each side.
+    """
+
+    left: int = 0
+    right: int = 0
+    top: int = 0
+    bottom: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        some, mend = any(self.painted().values()), "give pixels to add: --left, --right, --top or --bottom"
+        need(some, "left, right, top, bottom", 0, mend)
+
+    def painted(self) -> dict[str, Any]:
+        """Pixels to add on each side."""
+        return {name: getattr(self, name) for name in ("left", "top", "right", "bottom")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(RegionOptions):
+    """Repaint a part of a picture as a class of your choice. Every pixel outside it stays exactly as it is.
+
+    Args:
+        label: The class (name or number) that the region shall show.
+        strength: 1 hides what is there; less starts from it at that noise level, so that its layout shows through.
+    """
+
+    label: str = ""
+    strength: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_strength(self.strength)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vary(LabelOptions, RegionOptions):
+    """Variations of a picture, or of the part that a mask, box or polygon marks: its codes are corrupted to a noise level and denoised from there.
+
+    Args:
+        strength: Noise level: 0 is what the tokenizer keeps of the picture, 1 a new picture.
+        variants: Results. More than one are shown on one sheet and each written to a file of its own.
+    """
+
+    strength: float = 0.5
+    variants: int = 6
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_strength(self.strength)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate:
+    """Pictures from one to another, at the model's size, as a strip or an animation.
+
+    Args:
+        model: Model folder, or the run that trained it.
+        a: First picture, of any size and mode.
+        b: Last picture.
+        labels: Class of all frames, by name or number, or those of the first and of the last picture, separated by a comma (a frame has that of the nearer one); none for no class.
+        frames: Pictures, both ends included.
+        strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both pictures as they are.
+        mix: vectors fades one picture into the other, cells takes cell after cell from the second one.
+        frame_ms: Milliseconds a frame of an animation.
+        out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the first picture.
+    """
+
+    model: str
+    a: str
+    b: str
+    labels: str = ""
+    frames: int = 8
+    strength: float = 0.5
+    mix: Literal["vectors", "cells"] = "vectors"
+    frame_ms: int = 150
+    out: str = ""
+
+    def __post_init__(self):
+        getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
+        need(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
+        check_strength(self.strength)
+        need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds a frame")

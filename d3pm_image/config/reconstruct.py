@@ -1,0 +1,54 @@
+"""Which images are shown above their reconstructions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import need
+
+
+@dataclass(frozen=True)
+class ShownSet:
+    """A data set to show images of.
+
+    Args:
+        source: A data set by name, as train-tokenizer takes it (fashion_mnist, cifar10, …); empty for the one that the model was trained on.
+        root: Folder of the data set, where it is not the usual one.
+        part: Show held_out images, or training images.
+    """
+
+    source: str = ""
+    root: str = ""
+    part: Literal["held_out", "training"] = "held_out"
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """Images to show above what a tokenizer keeps of them.
+
+    Args:
+        model: Tokenizer folder, model folder, or the run that trained either.
+        images: Pictures, separated by commas, or a folder of pictures.
+        data: Where the images come from, if no pictures are named.
+        limit: Pictures of a folder or data set that are shown, spread evenly over it.
+        out: Result picture.
+    """
+
+    model: str
+    images: str = ""
+    data: ShownSet = field(default_factory=ShownSet)
+    limit: int = 8
+    out: str = "reconstruction.png"
+
+    def __post_init__(self):
+        need(1 <= self.limit <= 1000, "limit", self.limit, "show 1 to 1000 pictures")
+        both = self.images and self.data != ShownSet()
+        need(
+            not both,
+            "images",
+            self.images,
+            "pictures and a data set cannot both be shown; leave out one of them",
+        )
+        mend = "name the folder as IMAGES: d3pm-image reconstruct MODEL FOLDER"
+        need(self.data.source != "folder", "data.source", "folder", mend)

@@ -1,0 +1,137 @@
+"""What is estimated: which stage a YAML file trains, its tokenizer's codes, and its images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from ..config import ConfigError, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
+from ..config.estimate import EstimateConfig
+from ..data.sources import open_source
+from ..documents import Unreadable, read_yaml
+from ..tokenizer import load_tokenizer
+from .grids import Codes
+from .report import Problem
+
+OF_STAGE_TWO = {"process", "denoiser", "sampler", "cache"}
+"""Groups of settings that only stage two has."""
+
+
+def make_problem(
+    config: TokenizerRun | DiffusionRun, asked: EstimateConfig, read: Callable[[str], TokenizerRun]
+) -> tuple[Problem, list[str]]:
+    """A training to be estimated, and notes on what is assumed or left out.
+
+    Args:
+        read: Reads the YAML file of a tokenizer's run.
+
+    Raises:
+        ConfigError: a batch that the devices cannot share, no tokenizer, or a number of images that is neither given nor found.
+    """
+    train, notes = config.train, []
+    mend = f"devices x train.accumulate must divide train.batch_size={train.batch_size}"
+    need(train.batch_size % (asked.devices * train.accumulate) == 0, "devices", asked.devices, mend)
+    if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
+        notes.append("the perceptual network and the discriminator are not counted")
+    codes = tokenizer_codes(config, asked.file, notes, read) if isinstance(config, DiffusionRun) else None
+    return Problem(config, codes, *count_images(config, asked.images, asked.classes, notes), asked.devices), notes
+
+
+def stage_of(path: str, stage: str) -> str:
+    """Which stage a YAML file trains.
+
+    Raises:
+        ConfigError: no such file, not a mapping, or a file that both stages could read.
+    """
+    try:
+        values = read_yaml(Path(path).expanduser())
+    except Unreadable as error:
+        raise ConfigError("file", path, f"{error}; name a YAML file of train-tokenizer or train-diffusion") from error
+    need(
+        isinstance(values, dict),
+        "file",
+        path,
+        "holds no options; name a YAML file of train-tokenizer or train-diffusion",
+    )
+    if stage != "auto":
+        return stage
+    if isinstance(values.get("tokenizer"), str) or OF_STAGE_TWO & set(values):
+        return "diffusion"
+    need(
+        isinstance(values.get("tokenizer"), dict),
+        "file",
+        path,
+        "does not say which stage it trains; add --stage tokenizer or diffusion",
+    )
+    return "tokenizer"
+
+
+def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str], read: Callable[[str], TokenizerRun]) -> Codes:
+    """Grid and codes of the tokenizer of a stage-two run: pixels, a trained one, or one that a YAML file will train.
+
+    Raises:
+        ConfigError: none of these, or image settings that are not the tokenizer's.
+    """
+    levels = pixel_levels(config.tokenizer)
+    if levels:
+        size = size_pair(config.data.image_size)
+        return Codes(pixel_codes(levels, config.data.channels), size, size, config.data.channels, config.tokenizer)
+    plan = planned(config.tokenizer, path, read)
+    if plan is not None:
+        notes.append(f"the tokenizer is not trained yet; its codes are those of {plan}")
+        first = read(str(plan))
+        size, channels = size_pair(first.data.image_size), first.data.channels
+        found = Codes(first.tokenizer.num_codes, first.tokenizer.grid(size), size, channels, str(plan))
+    else:
+        try:
+            model, info = load_tokenizer(config.tokenizer)
+        except ConfigError as error:
+            raise ConfigError(
+                "tokenizer",
+                config.tokenizer,
+                f"{error.args[0].partition(': ')[2]}; or give --tokenizer FILE, the YAML that will train it",
+            ) from error
+        found = Codes(
+            model.num_codes,
+            model.grid(info.image_size),
+            size_pair(info.image_size),
+            info.channels,
+            config.tokenizer,
+        )
+    config.denoiser.token_grid(found.grid)
+    return found
+
+
+def planned(tokenizer: str, path: str, read: Callable[[str], TokenizerRun]) -> Path | None:
+    """The YAML file of a tokenizer that is not trained yet: named outright, left by a run, or beside ``path`` and writing to that folder."""
+    place = Path(tokenizer).expanduser()
+    if place.is_file():
+        return place
+    if place.is_dir():
+        unfinished = not any((place / name / "config.json").is_file() for name in ("model", "", "tokenizer"))
+        return place / "config.yaml" if unfinished and (place / "config.yaml").is_file() else None
+    beside = Path(path).expanduser().parent / "tokenizer.yaml"
+    if beside.is_file() and read(str(beside)).out == tokenizer:
+        return beside
+    return None
+
+
+def count_images(config: TokenizerRun | DiffusionRun, images: int, classes: int, notes: list[str]) -> tuple[int, int]:
+    """Training images and classes, as given or as the source has them.
+
+    Raises:
+        ConfigError: the number of images is neither given nor to be found.
+    """
+    if images and (classes >= 0 or isinstance(config, TokenizerRun)):
+        return images, max(classes, 0)
+    try:
+        source = open_source(dataclasses.replace(config.data, download=False))
+        found, there = len(source), len(source.class_names)
+    except ConfigError as error:
+        mend = f"the images cannot be counted ({error}); give --images, the number of training images"
+        if not images:
+            raise ConfigError("images", 0, mend) from error
+        notes.append("the images are not there: no classes assumed, say --classes to count their embeddings")
+        found, there = images, 0
+    return images or found, there if classes < 0 else classes
