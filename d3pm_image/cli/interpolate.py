@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,11 +76,11 @@ def run(args: Interpolate) -> None:
     pipe = args.pipeline(args.model)
     labels = args.label_pair(pipe.class_names)
     a, b = (file.image for file in files)
-    how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "watch": watch, **args.changes()}
+    how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "callback": watch, **args.changes()}
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
     own = {name: getattr(args, name) for name in ("labels", "frames", "strength", "mix", "seed", "precision", "batch_size")}
     own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | made_by(args.model, pipe.tokenizer, pipe.denoiser)
-    facts = {"command": "interpolate", **own, **asdict(pipe.settings(**args.changes()))}
+    facts = {"command": "interpolate", **own, **pipe.request(**args.changes()).values()}
     with new_files(out, args.overwrite) as new:
         write(args, new.draft, [*frames], to_pil(pipe.tensors([a, b])), facts)
     print(f"interpolate: {args.frames} frames: {printable(new.path)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ class Job:
         """Arguments that every editing function of a pipeline takes."""
         args = self.args
         where = {name: getattr(args, name) for name in ("variants", "first", "ring", "feather", "window", "seed", "batch_size")}
-        return {**where, "watch": self.watch, **args.changes()}
+        return {**where, "callback": self.watch, **args.changes()}
 
     def finish(self, pipe: Pipeline, results: Sequence[Image.Image], hidden: np.ndarray | None, before: Image.Image | None = None) -> None:
         """Write results and say where they are.
@@ -107,7 +107,7 @@ class Job:
         if getattr(self.args, "mask", "") and hidden is not None:
             went_in["mask"] = mask_text(hidden)
         model = made_by(self.args.model, pipe.tokenizer, pipe.denoiser)
-        return {"command": self.command, **own, **run, **asdict(pipe.settings(**self.args.changes())), **model, **went_in}
+        return {"command": self.command, **own, **run, **pipe.request(**self.args.changes()).values(), **model, **went_in}
 
 
 def run_edit(

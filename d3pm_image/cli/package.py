@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
@@ -195,9 +194,11 @@ def card_of(pipe: Any, name: str, licence: str, note: str, half: bool) -> str:
     from ..model_card import model_card
 
     parameters = {part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")}
+    from ..sampling.choice import flat
+
     model = {
         "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid, "codes": pipe.tokenizer.num_codes,
-        "classes": list(pipe.class_names), "parameters": parameters, "sampler": dataclasses.asdict(pipe.sampler), "half": half,
+        "classes": list(pipe.class_names), "parameters": parameters, "sampler": flat(pipe.sampler, pipe.sampling), "half": half,
     }  # fmt: skip
     return model_card(name, pipe.facts, model, licence, note, "samples.jpg")
 

@@ -8,12 +8,11 @@ import hashlib
 import io
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from .. import __version__
 from ..config import ConfigError, need
@@ -23,12 +22,19 @@ from ..local_notes import note_model, noted_model
 from ..storage import sha256
 
 
-def origin(tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
+class HasWeights(Protocol):
+    """What gives its weights by name, as every nn.Module does."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All weights by name."""
+
+
+def origin(tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
     """The program's version and a hash of the weights of both networks, wherever they lie."""
     return {"version": __version__, "weights_sha256": weights_sha256(tokenizer, denoiser)}
 
 
-def made_by(model: str | Path, tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
+def made_by(model: str | Path, tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
     """What a PNG says of its model: its name, version and weights. Where it lies is noted on this machine alone."""
     found = origin(tokenizer, denoiser)
     note_model(model, found["weights_sha256"])
@@ -44,7 +50,7 @@ def recorded_model(facts: dict[str, Any]) -> Any:
     return name if place is None else str(place)
 
 
-def weights_sha256(*networks: nn.Module) -> str:
+def weights_sha256(*networks: HasWeights) -> str:
     """A hash of names, shapes and values of all weights, the same on every device and in every folder."""
     digest = hashlib.sha256()
     for network in networks:

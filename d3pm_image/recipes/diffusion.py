@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
-    from ..tokenizer import Autoencoder, Pixels
     from ..tokenizer.folder import TokenizerInfo
     from ..training.loop import Job
+    from ..types import Tokenizer
 
 PREVIEW_IMAGES = 20
 VALIDATION_SEED = 0xC0DE
@@ -68,7 +68,7 @@ class Material:
 
     config: DiffusionRun
     """With the data settings of the tokenizer."""
-    tokenizer: Autoencoder | Pixels
+    tokenizer: Tokenizer
     info: TokenizerInfo
     process: Process
     codes: CodeSet
@@ -86,10 +86,12 @@ class Material:
     def pipeline(self, network: Transformer) -> Pipeline:
         """A network with all that it needs to draw pictures."""
         from ..pipeline import Pipeline
+        from ..sampling.choice import from_values
 
         facts = {"data": dataclasses.asdict(resolved(self.config).data), "tokenizer": self.info.facts}
         size = size_pair(self.info.image_size)
-        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, self.config.sampler, facts)
+        drawn = from_values(self.config.sampler), self.config.sampling
+        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, *drawn, facts)
 
 
 def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
@@ -101,7 +103,8 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     from ..data.codes import CodeSet, Team
     from ..diffusion import Objective, Process
     from ..local_notes import note_folder
-    from ..sampling import make_rule
+    from ..sampling.choice import from_values
+    from ..sampling.request import Request
 
     for folder in (config.data.root, config.data.val_root):
         note_folder(folder)
@@ -113,7 +116,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
     height, width = tokenizer.grid(info.image_size)
     config.denoiser.token_grid((height, width))
     Objective.from_config(config.loss).check(process)
-    make_rule(config.sampler).check(process, height * width, config.sampler.steps)
+    Request(from_values(config.sampler), config.sampling).check_fit(process, (height, width))
     with accelerator.main_process_first():  # a download is one process's work
         data, *opened = open_images(config.data, config.out)
         config = dataclasses.replace(config, data=data)
