@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY_TOKENIZER, free_port
-from d3pm_image.commands.failures import in_words
-from d3pm_image.commands.notes import warnings_in_words
 from PIL import Image
 
-from d3pm_image import commands
+from d3pm_image import cli
+from d3pm_image.cli.failures import in_words
+from d3pm_image.cli.notes import warnings_in_words
 from d3pm_image.config import ConfigError
 from d3pm_image.training.launch import check_launch
 
@@ -29,14 +29,14 @@ FULL = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0
 LIMITED = """
 import json, resource, sys
 import sklearn.datasets, torch, vector_quantize_pytorch, accelerate
-from d3pm_image import commands
+from d3pm_image import cli
 from d3pm_image.training import loop
 from d3pm_image.sampling import rules
 from d3pm_image.pipeline import Pipeline
 torch.set_num_threads(1)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
-commands.run(sys.argv[1], sys.argv[2:])
+cli.run(sys.argv[1], sys.argv[2:])
 """
 
 
@@ -106,7 +106,7 @@ def test_variables_that_another_program_left_are_named(values, name, command, mo
     monkeypatch.chdir(tmp_path)
     extra = {"encode": ["--tokenizer", "pixels:8", "--data.image_size", "8", "--data.channels", "1"], "train-tokenizer": [], "generate": []}
     with pytest.raises(SystemExit) as end:
-        commands.run(command, extra.get(command, ["fashion-mnist"]))
+        cli.run(command, extra.get(command, ["fashion-mnist"]))
     errors = capsys.readouterr().err
     assert end.value.code == 2 and errors.count("\n") == 1 and f"error: {name}=" in errors
     assert not list(tmp_path.iterdir())
@@ -115,7 +115,7 @@ def test_variables_that_another_program_left_are_named(values, name, command, mo
 def test_the_second_of_two_processes_says_that_it_draws_nothing(monkeypatch, capsys):
     for variable, value in FULL.items():
         monkeypatch.setenv(variable, value)
-    commands.run("generate", ["/no/such/model"])
+    cli.run("generate", ["/no/such/model"])
     assert capsys.readouterr().err == "d3pm-image generate: process 1 of 2 has nothing to do: the first one does the work\n"
 
 

@@ -109,9 +109,8 @@ def test_a_picture_of_the_page_names_its_class(trained, tmp_path, capsys):
     pytest.importorskip("gradio")
     import threading
 
-    from d3pm_image.app.studio import Drawing, Finished, Studio
-
     from d3pm_image import Pipeline
+    from d3pm_image.app.session import Drawing, Finished, Studio
     from d3pm_image.provenance import read_settings
 
     pipe = Pipeline.from_pretrained(trained / "diffusion")

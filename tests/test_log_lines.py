@@ -7,12 +7,12 @@ import os
 
 import pytest
 from conftest import TINY_TOKENIZER
-from d3pm_image.commands.provenance import training_facts
-from d3pm_image.doctor.run import read_log
 
-from d3pm_image.commands import train_tokenizer
+from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import ConfigError
-from d3pm_image.doctor import examine_run
+from d3pm_image.diagnostics import examine_run
+from d3pm_image.diagnostics.run import read_log
+from d3pm_image.recipes.run_summary import training_facts
 from d3pm_image.training.monitor import LONGEST_LINE, Monitor
 
 GOOD = [b'{"step": 1, "loss": 2.0, "seconds": 1.5}', b'{"step": 20, "loss": 1.0}', b'{"step": 20, "val_score": 3}']

@@ -16,7 +16,7 @@ from PIL import Image
 from test_commands import picture, run  # noqa: F401
 
 from d3pm_image import outputs
-from d3pm_image.outputs import new_files, new_folder, safe_name
+from d3pm_image.outputs import name_part, new_files, new_folder
 
 SHIPPED = "fashion-mnist"
 
@@ -87,10 +87,10 @@ def test_images_in_a_folder_are_named_after_number_seed_and_class(tmp_path, caps
     "text", ["a/b", "a\\b", "..", "con:", "x\x1b[2J\ny", "é" * 400, "u\u0308", "\udcff", "trailing. ", "*?<>|\"'", "日本", "\u202egnp"]
 )
 def test_every_class_name_makes_a_name_of_a_file(text, tmp_path):
-    name = safe_name(text)
+    name = name_part(text)
     assert not set(name) & set('/\\:*?"<>|.\n\x1b\u202e ') and len(os.fsencode(name)) <= 60
     (tmp_path / f"0-{name}.png").write_bytes(b"")
-    assert safe_name("u\u0308") == "ü" and safe_name("日本") == "日本"
+    assert name_part("u\u0308") == "ü" and name_part("日本") == "日本"
 
 
 def test_two_writers_at_once_take_two_names(tmp_path):

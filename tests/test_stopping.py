@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY_TOKENIZER, free_port
 
-from d3pm_image import commands
+from d3pm_image import cli
 from d3pm_image.training.checkpoint import checkpoints
 
 pytest.importorskip("sklearn")
@@ -119,7 +119,7 @@ def test_nohup_goes_on(tmp_path):
 def test_a_program_that_runs_no_handler_is_ended():
     """Deep in another library, here one that waits for other processes (WORLD_SIZE with nobody there), Python runs no handler."""
     code = """
-from d3pm_image.commands import run, stopping
+from d3pm_image.cli import run, stopping
 stopping.PATIENCE_S = 0.5
 run("train-tokenizer", ["--out", "/dev/null/run"])
 """
@@ -136,5 +136,5 @@ run("train-tokenizer", ["--out", "/dev/null/run"])
 def test_handlers_are_put_back(capsys):
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     with pytest.raises(SystemExit):
-        commands.run("generate", ["/no/such/model"])
+        cli.run("generate", ["/no/such/model"])
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before

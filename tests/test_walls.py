@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"lazy", "printable", "types"},
     {"errors", "locks", "outputs", "seeds"},
+    {"documents", "storage"},
     {"config"},
-    {"cache_folder", "documents", "storage"},
+    {"cache_folder"},
     {"image_io"},
     {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...recipes import diffusion as diffusion_recipe
-from ...recipes import tokenizer as tokenizer_recipe
 from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
 from ..denoiser import Transformer
 from ..diffusion import Process
 from ..printable import printable
+from ..recipes import diffusion as diffusion_recipe
+from ..recipes import tokenizer as tokenizer_recipe
 from .flops import Loss, count, diffusion_loss, imagined, tokenizer_loss, tokenizer_model
 from .grids import Codes
 from .timing import free_bytes, time_steps
