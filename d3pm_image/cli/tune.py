@@ -7,18 +7,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..config import ConfigError, SamplingConfig, need
 from ..outputs import new_files
 from ..printable import printable
 from ..sampling import SAMPLERS
-from ..sampling.choice import SHARED, flat, make_sampler, owners
+from ..sampling.choice import SHARED, Setting, flat, make_sampler, owners
 from .options import OutputOptions, RunOptions, pick_device
 from .parsing import parse
-
-if TYPE_CHECKING:
-    from ..evaluation.sweep import Setting
 
 METRICS = {
     "frechet": "frechet_distance",
@@ -27,7 +24,7 @@ METRICS = {
     "recall": "recall",
     "precision": "precision",
 }
-Row = tuple["Setting", dict[str, float]]
+Row = tuple[Setting, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +81,20 @@ class Tune(RunOptions, OutputOptions):
             for value in values:
                 if name in SHARED:
                     SamplingConfig(**{name: value})
-                for owner in set(owners(name)) & set(lists["sampler"]):
-                    make_sampler(owner, **{name: value})
+                elif name != "sampler":
+                    check_for_some(name, value, [owner for owner in owners(name) if owner in lists["sampler"]])
         return lists
+
+
+def check_for_some(name: str, value: float, samplers: list[str]) -> None:
+    """Raises ConfigError for a value of a sampler's own setting that none of the samplers takes; those that do not take it are skipped later."""
+    for number, sampler in enumerate(samplers, 1):
+        try:
+            make_sampler(sampler, **{name: value})
+            return
+        except ConfigError:
+            if number == len(samplers):
+                raise
 
 
 def sampler_names(text: str) -> list[str]:

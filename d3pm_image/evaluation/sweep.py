@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from ..config import ConfigError, SamplingConfig
 from ..documents import read_json
-from ..sampling import SAMPLERS, Sampler
-from ..sampling.choice import SHARED, flat, migrated
+from ..sampling import SAMPLERS
+from ..sampling.choice import SHARED, Setting, flat, migrated
 from ..sampling.request import SamplerStep
 from ..storage import sha256, write_text
 from ..tokenizer.folder import find, read_config
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from ..pipeline import Pipeline
 
 FORMAT, VERSION = "d3pm-image-tune", 1
-
-
-Setting = tuple[Sampler, SamplingConfig]
-"""What is measured: a sampler with its own settings, and the settings that all share."""
 
 
 def calls_expected(config: SamplingConfig) -> int:

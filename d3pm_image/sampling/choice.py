@@ -15,6 +15,10 @@ OLD_NAMES = {"ctmc_form": "form", "remask_strategy": "strategy"}
 """Names of samplers' settings in version 0.1.0."""
 
 
+Setting = tuple[Sampler, SamplingConfig]
+"""A sampler with its own settings, and the settings that all share."""
+
+
 def owners(setting: str) -> list[str]:
     """Names of the samplers that have a setting."""
     return [name for name, kind in SAMPLERS.items() if setting in kind.types()]

@@ -48,13 +48,13 @@ class Guided:
     no_label: int
     negative: int
 
-    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor, weight: float) -> Tensor:
+    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, weight: float, where: Tensor | None = None) -> Tensor:
         """Logits (B, N, K) at weight w, float32 (float64 if the network's are) whatever w is and whatever half precision the network
         answers in; those of positions outside ``where`` (B, N) bool are undefined."""
         if weight == 1 or bool((labels == self.negative).all()):
             return working(self.denoiser(x_t, kappa, labels, grid, where))
         other = torch.full_like(labels, self.negative)
-        doubled = [torch.cat([value, value]) for value in (x_t, kappa, where)]
-        both = self.denoiser(doubled[0], doubled[1], torch.cat([labels, other]), grid, doubled[2])
+        twice = torch.cat([x_t, x_t]), torch.cat([kappa, kappa]), torch.cat([labels, other])
+        both = self.denoiser(*twice, grid, None if where is None else torch.cat([where, where]))
         with_label, without = working(both).chunk(2)
         return without + weight * (with_label - without)

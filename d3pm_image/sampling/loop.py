@@ -61,7 +61,7 @@ class GuidedDenoiser:
 
     def _predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, wanted: Tensor, weight: float) -> Tensor:
         self.calls += len(x_t) * (1 if weight == 1 else 2)
-        logits = leave_one_out_logits(self.process, self.guided(x_t, kappa, labels, self.grid, wanted, weight), x_t, kappa)
+        logits = leave_one_out_logits(self.process, self.guided(x_t, kappa, labels, self.grid, weight, wanted), x_t, kappa)
         # a network may leave NaN where it was not asked: a sampler must not read that
         return logits if bool(wanted.all()) else torch.where(wanted[..., None], logits, logits.new_zeros(()))
 
