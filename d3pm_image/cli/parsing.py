@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, asdict, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -116,16 +116,16 @@ def of_today(kind: type, text: str) -> str:
     import yaml
 
     from ..config import DiffusionRun
-    from ..sampling.choice import migrated, to_values
+    from ..sampling.choice import separated
 
     held = yaml.safe_load(text) if kind is DiffusionRun else None
-    if not isinstance(held, dict):
+    old = held.get("sampler") if isinstance(held, dict) else None
+    if not isinstance(held, dict) or not isinstance(old, dict) or not (found := separated(old)):
         return text
-    old = held.get("sampler")
-    if not isinstance(old, dict) or "name" in old or not ("sampler" in old or set(old) & {"steps", "guidance", "temperature"}):
-        return text
-    sampler, sampling = migrated(old)
-    return yaml.safe_dump({**held, "sampler": to_values(sampler), "sampling": asdict(sampling)}, sort_keys=False)
+    own, shared = found
+    given = held.get("sampling")
+    held = {**held, "sampler": own, "sampling": {**(given if isinstance(given, dict) else {}), **shared}}
+    return yaml.safe_dump({name: value for name, value in held.items() if value != {}}, sort_keys=False)
 
 
 def first_option(item: Field) -> str:

@@ -38,6 +38,8 @@ def make_sampler(name: str, **settings: Any) -> Sampler:
     need(isinstance(name, str) and name in SAMPLERS, "sampler", name, f"use one of {', '.join(SAMPLERS)}{near(str(name), SAMPLERS)}")
     kind = SAMPLERS[name]
     for setting in settings.keys() - kind.types().keys():
+        if setting in SHARED:
+            raise ConfigError(setting, settings[setting], f"all samplers have it: give it as sampling.{setting}")
         others = owners(setting)
         known = f"{', '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else "no sampler has"
         raise ConfigError(setting, settings[setting], f"the sampler {name} has no such setting; {known} it{near(setting, kind.types())}")
@@ -92,6 +94,17 @@ def flat(sampler: Sampler, sampling: SamplingConfig) -> dict[str, Any]:
 def is_setting(name: str) -> bool:
     """Whether a recorded value is one of :func:`flat`'s, of any sampler and of version 0.1.0 too."""
     return name == "sampler" or name in SHARED or name in OLD_NAMES or bool(owners(name))
+
+
+def separated(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The flat ``sampler`` group of a run configuration of version 0.1.0 as a sampler's values and shared ones; None of another group."""
+    if "name" in values or not set(values) & {"sampler", *SHARED, *OLD_NAMES}:
+        return None
+    own = {OLD_NAMES.get(name, name): value for name, value in values.items()}
+    shared = {name: own.pop(name) for name in SHARED if name in own}
+    kind = SAMPLERS.get(str(own.get("sampler")))
+    named = {"name": own.pop("sampler")} if "sampler" in own else {}
+    return {**named, **{name: value for name, value in own.items() if kind is None or name in kind.types()}}, shared
 
 
 def migrated(values: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
