@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .config import DenoiserConfig as DenoiserConfig
     from .config import DiffusionLossConfig as DiffusionLossConfig
     from .config import ProcessConfig as ProcessConfig
+    from .config import SamplingConfig as SamplingConfig
     from .config import TokenizerConfig as TokenizerConfig
     from .config import TokenizerLossConfig as TokenizerLossConfig
     from .config import TrainConfig as TrainConfig
@@ -38,6 +39,7 @@ __all__ = [
     "Pipeline",
     "Polygon",
     "ProcessConfig",
+    "SamplingConfig",
     "TokenizerConfig",
     "TokenizerLossConfig",
     "TrainConfig",
@@ -59,6 +61,7 @@ _PLACES = {
     "Pipeline": ".pipeline",
     "Polygon": ".editing.masks",
     "ProcessConfig": ".config",
+    "SamplingConfig": ".config",
     "TokenizerConfig": ".config",
     "TokenizerLossConfig": ".config",
     "TrainConfig": ".config",

@@ -10,25 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import DenoiserConfig, ProcessConfig, SamplerConfig, need
+from .config import DenoiserConfig, ProcessConfig, SamplingConfig, need
 from .denoiser import Transformer
 from .hub import SHIPPED
 from .printable import printable
+from .sampling import Sampler
+from .sampling.choice import from_values, migrated, to_values
 from .storage import files_together, half_precision, sha256, write_tensors, write_text
-from .tokenizer import Autoencoder, Pixels, load_tokenizer, save_tokenizer
+from .tokenizer import load_tokenizer, save_tokenizer
 from .tokenizer.folder import check_outline, find, folder_for, read_config, read_weights, settings_of
+from .types import Tokenizer
 
 
 @dataclass(frozen=True)
 class Bundle:
     """What such a folder holds; the fields are the arguments of :class:`~d3pm_image.pipeline.Pipeline`."""
 
-    tokenizer: Autoencoder | Pixels
+    tokenizer: Tokenizer
     denoiser: Transformer
     process: ProcessConfig
     image_size: tuple[int, int]
     class_names: Sequence[str]
-    sampler: SamplerConfig
+    sampler: Sampler
+    sampling: SamplingConfig
     facts: dict[str, Any]
 
 
@@ -55,9 +59,16 @@ def read_bundle(folder: str | Path) -> Bundle:
         check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
         denoiser = Transformer(*shape)
         denoiser.load_state_dict(read_weights(place / "denoiser", "model", digest))
-        process, sampler = ProcessConfig(**raw["process"]), SamplerConfig(**raw["sampler"])
+        process, (sampler, sampling) = ProcessConfig(**raw["process"]), samplers_of(raw)
         names, facts = class_names(raw["class_names"], denoiser.num_classes), remembered(raw.get("facts", {}))
-        return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, facts)
+        return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, sampling, facts)
+
+
+def samplers_of(raw: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
+    """The default sampler of a model's config.json, of this version or of 0.1.0, and the settings that all samplers share."""
+    if isinstance(raw["sampler"], dict) and "name" not in raw["sampler"]:
+        return migrated(raw["sampler"])
+    return from_values(raw["sampler"]), SamplingConfig(**raw["sampling"])
 
 
 def class_names(found: Any, classes: int) -> list[str]:
@@ -107,7 +118,8 @@ def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: 
             "format": "d3pm-image-pipeline",
             "version": 1,
             "process": dataclasses.asdict(bundle.process),
-            "sampler": dataclasses.asdict(bundle.sampler),
+            "sampler": to_values(bundle.sampler),
+            "sampling": dataclasses.asdict(bundle.sampling),
             "class_names": list(bundle.class_names),
             "tokenizer_sha256": sha256(part / "tokenizer" / "model.safetensors"),
             "denoiser_sha256": digest,
@@ -119,15 +131,15 @@ def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: 
     return place
 
 
-def set_default_sampler(folder: str | Path, sampler: SamplerConfig, facts: dict[str, Any]) -> Path:
-    """Make ``sampler`` the default of a model on disk and add ``facts`` to what it remembers; nothing else changes. Returns the file.
+def set_default_sampler(folder: str | Path, sampler: Sampler, sampling: SamplingConfig, facts: dict[str, Any]) -> Path:
+    """Make ``sampler`` with ``sampling`` the default of a model on disk and add ``facts`` to what it remembers; nothing else changes. Returns the file.
 
     Raises:
         ConfigError: no model there, or one that came with the package.
     """
     place = own_model(folder)
     raw = read_config(place, "model", "pipeline")
-    changed = raw | {"sampler": dataclasses.asdict(sampler), "facts": raw.get("facts", {}) | facts}
+    changed = raw | {"sampler": to_values(sampler), "sampling": dataclasses.asdict(sampling), "facts": raw.get("facts", {}) | facts}
     with files_together(place) as part:
         write_text(part / "config.json", json.dumps(changed, indent=1))
     return place / "config.json"

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from .config import ConfigError, need
 from .denoiser.layers import rotary_table
 from .pipeline import Pipeline
 from .storage import files_together, write_text
+from .tokenizer import Autoencoder, Pixels
 
 Inputs = dict[str, Tensor]
 Shapes = dict[str, dict[int, Any]]
@@ -44,12 +45,19 @@ class Denoise(nn.Module):
         return self.denoiser(x_t, kappa, labels, self.grid)
 
 
+def own_tokenizer(pipe: Pipeline) -> Autoencoder | Pixels:
+    """The tokenizer, which has to be one of this library's. Raises ConfigError for another."""
+    mend = "only this library's own tokenizers can be exported"
+    need(isinstance(pipe.tokenizer, (Autoencoder, Pixels)), "tokenizer", type(pipe.tokenizer).__name__, mend)
+    return cast("Autoencoder | Pixels", pipe.tokenizer)
+
+
 class Encode(nn.Module):
     """Images (B, C, h, w) in [0, 1] → codes (B, H, W)."""
 
     def __init__(self, pipe: Pipeline):
         super().__init__()
-        self.tokenizer = copy.deepcopy(pipe.tokenizer)
+        self.tokenizer = copy.deepcopy(own_tokenizer(pipe))
         for module in self.tokenizer.modules():
             if (
                 "initted" in module._buffers
@@ -66,7 +74,7 @@ class Decode(nn.Module):
 
     def __init__(self, pipe: Pipeline):
         super().__init__()
-        self.tokenizer = pipe.tokenizer
+        self.tokenizer = own_tokenizer(pipe)
 
     def forward(self, codes: Tensor) -> Tensor:
         return self.tokenizer.images(codes)

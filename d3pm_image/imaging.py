@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from .config import ConfigError, need
+from .config import need
 from .image_io import open_image as open_image
 from .image_io import read_header as read_header
 from .image_io import read_image as read_image

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
-from .calls import Drawing, ImageOutput, OtherDrawing, OutputType, check_output, delivered, plain_labels, request_of, scalar
-from .config import ProcessConfig, SamplerConfig, need
+from .config import ProcessConfig, SamplingConfig, need
 from .data.levels import remembered_white
 from .denoiser import Transformer
 from .denoiser.precision import logits_of, undisturbed
@@ -30,10 +29,13 @@ from .editing.regions import Window
 from .editing.repaint import Brush, repaint
 from .hub import push
 from .imaging import to_pil, to_tensor, with_white
+from .keywords import ImageOutput, OutputType, check_output, delivered, plain_labels, request_of, scalar
 from .labels import Labels, label_ids
-from .sampling import Request, draw_codes
+from .sampling import Sampler
+from .sampling.loop import draw_codes
+from .sampling.request import Request, default_sampler
 from .sampling.state import whole_number
-from .tokenizer import Autoencoder, Pixels
+from .types import Tokenizer
 
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
@@ -47,18 +49,20 @@ class Pipeline:
         process: Process settings that the denoiser was trained with.
         image_size: (height, width) in pixels of the training images.
         class_names: Names of the classes, empty for an unconditional model.
-        sampler: Default sampler settings.
+        sampler: Default sampler.
+        sampling: Default settings that all samplers share.
         facts: Whatever was remembered of the training (data, command, scores), JSON values.
     """
 
     def __init__(
         self,
-        tokenizer: Autoencoder | Pixels,
+        tokenizer: Tokenizer,
         denoiser: Transformer,
         process: ProcessConfig,
         image_size: tuple[int, int],
         class_names: Sequence[str] = (),
-        sampler: SamplerConfig | None = None,
+        sampler: Sampler | None = None,
+        sampling: SamplingConfig | None = None,
         facts: dict[str, Any] | None = None,
     ):
         mend = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
@@ -66,7 +70,8 @@ class Pipeline:
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)
-        self.sampler, self.facts = (sampler or SamplerConfig()).resolved(), facts or {}
+        self.sampler, self.sampling = sampler or default_sampler(), sampling or SamplingConfig()
+        self.facts = facts or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
         self.precision, self.progress_bar = "float32", False
 
@@ -124,7 +129,16 @@ class Pipeline:
     def save_pretrained(self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
         """Write everything that is needed to generate into one folder, without pickle. An older model there is
         replaced once the new one is complete, and other files stay; ``half`` and ``files`` as in :func:`~d3pm_image.bundle.write_bundle`."""
-        parts = self.tokenizer, self.denoiser, self.process_config, self.image_size, self.class_names, self.sampler, self.facts
+        parts = (
+            self.tokenizer,
+            self.denoiser,
+            self.process_config,
+            self.image_size,
+            self.class_names,
+            self.sampler,
+            self.sampling,
+            self.facts,
+        )
         return write_bundle(Bundle(*parts), folder, half, files)
 
     def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: tuple[int, int], where: Tensor | None = None) -> Tensor:
@@ -135,20 +149,16 @@ class Pipeline:
         """Class numbers of ``count`` images; see :func:`d3pm_image.labels.label_ids`."""
         return label_ids(plain_labels(labels), count, self.class_names, first)
 
-    def settings(self, **changes: Any) -> SamplerConfig:
-        """The model's default sampler with the given (not None) changes; another sampler than the model's comes with its own defaults.
+    def request(self, **drawing: Any) -> Request:
+        """How codes are to be drawn. Every method below takes these arguments (:class:`~d3pm_image.keywords.Drawing`), and the settings of the sampler.
 
         Raises:
-            ConfigError: an impossible value. TypeError: no such setting.
+            ConfigError: an impossible value, or a setting that the sampler does not have. TypeError: no such argument.
         """
-        return self.sampler.changed(**changes)
-
-    def request(self, **drawing: Unpack[Drawing]) -> Request:
-        """How codes are to be drawn; every method below takes these arguments (:class:`~d3pm_image.calls.Drawing`)."""
-        return request_of(self, dict(drawing))
+        return request_of(self, drawing)
 
     def __call__(
-        self, class_labels: Labels = None, num_images: int | None = None, output_type: OutputType = "pil", **drawing: Unpack[Drawing]
+        self, class_labels: Labels = None, num_images: int | None = None, output_type: OutputType = "pil", **drawing: Any
     ) -> ImageOutput:
         """:meth:`generate` under the names of diffusers: ``pipe(class_labels=[3, 5], num_inference_steps=16).images``.
 
@@ -165,14 +175,14 @@ class Pipeline:
         labels: Labels = None,
         steps: int | None = None,
         output_type: OutputType = "pil",
-        **drawing: Unpack[OtherDrawing],
+        **drawing: Any,
     ) -> Any:
         """New images.
 
         Args:
             num_images: How many.
             labels: See :meth:`label_ids`.
-            steps, drawing: See :class:`~d3pm_image.calls.Drawing`: seed, batch_size, sampler, guidance, temperature, ….
+            steps, drawing: See :class:`~d3pm_image.keywords.Drawing`: seed, batch_size, sampler, guidance, temperature, ….
             output_type: ``pil``, ``pt`` or ``np``.
 
         Returns:
@@ -183,12 +193,12 @@ class Pipeline:
         images = self.tokenizer_decode(codes, int(drawing.get("batch_size") or 64))
         return images.clamp(0, 1) if output_type == "pt" else delivered(to_pil(images), output_type, self.tokenizer.channels)
 
-    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Unpack[OtherDrawing]) -> Tensor:
+    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Any) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         num_images = whole_number("num_images", num_images)
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         request = self.request(steps=steps, **drawing)
-        request.check(num_images)
+        request.check_count(num_images)
         ids = torch.tensor(self.label_ids(labels, num_images, request.first), device=self.device)
         return draw_codes(self.predict, self.process, request, ids, self.no_label, self.grid).view(num_images, *self.grid)
 
@@ -218,7 +228,7 @@ class Pipeline:
         feather: int = 0,
         strength: float = 1.0,
         output_type: OutputType = "pil",
-        **drawing: Unpack[Drawing],
+        **drawing: Any,
     ) -> Any:
         """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
 
@@ -293,7 +303,7 @@ class Pipeline:
         labels: Labels = None,
         mix: Mix = "vectors",
         output_type: OutputType = "pil",
-        **drawing: Unpack[Drawing],
+        **drawing: Any,
     ) -> Any:
         """Pictures from a to b at the model's size; see :mod:`~d3pm_image.editing.interpolate`.
 

@@ -9,29 +9,47 @@ makes mask tokens, and :mod:`d3pm_image.sampling` asks it which tokens are maske
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Grid = tuple[int, int]
 
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """Predicts clean codes. ``logits = denoiser(x_t, kappa, labels, grid)``
+    """Predicts clean codes. ``logits = denoiser(x_t, kappa, labels, grid, where)``
 
     x_t (B, N) int64 in 0..K; kappa (B,) float, the share of unmasked tokens not yet resampled, κ_t; labels (B,)
-    int64, with ``num_classes`` meaning no label; grid (H, W) with H·W = N. Returns leave-one-out logits (B, N, K).
+    int64, with ``num_classes`` meaning no label; grid (H, W) with H·W = N; where (B, N) bool, the positions that are asked for, None for all.
+    Returns leave-one-out logits (B, N, K); what stands at other positions is never read.
+    :func:`d3pm_image.testing.check_denoiser` tries whether a network keeps to this.
     """
 
-    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid) -> Tensor: ...
+    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class TrainableDenoiser(Denoiser, Protocol):
+    """A denoiser whose last layer a loss may apply itself, a chunk of the vocabulary at a time, so that all logits never lie in memory."""
+
+    num_codes: int
+    num_classes: int
+    head: nn.Linear
+    """Features (…, D) → logits (…, K)."""
+
+    def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
+        """Features (B, N, D) before the head. keys (B,) int64: a number per row, from which its dropout masks derive."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
     """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1; vectors (B, D, H, W) float, near
-    each other for codes that look alike."""
+    each other for codes that look alike. :func:`d3pm_image.testing.check_tokenizer` tries whether one keeps to this.
+
+    It is an nn.Module in what moves and names its weights: eval, to and state_dict.
+    """
 
     channels: int
 
@@ -54,3 +72,12 @@ class Tokenizer(Protocol):
 
     def vectors(self, codes: Tensor) -> Tensor:
         """What codes (B, H, W) stand for, (B, D, H, W)."""
+
+    def eval(self) -> Self:
+        """Leave training mode; returns self."""
+
+    def to(self, device: Any) -> Self:
+        """Move to a device; returns self."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All weights by name."""

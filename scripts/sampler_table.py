@@ -25,7 +25,7 @@ ENTRIES = {
     "ctmc, η 2": {"sampler": "ctmc", "eta": 2.0},
     "renoise, η 1": {"sampler": "renoise", "eta": 1.0},
     "remask, cap 0.05": {"sampler": "remask", "eta": 0.05},
-    "remask, loop 0.05": {"sampler": "remask", "remask_strategy": "loop", "eta": 0.05},
+    "remask, loop 0.05": {"sampler": "remask", "strategy": "loop", "eta": 0.05},
     "predictor_corrector, η 1": {"sampler": "predictor_corrector", "eta": 1.0},
 }
 STEPS = (4, 8, 16, 32, 64)
@@ -36,13 +36,13 @@ def measure(args: argparse.Namespace) -> None:
 
     from d3pm_image import Pipeline
     from d3pm_image.cache_folder import cache_root
-    from d3pm_image.config import DataConfig, SamplerConfig
+    from d3pm_image.config import DataConfig
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
     from d3pm_image.evaluation.samples import everything
     from d3pm_image.metrics.classifier import train_classifier
     from d3pm_image.metrics.fidelity import frechet_distance, manifold
-    from d3pm_image.sampling import MaskRule, make_rule
+    from d3pm_image.sampling import SAMPLERS, MaskSampler
 
     pipe = Pipeline.from_pretrained(args.model, precision="bf16")
     data = DataConfig(**pipe.facts["data"])
@@ -56,7 +56,7 @@ def measure(args: argparse.Namespace) -> None:
     tokens = pipe.grid[0] * pipe.grid[1]
     for steps in STEPS:
         for name, settings in ENTRIES.items():
-            masks_only = isinstance(make_rule(SamplerConfig(**settings)), MaskRule)
+            masks_only = issubclass(SAMPLERS[settings["sampler"]], MaskSampler)
             used = min(steps, tokens) if masks_only else steps
             if any(row["name"] == name and row["steps"] == steps for row in done["rows"]):
                 continue

@@ -73,7 +73,7 @@ def options(group: str, values: dict) -> list[str]:
 
 
 TINY_TOKENIZER = [*options("data", {"image_size": 8, "channels": 1}), *options("tokenizer", TOKENIZER), *options("train", LOOP)]
-TINY_DIFFUSION = [*options("denoiser", DENOISER), *options("train", LOOP), *options("sampler", {"steps": 4})]
+TINY_DIFFUSION = [*options("denoiser", DENOISER), *options("train", LOOP), *options("sampling", {"steps": 4})]
 
 
 @pytest.fixture

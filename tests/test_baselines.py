@@ -11,6 +11,7 @@ import sys
 import pytest
 import reference
 import torch
+from asking import asked
 from conftest import DENOISER, ROOT, TINY_TOKENIZER
 from torch.nn import functional as F
 
@@ -275,16 +276,15 @@ def test_rows_of_the_study_hold_the_calls_they_say():
 def test_no_row_asks_a_sampler_for_more_calls_than_it_can_make():
     from baselines.entries import ENTRIES, peers
 
-    from d3pm_image.config import SamplerConfig
+    from d3pm_image.config import ProcessConfig
     from d3pm_image.diffusion import Process
-    from d3pm_image.sampling import make_rule
 
     ours = {"hybrid": ("cosine", 0.1), "absorbing": ("cosine", 0.0)}
     for name, (curve, share) in ours.items():
         rows = peers(name, [4, 64], 49, [1.0])
         for row in rows:
-            config = SamplerConfig(steps=row.calls, **row.settings)
-            make_rule(config).check(Process.from_config(ProcessConfig(corruption=curve, uniform_share=share), 512), 49, row.calls)
+            config = asked(steps=row.calls, **row.settings)
+            config.check_fit(Process.from_config(ProcessConfig(corruption=curve, uniform_share=share), 512), (7, 7))
         assert {row.calls for row in rows if "ancestral" in row.sampler} == {4, 64} and name in ENTRIES
 
 

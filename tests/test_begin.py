@@ -7,11 +7,13 @@ import math
 import pytest
 import reference
 import torch
+from asking import asked
 from test_sampling import SAMPLERS, FastStreams, at, named, noise_denoiser, toy, variation
 
-from d3pm_image.config import ConfigError, SamplerConfig
+from d3pm_image.config import ConfigError
 from d3pm_image.diffusion import ConstantShare, Process
-from d3pm_image.sampling import DecodeState, ImageStreams, make_rule, sample
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.state import DecodeState, ImageStreams
 
 CODES, GRID, TOKENS = 9, (3, 4), 12
 HYBRID = Process(CODES, ConstantShare("linear", 0.1), 0)
@@ -23,10 +25,10 @@ def known_codes(count: int) -> torch.Tensor:
 
 def begun(begin: float, settings: dict, known, unknown=None, process=HYBRID, network=None, watch=None, images=None):
     images = range(len(known)) if images is None else images
-    config = SamplerConfig(**{"steps": 4, **settings})
+    config = asked(**{"steps": 4, **settings}, callback=watch)
     labels = torch.zeros(len(known), dtype=torch.long)
     streams = ImageStreams(3, images)
-    return sample(network or noise_denoiser(CODES), process, config, labels, 1, GRID, streams, known, unknown, watch, begin)
+    return sample(network or noise_denoiser(CODES), process, config, labels, 1, GRID, streams, known, unknown, begin)
 
 
 def never(*_):
@@ -45,7 +47,7 @@ def test_at_one_the_known_codes_say_nothing(settings):
     """The draws are those of a decode that was given no codes."""
     drawn = begun(1.0, settings, known_codes(3))
     labels = torch.zeros(3, dtype=torch.long)
-    plain = sample(noise_denoiser(CODES), HYBRID, SamplerConfig(**{"steps": 4, **settings}), labels, 1, GRID, ImageStreams(3, range(3)))
+    plain = sample(noise_denoiser(CODES), HYBRID, asked(**{"steps": 4, **settings}), labels, 1, GRID, ImageStreams(3, range(3)))
     assert torch.equal(drawn, plain)
 
 
@@ -76,9 +78,9 @@ def test_mask_rules_mask_what_the_corruption_changes(sampler, share):
     """Their first frame is the process's own x_t with random codes masked; the reveal counts are those of these masks."""
     process, tokens, begin, steps = Process(CODES, ConstantShare("linear", share), 0), 4000, 0.5, 6
     known, frames = torch.randint(CODES, (1, tokens)), []
-    settings = SamplerConfig(sampler=sampler, steps=steps, reveal="linear")
-    flat = lambda x_t, kappa, labels, grid: torch.zeros(*x_t.shape, CODES)  # noqa: E731
-    sample(flat, process, settings, torch.zeros(1, dtype=torch.long), 1, (1, tokens), ImageStreams(0, [0]), known, None, frames.append, begin)  # fmt: skip
+    settings = asked(sampler=sampler, steps=steps, reveal="linear", callback=frames.append)
+    flat = lambda x_t, kappa, labels, grid, where=None: torch.zeros(*x_t.shape, CODES)  # noqa: E731
+    sample(flat, process, settings, torch.zeros(1, dtype=torch.long), 1, (1, tokens), ImageStreams(0, [0]), known, None, begin)  # fmt: skip
     g, kappa = process.schedule.survival(at(begin))
     changed = 1 - float(g) * (float(kappa) + (1 - float(kappa)) / CODES)
     first = frames[0]
@@ -117,7 +119,7 @@ def test_a_begun_decode_draws_what_the_process_and_the_data_say(settings, share)
     data, process, denoiser = toy(share)
     n, start, begin = 20_000, [0, 2, 1], 0.6
     known = torch.tensor([start]).expand(n, 3)
-    config = SamplerConfig(**{"steps": 48, **settings})
+    config = asked(**{"steps": 48, **settings})
     labels = torch.zeros(n, dtype=torch.long)
     out = sample(denoiser, process, config, labels, 0, (1, 3), FastStreams(n, 2), known, begin=begin)
     assert variation(out, kernel(process, data, start, begin)) < 0.03
@@ -131,7 +133,7 @@ CLOCKS = [s for s in SAMPLERS if s["sampler"] not in ("confidence", "entropy", "
 @pytest.mark.parametrize("settings", CLOCKS, ids=named)
 def test_times_run_from_the_beginning_to_zero(settings, begin):
     """No step starts above the beginning, none goes back up, and the last ends at 0."""
-    steps, rule = 9, make_rule(SamplerConfig(**settings))
+    steps, rule = 9, asked(**settings).sampler
     state = DecodeState(HYBRID, known_codes(1), torch.ones(1, TOKENS, dtype=torch.bool), ImageStreams(0, [0]), steps=steps, begin=begin)
     times = []
     for state.step in range(steps):
@@ -157,7 +159,7 @@ def test_rules_that_stir_keep_the_distribution_of_the_data(settings, share):
     n, begin = 10_000, 0.6
     index = torch.multinomial(data, n, replacement=True, generator=torch.Generator().manual_seed(5))
     known = torch.stack([index // 9, index // 3 % 3, index % 3], 1)
-    config = SamplerConfig(**{"steps": 24, **settings})
+    config = asked(**{"steps": 24, **settings})
     out = sample(denoiser, process, config, torch.zeros(n, dtype=torch.long), 0, (1, 3), FastStreams(n, 2), known, begin=begin)
     assert variation(out, data) < 0.05
     assert 0.05 < float((out == known).double().mean()) < 0.95
@@ -178,4 +180,4 @@ def test_impossible_beginnings_are_refused():
             begun(begin, {}, known_codes(1))
     with pytest.raises(ConfigError, match=r"^known="):
         labels, streams = torch.zeros(1, dtype=torch.long), ImageStreams(0, [0])
-        sample(noise_denoiser(CODES), HYBRID, SamplerConfig(steps=2), labels, 1, GRID, streams, begin=0.5)
+        sample(noise_denoiser(CODES), HYBRID, asked(steps=2), labels, 1, GRID, streams, begin=0.5)

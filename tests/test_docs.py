@@ -21,6 +21,7 @@ import numpy as np
 import pages
 import pytest
 import yaml
+from asking import asked
 from conftest import ROOT
 from PIL import Image
 
@@ -299,9 +300,9 @@ def test_a_foreign_network_learns_and_samples(monkeypatch):
     """docs/alone.md: three in four samples are one of ten patterns out of 5^12, where chance gives none."""
     import torch
 
-    from d3pm_image.config import SamplerConfig
     from d3pm_image.diffusion import ConstantShare, Objective, Process
-    from d3pm_image.sampling import ImageStreams, sample
+    from d3pm_image.sampling.loop import sample
+    from d3pm_image.sampling.state import ImageStreams
 
     own = argparse.Namespace(**runpy.run_path(str(ROOT / "docs" / "examples" / "foreign_denoiser.py")))
     torch.manual_seed(0)
@@ -309,7 +310,7 @@ def test_a_foreign_network_learns_and_samples(monkeypatch):
 
     def right() -> float:
         labels = torch.zeros(100, dtype=torch.int64)
-        drawn = sample(network, process, SamplerConfig("confidence", own.TOKENS), labels, 0, own.GRID, ImageStreams(7, range(100)))
+        drawn = sample(network, process, asked("confidence", own.TOKENS), labels, 0, own.GRID, ImageStreams(7, range(100)))
         return own.share_of_patterns(drawn)
 
     assert right() == 0

@@ -189,7 +189,7 @@ def test_one_mask_may_serve_all_pictures():
 
 def test_a_watch_sees_every_window():
     pipe, frames = model(4), []
-    pipe.inpaint(picture(40, 16), np.ones((16, 40), bool), window="tiles", steps=2, watch=frames.append)
+    pipe.inpaint(picture(40, 16), np.ones((16, 40), bool), window="tiles", steps=2, callback=frames.append)
     assert [f.step for f in frames] == [0, 1, 2] * (len(frames) // 3) and len(frames) == 3 * 4
     assert all(f.x_t.shape == (1, 16) for f in frames)
 

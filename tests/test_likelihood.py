@@ -22,7 +22,7 @@ class Fixed(torch.nn.Module):
         super().__init__()
         self.logits = scale * torch.randn(codes, generator=torch.Generator().manual_seed(5))
 
-    def forward(self, x_t, kappa, labels, grid):
+    def forward(self, x_t, kappa, labels, grid, where=None):
         return self.logits.expand(*x_t.shape, -1)
 
 

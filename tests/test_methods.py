@@ -421,7 +421,7 @@ def test_configurations_train_and_sample(name, tmp_path):
     pytest.importorskip("sklearn")
     small = {"width": 16, "depth": 1, "heads": 2}
     loop = {"steps": 6, "batch_size": 8, "preview_every": 0, "checkpoint_every": 6, "warmup_steps": 2}
-    groups = [*options("train", loop), *options("denoiser", small), "--data.limit", "16", "--sampler.steps", "4"]
+    groups = [*options("train", loop), *options("denoiser", small), "--data.limit", "16", "--sampling.steps", "4"]
     train_diffusion.main(["--config", str(FOLDER / f"{name}.yaml"), *groups, "--out", str(tmp_path / name)])
     pipe = Pipeline.from_pretrained(tmp_path / name)
     assert pipe.process_config == load(name).process

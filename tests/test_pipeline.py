@@ -128,7 +128,9 @@ def test_leaving_positions_out_changes_no_code(pipe, monkeypatch, sampler, guida
     mask = np.eye(8, dtype=bool)
     few, painted = pipe.generate_codes(6, **settings), pipe.inpaint([picture("L", (8, 8))] * 3, [mask] * 3, **settings)
     predict, asked = pipe.predict, []
-    monkeypatch.setattr(pipe, "predict", lambda x_t, kappa, labels, grid: (asked.append(1), predict(x_t, kappa, labels, grid))[1])
+    monkeypatch.setattr(
+        pipe, "predict", lambda x_t, kappa, labels, grid, where=None: (asked.append(1), predict(x_t, kappa, labels, grid))[1]
+    )
     assert torch.equal(few, pipe.generate_codes(6, **settings)) and asked
     again = pipe.inpaint([picture("L", (8, 8))] * 3, [mask] * 3, **settings)
     assert all(same(a, b) for a, b in zip(painted, again, strict=True))
@@ -136,17 +138,17 @@ def test_leaving_positions_out_changes_no_code(pipe, monkeypatch, sampler, guida
 
 def test_a_watch_sees_every_batch_and_changes_nothing(pipe):
     frames, request = [], {"labels": 3, "seed": 4, "steps": 5, "batch_size": 2}
-    codes = pipe.generate_codes(3, watch=frames.append, **request)
+    codes = pipe.generate_codes(3, callback=frames.append, **request)
     assert [f.step for f in frames] == [*range(6)] * 2 and [len(f.x_t) for f in frames] == [2] * 6 + [1] * 6
     assert torch.equal(torch.cat([frames[5].x_t, frames[11].x_t]), codes.flatten(1))
     assert frames[0].masked.all() and not frames[5].masked.any()
-    assert same(pipe.generate(3, **request), pipe.generate(3, watch=frames.append, **request))
+    assert same(pipe.generate(3, **request), pipe.generate(3, callback=frames.append, **request))
 
     mask, frames = np.zeros((8, 8), bool), []
     mask[:4] = True
     image = picture("L", (8, 8))
     request["ring"] = 0
-    results = pipe.inpaint(image, mask, variants=3, watch=frames.append, **request)
+    results = pipe.inpaint(image, mask, variants=3, callback=frames.append, **request)
     assert same(results, pipe.inpaint(image, mask, variants=3, **request)) and len(frames) == 12
     assert frames[0].masked[:, :8].all() and not any(f.masked[:, 8:].any() for f in frames)
     assert all(torch.equal(f.x_t[0, 8:], frames[0].x_t[0, 8:]) for f in frames)
@@ -249,10 +251,10 @@ def test_callback_after_every_step_and_progress_bar(pipe, capsys):
 def test_every_sampler_setting_is_a_typed_argument():
     from dataclasses import fields
 
-    from d3pm_image.calls import Drawing
-    from d3pm_image.config import SamplerConfig
+    from d3pm_image.config import SamplingConfig
+    from d3pm_image.keywords import Drawing
 
-    assert {field.name for field in fields(SamplerConfig)} <= Drawing.__annotations__.keys()
+    assert {field.name for field in fields(SamplingConfig)} <= Drawing.__annotations__.keys()
 
 
 def test_precision_by_dtype(pipe):

@@ -176,7 +176,7 @@ def run(tmp_path_factory):
     """The folder of a few steps' training on pixels."""
     pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("pixels") / "run"
-    train_diffusion.main(["--tokenizer", "pixels:4", *TINY, "--out", str(folder), *options("sampler", {"steps": 3})])
+    train_diffusion.main(["--tokenizer", "pixels:4", *TINY, "--out", str(folder), *options("sampling", {"steps": 3})])
     return folder
 
 

@@ -20,7 +20,7 @@ from d3pm_image.recipes.resuming import BY_DATA, FREE, NOTED, settings_of
 
 TOKENIZER = "--data.source folder --data.image_size 8 --data.channels 3 --tokenizer.width 8 --tokenizer.num_codes 8 --tokenizer.code_dim 4"
 LOOP = "--train.steps 4 --train.batch_size 4 --train.checkpoint_every 2 --train.preview_every 0 --train.warmup_steps 1"
-DENOISER = "--data.source folder --denoiser.width 16 --denoiser.depth 1 --denoiser.heads 2 --sampler.steps 2"
+DENOISER = "--data.source folder --denoiser.width 16 --denoiser.depth 1 --denoiser.heads 2 --sampling.steps 2"
 
 
 @pytest.fixture(scope="module")

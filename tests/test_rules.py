@@ -7,16 +7,18 @@ import math
 import pytest
 import reference
 import torch
+from asking import asked
 from test_sampling import ExactDenoiser, at, drawn, noise_denoiser, toy, variation
 
-from d3pm_image.config import ConfigError, SamplerConfig
+from d3pm_image.config import ConfigError
 from d3pm_image.diffusion import ConstantShare, Process
-from d3pm_image.sampling import Controls, DecodeState, ImageStreams, sample
-from d3pm_image.sampling.ctmc import CTMC
+from d3pm_image.sampling.draws import LogitsFilter, probabilities
 from d3pm_image.sampling.guidance import weight_at
-from d3pm_image.sampling.halton import halton_rank
-from d3pm_image.sampling.remask import Remask
-from d3pm_image.sampling.state import probabilities
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.samplers.ctmc import CTMC
+from d3pm_image.sampling.samplers.halton import halton_rank
+from d3pm_image.sampling.samplers.remask import Remask
+from d3pm_image.sampling.state import DecodeState, ImageStreams
 
 MANY = 20_000
 EXACT = [
@@ -24,11 +26,11 @@ EXACT = [
     ({"sampler": "purity", "gumbel": 1e6}, (0.0, 0.2)),
     ({"sampler": "ctmc", "eta": 0.0}, (0.0, 0.2, 1.0)),
     ({"sampler": "ctmc", "eta": 1.0}, (0.0, 0.2, 1.0)),
-    ({"sampler": "ctmc", "ctmc_form": "euler", "eta": 0.5}, (0.0, 0.2)),
-    ({"sampler": "ctmc", "ctmc_form": "tau", "eta": 0.5}, (0.0,)),
+    ({"sampler": "ctmc", "form": "euler", "eta": 0.5}, (0.0, 0.2)),
+    ({"sampler": "ctmc", "form": "tau", "eta": 0.5}, (0.0,)),
     ({"sampler": "renoise", "eta": 1.0}, (0.0, 0.2, 1.0)),
     ({"sampler": "remask", "eta": 0.05}, (0.0, 0.2)),
-    ({"sampler": "remask", "eta": 0.3, "remask_strategy": "rescale"}, (0.0, 0.2)),
+    ({"sampler": "remask", "eta": 0.3, "strategy": "rescale"}, (0.0, 0.2)),
     ({"sampler": "predictor_corrector", "eta": 1.0}, (0.0, 0.2, 1.0)),
 ]
 
@@ -56,7 +58,8 @@ def test_first_hitting_with_a_step_a_token_is_exact_without_random_codes(share):
 def test_orders_with_a_step_a_token_are_exact_where_the_order_looks_at_no_code(sampler):
     """Halton's order is fixed, and large τ makes the others random: each token is then drawn from its exact conditional."""
     data, process, denoiser = toy(0.0)
-    one_by_one = drawn(process, denoiser, MANY, sampler=sampler, steps=3, gumbel=1e6, reveal="linear")
+    random = {} if sampler == "halton" else {"gumbel": 1e6}
+    one_by_one = drawn(process, denoiser, MANY, sampler=sampler, steps=3, reveal="linear", **random)
     assert variation(one_by_one, data) < 0.02
 
 
@@ -71,9 +74,9 @@ def test_the_distribution_test_sees_a_broken_rule(broken, monkeypatch):
         drawn_codes = drawn(process, denoiser, MANY, sampler="remask", steps=8)
         assert variation(drawn_codes, data) > 0.05
     else:
-        from d3pm_image.sampling import moves
+        from d3pm_image.sampling import reverse_kernel
 
-        monkeypatch.setattr(moves, "unmask_probability", lambda process, t, s: (s <= 0).double()[:, None])
+        monkeypatch.setattr(reverse_kernel, "unmask_probability", lambda process, t, s: (s <= 0).double()[:, None])
         assert variation(drawn(process, denoiser, MANY, sampler="ancestral", steps=64), data) > 0.05
 
 
@@ -94,7 +97,7 @@ def test_correctors_preserve_the_marginal(share):
     """x_t ~ q_t, noised a little and drawn back with the optimal denoiser, is q_t again; without the way back it is not."""
     from test_sampling import FastStreams
 
-    from d3pm_image.sampling.moves import reverse_jump
+    from d3pm_image.sampling.reverse_kernel import reverse_jump
 
     data, process, denoiser = toy(share)
     n, low, high = 60_000, 0.4, 0.45
@@ -131,7 +134,7 @@ def test_ctmc_rates_are_the_chains(form, start):
         state = DecodeState(
             process, torch.full((1, n), start), torch.ones(1, n, dtype=torch.bool), ImageStreams(seed, [0]), steps=9, t=at(t), s=at(t - dt)
         )
-        counts += torch.bincount(CTMC(eta, form)(state, x_hat.log().expand(1, n, 3))[0], minlength=4)
+        counts += torch.bincount(CTMC(eta=eta, form=form).step(state, x_hat.log().expand(1, n, 3))[0], minlength=4)
     seen = counts.double() / (n * rounds)
     seen[start] = 0
     error = 5 * (rates * dt / (n * rounds)).sqrt() + 0.01 * rates * dt + 1e-7
@@ -144,11 +147,11 @@ def test_remasking_has_the_published_probabilities():
     n = 200_000
     x = torch.cat([torch.full((1, n), 4), torch.full((1, n), 1)], 1)
     state = DecodeState(process, x, torch.ones_like(x, dtype=torch.bool), ImageStreams(0, [0]), steps=9, t=at(t), s=at(s))
-    out = Remask(eta)(state, torch.zeros(1, 2 * n, 4))[0]
+    out = Remask(eta=eta).step(state, torch.zeros(1, 2 * n, 4))[0]
     unmasked, remasked = float((out[:n] != 4).double().mean()), float((out[n:] == 4).double().mean())
     assert abs(unmasked - (g_s - (1 - eta) * g_t) / (1 - g_t)) < 5 / math.sqrt(n)
     assert abs(remasked - eta) < 5 / math.sqrt(n)
-    capped = Remask(1.0).sigma(state)
+    capped = Remask(eta=1.0).sigma(state)
     assert float(capped.max()) == pytest.approx(min(1, (1 - g_s) / g_t))
 
 
@@ -156,14 +159,14 @@ def test_renoise_draws_the_marginal_of_its_clean_codes():
     """With the answer known (one-hot x̂) the tokens after a step are q(x_s | x_0) exactly."""
     process = Process(3, ConstantShare("linear", 0.3), 0)
     n, t, s = 200_000, 0.7, 0.4
-    from d3pm_image.sampling.renoise import Renoise
+    from d3pm_image.sampling.samplers.renoise import Renoise
 
     noisy = process.corrupt(
         torch.full((1, n), 2), at(t), torch.rand(1, n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     )
     logits = torch.tensor([-50.0, -50.0, 50.0]).expand(1, n, 3)
     state = DecodeState(process, noisy, torch.ones(1, n, dtype=torch.bool), ImageStreams(1, [0]), steps=9, t=at(t), s=at(s))
-    seen = torch.bincount(Renoise(0.5)(state, logits)[0], minlength=4).double() / n
+    seen = torch.bincount(Renoise(eta=0.5).step(state, logits)[0], minlength=4).double() / n
     assert (seen - reference.transition(process, 0, s)[2]).abs().max() < 5 * 0.5 / math.sqrt(n)
 
 
@@ -178,22 +181,21 @@ def test_halton_order_visits_every_cell_once_and_spreads():
 def test_halton_reveals_the_published_counts():
     """max(i+1, floor(N₀ (1 - (2/π) arccos((i+1)/S)))) after step i."""
     process, tokens, steps, seen = Process(5, ConstantShare("linear", 0.0), 0), 16, 6, []
-    settings = SamplerConfig(sampler="halton", steps=steps, reveal="arccos")
+    seen_by = lambda f: seen.append(int((~f.masked).sum()))  # noqa: E731
+    settings = asked(sampler="halton", steps=steps, reveal="arccos", callback=seen_by)
     labels = torch.zeros(1, dtype=torch.long)
-    sample(
-        noise_denoiser(5), process, settings, labels, 0, (4, 4), ImageStreams(0, [0]), watch=lambda f: seen.append(int((~f.masked).sum()))
-    )
+    sample(noise_denoiser(5), process, settings, labels, 0, (4, 4), ImageStreams(0, [0]))
     expected = [0] + [max(i, math.floor(tokens * (1 - 2 / math.pi * math.acos(i / steps)) + 1e-9)) for i in range(1, steps)] + [tokens]
     assert seen == expected
 
 
 def test_confidence_orders_by_entropy_and_margin():
-    from d3pm_image.sampling.confidence import Confidence
+    from d3pm_image.sampling.samplers.confidence import Entropy, Margin
 
     p = torch.tensor([[0.5, 0.5, 0.0], [0.6, 0.2, 0.2], [0.98, 0.01, 0.01]], dtype=torch.float64)
     codes = torch.tensor([0, 0, 0])
-    assert Confidence(order="margin").sureness(p, codes).tolist() == pytest.approx([0.0, 0.4, 0.97])
-    entropy = Confidence(order="entropy").sureness(p, codes)
+    assert Margin().sureness(p, codes).tolist() == pytest.approx([0.0, 0.4, 0.97])
+    entropy = Entropy().sureness(p, codes)
     assert entropy[0] == pytest.approx(-math.log(2)) and entropy[2] > entropy[0] > entropy[1]
 
 
@@ -207,7 +209,7 @@ def test_top_k_and_top_p_keep_the_likeliest_codes():
 
 def test_guidance_weights_follow_their_schedule_and_interval():
     def weights(**settings):
-        return [round(weight_at(SamplerConfig(guidance=3.0, **settings), r), 4) for r in (0.0, 0.25, 0.5, 0.75)]
+        return [round(weight_at(asked(guidance=3.0, **settings).sampling, r), 4) for r in (0.0, 0.25, 0.5, 0.75)]
 
     assert weights() == [3, 3, 3, 3]
     assert weights(guidance_schedule="linear") == [1, 1.5, 2, 2.5]
@@ -221,7 +223,7 @@ class Counting:
     def __init__(self, codes):
         self.inner, self.images = noise_denoiser(codes), 0
 
-    def __call__(self, x_t, kappa, labels, grid):
+    def __call__(self, x_t, kappa, labels, grid, where=None):
         self.images += len(x_t)
         return self.inner(x_t, kappa, labels, grid)
 
@@ -230,7 +232,7 @@ def count(share=0.0, unknown=(12, 12), **settings):
     network, process = Counting(9), Process(9, ConstantShare("linear", share), 0)
     open_tokens = torch.arange(12)[None] < torch.tensor(unknown)[:, None]
     labels = torch.zeros(len(unknown), dtype=torch.long)
-    config = SamplerConfig(**settings)
+    config = asked(**settings)
     sample(network, process, config, labels, 1, (3, 4), ImageStreams(0, range(len(unknown))), torch.zeros_like(open_tokens, dtype=torch.long), open_tokens)  # fmt: skip
     return network.images
 
@@ -255,7 +257,7 @@ def test_logits_are_kept_while_an_image_does_not_change():
 def test_kept_logits_change_nothing():
     """The same draws with a network that hides its image count, one image at a time and together."""
     process = Process(9, ConstantShare("linear", 0.0), 0)
-    settings = SamplerConfig(sampler="ancestral", steps=50, guidance=2.0, guidance_schedule="linear")
+    settings = asked(sampler="ancestral", steps=50, guidance=2.0, guidance_schedule="linear")
     labels = torch.tensor([1, 2, 0])
     together = sample(noise_denoiser(9), process, settings, labels, 3, (3, 4), ImageStreams(4, range(3)))
     for i in range(3):
@@ -273,7 +275,7 @@ def test_self_correction_mends_a_wrong_code():
     denoiser = ExactDenoiser(data, 3, 3, process.schedule)
     for start, end in (([1, 1, 2], [1, 1, 1]), ([2, 2, 2], [2, 2, 2])):
         x = torch.tensor([start])
-        state = DecodeState(process, x, torch.ones_like(x, dtype=torch.bool), ImageStreams(0, [0]), Controls(0.1))
+        state = DecodeState(process, x, torch.ones_like(x, dtype=torch.bool), ImageStreams(0, [0]), LogitsFilter(0.1))
         out, changed = correct(state, denoiser(x, torch.tensor([0.95]).double(), None, None), 1)
         assert out[0].tolist() == end
         assert bool(changed) == (start != end)
@@ -284,7 +286,7 @@ def test_seeds_may_be_given_an_image():
 
     def run(seeds):
         labels = torch.zeros(len(seeds), dtype=torch.long)
-        return sample(noise_denoiser(9), process, SamplerConfig(steps=4), labels, 1, (3, 4), ImageStreams(seeds, range(len(seeds))))
+        return sample(noise_denoiser(9), process, asked(steps=4), labels, 1, (3, 4), ImageStreams(seeds, range(len(seeds))))
 
     assert torch.equal(run([5, 8, 5])[[0, 1]], run([5, 8]))
     assert torch.equal(run([5, 8, 5])[0], run([5, 8, 5])[2])
@@ -306,7 +308,7 @@ def test_rules_that_do_not_fit_the_model_are_refused(share, settings, field):
         sample(
             noise_denoiser(9),
             process,
-            SamplerConfig(steps=2, **settings),
+            asked(steps=2, **settings),
             torch.zeros(1, dtype=torch.long),
             1,
             (3, 4),
@@ -318,5 +320,5 @@ def test_processes_that_do_not_end_in_noise_take_mask_rules_only():
     process = Process(9, ConstantShare("linear", 1 / 9, end=0.135), 1)
     labels, streams = torch.zeros(1, dtype=torch.long), ImageStreams(0, [0])
     with pytest.raises(ConfigError, match=r"process\.end"):
-        sample(noise_denoiser(9), process, SamplerConfig(sampler="ancestral", steps=1), labels, 1, (3, 4), streams)
-    assert sample(noise_denoiser(9), process, SamplerConfig(steps=3), labels, 1, (3, 4), streams).shape == (1, 12)
+        sample(noise_denoiser(9), process, asked(sampler="ancestral", steps=1), labels, 1, (3, 4), streams)
+    assert sample(noise_denoiser(9), process, asked(steps=3), labels, 1, (3, 4), streams).shape == (1, 12)

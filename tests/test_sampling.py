@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
 import reference
 import torch
+from asking import asked
 
-from d3pm_image.config import SAMPLERS as NAMES
-from d3pm_image.config import ConfigError, SamplerConfig
+from d3pm_image.config import ConfigError
 from d3pm_image.diffusion import ConstantShare, Process, Schedule
-from d3pm_image.sampling import RULES, DecodeState, ImageStreams, moves, sample
-from d3pm_image.sampling.ancestral import Ancestral
-from d3pm_image.sampling.confidence import Confidence
+from d3pm_image.sampling import SAMPLERS as NAMES
+from d3pm_image.sampling import reverse_kernel
+from d3pm_image.sampling.draws import draw, probabilities
 from d3pm_image.sampling.guidance import Guided
-from d3pm_image.sampling.rules import make_rule, settings_of_rules, settings_read
-from d3pm_image.sampling.state import draw, probabilities
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.samplers.ancestral import Ancestral
+from d3pm_image.sampling.samplers.confidence import Confidence
+from d3pm_image.sampling.state import DecodeState, ImageStreams
 
 SAMPLERS = [
     {"sampler": "confidence"}, {"sampler": "entropy"}, {"sampler": "margin", "reveal": "square"}, {"sampler": "halton", "reveal": "arccos"},
     {"sampler": "halton", "roll": True}, {"sampler": "ancestral"}, {"sampler": "purity", "gumbel": 1.0}, {"sampler": "first_hitting"},
-    {"sampler": "ctmc", "eta": 0.0}, {"sampler": "ctmc", "eta": 2.0}, {"sampler": "ctmc", "ctmc_form": "euler", "eta": 1.0},
-    {"sampler": "ctmc", "ctmc_form": "tau"}, {"sampler": "renoise", "eta": 0.5}, {"sampler": "remask", "eta": 0.3},
-    {"sampler": "remask", "remask_strategy": "rescale", "eta": 0.4}, {"sampler": "remask", "remask_strategy": "confidence"},
-    {"sampler": "remask", "remask_strategy": "loop", "eta": 0.05}, {"sampler": "predictor_corrector", "eta": 1.0},
+    {"sampler": "ctmc", "eta": 0.0}, {"sampler": "ctmc", "eta": 2.0}, {"sampler": "ctmc", "form": "euler", "eta": 1.0},
+    {"sampler": "ctmc", "form": "tau"}, {"sampler": "renoise", "eta": 0.5}, {"sampler": "remask", "eta": 0.3},
+    {"sampler": "remask", "strategy": "rescale", "eta": 0.4}, {"sampler": "remask", "strategy": "confidence"},
+    {"sampler": "remask", "strategy": "loop", "eta": 0.05}, {"sampler": "predictor_corrector", "eta": 1.0},
     {"sampler": "ancestral", "guidance": 2.0, "guidance_schedule": "cosine", "guidance_from": 0.2, "top_k": 4, "top_p": 0.9},
 ]  # fmt: skip
 
 
 def test_every_sampler_is_tested():
-    assert {settings["sampler"] for settings in SAMPLERS} == set(NAMES) == set(RULES)
+    assert {settings["sampler"] for settings in SAMPLERS} == set(NAMES)
 
 
 def named(settings: dict) -> str:
@@ -50,7 +51,7 @@ class ExactDenoiser:
         self.grid = torch.cartesian_prod(*[torch.arange(codes)] * tokens).view(-1, tokens)
         self.calls = 0
 
-    def __call__(self, x_t, kappa, labels, grid):
+    def __call__(self, x_t, kappa, labels, grid, where=None):
         self.calls += 1
         # evidence of one token for each code: mask says nothing, an unmasked token κ 1[v=i] + (1-κ)/K
         rho = ((1 - kappa) / self.k)[:, None, None]
@@ -74,7 +75,7 @@ def toy(share: float, seed: int = 0):
 
 def drawn(process, denoiser, n, known=None, unknown=None, seed=0, **settings):
     labels = torch.zeros(n, dtype=torch.long)
-    return sample(denoiser, process, SamplerConfig(**settings), labels, 0, (1, 3), FastStreams(n, seed), known, unknown)
+    return sample(denoiser, process, asked(**settings), labels, 0, (1, 3), FastStreams(n, seed), known, unknown)
 
 
 class FastStreams:
@@ -121,7 +122,7 @@ def test_one_ancestral_jump_is_the_dense_posterior(share, start):
     n, t, s = 200_000, 0.7, 0.4
     logits = torch.tensor([0.3, -1.0, 0.8], dtype=torch.float64).expand(1, n, 3)
     state = DecodeState(process, torch.full((1, n), start), torch.ones(1, n, dtype=torch.bool), ImageStreams(5, [0]), t=at(t), s=at(s))
-    seen = torch.bincount(Ancestral()(state, logits)[0], minlength=4).double() / n
+    seen = torch.bincount(Ancestral().step(state, logits)[0], minlength=4).double() / n
     expected = reference.reverse_loo(process, logits[0, 0].softmax(-1), start, s, t)
     assert (seen - expected).abs().max() < 5 * 0.5 / math.sqrt(n)
 
@@ -132,12 +133,12 @@ def test_unmask_rate_is_right_at_16384_codes(rate, monkeypatch):
 
     The codes themselves are not looked at, so that float32 probabilities of 16384 codes need not be held for each token.
     """
-    monkeypatch.setattr(moves, "draw", lambda p, u: torch.zeros_like(u, dtype=torch.long))
+    monkeypatch.setattr(reverse_kernel, "draw", lambda p, u: torch.zeros_like(u, dtype=torch.long))
     process, n = Process(16384, ConstantShare("linear", 0.0), 0), 2_000_000
     x = torch.full((1, n), 16384)
     state = DecodeState(process, x, torch.ones_like(x, dtype=torch.bool), ImageStreams(0, [0]))
     p = torch.full((1, 1, 16384), 1 / 16384, dtype=torch.float32).expand(1, n, 16384)
-    out = moves.reverse_jump(state, p, at(1.0), at(1 - rate))
+    out = reverse_kernel.reverse_jump(state, p, at(1.0), at(1 - rate))
     assert abs(int((out != 16384).sum()) - n * rate) < 5 * math.sqrt(n * rate)
 
 
@@ -147,7 +148,7 @@ def test_one_real_step_at_16384_codes_unmasks_its_share():
     x = torch.full((1, n), 16384)
     state = DecodeState(process, x, torch.ones_like(x, dtype=torch.bool), ImageStreams(0, [0]), t=at(1.0), s=at(7 / 8))
     logits = torch.randn(1, 1, 16384, generator=torch.Generator().manual_seed(0)).expand(1, n, 16384)
-    shown = Ancestral()(state, logits)[0] != 16384
+    shown = Ancestral().step(state, logits)[0] != 16384
     assert abs(int(shown.sum()) - n / 8) < 5 * math.sqrt(n / 8)
 
 
@@ -168,7 +169,7 @@ def test_confidence_keeps_the_published_number_of_masks():
     rule, before = Confidence(), unknown.sum(1)
     for step in range(steps):
         state.step = step
-        state.x_t = rule(state, torch.randn(4, tokens, 5))
+        state.x_t = rule.step(state, torch.randn(4, tokens, 5))
         gamma = math.cos(math.pi * (step + 1) / steps / 2)
         left = [
             0 if step + 1 == steps else min(max(1, math.floor(n0 * gamma + 1e-9)), max(int(b) - 1, 0))
@@ -184,13 +185,13 @@ def test_confidence_keeps_the_most_confident():
     logits = torch.zeros(1, 8, 4)
     logits[0, torch.arange(8), 1] = torch.tensor([9.0, 1, 12, 2, 15, 0, 18, 3])
     state = DecodeState(process, torch.full((1, 8), 4), torch.ones(1, 8, dtype=torch.bool), ImageStreams(0, [0]), steps=3)
-    kept = Confidence(gumbel=0.0, reveal="linear")(state, logits)[0] != 4
+    kept = Confidence(gumbel=0.0, reveal="linear").step(state, logits)[0] != 4
     assert kept.tolist() == [True, False, True, False, True, False, True, False] or int(kept.sum()) == 3
     assert kept[6] and kept[4] and not kept[5]
 
 
 def noise_denoiser(codes):
-    def predict(x_t, kappa, labels, grid):
+    def predict(x_t, kappa, labels, grid, where=None):
         # depends on the tokens of the image alone, as a network does
         seedless = torch.sin(
             torch.arange(codes) * 1.7 + x_t.double()[..., None] * 0.9 + x_t.double().sum(1)[:, None, None] + labels[:, None, None]
@@ -212,7 +213,7 @@ def test_known_codes_are_untouched_and_no_mask_is_left(sampler, share, steps):
     out = sample(
         noise_denoiser(codes),
         process,
-        SamplerConfig(steps=steps, correct_steps=2 if share else 0, **sampler),
+        asked(steps=steps, correct_steps=2 if share else 0, **sampler),
         torch.zeros(4, dtype=torch.long),
         1,
         (3, 4),
@@ -230,7 +231,7 @@ def test_image_i_does_not_depend_on_the_batch(sampler):
 
     def run(images):
         labels = torch.tensor(list(images)) % 3
-        return sample(noise_denoiser(9), process, SamplerConfig(steps=4, **sampler), labels, 3, (3, 4), ImageStreams(11, images))
+        return sample(noise_denoiser(9), process, asked(steps=4, **sampler), labels, 3, (3, 4), ImageStreams(11, images))
 
     everything = run(range(7))
     assert torch.equal(run([5]), everything[5:6])
@@ -243,7 +244,7 @@ def test_one_code_and_one_token(sampler):
     assert sample(
         noise_denoiser(1),
         Process(1, ConstantShare("linear", 0.1), 0),
-        SamplerConfig(steps=1, **sampler),
+        asked(steps=1, **sampler),
         torch.zeros(2, dtype=torch.long),
         0,
         (1, 1),
@@ -254,18 +255,18 @@ def test_one_code_and_one_token(sampler):
 def test_impossible_requests_are_refused():
     labels, streams = torch.zeros(1, dtype=torch.long), ImageStreams(0, [0])
     with pytest.raises(ConfigError, match="steps=13"):
-        sample(noise_denoiser(9), Process(9, ConstantShare("linear", 0.1), 0), SamplerConfig("confidence", 13), labels, 0, (3, 4), streams)
+        sample(noise_denoiser(9), Process(9, ConstantShare("linear", 0.1), 0), asked("confidence", 13), labels, 0, (3, 4), streams)
     with pytest.raises(ConfigError, match="trained without masks"):
-        sample(noise_denoiser(9), Process(9, ConstantShare("linear", 1.0), 0), SamplerConfig("confidence", 4), labels, 0, (3, 4), streams)
+        sample(noise_denoiser(9), Process(9, ConstantShare("linear", 1.0), 0), asked("confidence", 4), labels, 0, (3, 4), streams)
     with pytest.raises(ConfigError, match="10 steps"):
-        sample(noise_denoiser(9), Process(9, ConstantShare("linear", 0.1), 10), SamplerConfig("ancestral", 11), labels, 0, (3, 4), streams)
+        sample(noise_denoiser(9), Process(9, ConstantShare("linear", 0.1), 10), asked("ancestral", 11), labels, 0, (3, 4), streams)
 
 
 def test_guidance_mixes_clean_code_logits():
     """u + w(c - u); w = 1 and unlabelled batches call the network once and unchanged."""
     calls = []
 
-    def network(x_t, kappa, labels, grid):
+    def network(x_t, kappa, labels, grid, where=None):
         calls.append(len(x_t))
         return labels[:, None, None].double().expand(len(x_t), 2, 3) * torch.tensor([1.0, 2.0, 3.0])
 
@@ -296,12 +297,38 @@ def test_streams_depend_on_seed_and_image_alone():
     assert not torch.equal(a[0], ImageStreams(2, [0]).uniform(3)[0])
 
 
-def test_a_rule_changes_with_the_settings_that_it_reads_and_with_no_other():
-    other = {"gumbel": 1.0, "reveal": "linear", "eta": 0.7, "ctmc_form": "tau", "remask_strategy": "loop", "roll": True}
-    assert set(other) == settings_of_rules()
-    for name in NAMES:
-        config = SamplerConfig(sampler=name)
-        for setting, value in other.items():
-            before, after = make_rule(config), make_rule(dataclasses.replace(config, **{setting: value}))
-            assert (vars(before) != vars(after)) == (setting in settings_read(config)), (name, setting)
-    assert settings_read(SamplerConfig(sampler="remask", remask_strategy="confidence")) == {"remask_strategy"}
+def test_a_sampler_has_its_own_settings_and_no_others():
+    for name, kind in NAMES.items():
+        for setting in {setting for other in NAMES.values() for setting in other.types()}:
+            if setting in kind.types():
+                assert setting in kind().settings() and kind.describe()[setting]
+            else:
+                with pytest.raises(ConfigError, match=f"^{setting}=.*the sampler {name} has no such setting"):
+                    asked(name, **{setting: 1})
+
+
+def test_the_settings_of_version_0_1_0_are_those_of_today():
+    from d3pm_image.sampling.choice import flat, from_values, migrated, to_values
+
+    for settings in SAMPLERS:
+        request = asked(**{"steps": 7, "guidance": 1.5} | settings)
+        of_all = {"gumbel": 4.5, "reveal": "cosine", "eta": 0.1, "ctmc_form": "tau", "remask_strategy": "loop", "roll": False}
+        own = request.sampler.settings()
+        names = {"form": "ctmc_form", "strategy": "remask_strategy"}
+        old = {**of_all, **flat(request.sampler, request.sampling), **{names.get(n, n): value for n, value in own.items()}}
+        old = {name: value for name, value in old.items() if name not in names}
+        assert migrated(old) == (request.sampler, request.sampling)
+        assert from_values(to_values(request.sampler)) == request.sampler
+
+
+def test_another_sampler_has_its_own_defaults_and_the_same_one_its_settings():
+    from d3pm_image.sampling.choice import choose
+    from d3pm_image.sampling.samplers.renoise import Renoise
+
+    own = Renoise(eta=0.3)
+    assert choose(own) == choose(own, "renoise") == own and choose(own, eta=0.5) == Renoise(eta=0.5)
+    assert choose(own, "predictor_corrector").eta == 1.0 and choose(asked("ctmc").sampler, own) is own
+    with pytest.raises(ConfigError, match=r"Renoise\(eta=2\)"):
+        choose(own, own, eta=2)
+    with pytest.raises(ConfigError, match="ctmc, predictor_corrector, remask, renoise have it"):
+        choose(asked("ancestral").sampler, eta=2)

@@ -505,7 +505,7 @@ def test_the_command_packs_and_training_reads(tmp_path, capsys):
     loop = ["--train.steps", "2", "--train.batch_size", "4", "--train.preview_every", "2", "--train.checkpoint_every", "2"]
     model = ["--tokenizer.downsampling", "2", "--tokenizer.multipliers", "[1]", "--tokenizer.width", "8", "--tokenizer.num_codes", "8"]
     main(["train-tokenizer", *small, *model, *loop, "--out", str(tmp_path / "t"), "--tokenizer.code_dim", "4"])
-    denoiser = ["--denoiser.width", "16", "--denoiser.depth", "1", "--denoiser.heads", "2", "--sampler.steps", "2"]
+    denoiser = ["--denoiser.width", "16", "--denoiser.depth", "1", "--denoiser.heads", "2", "--sampling.steps", "2"]
     source = ["--data.source", "shards", "--data.root", str(tmp_path / "out"), "--tokenizer", str(tmp_path / "t")]
     main(["train-diffusion", *source, *denoiser, *loop, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "d")])
     assert "36 images" in capsys.readouterr().out

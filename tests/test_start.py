@@ -19,6 +19,7 @@ from d3pm_image import Pipeline
 from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun, TokenizerRun
 from d3pm_image.recipes.finetune import Ancestor, same_codes
+from d3pm_image.sampling.choice import to_values
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer
 
 SHORT = {**LOOP, "steps": 6, "batch_size": 16, "preview_every": 3, "checkpoint_every": 3, "warmup_steps": 1, "keep": 9}
@@ -48,12 +49,12 @@ def test_settings_of_the_model_are_the_defaults_and_given_ones_stay(trained, tmp
     model = str(trained / "diffusion")
     pipe = Pipeline.from_pretrained(model)
     found = parse("train-diffusion", DiffusionRun, ["--start_from", model])
-    assert found.tokenizer == model and found.denoiser == pipe.denoiser.config and found.sampler == pipe.sampler
-    assert found.sampler.steps == 4 and found.process == pipe.process_config
+    assert found.tokenizer == model and found.denoiser == pipe.denoiser.config and found.sampler == to_values(pipe.sampler)
+    assert found.sampling == pipe.sampling and found.sampling.steps == 4 and found.process == pipe.process_config
     file = tmp_path / "mine.yaml"
-    file.write_text(f"start_from: '{model}'\nprocess: {{uniform_share: 0.3}}\nsampler: {{steps: 9}}\n")
-    mine = parse("train-diffusion", DiffusionRun, ["--config", str(file), "--sampler.guidance", "2"])
-    assert (mine.process.uniform_share, mine.sampler.steps, mine.sampler.guidance) == (0.3, 9, 2.0)
+    file.write_text(f"start_from: '{model}'\nprocess: {{uniform_share: 0.3}}\nsampling: {{steps: 9}}\n")
+    mine = parse("train-diffusion", DiffusionRun, ["--config", str(file), "--sampling.guidance", "2"])
+    assert (mine.process.uniform_share, mine.sampling.steps, mine.sampling.guidance) == (0.3, 9, 2.0)
     assert mine.denoiser == pipe.denoiser.config and mine.process.corruption == pipe.process_config.corruption
 
     stage_one = parse("train-tokenizer", TokenizerRun, ["--start_from", model, "--tokenizer.decay", "0.9"])

@@ -181,7 +181,7 @@ def test_a_finished_model_without_checkpoints_is_not_written_over(copied):
 
 def test_a_sampler_that_does_not_fit_is_refused_before_training(trained, tmp_path):
     base = [*TINY_DIFFUSION, "--tokenizer", str(trained / "tokenizer"), "--out", str(tmp_path / "run")]
-    for change, words in ((["--process.uniform_share", "1"], "without masks"), (["--sampler.steps", "17"], "at most 16")):
+    for change, words in ((["--process.uniform_share", "1"], "without masks"), (["--sampling.steps", "17"], "at most 16")):
         with pytest.raises(ConfigError, match=words):
             train_diffusion.main([*base, *change])
     assert not (tmp_path / "run").exists()

@@ -7,11 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from asking import asked
 from PIL import Image
 
-from d3pm_image.config import ConfigError, SamplerConfig
+from d3pm_image.config import ConfigError
 from d3pm_image.diffusion import ConstantShare, Process
-from d3pm_image.sampling import Frame, ImageStreams, sample
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.request import SamplerStep
+from d3pm_image.sampling.state import ImageStreams
 from d3pm_image.visualization import Recorder, Trajectory, reveals, save_trajectory, sheet_path
 from d3pm_image.visualization.animation import animation_frames
 from d3pm_image.visualization.code_images import GREY, code_colours, decoded_tiles, fill_masks
@@ -30,9 +33,9 @@ def table(*rows: list[int]) -> Trajectory:
 def recorded(steps: int, grid: tuple[int, int], images: int = 2, share: float = 0.2, sampler: str = "ancestral", **settings) -> Trajectory:
     """What a recorder sees of a decode by a network that knows nothing."""
     process, recorder = Process(K, ConstantShare("linear", share), 0), Recorder()
-    labels, config = torch.zeros(images, dtype=torch.long), SamplerConfig(sampler=sampler, steps=steps, **settings)
+    labels, config = torch.zeros(images, dtype=torch.long), asked(sampler=sampler, steps=steps, callback=recorder, **settings)
     streams = ImageStreams(1, range(images))
-    sample(lambda x_t, *rest: torch.zeros(*x_t.shape, K), process, config, labels, 0, grid, streams, watch=recorder)
+    sample(lambda x_t, *rest: torch.zeros(*x_t.shape, K), process, config, labels, 0, grid, streams)
     return recorder.trajectory()
 
 
@@ -54,7 +57,7 @@ def test_the_first_images_are_kept_whatever_the_batches():
 
     def show(recorder, rows):
         for step in range(3):
-            recorder(Frame(step, 2, x[step, rows], x[step, rows] == K, step))
+            recorder(SamplerStep(step, 2, x[step, rows], x[step, rows] == K, step))
 
     show(whole, slice(0, 9))
     for start in range(0, 9, 2):
@@ -71,7 +74,7 @@ def test_a_batch_that_ends_early_stays_as_it_ended():
     for batch, frames in ((0, 2), (1, 4)):
         for step in range(frames):
             x = torch.full((1, 3), 4 * batch + step)
-            recorder(Frame(step, 3, x, x == K, step))
+            recorder(SamplerStep(step, 3, x, x == K, step))
     assert recorder.trajectory().codes[:, :, 0].tolist() == [[0, 4], [1, 5], [1, 6], [1, 7]]
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 
 import pytest
+from asking import asked
 from PIL import Image
 from test_commands import fails, run
 
 from d3pm_image import Pipeline
 from d3pm_image.bundle import set_default_sampler
 from d3pm_image.cli.tune import METRICS, Tune, as_options, ranked
-from d3pm_image.config import SAMPLERS, ConfigError, ProcessConfig, SamplerConfig
+from d3pm_image.config import ConfigError, ProcessConfig, SamplingConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.evaluation import sweep
-from d3pm_image.sampling import MaskRule, make_rule, request
+from d3pm_image.sampling import SAMPLERS, MaskSampler, loop
+from d3pm_image.sampling.choice import flat, from_values
 from d3pm_image.visualization import curves
 
 SEARCH = ["--samplers", "confidence,ancestral,remask", "--steps", "2,20", "--guidance", "1,1.5", "--eta", "0.05,0.3", "--num-samples", "40"]
@@ -53,17 +54,17 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
         assert picture.size == curves.SIZE
     best = min(entries, key=lambda e: (e["figures"]["frechet_distance"], e["figures"]["calls_per_image"]))
     after = json.loads((model / "config.json").read_text())
-    assert after["sampler"] == best["settings"]
+    assert flat(from_values(after["sampler"]), SamplingConfig(**after["sampling"])) == best["settings"]
     tuned = after["facts"].pop("tuned")
     assert (tuned["metric"], tuned["num_samples"], tuned["seed"]) == ("frechet", 40, 0)
     assert tuned["value"] == best["figures"]["frechet_distance"]
-    assert after | {"sampler": None} == before | {"sampler": None}
+    assert after | {"sampler": 0, "sampling": 0} == before | {"sampler": 0, "sampling": 0}
     assert {k: v for k, v in hashes(model).items() if k != "config.json"} == {k: v for k, v in weights.items() if k != "config.json"}
     run("generate", copied / "diffusion", "--num-images", 2, "--out", tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as grid:
         assert json.loads(grid.text["d3pm_image"]).items() >= best["settings"].items()
 
-    monkeypatch.setattr(request, "sample", no_sampling)
+    monkeypatch.setattr(loop, "sample", no_sampling)
     run("tune", copied / "diffusion", *SEARCH, "--metric", "label_accuracy", "--save", "false")
     assert measured(place / "tune.json") == entries
     listed = [e for e in entries if e["settings"]["steps"] in (2, 20)]  # the default of before is not asked for any more
@@ -98,7 +99,7 @@ def test_figures_of_a_folder_of_its_own_lie_beside_it(copied, tmp_path):
 
 
 def test_a_stopped_search_goes_on(copied, monkeypatch, capsys):
-    place, before, real, calls = copied / "diffusion" / "tune" / "tune.json", hashes(copied / "diffusion" / "model"), request.sample, []
+    place, before, real, calls = copied / "diffusion" / "tune" / "tune.json", hashes(copied / "diffusion" / "model"), loop.sample, []
 
     def stops(*args, **kwargs):
         calls.append(args)
@@ -106,7 +107,7 @@ def test_a_stopped_search_goes_on(copied, monkeypatch, capsys):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(request, "sample", stops)
+    monkeypatch.setattr(loop, "sample", stops)
     with pytest.raises(SystemExit) as stop:
         run("tune", copied / "diffusion", *SMALL)
     assert stop.value.code == 130 and "1 of 3 settings are measured" in capsys.readouterr().err
@@ -119,7 +120,8 @@ def test_a_stopped_search_goes_on(copied, monkeypatch, capsys):
 
 def test_the_present_default_is_among_the_candidates(copied):
     model = copied / "diffusion" / "model" / "config.json"
-    present = json.loads(model.read_text())["sampler"]
+    before = json.loads(model.read_text())
+    present = flat(from_values(before["sampler"]), SamplingConfig(**before["sampling"]))
     run("tune", copied / "diffusion", *SMALL)
     entries = measured(copied / "diffusion" / "tune" / "tune.json")
     assert entries[0]["settings"] == present and len(entries) == 3
@@ -157,7 +159,7 @@ def test_no_setting_is_accurate_enough(copied, capsys):
     ],
 )
 def test_wrong_requests_are_one_line_and_write_nothing(trained, monkeypatch, capsys, arguments, words):
-    monkeypatch.setattr(request, "sample", no_sampling)
+    monkeypatch.setattr(loop, "sample", no_sampling)
     before = hashes(trained)
     arguments = [str(trained / "diffusion" / "config.yaml") if a == "CONFIG" else a for a in arguments]
     assert words in fails(capsys, "tune", str(trained / "diffusion"), *arguments)
@@ -174,7 +176,18 @@ def test_wrong_models_and_files_are_one_line(copied, tmp_path, capsys):
     assert "needs a labelled data set" in fails(capsys, "tune", copied / "diffusion")
 
 
-ON_MASKS = {name for name in SAMPLERS if isinstance(make_rule(SamplerConfig(sampler=name)), MaskRule)} | {"first_hitting", "remask"}
+def own(name: str) -> dict:
+    """Types of a sampler's own settings."""
+    return SAMPLERS[name].types()
+
+
+def setting_of(**settings) -> sweep.Setting:
+    """A sampler and the shared settings."""
+    request = asked(**settings)
+    return request.sampler, request.sampling
+
+
+ON_MASKS = {name for name, kind in SAMPLERS.items() if issubclass(kind, MaskSampler)} | {"first_hitting", "remask"}
 
 
 @pytest.mark.parametrize(("share", "unfit"), [(0.1, set()), (1.0, ON_MASKS)])
@@ -182,49 +195,40 @@ def test_all_samplers_are_those_that_fit_the_process(trained, share, unfit):
     pipe = Pipeline.from_pretrained(trained / "diffusion")
     pipe.process = Process.from_config(ProcessConfig(uniform_share=share), pipe.tokenizer.num_codes)
     lists = Tune(model="", samplers="all", steps="4", guidance="1", eta="0,2", gumbel="0,1,2").lists()
-    configs, skipped = sweep.combine(lists, pipe)
+    settings, skipped = sweep.combine(lists, pipe)
     assert {item.sampler for item in skipped} == unfit | {"remask"}  # eta 2 is no rate of remasking
-    count = {name: sum(config.sampler == name for config in configs) for name in SAMPLERS}
+    count = {name: sum(sampler.name == name for sampler, _ in settings) for name in SAMPLERS}
     assert count["confidence"] == (0 if "confidence" in unfit else 3) and count["ctmc"] == 2 and count["ancestral"] == 1
     for name in set(SAMPLERS) - {"remask"}:  # three values of gumbel, two of eta
-        assert count[name] == (0 if name in unfit else 3 if sweep.reads(name, "gumbel") else 2 if sweep.reads(name, "eta") else 1), name
-
-
-def test_settings_that_a_sampler_does_not_read_make_no_difference():
-    for name in SAMPLERS:
-        base = SamplerConfig(sampler=name)
-        for setting in ("eta", "gumbel"):
-            changed = dataclasses.replace(base, **{setting: 0.7})
-            assert (sweep.identity(changed) != sweep.identity(base)) == sweep.reads(name, setting)
-        assert sweep.identity(dataclasses.replace(base, top_k=3)) != sweep.identity(base)
+        assert count[name] == (0 if name in unfit else 3 if "gumbel" in own(name) else 2 if "eta" in own(name) else 1), name
 
 
 def test_equal_values_are_won_by_fewer_calls_and_values_that_are_missing_lose():
-    configs = [SamplerConfig(steps=n) for n in (1, 2, 3, 4)]
+    settings = [setting_of(steps=n) for n in (1, 2, 3, 4)]
     figures = [{}, {"coverage": 0.5, "calls_per_image": 8.0}, {"coverage": 0.5, "calls_per_image": 4.0}, {"coverage": 0.4}]
-    rows = list(zip(configs, figures, strict=True))
-    assert [config.steps for config, _ in ranked(rows, "coverage")] == [3, 2, 4, 1]
+    rows = list(zip(settings, figures, strict=True))
+    assert [sampling.steps for (_, sampling), _ in ranked(rows, "coverage")] == [3, 2, 4, 1]
     assert all(len(ranked(rows, metric)) == 4 for metric in METRICS)
 
 
 def test_the_printed_options_give_the_settings_back(capsys, trained, tmp_path):
-    config = SamplerConfig(sampler="remask", steps=5, temperature=0.8, guidance=1.5, eta=0.2)
-    run("generate", trained / "diffusion", "--num-images", 1, *as_options(config).split(), "--out", tmp_path / "a.png")
+    setting = setting_of(sampler="remask", steps=5, temperature=0.8, guidance=1.5, eta=0.2)
+    run("generate", trained / "diffusion", "--num-images", 1, *as_options(setting).split(), "--out", tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         stored = json.loads(picture.text["d3pm_image"])
-    assert all(stored[name] == value for name, value in dataclasses.asdict(config).items() if name not in ("gumbel",))
+    assert all(stored[name] == value for name, value in flat(*setting).items())
 
 
 def test_a_default_is_set_and_the_rest_is_kept(copied, tmp_path):
     place = copied / "diffusion" / "model" / "config.json"
     before = json.loads(place.read_text())
-    set_default_sampler(copied / "diffusion", SamplerConfig(**before["sampler"]), {})
+    set_default_sampler(copied / "diffusion", from_values(before["sampler"]), SamplingConfig(**before["sampling"]), {})
     assert json.loads(place.read_text()) == before
-    set_default_sampler(copied / "diffusion", SamplerConfig(sampler="ancestral", steps=7), {"tuned": 1})
+    set_default_sampler(copied / "diffusion", *setting_of(sampler="ancestral", steps=7), {"tuned": 1})
     pipe = Pipeline.from_pretrained(copied / "diffusion")
-    assert pipe.sampler == SamplerConfig(sampler="ancestral", steps=7) and pipe.facts == before["facts"] | {"tuned": 1}
+    assert (pipe.sampler, pipe.sampling) == setting_of(sampler="ancestral", steps=7) and pipe.facts == before["facts"] | {"tuned": 1}
     with pytest.raises(ConfigError):
-        set_default_sampler(tmp_path, SamplerConfig(), {})
+        set_default_sampler(tmp_path, *setting_of(), {})
 
 
 def test_charts_show_every_series():

@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
-    {"printable", "types"},
+    {"lazy", "printable", "types"},
     {"errors", "locks", "outputs", "pixel_range", "seeds", "system"},
     {"devices", "documents", "storage"},
     {"config"},
@@ -21,9 +21,10 @@ LEVELS = [
     {"hub", "imaging", "labels", "tensor_cache"},
     {"data", "tokenizer", "diffusion", "denoiser", "training"},
     {"local_notes"},
-    {"sampling", "metrics", "bundle", "provenance"},
+    {"sampling", "metrics"},
+    {"bundle", "provenance"},
     {"editing"},
-    {"calls", "visualization"},
+    {"keywords", "visualization"},
     {"model_card", "pipeline"},
     {"recipes"},
     {"evaluation", "estimate", "diagnostics"},

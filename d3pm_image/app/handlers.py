@@ -62,7 +62,7 @@ class Handlers:
     def drawing(self, label: str | None, count: Any, sampler: str, steps: Any, guidance: Any, temperature: Any, seed: Any) -> Drawing:
         """The common settings. Raises ConfigError."""
         changes = {"sampler": sampler, "steps": whole(steps, "steps"), "guidance": guidance, "temperature": temperature}
-        self.studio.pipe.settings(**changes)
+        self.studio.pipe.request(**changes)
         return Drawing(label or "", whole(count, "pictures"), whole(seed, "seed"), changes)
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator:

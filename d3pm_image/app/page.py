@@ -10,7 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..config import SAMPLERS, need
+from ..config import need
+from ..sampling import SAMPLERS
 from .guard import Page
 from .handlers import PROMISE, Handlers, friendly
 from .session import MOST_IMAGES, Studio
@@ -76,7 +77,7 @@ def heading(studio: Studio) -> str:
 
 def settings(studio: Studio, count: int, any_class: str, folded: bool = True) -> list[Any]:
     """The fields of :meth:`Handlers.drawing`, in its order."""
-    names, usual = studio.pipe.class_names, studio.pipe.sampler
+    names, usual = studio.pipe.class_names, studio.pipe.sampling
     choices = [
         (any_class, ""),
         *([("no class", "none")] if any_class.startswith("any") else []),
@@ -86,7 +87,7 @@ def settings(studio: Studio, count: int, any_class: str, folded: bool = True) ->
     number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Pictures")
     with gr.Accordion("How it is drawn", open=not folded):
         with gr.Row():
-            sampler = gr.Dropdown(list(SAMPLERS), value=usual.sampler, label="Sampler", min_width=120)
+            sampler = gr.Dropdown(list(SAMPLERS), value=studio.pipe.sampler.name, label="Sampler", min_width=120)
             steps = gr.Slider(1, 100, value=min(usual.steps, 100), step=1, label="Steps", min_width=120)
         with gr.Row():
             guidance = gr.Slider(

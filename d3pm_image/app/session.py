@@ -19,7 +19,7 @@ from ..imaging import enlarge, grid_image
 from ..labels import label_text
 from ..pipeline import Pipeline
 from ..provenance import made_by, mask_text, picture_record
-from ..sampling import Frame, Watch
+from ..sampling.request import Callback, SamplerStep
 from ..storage import safe_name
 from ..visualization.code_images import code_tiles, decoded_tiles
 from .files import Shelf
@@ -92,7 +92,7 @@ class Studio:
 
     def facts(self, command: str, drawing: Drawing, **own: Any) -> dict[str, Any]:
         """What the results carry; the same as the command of that name writes."""
-        settings = dataclasses.asdict(self.pipe.settings(**drawing.changes))
+        settings = self.pipe.request(**drawing.changes).values()
         run = {"seed": drawing.seed, "precision": self.pipe.precision}
         return {"command": command, **run, **own, **settings, **self.made_by}
 
@@ -104,8 +104,10 @@ class Studio:
         names = [*self.pipe.class_names, "no class"]
         own = [{**facts, "number": number, "label": names[ids[number]]} for number in range(drawing.count)]
 
-        def work(watch: Watch) -> list[Image.Image]:
-            return self.pipe.generate(drawing.count, labels, seed=drawing.seed, watch=watch, batch_size=drawing.count, **drawing.changes)
+        def work(callback: Callback) -> list[Image.Image]:
+            return self.pipe.generate(
+                drawing.count, labels, seed=drawing.seed, callback=callback, batch_size=drawing.count, **drawing.changes
+            )
 
         yield from self.draw(work, own, f"generated-seed{drawing.seed}", None, stop)
 
@@ -118,8 +120,8 @@ class Studio:
         """A picture with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
         own = {"labels": self.labels_text(drawing), "feather": feather, "window": "auto", "mask": mask_text(mask)}
 
-        def work(watch: Watch) -> list[Image.Image]:
-            return self.pipe.inpaint(source.image, mask, drawing.one_label, feather=feather, **how(drawing, watch))
+        def work(callback: Callback) -> list[Image.Image]:
+            return self.pipe.inpaint(source.image, mask, drawing.one_label, feather=feather, **how(drawing, callback))
 
         yield from self.edit("inpaint", source, drawing, own, work, stop, name)
 
@@ -129,8 +131,8 @@ class Studio:
         added = sides["left"] + sides["right"], sides["top"] + sides["bottom"]
         check_amount(drawing.count, source.image.width + added[0], source.image.height + added[1])
 
-        def work(watch: Watch) -> list[Image.Image]:
-            given: dict[str, Any] = {**sides, "labels": drawing.one_label, **how(drawing, watch)}
+        def work(callback: Callback) -> list[Image.Image]:
+            given: dict[str, Any] = {**sides, "labels": drawing.one_label, **how(drawing, callback)}
             return self.pipe.outpaint(source.image, **given)
 
         yield from self.edit("outpaint", source, drawing, {"labels": self.labels_text(drawing), **sides}, work, stop, name)
@@ -138,8 +140,8 @@ class Studio:
     def vary(self, source: PictureFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""):
         """Variations of a picture; strength is the noise level that they begin at."""
 
-        def work(watch: Watch) -> list[Image.Image]:
-            return self.pipe.vary(source.image, strength, drawing.one_label, **how(drawing, watch))
+        def work(callback: Callback) -> list[Image.Image]:
+            return self.pipe.vary(source.image, strength, drawing.one_label, **how(drawing, callback))
 
         yield from self.edit("vary", source, drawing, {"labels": self.labels_text(drawing), "strength": strength}, work, stop, name)
 
@@ -155,19 +157,19 @@ class Studio:
         yield from self.draw(work, each, f"{stem}-{command}", source, stop)
 
     def draw(
-        self, work: Callable[[Watch], list], facts: list[dict], stem: str, source: PictureFile | None, stop: threading.Event
+        self, work: Callable[[Callback], list], facts: list[dict], stem: str, source: PictureFile | None, stop: threading.Event
     ) -> Iterator[Progress | Finished]:
         """Run, show each step, write."""
         images: list[Image.Image] = []
         for seen in watched(work, stop, self.lock):
-            if isinstance(seen, Frame):
+            if isinstance(seen, SamplerStep):
                 yield Progress(seen.step, seen.steps, self.preview(seen))
             else:
                 images = seen
         paths, notes = self.shelf.put(images, facts, stem, source)
         yield Finished(paths, self.shelf.bundle(paths), notes)
 
-    def preview(self, frame: Frame) -> Image.Image:
+    def preview(self, frame: SamplerStep) -> Image.Image:
         """The first pictures of a decode so far; cells that are still masked are grey."""
         tiles = decoded_tiles(frame.x_t[:MOST_SHOWN].cpu(), frame.masked[:MOST_SHOWN].cpu(), self.pipe.grid, self.pipe.tokenizer_decode)
         return enlarge(grid_image(tiles, min(5, len(tiles)) if len(tiles) > 4 else 0, gap=4), SCREEN)
@@ -198,9 +200,9 @@ def check_amount(count: int, width: int, height: int) -> None:
     need(fits, "pictures", count, f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line")
 
 
-def how(drawing: Drawing, watch: Watch) -> dict[str, Any]:
+def how(drawing: Drawing, callback: Callback) -> dict[str, Any]:
     """Arguments that every edit takes."""
-    return {"variants": drawing.count, "seed": drawing.seed, "watch": watch, "batch_size": BATCH, **drawing.changes}
+    return {"variants": drawing.count, "seed": drawing.seed, "callback": callback, "batch_size": BATCH, **drawing.changes}
 
 
 def open_upload(path: str | None) -> PictureFile:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..sampling import Frame, Watch
+from ..sampling.request import Callback, SamplerStep
 
 MOST = 4  # frames that wait for a reader; older ones are dropped: a slow browser must not slow the decode
 
@@ -16,8 +16,8 @@ class Stopped(Exception):
     """Somebody asked the decode to end."""
 
 
-def watched(work: Callable[[Watch], Any], stop: threading.Event, lock: threading.Lock) -> Iterator[Frame | Any]:
-    """Frames of a decode while it runs, and last of all what ``work`` returns.
+def watched(work: Callable[[Callback], Any], stop: threading.Event, lock: threading.Lock) -> Iterator[SamplerStep | Any]:
+    """SamplerSteps of a decode while it runs, and last of all what ``work`` returns.
 
     Args:
         work: Called with the watch, in a thread of its own.
@@ -27,11 +27,11 @@ def watched(work: Callable[[Watch], Any], stop: threading.Event, lock: threading
     Raises:
         Stopped: ``stop`` was set. Whatever ``work`` raises.
     """
-    frames: deque[Frame] = deque(maxlen=MOST)
+    frames: deque[SamplerStep] = deque(maxlen=MOST)
     news = threading.Event()
     outcome: dict[str, Any] = {}
 
-    def watch(frame: Frame) -> None:
+    def watch(frame: SamplerStep) -> None:
         if stop.is_set():
             raise Stopped
         frames.append(frame)

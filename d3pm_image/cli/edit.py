@@ -77,7 +77,7 @@ def run(command: str, args: Options) -> None:
     if pipe.tokenizer.channels == 1 and coloured(picture.image):
         say(command, ["the model knows grey pictures only: what it paints into this one has no colour"])
     how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {
-        "watch": watch,
+        "callback": watch,
         **args.painted(),
         **args.changes(),
     }
@@ -134,7 +134,7 @@ def finish(
     from ..editing.results import write_results
     from ..provenance import edit_record, made_by
 
-    hidden, several, settings = shown[1], len(results) > 1, pipe.settings(**args.changes())
+    hidden, several, settings = shown[1], len(results) > 1, pipe.request(**args.changes()).values()
     left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
     own = [f.name for f in dataclasses.fields(args) if f.name not in left_out]
     options = {name: getattr(args, name) for name in (*own, "seed", "precision", "batch_size")}
@@ -144,8 +144,8 @@ def finish(
     paths, note = write_results(results, out, picture, facts, shown, args.first, args.overwrite)
     say(command, [note] if note else [])
     share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
-    also = f" and {printable(paths[1].name)} …" if several else ""
-    print(f"{command}:{share} {len(results)} result{'s' if several else ''}: {printable(paths[0])}{also}")
+    also = f" and {printable(paths[1].name, 0)} …" if several else ""
+    print(f"{command}:{share} {len(results)} result{'s' if several else ''}: {printable(paths[0], 0)}{also}")
     args.show(watch, pipe, f"{command} · result 1 · {facts['sampler']} · seed {args.seed}", facts)
 
 

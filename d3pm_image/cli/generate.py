@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,16 @@ def run(args: Generate) -> None:
     pipe = args.pipeline(args.model)
     labels = parse_labels(args.labels)
     ids = pipe.label_ids(labels, args.num_images, args.first)
-    settings = pipe.settings(**args.changes())
+    settings = pipe.request(**args.changes()).values()
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
-    facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **asdict(settings)}
+    facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **settings}
     there = sum(1 for _ in out.iterdir()) if out.is_dir() and not (one_picture or args.overwrite) else 0
     say("generate", [f"{out} holds {there} other file{'s' * (there > 1)} already; the new ones are added"] * bool(there))
     began, images, written = time.perf_counter(), [], []
     end = args.first + args.num_images
     for first in range(args.first, end, args.batch_size):  # files are written as they come: nothing waits for the last
         count = min(args.batch_size, end - first)
-        made = pipe.generate(count, labels, seed=args.seed, batch_size=args.batch_size, first=first, watch=watch, **args.changes())
+        made = pipe.generate(count, labels, seed=args.seed, batch_size=args.batch_size, first=first, callback=watch, **args.changes())
         if one_picture:
             images += made
         else:
@@ -88,4 +88,4 @@ def run(args: Generate) -> None:
     where = printable(files.path, 0) if one_picture else listed(out, written)
     print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
-    args.show(watch, pipe, f"image {args.first} · {label} · {settings.sampler} · seed {args.seed}", facts)
+    args.show(watch, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", facts)

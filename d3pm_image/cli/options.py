@@ -10,20 +10,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import SAMPLERS, SamplerConfig, need
+from ..config import SamplingConfig, need
 from ..printable import printable
+from ..sampling import SAMPLERS
+from ..sampling.choice import own_settings, owners
 
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
-    """The fields of SamplerConfig, each of which may be left out (None: the model's own value)."""
-    hints = typing.get_type_hints(SamplerConfig) | {"sampler": Literal[SAMPLERS]}
-    return [(f.name, typing.Optional[hints[f.name]], dataclasses.field(default=None)) for f in dataclasses.fields(SamplerConfig)]  # noqa: UP045
+    """The sampler's name, the settings of every sampler and those that all share; each may be left out (None: the model's own value)."""
+    own: dict[str, Any] = {name: type_ for kind in SAMPLERS.values() for name, type_ in kind.types().items()}
+    hints = {"sampler": Literal[tuple(SAMPLERS)], **typing.get_type_hints(SamplingConfig), **own}
+    return [(name, typing.Optional[type_], dataclasses.field(default=None)) for name, type_ in hints.items()]  # noqa: UP045
+
+
+def _words() -> str:
+    """What each of these does: for a sampler's own settings the words of every class that has it, with its default."""
+    lines = [f"        sampler: How codes are drawn: {', '.join(SAMPLERS)}; docs/samplers.md says which to use when."]
+    lines += (SamplingConfig.__doc__ or "").split("Args:")[1].strip("\n").splitlines()
+    for name in own_settings():
+        said: dict[str, list[str]] = {}
+        for kind in (SAMPLERS[owner] for owner in owners(name)):
+            default = next(item.default for item in dataclasses.fields(kind) if item.name == name)
+            said.setdefault(kind.describe().get(name, "").rstrip("."), []).append(f"{kind.name} (default {default})")
+        lines.append(f"        {name}: " + "; ".join(f"{', '.join(names)}: {words}" for words, names in said.items()) + ".")
+    return "\n".join(lines)
 
 
 SamplerChanges = dataclasses.make_dataclass("SamplerChanges", _optional_fields(), frozen=True, kw_only=True)
-SamplerChanges.__doc__ = (
-    "Settings of the sampler that differ from the model's own.\n\n    Args:" + (SamplerConfig.__doc__ or "").split("Args:")[1]
-)
+SamplerChanges.__doc__ = "Settings of the sampler that differ from the model's own.\n\n    Args:\n" + _words() + "\n    "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +89,9 @@ class RunOptions:
 class SamplerOptions(RunOptions, SamplerChanges):  # type: ignore[valid-type, misc]
     """The sampler's settings and what to run on."""
 
-    def pipeline(self, model: str | Path):
-        """The model; settings that were given and that its sampler does not read are named on stderr."""
-        from ..sampling.rules import settings_of_rules, settings_read
-
-        pipe, changes = super().pipeline(model), self.changes()
-        config = pipe.settings(**changes)
-        unread = (changes.keys() & settings_of_rules()) - settings_read(config)
-        if unread:
-            print(
-                f"d3pm-image: note: {', '.join(sorted(unread))}: not read by the sampler {config.sampler}, so without effect",
-                file=sys.stderr,
-            )
-        return pipe
-
-    def changes(self) -> dict:
-        """The sampler settings that were given, by name."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(SamplerConfig)}
+    def changes(self) -> dict[str, Any]:
+        """The settings of the sampler that were given, by name."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(SamplerChanges)}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -114,7 +114,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, "give 20 to 60000 milliseconds a frame")
 
     def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()):
-        """A watch that keeps the first images, or None where no trajectory is wanted.
+        """A callback that keeps the first images, or None where no trajectory is wanted.
 
         Raises:
             ConfigError: a format that is not there, or a file that is one of the outputs or inputs as well.

@@ -66,7 +66,7 @@ def make_parser(command: str, kind: type, positionals: dict[str, str], descripti
         def parse_path(self, path: Any, *args: Any, **options: Any) -> Any:
             text = read_text(Path(path).expanduser(), LARGEST_YAML)
             check_yaml(text)
-            return self.parse_string(text, path=Path(path).name, **options)
+            return self.parse_string(of_today(kind, text), path=Path(path).name, **options)
 
     parser = Parser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
@@ -98,7 +98,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
             parser.set_defaults(inherited)
             values = parser.parse_args(arguments)
         for item in fields(kind):
-            if item.default_factory is not MISSING:  # a room of its own
+            if item.default_factory is not MISSING and item.name != "sampler":  # a group of its own
                 given = getattr(values, item.name)
                 need(
                     hasattr(given, "__dict__"), item.name, given, f"must hold options of its own, such as {item.name}.{first_option(item)}"
@@ -109,6 +109,23 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
         raise explain(error, options) from error
+
+
+def of_today(kind: type, text: str) -> str:
+    """A run's settings with the sampler as this version names it: version 0.1.0 stored the settings of all samplers in one flat group."""
+    import yaml
+
+    from ..config import DiffusionRun
+    from ..sampling.choice import separated
+
+    held = yaml.safe_load(text) if kind is DiffusionRun else None
+    old = held.get("sampler") if isinstance(held, dict) else None
+    if not isinstance(held, dict) or not isinstance(old, dict) or not (found := separated(old)):
+        return text
+    own, shared = found
+    given = held.get("sampling")
+    held = {**held, "sampler": own, "sampling": {**(given if isinstance(given, dict) else {}), **shared}}
+    return yaml.safe_dump({name: value for name, value in held.items() if value != {}}, sort_keys=False)
 
 
 def first_option(item: Field) -> str:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import SAMPLERS, ConfigError, SamplerConfig, need
+from ..config import ConfigError, SamplingConfig, need
 from ..outputs import new_files
 from ..printable import printable
+from ..sampling import SAMPLERS
+from ..sampling.choice import SHARED, Setting, flat, make_sampler, owners
 from .options import OutputOptions, RunOptions, pick_device
 from .parsing import parse
 
@@ -22,7 +24,7 @@ METRICS = {
     "recall": "recall",
     "precision": "precision",
 }
-Row = tuple[SamplerConfig, dict[str, float]]
+Row = tuple[Setting, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class Tune(RunOptions, OutputOptions):
         need(not Path(self.out).expanduser().is_file(), "out", self.out, "is a file; name a folder")
 
     def lists(self) -> dict[str, list]:
-        """The values to try by the names of SamplerConfig's fields, checked one by one."""
+        """The values to try by the names of settings, checked one by one."""
         lists: dict[str, list] = {"sampler": sampler_names(self.samplers), "steps": numbers("steps", self.steps, int)}
         for name in ("temperature", "guidance", "eta", "gumbel"):
             text = getattr(self, name)
@@ -77,8 +79,22 @@ class Tune(RunOptions, OutputOptions):
                 lists[name] = numbers(name, text, float)
         for name, values in lists.items():
             for value in values:
-                SamplerConfig(**{name: value})
+                if name in SHARED:
+                    SamplingConfig(**{name: value})
+                elif name != "sampler":
+                    check_for_some(name, value, [owner for owner in owners(name) if owner in lists["sampler"]])
         return lists
+
+
+def check_for_some(name: str, value: float, samplers: list[str]) -> None:
+    """Raises ConfigError for a value of a sampler's own setting that none of the samplers takes; those that do not take it are skipped later."""
+    for number, sampler in enumerate(samplers, 1):
+        try:
+            make_sampler(sampler, **{name: value})
+            return
+        except ConfigError:
+            if number == len(samplers):
+                raise
 
 
 def sampler_names(text: str) -> list[str]:
@@ -118,8 +134,8 @@ def run(args: Tune) -> None:
 
     place = own_model(args.model).resolve()
     folder = Path(args.out).expanduser() if args.out else results_folder(place)
-    configs, skipped, results = search(args, place, folder)
-    rows = ranked([(c, results.find(c) or {}) for c in configs], args.metric)
+    tried, skipped, results = search(args, place, folder)
+    rows = ranked([(c, results.find(c) or {}) for c in tried], args.metric)
     winner = next((row for row in rows if METRICS[args.metric] in row[1] and accuracy(row) >= args.min_accuracy), None)
     print(table(rows, skipped, results.find(None) or {}, args, winner))
     results.write(summary(args, rows, skipped, winner))
@@ -128,10 +144,10 @@ def run(args: Tune) -> None:
     if winner is None:
         mend = f"no setting reaches it, the best has {max(map(accuracy, rows)):g}; nothing was saved"
         raise ConfigError("min_accuracy", args.min_accuracy, mend)
-    config, figures = winner
+    setting, figures = winner
     if args.save:
-        set_default_sampler(place, config, {"tuned": chosen(args, figures)})
-    print(f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}: {as_options(config)}")
+        set_default_sampler(place, *setting, {"tuned": chosen(args, figures)})
+    print(f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}: {as_options(setting)}")
 
 
 def results_folder(place: Path) -> Path:
@@ -139,7 +155,7 @@ def results_folder(place: Path) -> Path:
     return place.with_name("tune" if place.name == "model" else f"{place.name}-tune")
 
 
-def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], list[Any], Any]:
+def search(args: Tune, place: Path, folder: Path) -> tuple[list[Setting], list[Any], Any]:
     """Check everything, then measure what has not been measured yet."""
     from ..data.images import ImageSet
     from ..data.sources import open_source
@@ -150,9 +166,9 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     pipe = args.pipeline(place)
     mend = "was trained without classes; samples are judged by a classifier of the training images, so tune needs a labelled data set"
     need(bool(pipe.class_names), "model", args.model, mend)
-    configs, skipped = combine(args.lists(), pipe)
-    need(bool(configs), "samplers", args.samplers, f"no combination fits this model ({skipped[0].reason})" if skipped else "")
-    configs = with_present(configs, pipe.sampler)
+    settings, skipped = combine(args.lists(), pipe)
+    need(bool(settings), "samplers", args.samplers, f"no combination fits this model ({skipped[0].reason})" if skipped else "")
+    settings = with_present(settings, (pipe.sampler, pipe.sampling))
     data = remembered_data(pipe.facts, args.model, args.root, args.val_root)
     train, held_out = (as_trained(open_source(data, held_out=held), pipe.class_names) for held in (False, True))
     conditions = {
@@ -161,12 +177,12 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[SamplerConfig], 
     }  # fmt: skip
     results = Results(folder / "tune.json", conditions)
     try:
-        measure_all(pipe, configs, results, lambda: Judge(train, data, ImageSet(held_out, data), pipe.class_names), args.batch_size)
+        measure_all(pipe, settings, results, lambda: Judge(train, data, ImageSet(held_out, data), pipe.class_names), args.batch_size)
     except KeyboardInterrupt:
-        done = sum(results.find(config) is not None for config in configs)
-        print(f"\nstopped: {done} of {len(configs)} settings are measured; the same command goes on from there", file=sys.stderr)
+        done = sum(results.find(setting) is not None for setting in settings)
+        print(f"\nstopped: {done} of {len(settings)} settings are measured; the same command goes on from there", file=sys.stderr)
         raise
-    return configs, skipped, results
+    return settings, skipped, results
 
 
 def accuracy(row: Row) -> float:
@@ -187,8 +203,6 @@ def ranked(rows: list[Row], metric: str) -> list[Row]:
 
 def table(rows: list[Row], skipped: list[Any], real: dict[str, float], args: Tune, winner: Row | None) -> str:
     """All settings, the best first, then the real images, then what was skipped."""
-    from ..evaluation.sweep import reads
-
     names = [args.metric, *(name for name in METRICS if name != args.metric)]
     settings = ("sampler", "steps", "temperature", "guidance", "eta", "gumbel")
     lines = [[*names, "calls", "seconds", *settings, ""]]
@@ -198,11 +212,10 @@ def table(rows: list[Row], skipped: list[Any], real: dict[str, float], args: Tun
         rest = [found.get("calls_per_image"), found.get("seconds")]
         return [*("-" if v is None else f"{v:.4f}" for v in values), *("-" if v is None else f"{v:.1f}" for v in rest)]
 
-    for config, found in rows:
-        unread = [name for name in ("eta", "gumbel") if not reads(config.sampler, name)]
-        values = ["-" if name in unread else f"{getattr(config, name)}" for name in settings]
-        short = accuracy((config, found)) < args.min_accuracy
-        note = "best" if winner and config is winner[0] else f"accuracy under {args.min_accuracy:g}" if short else ""
+    for setting, found in rows:
+        values = [str(flat(*setting).get(name, "-")) for name in settings]
+        short = accuracy((setting, found)) < args.min_accuracy
+        note = "best" if winner and setting is winner[0] else f"accuracy under {args.min_accuracy:g}" if short else ""
         lines.append([*figures(found), *values, note])
     lines.append([*figures(real), "real images", *"-" * 5, "the values to reach"])
     lines += [[*"-" * 7, item.sampler, str(item.steps), *"-" * 4, f"skipped: {item.reason}"] for item in skipped]
@@ -224,8 +237,8 @@ def summary(args: Tune, rows: list[Row], skipped: list[Any], winner: Row | None)
     return {
         "model": args.model,
         "asked": args.lists() | {"metric": args.metric, "min_accuracy": args.min_accuracy},
-        "best": None if winner is None else {"settings": asdict(winner[0]), **chosen(args, winner[1])},
-        "ranking": [{"settings": asdict(config), "figures": figures} for config, figures in rows],
+        "best": None if winner is None else {"settings": flat(*winner[0]), **chosen(args, winner[1])},
+        "ranking": [{"settings": flat(*setting), "figures": figures} for setting, figures in rows],
         "skipped": [asdict(item) for item in skipped],
     }
 
@@ -238,10 +251,10 @@ def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> Path:
     def point(figures: dict[str, float]) -> tuple[float, float]:
         return figures["calls_per_image"], figures[METRICS[args.metric]]
 
-    shown = [(config, figures) for config, figures in rows if METRICS[args.metric] in figures]
-    series: dict[str, list] = {name: [] for name in SAMPLERS if any(config.sampler == name for config, _ in shown)}
-    for config, figures in shown:
-        series[config.sampler].append(point(figures))
+    shown = [(sampler.name, figures) for (sampler, _), figures in rows if METRICS[args.metric] in figures]
+    series: dict[str, list] = {name: [] for name in SAMPLERS if any(other == name for other, _ in shown)}
+    for name, figures in shown:
+        series[name].append(point(figures))
     if series:
         words = "Frechet distance (lower is better)" if args.metric == "frechet" else f"{args.metric.replace('_', ' ')} (higher is better)"
         title = f"{args.num_samples} images a setting, seed {args.seed}"
@@ -252,9 +265,9 @@ def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> Path:
     return path
 
 
-def as_options(config: SamplerConfig) -> str:
+def as_options(setting: Setting) -> str:
     """The tried settings as ``generate`` takes them."""
-    from ..evaluation.sweep import reads
-
-    names = ["sampler", "steps", "temperature", "guidance", *(name for name in ("eta", "gumbel") if reads(config.sampler, name))]
-    return " ".join(f"--{name} {getattr(config, name)}" for name in names)
+    values = flat(*setting)
+    return " ".join(
+        f"--{name} {values[name]}" for name in ("sampler", "steps", "temperature", "guidance", "eta", "gumbel") if name in values
+    )

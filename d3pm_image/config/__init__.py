@@ -6,15 +6,14 @@ package. Impossible values raise :class:`ConfigError` at construction, before an
 
 from ..errors import ConfigError, finite, near, need
 from .data import MAX_SIDE, DataConfig, size_pair
-from .diffusion import OWN_DEFAULTS, SAMPLERS, DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
+from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
+from .sampling import SamplingConfig
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
 from .training import DiffusionRun, TokenizerRun, TrainConfig
 
 __all__ = [
     "MAX_SIDE",
-    "OWN_DEFAULTS",
-    "SAMPLERS",
     "AdversarialConfig",
     "ConfigError",
     "DataConfig",
@@ -22,7 +21,7 @@ __all__ = [
     "DiffusionLossConfig",
     "DiffusionRun",
     "ProcessConfig",
-    "SamplerConfig",
+    "SamplingConfig",
     "TokenizerConfig",
     "TokenizerLossConfig",
     "TokenizerRun",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-from ..errors import ConfigError, finite, near, need
+from ..errors import ConfigError, finite, need
 
 CURVES = ("linear", "cosine", "offset_cosine", "arccos", "polynomial")  # their formulas: diffusion/curve.py
 Corruption = Literal[(*CURVES, "mutual_information", "vq_diffusion", "gidd")]  # type: ignore[valid-type]
@@ -171,122 +171,3 @@ class DiffusionLossConfig:
         need(self.auxiliary_on in ("all", "masked", "bert"), "loss.auxiliary_on", self.auxiliary_on, "use all, masked or bert")
         need(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "give a share in [0, 1), such as 0.1")
         need(0 <= self.label_dropout <= 1, "loss.label_dropout", self.label_dropout, "give a share in [0, 1], such as 0.1")
-
-
-SAMPLERS = (
-    "confidence", "entropy", "margin", "halton", "ancestral", "purity", "first_hitting", "ctmc", "renoise", "remask", "predictor_corrector",
-)  # fmt: skip
-Reveal = Literal["cosine", "arccos", "linear", "square"]
-OWN_DEFAULTS: dict[str, dict[str, Any]] = {
-    "confidence": {"gumbel": 4.5, "reveal": "cosine"},
-    "entropy": {"gumbel": 4.5, "reveal": "cosine"},
-    "margin": {"gumbel": 4.5, "reveal": "cosine"},
-    "halton": {"reveal": "arccos"},
-    "purity": {"gumbel": 1.0},
-    "ctmc": {"eta": 0.0},
-    "renoise": {"eta": 1.0},
-    "remask": {"eta": 0.1},
-    "predictor_corrector": {"eta": 1.0},
-}
-"""Defaults of the settings that several samplers share by name, of each sampler that reads them."""
-SHARED_NAMES = ("gumbel", "reveal", "eta")
-
-
-@dataclass(frozen=True)
-class SamplerConfig:
-    """How codes are drawn from a trained model.
-
-    Args:
-        sampler: Step rule: confidence (MaskGIT), entropy, margin, halton, ancestral (exact), purity, first_hitting, ctmc, renoise, remask (ReMDM) or predictor_corrector; docs/samplers.md says which to use when.
-        steps: Network calls an image.
-        temperature: Divides the logits; under 1 is safer, over 1 is more varied.
-        top_k: Draw from the k likeliest codes only; 0 is off.
-        top_p: Draw from the fewest likeliest codes that hold this share; 1 is off.
-        guidance: Classifier-free guidance weight w in u + w(c - u); 1 is off, 1.5 is usual.
-        guidance_schedule: constant, or linear or cosine from 1 at the first call up to guidance at the last one.
-        guidance_from: Share of the decode before which guidance is off.
-        guidance_until: Share of the decode from which on guidance is off; 0 is off for all of it.
-        negative_label: Class number that guidance leads away from; -1 leads away from no class.
-        gumbel: Noise of the choice of what to keep (τ of MaskGIT); larger is more varied. Default 4.5 for confidence, entropy and margin, 1 for purity.
-        reveal: Curve of the share still masked over the steps. Default cosine for confidence, entropy and margin, arccos for halton.
-        eta: How much is undone on the way: extra events per unit of time (ctmc, default 0), remasking rate (remask, 0.1), steps overshot (renoise, 1), size of a corrector in steps (predictor_corrector, 1).
-        ctmc_form: Steps of ctmc: exact, euler or tau.
-        remask_strategy: Remasking probabilities: cap, rescale, confidence or loop.
-        roll: Start halton's order at a random cell of each image.
-        correct_steps: Self-correction steps on the finished codes, for models trained with random codes.
-    """
-
-    sampler: Literal[SAMPLERS] = "confidence"  # type: ignore[valid-type]
-    steps: int = 16
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    guidance: float = 1.0
-    guidance_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    guidance_from: float = 0.0
-    guidance_until: float = 1.0
-    negative_label: int = -1
-    gumbel: float | None = None
-    reveal: Reveal | None = None
-    eta: float | None = None
-    ctmc_form: Literal["exact", "euler", "tau"] = "exact"
-    remask_strategy: Literal["cap", "rescale", "confidence", "loop"] = "cap"
-    roll: bool = False
-    correct_steps: int = 0
-
-    def __post_init__(self):
-        need(self.sampler in SAMPLERS, "sampler", self.sampler, f"use one of {', '.join(SAMPLERS)}")
-        need(1 <= self.steps <= 10_000, "steps", self.steps, "give 1 to 10000 sampling steps, such as 16")
-        need(finite(self.temperature) and self.temperature > 0, "temperature", self.temperature, "give a positive number, such as 1.0")
-        need(self.top_k >= 0, "top_k", self.top_k, "give 0 (off) or a number of codes")
-        need(0 < self.top_p <= 1, "top_p", self.top_p, "give a share in (0, 1]; 1 is off")
-        need(finite(self.guidance) and self.guidance >= 0, "guidance", self.guidance, "give 0 or more; 1 is off, 1.5 is usual")
-        options = ("constant", "linear", "cosine")
-        need(self.guidance_schedule in options, "guidance_schedule", self.guidance_schedule, "use constant, linear or cosine")
-        need(0 <= self.guidance_from <= 1, "guidance_from", self.guidance_from, "give a share of the decode in [0, 1]")
-        need(
-            self.guidance_from <= self.guidance_until <= 1,
-            "guidance_until",
-            self.guidance_until,
-            f"give a share of the decode from guidance_from={self.guidance_from:g} to 1",
-        )
-        need(self.negative_label >= -1, "negative_label", self.negative_label, "give a class number, or -1 for none")
-        gumbel, eta = self.gumbel or 0.0, self.eta or 0.0  # None is the sampler's own default
-        need(finite(gumbel) and gumbel >= 0, "gumbel", self.gumbel, "give 0 or more; 4.5 is MaskGIT's")
-        need(self.reveal in (None, *get_args(Reveal)), "reveal", self.reveal, f"use one of {', '.join(get_args(Reveal))}")
-        need(finite(eta) and eta >= 0, "eta", self.eta, "give 0 or more, such as 0.1")
-        need(
-            eta <= 1 or self.sampler != "remask",
-            "eta",
-            self.eta,
-            "remask takes a rate in [0, 1]",
-        )
-        need(self.ctmc_form in ("exact", "euler", "tau"), "ctmc_form", self.ctmc_form, "use exact, euler or tau")
-        strategies = ("cap", "rescale", "confidence", "loop")
-        need(self.remask_strategy in strategies, "remask_strategy", self.remask_strategy, f"use one of {', '.join(strategies)}")
-        need(0 <= self.correct_steps <= 1000, "correct_steps", self.correct_steps, "give 0 to 1000")
-
-    def resolved(self) -> SamplerConfig:
-        """The same with its sampler's own defaults written out; settings that the sampler does not read stay as they are."""
-        own = OWN_DEFAULTS.get(self.sampler, {})
-        return replace(self, **{name: value for name, value in own.items() if getattr(self, name) is None})
-
-    def typed(self) -> SamplerConfig:
-        """The same, with what equals the sampler's own default, or is not read by it, left out: what remains was somebody's choice."""
-        own = OWN_DEFAULTS.get(self.sampler, {})
-        unchosen = [name for name in SHARED_NAMES if name not in own or getattr(self, name) == own[name]]
-        return replace(self, **dict[str, Any](dict.fromkeys(unchosen)))
-
-    def changed(self, **changes: Any) -> SamplerConfig:
-        """With changes (None: none), resolved. Another sampler comes with its own defaults, not with what suited the one before.
-
-        Raises:
-            ConfigError: an impossible value. TypeError: no such setting.
-        """
-        given = {name: value for name, value in changes.items() if value is not None}
-        names = [field.name for field in fields(self)]
-        for name in given.keys() - set(names):
-            raise TypeError(f"no setting {name!r} of a sampler{near(name, names)}")
-        other = given.get("sampler", self.sampler) != self.sampler
-        start: dict[str, Any] = dict.fromkeys(SHARED_NAMES) if other else {}
-        return replace(self, **(start | given)).resolved()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import finite, need
 from .data import DataConfig, size_pair
-from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
+from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
+from .sampling import SamplingConfig
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import TokenizerLossConfig
 
@@ -165,7 +166,8 @@ class DiffusionRun:
         process: Corruption process.
         denoiser: Network.
         loss: Objective.
-        sampler: Sampler of the previews, stored as the model's default.
+        sampler: Sampler of the previews, stored as the model's default: its name and its own settings, such as {name: renoise, eta: 1}.
+        sampling: Settings of the previews that all samplers share, stored as the model's defaults.
         train: Training loop.
     """
 
@@ -178,7 +180,8 @@ class DiffusionRun:
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     loss: DiffusionLossConfig = field(default_factory=DiffusionLossConfig)
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sampler: dict[str, Any] = field(default_factory=lambda: {"name": "confidence"})
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, optimizer="muon"))
 
     def __post_init__(self):

@@ -73,10 +73,20 @@ class Transformer(nn.Module):
         x = modulate(self.norm(x), shift, scale)
         return x if self.patches is None else self.patches.cells(x, cells, grid, None if layers is None else layers[-1])
 
-    def forward(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, head: bool = True, keys: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_t: Tensor,
+        kappa: Tensor,
+        labels: Tensor,
+        grid: Grid,
+        where: Tensor | None = None,
+        head: bool = True,
+        keys: Tensor | None = None,
+    ) -> Tensor:
         """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa (B,), labels (B,) in 0..C, grid (H, W).
 
         Args:
+            where: (B, N) bool, the positions that are asked for: the head runs at these alone, and logits elsewhere are 0. Default all.
             head: False gives the features of :meth:`hidden` instead, for a loss that applies the head itself.
             keys: (B,) int64, a number for every row, from which its dropout masks derive; needed in training with dropout, unread otherwise.
 
@@ -84,4 +94,9 @@ class Transformer(nn.Module):
             ValueError: the grid does not hold N tokens, or config.patch does not divide its sides.
         """
         features = self.hidden(x_t, kappa, labels, grid, keys)
-        return self.head(features) if head else features
+        if not head:
+            return features
+        if where is None or bool(where.all()):
+            return self.head(features)
+        wanted = self.head(features[where])
+        return wanted.new_zeros(*x_t.shape, wanted.shape[-1]).index_put((where,), wanted)

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from ..config import need
-from ..sampling import ImageStreams, Request, sample
+from ..sampling.loop import sample
+from ..sampling.request import Request
+from ..sampling.state import ImageStreams
 from ..types import Tokenizer
 from .model import Model
 
@@ -47,7 +49,7 @@ def interpolate(model: Model, request: Request, images: Tensor, frames: int, str
     """Frames (F, C, h, w) in [0, 1] between two images.
 
     Args:
-        request: Sampler, its one seed, watch.
+        request: Sampler, its one seed, callback.
         images: (2, C, h, w) in [0, 1], of the model's size.
         frames: F, with the two ends; 2 or more.
         strength: Noise level that the codes are corrupted to and denoised from: 0 shows the mixed codes as they are, and the two
@@ -68,6 +70,6 @@ def interpolate(model: Model, request: Request, images: Tensor, frames: int, str
     for part in request.batches(frames):
         streams = ImageStreams([request.seed] * len(part), part, model.device)
         at = slice(part.start, part.stop)
-        drawn = sample(model.predict, model.process, request.config, label[at], model.no_label, model.grid, streams, mixed[at], None, request.watch, strength)  # fmt: skip
+        drawn = sample(model.predict, model.process, request, label[at], model.no_label, model.grid, streams, mixed[at], None, strength)  # fmt: skip
         pieces.append(model.tokenizer.decode(drawn.view(-1, *model.grid)).cpu())
     return torch.cat(pieces)

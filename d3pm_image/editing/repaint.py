@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..config import finite, need
 from ..imaging import hidden_cells
-from ..sampling import Request
+from ..sampling.request import Request
 from .canvas import Canvas, covered_pixels, make_canvas, put_back
 from .feather import blending_weights
 from .image_files.image import in_own_colours, paste
@@ -100,7 +100,7 @@ def repaint(
         ConfigError: sampler and process do not fit, or another number of seeds than results.
     """
     need(variants >= 1, "variants", variants, "ask for at least 1 variant")
-    request.check(len(images) * variants)
+    request.check_count(len(images) * variants)
     touched = [i for i, mask in enumerate(masks) if mask.any()]
     given = [(images[i], masks[i], region_of(model, brush, masks[i])) for i in touched]
     results = [[image.copy() for _ in range(variants)] for image in images]

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..sampling import Request, sample
+from ..sampling.loop import sample
+from ..sampling.request import Request
 from ..types import Grid
 from .model import Model
 
@@ -33,7 +34,7 @@ def draw_codes(
 
     Args:
         model: Denoiser and process.
-        request: Sampler, seeds and watch.
+        request: Sampler, seeds and callback.
         places: Which images of the request these are.
         labels: (b,) int64.
         known: (b, H, W) codes; what stands at unknown cells matters for ``begin`` under 1 alone.
@@ -50,14 +51,13 @@ def draw_codes(
         drawn = sample(
             model.predict,
             model.process,
-            request.config,
+            request,
             labels,
             model.no_label,
             model.grid,
             streams,
             codes[window].flatten(1),
             left[window].flatten(1),
-            request.watch,
             begin,
         )
         codes[window] = drawn.view(-1, *model.grid)

@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from torch import nn
-
 from ..config import ConfigError, DataConfig, near, need
 from ..data.images import ImageSet
 from ..data.objects import GivenImages
@@ -23,9 +21,12 @@ from ..data.sources import open_source
 from ..devices import pick_device
 from ..imaging import check_ending
 from ..pipeline import Pipeline
+from ..provenance.record import HasWeights
 from ..recipes.arguments import data_settings, filled
 from ..recipes.images import announce
+from ..sampling.choice import SHARED, own_settings
 from ..tokenizer import Autoencoder, Pixels, load_tokenizer
+from ..types import Tokenizer
 from .generate_samples import Drawn, draw, first_process
 from .options import EvaluateSettings, Evaluation
 from .report import judge_samples, save_report, write_figures
@@ -41,7 +42,7 @@ IN_MEMORY = "(in memory)"
 
 
 def evaluate(
-    model: str | os.PathLike[str] | Pipeline | Autoencoder | Pixels,
+    model: str | os.PathLike[str] | Pipeline | Tokenizer,
     data: Data | None = None,
     *,
     sampler: str | Mapping[str, Any] | None = None,
@@ -91,7 +92,7 @@ class Subject:
     """What is judged, loaded once: the tokenizer (the pipeline's own where there is one), and held-out images
     to judge it by."""
 
-    tokenizer: Autoencoder | Pixels
+    tokenizer: Tokenizer
     pipe: Pipeline | None
     data: DataConfig
     held_out: ImageSet
@@ -170,7 +171,7 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
     return Subject(tokenizer, pipe, config, held_out, device, given), args
 
 
-def opened(args: Evaluation, model: Any) -> tuple[Pipeline | None, Autoencoder | Pixels, dict[str, Any]]:
+def opened(args: Evaluation, model: Any) -> tuple[Pipeline | None, Tokenizer, dict[str, Any]]:
     """The pipeline, if there is one, the tokenizer on its device, and what is remembered of the training. A
     pipeline or tokenizer stays where it is, unless a device is named."""
     device = pick_device(args.device)
@@ -192,16 +193,16 @@ def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
     """Raises TypeError or ConfigError, before any work, for arguments that are neither this module's nor
     settings of the sampler."""
     try:
-        pipe.settings(**args.changes())
+        pipe.request(**args.changes())
     except TypeError as error:
-        names = [f.name for f in (*dataclasses.fields(Evaluation), *dataclasses.fields(pipe.sampler))]
+        names = [*(f.name for f in dataclasses.fields(Evaluation)), *own_settings(), *SHARED]
         unknown = next((name for name in args.changes() if name not in names), "")
         raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}") from error
 
 
 def images_of(
     args: Evaluation,
-    tokenizer: Autoencoder | Pixels,
+    tokenizer: Tokenizer,
     pipe: Pipeline | None,
     facts: dict[str, Any],
     data: Data | None,
@@ -291,7 +292,7 @@ def weights_sha256(model: str, pipe: Pipeline) -> dict[str, str]:
     return {f"{part}_sha256": sha256(place / part / "model.safetensors") for part in ("denoiser", "tokenizer")}
 
 
-def weights_digest(network: nn.Module) -> str:
+def weights_digest(network: HasWeights) -> str:
     """Hash of the safetensors file of a network's weights, as ``save_pretrained`` writes it."""
     from safetensors.torch import save
 

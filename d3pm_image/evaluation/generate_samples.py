@@ -51,10 +51,10 @@ def first_process() -> bool:
 def draw(args: Any, pipe: Pipeline) -> Drawn | None:
     """The samples that an evaluation asks for; None on all processes but the first."""
     rank, processes = world()
-    config = pipe.settings(**args.changes())
+    request = pipe.request(**args.changes())
     share = len(torch.arange(args.num_samples).tensor_split(processes)[rank])
     form = "drawing samples {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
-    with tqdm(total=calls_expected(config), bar_format=form, mininterval=0.5, disable=rank > 0, leave=False) as bar:
+    with tqdm(total=calls_expected(request.sampling), bar_format=form, mininterval=0.5, disable=rank > 0, leave=False) as bar:
         meter, began = Meter(bar, share), time.perf_counter()
         images, labels = draw_images(pipe, args.num_samples, args.seed, args.batch_size, args.changes(), meter, rank, processes)
         seconds = time.perf_counter() - began

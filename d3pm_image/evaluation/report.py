@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
         "num_samples": args.num_samples,
         "seed": args.seed,
         "precision": args.precision,
-        "settings": dataclasses.asdict(pipe.settings(**args.changes())),
+        "settings": pipe.request(**args.changes()).values(),
         "calls_per_image": drawn.calls_per_image,
         "seconds": round(drawn.seconds, 3),
         "processes": drawn.processes,

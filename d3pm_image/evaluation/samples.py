@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from .reference_stats import Reference, evenly, parts, reference
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
-    from ..sampling import Frame
+    from ..sampling.request import Callback
 
 MANIFOLD_IMAGES = 5000
 SPLITS = 10  # of the inception score
@@ -105,14 +105,14 @@ def draw_images(
     seed: int,
     batch_size: int,
     settings: dict,
-    watch: Callable[[Frame], None] | None = None,
+    callback: Callback | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Samples to be judged, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were asked for; of several processes
     the part of one. Sample i is the same whatever the batch size and the number of processes."""
     numbers = torch.arange(count).tensor_split(world)[rank].tolist()
-    codes = pipe.generate_codes(len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], watch=watch, **settings)
+    codes = pipe.generate_codes(len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], callback=callback, **settings)
     images = to_levels(pipe.tokenizer_decode(codes, batch_size).cpu())
     return images, torch.tensor(pipe.label_ids(None, count))[numbers]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ..config import ConfigError, SamplerConfig
+from ..config import ConfigError, SamplingConfig
 from ..documents import read_json
-from ..sampling import Frame, make_rule
-from ..sampling.correct import check_correctable
-from ..sampling.rules import settings_of_rules, settings_read
+from ..sampling import SAMPLERS
+from ..sampling.choice import SHARED, Setting, flat, migrated
+from ..sampling.request import SamplerStep
 from ..storage import sha256, write_text
 from ..tokenizer.folder import find, read_config
 from .samples import Judge, draw_images
@@ -30,26 +29,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "d3pm-image-tune", 1
 
 
-def rule_settings(config: SamplerConfig) -> dict[str, Any]:
-    """What the step rule of a configuration has taken from it, under the rule's own names."""
-    rule = make_rule(config)
-    return {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)} if dataclasses.is_dataclass(rule) else {}
-
-
-def reads(sampler: str, setting: str) -> bool:
-    """Whether a sampler reads eta, or gumbel."""
-    return setting in settings_read(SamplerConfig(sampler=sampler))
-
-
-def identity(config: SamplerConfig) -> str:
-    """The settings that make a difference, as text: those that all samplers share and those that its own rule reads."""
-    own = settings_of_rules()
-    shared = {name: value for name, value in dataclasses.asdict(config).items() if name not in own}
-    return json.dumps({**shared, "rule": rule_settings(config)}, sort_keys=True)
-
-
-def calls_expected(config: SamplerConfig) -> int:
-    """Network calls an image, at most."""
+def calls_expected(config: SamplingConfig) -> int:
+    """Network calls per image, at most."""
     return (config.steps + config.correct_steps) * (1 if config.guidance == 1 else 2)
 
 
@@ -62,32 +43,31 @@ class Skipped:
     reason: str
 
 
-def combine(lists: dict[str, list], pipe: Pipeline) -> tuple[list[SamplerConfig], list[Skipped]]:
+def combine(lists: dict[str, list], pipe: Pipeline) -> tuple[list[Setting], list[Skipped]]:
     """Every combination of the listed settings that fits a model, once, and those that do not.
 
     Args:
-        lists: Values by the names of SamplerConfig's fields, sampler and steps among them; what is not named is the model's own.
+        lists: Values by the names of settings, sampler and steps among them; what is not named is the model's own, and a sampler takes
+            part once where it does not have a setting.
     """
-    tokens = pipe.grid[0] * pipe.grid[1]
-    fitting: dict[str, SamplerConfig] = {}
+    fitting: dict[Setting, None] = {}
     skipped: dict[Skipped, None] = {}
     for values in itertools.product(*lists.values()):
         chosen = dict(zip(lists, values, strict=True))
-        unread = [name for name in ("eta", "gumbel") if name in chosen and not reads(chosen["sampler"], name)]
+        own = SAMPLERS[chosen["sampler"]].types()
         try:
-            config = pipe.sampler.changed(**{k: v for k, v in chosen.items() if k not in unread})
-            make_rule(config).check(pipe.process, tokens, config.steps)
-            check_correctable(pipe.process, config.correct_steps)
+            request = pipe.request(**{name: value for name, value in chosen.items() if name in own or name in ("sampler", *SHARED)})
+            request.check_fit(pipe.process, pipe.grid)
         except ConfigError as error:
             skipped[Skipped(chosen["sampler"], chosen["steps"], str(error))] = None
             continue
-        fitting.setdefault(identity(config), config)
-    return list(fitting.values()), list(skipped)
+        fitting[request.sampler, request.sampling] = None
+    return list(fitting), list(skipped)
 
 
-def with_present(configs: list[SamplerConfig], present: SamplerConfig) -> list[SamplerConfig]:
+def with_present(settings: list[Setting], present: Setting) -> list[Setting]:
     """The present settings before all others, so that a search does not replace them by something worse."""
-    return [present, *(config for config in configs if identity(config) != identity(present))]
+    return [present, *(one for one in settings if one != present)]
 
 
 def model_sha256(folder: Path) -> str:
@@ -122,27 +102,27 @@ class Results:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ConfigError("out", str(path), f"is no file of this command ({error}); move it away") from error
 
-    def find(self, config: SamplerConfig | None) -> dict[str, Any] | None:
+    def find(self, setting: Setting | None) -> dict[str, Any] | None:
         """Figures measured under the same conditions; None of the real images."""
         for entry in self.entries:
-            if entry["conditions"] == self.conditions and self.same(entry["settings"], config):
+            if entry["conditions"] == self.conditions and self.same(entry["settings"], setting):
                 return entry["figures"]
         return None
 
     @staticmethod
-    def same(settings: dict[str, Any] | None, config: SamplerConfig | None) -> bool:
-        """Whether stored settings are those of a configuration; None stands for real images."""
-        if settings is None or config is None:
-            return settings is config
+    def same(values: dict[str, Any] | None, setting: Setting | None) -> bool:
+        """Whether stored values, of this version or of 0.1.0, are those of a setting; None stands for real images."""
+        if values is None or setting is None:
+            return values is setting
         try:
-            return identity(SamplerConfig(**settings)) == identity(config)
+            return migrated(values) == setting
         except (ConfigError, TypeError):  # of a version with other settings
             return False
 
-    def add(self, config: SamplerConfig | None, figures: dict[str, Any]) -> None:
-        """Store the figures of a configuration, or of real images, on disk at once."""
-        settings = None if config is None else dataclasses.asdict(config)
-        self.entries.append({"conditions": self.conditions, "settings": settings, "figures": figures})
+    def add(self, setting: Setting | None, figures: dict[str, Any]) -> None:
+        """Store the figures of a setting, or of real images, on disk at once."""
+        values = None if setting is None else flat(*setting)
+        self.entries.append({"conditions": self.conditions, "settings": values, "figures": figures})
         self.write({})
 
     def write(self, summary: dict[str, Any]) -> None:
@@ -153,35 +133,33 @@ class Results:
 
 
 class Meter:
-    """A watch that counts the network calls of all batches, an image's share of which moves a bar."""
+    """A callback that counts the network calls of all batches, an image's share of which moves a bar."""
 
     def __init__(self, bar: tqdm, samples: int):
         self.bar, self.samples, self.calls, self.before = bar, samples, 0, 0
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, frame: SamplerStep) -> None:
         new = frame.calls - self.before if frame.calls >= self.before else frame.calls  # a batch counts from 0
         self.before, self.calls = frame.calls, self.calls + new
         self.bar.update(new / self.samples)
 
 
-def measure(pipe: Pipeline, judge: Judge, config: SamplerConfig, conditions: dict, batch_size: int, bar: tqdm) -> dict[str, float]:
+def measure(pipe: Pipeline, judge: Judge, setting: Setting, conditions: dict, batch_size: int, bar: tqdm) -> dict[str, float]:
     """Figures of one setting's samples; those that are not a number are left out."""
     samples = conditions["num_samples"]
     meter, began = Meter(bar, samples), time.perf_counter()
-    images, labels = draw_images(pipe, samples, conditions["seed"], batch_size, dataclasses.asdict(config), meter)
+    images, labels = draw_images(pipe, samples, conditions["seed"], batch_size, flat(*setting), meter)
     seconds = time.perf_counter() - began
-    bar.update(calls_expected(config) - meter.calls / samples)
+    bar.update(calls_expected(setting[1]) - meter.calls / samples)
     found = judge.measure(images, labels)
     figures = {"label_accuracy": found["label_accuracy"], **found["fidelity"]}
     figures = {name: value for name, value in figures.items() if math.isfinite(value)}
     return {**figures, "calls_per_image": round(meter.calls / samples, 3), "seconds": round(seconds, 2)}
 
 
-def measure_all(
-    pipe: Pipeline, configs: Iterable[SamplerConfig], results: Results, make_judge: Callable[[], Judge], batch_size: int
-) -> None:
+def measure_all(pipe: Pipeline, settings: Iterable[Setting], results: Results, make_judge: Callable[[], Judge], batch_size: int) -> None:
     """Measure what is not yet among the results; nothing is prepared where nothing is missing."""
-    missing = [config for config in configs if results.find(config) is None]
+    missing = [setting for setting in settings if results.find(setting) is None]
     if not missing and results.find(None) is not None:
         return
     judge = make_judge()
@@ -189,7 +167,7 @@ def measure_all(
         real = {"label_accuracy": judge.accuracy, **judge.measure_real(results.conditions["num_samples"])}
         results.add(None, {name: value for name, value in real.items() if math.isfinite(value)})
     form = "{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
-    with tqdm(total=sum(map(calls_expected, missing)), bar_format=form, mininterval=0.5) as bar:
-        for number, config in enumerate(missing, 1):
-            bar.set_description_str(f"setting {number} of {len(missing)}: {config.sampler}, {config.steps} steps")
-            results.add(config, measure(pipe, judge, config, results.conditions, batch_size, bar))
+    with tqdm(total=sum(calls_expected(sampling) for _, sampling in missing), bar_format=form, mininterval=0.5) as bar:
+        for number, setting in enumerate(missing, 1):
+            bar.set_description_str(f"setting {number} of {len(missing)}: {setting[0].name}, {setting[1].steps} steps")
+            results.add(setting, measure(pipe, judge, setting, results.conditions, batch_size, bar))

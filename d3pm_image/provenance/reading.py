@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..config import OWN_DEFAULTS, ConfigError, SamplerConfig, need
+from ..config import ConfigError, SamplingConfig, need
 from ..image_io import opened
 from ..imaging import SETTINGS
+from ..sampling import SAMPLERS
+from ..sampling.choice import flat, is_setting, migrated
 
 WHAT = {
     "generate": "a new image",
@@ -47,7 +49,18 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ConfigError("picture", str(path), "its settings are damaged") from error
     need(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), "its settings are not of this program")
-    return facts
+    return of_today(facts)
+
+
+def of_today(facts: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an image of version 0.1.0, which recorded a value for every setting of every sampler, as this version records them; all others as they are."""
+    if "ctmc_form" not in facts or not isinstance(facts.get("sampler"), str) or facts["sampler"] not in SAMPLERS:
+        return facts
+    try:
+        drawn = flat(*migrated({name: value for name, value in facts.items() if is_setting(name)}))
+    except (ConfigError, TypeError):
+        return facts
+    return {name: value for name, value in facts.items() if not is_setting(name)} | drawn
 
 
 def describe(facts: dict[str, Any]) -> dict[str, str]:
@@ -58,11 +71,10 @@ def describe(facts: dict[str, Any]) -> dict[str, str]:
     lines["class"] = str(chosen) if chosen is not None else ""
     lines["seed"] = f"{facts.get('seed')}{number(facts)}"
     lines |= sampler(facts)
-    names = {field.name for field in dataclasses.fields(SamplerConfig)} | {*TOLD}
     for name, value in facts.items():
         if len(lines) == MOST_LINES:
             return lines | {"…": f"{len(facts)} settings in all"}
-        if name not in names and not name.endswith("_sha256") and value not in (None, ""):
+        if name not in TOLD and not is_setting(name) and not name.endswith("_sha256") and value not in (None, ""):
             lines[name.replace("_", " ")] = "painted, carried by the picture" if name == "mask" else str(value)
     return {name: text for name, text in lines.items() if text}
 
@@ -91,10 +103,8 @@ def number(facts: dict[str, Any]) -> str:
 
 def sampler(facts: dict[str, Any]) -> dict[str, str]:
     """How the codes were drawn: the usual settings, and the others where they are not the default."""
-    own = OWN_DEFAULTS.get(str(facts.get("sampler")), {})
-    fields = dataclasses.fields(SamplerConfig)
-    # a field without a default of its own has the sampler's, or is not read by it
-    usual = {field.name: field.default for field in fields if field.default is not None} | own
+    kinds = [kind for kind in (SAMPLERS.get(str(facts.get("sampler"))), SamplingConfig) if kind is not None]
+    usual = {field.name: field.default for kind in kinds for field in dataclasses.fields(kind)}
     lines = {name: str(facts[name]) for name in SPOKEN if name in facts}
     others = [f"{name} {facts[name]}" for name, value in usual.items() if name not in SPOKEN and facts.get(name, value) != value]
     return lines | ({"drawing": ", ".join(others)} if others else {})

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
 from .. import __version__
 from ..config import ConfigError, need
@@ -23,12 +21,19 @@ from ..local_notes import note_model, noted_model
 from ..storage import sha256, tensors_sha256
 
 
-def origin(tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
+class HasWeights(Protocol):
+    """What gives its weights by name, as every nn.Module does."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All weights by name."""
+
+
+def origin(tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
     """The program's version and a hash of the weights of both networks, wherever they lie."""
     return {"version": __version__, "weights_sha256": weights_sha256(tokenizer, denoiser)}
 
 
-def made_by(model: str | Path, tokenizer: nn.Module, denoiser: nn.Module) -> dict[str, str]:
+def made_by(model: str | Path, tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
     """What a PNG says of its model: its name, version and weights. Where it lies is noted on this machine alone."""
     found = origin(tokenizer, denoiser)
     note_model(model, found["weights_sha256"])
@@ -44,7 +49,7 @@ def recorded_model(facts: dict[str, Any]) -> Any:
     return name if place is None else str(place)
 
 
-def weights_sha256(*networks: nn.Module) -> str:
+def weights_sha256(*networks: HasWeights) -> str:
     """A hash of names, shapes and values of all weights, the same on every device and in every folder."""
     return tensors_sha256(*(network.state_dict() for network in networks), form="{name} {dtype} {shape}\n")
 
@@ -71,13 +76,13 @@ def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str
 
 
 def edit_record(
-    command: str, options: dict[str, Any], sampler: Any, made: dict[str, str], picture: Path, mask: np.ndarray | None = None
+    command: str, options: dict[str, Any], sampler: dict[str, Any], made: dict[str, str], picture: Path, mask: np.ndarray | None = None
 ) -> dict[str, Any]:
     """What a PNG says of an edit: how it was made, without paths of images.
 
     Args:
         options: Of the command.
-        sampler: Dataclass of the sampler's settings.
+        sampler: Settings of the sampler by name, see :meth:`~d3pm_image.sampling.request.Request.values`.
         made: By which model, see :func:`made_by`.
         picture: File that was edited.
         mask: (h, w) bool, the pixels to repaint where an image named them.
@@ -85,7 +90,7 @@ def edit_record(
     went_in = picture_record(picture)
     if mask is not None:
         went_in["mask"] = mask_text(mask)
-    return {"command": command, **options, **dataclasses.asdict(sampler), **made, **went_in}
+    return {"command": command, **options, **sampler, **made, **went_in}
 
 
 def mask_text(hidden: np.ndarray) -> str:

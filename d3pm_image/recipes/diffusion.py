@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
-from ..config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplerConfig, TrainConfig, size_pair
+from ..config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplingConfig, TrainConfig, size_pair
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import Ancestor
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ..denoiser import Transformer
     from ..diffusion import Process
     from ..pipeline import Pipeline
-    from ..tokenizer import Autoencoder, Pixels
     from ..tokenizer.folder import TokenizerInfo
     from ..training.loop import Job
+    from ..types import Tokenizer
 
 PREVIEW_IMAGES = 20
 VALIDATION_SEED = 0xC0DE
@@ -40,7 +40,7 @@ VALIDATION_SEED = 0xC0DE
 class DiffusionSettings(TypedDict, total=False):
     """Settings of stage two, which :class:`~d3pm_image.config.DiffusionRun` explains; groups may be dictionaries."""
 
-    tokenizer: str | os.PathLike[str] | Autoencoder | Pixels
+    tokenizer: str | os.PathLike[str] | Tokenizer
     out: str | os.PathLike[str]
     resume: bool
     start_from: str | os.PathLike[str]
@@ -48,7 +48,8 @@ class DiffusionSettings(TypedDict, total=False):
     process: ProcessConfig | Mapping[str, Any]
     denoiser: DenoiserConfig | Mapping[str, Any]
     loss: DiffusionLossConfig | Mapping[str, Any]
-    sampler: SamplerConfig | Mapping[str, Any]
+    sampler: Mapping[str, Any]
+    sampling: SamplingConfig | Mapping[str, Any]
     train: TrainConfig | Mapping[str, Any]
 
 
@@ -120,7 +121,7 @@ class Material:
 
     config: DiffusionRun
     """With the data settings of the tokenizer."""
-    tokenizer: Autoencoder | Pixels
+    tokenizer: Tokenizer
     info: TokenizerInfo
     process: Process
     codes: CodeSet
@@ -138,10 +139,12 @@ class Material:
     def pipeline(self, network: Transformer) -> Pipeline:
         """A network with all that it needs to draw pictures."""
         from ..pipeline import Pipeline
+        from ..sampling.choice import from_values
 
         facts = {"data": dataclasses.asdict(resolved(self.config).data), "tokenizer": self.info.facts}
         size = size_pair(self.info.image_size)
-        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, self.config.sampler, facts)
+        drawn = from_values(self.config.sampler), self.config.sampling
+        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, *drawn, facts)
 
 
 def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages | None = None) -> Material:
@@ -153,7 +156,8 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     from ..data.codes import CodeSet, Team
     from ..diffusion import Objective, Process
     from ..local_notes import note_folder
-    from ..sampling import make_rule
+    from ..sampling.choice import from_values
+    from ..sampling.request import Request
 
     for folder in (config.data.root, config.data.val_root, config.data.name):
         note_folder(folder)
@@ -165,7 +169,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     height, width = tokenizer.grid(info.image_size)
     config.denoiser.token_grid((height, width))
     Objective.from_config(config.loss).check(process)
-    make_rule(config.sampler).check(process, height * width, config.sampler.steps)
+    Request(from_values(config.sampler), config.sampling).check_fit(process, (height, width))
     with accelerator.main_process_first():  # a download is one process's work
         data, *opened = open_images(config.data, config.out, given)
         config = dataclasses.replace(config, data=data)

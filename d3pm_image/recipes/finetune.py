@@ -18,8 +18,9 @@ from ..config import ConfigError, DiffusionRun, TokenizerRun, need
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..denoiser import Transformer
-    from ..tokenizer import Autoencoder, Pixels
+    from ..tokenizer import Autoencoder
     from ..tokenizer.folder import TokenizerInfo
+    from ..types import Tokenizer
 
 LEARNING = {"decay", "commitment", "entropy", "revive_below", "rotation_trick", "dropout"}
 """Settings of a network that say how it learns: they may be others than the model's."""
@@ -38,8 +39,11 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
         return {"data.image_size": size, "data.channels": info.channels, **dotted("tokenizer", network.config)}
     assert kind is DiffusionRun
     bundle = trained_model(model)
-    rooms = {"process": bundle.process, "denoiser": bundle.denoiser.config, "sampler": bundle.sampler.typed()}
-    return {"tokenizer": model} | {name: value for room, config in rooms.items() for name, value in dotted(room, config).items()}
+    from ..sampling.choice import to_values
+
+    groups = {"process": bundle.process, "denoiser": bundle.denoiser.config, "sampling": bundle.sampling}
+    found = {name: value for group, config in groups.items() for name, value in dotted(group, config).items()}
+    return {"tokenizer": model, "sampler": to_values(bundle.sampler)} | found
 
 
 def dotted(room: str, config: Any) -> dict[str, Any]:
@@ -116,7 +120,7 @@ class Ancestor:
     bundle: Bundle
 
     @classmethod
-    def of(cls, config: DiffusionRun, tokenizer: Autoencoder | Pixels) -> Ancestor | None:
+    def of(cls, config: DiffusionRun, tokenizer: Tokenizer) -> Ancestor | None:
         """The model that a run begins with, checked against its settings; None where it begins anew.
 
         Raises:
@@ -148,7 +152,7 @@ class Ancestor:
         return remembered(self.name, self.bundle.facts)
 
 
-def same_codes(one: Autoencoder | Pixels, other: Autoencoder | Pixels) -> bool:
+def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
     """Whether two tokenizers give every image the same codes: all but their decoders is equal."""
     import torch
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..data.identity import Identity
 
 FREE = {
-    *("out", "resume", "start_from", "cache", "tokenizer", "sampler"),
+    *("out", "resume", "start_from", "cache", "tokenizer", "sampler", "sampling"),
     *(f"data.{name}" for name in ("root", "val_root", "download", "workers", "max_unreadable", "memory_mb", "same")),
     *(f"train.{name}" for name in ("accumulate", "compile", "fsdp", "max_skips", "log_every", "preview_every", "checkpoint_every", "keep")),
 }

@@ -1,22 +1,6 @@
-"""Noise → codes. One loop, and many short step rules that a user chooses between by name."""
+"""Noise → codes: one loop, and many short samplers that a user chooses between by name. Importing this does not import torch."""
 
-from .loop import Frame, Watch, sample
-from .request import Request, draw_codes
-from .rule import MaskRule, Rule
-from .rules import RULES, make_rule
-from .state import Controls, DecodeState, ImageStreams
+from . import samplers as samplers  # registers every one
+from .base import SAMPLERS, MaskSampler, Sampler, register, setting
 
-__all__ = [
-    "RULES",
-    "Controls",
-    "DecodeState",
-    "Frame",
-    "ImageStreams",
-    "MaskRule",
-    "Request",
-    "Rule",
-    "Watch",
-    "draw_codes",
-    "make_rule",
-    "sample",
-]
+__all__ = ["SAMPLERS", "MaskSampler", "Sampler", "register", "setting"]

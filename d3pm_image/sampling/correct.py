@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..config import need
 from ..diffusion import Process
-from .state import DecodeState, draw
+from ..errors import need
+from .draws import draw
+from .state import DecodeState
 
 LEVEL = 0.95  # κ that the network is told: a grid with few random codes
 

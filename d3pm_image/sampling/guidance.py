@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import SamplerConfig
+from ..config import SamplingConfig
 from ..diffusion.reduction import working_type
 from ..types import Denoiser, Grid
 
 
-def weight_at(config: SamplerConfig, progress: float) -> float:
-    """w at a share of the decode done before the call, in [0, 1): constant, or from 1 at the first call up to ``guidance`` at the last
+def weight_at(config: SamplingConfig, progress: float) -> float:
+    """w at a fraction of the decode done before the call, in [0, 1): constant, or from 1 at the first call up to ``guidance`` at the last
     by a line or half a cosine; a decode of a single call has ``guidance``."""
     if config.guidance == 1 or not config.guidance_from <= progress < config.guidance_until:
         return 1.0
@@ -48,13 +48,13 @@ class Guided:
     no_label: int
     negative: int
 
-    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, weight: float, **where: Tensor) -> Tensor:
+    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, weight: float, where: Tensor | None = None) -> Tensor:
         """Logits (B, N, K) at weight w, float32 (float64 if the network's are) whatever w is and whatever half precision the network
-        answers in. ``where`` (B, N) is handed to denoisers that can leave positions out."""
+        answers in; those of positions outside ``where`` (B, N) bool are undefined."""
         if weight == 1 or bool((labels == self.negative).all()):
-            return working(self.denoiser(x_t, kappa, labels, grid, **where))
+            return working(self.denoiser(x_t, kappa, labels, grid, where))
         other = torch.full_like(labels, self.negative)
-        twice = {name: torch.cat([value, value]) for name, value in where.items()}
-        both = self.denoiser(torch.cat([x_t, x_t]), torch.cat([kappa, kappa]), torch.cat([labels, other]), grid, **twice)
+        twice = torch.cat([x_t, x_t]), torch.cat([kappa, kappa]), torch.cat([labels, other])
+        both = self.denoiser(*twice, grid, None if where is None else torch.cat([where, where]))
         with_label, without = working(both).chunk(2)
         return without + weight * (with_label - without)

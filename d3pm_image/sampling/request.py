@@ -1,18 +1,44 @@
-"""What a user asks of a sampler besides the codes themselves: settings, seeds, how many images at once."""
+"""A request to draw: sampler, settings, seeds, how many images at once. Made once, checked once, and passed whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..config import SamplerConfig, need
-from ..diffusion import Process
-from ..types import Denoiser, Grid
-from .loop import Watch, sample
-from .state import ImageStreams, as_seeds, whole_number
+from ..config import SamplingConfig
+from ..errors import need
+from .base import Sampler
+from .choice import flat
+from .correct import check_correctable
+from .samplers import SAMPLERS
+from .state import DecodeState, ImageStreams, as_seeds, whole_number
+
+if TYPE_CHECKING:
+    from ..diffusion import Process
+    from ..types import Grid
+
+
+@dataclass(frozen=True)
+class SamplerStep:
+    """A decode after one step: (B, N) codes with masks, and the network calls (images) spent so far."""
+
+    step: int
+    steps: int
+    x_t: Tensor
+    masked: Tensor
+    calls: int
+
+
+Callback = Callable[[SamplerStep], None]
+
+
+def default_sampler() -> Sampler:
+    """MaskGIT's, where nothing else is asked for."""
+    return SAMPLERS["confidence"]()
 
 
 @dataclass(frozen=True)
@@ -20,22 +46,24 @@ class Request:
     """A checked request for images that are numbered from ``first``.
 
     Args:
-        config: Sampler and its controls.
+        sampler: The sampler with its own settings.
+        sampling: The settings that all samplers share.
         seed: One seed, under which image i is the same whatever the number of images; or one for each image, which is then the
             image that the seed gives as number 0.
         batch_size: Images in one network call.
         first: Number of the first image.
-        watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each.
+        callback: Called with a :class:`SamplerStep` before the first step of every batch and after each.
 
     Raises:
         ConfigError: negative seeds or numbers, or other than whole ones; batches of less than an image.
     """
 
-    config: SamplerConfig
+    sampler: Sampler = field(default_factory=default_sampler)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     seed: int | Sequence[int] = 0
     batch_size: int = 64
     first: int = 0
-    watch: Watch | None = None
+    callback: Callback | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "seed", as_seeds(self.seed))
@@ -46,10 +74,26 @@ class Request:
         need(min(seeds, default=-1) >= 0, "seed", self.seed, "give 0 or more")
         need(self.first >= 0, "first", self.first, "give 0 or more")
 
-    def check(self, count: int) -> None:
+    def values(self) -> dict[str, Any]:
+        """All settings by name, as images and result files record them; see :func:`~d3pm_image.sampling.choice.flat`."""
+        return flat(self.sampler, self.sampling)
+
+    def check_count(self, count: int) -> None:
         """Raises ConfigError where the seeds are not one, or one for each of ``count`` images."""
         fits = isinstance(self.seed, int) or len(self.seed) == count
         need(fits, "seed", self.seed, f"give one seed, or one for each of the {count} images")
+
+    def check_fit(self, process: Process, grid: Grid, begin: float = 1.0) -> None:
+        """Raises ConfigError where the sampler does not fit a process or a grid of codes (H, W)."""
+        need(0 <= begin <= 1, "begin", begin, "give a noise level in [0, 1]; 1 is noise")
+        self.sampler.check(process, grid[0] * grid[1], self.sampling.steps, begin)
+        check_correctable(process, self.sampling.correct_steps)
+
+    def report(self, state: DecodeState, step: int, calls: int) -> None:
+        """Show the callback, if there is one, the codes after so many steps."""
+        if self.callback is not None:
+            steps = self.sampling.steps + self.sampling.correct_steps
+            self.callback(SamplerStep(step, steps, state.x_t.clone(), state.masked.clone(), calls))
 
     def batches(self, count: int) -> Iterator[range]:
         """Places 0..count-1 of the images, as many at a time as one network call takes."""
@@ -59,16 +103,3 @@ class Request:
         """Randomness of the images at some places of the request."""
         numbers = [self.first + place for place in places]
         return ImageStreams(self.seed if isinstance(self.seed, int) else [self.seed[place] for place in places], numbers, device)
-
-
-def draw_codes(denoiser: Denoiser, process: Process, request: Request, labels: Tensor, no_label: int, grid: Grid) -> Tensor:
-    """Codes (B, N) of new images, a batch after the other; arguments as in :func:`~d3pm_image.sampling.loop.sample`.
-
-    Args:
-        labels: (B,) int64, a class for each image that is wanted.
-    """
-    pieces = []
-    for part in request.batches(len(labels)):
-        label, streams = labels[part.start : part.stop], request.streams(part, labels.device)
-        pieces.append(sample(denoiser, process, request.config, label, no_label, grid, streams, watch=request.watch))
-    return torch.cat(pieces)

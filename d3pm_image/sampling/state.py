@@ -1,4 +1,4 @@
-"""What a step rule sees: the noisy grid, what is known, the times, and one stream of randomness an image."""
+"""What a sampler sees: the noisy grid, what is known, the times, and one stream of randomness per image."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import ConfigError
 from ..diffusion import Process
 from ..seeds import derive
-
-ROWS_IN_CACHE = 128
+from .draws import LogitsFilter
 
 
 def whole_number(name: str, value: Any) -> int:
@@ -39,10 +37,10 @@ def as_seeds(seed: Any) -> int | list[int]:
 
 
 class ImageStreams:
-    """One generator an image, so that image i under a seed is the same in a batch of any size and on any device.
+    """One generator per image, so that image i under a seed is the same in a batch of any size and on any device.
 
     Args:
-        seed: Seed of the whole request, or one seed an image.
+        seed: Seed of the whole request, or one seed per image.
         images: Numbers of the images in this batch; image i of a request is always number i.
     """
 
@@ -63,16 +61,6 @@ class ImageStreams:
         return some
 
 
-@dataclass(frozen=True)
-class Controls:
-    """How logits become probabilities: temperature, then the top_k likeliest codes (0: all), then the fewest likeliest codes
-    that hold a share top_p."""
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-
-
 @dataclass
 class DecodeState:
     """The state of a decode between two network calls.
@@ -81,20 +69,20 @@ class DecodeState:
         process: Forward process that the denoiser was trained with.
         x_t: (B, N) int64 noisy codes.
         unknown: (B, N) bool, positions to generate; all others hold known codes and never change.
-        streams: Randomness, one stream an image.
-        controls: How logits become probabilities.
+        streams: Randomness, one stream per image.
+        logits_filter: How logits become probabilities.
         step, steps: Number of this step (from 0) and of all.
         begin: Noise level at which the decode begins: 1 is noise, less goes on from known codes that are corrupted so far.
         t, s: (B,) float64, noise level of x_t and of what the step shall give.
         grid: (H, W).
-        memory: What a rule remembers of each image from step to step, tensors with B rows.
+        memory: What a sampler remembers of each image from step to step, tensors with B rows.
     """
 
     process: Process
     x_t: Tensor
     unknown: Tensor
     streams: ImageStreams
-    controls: Controls = Controls()
+    logits_filter: LogitsFilter = field(default_factory=LogitsFilter)
     step: int = 0
     steps: int = 1
     begin: float = 1.0
@@ -147,46 +135,5 @@ class DecodeState:
             self.memory[name] = whole.index_copy(0, images, value)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Clean-code probabilities under the controls, float64 (…, K)."""
-        return probabilities(logits, self.controls.temperature, self.controls.top_k, self.controls.top_p)
-
-
-def probabilities(logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """softmax(logits / temperature) in float64, (…, K), cut to the likeliest codes. float32 sums lose unlikely codes at K in the
-    thousands."""
-    z = logits.to(torch.float64) / temperature
-    if 0 < top_k < z.shape[-1]:
-        z = z.masked_fill(z < z.topk(top_k).values[..., -1:], -torch.inf)
-    p = torch.softmax(z, -1)
-    return nucleus(p, top_p) if top_p < 1 else p
-
-
-def nucleus(p: Tensor, share: float) -> Tensor:
-    """p (…, K) float64 cut to its fewest largest values that hold a share of it, and made to sum to one (Holtzman et al. 2020)."""
-    rows = p.reshape(-1, p.shape[-1])
-    # on a processor some rows at a time, which stay in its cache
-    parts = [cut_rows(part, share) for part in rows.split(ROWS_IN_CACHE if p.device.type == "cpu" else max(1, len(rows)))]
-    return torch.cat(parts).view(p.shape)
-
-
-def cut_rows(p: Tensor, share: float) -> Tensor:
-    """:func:`nucleus` of rows (n, K)."""
-    single = p.float()
-    # NumPy sorts values alone, with vector instructions: on a processor five times as fast as torch, which carries places along
-    ordered = single.sort(-1).values if p.device.type != "cpu" else torch.from_numpy(np.sort(single.numpy(), -1))
-    ordered = ordered.flip(-1)
-    count = (ordered.cumsum(-1, dtype=torch.float64) - ordered < share).sum(-1, keepdim=True).clamp_min(1)
-    kept = p.masked_fill(single < ordered.gather(-1, count - 1), 0)
-    return kept / kept.sum(-1, keepdim=True)
-
-
-def draw(p: Tensor, uniforms: Tensor) -> Tensor:
-    """Categorical draw by the inverse distribution function: p (…, K) float64, uniforms (…) in [0, 1) → int64 (…)."""
-    total = p.cumsum(-1)
-    target = uniforms[..., None] * total[..., -1:]
-    return torch.searchsorted(total, target, right=True)[..., 0].clamp_max(p.shape[-1] - 1)
-
-
-def gumbel(uniforms: Tensor) -> Tensor:
-    """Standard Gumbel noise from uniforms."""
-    return -torch.log(-torch.log(uniforms.clamp(1e-12, 1 - 1e-12)))
+        """Clean-code probabilities under temperature, top-k and top-p, float64 (…, K)."""
+        return self.logits_filter(logits)

@@ -21,6 +21,7 @@ from ..documents import LFS, Missing, Unreadable, check_regular, read_json
 from ..hub import locate
 from ..printable import printable
 from ..storage import files_together, half_precision, sha256, tensor_outlines, write_tensors, write_text
+from ..types import Tokenizer
 from .autoencoder import Autoencoder
 from .pixels import Pixels
 
@@ -52,7 +53,7 @@ def pixel_tokenizer(
 
 
 def save_tokenizer(
-    model: Autoencoder | Pixels,
+    model: Tokenizer,
     folder: Path,
     image_size: int | tuple[int, int],
     facts: dict[str, Any] | None = None,
@@ -61,15 +62,18 @@ def save_tokenizer(
     """Write a tokenizer folder; an older tokenizer there is replaced once the new one is complete, and other files stay.
 
     Args:
-        model: Trained network, or pixels.
+        model: Trained network, or pixels; one that was written elsewhere has to be saved by its own code.
         folder: Destination.
         image_size: Training size in pixels.
         facts: Whatever should be remembered (data, scores, time), JSON values.
         half: Write weights in half precision.
 
     Raises:
-        ConfigError: see :func:`folder_for`.
+        ConfigError: see :func:`folder_for`, or a tokenizer of another's code.
     """
+    mend = "is not a tokenizer of this library, and cannot be saved in its format; save it by its own code"
+    need(isinstance(model, (Autoencoder, Pixels)), "tokenizer", type(model).__name__, mend)
+    assert isinstance(model, (Autoencoder, Pixels))
     place = folder_for(folder, "tokenizer")
     with files_together(place) as part:
         weights = model.state_dict()

@@ -1,6 +1,6 @@
 """A decode as it went: which cells were revealed when, masked again or replaced, as an animation and a contact sheet.
 
-sampling.loop → Recorder (a watch) → Trajectory → cells → sheet, animation → FILE.gif and FILE-sheet.png
+sampling.loop → Recorder (a callback) → Trajectory → cells → sheet, animation → FILE.gif and FILE-sheet.png
 """
 
 from .animation import check_animation, save_trajectory, sheet_path

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..config import need
-from ..sampling import Frame
+from ..sampling.request import SamplerStep
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Trajectory:
 
 
 class Recorder:
-    """A ``watch`` of the sampling loop that keeps the first images of a request, whatever its batches.
+    """A ``callback`` of the sampling loop that keeps the first images of a request, whatever its batches.
 
     Args:
         images: How many to keep.
@@ -38,7 +38,7 @@ class Recorder:
         self.images = images
         self.batches: list[list[tuple[Tensor, Tensor]]] = []
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, frame: SamplerStep) -> None:
         if frame.step == 0:
             self.batches.append([])
         room = self.images - sum(len(batch[0][0]) for batch in self.batches[:-1] if batch)

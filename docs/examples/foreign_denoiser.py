@@ -1,11 +1,14 @@
-"""The process, the loss and the step rules with a network and codes of one's own: python docs/examples/foreign_denoiser.py"""
+"""The process, the loss and the samplers with a network and codes of one's own: python docs/examples/foreign_denoiser.py"""
 
 import torch
 from torch import nn
 
-from d3pm_image.config import SamplerConfig
+from d3pm_image.config import SamplingConfig
 from d3pm_image.diffusion import ConstantShare, Objective, Process, bound_terms, diffusion_loss, low_discrepancy_times
-from d3pm_image.sampling import ImageStreams, sample
+from d3pm_image.sampling.choice import make_sampler
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.request import Request
+from d3pm_image.sampling.state import ImageStreams
 
 CODES, GRID = 5, (3, 4)  # K; H, W
 TOKENS = GRID[0] * GRID[1]
@@ -14,7 +17,7 @@ DATA = torch.stack([(begin + row + slope * column) % CODES for begin in range(5)
 
 
 class Foreign(nn.Module):
-    """Any network will do that gives logits (B, N, K) of noisy codes (B, N); this one leaves κ, labels and grid unread,
+    """Any network will do that gives logits (B, N, K) of noisy codes (B, N); this one leaves κ, labels, grid and the positions that are asked for unread,
     which pure masking (uniform_share 0) permits."""
 
     def __init__(self, width: int = 256):
@@ -22,7 +25,7 @@ class Foreign(nn.Module):
         self.tokens = nn.Embedding(CODES + 1, 16)  # one more: the mask
         self.layers = nn.Sequential(nn.Linear(16 * TOKENS, width), nn.SiLU(), nn.Linear(width, TOKENS * CODES))
 
-    def forward(self, x_t, kappa, labels, grid):
+    def forward(self, x_t, kappa, labels, grid, where=None):
         return self.layers(self.tokens(x_t).flatten(1)).unflatten(1, (TOKENS, CODES))
 
 
@@ -51,5 +54,6 @@ if __name__ == "__main__":
     train(network, process, Objective(bound=0.2, auxiliary=1.0))
     labels = torch.zeros(500, dtype=torch.int64)
     for sampler, steps in (("ancestral", 60), ("confidence", TOKENS)):
-        codes = sample(network.eval(), process, SamplerConfig(sampler, steps), labels, 0, GRID, ImageStreams(7, range(500)))
+        request = Request(make_sampler(sampler), SamplingConfig(steps=steps))
+        codes = sample(network.eval(), process, request, labels, 0, GRID, ImageStreams(7, range(500)))
         print(f"{sampler}: {share_of_patterns(codes):.1%} of 500 samples are one of the ten patterns; chance {10 / CODES**TOKENS:.0e}")

@@ -11,10 +11,12 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from d3pm_image.config import DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplerConfig
+from d3pm_image.config import DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplingConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.recipes.diffusion import make_loss
-from d3pm_image.sampling import sample
+from d3pm_image.sampling.choice import SHARED, make_sampler
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.request import Request
 from d3pm_image.sampling.state import ImageStreams
 from d3pm_image.training.random import StepRandom
 
@@ -39,10 +41,14 @@ class Library:
     def loss(self, codes: Tensor, labels: Tensor, random: StepRandom) -> Tensor:
         return self._loss(self.model, {"codes": codes, "labels": labels}, random)[0]
 
-    def sample(self, labels: Tensor, calls: int, seed: int, guidance: float = 1.0, correct_steps: int = 0, **rule) -> Tensor:
-        """``correct_steps`` of the calls are self-correction of the finished codes; ``rule`` as in SamplerConfig."""
-        config = SamplerConfig(steps=calls - correct_steps, guidance=guidance, correct_steps=correct_steps, **rule)
+    def sample(
+        self, labels: Tensor, calls: int, seed: int, guidance: float = 1.0, correct_steps: int = 0, sampler: str = "confidence", **own
+    ) -> Tensor:
+        """``correct_steps`` of the calls are self-correction of the finished codes; ``sampler`` its name, ``own`` its own settings."""
+        shared = {name: own.pop(name) for name in SHARED if name in own}
+        config = SamplingConfig(steps=calls - correct_steps, guidance=guidance, correct_steps=correct_steps, **shared)
+        request = Request(make_sampler(sampler, **own), config)
         streams = ImageStreams(seed, range(len(labels)), labels.device)
         predict, none = Predictor(self.model, self.problem.grid), self.problem.num_classes
         with torch.no_grad():
-            return sample(predict, self.process, config, labels, none, self.problem.grid, streams)
+            return sample(predict, self.process, request, labels, none, self.problem.grid, streams)

@@ -12,10 +12,13 @@ import time
 
 import torch
 
-from d3pm_image.config import DenoiserConfig, ProcessConfig, SamplerConfig
+from d3pm_image.config import DenoiserConfig, ProcessConfig, SamplingConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.diffusion import Process
-from d3pm_image.sampling import ImageStreams, sample
+from d3pm_image.sampling.choice import SHARED, make_sampler
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.request import Request
+from d3pm_image.sampling.state import ImageStreams
 
 from .measure import table
 
@@ -23,7 +26,7 @@ SETTINGS = {
     "confidence": {}, "entropy": {"sampler": "entropy"}, "margin": {"sampler": "margin"}, "halton": {"sampler": "halton"},
     "ancestral": {"sampler": "ancestral"}, "purity": {"sampler": "purity"}, "first_hitting": {"sampler": "first_hitting"},
     "ctmc, η 1": {"sampler": "ctmc", "eta": 1.0}, "renoise, η 1": {"sampler": "renoise", "eta": 1.0},
-    "remask, cap": {"sampler": "remask"}, "remask, loop": {"sampler": "remask", "remask_strategy": "loop"},
+    "remask, cap": {"sampler": "remask"}, "remask, loop": {"sampler": "remask", "strategy": "loop"},
     "predictor_corrector": {"sampler": "predictor_corrector", "eta": 1.0},
     "confidence, guidance 2": {"guidance": 2.0}, "confidence, guidance 2 in the last half": {"guidance": 2.0, "guidance_from": 0.5},
     "ancestral, top_p 0.9": {"sampler": "ancestral", "top_p": 0.9},
@@ -48,6 +51,13 @@ class Timed(torch.nn.Module):
         return logits
 
 
+def request_of(steps: int, settings: dict) -> Request:
+    """A request with the settings of one entry, a sampler's own and shared ones."""
+    shared = {name: value for name, value in settings.items() if name in SHARED}
+    own = {name: value for name, value in settings.items() if name not in ("sampler", *SHARED)}
+    return Request(make_sampler(settings.get("sampler", "confidence"), **own), SamplingConfig(steps=steps, **shared))
+
+
 def run(repeats: int, arguments: list[str]) -> list[dict]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--codes", type=int, default=1024)
@@ -69,9 +79,9 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     totals: dict[str, list[tuple[float, float]]] = {name: [] for name in SETTINGS}
     for round_number in range(repeats + 1):
         for name, settings in SETTINGS.items():
-            config, timed.seconds = SamplerConfig(steps=args.steps, **settings), 0.0
+            request, timed.seconds = request_of(args.steps, settings), 0.0
             began = time.perf_counter()
-            sample(timed, process, config, labels, 10, (args.side, args.side), ImageStreams(round_number, range(args.batch)))
+            sample(timed, process, request, labels, 10, (args.side, args.side), ImageStreams(round_number, range(args.batch)))
             if round_number:
                 totals[name].append((time.perf_counter() - began, timed.seconds))
     rows, results = [], []

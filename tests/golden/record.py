@@ -68,7 +68,7 @@ DENOISERS: dict[str, dict[str, Any]] = {
         "denoiser.patch": 2,
         "data.flip": "true",
         "train.ema": 0,
-        "sampler.sampler": "ancestral",
+        "sampler.name": "ancestral",
     },
 }
 COMMON: dict[str, Any] = {"steps": 8, "seed": 11, "batch_size": 8, "guidance": 1.5, "correct_steps": 0, "temperature": 0.9}
@@ -80,9 +80,9 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "ancestral": {},
     "purity": {"gumbel": 1.0},
     "first_hitting": {},
-    "ctmc": {"eta": 0.1, "ctmc_form": "exact"},
+    "ctmc": {"eta": 0.1, "form": "exact"},
     "renoise": {"eta": 1.0},
-    "remask": {"eta": 0.1, "remask_strategy": "cap"},
+    "remask": {"eta": 0.1, "strategy": "cap"},
     "predictor_corrector": {"eta": 0.5},
 }
 TIMES = ("seconds", "images_per_s", "data_wait", "processes")

@@ -11,11 +11,16 @@ A Bernoulli decides before a code is drawn: a float32 Gumbel-max over K + 1 entr
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from ..diffusion import Process
-from .state import DecodeState, draw
+from ..lazy import torch
+from .draws import draw
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..diffusion import Process
+    from .state import DecodeState
 
 TINY = 1e-300
 

@@ -7,28 +7,33 @@ ancestral, η = 1 looks one step further, and η = steps predicts clean codes at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ...lazy import torch
+from ..base import Sampler, register, setting
+from ..reverse_kernel import reverse_jump
 
-from .moves import reverse_jump
-from .rule import Rule
-from .state import DecodeState
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..state import DecodeState
 
 
-@dataclass(frozen=True)
-class Renoise(Rule):
-    """Args:
-    eta: Steps that each step overshoots.
+@register("renoise")
+@dataclass(frozen=True, kw_only=True)
+class Renoise(Sampler):
+    """Denoise further than asked, then corrupt forward again (Ψ-samplers).
+
+    Args:
+        eta: Steps that each step overshoots; 0 is ancestral.
     """
 
-    eta: float = 1.0
-    name = "renoise"
+    eta: float = setting(1.0, low=0)
 
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1)
 
-    def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         further = (state.s - self.eta * (state.t - state.s)).clamp_min(0)
         cleaner = reverse_jump(state, state.probabilities(logits), state.t, further)
         if state.last:

@@ -8,14 +8,17 @@ odd calls predict, even ones correct, the last one predicts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ...lazy import torch
+from ..base import Sampler, register, setting
+from ..reverse_kernel import reverse_jump
+from ..times import uniform_times
 
-from .moves import reverse_jump
-from .rule import Rule
-from .state import DecodeState
-from .times import uniform_times
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..state import DecodeState
 
 
 def plan(steps: int) -> list[bool]:
@@ -24,14 +27,16 @@ def plan(steps: int) -> list[bool]:
     return pairs if steps % 2 else [True, *pairs]
 
 
-@dataclass(frozen=True)
-class PredictorCorrector(Rule):
-    """Args:
-    eta: Size of a corrector step, in predictor steps.
+@register("predictor_corrector")
+@dataclass(frozen=True, kw_only=True)
+class PredictorCorrector(Sampler):
+    """Ancestral steps, with corrector steps in between.
+
+    Args:
+        eta: Size of a corrector step, in predictor steps.
     """
 
-    eta: float = 1.0
-    name = "predictor_corrector"
+    eta: float = setting(1.0, low=0)
 
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1)
@@ -49,5 +54,5 @@ class PredictorCorrector(Rule):
             noised = state.process.jump(state.x_t, state.s, state.t, torch.stack(state.uniforms(3), -1))
             state.x_t = torch.where(state.unknown, noised, state.x_t)
 
-    def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         return reverse_jump(state, state.probabilities(logits), state.t, state.s)

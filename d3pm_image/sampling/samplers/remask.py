@@ -15,36 +15,39 @@ Wants a temperature near 0.8 on images.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from ...lazy import torch
+from ..base import Sampler, register, setting
+from ..draws import draw
+from ..reverse_kernel import TINY, code_moves, curves, fresh_codes
 
-from ..config import need
-from ..diffusion import Process
-from .moves import TINY, code_moves, curves, fresh_codes
-from .rule import Rule
-from .state import DecodeState, draw
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...diffusion import Process
+    from ..state import DecodeState
 
 LOOP_MASKS, LOOP_SHARE = 0.1, 0.5
 
 
-@dataclass(frozen=True)
-class Remask(Rule):
-    """Args:
-    eta: η of cap, rescale and loop.
-    strategy: cap, rescale, confidence or loop.
+@register("remask")
+@dataclass(frozen=True, kw_only=True)
+class Remask(Sampler):
+    """ReMDM: revealed codes may become masks again and be drawn anew, at unchanged marginals.
+
+    Args:
+        eta: Rate of remasking (cap, rescale and loop).
+        strategy: Remasking probabilities: cap, rescale, confidence or loop.
     """
 
-    eta: float = 0.1
-    strategy: str = "cap"
-    name = "remask"
+    eta: float = setting(0.1, low=0, high=1)
+    strategy: Literal["cap", "rescale", "confidence", "loop"] = "cap"
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks."""
         super().check(process, tokens, steps, begin)
-        need(
-            not process.schedule.uniform, "sampler", self.name, "this model was trained without masks (uniform_share 1); use renoise"
-        )  # fmt: skip
+        self.check_masks(process, "renoise")
 
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1)
@@ -54,8 +57,7 @@ class Remask(Rule):
         if self.strategy != "loop" or state.steps < 4 or state.begin == 0:
             return
         schedule = state.process.schedule
-        share = LOOP_MASKS * (1 - float(schedule.survival(torch.ones(1))[0]))
-        hold = float(schedule.time_of_mask_share(torch.tensor(share, dtype=torch.float32)))  # float32 has drawn every image so far
+        hold = float(schedule.time_of_mask_share(torch.tensor(LOOP_MASKS * (1 - float(schedule.survival(torch.ones(1))[0])))))
         hold = min(hold, state.begin)
         before = max(1, round(state.steps * (1 - LOOP_SHARE) * (1 - hold / state.begin)))
         during = round(state.steps * LOOP_SHARE)
@@ -80,7 +82,7 @@ class Remask(Rule):
             return 0 * one
         return torch.minimum(one * self.eta, most.expand_as(one))
 
-    def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         process, sigma = state.process, self.sigma(state)
         g_t, g_s = curves(process, state.t)[0], curves(process, state.s)[0]
         u_predict, u_code, u_move, u_scramble, u_remask = state.uniforms(5)

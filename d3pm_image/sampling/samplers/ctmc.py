@@ -16,30 +16,36 @@ and one at rate η drawn uniformly. Rates are frozen over a step. What a step ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from ...lazy import torch
+from ..base import Sampler, register, setting
+from ..draws import draw
+from ..reverse_kernel import TINY, any_code, curves, own_codes
 
-from .moves import TINY, any_code, curves, own_codes
-from .rule import Rule
-from .state import DecodeState, draw
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..state import DecodeState
 
 
-@dataclass(frozen=True)
-class CTMC(Rule):
-    """Args:
-    eta: η, extra events a unit of time and token.
-    form: exact, euler or tau.
+@register("ctmc")
+@dataclass(frozen=True, kw_only=True)
+class CTMC(Sampler):
+    """Continuous-time jumps, with extra noise η that undoes and redoes.
+
+    Args:
+        eta: Extra events per unit of time and code that undo and redo.
+        form: How a step integrates the rates: exact, euler or tau.
     """
 
-    eta: float = 0.0
-    form: str = "exact"
-    name = "ctmc"
+    eta: float = setting(0.0, low=0)
+    form: Literal["exact", "euler", "tau"] = "exact"
 
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1) if self.eta else super().active(state)
 
-    def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         process, k = state.process, state.process.num_codes
         schedule, eta = process.schedule, 0.0 if state.last else self.eta
         (g_t, kappa_t), (g_s, kappa_s) = curves(process, state.t), curves(process, state.s)

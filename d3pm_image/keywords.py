@@ -1,8 +1,9 @@
-"""How the methods of a pipeline are called: their common arguments, typed; the names that diffusers uses for the same things; results as
-Pillow images, tensors or arrays; a progress bar."""
+"""Keyword arguments of generation: common to all methods of a pipeline that draw, with the names that diffusers uses for the same things;
+results as Pillow images, tensors or arrays; a progress bar."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from .config import near, need
 from .imaging import plain, to_tensor
-from .sampling import Frame, Request, Watch
+from .sampling import Sampler
+from .sampling.choice import SHARED, choose, own_settings
+from .sampling.request import Callback, Request, SamplerStep
 
 OutputType = Literal["pil", "pt", "np"]
 StepEnd = Callable[[Any, int, int, dict[str, Any]], Any]
@@ -25,35 +28,37 @@ METHODS = ("__call__", "generate", "inpaint", "outpaint", "edit", "vary", "inter
 """Of a pipeline, those that draw."""
 
 
-class OtherDrawing(TypedDict, total=False):
-    """How codes are drawn, but for ``steps``, which some methods of a pipeline have as an argument of their own.
+class Drawing(TypedDict, total=False):
+    """How codes are drawn; every method of a pipeline that draws takes these, and the settings of the sampler (such as ``eta``) by their names.
 
     Args:
-        num_inference_steps: The number of steps, under its other name.
+        steps: Network calls per image; ``num_inference_steps`` is the same.
+        sampler: A name, or a sampler with its settings, such as ``Renoise(eta=1.0)``; default the model's own.
         seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives every image a seed of its
             own: it is then the image that the seed gives as number 0. Default 0.
         generator: In place of a seed: one is drawn from it, so that the next call gives other images. A list holds one for each image.
         batch_size: Images in one network call, default 64.
         first: Number of the first image: a long request can be made in parts.
-        watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each, such as a
+        callback: Called with a :class:`~d3pm_image.sampling.request.SamplerStep` before the first step of every batch and after each, such as a
             :class:`~d3pm_image.visualization.Recorder`.
         callback_on_step_end: Called after each step of every batch as ``(pipe, step, num_steps, {"codes": (B, N), "masked": (B, N)})``; what it
             raises ends the call.
         guidance: Weight of classifier-free guidance; ``guidance_scale`` is the same.
 
-    The others are the settings of :class:`~d3pm_image.config.SamplerConfig`; what is left out is the model's own default.
+    The others are the fields of :class:`~d3pm_image.config.SamplingConfig`; what is left out is the model's own default.
     """
 
+    steps: int | None
     num_inference_steps: int | None
+    sampler: str | Sampler | None
     seed: int | Sequence[int]
     generator: torch.Generator | Sequence[torch.Generator] | None
     batch_size: int
     first: int
-    watch: Watch | None
+    callback: Callback | None
     callback_on_step_end: StepEnd | None
     guidance: float | None
     guidance_scale: float | None
-    sampler: str | None
     temperature: float | None
     top_k: int | None
     top_p: float | None
@@ -61,23 +66,7 @@ class OtherDrawing(TypedDict, total=False):
     guidance_from: float | None
     guidance_until: float | None
     negative_label: int | None
-    gumbel: float | None
-    reveal: str | None
-    eta: float | None
-    ctmc_form: str | None
-    remask_strategy: str | None
-    roll: bool | None
     correct_steps: int | None
-
-
-class Drawing(OtherDrawing, total=False):
-    """How codes are drawn; every method of a pipeline that draws takes these and those of :class:`OtherDrawing`.
-
-    Args:
-        steps: Network calls an image; ``num_inference_steps`` is the same.
-    """
-
-    steps: int | None
 
 
 @dataclass(frozen=True)
@@ -88,28 +77,30 @@ class ImageOutput:
 
 
 def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
-    """The request that a method's arguments (:class:`Drawing`) make of a pipeline.
+    """The request that a method's arguments make of a pipeline: :class:`Drawing`, and settings of the sampler.
 
     Raises:
-        ConfigError: impossible or contradicting values. TypeError: no such setting.
+        ConfigError: impossible or contradicting values, or a setting that the sampler does not have. TypeError: no such argument.
     """
-    for name in drawing.keys() - Drawing.__annotations__.keys() - OtherDrawing.__annotations__.keys():
-        raise TypeError(f"unexpected keyword argument {name!r}{near(name, argument_names(pipe))}")
+    own = own_settings()
+    for name in drawing.keys() - Drawing.__annotations__.keys() - set(own):
+        raise TypeError(f"unexpected keyword argument {name!r}{near(name, [*argument_names(pipe), *own])}")
     # None is what somebody passes on who was given nothing
     drawing = {name: scalar(value) for name, value in drawing.items() if value is not None}
     one_name(drawing, "steps", "num_inference_steps")
     one_name(drawing, "guidance", "guidance_scale")
     seed_of(drawing)
-    watch = watcher(pipe, drawing.pop("watch", None), drawing.pop("callback_on_step_end", None))
+    callback = callbacks(pipe, drawing.pop("callback", None), drawing.pop("callback_on_step_end", None))
     seed, batch_size, first = drawing.pop("seed", 0), drawing.pop("batch_size", 64), drawing.pop("first", 0)
-    return Request(pipe.settings(**drawing), seed, batch_size, first, watch)
+    sampling = dataclasses.replace(pipe.sampling, **{name: drawing.pop(name) for name in SHARED if name in drawing})
+    return Request(choose(pipe.sampler, **drawing), sampling, seed, batch_size, first, callback)
 
 
 def argument_names(pipe: Any) -> list[str]:
     """All that the methods of a pipeline take by name."""
     methods = [method for name, method in inspect.getmembers(type(pipe), inspect.isfunction) if name in METHODS]
     parameters = [p.name for method in methods for p in inspect.signature(method).parameters.values() if p.kind != p.VAR_KEYWORD]
-    return [name for name in dict.fromkeys([*parameters, *OtherDrawing.__annotations__]) if name != "self"]
+    return [name for name in dict.fromkeys([*parameters, *Drawing.__annotations__]) if name != "self"]
 
 
 def scalar(value: Any) -> Any:
@@ -154,24 +145,24 @@ def seed_of(drawing: dict[str, Any]) -> None:
     drawing["seed"] = seeds if several else seeds[0]
 
 
-def watcher(pipe: Any, watch: Watch | None, on_step_end: StepEnd | None) -> Watch | None:
-    """One watch of all that wants to see the steps: the user's, the callback and the progress bar."""
-    watches = [watch] if watch is not None else []
+def callbacks(pipe: Any, callback: Callback | None, on_step_end: StepEnd | None) -> Callback | None:
+    """One callback for all that want to see the steps: the user's two and the progress bar."""
+    several = [callback] if callback is not None else []
     if on_step_end is not None:
 
-        def after(frame: Frame) -> None:
-            if frame.step:
-                on_step_end(pipe, frame.step - 1, frame.steps, {"codes": frame.x_t, "masked": frame.masked})
+        def after(step: SamplerStep) -> None:
+            if step.step:
+                on_step_end(pipe, step.step - 1, step.steps, {"codes": step.x_t, "masked": step.masked})
 
-        watches.append(after)
+        several.append(after)
     if pipe.progress_bar:
-        watches.append(Bar())
-    if len(watches) < 2:
-        return watches[0] if watches else None
+        several.append(Bar())
+    if len(several) < 2:
+        return several[0] if several else None
 
-    def all_of_them(frame: Frame) -> None:
-        for one in watches:
-            one(frame)
+    def all_of_them(step: SamplerStep) -> None:
+        for one in several:
+            one(step)
 
     return all_of_them
 
@@ -182,7 +173,7 @@ class Bar:
     def __init__(self) -> None:
         self.bar: Any = None
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, frame: SamplerStep) -> None:
         from tqdm import tqdm
 
         if frame.step == 0:

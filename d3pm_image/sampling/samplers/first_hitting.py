@@ -8,35 +8,39 @@ Random codes of a hybrid move by the κ-posterior over the same stretch of time.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..config import need
-from ..diffusion import Process
-from .confidence import keep_best
-from .moves import code_moves, fresh_codes
-from .rule import Rule, need_noise
-from .state import DecodeState, draw
+from ...lazy import torch
+from ..base import Sampler, register
+from ..draws import draw
+from ..mask_schedule import keep_best
+from ..reverse_kernel import code_moves, fresh_codes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...diffusion import Process
+    from ...diffusion.schedule import Schedule
+    from ..state import DecodeState
 
 
-class FirstHitting(Rule):
+@register("first_hitting")
+@dataclass(frozen=True, kw_only=True)
+class FirstHitting(Sampler):
     """Every step reveals its even share of the masks, at the times at which the process would."""
-
-    name = "first_hitting"
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks, or that does not end in noise."""
-        need(
-            not process.schedule.uniform, "sampler", self.name, "this model was trained without masks (uniform_share 1); use ancestral"
-        )  # fmt: skip
-        need_noise(self.name, process, begin)
+        self.check_masks(process, "ancestral")
+        self.check_noise(process, begin)
 
     def schedule(self, state: DecodeState) -> None:
         """t is where the last step ended; s comes from the draws of the step itself."""
         state.t = state.memory.get("time", state.times(state.begin))
         state.s = torch.zeros_like(state.t)
 
-    def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         u_predict, u_code, u_move, u_scramble, u_order = state.uniforms(5)
         schedule, masked = state.process.schedule, state.masked.sum(-1)
         left = masked - -(-masked // (state.steps - state.step))
@@ -49,7 +53,7 @@ class FirstHitting(Rule):
         return keep_best(state, fresh, u_order, left).where(state.masked, moved)
 
     @staticmethod
-    def next_time(state: DecodeState, schedule, masked: Tensor, left: Tensor) -> Tensor:
+    def next_time(state: DecodeState, schedule: Schedule, masked: Tensor, left: Tensor) -> Tensor:
         """The time at which ``left`` of ``masked`` masks remain: c · Π U_n^{1/n} over the reveals; without masks to reveal, the even grid's."""
         log_share = torch.log(1 - schedule.survival(state.t)[0]).nan_to_num(neginf=-700.0)
         u = state.streams.uniform(state.x_t.shape[1]).clamp_min(1e-300)

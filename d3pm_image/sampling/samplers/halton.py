@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ...lazy import torch
+from ..base import MaskSampler, register
+from ..draws import draw
+from ..mask_schedule import REVEAL, Reveal, keep_best
 
-from .confidence import REVEAL, keep_best
-from .rule import MaskRule
-from .state import DecodeState, draw
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..state import DecodeState
 
 
 def van_der_corput(count: int, base: int) -> Tensor:
@@ -44,18 +48,20 @@ def halton_rank(grid: tuple[int, int]) -> Tensor:
     return rank
 
 
-@dataclass(frozen=True)
-class Halton(MaskRule):
-    """Args:
-    reveal: γ, share still masked after progress r (the paper: arccos).
-    roll: Shift the order by a random cell an image, cyclically.
+@register("halton")
+@dataclass(frozen=True, kw_only=True)
+class Halton(MaskSampler):
+    """Reveal masks in the order of the 2-D Halton sequence, far from each other.
+
+    Args:
+        reveal: Curve of the fraction of codes still masked over the steps.
+        roll: Start the order at a random cell of each image.
     """
 
-    reveal: str = "arccos"
+    reveal: Reveal = "arccos"
     roll: bool = False
-    name = "halton"
 
-    def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         rank = halton_rank(state.grid).to(state.x_t.device).expand(state.x_t.shape)
         if self.roll:
             if "roll" not in state.memory:

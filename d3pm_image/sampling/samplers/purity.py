@@ -7,25 +7,31 @@ with weights purity^(1/τ), purity = max_j x̂_j. Unmasked tokens move as in anc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from ..base import Sampler, register, setting
+from ..draws import draw, gumbel
+from ..mask_schedule import keep_best
+from ..reverse_kernel import code_moves, fresh_codes, unmask_probability
 
-from .confidence import keep_best
-from .moves import code_moves, fresh_codes, unmask_probability
-from .rule import Rule
-from .state import DecodeState, draw, gumbel
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..state import DecodeState
 
 
-@dataclass(frozen=True)
-class Purity(Rule):
-    """Args:
-    gumbel: τ; 0 always takes the purest, large values take any (ancestral).
+@register("purity")
+@dataclass(frozen=True, kw_only=True)
+class Purity(Sampler):
+    """Ancestral counts of revealed codes, at the positions where the network is surest.
+
+    Args:
+        gumbel: Noise of the choice of what to keep; 0 always takes the purest, large values take any (ancestral).
     """
 
-    gumbel: float = 1.0
-    name = "purity"
+    gumbel: float = setting(1.0, low=0)
 
-    def __call__(self, state: DecodeState, logits: Tensor) -> Tensor:
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         u_predict, u_code, u_move, u_scramble, u_order = state.uniforms(5)
         p = state.probabilities(logits)
         predicted = draw(p, u_predict)

@@ -1,0 +1,52 @@
+"""Settings of drawing that all samplers share; what is one sampler's own stands in its class (:mod:`d3pm_image.sampling.samplers`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import finite, need
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How codes are drawn from a trained model, whatever the sampler.
+
+    Args:
+        steps: Network calls per image.
+        temperature: Divides the logits; under 1 is safer, over 1 is more varied.
+        top_k: Draw from the k likeliest codes only; 0 is off.
+        top_p: Draw from the fewest likeliest codes that hold this probability; 1 is off.
+        guidance: Classifier-free guidance weight w in u + w(c - u); 1 is off, 1.5 is usual.
+        guidance_schedule: constant, or linear or cosine from 1 up to guidance over the decode.
+        guidance_from: Fraction of the decode before which guidance is off.
+        guidance_until: Fraction of the decode after which guidance is off.
+        negative_label: Class number that guidance leads away from; -1 leads away from no class.
+        correct_steps: Self-correction steps on the finished codes, for models trained with random codes.
+    """
+
+    steps: int = 16
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    guidance: float = 1.0
+    guidance_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    guidance_from: float = 0.0
+    guidance_until: float = 1.0
+    negative_label: int = -1
+    correct_steps: int = 0
+
+    def __post_init__(self):
+        need(1 <= self.steps <= 10_000, "steps", self.steps, "give 1 to 10000 sampling steps, such as 16")
+        positive = finite(self.temperature) and self.temperature > 0
+        need(positive, "temperature", self.temperature, "give a positive number, such as 1.0")
+        need(self.top_k >= 0, "top_k", self.top_k, "give 0 (off) or a number of codes")
+        need(0 < self.top_p <= 1, "top_p", self.top_p, "give a probability in (0, 1]; 1 is off")
+        need(finite(self.guidance) and self.guidance >= 0, "guidance", self.guidance, "give 0 or more; 1 is off, 1.5 is usual")
+        options = ("constant", "linear", "cosine")
+        need(self.guidance_schedule in options, "guidance_schedule", self.guidance_schedule, "use constant, linear or cosine")
+        need(0 <= self.guidance_from <= 1, "guidance_from", self.guidance_from, "give a fraction of the decode in [0, 1]")
+        until = f"give a fraction of the decode from guidance_from={self.guidance_from:g} to 1"
+        need(self.guidance_from <= self.guidance_until <= 1, "guidance_until", self.guidance_until, until)
+        need(self.negative_label >= -1, "negative_label", self.negative_label, "give a class number, or -1 for none")
+        need(0 <= self.correct_steps <= 1000, "correct_steps", self.correct_steps, "give 0 to 1000")

@@ -1,0 +1,195 @@
+"""What a sampler is: a frozen dataclass that holds its settings, with their defaults and ranges, and takes the steps of a decode.
+
+    @register("renoise")
+    @dataclass(frozen=True, kw_only=True)
+    class Renoise(Sampler):
+        '''Denoise further than asked, then corrupt forward again (Ψ-samplers).
+
+        Args:
+            eta: Steps that each step overshoots.
+        '''
+
+        eta: float = setting(1.0, low=0)
+
+        def step(self, state, logits): ...
+
+Registration is all that it takes: the command line, YAML files, model folders, ``tune``, the web page, the documentation's table and the tests of the laws
+read :data:`SAMPLERS`. Nothing here imports torch before a sampler runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from ..errors import need
+from ..lazy import torch
+from .times import uniform_times
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..diffusion import Process
+    from .state import DecodeState
+
+SAMPLERS: dict[str, type[Sampler]] = {}
+"""Every sampler by the name that users choose it by."""
+S = TypeVar("S", bound="type[Sampler]")
+
+
+def register(name: str) -> Callable[[S], S]:
+    """Make a class the sampler of a name.
+
+    Raises:
+        ValueError: the name is taken, or a setting has another type than that of another sampler with the same name.
+    """
+
+    def put(kind: S) -> S:
+        if name in SAMPLERS:
+            raise ValueError(f"two samplers are called {name!r}: {SAMPLERS[name].__qualname__} and {kind.__qualname__}")
+        for other in SAMPLERS.values():
+            for setting_name, type_ in kind.types().items():
+                if other.types().get(setting_name, type_) != type_:
+                    raise ValueError(f"{name}.{setting_name} has another type than {other.name}.{setting_name}")
+        kind.name = name
+        SAMPLERS[name] = kind
+        return kind
+
+    return put
+
+
+def setting(default: Any, low: float = -math.inf, high: float = math.inf) -> Any:
+    """A numeric setting of a sampler and the range that it may have, both ends included."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Noise to codes: where a decode starts, which noise level the denoiser is told, which images still need the network, and the step.
+
+    The defaults are those of samplers that follow the process through time, evenly from the beginning of the decode to t = 0.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __post_init__(self):
+        """Raises ConfigError for a setting out of its range."""
+        types = self.types()
+        for item in dataclasses.fields(self):
+            value, options = getattr(self, item.name), typing.get_args(types[item.name])
+            if options:
+                need(value in options, item.name, value, f"use {', '.join(map(str, options))}")
+            elif "low" in item.metadata:
+                low, high = item.metadata["low"], item.metadata["high"]
+                number = isinstance(value, (int, float)) and math.isfinite(value)
+                need(number and low <= value <= high, item.name, value, f"{self.name} takes {between(low, high)}")
+
+    @classmethod
+    def types(cls) -> dict[str, Any]:
+        """The type of every setting by its name."""
+        hints = typing.get_type_hints(cls)
+        return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+
+    @classmethod
+    def describe(cls) -> dict[str, str]:
+        """What every setting does, in the words of the class's docstring."""
+        words: dict[str, str] = {}
+        for kind in reversed(cls.__mro__):
+            for line in (kind.__doc__ or "").partition("Args:")[2].splitlines():
+                name, colon, text = line.strip().partition(": ")
+                if colon and name in cls.types():
+                    words[name] = text
+        return words
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, as YAML and JSON hold them beside ``name``."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+
+    def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
+        """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it has."""
+        self.check_noise(process, begin)
+        fits = process.steps == 0 or steps <= process.steps
+        need(fits, "steps", steps, f"the process was trained with {process.steps} steps; use at most that many")
+
+    def check_noise(self, process: Process, begin: float) -> None:
+        """Raises ConfigError where the decode begins at t = 1 and the process keeps codes there."""
+        kept = "this process keeps codes at t = 1 (process.end < 1); use confidence"
+        need(begin < 1 or process.ends_in_noise(), "sampler", self.name, kept)
+
+    def check_masks(self, process: Process, instead: str) -> None:
+        """Raises ConfigError for a process without masks, which ``instead`` would fit."""
+        text = f"this model was trained without masks (uniform_share 1); use {instead}"
+        need(not process.schedule.uniform, "sampler", self.name, text)
+
+    def start(self, state: DecodeState) -> Tensor:
+        """What the decode begins with, (B, N): prior noise at t = 1, before that x_t ~ q(x_t | x_0) of the known codes x_0."""
+        if state.begin == 1:
+            return state.process.prior(state.streams.uniform(state.x_t.shape[1], 2))
+        return state.process.corrupt(state.x_t, state.times(state.begin), torch.stack(state.uniforms(3), -1))
+
+    def opened(self, state: DecodeState) -> Tensor:
+        """Positions that the decode may change once it has begun, (B, N) bool."""
+        return state.unknown
+
+    def schedule(self, state: DecodeState) -> None:
+        """Set the times of this step, for all images."""
+        times = uniform_times(state.steps, state.begin)
+        state.t, state.s = state.times(times[state.step]), state.times(times[state.step + 1])
+
+    def level(self, state: DecodeState) -> Tensor:
+        """κ that the denoiser is told, (B,)."""
+        return state.process.schedule.survival(state.t)[1]
+
+    def active(self, state: DecodeState) -> Tensor:
+        """Images that still need the network, (B,) bool: those with masks; with random codes about, those with unknown tokens."""
+        return (state.masked if state.process.schedule.absorbing else state.unknown).any(-1)
+
+    def wanted(self, state: DecodeState) -> Tensor:
+        """Positions whose logits the step reads, (B, N) bool."""
+        return state.masked if state.process.schedule.absorbing else state.unknown
+
+    def step(self, state: DecodeState, logits: Tensor) -> Tensor:
+        """x_s (B, N) from leave-one-out logits (B, N, K); known positions are put back by the loop."""
+        raise NotImplementedError
+
+
+def between(low: float, high: float) -> str:
+    """A range in words."""
+    if math.isinf(high):
+        return "any number" if math.isinf(low) else f"{low:g} or more"
+    return f"{low:g} to {high:g}"
+
+
+class MaskSampler(Sampler):
+    """Samplers that start from masks and reveal them in an order of their own, whatever the process's clock says.
+
+    They never go back over a code. So where a decode begins before t = 1, every token that the corruption changes becomes a mask,
+    the random codes of a hybrid as well; these masks are the unknown tokens, and N₀ counts them.
+    """
+
+    def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
+        """Raises ConfigError for a process without masks, or more steps than there are tokens to reveal."""
+        self.check_masks(process, "ancestral")
+        need(steps <= max(tokens, 1), "steps", steps, f"each step reveals at least one of the {tokens} codes; use at most {tokens}")
+
+    def start(self, state: DecodeState) -> Tensor:
+        masks = state.process.masked_like(state.x_t)
+        return masks if state.begin == 1 else torch.where(super().start(state) == state.x_t, state.x_t, masks)
+
+    def opened(self, state: DecodeState) -> Tensor:
+        return state.unknown & state.masked
+
+    def level(self, state: DecodeState) -> Tensor:
+        """κ at which the process masks the share that is masked now, per image, (B,)."""
+        schedule = state.process.schedule
+        return schedule.survival(schedule.time_of_mask_share(state.masked.double().mean(-1)))[1]
+
+    def active(self, state: DecodeState) -> Tensor:
+        return state.masked.any(-1)
+
+    def wanted(self, state: DecodeState) -> Tensor:
+        return state.masked

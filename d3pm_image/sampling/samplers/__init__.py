@@ -1,0 +1,13 @@
+"""One sampler per file. Every module of this folder is imported and registers its classes: a new file is all that a new sampler takes."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from ..base import SAMPLERS, Sampler
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f".{_module.name}", __name__)
+
+__all__ = ["SAMPLERS", "Sampler"]
