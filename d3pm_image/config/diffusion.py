@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from ..errors import ConfigError, finite, near, need
@@ -236,6 +237,12 @@ class SamplerConfig:
 
     def __post_init__(self):
         need(self.sampler in SAMPLERS, "sampler", self.sampler, f"use one of {', '.join(SAMPLERS)}")
+        for name in ("steps", "top_k", "negative_label", "correct_steps"):
+            need(isinstance(getattr(self, name), Integral), name, getattr(self, name), "give a whole number")
+        for name in ("temperature", "top_p", "guidance", "guidance_from", "guidance_until"):
+            need(isinstance(getattr(self, name), Real), name, getattr(self, name), "give a number")
+        for name in ("gumbel", "eta"):
+            need(isinstance(getattr(self, name) or 0.0, Real), name, getattr(self, name), "give a number")
         need(1 <= self.steps <= 10_000, "steps", self.steps, "give 1 to 10000 sampling steps, such as 16")
         need(finite(self.temperature) and self.temperature > 0, "temperature", self.temperature, "give a positive number, such as 1.0")
         need(self.top_k >= 0, "top_k", self.top_k, "give 0 (off) or a number of codes")
