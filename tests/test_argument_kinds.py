@@ -26,7 +26,7 @@ def test_numbers_of_numpy_are_numbers():
 
 @pytest.mark.parametrize("numbers", [(0.5, 0, 4, 4), (0, 0, "4", 4), (0, 0, 4, np.float64(4))])
 def test_a_box_of_parts_of_pixels_is_refused(numbers):
-    with pytest.raises(ConfigError, match="^box=.*whole pixels"):
+    with pytest.raises(ConfigError, match=r"^box=.*whole pixels"):
         Box(*numbers)
 
 
