@@ -110,9 +110,10 @@ def test_packing_does_not_leave_out_what_the_system_refuses(tmp_path, error):
 
 FULL = """
 import os, resource, sys
-from d3pm_image.cli import main, train_tokenizer
+from d3pm_image.cli import main
+from d3pm_image.recipes import tokenizer
 import d3pm_image.data.images, d3pm_image.training.loop
-opened = train_tokenizer.open_images
+opened = tokenizer.open_images
 def then_no_more(*arguments):
     found = opened(*arguments)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
@@ -120,7 +121,7 @@ def then_no_more(*arguments):
         while True: os.dup(0)
     except OSError:
         return found
-train_tokenizer.open_images = then_no_more
+tokenizer.open_images = then_no_more
 main(sys.argv[1:])
 """
 

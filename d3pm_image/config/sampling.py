@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from ..errors import finite, need
@@ -37,6 +38,10 @@ class SamplingConfig:
     correct_steps: int = 0
 
     def __post_init__(self):
+        for name in ("steps", "top_k", "negative_label", "correct_steps"):
+            need(isinstance(getattr(self, name), Integral), name, getattr(self, name), "give a whole number")
+        for name in ("temperature", "top_p", "guidance", "guidance_from", "guidance_until"):
+            need(isinstance(getattr(self, name), Real), name, getattr(self, name), "give a number")
         need(1 <= self.steps <= 10_000, "steps", self.steps, "give 1 to 10000 sampling steps, such as 16")
         positive = finite(self.temperature) and self.temperature > 0
         need(positive, "temperature", self.temperature, "give a positive number, such as 1.0")

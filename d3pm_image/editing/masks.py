@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -40,6 +41,8 @@ class Box:
     height: int
 
     def __post_init__(self):
+        whole = all(isinstance(number, Integral) for number in (self.x, self.y, self.width, self.height))
+        need(whole, "box", str(self), "give x, y, width and height in whole pixels")
         need(self.width >= 1 and self.height >= 1, "box", str(self), "its width and height (the last two) must be 1 pixel or more")
 
     def __str__(self) -> str:

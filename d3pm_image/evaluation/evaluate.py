@@ -211,7 +211,13 @@ def images_of(
     remembers."""
     if data is None:
         return remembered_data(facts, args.model, args.root, args.val_root), None
-    size = pipe.image_size if pipe is not None else tokenizer.info.image_size if tokenizer.info is not None else 0
+    size = (
+        pipe.image_size
+        if pipe is not None
+        else tokenizer.info.image_size
+        if isinstance(tokenizer, (Autoencoder, Pixels)) and tokenizer.info is not None
+        else 0
+    )
     known: dict[str, Any] = {f.name: facts["data"][f.name] for f in dataclasses.fields(DataConfig) if f.name in facts.get("data", {})}
     kept: dict[str, Any] = {name: known[name] for name in ("crop", "flip", "white", "labels", "val_share", "memory_mb") if name in known}
     trained = filled(DataConfig(image_size=size, channels=cast(Any, tokenizer.channels)), kept, "data.")

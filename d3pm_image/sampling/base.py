@@ -24,6 +24,7 @@ import math
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..errors import need
@@ -85,7 +86,7 @@ class Sampler:
                 need(value in options, item.name, value, f"use {', '.join(map(str, options))}")
             elif "low" in item.metadata:
                 low, high = item.metadata["low"], item.metadata["high"]
-                number = isinstance(value, (int, float)) and math.isfinite(value)
+                number = isinstance(value, Real) and math.isfinite(value)
                 need(number and low <= value <= high, item.name, value, f"{self.name} takes {between(low, high)}")
 
     @classmethod
