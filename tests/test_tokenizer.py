@@ -86,6 +86,20 @@ def test_pictures_of_a_batch_do_not_touch_each_other():
     assert torch.equal(torch.cat([model.encode(i[None]) for i in images]), model.encode(images))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_a_decoded_image_does_not_depend_on_its_batch(threads):
+    """To the last bit; with images of this size, convolutions of other numbers of images differ on 1, 2 and 4 threads."""
+    model = started(TokenizerConfig(width=16, num_codes=64, code_dim=8))
+    codes = torch.randint(64, (7, 24, 24), generator=torch.Generator().manual_seed(0))
+    torch.set_num_threads(threads)
+    try:
+        together = model.decode(codes)
+        for size in (1, 3, 5):
+            assert torch.equal(model.decode(codes[:size]), together[:size]), size
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_codes_under_bf16_autocast_are_those_in_float32():
     """encode() exactly; the quantizer alone on equal features as well, which the library does not do by itself on a CPU."""
     model = started(small(num_codes=64, code_dim=8))

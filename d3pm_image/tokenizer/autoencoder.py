@@ -205,9 +205,11 @@ class Autoencoder(nn.Module):
         need_codes(codes, self.num_codes)
         if codes.device.type != "cpu" or not len(codes):
             return self.images(codes)
-        # how a processor's convolutions add up depends on the number of images and threads: always two, so that an image is always the same
-        pairs = torch.cat([codes, codes[-1:]]) if len(codes) % 2 else codes
-        return torch.cat([self.images(pair) for pair in pairs.split(2)])[: len(codes)]
+        # A convolution adds up in another order for one image than for several; on several threads every number of images has its own
+        # order, and only an even number of threads treats both images of a pair alike. An image must not depend on its batch.
+        filled = torch.cat([codes, codes[-1:]]) if len(codes) % 2 else codes
+        at_once = len(filled) if torch.get_num_threads() == 1 else 2
+        return torch.cat([self.images(part) for part in filled.split(at_once)])[: len(codes)]
 
     @torch.no_grad()
     def images(self, codes: Tensor) -> Tensor:
