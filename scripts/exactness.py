@@ -22,7 +22,7 @@ from d3pm_image.sampling import ImageStreams, sample
 
 K, N, IMAGES = 3, 3, 50_000
 FEW, STEPS = 16, 256
-BOUND = 0.03
+BOUND = 0.023
 STATES, NOISY = (torch.cartesian_prod(*[torch.arange(k)] * N) for k in (K, K + 1))
 TOKEN_A_STEP = ("confidence", "entropy", "margin", "halton", "first_hitting")
 RULES: dict[str, dict] = {

@@ -297,7 +297,7 @@ def test_streams_depend_on_seed_and_image_alone():
 
 
 def test_a_rule_changes_with_the_settings_that_it_reads_and_with_no_other():
-    other = {"gumbel": 1.0, "reveal": "linear", "eta": 0.7, "ctmc_form": "tau", "remask_strategy": "loop", "roll": True}
+    other = {"gumbel": 2.0, "reveal": "linear", "eta": 0.7, "ctmc_form": "tau", "remask_strategy": "loop", "roll": True}
     assert set(other) == settings_of_rules()
     for name in NAMES:
         config = SamplerConfig(sampler=name)

@@ -65,7 +65,10 @@ def exactness() -> str:
     }  # fmt: skip
     rows = []
     for name, found in kept["distances"].items():
-        own = [f"{setting} {value}" for setting, value in OWN_DEFAULTS.get(name, {}).items()]
+        own = [
+            f"{setting} {value:g}" if isinstance(value, float) else f"{setting} {value}"
+            for setting, value in OWN_DEFAULTS.get(name, {}).items()
+        ]
         steps = max(map(int, next(iter(found.values()))))
         line = [f"{name} ({', '.join(own)})" if own else name, "a token per step" if steps < 10 else f"{steps}"]
         for case in cases:
