@@ -36,7 +36,7 @@ class OtherDrawing(TypedDict, total=False):
         batch_size: Images in one network call, default 64.
         first: Number of the first image: a long request can be made in parts.
         watch: Called with a :class:`~d3pm_image.sampling.Frame` before the first step of every batch and after each, such as a
-            :class:`~d3pm_image.trajectory.Recorder`.
+            :class:`~d3pm_image.visualization.Recorder`.
         callback_on_step_end: Called after each step of every batch as ``(pipe, step, num_steps, {"codes": (B, N), "masked": (B, N)})``; what it
             raises ends the call.
         guidance: Weight of classifier-free guidance; ``guidance_scale`` is the same.

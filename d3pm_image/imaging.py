@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import need
-from .image_files import open_image as open_image
-from .image_files import read_header as read_header
-from .image_files import read_image as read_image
-from .image_files import to_srgb
+from .image_io import open_image as open_image
+from .image_io import read_header as read_header
+from .image_io import read_image as read_image
+from .image_io import to_srgb
 from .storage import whole_file
 
 SETTINGS = "d3pm_image"

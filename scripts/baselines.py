@@ -27,8 +27,9 @@ CONFIG = HERE.parent / "configs" / "fashion_mnist" / "diffusion.yaml"
 
 def train(args: argparse.Namespace) -> None:
     """Train every entry that is not done; leaves ENTRY.safetensors and ENTRY.json in the work folder."""
-    from d3pm_image.commands.parsing import parse, save_resolved
+    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import DiffusionRun
+    from d3pm_image.config.yaml import save_resolved
     from d3pm_image.storage import write_tensors, write_text
 
     size = [f"--denoiser.{name}={value}" for name in ("width", "depth") if (value := getattr(args, name))]
@@ -67,8 +68,8 @@ class Stage:
     def __init__(self, run, device: str):
         from baselines.problem import Problem
 
-        from d3pm_image.commands.codes import cached, code_images, open_tokenizer, tokenizer_data
         from d3pm_image.data.codes import CodeSet, Team
+        from d3pm_image.recipes.token_cache import cached, code_images, open_tokenizer, tokenizer_data
 
         self.tokenizer, info = open_tokenizer(run)
         self.tokenizer.to(device)
@@ -108,12 +109,12 @@ def judge(args: argparse.Namespace) -> None:
     import torch
     from baselines import judging
 
-    from d3pm_image.commands.judging import Judge
-    from d3pm_image.commands.parsing import parse
-    from d3pm_image.commands.record import machine
+    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import DiffusionRun
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
+    from d3pm_image.evaluation.samples import Judge
+    from d3pm_image.provenance.machine import machine
     from d3pm_image.storage import write_text
 
     stage = Stage(parse("train-diffusion", DiffusionRun, ["--config", str(args.work / "config.yaml")]), args.device)
@@ -150,7 +151,7 @@ def retime(args: argparse.Namespace) -> None:
     import torch
     from baselines import judging
 
-    from d3pm_image.commands.parsing import parse
+    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import DiffusionRun
     from d3pm_image.storage import write_text
 

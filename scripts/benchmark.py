@@ -24,7 +24,7 @@ def main() -> None:
     known, rest = parser.parse_known_args()
     sys.path.insert(0, str(HERE))
     bench = importlib.import_module(f"benchmarks.{known.name}")
-    from d3pm_image.commands.record import machine
+    from d3pm_image.provenance.machine import machine
 
     facts = machine()
     print(" · ".join(f"{k} {v}" for k, v in facts.items()))

@@ -28,11 +28,11 @@ from torch import Tensor
 
 from d3pm_image import Pipeline
 from d3pm_image.cache_folder import cache_root
-from d3pm_image.commands.judging import everything
 from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
 from d3pm_image.editing.receptive import RING
+from d3pm_image.evaluation.samples import everything
 from d3pm_image.imaging import fill_hidden, to_pil
 from d3pm_image.metrics.classifier import Classifier, train_classifier
 from d3pm_image.metrics.seam import seam_gradients, seam_ratio

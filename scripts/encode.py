@@ -2,7 +2,7 @@
 
 import sys
 
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 
 if __name__ == "__main__":
     main(["encode", *sys.argv[1:]])

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.commands.job import blanked
+from d3pm_image.cli.job import blanked
 from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source

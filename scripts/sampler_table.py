@@ -36,10 +36,10 @@ def measure(args: argparse.Namespace) -> None:
 
     from d3pm_image import Pipeline
     from d3pm_image.cache_folder import cache_root
-    from d3pm_image.commands.judging import everything
     from d3pm_image.config import DataConfig, SamplerConfig
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
+    from d3pm_image.evaluation.samples import everything
     from d3pm_image.metrics.classifier import train_classifier
     from d3pm_image.metrics.fidelity import frechet_distance, manifold
     from d3pm_image.sampling import MaskRule, make_rule

@@ -137,20 +137,20 @@ def train_and_judge(config, count: int) -> dict[str, float]:
     """Train a run, or go on with it, and measure its tokenizer on the first ``count`` held-out images."""
     import torch
 
-    from d3pm_image.commands import train_tokenizer
-    from d3pm_image.commands.held_out import Distance, Space
-    from d3pm_image.commands.judging import Judge
     from d3pm_image.config import TokenizerLossConfig
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
-    from d3pm_image.metrics.locality import far_changes
+    from d3pm_image.evaluation.reconstruction import Distance, Space
+    from d3pm_image.evaluation.samples import Judge
+    from d3pm_image.metrics.edit_locality import far_changes
     from d3pm_image.metrics.reconstruction import reconstruction_error
+    from d3pm_image.recipes import tokenizer as tokenizer_recipe
     from d3pm_image.tokenizer import load_tokenizer
     from d3pm_image.tokenizer.perceptual import Perceptual
 
     folder = Path(config.out)
     if not (folder / "model").is_dir():
-        train_tokenizer.run(config)
+        tokenizer_recipe.run(config)
     tokenizer, _ = load_tokenizer(folder)
     held_out = ImageSet(open_source(config.data, held_out=True), config.data)
     count = min(count, len(held_out))

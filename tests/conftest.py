@@ -46,7 +46,7 @@ def fashion_mnist(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Run folders (tokenizer, diffusion) of a minute's digits training through the command line's own functions."""
-    from d3pm_image.commands import train_diffusion, train_tokenizer
+    from d3pm_image.cli import train_diffusion, train_tokenizer
 
     pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("trained")

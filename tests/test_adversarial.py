@@ -14,9 +14,9 @@ from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY_TOKENIZER, free_port, options
 from safetensors.torch import load_file
 
-from d3pm_image.commands import train_tokenizer
+from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import AdversarialConfig, ConfigError, DataConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
-from d3pm_image.tokenizer.adversarial import Discriminator, balanced, discriminator_loss, lecam, trust, verdict
+from d3pm_image.tokenizer.discriminator import Discriminator, balanced, discriminator_loss, lecam, trust, verdict
 from d3pm_image.training.checkpoint import checkpoints
 
 TINY = AdversarialConfig(weight=0.1, width=8, layers=1)

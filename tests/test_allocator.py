@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from d3pm_image.commands.allocator import CHOICES
+from d3pm_image.cli.allocator import CHOICES
 
 PROGRAM = """
 import ctypes, resource, sys
-from d3pm_image.commands.allocator import keep_memory
+from d3pm_image.cli.allocator import keep_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p

@@ -12,11 +12,11 @@ from PIL import Image
 from test_commands import fails, run
 
 from d3pm_image import Pipeline
-from d3pm_image.app import live
-from d3pm_image.app.brush import LARGE, SMALL, displayed, painted
-from d3pm_image.app.studio import Drawing, Finished, Progress, Studio, open_upload
+from d3pm_image.app import streaming as live
+from d3pm_image.app.canvas_mask import LARGE, SMALL, displayed, painted
+from d3pm_image.app.session import Drawing, Finished, Progress, Studio, open_upload
 from d3pm_image.config import ConfigError
-from d3pm_image.editing.files import read_picture
+from d3pm_image.editing.image_files.files import read_picture
 from d3pm_image.provenance import read_settings
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from d3pm_image.config import ConfigError, TokenizerConfig
-from d3pm_image.metrics.locality import far_changes
+from d3pm_image.metrics.edit_locality import far_changes
 from d3pm_image.metrics.reconstruction import border_ratio
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer, save_tokenizer
 

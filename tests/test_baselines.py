@@ -290,7 +290,7 @@ def test_no_row_asks_a_sampler_for_more_calls_than_it_can_make():
 
 def test_the_command_trains_judges_and_writes_and_does_nothing_twice(tmp_path):
     pytest.importorskip("sklearn")
-    from d3pm_image.commands import train_tokenizer
+    from d3pm_image.cli import train_tokenizer
 
     train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path / "tokenizer")])
     page = tmp_path / "page.md"

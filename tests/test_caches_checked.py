@@ -16,14 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_code_shards import FILES, Encoder, build, contents
 
-from d3pm_image.commands.reference import reference
 from d3pm_image.config import DataConfig
 from d3pm_image.data import code_sums
 from d3pm_image.data.codes import CodeSet, is_whole
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import Arrays, ImageSource
+from d3pm_image.evaluation.reference_stats import reference
 from d3pm_image.metrics.classifier import train_classifier
-from d3pm_image.metrics.space import FeatureSpace
+from d3pm_image.metrics.feature_extractor import FeatureSpace
 from d3pm_image.tensor_cache import cached_tensors
 
 # code caches

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from d3pm_image import commands
+from d3pm_image import cli as commands
 from d3pm_image.config import ConfigError, DataConfig
 
 
@@ -202,7 +202,7 @@ def test_launchers_are_the_commands(script):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_configuration_parses_and_opens_with_its_command(path):
-    from d3pm_image.commands.parsing import parse
+    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import DiffusionRun, TokenizerRun
 
     stage, kind = ("train-tokenizer", TokenizerRun) if "tokenizer" in path.stem else ("train-diffusion", DiffusionRun)

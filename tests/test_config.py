@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from d3pm_image.commands import COMMANDS, main
-from d3pm_image.commands.parsing import parse, save_resolved
+from d3pm_image.cli import COMMANDS, main
+from d3pm_image.cli.parsing import parse
 from d3pm_image.config import (
     ConfigError,
     DataConfig,
@@ -26,6 +26,7 @@ from d3pm_image.config import (
     TokenizerRun,
     TrainConfig,
 )
+from d3pm_image.config.yaml import save_resolved
 
 ROOT = Path(__file__).resolve().parent.parent
 NAN, INF = float("nan"), float("inf")
@@ -294,7 +295,7 @@ def test_published_configurations_are_valid(path):
 
 def without_torch(*arguments: str) -> subprocess.CompletedProcess:
     """The command line in a fresh interpreter; the last line of stderr says whether torch was imported."""
-    code = "import atexit, sys; from d3pm_image.commands import main\natexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\nmain(sys.argv[1:])"
+    code = "import atexit, sys; from d3pm_image.cli import main\natexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\nmain(sys.argv[1:])"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}
     )

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from d3pm_image.config import ConfigError, DenoiserConfig
-from d3pm_image.contracts import Denoiser
 from d3pm_image.denoiser import Transformer
 from d3pm_image.denoiser.dropout import dropout, stream
 from d3pm_image.denoiser.layers import Places, attend, rotary_table, rotate
 from d3pm_image.denoiser.patches import patchify, unpatchify
 from d3pm_image.training.random import StepRandom
+from d3pm_image.types import Denoiser
 
 
 @pytest.fixture

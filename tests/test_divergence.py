@@ -17,7 +17,7 @@ from conftest import ROOT, TINY_TOKENIZER
 from safetensors.torch import load_file
 from test_storage import batch_of, trainer
 
-from d3pm_image.commands import train_tokenizer
+from d3pm_image.cli import train_tokenizer
 from d3pm_image.training.checkpoint import checkpoints, read_state
 from d3pm_image.training.monitor import Monitor
 from d3pm_image.training.trainer import TrainingError

@@ -24,8 +24,8 @@ import yaml
 from conftest import ROOT
 from PIL import Image
 
-from d3pm_image import commands
-from d3pm_image.commands import job
+from d3pm_image import cli as commands
+from d3pm_image.cli import job
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md"))]
@@ -66,7 +66,7 @@ def read_only():
         assert name in commands.COMMANDS, f"no command {name}"
         if (name == "evaluate" and "--compare" in rest) or rest in (["--help"], []):
             return
-        module = importlib.import_module(f"d3pm_image.commands.{name.replace('-', '_')}")
+        module = importlib.import_module(f"d3pm_image.cli.{name.replace('-', '_')}")
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
             for place in (module, job):
                 if hasattr(place, "parse"):

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d3pm_image import commands
+from d3pm_image import cli as commands
 from d3pm_image.config import DataConfig
 from d3pm_image.data.sources import open_source
-from d3pm_image.doctor import Finding, examine_images, examine_run
-from d3pm_image.doctor.images import facing
-from d3pm_image.doctor.log import Log, examine_log
-from d3pm_image.doctor.run import read_log
+from d3pm_image.diagnostics import Finding, examine_images, examine_run
+from d3pm_image.diagnostics.images import facing
+from d3pm_image.diagnostics.log import Log, examine_log
+from d3pm_image.diagnostics.run import read_log
 
 TRAIN = {"steps": 1000, "warmup_steps": 50, "log_every": 20, "clip": 1.0, "checkpoint_every": 500, "keep": 2}
 CODES = 512

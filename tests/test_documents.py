@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from d3pm_image import storage
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.documents import LARGEST_YAML, Missing, Unreadable, read_json, read_text, read_yaml
 from d3pm_image.imaging import save_image
 from d3pm_image.local_notes import note_folder
@@ -127,7 +127,7 @@ def w_fsync(handle):
         raise OSError(errno.EBADF, "Bad file descriptor")
     return real_fsync(handle)
 os.open, os.fsync = w_open, w_fsync
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 main(sys.argv[1:])
 """
 

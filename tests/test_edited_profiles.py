@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from d3pm_image.editing.canvas import convert_for, make_canvas
-from d3pm_image.editing.files import read_picture, write_picture
-from d3pm_image.editing.picture import paste
+from d3pm_image.editing.image_files.files import read_picture, write_picture
+from d3pm_image.editing.image_files.image import paste
 from d3pm_image.editing.regions import Region
 from d3pm_image.imaging import to_pil
 from d3pm_image.pipeline import Pipeline
@@ -55,7 +55,7 @@ def test_without_another_profile_nothing_changes(profile):
 
 @pytest.mark.parametrize(("mode", "grey"), [("RGB", False), ("RGBA", False), ("L", True)])
 def test_a_painting_of_what_the_model_saw_has_the_images_own_colours(mode, grey):
-    from d3pm_image.editing.picture import in_own_colours
+    from d3pm_image.editing.image_files.image import in_own_colours
 
     image = with_profile(odd.profile(1.8, grey), mode)
     painted = convert_for(image, 3, (48, 64))

@@ -13,8 +13,9 @@ from test_commands import fails, run
 from test_files import FILES, seen
 from test_picture import picture as random_picture
 
-from d3pm_image import Box, Pipeline, commands
-from d3pm_image.editing.files import read_picture
+from d3pm_image import Box, Pipeline
+from d3pm_image import cli as commands
+from d3pm_image.editing.image_files.files import read_picture
 
 BOX = (3, 2, 5, 4)
 HIDDEN = np.zeros((9, 13), bool)

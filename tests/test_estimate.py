@@ -12,12 +12,8 @@ from conftest import DENOISER, LOOP, TOKENIZER
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from d3pm_image import commands
-from d3pm_image.commands.budget import Problem, cache_bytes, counted
-from d3pm_image.commands.costs import count, diffusion_loss, imagined, size, tokenizer_loss, tokenizer_model
-from d3pm_image.commands.estimate import stage_of
-from d3pm_image.commands.plan import Codes
-from d3pm_image.commands.timing import line
+from d3pm_image import cli as commands
+from d3pm_image.cli.estimate import stage_of
 from d3pm_image.config import (
     ConfigError,
     DataConfig,
@@ -29,6 +25,10 @@ from d3pm_image.config import (
     TrainConfig,
 )
 from d3pm_image.denoiser import Transformer
+from d3pm_image.estimate.flops import count, diffusion_loss, imagined, size, tokenizer_loss, tokenizer_model
+from d3pm_image.estimate.grids import Codes
+from d3pm_image.estimate.report import Problem, cache_bytes, counted
+from d3pm_image.estimate.timing import line
 from d3pm_image.training.ema import make_average
 
 STAGE_ONE = TokenizerRun(data=DataConfig(image_size=16, channels=1), tokenizer=TokenizerConfig(width=16, num_codes=64, code_dim=8))
@@ -211,7 +211,7 @@ def test_wrong_requests_name_field_value_and_mend(plans, tmp_path, capsys):
 
 
 def run_options(**values):
-    from d3pm_image.commands.estimate import Estimate
+    from d3pm_image.cli.estimate import Estimate
 
     return Estimate(file="x", **values)
 

@@ -13,11 +13,11 @@ from PIL import Image
 from test_commands import fails, run
 from test_tokenizer import small, started
 
-from d3pm_image.commands.held_out import Distance, Space, Worst, judge_tokenizer
-from d3pm_image.commands.judging import Judge, evenly
 from d3pm_image.config import DataConfig
 from d3pm_image.data.image_source import Arrays, ImageSource
 from d3pm_image.data.images import ImageSet
+from d3pm_image.evaluation.reconstruction import Distance, Space, Worst, judge_tokenizer
+from d3pm_image.evaluation.samples import Judge, evenly
 from d3pm_image.metrics.fidelity import frechet_distance
 from d3pm_image.metrics.reconstruction import reconstruction_error
 from d3pm_image.tokenizer import Autoencoder, save_tokenizer
@@ -227,7 +227,7 @@ def test_samples_are_compared_with_held_out_images_of_every_class():
 
 def test_the_judge_holds_no_more_training_images_than_asked(monkeypatch):
     pytest.importorskip("sklearn")
-    monkeypatch.setattr("d3pm_image.commands.judging.LEAST_MB", 1)
+    monkeypatch.setattr("d3pm_image.evaluation.samples.LEAST_MB", 1)
     labels = np.arange(20_000) % 2
     pixels = np.zeros((20_000, 8, 8), np.uint8) + labels[:, None, None].astype(np.uint8) * 200
     images = image_set(pixels[:100], labels[:100])

@@ -15,9 +15,9 @@ from conftest import ROOT, free_port
 from test_commands import fails, run
 from test_evaluate import image_set
 
-from d3pm_image.commands.judging import Judge
-from d3pm_image.commands.reference import images_sha256, reference
-from d3pm_image.metrics.space import FeatureSpace
+from d3pm_image.evaluation.reference_stats import images_sha256, reference
+from d3pm_image.evaluation.samples import Judge
+from d3pm_image.metrics.feature_extractor import FeatureSpace
 
 ASKED = ["--num-samples", 60, "--steps", 3, "--seed", 5]
 
@@ -90,7 +90,7 @@ def test_other_features_and_reference(judged, trained, tmp_path):
 
 def test_reconstructions_in_other_features_need_no_classifier(trained, tmp_path, monkeypatch):
     pytest.importorskip("efficientnet_lite_pytorch")
-    monkeypatch.setattr("d3pm_image.commands.judging.train_classifier", lambda *_: pytest.fail("trained a classifier"))
+    monkeypatch.setattr("d3pm_image.evaluation.samples.train_classifier", lambda *_: pytest.fail("trained a classifier"))
     run("evaluate", trained / "tokenizer", "--features", "efficientnet", "--out", tmp_path / "t.json")
     assert result(tmp_path / "t.json")["tokenizer"]["reconstruction_frechet_features"].startswith("EfficientNet")
 
@@ -140,7 +140,7 @@ def test_compare_refuses_other_files(judged, tmp_path, text, capsys):
     ],
 )
 def test_wrong_requests_are_refused_before_samples_are_drawn(trained, arguments, named, capsys, monkeypatch):
-    monkeypatch.setattr("d3pm_image.commands.drawing.draw", lambda *_: pytest.fail("drew samples first"))
+    monkeypatch.setattr("d3pm_image.evaluation.generate_samples.draw", lambda *_: pytest.fail("drew samples first"))
     if "inception" in arguments:
         pytest.importorskip("torch_fidelity")
     assert named in fails(capsys, "evaluate", trained / "diffusion", *arguments)
@@ -182,7 +182,7 @@ def test_the_score_of_sorted_and_of_mixed_images_is_the_same_kind_of_figure(monk
         lambda x: x.flatten(1).float() + torch.rand(len(x), 64), "pixels", "1" * 64, "as they are",
         lambda x: torch.nn.functional.one_hot(x[:, 0, 0, 0].long() // 60, 4).float(),
     )  # fmt: skip
-    monkeypatch.setattr("d3pm_image.commands.judging.train_classifier", lambda *_: None)
+    monkeypatch.setattr("d3pm_image.evaluation.samples.train_classifier", lambda *_: None)
     judge = Judge(images.source, images.config, images, "0123", sure)
     turned = torch.from_numpy(pixels.reshape(4, 60, 8, 8).transpose(1, 0, 2, 3).reshape(240, 1, 8, 8).copy())
     for found in (judge.measure_real(240), judge.fidelity(turned, torch.arange(240) % 4)):

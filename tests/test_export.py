@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from d3pm_image import Pipeline
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.config import DenoiserConfig, ProcessConfig, TokenizerConfig
 from d3pm_image.config.tokenizer import QUANTIZERS
 from d3pm_image.denoiser import Transformer

@@ -14,9 +14,9 @@ from PIL.PngImagePlugin import PngInfo
 from test_picture import HEIGHT, MODES, WIDTH, painting, picture, weights
 
 from d3pm_image.config import ConfigError
-from d3pm_image.editing.files import ENDINGS, PictureFile, check_outputs, read_picture, result_path, write_picture
-from d3pm_image.editing.metadata import Metadata
-from d3pm_image.editing.picture import paste
+from d3pm_image.editing.image_files.files import ENDINGS, PictureFile, check_outputs, read_picture, result_path, write_picture
+from d3pm_image.editing.image_files.image import paste
+from d3pm_image.editing.image_files.metadata import Metadata
 from d3pm_image.imaging import plain, with_opacity
 
 LOSSLESS = {"lossless": True, "exact": True}

@@ -11,11 +11,12 @@ from accelerate.state import AcceleratorState
 from conftest import TINY_TOKENIZER
 from safetensors import safe_open
 
-from d3pm_image.commands import train_tokenizer
+from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun
 from d3pm_image.config.tokenizer import QUANTIZERS
-from d3pm_image.metrics.health import complaints
 from d3pm_image.metrics.reconstruction import reconstruction_error
+from d3pm_image.metrics.tokenizer_diagnostics import complaints
+from d3pm_image.recipes import tokenizer as tokenizer_recipe
 
 HEALTHY = {"codes_used": 400.0, "perplexity": 250.0, "codes_per_image": 49.0, "contrast": 0.95, "clipped": -0.1}
 CONFIGS = {
@@ -112,7 +113,7 @@ def run_settings(**loss) -> TokenizerRun:
 
 def test_a_complaint_is_printed_when_two_judgements_agree(capsys):
     held = Held(flat_pictures([0.1, 0.3, 0.6, 0.9] * 8))
-    validate = train_tokenizer.make_validation(held, "cpu", run_settings())
+    validate = tokenizer_recipe.make_validation(held, "cpu", run_settings())
     flat, healthy = Rounds(0.1), Rounds(0.9)
     said = []
     for model in (flat, healthy, flat, flat, healthy):
@@ -123,7 +124,7 @@ def test_a_complaint_is_printed_when_two_judgements_agree(capsys):
 
 def test_the_score_is_the_loss_that_is_trained():
     held = Held(flat_pictures([0.1, 0.3, 0.6, 0.9]))
-    plain, both = (train_tokenizer.make_validation(held, "cpu", run_settings(**loss))(Rounds()) for loss in ({}, {"l1": 3.0, "ssim": 2.0}))
+    plain, both = (tokenizer_recipe.make_validation(held, "cpu", run_settings(**loss))(Rounds()) for loss in ({}, {"l1": 3.0, "ssim": 2.0}))
     assert plain["score"] == plain["mse"]
     l1 = (0.1 + 1 / 30 + abs(2 / 3 - 0.6) + 0.1) / 4
     assert both["score"] == pytest.approx(10 * both["mse"] + 3 * l1 + 2 * (1 - both["ssim"]), rel=1e-4)
@@ -139,7 +140,7 @@ def fresh():
 @pytest.mark.parametrize("rival", [False, True])
 def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(rival, tmp_path, monkeypatch, fresh):
     """Judgements that worsen after the first: it stays the best alone; what a rival teaches does not show in them."""
-    real = train_tokenizer.make_validation
+    real = tokenizer_recipe.make_validation
 
     def worsening(*arguments, **how):
         calls, validate = [], real(*arguments, **how)
@@ -150,7 +151,7 @@ def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(rival, tmp_
 
         return judged
 
-    monkeypatch.setattr(train_tokenizer, "make_validation", worsening)
+    monkeypatch.setattr(tokenizer_recipe, "make_validation", worsening)
     more = ["--loss.adversarial.weight", "0.1", "--loss.adversarial.width", "8", "--loss.adversarial.layers", "1"] if rival else []
     train_tokenizer.main([*TINY_TOKENIZER, "--train.steps", "30", "--train.preview_every", "10", *more, "--out", str(tmp_path)])
     with safe_open(tmp_path / "best" / "model.safetensors", "pt") as file:

@@ -20,13 +20,13 @@ from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.commands import main, train_diffusion, train_tokenizer
-from d3pm_image.commands.judging import remembered_data
+from d3pm_image.cli import main, train_diffusion, train_tokenizer
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.codes import CodeSet, is_whole
 from d3pm_image.data.images import ImageSet, count_unreadable
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.sources import folder as folder_source
+from d3pm_image.evaluation.samples import remembered_data
 from d3pm_image.tokenizer import load_tokenizer
 from d3pm_image.training.checkpoint import checkpoints, load_checkpoint
 
@@ -231,7 +231,7 @@ def test_resume_refuses_other_data(copied):
 
 def run_limited(arguments: list[str], file_bytes: int) -> subprocess.CompletedProcess:
     """A run that may write no file larger than so many bytes: what a full disk does."""
-    code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({file_bytes}, {file_bytes})); from d3pm_image.commands import main; main(sys.argv[1:])"
+    code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({file_bytes}, {file_bytes})); from d3pm_image.cli import main; main(sys.argv[1:])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False)
 

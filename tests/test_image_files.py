@@ -19,7 +19,7 @@ from PIL import EpsImagePlugin, ExifTags, Image, UnidentifiedImageError
 
 from d3pm_image.config import ConfigError
 from d3pm_image.data.sources import folder
-from d3pm_image.editing.files import read_picture, write_picture
+from d3pm_image.editing.image_files.files import read_picture, write_picture
 from d3pm_image.imaging import open_image
 from d3pm_image.provenance import read_settings
 
@@ -102,7 +102,7 @@ def test_usual_formats_are_read_as_before_under_any_name(tmp_path, kind):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 def test_a_pipe_is_refused_before_it_hangs(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    code = "import sys; from d3pm_image.editing.files import read_picture; read_picture(sys.argv[1], 'mask')"
+    code = "import sys; from d3pm_image.editing.image_files.files import read_picture; read_picture(sys.argv[1], 'mask')"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and re.search(r"mask='.*a\.png': not a readable image .*a pipe", done.stderr)
     with pytest.raises(UnidentifiedImageError, match="device"):
@@ -165,7 +165,7 @@ def test_a_damaged_exif_block_is_left_out(tmp_path, block):
 
 
 def test_the_command_edits_such_a_file_and_says_what_it_left_out(tmp_path, capsys):
-    from d3pm_image.commands.inpaint import main
+    from d3pm_image.cli.inpaint import main
 
     (tmp_path / "a.jpg").write_bytes(odd.jpeg([(0xE1, BLOCKS["width as a fraction"])]))
     main(["eurosat", str(tmp_path / "a.jpg"), "--box", "8,8,8,8", "--steps", "1", "--out", str(tmp_path / "o.png")])

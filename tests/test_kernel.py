@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from d3pm_image.metrics.feature_extractor import inception_score
 from d3pm_image.metrics.kernel import kernel_distance
 from d3pm_image.metrics.neighbours import Neighbours, memorisation, nearest
-from d3pm_image.metrics.space import inception_score
 
 
 def normal(count: int, size: int, seed: int, shift: float = 0.0) -> torch.Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from d3pm_image.config import ConfigError
-from d3pm_image.doctor.run import read_log
+from d3pm_image.diagnostics.run import read_log
 from d3pm_image.editing import repaint
 from d3pm_image.editing.sliding import counts, starts, window_order
 from d3pm_image.pipeline import Pipeline

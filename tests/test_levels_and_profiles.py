@@ -12,14 +12,14 @@ import pytest
 from PIL import Image, ImageCms
 from test_listing import SMALL, images
 
-from d3pm_image.commands import main
-from d3pm_image.commands.images import open_images
+from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.codes import cache_key
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.packing import pack
 from d3pm_image.data.sources import folder, open_source
-from d3pm_image.doctor import examine_images
+from d3pm_image.diagnostics import examine_images
+from d3pm_image.recipes.images import open_images
 
 
 def levels(root: Path, kind: type, *tops: float, low: float = 0) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.shards import open_shards
 from d3pm_image.data.sources import folder, open_source
@@ -70,6 +70,16 @@ def test_class_folders_may_be_links(tmp_path):
         (tmp_path / "set" / name).symlink_to(tmp_path / "store" / goal)
     source = folder(tmp_path / "set")
     assert source.class_names == ("cat", "dog") and source.names == ["cat/0.png", "cat/deep/1.png", "dog/0.png"]
+
+
+def test_a_link_deep_in_one_class_takes_no_folder_of_another(tmp_path):
+    """``cat/back`` leads to the folder where the goals of both classes lie; the classes are named first."""
+    images(tmp_path / "store", "x/0.png", "y/0.png", "y/1.png")
+    (tmp_path / "set").mkdir()
+    for name, goal in (("cat", "x"), ("dog", "y")):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "store" / goal)
+    (tmp_path / "store" / "x" / "back").symlink_to("..")
+    assert folder(tmp_path / "set").names == ["cat/0.png", "dog/0.png", "dog/1.png"]
 
 
 def test_links_in_circles_and_second_names_are_not_followed(tmp_path):
@@ -141,7 +151,7 @@ def test_images_that_cannot_be_decoded_are_in_the_list(tmp_path):
     )
 
 
-def test_ordinary_folders_have_the_fingerprint_of_before(tmp_path):
+def test_ordinary_folders_are_known_by_the_digest_of_before(tmp_path):
     """Code caches and runs of before stay valid: the digest of names, sizes and times, in the order of before."""
     import hashlib
 
@@ -149,7 +159,7 @@ def test_ordinary_folders_have_the_fingerprint_of_before(tmp_path):
     digest = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}\n".encode())
-    assert folder(root).fingerprint == digest.hexdigest()
+    assert folder(root).known_as.former == digest.hexdigest()
 
 
 # shards
@@ -179,14 +189,15 @@ def test_many_names_under_one_key_do_not_wait_in_memory(tmp_path, monkeypatch):
     assert len(found.names) == 10 and all(np.array_equal(found.load(i), noise(i)) for i in range(10))
 
 
-def test_pictures_that_older_versions_dropped_change_the_fingerprint(tmp_path):
-    """Codes that were cached without them are not taken for theirs; other shards keep their fingerprint."""
+def test_pictures_that_older_versions_dropped_change_the_digest_of_before(tmp_path):
+    """Codes that were cached without them are not taken for theirs; other shards keep their digest."""
     from d3pm_image.data.shards import find_shards, fingerprint_of
 
     shard(tmp_path / "a" / "s.tar", ("a.png", png(0)))
     shard(tmp_path / "b" / "s.tar", ("a.png", png(0)), ("b.v2.png", png(1)))
     same = [
-        open_shards(str(tmp_path / n), tmp_path / "cache").fingerprint == fingerprint_of(find_shards(str(tmp_path / n)), ()) for n in "ab"
+        open_shards(str(tmp_path / n), tmp_path / "cache").identity.former == fingerprint_of(find_shards(str(tmp_path / n)), ())
+        for n in "ab"
     ]
     assert same == [True, False]
 

@@ -30,8 +30,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from d3pm_image import Pipeline
-from d3pm_image.commands import train_diffusion
-from d3pm_image.commands.parsing import parse
+from d3pm_image.cli import train_diffusion
+from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun
 from d3pm_image.diffusion import ConstantShare, Objective, Process, bound_terms, diffusion_loss, low_discrepancy_times
 

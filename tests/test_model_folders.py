@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from d3pm_image import Pipeline, storage
 from d3pm_image.bundle import set_default_sampler
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig, SamplerConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.export import export
@@ -364,7 +364,7 @@ def test_folders_written_before_still_load(model):
 
 
 def test_a_full_disk_leaves_no_half_export(model, tmp_path):
-    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from d3pm_image.commands import main; main(sys.argv[1:])"
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from d3pm_image.cli import main; main(sys.argv[1:])"
     out = tmp_path / "graphs"
     result = subprocess.run(
         [sys.executable, "-c", code, "export", str(model), "--out", str(out)], capture_output=True, text=True, timeout=200

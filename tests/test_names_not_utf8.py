@@ -54,7 +54,7 @@ def test_all_of_the_way_from_images_to_samples(odd, tmp_path, monkeypatch):
     (odd / f"{ODD}.heic").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
     script = (
-        "import sys\nfrom d3pm_image.commands import main\n"
+        "import sys\nfrom d3pm_image.cli import main\n"
         f"main(['train-tokenizer', '--data.root', sys.argv[1], *{list(SMALL)!r}, '--out', 't'])\n"
         f"main(['train-diffusion', '--data.root', sys.argv[1], '--tokenizer', 't', *{network!r}, '--out', 'd', '--cache', 'c'])\n"
         "main(['generate', 'd', '--num-images', '2', '--out', 'g.png'])\n"

@@ -16,7 +16,7 @@ from PIL import Image
 from test_commands import picture, run  # noqa: F401
 
 from d3pm_image import outputs
-from d3pm_image.outputs import new_files, new_folder, safe_name
+from d3pm_image.outputs import name_part, new_files, new_folder
 
 SHIPPED = "fashion-mnist"
 
@@ -87,10 +87,10 @@ def test_images_in_a_folder_are_named_after_number_seed_and_class(tmp_path, caps
     "text", ["a/b", "a\\b", "..", "con:", "x\x1b[2J\ny", "é" * 400, "u\u0308", "\udcff", "trailing. ", "*?<>|\"'", "日本", "\u202egnp"]
 )
 def test_every_class_name_makes_a_name_of_a_file(text, tmp_path):
-    name = safe_name(text)
+    name = name_part(text)
     assert not set(name) & set('/\\:*?"<>|.\n\x1b\u202e ') and len(os.fsencode(name)) <= 60
     (tmp_path / f"0-{name}.png").write_bytes(b"")
-    assert safe_name("u\u0308") == "ü" and safe_name("日本") == "日本"
+    assert name_part("u\u0308") == "ü" and name_part("日本") == "日本"
 
 
 def test_two_writers_at_once_take_two_names(tmp_path):
@@ -167,9 +167,21 @@ def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsy
         run("package", trained / "diffusion", "--out", tmp_path / "given")
         run("export", trained / "diffusion", "--out", tmp_path / "graphs")
     assert names(tmp_path) == {"given", "given-2", "graphs", "graphs-2"} and f"{tmp_path / 'given-2'}: " in capsys.readouterr().out
-    (tmp_path / "given" / "README.md").write_text("mine")
+    card = tmp_path / "given" / "README.md"
+    own = card.read_text()
+    card.write_text(own + "added")  # still a card of this program; a foreign README.md is refused (test_package.py)
     run("package", trained / "diffusion", "--out", tmp_path / "given", "--overwrite")
-    assert (tmp_path / "given" / "README.md").read_text() != "mine"
+    assert card.read_text() == own
+
+
+def test_the_path_of_a_result_is_said_whole(tmp_path, capsys):
+    """Also a long one: it is copied to the next command."""
+    place = tmp_path / ("a" * 120) / ("b" * 120)
+    run("generate", SHIPPED, "--num-images", 1, "--steps", 1, "--out", place / "one.png")
+    run("generate", SHIPPED, "--num-images", 1, "--steps", 1, "--out", place / "many")
+    run("vary", SHIPPED, place / "one.png", "--steps", 1, "--out", place / "varied.png")
+    said = capsys.readouterr()
+    assert [f"{place / name}" in said.out for name in ("one.png", "many (", "varied.png")] == [True] * 3
 
 
 def test_packing_again_keeps_names_that_were_edited(tmp_path):

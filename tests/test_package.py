@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from d3pm_image import Pipeline
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.config import ConfigError
 from d3pm_image.hub import SHIPPED, locate, shipped
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.app.studio import Studio
+from d3pm_image.app.session import Studio
 
 gr = pytest.importorskip("gradio", reason="needs the extra app")
 ASK = SimpleNamespace(session_hash="a")
@@ -46,7 +46,7 @@ def pressed(event, given: dict[str, object]) -> list[tuple]:
 
 
 def painted(size: tuple[int, int]) -> dict:
-    from d3pm_image.app.brush import displayed
+    from d3pm_image.app.canvas_mask import displayed
 
     canvas = displayed(Image.new("RGB", size))
     paint = Image.new("RGBA", canvas.size)

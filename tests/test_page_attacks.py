@@ -16,6 +16,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -42,6 +43,8 @@ FOREIGN = [
 class Served:
     """A page in a process of its own; ``temporary`` is where it makes its folder."""
 
+    started: ClassVar[list[Served]] = []
+
     def __init__(self, temporary: Path, extra: dict[str, str] | None = None, wait: bool = True):
         self.temporary = temporary
         temporary.mkdir(exist_ok=True)
@@ -56,6 +59,7 @@ class Served:
         words = [sys.executable, "-m", "d3pm_image", "app", "--port", str(self.port)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment, cwd=temporary, start_new_session=True)
+        self.started.append(self)
         if wait:
             self.ready()
 
@@ -154,7 +158,10 @@ def png(width: int, height: int, mode: int = 0) -> bytes:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    return tmp_path_factory.mktemp("pages")
+    yield tmp_path_factory.mktemp("pages")
+    for served in Served.started:
+        served.process.kill()
+        served.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +170,7 @@ def page(places):
     programs.mkdir()
     (programs / "gs").write_text(f"#!/bin/sh\ntouch {places}/ghostscript-ran\nsleep 60\n")
     (programs / "gs").chmod(0o755)
-    served = Served(places / "attacked", {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"})
-    yield served
-    served.process.kill()
-    served.process.wait()
+    return Served(places / "attacked", {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"})
 
 
 @pytest.fixture(autouse=True)

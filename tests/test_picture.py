@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from d3pm_image.config import ConfigError
-from d3pm_image.editing.palette import read_palette
-from d3pm_image.editing.picture import paste
+from d3pm_image.editing.image_files.image import paste
+from d3pm_image.editing.image_files.palette import read_palette
 from d3pm_image.imaging import full_level, plain
 
 WIDTH, HEIGHT = 13, 9

@@ -12,11 +12,12 @@ from conftest import DENOISER, TOKENIZER, options
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.commands import evaluate, reconstruct, train_diffusion
-from d3pm_image.commands.parsing import parse
+from d3pm_image.cli import evaluate, reconstruct, train_diffusion
+from d3pm_image.cli.parsing import parse
 from d3pm_image.config import ConfigError, DataConfig, DenoiserConfig, DiffusionRun, TokenizerConfig
-from d3pm_image.contracts import Tokenizer
+from d3pm_image.recipes import diffusion as diffusion_recipe
 from d3pm_image.tokenizer import Autoencoder, Pixels, load_tokenizer, pixel_tokenizer, save_tokenizer
+from d3pm_image.types import Tokenizer
 
 LOOP = {"steps": 5, "batch_size": 16, "warmup_steps": 2, "preview_every": 5, "checkpoint_every": 5}
 TINY = [*options("data", {"image_size": 8, "channels": 1}), *options("denoiser", {**DENOISER, "patch": 2}), *options("train", LOOP)]
@@ -195,7 +196,7 @@ def test_one_command_trains_a_model_of_pixels(run, pipe):
 def test_a_finished_run_goes_on_where_it_was(run):
     train_diffusion.main(["--config", str(run / "config.yaml"), "--resume", "true"])
     with pytest.raises(ConfigError, match=r"^tokenizer="):
-        train_diffusion.run(
+        diffusion_recipe.run(
             dataclasses.replace(
                 parse("train-diffusion", DiffusionRun, ["--config", str(run / "config.yaml")]), tokenizer="pixels:5", resume=True
             )

@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, free_port, options
 from safetensors.torch import load_file
 
-from d3pm_image.commands import train_diffusion, train_tokenizer
+from d3pm_image.cli import train_diffusion, train_tokenizer
 from d3pm_image.config import ConfigError, TrainConfig
 from d3pm_image.training.checkpoint import checkpoints
 
@@ -35,7 +35,7 @@ SCRIPT = """
 import json, shutil, sys
 from pathlib import Path
 from accelerate import Accelerator, PartialState
-from d3pm_image.commands import train_diffusion, train_tokenizer
+from d3pm_image.cli import train_diffusion, train_tokenizer
 
 Accelerator.end_training = lambda self: None  # the process group serves all runs: starting anew takes longer than the runs
 for stage, arguments in json.load(open(sys.argv[1])):

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from d3pm_image.commands import train_diffusion, train_tokenizer
-from d3pm_image.commands.resuming import BY_DATA, FREE, NOTED, settings_of
+from d3pm_image.cli import train_diffusion, train_tokenizer
 from d3pm_image.config import ConfigError, DataConfig, DiffusionRun, TokenizerRun
 from d3pm_image.data.sources import folder
-from d3pm_image.doctor import examine_run
+from d3pm_image.diagnostics import examine_run
+from d3pm_image.recipes.resuming import BY_DATA, FREE, NOTED, settings_of
 
 TOKENIZER = "--data.source folder --data.image_size 8 --data.channels 3 --tokenizer.width 8 --tokenizer.num_codes 8 --tokenizer.code_dim 4"
 LOOP = "--train.steps 4 --train.batch_size 4 --train.checkpoint_every 2 --train.preview_every 0 --train.warmup_steps 1"
@@ -66,8 +66,8 @@ def identity(runs: Path, stage: str) -> dict:
 
 def as_before(runs: Path, stage: str) -> None:
     """The checkpoints as a version wrote them that recorded neither settings nor contents."""
-    from d3pm_image.commands.codes import code_images, open_tokenizer, tokenizer_data
     from d3pm_image.data.codes import former_key
+    from d3pm_image.recipes.token_cache import code_images, open_tokenizer, tokenizer_data
 
     former = folder(runs / "set").known_as.former
     for place in (runs / stage / "checkpoints").iterdir():

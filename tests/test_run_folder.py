@@ -134,7 +134,7 @@ def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path):
 
 def test_a_folder_in_use_can_still_be_read(copied):
     """doctor and a model's readers take no lock."""
-    from d3pm_image.doctor import examine_run
+    from d3pm_image.diagnostics import examine_run
     from d3pm_image.pipeline import Pipeline
 
     with file_lock(copied / "diffusion" / LOCK):

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.codes import cache_key
 from d3pm_image.data.failures import is_decoder_error
@@ -520,7 +520,7 @@ def test_the_command_packs_and_training_reads(tmp_path, capsys):
 
 def test_sets_by_name_are_packed_as_png(tmp_path):
     pytest.importorskip("sklearn")
-    from d3pm_image.commands.shards import whole_source
+    from d3pm_image.cli.shards import whole_source
 
     digits = whole_source("digits", False)
     pack(digits.subset(np.arange(20)), tmp_path / "out", 9, quiet=True)

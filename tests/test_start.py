@@ -16,9 +16,9 @@ from test_commands import fails, run
 from test_quantizers import SMALL, settings
 
 from d3pm_image import Pipeline
-from d3pm_image.commands.parsing import parse
-from d3pm_image.commands.start import Ancestor, same_codes
+from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun, TokenizerRun
+from d3pm_image.recipes.finetune import Ancestor, same_codes
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer
 
 SHORT = {**LOOP, "steps": 6, "batch_size": 16, "preview_every": 3, "checkpoint_every": 3, "warmup_steps": 1, "keep": 9}

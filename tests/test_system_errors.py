@@ -20,7 +20,7 @@ from d3pm_image.data.images import ImageSet
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.packing import pack
 from d3pm_image.data.sources import folder
-from d3pm_image.doctor import examine_images
+from d3pm_image.diagnostics import examine_images
 
 LAZY, HELD = 0, 2048
 ERRORS = [
@@ -110,7 +110,7 @@ def test_packing_does_not_leave_out_what_the_system_refuses(tmp_path, error):
 
 FULL = """
 import os, resource, sys
-from d3pm_image.commands import main, train_tokenizer
+from d3pm_image.cli import main, train_tokenizer
 import d3pm_image.data.images, d3pm_image.training.loop
 opened = train_tokenizer.open_images
 def then_no_more(*arguments):

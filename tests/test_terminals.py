@@ -12,8 +12,8 @@ from conftest import ROOT
 from PIL import Image
 from test_commands import fails, picture, run  # noqa: F401
 
-from d3pm_image.card import model_card
 from d3pm_image.config import ConfigError
+from d3pm_image.model_card import model_card
 
 EVIL = "\x1b[2J\x9b\u202e\nwarning: all is well <img src=x onerror=alert(1)> ](javascript:x) `x` ``` | # _a_"
 UNSAFE = set("\x1b\x9b\u202e\x07\udcfc")
@@ -49,9 +49,11 @@ def test_the_end_of_training_on_such_a_terminal(tmp_path):
 def test_without_a_home_folder(tmp_path):
     """As in ``docker --user 12345``: what needs no cache works, what needs one says what to set."""
     tmp_path.chmod(0o777)
-    code = "import os, pwd, sys; from pathlib import Path; from d3pm_image.commands import main\n"
+    code = "import os, pwd, sys; from pathlib import Path; from d3pm_image.cli import main\n"
     code += "def gone(*_): raise RuntimeError('Could not determine home directory.')\n"
-    code += "Path.home = classmethod(gone); os.environ.pop('HOME', None); main(sys.argv[1:])"
+    code += (
+        "Path.home = classmethod(gone); pwd.getpwuid = pwd.getpwnam = lambda *_: {}[0]; os.environ.pop('HOME', None); main(sys.argv[1:])"
+    )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def go(*words: str, **more: str) -> subprocess.CompletedProcess:
@@ -61,6 +63,9 @@ def test_without_a_home_folder(tmp_path):
 
     assert go("generate", "fashion-mnist", "--num-images", "1", "--steps", "1").returncode == 0 and (tmp_path / "grid.png").is_file()
     assert go("show", "grid.png", "--again").returncode == 0
+    for words in (["generate", "~nobody-here/model"], ["doctor", "~/photos"]):
+        done = go(*words)
+        assert done.returncode == 2 and "begins with ~" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     done = go("train-tokenizer", "--data.source", "fashion_mnist", "--out", "none")
     assert done.returncode == 2 and "D3PM_IMAGE_CACHE" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from d3pm_image.commands.parsing import parse
+from d3pm_image.cli.parsing import parse
 from d3pm_image.config import TokenizerRun
 from d3pm_image.config.tokenizer import QUANTIZERS
 from d3pm_image.tokenizer import Autoencoder

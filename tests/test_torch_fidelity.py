@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from d3pm_image.config import ConfigError
+from d3pm_image.metrics.feature_extractor import inception_score
 from d3pm_image.metrics.fidelity import frechet_distance, manifold
 from d3pm_image.metrics.inception import inception_space
 from d3pm_image.metrics.kernel import kernel_distance
-from d3pm_image.metrics.space import inception_score
 
 pytest.importorskip("torch_fidelity")
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric

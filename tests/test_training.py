@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, free_port
 from safetensors.torch import load_file
 
-from d3pm_image.commands import train_diffusion, train_tokenizer
+from d3pm_image.cli import train_diffusion, train_tokenizer
 from d3pm_image.config import ConfigError
 from d3pm_image.training.checkpoint import checkpoints
 from d3pm_image.training.loop import TrainingError
@@ -89,13 +89,13 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(stage, trained, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["train_tokenizer", "train_diffusion"])
-def test_ten_kills_at_random_moments_change_nothing(stage, trained, tmp_path):
-    """SIGKILL while it starts, trains, validates or saves, ten times: the final weights and the log are those of an unbroken run."""
+def test_kills_at_random_moments_change_nothing(stage, trained, tmp_path):
+    """SIGKILL while it starts, trains, validates or saves, ten times, or as often as D3PM_IMAGE_KILLS says: the final weights and the log are those of an unbroken run."""
     unbroken = trained / ("tokenizer" if stage == "train_tokenizer" else "diffusion")
     folder, moments = tmp_path / "run", np.random.default_rng(7)
     extra = [*stage_arguments(stage, trained), "--out", str(folder), "--resume", "true"]
     kills = 0
-    while kills < 10:
+    while kills < int(os.environ.get("D3PM_IMAGE_KILLS", "10")):
         process = subprocess.Popen(command(stage, *extra), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         began = time.time()
         before = (folder / "log.jsonl").stat().st_mtime_ns if (folder / "log.jsonl").exists() else 0
@@ -367,11 +367,11 @@ def test_muon_resumes_and_differs_from_adamw(trained, tmp_path):
 
 def test_raw_weights_are_judged_beside_the_averaged_ones(trained, tmp_path):
     """val_raw_* is what the checkpoint's own weights give; without averaging there is nothing to compare."""
-    from d3pm_image.commands.parsing import parse
-    from d3pm_image.commands.train_tokenizer import make_validation
+    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import TokenizerRun
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
+    from d3pm_image.recipes.tokenizer import make_validation
     from d3pm_image.tokenizer import Autoencoder
 
     def judged(folder):

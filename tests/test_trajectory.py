@@ -12,10 +12,10 @@ from PIL import Image
 from d3pm_image.config import ConfigError, SamplerConfig
 from d3pm_image.diffusion import ConstantShare, Process
 from d3pm_image.sampling import Frame, ImageStreams, sample
-from d3pm_image.trajectory import Recorder, Trajectory, reveals, save_trajectory, sheet_path
-from d3pm_image.trajectory.animation import animation_frames
-from d3pm_image.trajectory.cells import GREY, code_colours, decoded_tiles, fill_masks
-from d3pm_image.trajectory.sheet import RAMP, REMASKED, REPLACED, STILL, contact_sheet, evenly, order_map, ramp
+from d3pm_image.visualization import Recorder, Trajectory, reveals, save_trajectory, sheet_path
+from d3pm_image.visualization.animation import animation_frames
+from d3pm_image.visualization.code_images import GREY, code_colours, decoded_tiles, fill_masks
+from d3pm_image.visualization.contact_sheet import RAMP, REMASKED, REPLACED, STILL, contact_sheet, evenly, order_map, ramp
 
 K = 16
 MASK = -1  # of the tables below; a trajectory holds any code there

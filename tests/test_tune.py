@@ -13,10 +13,11 @@ from test_commands import fails, run
 
 from d3pm_image import Pipeline
 from d3pm_image.bundle import set_default_sampler
-from d3pm_image.commands import chart, sweep
-from d3pm_image.commands.tune import METRICS, Tune, as_options, ranked
+from d3pm_image.cli import chart
+from d3pm_image.cli.tune import METRICS, Tune, as_options, ranked
 from d3pm_image.config import SAMPLERS, ConfigError, ProcessConfig, SamplerConfig
 from d3pm_image.diffusion import Process
+from d3pm_image.evaluation import sweep
 from d3pm_image.sampling import MaskRule, make_rule, request
 
 SEARCH = ["--samplers", "confidence,ancestral,remask", "--steps", "2,20", "--guidance", "1,1.5", "--eta", "0.05,0.3", "--num-samples", "40"]

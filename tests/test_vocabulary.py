@@ -12,7 +12,7 @@ from test_commands import fails, run
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError, TokenizerConfig
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer
-from d3pm_image.tokenizer.vocabulary import keep_codes
+from d3pm_image.tokenizer.codebook_pruning import keep_codes
 
 
 def fitted(quantizer: str) -> Autoencoder:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_listing import SMALL, images, png, shard
 
-from d3pm_image.commands import main
+from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.sources import open_source
 
@@ -57,7 +57,7 @@ def test_the_first_line_says_what_is_read(tmp_path, capsys, monkeypatch):
 
 
 def test_models_that_remember_a_root_that_was_not_read_still_load(tmp_path):
-    from d3pm_image.commands.judging import remembered_data
+    from d3pm_image.evaluation.samples import remembered_data
 
     data = remembered_data({"data": {"source": "digits", "root": "sprites", "val_root": "x"}}, "model")
     assert (data.source, data.root, data.val_root, data.white) == ("digits", "", "", -1)
@@ -65,7 +65,7 @@ def test_models_that_remember_a_root_that_was_not_read_still_load(tmp_path):
 
 def test_a_model_with_a_class_that_no_image_has_is_judged_by_its_own_numbers(tmp_path, monkeypatch):
     """Models of before have a class 0 that shards labelled 1, 2, 3 do not show."""
-    from d3pm_image.commands.judging import as_trained
+    from d3pm_image.evaluation.samples import as_trained
 
     monkeypatch.setenv("D3PM_IMAGE_CACHE", str(tmp_path / "cache"))
     shard(tmp_path / "s.tar", *(m for i in (1, 2, 3) for m in ((f"{i}.png", png(i)), (f"{i}.cls", str(i).encode()))))

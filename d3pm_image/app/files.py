@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..editing.files import PictureFile, write_picture
+from ..editing.image_files.files import PictureFile, write_picture
 from ..imaging import save_image
 
 KEPT_S = 3600

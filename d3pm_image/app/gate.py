@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..printable import printable
 from .quota import Limits, Quota, Refused, Upload
 
 Message = MutableMapping[str, Any]
@@ -151,7 +152,8 @@ class Gate:
             await reply.words(error.status, str(error), plain=scope["path"] == UPLOAD)
         except Exception as error:  # a client that left, or a fault in gradio: one line, and no traceback to anybody
             if type(error).__name__ != "ClientDisconnect" and not reply.began:
-                print(f"d3pm-image app: {scope['path'][:80]!r} failed ({type(error).__name__})", file=sys.stderr, flush=True)
+                line = f"d3pm-image app: {printable(scope['path'], 80)} failed ({type(error).__name__})"
+                print(line, file=sys.stderr, flush=True)
         finally:
             self.open -= 1
         if not reply.began:

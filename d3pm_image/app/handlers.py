@@ -15,10 +15,10 @@ import gradio as gr
 
 from ..config import ConfigError
 from ..printable import printable
-from .brush import displayed, painted
+from .canvas_mask import displayed, painted
 from .errors import failure
-from .live import Stopped
-from .studio import Drawing, Finished, Progress, Studio, open_upload
+from .session import Drawing, Finished, Progress, Studio, open_upload
+from .streaming import Stopped
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
 PROMISE = "Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is."
@@ -160,7 +160,7 @@ class Handlers:
 
 def shape(path: Path) -> list[str]:
     """How results are shown: with square pixels where they are small."""
-    from ..image_files import opened
+    from ..image_io import opened
 
     with opened(path, load=False) as image:
         return ["results", "pixels"] if max(image.size) < SMALL else ["results"]

@@ -13,7 +13,7 @@ import gradio as gr
 from ..config import SAMPLERS, need
 from .guard import Page
 from .handlers import PROMISE, Handlers, friendly
-from .studio import MOST_IMAGES, Studio
+from .session import MOST_IMAGES, Studio
 
 LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 """All work of the model stands in one line: users wait for each other, and see where they stand."""

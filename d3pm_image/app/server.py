@@ -56,7 +56,7 @@ def start(pipe: Pipeline, model: str, host: str, port: int, folder: Path, wait: 
     os.environ.update(QUIET | {"GRADIO_TEMP_DIR": str(folder)})  # read when gradio is imported
     from .guard import SESSIONS, Server
     from .page import build
-    from .studio import Studio
+    from .session import Studio
     from .theme import CSS, theme
 
     limits = Limits()

@@ -4,9 +4,9 @@ Every field has a default that passes its own validation, a meaning (shown by ``
 package. Impossible values raise :class:`ConfigError` at construction, before anything is allocated or written.
 """
 
+from ..errors import ConfigError, finite, near, need
 from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import OWN_DEFAULTS, SAMPLERS, DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
-from .errors import ConfigError, finite, near, need
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
 from .training import DiffusionRun, TokenizerRun, TrainConfig

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from .errors import need
+from ..errors import need
 
 MAX_SIDE = 4096  # pixels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from .errors import ConfigError, finite, near, need
+from ..errors import ConfigError, finite, near, need
 
 CURVES = ("linear", "cosine", "offset_cosine", "arccos", "polynomial")  # their formulas: diffusion/curve.py
 Corruption = Literal[(*CURVES, "mutual_information", "vq_diffusion", "gidd")]  # type: ignore[valid-type]

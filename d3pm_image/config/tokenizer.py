@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from ..errors import finite, need
 from .data import size_pair
-from .errors import finite, need
 
 MAX_CODES = 65535  # codes are cached as 16-bit numbers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..errors import finite, need
 from .data import size_pair
-from .errors import finite, need
 
 PERCEPTUAL = ("efficientnet_lite0", "squeezenet1_1", "alexnet", "vgg16")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..errors import finite, need
 from .data import DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig, SamplerConfig
-from .errors import finite, need
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import TokenizerLossConfig
 

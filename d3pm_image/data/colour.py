@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..image_files import is_srgb
+from ..image_io import is_srgb
 from ..imaging import plain, with_opacity
 
 SPACES = ("RGB", "GRAY", "CMYK")

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..image_files import image_endings
+from ..image_io import image_endings
 from .unused import FOLDERS, HIDDEN, LINKS, Unused, ending_of, group_of
 
 KEPT_BY_PROGRAMS = frozenset(
@@ -57,7 +57,7 @@ def list_images(root: Path) -> Listing:
     links: list[Path] = []
     while todo or links:
         if not todo:  # links last, so that a folder is named by where it lies and not by a link to it
-            links.sort(reverse=True)
+            links.sort(key=lambda path: (len(path.parts), path), reverse=True)  # class folders before links inside them
         here = todo.pop() if todo else links.pop()
         if here.parts:
             if identity(root / here) in seen:

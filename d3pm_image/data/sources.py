@@ -48,7 +48,7 @@ def digits() -> ImageSource:
 
 
 def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
-    """Every image below ``root``, nested or flat, of the formats of :data:`~d3pm_image.image_files.FORMATS`; links to folders are followed.
+    """Every image below ``root``, nested or flat, of the formats of :data:`~d3pm_image.image_io.FORMATS`; links to folders are followed.
     The first level of subfolders gives the classes; images that lie beside two class folders or more, and are fewer than those in them,
     are left out. Files whose header cannot be read are reported and left out.
 

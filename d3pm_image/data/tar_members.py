@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..config import ConfigError, need
-from ..image_files import FORMATS as FORMATS
+from ..image_io import FORMATS as FORMATS
 from ..printable import printable
 from .unused import HIDDEN, OTHER, ending_of, group_of
 

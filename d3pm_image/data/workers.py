@@ -148,6 +148,8 @@ def started(dataset: Dataset, order: Iterable[list[int]], workers: int, pin: boo
         )  # fmt: skip
         watched = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         try:
+            probes = [multiprocessing.Lock() for _ in range(8 + 8 * workers)]  # as many as it needs; halfway, torch complains on its own
+            del probes
             iterator = iter(loader)
         except (OSError, RuntimeError) as error:
             raise CannotStart(" ".join(str(error).split())) from error

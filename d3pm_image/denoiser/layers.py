@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import need
-from ..contracts import Grid
+from ..types import Grid
 from .dropout import dropout
 
 PLACE_FREQUENCIES = 8  # half turns between the borders: places of a grid of 16 cells a side are well apart

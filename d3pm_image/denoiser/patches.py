@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..contracts import Grid
+from ..types import Grid
 from .layers import FeedForward, HeadNorm
 
 

@@ -44,7 +44,7 @@ def logits_of(
     grid: tuple[int, int],
     where: Tensor | None = None,
 ) -> Tensor:
-    """Logits (B, N, K) float32; tensors as in :class:`~d3pm_image.contracts.Denoiser`.
+    """Logits (B, N, K) float32; tensors as in :class:`~d3pm_image.types.Denoiser`.
 
     Args:
         bf16: Run under autocast to bfloat16.

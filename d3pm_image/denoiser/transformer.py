@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import DenoiserConfig, need
-from ..contracts import Grid
+from ..types import Grid
 from .dropout import stream
 from .layers import Block, LevelEmbedding, Places, modulate, rotary_table
 from .patches import Patches

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..config import need
-from .files import read_picture
+from .image_files.files import read_picture
 from .masks import Mask, as_mask
 
 Picture = Image.Image | str | Path | np.ndarray | Tensor

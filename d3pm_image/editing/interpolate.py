@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ..config import need
-from ..contracts import Tokenizer
 from ..sampling import ImageStreams, Request, sample
+from ..types import Tokenizer
 from .model import Model
 
 Mix = Literal["vectors", "cells"]

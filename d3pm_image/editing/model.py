@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..contracts import Grid, Tokenizer
 from ..diffusion import Process
+from ..types import Grid, Tokenizer
 from .regions import Size
 
 

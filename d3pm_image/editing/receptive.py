@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..contracts import Tokenizer
 from ..imaging import fill_hidden, hidden_cells
+from ..types import Tokenizer
 
 RING = 0
 """Cells around a mask that are drawn as well where nothing else is asked for.

@@ -22,8 +22,8 @@ from ..imaging import hidden_cells
 from ..sampling import Request
 from .canvas import Canvas, covered_pixels, make_canvas, put_back
 from .feather import blending_weights
+from .image_files.image import in_own_colours, paste
 from .model import Model
-from .picture import in_own_colours, paste
 from .receptive import RING
 from .regions import Region, Window, choose_region
 from .sliding import draw_codes, window_count

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..contracts import Grid
 from ..sampling import Request, sample
+from ..types import Grid
 from .model import Model
 
 

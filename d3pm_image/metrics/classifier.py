@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..config import ConfigError
 from ..tensor_cache import cached_tensors
-from .space import FeatureSpace, weights_sha256
+from .feature_extractor import FeatureSpace, weights_sha256
 
 EPOCHS, LEAST_STEPS, BATCH, PEAK_RATE = 3, 200, 128, 2e-3
 """Three passes, and of a small set as many as make 200 steps: of 1,500 flowers, three passes tell 63 % of held-out ones right, twenty 83 %."""

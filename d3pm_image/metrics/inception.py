@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..config import ConfigError, need
-from .space import FeatureSpace, weights_sha256
+from .feature_extractor import FeatureSpace, weights_sha256
 
 NAME = "Inception v3 of torch-fidelity (FID, 2015-12-05), 2048 features"
 PREPARATION = "299 x 299 pixels, bilinear as TensorFlow 1; grey repeated to three channels"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..contracts import Denoiser, Grid
 from ..diffusion import Process, bound_terms, low_discrepancy_times
+from ..types import Denoiser, Grid
 
 PARTS = 10
 

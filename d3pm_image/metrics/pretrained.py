@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..config import TokenizerLossConfig
 from ..tokenizer.perceptual import SMALLEST, EfficientNetLite, Perceptual
-from .space import FeatureSpace, weights_sha256
+from .feature_extractor import FeatureSpace, weights_sha256
 
 NAME = "EfficientNet-Lite0 trained on ImageNet, 1280 features"
 

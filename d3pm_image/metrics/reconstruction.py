@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import Tokenizer
 from ..tokenizer.similarity import structural_similarity
+from ..types import Tokenizer
 from .codes import usage_of
 
 PERCENTILES = (10, 50, 90, 99)

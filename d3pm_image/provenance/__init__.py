@@ -1,7 +1,7 @@
 """What a picture says of how it was made: written into PNGs beside the pixels, read back in plain words, and enough to make it again.
 
 A command or the page collects the settings, :mod:`record` adds what of the model and of the pictures that went in must be known later,
-:func:`~d3pm_image.imaging.save_image` or :func:`~d3pm_image.editing.files.write_picture` writes them, :mod:`reading` reads them.
+:func:`~d3pm_image.imaging.save_image` or :func:`~d3pm_image.editing.image_files.files.write_picture` writes them, :mod:`reading` reads them.
 """
 
 from .reading import describe, read_settings

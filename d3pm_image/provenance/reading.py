@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import OWN_DEFAULTS, ConfigError, SamplerConfig, need
-from ..image_files import opened
+from ..image_io import opened
 from ..imaging import SETTINGS
 
 WHAT = {

@@ -18,7 +18,7 @@ from torch import nn
 from .. import __version__
 from ..config import ConfigError, need
 from ..hub import shipped
-from ..image_files import opened
+from ..image_io import opened
 from ..local_notes import note_model, noted_model
 from ..storage import sha256
 

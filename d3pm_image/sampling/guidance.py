@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..config import SamplerConfig
-from ..contracts import Denoiser, Grid
 from ..diffusion.reduction import working_type
+from ..types import Denoiser, Grid
 
 
 def weight_at(config: SamplerConfig, progress: float) -> float:

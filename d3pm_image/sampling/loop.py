@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..config import SamplerConfig, need
-from ..contracts import Denoiser, Grid
 from ..diffusion import Process, leave_one_out_logits
+from ..types import Denoiser, Grid
 from .correct import LEVEL, check_correctable, correct
 from .guidance import Guided, weight_at
 from .rule import Rule

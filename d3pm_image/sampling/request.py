@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..config import SamplerConfig, need
-from ..contracts import Denoiser, Grid
 from ..diffusion import Process
+from ..types import Denoiser, Grid
 from .loop import Watch, sample
 from .state import ImageStreams, as_seeds, whole_number
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..config import TokenizerConfig, need
 from ..seeds import Share
 from .bits import entropy_loss
-from .moving import Moves
+from .ema_codebook import Moves
 
 # of soft bits in the entropy loss, for features of about unit size. The library's 400 has no gradient except at 0: after 300 steps on
 # Fashion-MNIST (width 32, 512 codes) LFQ had 19.2 dB with it, 20.1 with 20 and 20.2 with 4

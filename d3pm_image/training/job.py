@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor, nn
 
+from .discriminator_step import Rival
 from .random import StepRandom
-from .rival import Rival
 
 Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
 """(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape (2,), whose mean over all

@@ -18,7 +18,7 @@ LONGEST_LINE = 1_000_000
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Lines of a ``log.jsonl``, one at a time: the text, and the numbers, or None where it is no line of a log: a half one of a run that
+    """Lines of a ``log.jsonl``, one at a time: the text (of one that is too long its end), and the numbers, or None where it is no line of a log: a half one of a run that
     was killed, another JSON value, bytes that are no text, a line without an end. Nothing where there is no file."""
     if not path.is_file():
         return
@@ -27,7 +27,7 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
             rest = text
             while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):  # a line that is too long
                 rest = file.readline(LONGEST_LINE)
-            yield text, parsed(text) if rest is text else None
+            yield rest, parsed(text) if rest is text else None
 
 
 def parsed(text: bytes) -> dict[str, Any] | None:

@@ -17,12 +17,12 @@ from ..config import ConfigError, TrainConfig
 from ..storage import write_tensors
 from . import checkpoint as ckpt
 from . import sharding
+from .discriminator_step import Opponent
 from .ema import make_average
 from .job import Interrupted, Job, Progress, TrainingError
 from .monitor import Monitor
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
-from .rival import Opponent
 
 __all__ = ["Interrupted", "Job", "Progress", "Trainer", "TrainingError"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from d3pm_image.commands.judging import Judge
+from d3pm_image.evaluation.samples import Judge
 from d3pm_image.seeds import derive
 
 from .entries import Drawing

@@ -11,9 +11,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from d3pm_image.commands.train_diffusion import make_loss
 from d3pm_image.config import DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplerConfig
 from d3pm_image.diffusion import Process
+from d3pm_image.recipes.diffusion import make_loss
 from d3pm_image.sampling import sample
 from d3pm_image.sampling.state import ImageStreams
 from d3pm_image.training.random import StepRandom

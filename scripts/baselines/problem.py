@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from d3pm_image.config import DenoiserConfig
-from d3pm_image.contracts import Grid
 from d3pm_image.denoiser import Transformer
 from d3pm_image.sampling.guidance import Guided
 from d3pm_image.training.random import StepRandom
+from d3pm_image.types import Grid
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Predictor:
     grid: Grid
 
     def __call__(self, x_t: Tensor, level: Tensor, labels: Tensor, grid: Grid | None = None, where: Tensor | None = None) -> Tensor:
-        """Logits (B, N, K); arguments as in :class:`~d3pm_image.contracts.Denoiser`. ``where`` (B, N) bool: the head runs there alone."""
+        """Logits (B, N, K); arguments as in :class:`~d3pm_image.types.Denoiser`. ``where`` (B, N) bool: the head runs there alone."""
         with torch.autocast(x_t.device.type, torch.bfloat16):
             features = self.model(x_t, level, labels, self.grid, head=False)
             if where is None:

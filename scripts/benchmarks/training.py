@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from d3pm_image.commands.costs import count, diffusion_loss, imagined
 from d3pm_image.config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, TrainConfig
 from d3pm_image.denoiser import Transformer
+from d3pm_image.estimate.flops import count, diffusion_loss, imagined
 from d3pm_image.training.optim import make_optimizers
 
 from .measure import table, take_turns

@@ -1,0 +1,217 @@
+"""Requests of the page to a pipeline: one at a time, watched, with results as files that say how they were made."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..config import ConfigError, need
+from ..editing.image_files.files import PictureFile, read_picture
+from ..editing.outpaint import check_sides
+from ..imaging import enlarge, grid_image
+from ..labels import label_text
+from ..pipeline import Pipeline
+from ..provenance import made_by, mask_text, picture_record
+from ..sampling import Frame, Watch
+from ..storage import safe_name
+from ..visualization.code_images import code_tiles, decoded_tiles
+from .files import Shelf
+from .streaming import watched
+
+MOST_IMAGES, MOST_SHOWN = 64, 16
+MOST_PIXELS = 1 << 28
+"""Of all results of an edit together: 0.8 GB of colour."""
+BATCH = 64
+"""Images in one network call of an edit."""
+SCREEN = 384
+"""Display pixels that small pictures are enlarged towards."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the user wants it drawn.
+
+    Args:
+        label: "" for every class in turn (edits: none), "none", or a class number as text.
+        changes: Sampler settings that differ from the model's.
+    """
+
+    label: str = ""
+    count: int = 1
+    seed: int = 0
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        need(1 <= self.count <= MOST_IMAGES, "pictures", self.count, f"ask for 1 to {MOST_IMAGES} at once")
+        need(self.seed >= 0, "seed", self.seed, "give a whole number of 0 or more")
+
+    @property
+    def one_label(self) -> int | None:
+        """The class of an edit; None for none."""
+        return int(self.label) if self.label.isascii() and self.label.isdigit() else None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step of a decode: its picture so far."""
+
+    step: int
+    steps: int
+    picture: Image.Image
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Results as files, what the download button gives, and notes for the user."""
+
+    paths: list[Path]
+    download: Path | None
+    notes: list[str]
+
+
+class Studio:
+    """A pipeline that several users share.
+
+    Args:
+        pipe: The model.
+        model: Its name as the user gave it, for the settings in the pictures.
+        folder: Where results lie while they are looked at.
+    """
+
+    def __init__(self, pipe: Pipeline, model: str, folder: str | Path):
+        self.pipe, self.model, self.shelf = pipe, model, Shelf(folder)
+        self.lock = threading.Lock()
+        self.made_by = made_by(model, pipe.tokenizer, pipe.denoiser)
+
+    def facts(self, command: str, drawing: Drawing, **own: Any) -> dict[str, Any]:
+        """What the results carry; the same as the command of that name writes."""
+        settings = dataclasses.asdict(self.pipe.settings(**drawing.changes))
+        run = {"seed": drawing.seed, "precision": self.pipe.precision}
+        return {"command": command, **run, **own, **settings, **self.made_by}
+
+    def generate(self, drawing: Drawing, stop: threading.Event) -> Iterator[Progress | Finished]:
+        """New pictures. Raises ConfigError for impossible settings, Stopped."""
+        labels = None if drawing.label == "" else [drawing.one_label]
+        facts = self.facts("generate", drawing, labels=drawing.label and self.labels_text(drawing), batch_first=0, batch_size=drawing.count)
+        ids = self.pipe.label_ids(labels, drawing.count)
+        names = [*self.pipe.class_names, "no class"]
+        own = [{**facts, "number": number, "label": names[ids[number]]} for number in range(drawing.count)]
+
+        def work(watch: Watch) -> list[Image.Image]:
+            return self.pipe.generate(drawing.count, labels, seed=drawing.seed, watch=watch, batch_size=drawing.count, **drawing.changes)
+
+        yield from self.draw(work, own, f"generated-seed{drawing.seed}", None, stop)
+
+    def labels_text(self, drawing: Drawing) -> str:
+        """The class as a command takes it: by name, since a number may be the name of another class."""
+        classes = len(self.pipe.class_names)
+        return label_text(classes if drawing.one_label is None else self.pipe.label_ids(drawing.one_label, 1)[0], self.pipe.class_names)
+
+    def inpaint(self, source: PictureFile, mask: np.ndarray, feather: int, drawing: Drawing, stop: threading.Event, name: str = ""):
+        """A picture with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
+        own = {"labels": self.labels_text(drawing), "feather": feather, "window": "auto", "mask": mask_text(mask)}
+
+        def work(watch: Watch) -> list[Image.Image]:
+            return self.pipe.inpaint(source.image, mask, drawing.one_label, feather=feather, **how(drawing, watch))
+
+        yield from self.edit("inpaint", source, drawing, own, work, stop, name)
+
+    def outpaint(self, source: PictureFile, sides: dict[str, int], drawing: Drawing, stop: threading.Event, name: str = ""):
+        """A picture continued by so many pixels on each side (left, top, right, bottom)."""
+        check_sides(source.image.size, sides)
+        added = sides["left"] + sides["right"], sides["top"] + sides["bottom"]
+        check_amount(drawing.count, source.image.width + added[0], source.image.height + added[1])
+
+        def work(watch: Watch) -> list[Image.Image]:
+            given: dict[str, Any] = {**sides, "labels": drawing.one_label, **how(drawing, watch)}
+            return self.pipe.outpaint(source.image, **given)
+
+        yield from self.edit("outpaint", source, drawing, {"labels": self.labels_text(drawing), **sides}, work, stop, name)
+
+    def vary(self, source: PictureFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""):
+        """Variations of a picture; strength is the noise level that they begin at."""
+
+        def work(watch: Watch) -> list[Image.Image]:
+            return self.pipe.vary(source.image, strength, drawing.one_label, **how(drawing, watch))
+
+        yield from self.edit("vary", source, drawing, {"labels": self.labels_text(drawing), "strength": strength}, work, stop, name)
+
+    def edit(
+        self, command: str, source: PictureFile, drawing: Drawing, own: dict, work: Callable, stop: threading.Event, name: str
+    ) -> Iterator[Progress | Finished]:
+        """Draw the variants of an edit and keep them as files, watched step by step."""
+        check_amount(drawing.count, *source.image.size)
+        facts = self.facts(command, drawing, **own) | picture_record(source.path, name=name)
+        together = {"first": 0, "variants": drawing.count, "batch_size": BATCH}
+        each = [facts | ({"variant": number, **together} if drawing.count > 1 else {}) for number in range(drawing.count)]
+        stem = safe_name(Path(name or source.path.name).stem)
+        yield from self.draw(work, each, f"{stem}-{command}", source, stop)
+
+    def draw(
+        self, work: Callable[[Watch], list], facts: list[dict], stem: str, source: PictureFile | None, stop: threading.Event
+    ) -> Iterator[Progress | Finished]:
+        """Run, show each step, write."""
+        images: list[Image.Image] = []
+        for seen in watched(work, stop, self.lock):
+            if isinstance(seen, Frame):
+                yield Progress(seen.step, seen.steps, self.preview(seen))
+            else:
+                images = seen
+        paths, notes = self.shelf.put(images, facts, stem, source)
+        yield Finished(paths, self.shelf.bundle(paths), notes)
+
+    def preview(self, frame: Frame) -> Image.Image:
+        """The first pictures of a decode so far; cells that are still masked are grey."""
+        tiles = decoded_tiles(frame.x_t[:MOST_SHOWN].cpu(), frame.masked[:MOST_SHOWN].cpu(), self.pipe.grid, self.pipe.tokenizer_decode)
+        return enlarge(grid_image(tiles, min(5, len(tiles)) if len(tiles) > 4 else 0, gap=4), SCREEN)
+
+    def tokens(self, source: PictureFile) -> tuple[list[Image.Image], str]:
+        """A picture as the tokenizer sees it: at the model's size, its codes as colours, what they give back; and figures in words."""
+        with self.lock:
+            pixels = self.pipe.tensors([source.image])
+            codes = self.pipe.tokenizer.encode(pixels).cpu()
+            back = self.pipe.tokenizer_decode(codes)
+        from ..imaging import to_pil
+
+        original, result = (enlarge(to_pil(x)[0], SCREEN) for x in (pixels, back))
+        masked = codes.flatten(1) < 0
+        height, width = self.pipe.grid
+        side = max(1, SCREEN // max(height, width))
+        coloured = code_tiles(codes.flatten(1), masked, self.pipe.grid, (width * side, height * side))[0]
+        error = float((pixels.cpu() - back).square().mean())
+        words = (
+            f"{height}×{width} codes, {len(codes.unique())} different of {self.pipe.tokenizer.num_codes}; mean squared error {error:.4f}"
+        )
+        return [original, coloured, result], words
+
+
+def check_amount(count: int, width: int, height: int) -> None:
+    """Raises ConfigError for results that are together too large for a machine that others use as well."""
+    fits = count * width * height <= MOST_PIXELS
+    need(fits, "pictures", count, f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line")
+
+
+def how(drawing: Drawing, watch: Watch) -> dict[str, Any]:
+    """Arguments that every edit takes."""
+    return {"variants": drawing.count, "seed": drawing.seed, "watch": watch, "batch_size": BATCH, **drawing.changes}
+
+
+def open_upload(path: str | None) -> PictureFile:
+    """The picture that a user handed in.
+
+    Raises:
+        ConfigError: none, or not readable; its place on this machine is not named.
+    """
+    need(bool(path), "picture", "none", "choose a picture first")
+    try:
+        return read_picture(str(path))
+    except ValueError as error:
+        words = str(error).partition(": ")[2].replace(str(path), Path(str(path)).name)
+        raise ConfigError("picture", Path(str(path)).name, words) from error

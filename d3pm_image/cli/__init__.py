@@ -1,0 +1,149 @@
+"""The command line: ``d3pm-image NAME …``. A module a command: parse, build, call, report.
+
+Nothing here imports torch until a command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import sys
+
+COMMANDS = {
+    "train-tokenizer": "train the VQ-VAE tokenizer on images (stage one)",
+    "train-diffusion": "train the diffusion model on the tokenizer's codes (stage two)",
+    "encode": "write the code cache of a tokenizer, on one process or many; drop unused codes",
+    "shards": "pack a folder of images into tar shards (webdataset layout)",
+    "estimate": "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
+    "doctor": "say what looks wrong with a run, a folder of images or shards, and what to do",
+    "generate": "make new images with a trained model",
+    "inpaint": "repaint a part of a picture",
+    "outpaint": "continue a picture beyond its borders",
+    "edit": "repaint a part of a picture as another class",
+    "vary": "make variations of a picture",
+    "interpolate": "go from one picture to another",
+    "app": "open the web page: generate, paint and edit in a browser",
+    "show": "say how a picture was made, or make it again",
+    "reconstruct": "show pictures beside their reconstructions by the tokenizer",
+    "evaluate": "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation",
+    "package": "make a folder to give away: half precision, model card, samples; push it to the hub",
+    "export": "write the networks as torch.export or ONNX graphs for other programs",
+    "tune": "find the best sampler settings of a trained model and make them its default",
+}
+
+
+def usage() -> str:
+    """What ``d3pm-image --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return (
+        "usage: d3pm-image COMMAND [options]\n\ncommands:\n"
+        + "\n".join(lines)
+        + "\n\nd3pm-image COMMAND --help shows the options of a command."
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command.
+
+    Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 training stopped by a signal after saving, 128 + number
+    of the signal that ended it otherwise (129 SIGHUP, 130 Ctrl-C, 143 SIGTERM), 141 nobody reads what is printed any more
+    (``d3pm-image … | head``).
+    """
+    any_terminal()
+    try:
+        choose(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
+        sys.exit(141)
+
+
+def any_terminal() -> None:
+    """Let every terminal and file take every text: what its encoding (cp1252, latin-1, ASCII) does not have becomes an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def choose(arguments: list[str]) -> None:
+    """Run the command that the first word names."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] in ("-V", "--version"):
+        from .. import __version__
+
+        print(f"d3pm-image {__version__}")
+        return
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        from ..config import near
+
+        fail("", f"no command {name!r}{near(name, COMMANDS)}; use one of {', '.join(COMMANDS)}")
+    run(name, rest)
+
+
+def run(name: str, rest: list[str]) -> None:
+    """Run a command and turn its errors into one line and an exit code; on several processes pictures are the first one's work."""
+    from ..config import ConfigError
+    from .allocator import keep_memory
+    from .failures import in_words
+    from .notes import warnings_in_words
+    from .stopping import ended_by_signals, number_of
+
+    keep_memory()
+    try:
+        with ended_by_signals(name), warnings_in_words():
+            if is_first(name):
+                importlib.import_module(f".{name.replace('-', '_')}", __package__).main(rest)
+    except ConfigError as error:
+        fail(name, str(error))
+    except KeyboardInterrupt as stop:
+        say(f"d3pm-image {name}: stopped by {stop if str(stop) else 'SIGINT'}")
+        sys.exit(128 + number_of(str(stop)))
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if type(error).__name__ == "Interrupted":
+            say(str(error))
+            sys.exit(getattr(error, "code", 130))
+        if isinstance(error, RuntimeError) and "home directory" in str(error):  # of pathlib
+            fail(name, "no home folder is known for a path that begins with ~; write the path in full")
+        text = in_words(error)
+        if text is None:
+            raise
+        fail(name, text, code=1)
+
+
+def is_first(name: str) -> bool:
+    """Whether this process does a command's work: of several that were started together, only trainings, encodings and evaluations use all.
+
+    Raises:
+        ConfigError: the environment says that it is one of several, and makes no sense.
+    """
+    from ..training.launch import check_launch
+
+    several = name.startswith(("train", "encode", "evaluate"))
+    first = os.environ.get("RANK", "0") in ("0", "")
+    if several or not first:
+        check_launch()
+    if not several and not first:
+        say(f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to do: the first one does the work")
+    return several or first
+
+
+def say(text: str) -> None:
+    """Print a line to standard error, if that is there still (a terminal that was closed is not)."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def fail(name: str, message: str, code: int = 2) -> None:
+    """Print one line and exit."""
+    from ..printable import printable
+
+    say(f"d3pm-image {name + ': ' if name else ''}error: {printable(' '.join(message.split()), 5000)}")
+    sys.exit(code)

@@ -1,0 +1,279 @@
+"""Making a picture again from the settings that it carries.
+
+Settings may be a stranger's: they become fields of the command's dataclass, each of the type that the field has and no
+larger than what the picture itself shows. They never become words of a command line, name no file that is written, and
+name no model that would have to be downloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import math
+import os
+import tempfile
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import ConfigError, need
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .show import Show
+
+REPEATABLE = ("generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
+PICTURES = {"generate": (), "interpolate": ("a", "b")}
+"""Fields of a command that name pictures; ``image`` for all others."""
+NOT_SETTINGS = {"model", "image", "mask", "a", "b", "out", "overwrite", "trajectory", "trajectory_ms", "device", "compile", "batch_size"}
+"""Options that do not come from the picture: a picture of another's may not say what is read and written here."""
+TILE = {"num_images": 64, "frames": 96, "variants": 96}
+"""Pixels of a side that each image has at least in a grid, a strip or a sheet."""
+MOST_TEXT = 100_000
+"""Characters of a setting."""
+MOST_TOGETHER = 256
+"""Images that are drawn to make one of them again, in the batch that it came from."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a picture is made again.
+
+    Args:
+        options: Fields of the command's dataclass.
+        place: Number of the picture among the files that the command writes.
+        alike: Drawn in a batch of the size that it came from.
+    """
+
+    options: dict[str, Any]
+    place: int = 0
+    alike: bool = False
+
+
+def make_again(args: Show, facts: dict[str, Any]) -> tuple[Path, str]:
+    """Run the command that the settings describe, and compare.
+
+    Returns:
+        The new picture, and what is different; empty where every pixel is the same.
+
+    Raises:
+        ConfigError: settings that no command wrote, or a model or picture that is not there any more.
+    """
+    from ..imaging import open_image
+    from ..outputs import added, new_files
+    from ..provenance import read_settings
+
+    command, picture = facts["command"], Path(args.picture)
+    need(command in REPEATABLE, "picture", args.picture, f"was made by {command!r}, which cannot be run again from a picture")
+    need(not facts.get("shows"), "picture", args.picture, "shows the steps of a decode; only results can be made again")
+    out = Path(args.out) if args.out else added(picture, "-again", ".png")
+    need(out.resolve() != picture.resolve(), "out", str(out), "would overwrite the picture itself; choose another name")
+    inputs = find_inputs(args, facts)
+    mend = "would overwrite a picture that is read; choose another name"
+    need(all(out.resolve() != path.resolve() for path in inputs), "out", str(out), mend)
+    before = open_image(picture)
+    plan = planned(args.picture, facts, before.size)
+    model = find_model(args, facts)
+    with tempfile.TemporaryDirectory(prefix="d3pm-image-") as folder:
+        made = run(command, plan, {"model": model, "device": args.device}, inputs, facts, Path(folder))
+        then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
+        need(then in (None, now), "model", args.model or model, "holds other weights than those that made the picture; name the right one with --model")  # fmt: skip
+        different = compare(picture.name, before, open_image(made), reasons(facts, plan))
+        with new_files(out, args.overwrite) as files:
+            files.draft.write_bytes(made.read_bytes())
+    return files.path, different
+
+
+def run(command: str, plan: Plan, own: dict[str, Any], inputs: list[Path], facts: dict[str, Any], folder: Path) -> Path:
+    """Run a command and return the picture that it made in a folder.
+
+    Raises:
+        ConfigError: an impossible value.
+    """
+    from ..editing.image_files.files import read_picture
+    from ..provenance import mask_of
+    from .job import open_job
+
+    module = importlib.import_module(f".{command}", __package__)
+    kind, one_file = getattr(module, command.capitalize()), "number" not in facts
+    own |= dict(zip(PICTURES.get(command, ("image",)), map(str, inputs), strict=True))
+    if facts.get("mask") and "mask" in types_of(kind):
+        mask_of(facts["mask"], read_picture(inputs[0]).image.size).save(folder / "mask.png")
+        own["mask"] = str(folder / "mask.png")
+    options = kind(**plan.options, **own, out=str(folder / ("result.png" if one_file else "result")))
+    with contextlib.redirect_stdout(io.StringIO()):  # of files that are about to move
+        if command in PICTURES:
+            module.run(options)
+        else:
+            module.run(options, open_job(command, options, command))
+    if not one_file:
+        return sorted((folder / "result").iterdir())[plan.place]
+    return folder / (f"result-{plan.place + 1}.png" if plan.options.get("variants", 1) > 1 and "variant" in facts else "result.png")
+
+
+def planned(picture: str, facts: dict[str, Any], size: tuple[int, int]) -> Plan:
+    """The options that a picture's settings give.
+
+    Args:
+        size: (width, height) of the picture, which bounds the counts.
+
+    Raises:
+        ConfigError: a setting of another type than its field has, or larger than the picture can show.
+    """
+    command = facts["command"]
+    hints = types_of(getattr(importlib.import_module(f".{command}", __package__), command.capitalize()))
+    given = {}
+    for name, hint in hints.items():
+        if name not in NOT_SETTINGS and facts.get(name) is not None:
+            damaged(picture, name, fits(facts[name], hint))
+            given[name] = facts[name]
+    most = size[0] * size[1]
+    if command == "generate":
+        grid = "number" not in facts
+        damaged(picture, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most)
+        damaged(picture, "columns", not grid or given.get("columns", 0) * TILE["num_images"] <= size[0])
+        return Plan(given | sized(picture, facts)) if grid else one_of(picture, facts, given, "number", most)
+    if command == "interpolate":
+        damaged(picture, "frames", given.get("frames", 8) * TILE["frames"] ** 2 <= most)
+        return Plan(given | sized(picture, facts))
+    for name in ("ring", "feather"):
+        damaged(picture, name, given.get(name, 0) <= max(size))
+    if command == "outpaint" and ("variant" in facts or facts.get("variants", 1) == 1):
+        added = {sides: sum(given.get(side, 0) for side in sides) for sides in (("left", "right"), ("top", "bottom"))}
+        damaged(picture, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True)))
+    if "variant" in facts:
+        return one_of(picture, facts, given, "variant", most)
+    given.setdefault("variants", facts.get("variants", 1) if whole(facts.get("variants", 1)) else 0)
+    if "variants" not in facts:
+        given["variants"] = 1
+    damaged(picture, "variants", given["variants"] == 1 or given["variants"] * TILE["variants"] ** 2 <= most)
+    return Plan(given | sized(picture, facts))
+
+
+def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
+    """One image of several: made in the batch that it came from, where the picture tells it and it is not too large.
+
+    Args:
+        name: Fact that holds its number, ``number`` or ``variant``.
+        pixels: Of one image.
+    """
+    counted = "num_images" if name == "number" else "variants"
+    damaged(picture, name, whole(facts[name]))
+    first, count = facts.get("batch_first" if name == "number" else "first"), facts.get("batch_size" if name == "number" else "variants")
+    if whole(first) and whole(count) and first <= facts[name] < first + count and few(count, pixels):
+        together = {"batch_size": count} if name == "number" else sized(picture, facts)
+        return Plan(given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together))
+    return Plan(given | {"first": facts[name], counted: 1})
+
+
+def few(count: int, pixels: int) -> bool:
+    """Whether so many images of so many pixels may be drawn for the sake of one."""
+    from PIL import Image
+
+    return count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0)
+
+
+def sized(picture: str, facts: dict[str, Any]) -> dict[str, int]:
+    """The recorded batch size, if there is one and it is not too large."""
+    size = facts.get("batch_size")
+    damaged(picture, "batch_size", size is None or whole(size))
+    return {"batch_size": size} if size is not None and 1 <= size <= MOST_TOGETHER else {}
+
+
+def damaged(picture: str, name: str, right: bool) -> None:
+    """Raises ConfigError unless a setting is as the commands write it."""
+    need(right, "picture", picture, f"its settings are damaged ({name})")
+
+
+def whole(value: Any) -> typing.TypeGuard[int]:
+    """Whether a fact is a count."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000_000
+
+
+def types_of(kind: type) -> dict[str, Any]:
+    """Fields of a dataclass and their types."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is of a field's type."""
+    if typing.get_origin(hint) is typing.Literal:
+        return isinstance(value, str) and value in typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in typing.get_args(hint))
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, (int, float)) and abs(value) < 1e300 and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and abs(value) < 1 << 63
+    return hint is str and isinstance(value, str) and len(value) <= MOST_TEXT
+
+
+def find_model(args: Show, facts: dict[str, Any]) -> str:
+    """The model: the one that was named, else the picture's if it is on this machine.
+
+    Raises:
+        ConfigError: none is named, or one that is not here: a picture of another's starts no download.
+    """
+    from ..hub import shipped
+    from ..provenance import recorded_model
+
+    if args.model:
+        return args.model
+    model = recorded_model(facts)
+    need(isinstance(model, str) and bool(model), "model", model, "the picture does not name its model; name it with --model")
+    here = str(model) in shipped() or os.path.isdir(os.path.expanduser(str(model)))
+    need(here, "model", model, "is not on this machine; name the model with --model, which takes a hub id too")
+    return str(model)
+
+
+def find_inputs(args: Show, facts: dict[str, Any]) -> list[Path]:
+    """The pictures that went in: as named, or under their recorded names beside the picture or in the working folder.
+
+    Raises:
+        ConfigError: not recorded, not there, or not the same any more.
+    """
+    from ..storage import sha256
+
+    fields = PICTURES.get(facts["command"], ("image",))
+    named = [name.strip() for name in args.inputs.split(",")] if args.inputs else []
+    need(not named or len(named) == len(fields), "inputs", args.inputs, f"{facts['command']} takes {len(fields)} pictures")
+    found = []
+    for number, field in enumerate(fields):
+        recorded = facts.get(field)
+        need(bool(named) or isinstance(recorded, str), "inputs", "", "the picture does not say what went in; name it with --inputs FILE")
+        places = [Path(named[number])] if named else [folder / Path(str(recorded)).name for folder in (Path(args.picture).parent, Path())]
+        path = next((place for place in places if os.path.isfile(place)), None)
+        if path is None:
+            text = "no such file" if named else "went in, and is not beside the picture any more; name it with --inputs FILE"
+            raise ConfigError("inputs", named[number] if named else recorded, text)
+        known = facts.get(f"{field}_sha256")
+        need(known in (None, sha256(path)), "inputs", str(path), "is not the picture that went in: its content differs; name it with --inputs FILE")  # fmt: skip
+        found.append(path)
+    return found
+
+
+def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
+    """What is different in a picture that was made again, in a line; nothing where every pixel is the same."""
+    import numpy as np
+
+    if one.size != other.size or one.mode != other.mode:
+        return f"differs from {name}: {other.width}x{other.height} {other.mode} in place of {one.width}x{one.height} {one.mode}"
+    differing = np.asarray(one) != np.asarray(other)
+    share = (differing.any(-1) if differing.ndim > 2 else differing).mean()
+    return f"{share:.1%} of the pixels differ from {name}: {why} may do that" if share else ""
+
+
+def reasons(facts: dict[str, Any], plan: Plan) -> str:
+    """What may have changed pixels."""
+    machine = "another device, processor or version of torch"
+    if plan.alike or ("batch_size" in plan.options and "number" not in facts and "variant" not in facts):
+        return machine
+    return f"another batch size (the picture was drawn among others), {machine}"

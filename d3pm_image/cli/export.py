@@ -1,0 +1,54 @@
+"""``d3pm-image export MODEL``: the networks as torch.export or ONNX graphs for other programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..config import need
+from ..printable import printable
+from .options import OutputOptions
+from .parsing import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(OutputOptions):
+    """Write denoiser, encoder and decoder as graphs that other programs run, each checked against its network to 1e-4.
+
+    Args:
+        model: Model folder, run, name of a shipped model, or hub id.
+        out: Folder to write; where it holds graphs already, NAME-2 beside it, unless overwrite is given.
+        form: pt2 (torch.export) or onnx (needs the extra onnx).
+    """
+
+    model: str
+    out: str
+    form: Literal["pt2", "onnx"] = "pt2"
+
+    def __post_init__(self):
+        need(bool(self.out), "out", self.out, "name a folder")
+        need(not Path(self.out).is_file(), "out", self.out, "is a file; name a folder")
+
+
+def main(arguments: list[str]) -> None:
+    """Parse and run."""
+    run(parse("export", Export, arguments, {"model": "Model folder, run, name of a shipped model, or hub id."}))
+
+
+def run(args: Export) -> None:
+    """Write and check.
+
+    Raises:
+        ConfigError: no such model, ONNX without its packages, or a graph that differs from its network.
+    """
+    from ..export import PARTS, export
+    from ..outputs import new_files
+    from ..pipeline import Pipeline
+
+    names = [*(f"{part}.{args.form}" for part in PARTS), "config.json"]
+    pipe = Pipeline.from_pretrained(args.model)
+    with new_files(Path(args.out).expanduser(), args.overwrite, lambda folder: [folder / name for name in names]) as files:
+        found = export(pipe, files.draft.parent, args.form)
+    for part, path in zip(PARTS, files.paths, strict=False):
+        print(f"{printable(path, 0)}: {'share of codes that differ' if part == 'encoder' else 'largest difference'} {found[part]:.2g}")

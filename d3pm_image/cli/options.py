@@ -1,0 +1,169 @@
+"""Options that several commands share: the sampler, and what it runs on."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..config import SAMPLERS, SamplerConfig, need
+from ..printable import printable
+
+
+def _optional_fields() -> list[tuple[str, Any, Any]]:
+    """The fields of SamplerConfig, each of which may be left out (None: the model's own value)."""
+    hints = typing.get_type_hints(SamplerConfig) | {"sampler": Literal[SAMPLERS]}
+    return [(f.name, typing.Optional[hints[f.name]], dataclasses.field(default=None)) for f in dataclasses.fields(SamplerConfig)]  # noqa: UP045
+
+
+SamplerChanges = dataclasses.make_dataclass("SamplerChanges", _optional_fields(), frozen=True, kw_only=True)
+SamplerChanges.__doc__ = (
+    "Settings of the sampler that differ from the model's own.\n\n    Args:" + (SamplerConfig.__doc__ or "").split("Args:")[1]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What becomes of files that are there already.
+
+    Args:
+        overwrite: Replace a file that is there already; without it the new one gets the next free number (NAME-2).
+    """
+
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What to run on.
+
+    Args:
+        seed: Image i under a seed is the same whatever the number of images and the batch size.
+        batch_size: Images in one network call.
+        device: auto, cpu or cuda.
+        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same seed).
+        compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of images.
+    """
+
+    seed: int = 0
+    batch_size: int = 64
+    device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+
+    def pipeline(self, model: str | Path):
+        """The model on its device, in its precision.
+
+        Raises:
+            ConfigError: no such model or device.
+        """
+        from ..pipeline import Pipeline
+
+        pipe = Pipeline.from_pretrained(model, pick_device(self.device), self.precision)
+        return pipe.compile() if self.compile else pipe
+
+    def __post_init__(self):
+        need(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerOptions(RunOptions, SamplerChanges):  # type: ignore[valid-type, misc]
+    """The sampler's settings and what to run on."""
+
+    def pipeline(self, model: str | Path):
+        """The model; settings that were given and that its sampler does not read are named on stderr."""
+        from ..sampling.rules import settings_of_rules, settings_read
+
+        pipe, changes = super().pipeline(model), self.changes()
+        config = pipe.settings(**changes)
+        unread = (changes.keys() & settings_of_rules()) - settings_read(config)
+        if unread:
+            print(
+                f"d3pm-image: note: {', '.join(sorted(unread))}: not read by the sampler {config.sampler}, so without effect",
+                file=sys.stderr,
+            )
+        return pipe
+
+    def changes(self) -> dict:
+        """The sampler settings that were given, by name."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(SamplerConfig)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedOptions(SamplerOptions, OutputOptions):
+    """The sampler's settings, and where to show what it did.
+
+    Args:
+        trajectory: Animation of the decode of the first 8 images, FILE.gif or FILE.webp; FILE-sheet.png beside it shows the steps of the first one and the order in which its cells were revealed. Empty for none.
+        trajectory_ms: Milliseconds a frame of the animation; the last one is held for longer.
+    """
+
+    trajectory: str = ""
+    trajectory_ms: int = 200
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = Path(self.trajectory).suffix.lower() in (".gif", ".webp")
+        need(known or not self.trajectory, "trajectory", self.trajectory, "use an ending of .gif or .webp")
+        need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, "give 20 to 60000 milliseconds a frame")
+
+    def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()):
+        """A watch that keeps the first images, or None where no trajectory is wanted.
+
+        Raises:
+            ConfigError: a format that is not there, or a file that is one of the outputs or inputs as well.
+        """
+        if not self.trajectory:
+            return None
+        from ..visualization import Recorder, check_animation, sheet_path
+
+        path = Path(self.trajectory)
+        check_animation(path)
+        for names, others in (("out", outputs), ("a picture that is read", inputs)):
+            own = {path.resolve(), sheet_path(path).resolve()}
+            need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, f"would overwrite {names}")
+        return Recorder()
+
+    def show(self, recorder, pipe, title: str, facts: dict) -> None:
+        """Write what a recorder saw, if there is one, and say where."""
+        if recorder is None:
+            return
+        from ..outputs import new_files
+        from ..visualization import save_trajectory, sheet_path
+
+        how = (pipe.grid, pipe.tokenizer_decode, self.trajectory_ms, printable(title), facts | {"shows": "trajectory"})
+        with new_files(Path(self.trajectory), self.overwrite, lambda path: [path, sheet_path(path)]) as files:
+            save_trajectory(recorder.trajectory(), files.draft, *how)
+        print(f"trajectory: {' and '.join(map(printable, files.paths))}")
+
+
+def say(command: str, notes: Sequence[str]) -> None:
+    """Notes on stderr, a line each."""
+    for note in notes:
+        print(f"d3pm-image {command}: note: {printable(note, 1000)}", file=sys.stderr)
+
+
+def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
+    """Write figures or findings as a file and say where it is on stderr, out of the way of what is printed."""
+    from ..outputs import new_files
+    from ..storage import write_text
+
+    with new_files(Path(path), overwrite) as files:
+        write_text(files.draft, text + "\n")
+    print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)
+
+
+def pick_device(name: str) -> str:
+    """Raises ConfigError where the device is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, "no such device here; use auto or cpu")
+    return name

@@ -1,0 +1,117 @@
+"""Arguments of a command, from its dataclass: YAML, dotted overrides, help and one-line errors by jsonargparse."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..config import ConfigError, need
+from ..documents import LARGEST_YAML, check_yaml, read_text
+from .parser_errors import check_file, explain, whence
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def normalise(arguments: list[str]) -> list[str]:
+    """``--num-images`` and ``--num_images`` are the same option."""
+    out = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        out.append(name[:2] + name[2:].replace("-", "_") + equals + value if name.startswith("--") else argument)
+    return out
+
+
+def positionals_first(arguments: list[str]) -> list[str]:
+    """The same arguments with options last, each as ``--name=value``.
+
+    An optional positional is else found only where it stands directly behind the others, and a value such as -5,0,20,20
+    is taken for an option.
+    """
+    positionals, options, rest = [], [], iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            positionals.append(argument)
+        elif argument in ("-h", "--help", "--print_config") or "=" in argument:
+            options.append(argument)
+        else:
+            value = next(rest, None)
+            options.append(argument if value is None else f"{argument}={value}")
+    return positionals + options
+
+
+def bare_flags(kind: type, arguments: list[str]) -> list[str]:
+    """The same arguments with a lone ``--overwrite``, or any other option that is true or false, as ``--overwrite=true``."""
+    flags = {f"--{item.name}" for item in fields(kind) if item.type in ("bool", bool)}
+    following = [*arguments[1:], ""]
+    return [
+        f"{word}=true" if word in flags and after.lower() not in ("true", "false", "yes", "no") else word
+        for word, after in zip(arguments, following, strict=False)
+    ]
+
+
+def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()):
+    """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
+    which those named ``optional`` may be left out and are then empty."""
+    from jsonargparse import ArgumentParser
+
+    class Parser(ArgumentParser):
+        """Reads files of settings as :mod:`~d3pm_image.documents` does: bounded, regular files, whatever named them."""
+
+        def parse_path(self, path: Any, *args: Any, **options: Any) -> Any:
+            text = read_text(Path(path).expanduser(), LARGEST_YAML)
+            check_yaml(text)
+            return self.parse_string(text, path=Path(path).name, **options)
+
+    parser = Parser(prog=f"d3pm-image {command}", description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
+    may_miss: dict[str, Any] = {"nargs": "?", "default": ""}
+    for name, text in positionals.items():
+        parser.add_argument(name, type=str, help=text, **(may_miss if name in optional else {}))
+    parser.add_class_arguments(kind, as_group=True, skip=set(positionals))
+    return parser
+
+
+def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[str, str] | None = None, optional: Sequence[str] = ()) -> T:
+    """The command's arguments as its dataclass.
+
+    Raises:
+        ConfigError: unknown option or key, wrong type, or an impossible value.
+    """
+    description = " ".join((kind.__doc__ or "").split("Args:")[0].split())
+    parser = make_parser(command, kind, positionals or {}, description, optional)
+    start, inherited = "", {}
+    try:
+        arguments = bare_flags(kind, normalise(arguments))
+        check_file(command, arguments)
+        arguments = positionals_first(arguments) if optional else arguments
+        values = parser.parse_args(arguments)
+        if start := getattr(values, "start_from", ""):  # a trained model, whose settings are the defaults then
+            from ..recipes.finetune import defaults
+
+            inherited = defaults(kind, start)
+            parser.set_defaults(inherited)
+            values = parser.parse_args(arguments)
+        for item in fields(kind):
+            if item.default_factory is not MISSING:  # a room of its own
+                given = getattr(values, item.name)
+                need(
+                    hasattr(given, "__dict__"), item.name, given, f"must hold options of its own, such as {item.name}.{first_option(item)}"
+                )
+        return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
+    except ConfigError as error:
+        raise whence(error, arguments, start, set(inherited)) from error
+    except (argparse.ArgumentError, TypeError, ValueError) as error:
+        options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
+        raise explain(error, options) from error
+
+
+def first_option(item: Field) -> str:
+    """Name of the first option of a nested dataclass."""
+    assert item.default_factory is not MISSING
+    return fields(item.default_factory())[0].name

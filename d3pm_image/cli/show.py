@@ -1,0 +1,76 @@
+"""``d3pm-image show PICTURE``: the settings that a PNG carries, in words, or the picture made again from them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import need
+from ..printable import printable
+from .options import OutputOptions
+from .parsing import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show(OutputOptions):
+    """Show how a picture was made (PNGs carry their settings), or make it again.
+
+    Args:
+        picture: PNG by one of the other commands or by the page.
+        json: Print the settings as JSON, all of them.
+        again: Make the picture again from its settings, and say whether every pixel is the same (exit code 1 where not).
+        out: Where the new picture goes, a PNG; PICTURE-again.png beside it by default.
+        model: The model, where it is not where it was then, or comes from the hub.
+        inputs: Pictures that went in, separated by commas, where they are not beside this one under their names.
+        device: auto, cpu or cuda.
+    """
+
+    picture: str
+    json: bool = False
+    again: bool = False
+    out: str = ""
+    model: str = ""
+    inputs: str = ""
+    device: str = "auto"
+
+    def __post_init__(self):
+        need(
+            not (self.json and self.again), "json", self.json, "settings are either shown or run again; leave out one of --json and --again"
+        )
+        need(not self.out or Path(self.out).suffix.lower() == ".png", "out", self.out, "use the ending .png, which carries the settings")
+        for name in ("out", "model", "inputs"):
+            need(self.again or not getattr(self, name), name, getattr(self, name), "is for --again true alone")
+
+
+def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image show`` and run it; exit code 1 where a picture made again has other pixels."""
+    if not run(parse("show", Show, arguments, {"picture": "PNG whose settings are wanted."})):
+        sys.exit(1)
+
+
+def run(args: Show) -> bool:
+    """Show the settings, or make the picture again; False where its pixels are others then.
+
+    Raises:
+        ConfigError: a picture without settings, or what made it is not there; nothing is written then.
+    """
+    from ..provenance import describe, read_settings
+
+    facts = read_settings(args.picture)
+    if args.again:
+        from .again import make_again
+
+        path, different = make_again(args, facts)
+        print(f"{facts['command']} again: {printable(path, 0)}")
+        known = "" if facts.get("weights_sha256") else " (the picture does not say which weights made it)"
+        print(f"{printable(different or f'every pixel is as in {Path(args.picture).name}', 1000)}{known}")
+        return not different
+    if args.json:
+        print(json.dumps(facts, indent=1))  # ASCII alone: what is printed may be a stranger's
+    else:
+        lines = {printable(name): printable(text, 500) for name, text in describe(facts).items()}
+        width = max(map(len, lines))
+        print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
+    return True

@@ -1,0 +1,14 @@
+"""``d3pm-image train-diffusion``: images → cached codes → pipeline folder."""
+
+from __future__ import annotations
+
+from ..config import DiffusionRun
+from .parsing import parse
+
+
+def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image train-diffusion`` and run it. Raises ConfigError for wrong input."""
+    config = parse("train-diffusion", DiffusionRun, arguments)
+    from ..recipes.diffusion import run
+
+    run(config)

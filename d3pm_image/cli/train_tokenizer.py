@@ -1,0 +1,14 @@
+"""``d3pm-image train-tokenizer``: images → tokenizer folder."""
+
+from __future__ import annotations
+
+from ..config import TokenizerRun
+from .parsing import parse
+
+
+def main(arguments: list[str]) -> None:
+    """Read the options of ``d3pm-image train-tokenizer`` and run it. Raises ConfigError for wrong input."""
+    config = parse("train-tokenizer", TokenizerRun, arguments)
+    from ..recipes.tokenizer import run
+
+    run(config)

@@ -1,0 +1,121 @@
+"""A painting put into a picture of any mode: pixels of weight 0 keep their bits, in the picture's own mode.
+
+1                      black or white, whichever is nearer
+L, RGB, CMYK, YCbCr …  the painting in that mode, mixed band by band (HSV, whose hue is a circle: mixed in RGB)
+LA, RGBA, La, RGBa     as above; what is painted is opaque, and a soft edge fades from the picture's own opacity
+I;16, I, F             levels of :func:`~d3pm_image.imaging.full_level`: 257 times those of the painting in 16 bits
+P, PA                  :mod:`~d3pm_image.editing.image_files.palette`
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ...config import need
+from ...image_io import from_srgb
+from ...imaging import full_level, plain, profile_channels
+from .palette import paste_indexed
+
+__all__ = ["paste", "plain"]
+
+
+def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Image.Image:
+    """A copy of a picture with a painting in it, in the picture's mode and with its palette, profile and other facts.
+
+    Args:
+        original: Any mode.
+        painted: Of the same size; it is read as 8-bit grey or colour.
+        weight: (h, w), the painting's share in [0, 1]. Pixels of weight 0 are bit for bit the original's, those of
+            weight 1 the painting's, made opaque.
+
+    Raises:
+        ConfigError: another size, or weights outside [0, 1].
+    """
+    weight = np.asarray(weight, np.float64)
+    need(painted.size == original.size, "painted", painted.size, f"must have the picture's size {original.size}")
+    need(weight.shape == (original.height, original.width), "weight", weight.shape, f"must be ({original.height}, {original.width})")
+    need(bool(((weight >= 0) & (weight <= 1)).all()), "weight", "outside", "weights lie in [0, 1]")
+    touched = weight > 0
+    if not touched.any():
+        return original.copy()
+    box = bounding_box(touched)  # a large picture with a small repaint is not worked through
+    part, paint = original.crop(box), painted.crop(box)
+    inside = np.s_[box[1] : box[3], box[0] : box[2]]
+    if original.mode in ("P", "PA"):
+        return paste_indexed(original, mixed(plain(part, 3), plain(paint, 3), weight[inside])[touched[inside]], touched)
+    result, values = original.copy(), np.array(original)
+    if original.mode == "1":
+        new: np.ndarray = mixed(plain(part, 1), plain(paint, 1), weight[inside]) >= 128
+    else:
+        new = new_values(part, paint, weight[inside], full_level(original, weight < 1))
+        if "transparency" in original.info:
+            new = unlike(new, original.info["transparency"])
+    some = touched[inside] if values.ndim == 2 else touched[inside][..., None]
+    np.copyto(values[inside], new, casting="unsafe", where=some)
+    result.frombytes((np.packbits(values, axis=1) if original.mode == "1" else values).tobytes())
+    return result
+
+
+def in_own_colours(painted: Image.Image, original: Image.Image) -> Image.Image:
+    """An sRGB painting in the colours of the profile that a picture carries: mode L, RGB or CMYK; itself where that is no change."""
+    mode = "CMYK" if original.mode == "CMYK" else "L" if profile_channels(original.mode) == 1 else "RGB"
+    return from_srgb(painted, original.info.get("icc_profile"), mode)
+
+
+def bounding_box(touched: np.ndarray) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the True pixels, as Pillow counts."""
+    (y,), (x,) = np.nonzero(touched.any(1)), np.nonzero(touched.any(0))
+    return int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1
+
+
+def mixed(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> np.ndarray:
+    """Whole levels (h, w) or (h, w, bands) between two pictures of one mode, uint8."""
+    if (weight == 1).all():
+        return np.asarray(painted)
+    old, new = np.asarray(original), np.asarray(painted)
+    if old.ndim == 2:
+        return np.rint(old * (1 - weight) + new * weight).astype(np.uint8)
+    result = np.empty_like(old)
+    for band in range(old.shape[2]):  # one at a time: in float64 all of a large picture would be eight times its size
+        result[..., band] = np.rint(old[..., band] * (1 - weight) + new[..., band] * weight)
+    return result
+
+
+def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, full: float) -> np.ndarray:
+    """The mixture of picture and painting in the picture's mode, (h, w) or (h, w, bands); ``full`` is the level of white."""
+    mode = original.mode
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        old = np.asarray(original).astype(np.float64)
+        new = np.asarray(plain(painted, 1)) * (full / 255)
+        with np.errstate(invalid="ignore"):  # infinite levels under the painting
+            value = np.where(weight < 1, old * (1 - weight) + new * weight, new)
+        return value if mode == "F" else np.rint(np.nan_to_num(value))
+    if mode in ("LA", "RGBA"):
+        return over(np.asarray(original), np.asarray(plain(painted, len(mode) - 1)), weight)
+    colours = plain(painted, 1 if mode in ("L", "La") else 3)
+    if mode == "HSV":
+        return np.asarray(Image.fromarray(mixed(original.convert("RGB"), colours, weight)).convert(mode))
+    if mode in ("La", "RGBa"):
+        colours.putalpha(255)  # what is opaque is the same before and after multiplication
+        return mixed(original, Image.frombytes(mode, colours.size, colours.tobytes()), weight)
+    # a painting that is CMYK already is in the inks of the picture's profile
+    return mixed(original, painted if painted.mode == mode == "CMYK" else colours.convert(mode), weight)
+
+
+def over(original: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Mixture of a picture with opacity (h, w, bands + 1) and an opaque one (h, w) or (h, w, bands): each counts by its opacity."""
+    painted = painted if painted.ndim == 3 else painted[..., None]
+    old = original[..., -1:] / 255 * (1 - weight[..., None])
+    alpha = old + weight[..., None]
+    colour = (original[..., :-1] * old + painted * weight[..., None]) / np.where(alpha > 0, alpha, 1)
+    return np.rint(np.concatenate([colour, alpha * 255], axis=-1))
+
+
+def unlike(values: np.ndarray, transparent: int | tuple[int, ...]) -> np.ndarray:
+    """Levels moved by one where they are the colour that the file format takes for transparent."""
+    key = np.asarray(transparent)
+    same = values == key if values.ndim == 2 else (values == key).all(-1)
+    last = values if values.ndim == 2 else values[..., -1]
+    moved = np.where(same, np.where(last > 0, last - 1.0, last + 1.0), last)
+    return moved if values.ndim == 2 else np.concatenate([values[..., :-1], moved[..., None]], axis=-1)

@@ -1,0 +1,45 @@
+"""The one error of wrong input, and the one way to raise it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from .printable import printable
+
+
+class ConfigError(ValueError):
+    """A value that cannot work. The message names the field, the value and the mend, in one line.
+
+    Values and hints may come from a stranger's file, as names of classes do: nothing of them reaches a terminal as it is.
+    """
+
+    def __init__(self, name: str, value: Any, mend: str):
+        super().__init__(f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(mend.split()), 4000)}")
+        self.name, self.value, self.mend = name, value, mend
+
+    def __reduce__(self) -> tuple[type, tuple[str, Any, str]]:
+        """Its parts, from which another process makes it again."""
+        return type(self), (self.name, self.value, self.mend)
+
+
+def need(condition: bool, name: str, value: Any, mend: str) -> None:
+    """Raise :class:`ConfigError` for field ``name`` unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(name, value, mend)
+
+
+def finite(value: float) -> bool:
+    """Neither NaN nor infinite."""
+    return math.isfinite(value)
+
+
+def near(name: str, options: Iterable[str], prefix: str = "") -> str:
+    """' (did you mean …?)' for the option most like a name, or nothing."""
+    names = list(options)
+    lower = {option.lower(): option for option in names}
+    last = name.rsplit(".", 1)[-1]
+    match = difflib.get_close_matches(name.lower(), lower, 1, 0.55) or difflib.get_close_matches(last.lower(), lower, 1, 0.5)
+    return f" (did you mean {prefix}{lower[match[0]]}?)" if match else ""

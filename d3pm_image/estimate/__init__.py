@@ -1,0 +1,1 @@
+"""What a training will cost: operations, memory, disk and time, before it begins."""

@@ -1,0 +1,206 @@
+"""The figures of ``d3pm-image estimate``: what is counted, what is measured on this machine, what is assumed of another; and how they are told."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
+from ..denoiser import Transformer
+from ..diffusion import Process
+from ..printable import printable
+from ..recipes import diffusion as diffusion_recipe
+from ..recipes import tokenizer as tokenizer_recipe
+from .flops import Loss, count, diffusion_loss, imagined, tokenizer_loss, tokenizer_model
+from .grids import Codes
+from .timing import free_bytes, time_steps
+
+BUSY = 0.7  # share of its processors' time under which a measurement was disturbed
+SPARE = 0.7  # share of the free memory that the measurement may fill
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A training to be estimated.
+
+    Args:
+        config: The run's settings.
+        codes: Of its tokenizer, in stage two; None in stage one.
+        images, classes: Of the training set.
+        devices: Processes that share a step.
+    """
+
+    config: TokenizerRun | DiffusionRun
+    codes: Codes | None
+    images: int
+    classes: int
+    devices: int = 1
+
+    @property
+    def coded(self) -> Codes:
+        """The codes, in stage two."""
+        assert self.codes is not None
+        return self.codes
+
+    @property
+    def part(self) -> int:
+        """Images that one device computes at once."""
+        return self.config.train.batch_size // self.devices // self.config.train.accumulate
+
+    def network(self) -> nn.Module:
+        """The untrained network of the run."""
+        if isinstance(self.config, TokenizerRun):
+            return tokenizer_model(self.config)
+        return Transformer(self.config.denoiser, self.coded.num_codes, self.classes)
+
+    def loss(self, images: int) -> Loss:
+        """The objective on random images or codes, of the network alone."""
+        if isinstance(self.config, TokenizerRun):
+            return tokenizer_loss(self.config, images)
+        return diffusion_loss(self.config, self.coded.num_codes, self.coded.grid, self.classes, images)
+
+    def training_loss(self):
+        """The objective as the trainer calls it."""
+        if isinstance(self.config, TokenizerRun):
+            bare = dataclasses.replace(self.config.loss, perceptual=0.0, adversarial=AdversarialConfig())
+            return tokenizer_recipe.make_loss(dataclasses.replace(self.config, loss=bare))
+        return diffusion_recipe.make_loss(Process.from_config(self.config.process, self.coded.num_codes), self.config, self.coded.grid)
+
+    def batch(self, images: int) -> dict[str, torch.Tensor]:
+        """Random images or codes, as the loader gives them."""
+        if isinstance(self.config, TokenizerRun):
+            shape = (images, self.config.data.channels, *size_pair(self.config.data.image_size))
+            return {"images": torch.randint(256, shape, dtype=torch.uint8)}
+        tokens = self.coded.grid[0] * self.coded.grid[1]
+        labels = torch.randint(self.classes, (images,)) if self.classes else torch.full((images,), -1)
+        return {"codes": torch.randint(self.coded.num_codes, (images, tokens)), "labels": labels}
+
+
+def counted(problem: Problem) -> dict[str, Any]:
+    """What follows from the settings and the code alone."""
+    train = problem.config.train
+    with imagined():
+        costs = count(problem.network(), problem.loss(problem.part), train)
+    figures: dict[str, Any] = {"images": problem.images, "classes": problem.classes, "devices": problem.devices}
+    figures |= {"steps": train.steps, "batch_size": train.batch_size, "images_at_once": problem.part}
+    figures["epochs"] = train.steps * train.batch_size / problem.images
+    if problem.codes is not None:
+        grid = problem.codes.grid
+        figures |= {"num_codes": problem.codes.num_codes, "grid": list(grid)}
+        figures["cache_bytes"] = cache_bytes(problem.config.data, grid, problem.images)
+    figures |= dataclasses.asdict(costs) | {"flops_a_step": costs.flops}
+    figures["run_folder_bytes"] = train.keep * costs.checkpoint_bytes + 2 * costs.weights_bytes  # kept checkpoints, best/ and model/
+    return figures
+
+
+def cache_bytes(data: DataConfig, grid: tuple[int, int], images: int) -> int:
+    """Bytes of the training images' cached codes: 16 bits a code, mirror images too where flips are configured, and a 64-bit label."""
+    return images * (grid[0] * grid[1] * 2 * (2 if data.flip else 1) + 8)
+
+
+def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, Any] | None:
+    """Hours on this machine from some real steps; None, with a note, where even one image does not fit.
+
+    Raises:
+        ConfigError: see :func:`~d3pm_image.estimate.timing.time_steps`.
+    """
+    train, peaks = problem.config.train, []
+    single = dataclasses.replace(train, accumulate=1)
+    for images in (1, 2):
+        with imagined():
+            peaks.append(count(problem.network(), problem.loss(images), single).peak_bytes)
+    room, each = SPARE * free_bytes(), max(1, peaks[1] - peaks[0])
+    if room < peaks[0]:
+        notes.append(f"not measured: one image needs {bytes_text(peaks[0])}, more than {SPARE:.0%} of the memory that is free here")
+        return None
+    largest = min(train.batch_size, int((room - peaks[0]) // each) + 1)
+    torch.manual_seed(train.seed)
+    timing = time_steps(problem.network(), problem.training_loss(), problem.batch, train, largest, seconds)
+    step = timing.step(train.batch_size)
+    if timing.device == "cpu" and timing.worked < BUSY:
+        notes.append(
+            f"this machine was busy: the measurement was given {timing.worked:.0%} of its processors' time, so it may be that much slower than alone"
+        )
+    here = {"device": timing.device, "batches": list(timing.batches), "seconds_fixed": timing.fixed, "seconds_an_image": timing.each}
+    return here | {"seconds_a_step": step, "images_per_s": train.batch_size / step, "hours": step * train.steps / 3600}
+
+
+def assumed(figures: dict[str, Any], peak_tflops: float, reached: float) -> dict[str, Any]:
+    """Hours on devices of a stated peak rate, if training reaches a stated share of it."""
+    seconds = figures["flops_a_step"] / (peak_tflops * 1e12 * reached)
+    hours = seconds * figures["steps"] / 3600
+    stated = {"peak_tflops": peak_tflops, "reached": reached, "seconds_a_step": seconds}
+    return stated | {"hours": hours, "device_hours": hours * figures["devices"]}
+
+
+def bytes_text(count: float) -> str:
+    """Bytes in the unit that keeps them short."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB" if count < 1000 else f"{count:,.0f} TB"
+
+
+def hours_text(hours: float) -> str:
+    """Hours as seconds, minutes or hours."""
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} s"
+    return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:,.1f} h" if hours < 100 else f"{hours:,.0f} h"
+
+
+def report(f: dict[str, Any]) -> None:
+    """Print the figures in plain words."""
+    part = f["images_at_once"]
+    share = "" if f["devices"] == 1 else f", {f['batch_size'] // f['devices']} on each of {f['devices']} devices"
+    rows = [
+        ("stage", f["stage"]),
+        ("training", f"{f['steps']:,} steps of {f['batch_size']} images{share}; {f['epochs']:,.1f} epochs of {f['images']:,} images"),
+    ]
+    if "grid" in f:
+        rows.append(("codes", f"{f['grid'][0]}x{f['grid'][1]} of {f['num_codes']}; {f['classes']} classes"))
+        rows.append(("code cache", f"{bytes_text(f['cache_bytes'])} ({f['cache_bytes'] / f['images']:.0f} bytes an image)"))
+    rows += [
+        ("parameters", f"{f['parameters']:,}"),
+        (
+            "operations a step",
+            f"{f['flops_a_step']:.3g} FLOPs{' a device' if share else ''}: forward {f['forward_flops']:.3g}, backward {f['backward_flops']:.3g}, "
+            f"optimizer {f['optimizer_flops']:.3g} (counted: matrix products and convolutions)",
+        ),
+        ("weights", bytes_text(f["weights_bytes"])),
+        ("gradients", bytes_text(f["gradient_bytes"])),
+        ("optimizer", bytes_text(f["optimizer_bytes"])),
+        ("averaged weights", bytes_text(f["ema_bytes"])),
+        ("activations", f"{bytes_text(f['activation_bytes'])} for {part} image{'s' if part > 1 else ''} at once"),
+        ("memory at its peak", f"{bytes_text(f['peak_bytes'])} (tensors, the above and temporary ones; libraries come on top)"),
+        ("a checkpoint", bytes_text(f["checkpoint_bytes"])),
+        (
+            "the run's folder",
+            f"{bytes_text(f['run_folder_bytes'])}, and {bytes_text(f['checkpoint_bytes'])} more while a checkpoint is written",
+        ),
+    ]
+    m = f.get("measured")
+    if m:
+        rows.append(
+            (
+                f"this machine ({m['device']})",
+                f"{hours_text(m['hours'])}: {m['seconds_a_step']:.3g} s a step, {m['images_per_s']:.3g} images/s, one process; extrapolated from steps of "
+                f"{' and '.join(map(str, m['batches']))} images, without validation, previews and encoding",
+            )
+        )
+    a = f.get("assumed")
+    if a:
+        rows.append(
+            (
+                f"{f['devices']} x {a['peak_tflops']:g} TFLOP/s",
+                f"{hours_text(a['hours'])}: {a['seconds_a_step']:.3g} s a step if {a['reached']:.0%} of the peak is reached ({a['device_hours']:,.0f} device hours); computed, not measured",
+            )
+        )
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:<{width}}  {printable(text, 0)}" for name, text in rows))
+    for note in f["notes"]:
+        print(f"note: {printable(note, 0)}")

@@ -1,0 +1,1 @@
+"""Measuring a trained model: samples, reconstructions, sweeps of sampler settings, and result files."""

@@ -1,0 +1,78 @@
+"""Samples of an evaluation, drawn by one process or several: sample i is the same either way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .samples import draw_images
+from .sweep import Meter, calls_expected
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples and how they were made.
+
+    Args:
+        images: (n, C, h, w) uint8. labels: (n,) the classes that were asked for.
+        calls_per_image: Network calls.
+        seconds: Wall time of drawing and decoding, of the slowest process.
+        sha256: Of the images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    calls_per_image: float
+    seconds: float
+    processes: int
+    sha256: str
+
+
+def world() -> tuple[int, int]:
+    """This process's number and how many there are, as torchrun says."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def first_process() -> bool:
+    """Whether this process is the one that judges, prints and writes."""
+    return world()[0] == 0
+
+
+def draw(args: Any, pipe: Pipeline) -> Drawn | None:
+    """The samples that an evaluation asks for; None on all processes but the first."""
+    rank, processes = world()
+    config = pipe.settings(**args.changes())
+    share = len(torch.arange(args.num_samples).tensor_split(processes)[rank])
+    form = "drawing samples {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
+    with tqdm(total=calls_expected(config), bar_format=form, mininterval=0.5, disable=rank > 0, leave=False) as bar:
+        meter, began = Meter(bar, share), time.perf_counter()
+        images, labels = draw_images(pipe, args.num_samples, args.seed, args.batch_size, args.changes(), meter, rank, processes)
+        seconds = time.perf_counter() - began
+    parts: list[Any] = [(images, labels, meter.calls, seconds)]
+    if processes > 1:
+        parts = gathered(parts[0])
+        if rank > 0:
+            return None
+    images, labels = (torch.cat([part[i] for part in parts]) for i in (0, 1))
+    digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    calls = round(sum(part[2] for part in parts) / args.num_samples, 3)
+    return Drawn(images, labels, calls, max(part[3] for part in parts), processes, digest)
+
+
+def gathered(part: Any) -> list[Any]:
+    """The parts of all processes, in their order, on each of them."""
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    PartialState(cpu=not torch.cuda.is_available())
+    return gather_object([part])

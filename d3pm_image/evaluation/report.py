@@ -1,0 +1,84 @@
+"""What evaluate says of samples: figures, how they were made and compared, and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from ..config import DataConfig
+from ..imaging import enlarge, grid_image, save_image, to_pil
+from ..outputs import new_files
+from ..printable import printable
+from .generate_samples import Drawn
+from .reference_stats import images_sha256
+from .samples import Judge
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+
+NEAREST = 16  # samples in the picture of neighbours
+
+
+def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, drawn: Drawn) -> dict[str, Any]:
+    """Label accuracy, fidelity and diversity of samples, see :class:`~.judging.Judge`, and how they were made and compared.
+
+    Args:
+        args: Options of evaluate.
+    """
+    compared = judge.held_out if args.reference == "held_out" else judge.training
+    values: dict[str, Any] = {
+        "num_samples": args.num_samples,
+        "seed": args.seed,
+        "precision": args.precision,
+        "settings": dataclasses.asdict(pipe.settings(**args.changes())),
+        "calls_per_image": drawn.calls_per_image,
+        "seconds": round(drawn.seconds, 3),
+        "processes": drawn.processes,
+        "sha256": drawn.sha256,
+        "features": {**judge.space.facts(), "channels": data.channels},
+        "reference": {
+            "set": args.reference, "sha256": images_sha256(compared), "images": len(compared),
+            "image_size": data.image_size, "crop": data.crop,
+        },
+    }  # fmt: skip
+    if judge.classifier is not None:
+        values |= {"judge": judge.classifier.name, "judge_accuracy_on_held_out": judge.accuracy}
+    values |= judge.measure(drawn.images, drawn.labels)
+    values["fidelity_of_real_training_images"] = judge.measure_real(len(drawn.images))
+    if args.neighbours:
+        values["memorisation"] = nearest_picture(args, judge, drawn)
+    if args.samples:
+        save_report(grid_image([enlarge(i) for i in to_pil(drawn.images[:64].float() / 255)], 8), args.samples, args.overwrite, "samples")
+    values["note"] = (
+        "fidelity in the features named above, against the reference; precision, recall, density and coverage of "
+        f"{judge.count(len(drawn.images))} samples and as many real images; within_class_spread is the mean distance of two images of a class, "
+        "as a share of that of the reference"
+    )
+    return values
+
+
+def nearest_picture(args: Any, judge: Judge, drawn: Drawn) -> dict[str, float]:
+    """Memorisation; writes the samples that are nearest to a training image, each above that image, nearest first."""
+    figures, distance, number = judge.memory(drawn.images)
+    chosen = distance.argsort()[:NEAREST].tolist()
+    real = judge.training.__getitems__(number[chosen].tolist())["images"]
+    pictures, captions = [], []
+    for start in range(0, len(chosen), 8):
+        here = slice(start, start + 8)
+        rows = torch.cat([drawn.images[chosen[here]], real[here]]).float() / 255
+        pictures += [enlarge(image, 96) for image in to_pil(rows)]
+        captions += [f"sample {i}" for i in chosen[here]] + [f"training, {float(distance[i]):.2f}" for i in chosen[here]]
+    save_report(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours")
+    return figures
+
+
+def save_report(picture: Image.Image, path: str, overwrite: bool, what: str) -> None:
+    """Write a picture that goes with the figures, and say where it is on stderr: stdout is for the figures alone."""
+    with new_files(Path(path), overwrite) as files:
+        save_image(picture, files.draft)
+    print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)

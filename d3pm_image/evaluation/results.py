@@ -1,0 +1,78 @@
+"""What stands beside the figures of an evaluation so that another can reproduce them, and the comparison of two result files."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+from ..config import ConfigError, need
+from ..documents import Unreadable, read_json
+from ..printable import printable
+
+FORMAT, VERSION = "d3pm-image-evaluation", 1
+# what two evaluations of samples must share: without it their figures are not of the same thing
+SHARED = (
+    "held_out_images", "samples.features.network", "samples.features.sha256", "samples.features.preparation", "samples.reference.set",
+    "samples.reference.sha256", "samples.num_samples",
+)  # fmt: skip
+SHOWN = ("tokenizer", "likelihood", "samples.label_accuracy", "samples.fidelity", "samples.calls_per_image", "samples.seconds")
+
+
+def command_line(args: Any) -> str:
+    """The command that gives an options object, whatever file and defaults its values came from: the model, then all that is not the default."""
+    words = ["d3pm-image", type(args).__name__.lower(), args.model]
+    for field in dataclasses.fields(args):
+        value = getattr(args, field.name)
+        if field.name not in ("model", "overwrite") and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return shlex.join(words)
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """A result file of ``evaluate --out``.
+
+    Raises:
+        ConfigError: it is not there, or something else.
+    """
+    try:
+        raw = read_json(Path(name))
+    except Unreadable as error:
+        raise ConfigError("compare", name, f"cannot be read as a result of evaluate ({error}); name a JSON file") from error
+    right = isinstance(raw, dict) and raw.get("format") == FORMAT and raw.get("version") == VERSION
+    need(right, "compare", name, f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with --out")
+    return raw
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries under dotted names."""
+    if not isinstance(values, dict):
+        return {prefix.rstrip("."): values}
+    return {name: value for key, inner in values.items() for name, value in flat(inner, f"{prefix}{key}.").items()}
+
+
+def compare(first: str, second: str) -> str:
+    """Two evaluations side by side: what differs in how they were made, and every figure that both have.
+
+    Raises:
+        ConfigError: files of another kind, or evaluations of unlike things: other data, features, reference or number of samples.
+    """
+    both = [flat(read_result(name)) for name in (first, second)]
+    for name in ("data", *SHARED):
+        a, b = (values.get(name) for values in both)
+        need(a == b, "compare", name, f"{first} has {a!r} and {second} {b!r}: figures of unlike things; evaluate both in the same way")
+    lines = [f"{'':44} {printable(Path(first).name):>24} {printable(Path(second).name):>24}"]
+    shown = [n for n in both[0] if n.startswith(SHOWN) and n in both[1] and isinstance(both[0][n], (int, float))]
+    settings = [n for n in both[0] if not n.startswith(SHOWN) and n in both[1] and both[0][n] != both[1][n]]
+    for name in [*settings, *(n for n in shown if not n.startswith("samples.fidelity_of_real"))]:
+        a, b = (values[name] for values in both)
+        numbers = isinstance(a, (int, float)) and isinstance(b, (int, float)) and not isinstance(a, bool) and a
+        change = f"{(b - a) / abs(a):+8.1%}" if numbers and name in shown else ""
+        lines.append(f"{printable(name.removeprefix('samples.')):44} {shortened(a):>24} {shortened(b):>24} {change}".rstrip())
+    return "\n".join(lines)
+
+
+def shortened(value: Any) -> str:
+    """A value as text of at most 24 characters."""
+    return printable(f"{value:g}" if isinstance(value, float) else value, 24)

@@ -1,0 +1,224 @@
+"""What samples are measured with: a classifier of the real images, features to compare them in, and the same measures of real images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..cache_folder import cache_root
+from ..config import ConfigError, DataConfig, need, size_pair
+from ..data.image_source import ImageSource
+from ..data.images import ImageSet
+from ..data.levels import EACH
+from ..local_notes import is_noted
+from ..metrics.classifier import Classifier, train_classifier
+from ..metrics.feature_extractor import FeatureSpace, inception_score
+from ..metrics.fidelity import frechet_distance, manifold, spread
+from ..metrics.kernel import kernel_distance
+from ..metrics.neighbours import memorisation, nearest, over_batches
+from ..printable import printable
+from .reference_stats import Reference, evenly, parts, reference
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+    from ..sampling import Frame
+
+MANIFOLD_IMAGES = 5000
+SPLITS = 10  # of the inception score
+LEAST_MB = 512  # of training images for the classifier, also where memory_mb asks for less
+
+
+def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "", option: str = "root") -> DataConfig:
+    """The data that a model was trained on, at ``root`` and, for its held-out images, ``val_root`` if those are given.
+
+    A model from elsewhere may name any folder of this machine: one that it remembers is read only where the user trained on it.
+
+    Args:
+        option: Name of the option that gives ``root``, for messages.
+
+    Raises:
+        ConfigError: the model does not remember its data, or in a folder that the user has not named.
+    """
+    remembered = facts.get("data")
+    if remembered is None:
+        raise ConfigError("model", model, "does not remember the data it was trained on; train it with this version")
+    try:
+        remembered = {"white": EACH} | remembered  # models of before judged each image by itself
+        if remembered.get("source", "digits") not in ("folder", "shards"):
+            remembered |= {"val_root": ""}  # neither of these was read
+            remembered |= {"root": ""} if remembered.get("source", "digits") == "digits" else {}
+        data = DataConfig(**remembered).resolved()
+    except (TypeError, ValueError, LookupError) as error:
+        mend = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
+        raise ConfigError("model", model, mend) from error
+    for name, given in ((option, root), ("val_root", val_root)):
+        found = getattr(data, "val_root" if name == "val_root" else "root")
+        mend = (
+            f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with --{name} FOLDER if it is yours"
+        )
+        need(bool(given) or not found or is_noted(found), "model", model, mend)
+    # a model from elsewhere may not start a download
+    return dataclasses.replace(data, root=root or data.root, val_root=val_root or data.val_root, download=False)
+
+
+def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
+    """A source whose classes have a model's numbers: the model may know classes that the images do not show.
+
+    Raises:
+        ConfigError: a class that the model does not know.
+    """
+    unknown = set(source.class_names) - set(class_names)
+    return source if unknown or not class_names else source.numbered_by(tuple(class_names))
+
+
+def everything(images: ImageSet) -> tuple[Tensor, Tensor]:
+    """uint8 images and labels of a whole set."""
+    pixels, labels = [], []
+    for batch in parts(images):
+        labels.append(batch["labels"])
+        if images.pixels is None:
+            pixels.append(batch["images"])
+    return torch.cat(pixels) if images.pixels is None else images.pixels, torch.cat(labels)
+
+
+def within_memory(source: ImageSource, data: DataConfig) -> ImageSource:
+    """A source, or images spread evenly over it, so many that they can be held in memory."""
+    height, width = size_pair(data.image_size)
+    most = max(data.memory_mb, LEAST_MB) * 2**20 // (data.channels * height * width)
+    return source if len(source) <= most else source.subset(np.linspace(0, len(source) - 1, most).round().astype(np.int64))
+
+
+def draw_images(
+    pipe: Pipeline,
+    count: int,
+    seed: int,
+    batch_size: int,
+    settings: dict,
+    watch: Callable[[Frame], None] | None = None,
+    rank: int = 0,
+    world: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Samples to be judged, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were asked for; of several processes
+    the part of one. Sample i is the same whatever the batch size and the number of processes."""
+    numbers = torch.arange(count).tensor_split(world)[rank].tolist()
+    codes = pipe.generate_codes(len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], watch=watch, **settings)
+    images = (pipe.tokenizer_decode(codes, batch_size).cpu() * 255).round().to(torch.uint8)
+    return images, torch.tensor(pipe.label_ids(None, count))[numbers]
+
+
+class Judge:
+    """Label accuracy, Fréchet and kernel distance, precision/recall, density/coverage, inception score and within-class spread of images.
+
+    Where there are classes, a classifier is trained on the real training images (as many as ``data.memory_mb`` holds). The same measures of
+    real training images against the reference are the values to reach.
+
+    Args:
+        train: The training images' source. data: How they are prepared.
+        held_out: Images that the model has not seen.
+        class_names: Names of the model's classes; fewer than two leave the classifier out.
+        space: Features to compare images in; None means the classifier's.
+        against: The reference set: held_out, or training.
+
+    Raises:
+        ConfigError: neither classes nor features.
+    """
+
+    def __init__(
+        self,
+        train: ImageSource,
+        data: DataConfig,
+        held_out: ImageSet,
+        class_names: Sequence[str],
+        space: FeatureSpace | None = None,
+        against: str = "held_out",
+    ):
+        self.class_names, self.held_out, self.against = class_names, held_out, against
+        self.training = ImageSet(within_memory(train, data), data)
+        if space is None and self.classifier is None:
+            raise ConfigError("features", "train", "the images have no classes to train a classifier on; use efficientnet or inception")
+        self.space = space or self.classifier.space  # type: ignore[union-attr]
+
+    @cached_property
+    def classifier(self) -> Classifier | None:
+        """Trained when it is first asked for, or loaded; None without classes."""
+        if len(self.class_names) < 2:
+            return None
+        return train_classifier(*everything(self.training), len(self.class_names), cache_root() / "classifiers", self.training.config.flip)
+
+    @cached_property
+    def seen(self) -> Reference:
+        """Features of the reference set."""
+        return reference(self.held_out if self.against == "held_out" else self.training, self.space, cache_root() / "references")
+
+    @cached_property
+    def test_spread(self) -> float:
+        """Mean distance of two held-out images of a class."""
+        return spread(self.seen.features, self.seen.labels)
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Share of the held-out images that the classifier gets right."""
+        assert self.classifier is not None
+        right = sum(int((self.classifier.predict(b["images"]) == b["labels"]).sum()) for b in parts(self.held_out))
+        return round(right / len(self.held_out), 4)
+
+    def count(self, images: int) -> int:
+        """How many of so many samples are compared with as many real ones for precision, recall, density and coverage."""
+        return min(images, len(self.seen.features), MANIFOLD_IMAGES)
+
+    def fidelity(self, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """Measures of uint8 images (n, C, h, w), n at least 20, with classes (n,) against the reference."""
+        features = self.space.features(images)
+        kernel = kernel_distance(features, self.seen.features)
+        values = {
+            "frechet_distance": frechet_distance(features, self.seen.moments),
+            "kernel_distance": kernel.value,
+            "kernel_distance_standard_error": kernel.standard_error,
+        }
+        count = self.count(len(features))
+        values |= manifold(self.seen.features[evenly(len(self.seen.features), count)], features[:count])
+        if self.space.probabilities is not None:
+            mixed = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # parts of all classes, whatever the order
+            values["inception_score"], values["inception_score_deviation"] = inception_score(
+                self.space.probabilities(images[mixed]), SPLITS
+            )
+        if len(self.class_names) > 1:
+            values["within_class_spread"] = spread(features, labels) / self.test_spread
+        digits = {name: 7 if name.startswith("kernel") else 4 for name in values}
+        return {name: round(value, digits[name]) for name, value in values.items()}
+
+    def measure(self, images: Tensor, labels: Tensor) -> dict:
+        """Figures of images (n, C, h, w) uint8 that were asked to show classes (n,)."""
+        told = {} if self.classifier is None else self.labels_shown(self.classifier, images, labels)
+        return {**told, "fidelity": self.fidelity(images, labels)}
+
+    def labels_shown(self, classifier: Classifier, images: Tensor, labels: Tensor) -> dict:
+        """How many images show the class that was asked for, and of each class."""
+        given = classifier.predict(images)
+        per_class = {self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4) for c in labels.unique().tolist()}
+        return {"label_accuracy": round(float((given == labels).double().mean()), 4), "label_accuracy_by_class": per_class}
+
+    def measure_real(self, samples: int) -> dict[str, float]:
+        """Fidelity of as many real training images as there are samples (or as there are at all)."""
+        some = self.training.__getitems__(evenly(len(self.training), samples).tolist())
+        return self.fidelity(some["images"], some["labels"])
+
+    def memory(self, images: Tensor) -> tuple[dict[str, float], Tensor, Tensor]:
+        """Nearest training images of uint8 images (n, C, h, w): figures of :func:`~d3pm_image.metrics.neighbours.memorisation`, distances (n,)
+        and the numbers (n,) of the training images."""
+
+        def read(numbers: list[int]) -> Tensor:
+            return self.training.__getitems__(numbers)["images"]
+
+        unseen = reference(self.held_out, self.space, cache_root() / "references").features
+        queries = torch.cat([self.space.features(images), unseen])
+        found = nearest(queries, over_batches(read, len(self.training), self.space.features))
+        own, others = ((d[: len(images)], d[len(images) :]) for d in (found.distance, found.number))
+        figures = memorisation(dataclasses.replace(found, distance=own[0]), dataclasses.replace(found, distance=own[1]))
+        return {name: round(value, 4) for name, value in figures.items()}, own[0], others[0]

@@ -1,0 +1,33 @@
+"""How far an edit reaches: codes of a picture that change although the pixels that they see did not."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..types import Tokenizer
+
+
+def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> float:
+    """Share of the codes out of reach that change when the left quarter of every picture is replaced by that of the next.
+
+    Out of reach are cells whose receptive field holds no replaced pixel. What reaches them all the same are statistics over the picture.
+
+    Args:
+        tokenizer: In eval mode.
+        images: (B, C, h, w), B at least 2, on its device.
+        receptive_field: Side in pixels of what a cell sees.
+
+    Raises:
+        ValueError: pictures so small that no cell is out of reach.
+    """
+    cell, width = tokenizer.downsampling, images.shape[3]
+    edited = images.clone()
+    edge = width // 4
+    edited[..., :edge] = images.roll(1, 0)[..., :edge]
+    first = -(-(2 * edge + receptive_field - cell) // (2 * cell))  # the cell's left pixel, less its overhang, is at the edge or beyond
+    if first * cell >= width:
+        raise ValueError(
+            f"images of {width} pixels have no cell out of reach of an edit of {edge} pixels; a receptive field is {receptive_field}"
+        )
+    before, after = (tokenizer.encode(x)[..., first:] for x in (images, edited))
+    return float((before != after).double().mean())

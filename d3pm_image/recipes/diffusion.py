@@ -1,0 +1,269 @@
+"""``d3pm-image train-diffusion``: images → cached codes → pipeline folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ..config import DiffusionRun, size_pair
+from ..config.yaml import save_resolved
+from ..printable import printable
+from ..provenance.machine import machine
+from .finetune import Ancestor
+from .images import open_images, write_unused
+from .resuming import Images, RunIdentity, need_resume, resolved
+from .run_summary import training_facts
+from .token_cache import cached, code_images, open_tokenizer, tokenizer_data
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ..data.codes import CodeSet
+    from ..data.image_source import ImageSource
+    from ..data.images import ImageSet
+    from ..denoiser import Transformer
+    from ..diffusion import Process
+    from ..pipeline import Pipeline
+    from ..tokenizer import Autoencoder, Pixels
+    from ..tokenizer.folder import TokenizerInfo
+    from ..training.loop import Job
+
+PREVIEW_IMAGES = 20
+VALIDATION_SEED = 0xC0DE
+
+
+def run(config: DiffusionRun) -> None:
+    """Encode the images once, train, and write ``<out>/model``.
+
+    Raises:
+        ConfigError: wrong input. TrainingError: training cannot go on.
+    """
+    from ..training.loop import make_accelerator, run_folder
+
+    need_resume(config)
+    accelerator = make_accelerator(config.train)
+    with run_folder(Path(config.out), config.resume, accelerator):
+        train_in_folder(config, accelerator)
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def train_in_folder(config: DiffusionRun, accelerator: Accelerator) -> None:
+    """All of a run but its folder, which nobody else may write to meanwhile."""
+    from ..training.loop import train
+
+    material = prepare(config, accelerator)
+    job = make_job(material, accelerator)
+    best = train(job, config.train, Path(config.out), accelerator, config.resume)
+    if accelerator.is_main_process:
+        finish(material, cast("Transformer", best), accelerator)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run works on, checked: nothing of it fails after hours of training."""
+
+    config: DiffusionRun
+    """With the data settings of the tokenizer."""
+    tokenizer: Autoencoder | Pixels
+    info: TokenizerInfo
+    process: Process
+    codes: CodeSet
+    held_out: CodeSet
+    place: Path
+    """The folder of the codes."""
+    images: tuple[ImageSet, ImageSet]
+    """What was encoded: images that train, and those that judge."""
+    classes: Sequence[str]
+    ancestor: Ancestor | None
+    """The model that it begins with."""
+    sources: Sequence[ImageSource]
+    """What was read, for the list of what was not."""
+
+    def pipeline(self, network: Transformer) -> Pipeline:
+        """A network with all that it needs to draw pictures."""
+        from ..pipeline import Pipeline
+
+        facts = {"data": dataclasses.asdict(resolved(self.config).data), "tokenizer": self.info.facts}
+        size = size_pair(self.info.image_size)
+        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, self.config.sampler, facts)
+
+
+def prepare(config: DiffusionRun, accelerator: Accelerator) -> Material:
+    """Open the tokenizer, check the settings against it, and encode the images where no cache has them.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from ..data.codes import CodeSet, Team
+    from ..diffusion import Objective, Process
+    from ..local_notes import note_folder
+    from ..sampling import make_rule
+
+    for folder in (config.data.root, config.data.val_root):
+        note_folder(folder)
+    tokenizer, info = open_tokenizer(config)
+    ancestor = Ancestor.of(config, tokenizer)
+    config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
+    tokenizer.to(accelerator.device)
+    process = Process.from_config(config.process, tokenizer.num_codes)
+    height, width = tokenizer.grid(info.image_size)
+    config.denoiser.token_grid((height, width))
+    Objective.from_config(config.loss).check(process)
+    make_rule(config.sampler).check(process, height * width, config.sampler.steps)
+    with accelerator.main_process_first():  # a download is one process's work
+        data, *opened = open_images(config.data, config.out)
+        config = dataclasses.replace(config, data=data)
+        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
+    team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
+    codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
+    held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
+    both = (sources[0], sources[1])
+    unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
+    return Material(config, tokenizer, info, process, codes, held_out, place, both, sources[0].source.class_names, ancestor, unused)
+
+
+def make_job(material: Material, accelerator: Accelerator) -> Job:
+    """The new denoiser, its batches, loss, validation and previews."""
+    import torch
+
+    from ..data.order import BatchOrder, batches
+    from ..denoiser import Transformer
+    from ..training.loop import Job
+
+    config, codes = material.config, material.codes
+    torch.manual_seed(config.train.seed)
+    model = Transformer(config.denoiser, material.tokenizer.num_codes, len(material.classes))
+    known = material.ancestor.hand_down(model, tuple(material.classes)) if material.ancestor else 0
+    if accelerator.is_main_process:
+        count = sum(p.numel() for p in model.parameters()) / 1e6
+        grid = f"{codes.grid[0]}x{codes.grid[1]}"
+        print(
+            f"{len(codes)} images as {grid} codes in {printable(material.place, 0)}; {len(material.classes)} classes; {count:.2f}M parameters"
+        )
+        if material.ancestor:
+            print(f"begun with the weights of {printable(config.start_from)}, which knows {known} of the classes")
+
+    def loader(first: int, rank: int, world: int):
+        order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
+        return batches(codes, order, config.data.workers, pin=accelerator.device.type == "cuda")
+
+    shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
+    loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")}
+    parts = {"tokenizer": material.info.sha256, **shared, **loop}
+    identity = RunIdentity(config, parts, *(images_of(images, material.info.sha256) for images in material.images))
+    validate = make_validation(material.process, material.held_out, accelerator.device)
+    return Job(
+        model,
+        loader,
+        make_loss(material.process, config, codes.grid),
+        identity=identity.saved(),
+        check_identity=identity.check,
+        begin=lambda: begin(material),
+        validate=validate,
+        validate_raw=validate,
+        preview=make_preview(material.pipeline),
+    )
+
+
+def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
+    """What the images of a run are known by: the keys of their codes."""
+    from ..data.codes import cache_key, former_key
+
+    return Images(cache_key(tokenizer_sha256, images), (former_key(tokenizer_sha256, images),), images.listed.known_as)
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(resolved(material.config), folder / "config.yaml")
+    write_unused(folder, *material.sources)
+
+
+def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:
+    """Write the folder that generates, and say what it scored and what comes next."""
+    folder = Path(material.config.out)
+    scores = make_validation(material.process, material.held_out, accelerator.device)(best)
+    pipe = material.pipeline(best)
+    pipe.facts["validation"] = scores
+    started = {"started_from": material.ancestor.remembered()} if material.ancestor else {}
+    pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
+    pipe.save_pretrained(folder / "model")
+    print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
+    shown = printable(folder, 0)
+    print(f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png")
+    print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
+
+
+def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):
+    """The objective on a batch of codes, with labels hidden at random."""
+    import torch
+
+    from ..diffusion import Objective, bound_terms, diffusion_loss, fused_loss, low_discrepancy_times
+    from ..metrics.noise_levels import accuracy_by_token, bound_by_noise_level
+
+    objective = Objective.from_config(config.loss)
+
+    def loss(model, batch, random):
+        x_0, labels = batch["codes"], batch["labels"]
+        network = unwrapped(model)
+        times = low_discrepancy_times(random.shared(), random.total, process.steps)
+        t = times[random.rows].to(x_0.device)
+        x_t = process.corrupt(x_0, t, random.uniform(x_0.shape[1], 3))
+        hidden = (random.uniform() < config.loss.label_dropout) | (labels < 0)
+        kappa = process.schedule.survival(t)[1]
+        labels = torch.where(hidden, torch.full_like(labels, network.num_classes), labels)
+        output = model(x_t, kappa, labels, grid, head=not config.loss.fused, keys=random.keys() if config.denoiser.dropout else None)
+        if config.loss.fused:
+            total, terms = fused_loss(process, objective, output, network.head.weight, network.head.bias, x_0, x_t, t)
+        else:
+            terms = bound_terms(process, output, x_0, x_t, t, objective.label_smoothing)
+            total = diffusion_loss(process, objective, terms, x_0, x_t, t)
+        found = {"bound_nats": terms.bound.mean(), "cross_entropy_nats": terms.auxiliary.mean()}
+        found |= accuracy_by_token(process, terms.correct, x_0, x_t) | bound_by_noise_level(terms.bound, t)
+        return total, found
+
+    return loss
+
+
+def unwrapped(model):
+    """The network inside a data-parallel wrapper."""
+    return getattr(model, "module", model)
+
+
+def make_validation(process, held_out, device):
+    """Variational bound in bits a code on held-out codes, with fixed noise so that checkpoints can be compared."""
+    import torch
+
+    from ..metrics.likelihood import bound_in_bits
+
+    def validate(model) -> dict[str, float]:
+        model.eval()
+
+        def read(indices: list[int]):
+            batch = held_out.__getitems__(indices)
+            labels = batch["labels"].to(device)
+            return batch["codes"].to(device), torch.where(labels < 0, torch.full_like(labels, model.num_classes), labels)
+
+        found = bound_in_bits(model, process, read, len(held_out), held_out.grid, seed=VALIDATION_SEED)
+        return {"score": found.bits, "bits_per_code": found.bits, "accuracy": found.accuracy}
+
+    return validate
+
+
+def make_preview(assemble):
+    """A grid of samples, every class in turn, always from the same seed."""
+    from ..imaging import enlarge, grid_image
+
+    def preview(model):
+        pipe = assemble(model)
+        images = pipe.generate(PREVIEW_IMAGES, seed=0)
+        return {
+            "samples": grid_image([enlarge(i) for i in images], columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5)
+        }
+
+    return preview

@@ -1,0 +1,311 @@
+"""``d3pm-image train-tokenizer``: images → tokenizer folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..config import TokenizerRun
+from ..config.yaml import save_resolved
+from ..printable import printable
+from ..provenance.machine import machine
+from .finetune import begin_tokenizer
+from .images import open_images, write_unused
+from .resuming import Images, RunIdentity, need_resume, resolved
+from .run_summary import training_facts
+from .token_cache import VALIDATION_IMAGES
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ..data.images import ImageSet
+    from ..tokenizer import Autoencoder
+    from ..tokenizer.perceptual import Perceptual
+    from ..training.loop import Job
+
+PREVIEW_IMAGES = 16
+
+
+def run(config: TokenizerRun) -> None:
+    """Train and write ``<out>/model``.
+
+    Raises:
+        ConfigError: wrong input. TrainingError: training cannot go on.
+    """
+    from ..tokenizer.perceptual import Perceptual
+    from ..training.loop import make_accelerator, run_folder
+
+    need_resume(config)
+    perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
+    accelerator = make_accelerator(config.train)
+    with run_folder(Path(config.out), config.resume, accelerator):
+        train_in_folder(config, accelerator, perceptual)
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def train_in_folder(config: TokenizerRun, accelerator: Accelerator, perceptual: Perceptual | None) -> None:
+    """All of a run but its folder, which nobody else may write to meanwhile."""
+    from ..training.loop import train
+
+    with accelerator.main_process_first():  # a download is one process's work
+        material = prepare(config)
+    model, started = make_model(material, accelerator)
+    perceptual = perceptual.to(accelerator.device) if perceptual is not None else None
+    validate = make_validation(material.held_out, accelerator.device, config, perceptual)
+    job = dataclasses.replace(
+        make_job(material, model, accelerator, perceptual),
+        validate=validate,
+        validate_raw=make_validation(material.held_out, accelerator.device, config, perceptual, complain=False),
+    )
+    best = train(job, config.train, Path(config.out), accelerator, config.resume)
+    if accelerator.is_main_process:
+        finish(material, cast("Autoencoder", best), validate(best), started)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run works on."""
+
+    config: TokenizerRun
+    images: ImageSet
+    held_out: ImageSet
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of a picture's codes."""
+        return self.config.tokenizer.grid(self.config.data.image_size)
+
+
+def prepare(config: TokenizerRun) -> Material:
+    """Open the images that train and those that judge.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from ..data.images import ImageSet
+    from ..local_notes import note_folder
+
+    for folder in (config.data.root, config.data.val_root):
+        note_folder(folder)
+    data, source, held_source = open_images(config.data, config.out)
+    config = dataclasses.replace(config, data=data)
+    images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
+    return Material(config, images, ImageSet(held_source, config.data))
+
+
+def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencoder, dict[str, Any]]:
+    """The new tokenizer on its device, with a trained one's weights or its codebook begun where its quantizer wants that; what is remembered of
+    the trained one."""
+    import torch
+
+    from ..tokenizer import Autoencoder
+    from ..tokenizer.autoencoder import arrange
+
+    config, (height, width) = material.config, material.grid
+    torch.manual_seed(config.train.seed)
+    vectors = config.train.batch_size * height * width
+    model = Autoencoder(config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1)
+    started = begin_tokenizer(model, config) if config.start_from else {}
+    if accelerator.is_main_process:
+        count = sum(p.numel() for p in model.parameters()) / 1e6
+        sets = f"{len(material.images)} images, {len(material.held_out)} held out"
+        print(
+            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {printable(config.start_from)}' if started else ''}"
+        )
+    arrange(model.to(accelerator.device), accelerator.device.type)
+    if model.quantizer.kind.starts and not started:
+        start_codebook(model, material.images, config.tokenizer.num_codes, height * width)
+    return model, started
+
+
+def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None) -> Job:
+    """The tokenizer's batches, losses, opponent and previews."""
+    import torch
+
+    from ..data.images import count_unreadable
+    from ..data.order import BatchOrder, batches
+    from ..seeds import derive
+    from ..tokenizer.discriminator import Discriminator
+    from ..training.loop import Job
+
+    config, images = material.config, material.images
+    torch.manual_seed(derive(config.train.seed, 1))  # the tokenizer's own weights are the same with and without a discriminator
+    discriminator = Discriminator(config.loss.adversarial, config.data.channels) if config.loss.adversarial.weight else None
+
+    def loader(first: int, rank: int, world: int):
+        order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
+        loaded = batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
+        return count_unreadable(loaded, order, images)
+
+    shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
+    shared |= {"learn": config.learn} if config.learn != "all" else {}
+    shared |= {"prepared": images.preparation()} if images.preparation() else {}
+    identity = RunIdentity(config, shared, images_of(images), images_of(material.held_out))
+    return Job(
+        model,
+        loader,
+        make_loss(config, accelerator, perceptual, discriminator),
+        identity=identity.saved(),
+        check_identity=identity.check,
+        begin=lambda: begin(material),
+        preview=make_preview(material.held_out, accelerator.device),
+        rival=make_rival(config, accelerator, discriminator),
+    )
+
+
+def images_of(images: ImageSet) -> Images:
+    """What the images of a run are known by."""
+    return Images(images.source.fingerprint, (images.source.known_as.former,), images.listed.known_as)
+
+
+def begin(material: Material) -> None:
+    """What a run writes first: its settings, and the list of files that it does not use."""
+    folder = Path(material.config.out)
+    save_resolved(resolved(material.config), folder / "config.yaml")
+    own = (material.held_out.source,) if material.config.data.val_root else ()
+    write_unused(folder, material.images.source, *own)
+
+
+def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
+    """Write the folder that stage two takes, and say what it scored and what comes next."""
+    from ..tokenizer import save_tokenizer
+
+    config, folder = material.config, Path(material.config.out)
+    scores = {k: float(v) for k, v in found.items()}
+    facts = {"data": dataclasses.asdict(resolved(config).data), "validation": scores, "classes": list(material.images.source.class_names)}
+    facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()} | ({"started_from": started} if started else {})
+    save_tokenizer(best, folder / "model", config.data.image_size, facts)
+    used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
+    print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
+    root = f" --data.root {printable(config.data.root, 0)}" if config.data.root else ""
+    next_one = f"d3pm-image train-diffusion --tokenizer {printable(folder, 0)} --data.source {config.data.source}{root}"
+    print(f"tokenizer: {printable(folder / 'model', 0)}\nnext: {next_one}")
+
+
+def start_codebook(model, images, num_codes: int, tokens: int) -> None:
+    """k-means start from many images: fewer vectors than codes would leave duplicate codes."""
+    import torch
+    from accelerate.utils import broadcast
+
+    from ..tokenizer.quantizer import Quantizer
+
+    vectors = min(num_codes * 16, max(num_codes, 500_000_000 // num_codes))  # k-means holds vectors × codes distances
+    count = min(len(images), max(16, -(-vectors // tokens)), 4096)
+    chosen = torch.linspace(0, len(images) - 1, count).long().tolist()
+    batch = images.__getitems__(chosen)["images"].to(next(model.parameters()).device)
+    model.eval()
+    with torch.no_grad():
+        features = torch.cat([model.encoder(part.float() / 255 * 2 - 1) for part in batch.split(256)])
+        if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
+            some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
+            warnings.warn(f"{some}; use more images, or fewer tokenizer.num_codes", stacklevel=1)
+        # a quantizer of its own, not synchronised: the same images give the same start on any number of processes
+        alone = Quantizer(model.config).to(features.device).eval()
+        alone(features)
+    model.quantizer.load_state_dict({name: broadcast(value) for name, value in alone.state_dict().items()})
+    model.train()
+
+
+def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discriminator=None):
+    """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images."""
+    from torch.nn import functional as F
+
+    from ..metrics.codes import usage
+    from ..tokenizer.discriminator import balanced, trust, verdict
+    from ..tokenizer.loss import reconstruction_loss
+
+    settings = config.loss.adversarial
+
+    def loss(model, batch, random):
+        images = batch["images"].float() / 255
+        output, codes, own = model(images, random.share())
+        total, terms = reconstruction_loss(output, images, config.loss)
+        if perceptual is not None:
+            with accelerator.autocast():
+                terms["perceptual"] = perceptual(output, images)
+            total = total + config.loss.perceptual * terms["perceptual"]
+        weight = settings.verdict_weight(random.step)
+        if weight:
+            with accelerator.autocast():
+                terms["verdict"] = verdict(discriminator, output)
+            if settings.adaptive:
+                total, terms["verdict_weight"] = balanced(output, total, terms["verdict"], weight * trust(discriminator))
+            else:
+                total = total + weight * terms["verdict"]
+        total = total + own
+        values = {"mse": F.mse_loss(output.detach().float(), images), "commitment": own, **usage(codes, config.tokenizer.num_codes)}
+        return total, {**values, **terms}, (images, output)
+
+    return loss
+
+
+def make_rival(config: TokenizerRun, accelerator, discriminator):
+    """The discriminator's side of training; None where it is off."""
+    from ..tokenizer.discriminator import discriminator_loss
+    from ..training.discriminator_step import Rival
+
+    settings = config.loss.adversarial
+    if discriminator is None:
+        return None
+
+    def loss(network, kept, random):
+        everywhere = lambda value: accelerator.reduce(value, "mean")  # noqa: E731
+        images, output = kept
+        return discriminator_loss(network, discriminator, images, output, settings, everywhere, 1 / config.train.accumulate)
+
+    return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
+
+
+def make_validation(held_out, device, config: TokenizerRun, perceptual=None, complain: bool = True):
+    """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean squared error, or the whole
+    reconstruction loss where it has other terms. A complaint is printed when two judgements in a row agree on it: codebooks that form
+    look collapsed for a while."""
+    import sys
+
+    from tqdm import tqdm
+
+    from ..metrics.reconstruction import reconstruction_error
+    from ..metrics.tokenizer_diagnostics import complaints
+    from ..tokenizer.loss import reconstruction_loss
+
+    plain = not (config.loss.l1 or config.loss.gradient or config.loss.ssim or config.loss.perceptual)
+    count = min(len(held_out), VALIDATION_IMAGES)
+    before: set[str] = set()
+
+    def whole(output, images):
+        total = reconstruction_loss(output, images, config.loss)[0]
+        return total if perceptual is None else total + config.loss.perceptual * perceptual(output, images)
+
+    def validate(model) -> dict[str, float]:
+        values = reconstruction_error(model.eval(), lambda indices: held_out.read(indices, device), count, judge=None if plain else whole)
+        now = {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)} if complain else {}
+        for kind in now.keys() & before:
+            tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
+        before.clear()
+        before.update(now)
+        return {"score": values.get("judged", values["mse"]), **values}
+
+    return validate
+
+
+def make_preview(held_out, device):
+    """Rows of held-out originals, each above its reconstructions."""
+    import torch
+
+    from ..imaging import enlarge, grid_image, to_pil
+
+    def preview(model):
+        count = min(PREVIEW_IMAGES, len(held_out))
+        images = held_out.read(torch.linspace(0, len(held_out) - 1, count).long().tolist(), device)
+        pairs = []
+        originals, outputs = to_pil(images), to_pil(model.decode(model.encode(images)))
+        for start in range(0, count, 8):
+            pairs += originals[start : start + 8] + outputs[start : start + 8]
+        return {"reconstruction": grid_image([enlarge(p) for p in pairs], columns=min(8, count))}
+
+    return preview

@@ -1,0 +1,190 @@
+"""No memory, processes that died, variables that another program left, and Python's warnings: one line each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, TINY_TOKENIZER, free_port
+from PIL import Image
+
+from d3pm_image import cli
+from d3pm_image.cli.failures import in_words
+from d3pm_image.cli.notes import warnings_in_words
+from d3pm_image.config import ConfigError
+from d3pm_image.training.launch import check_launch
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+FULL = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+# memory is limited once everything is imported: what a command then asks for beyond that is refused by the system
+LIMITED = """
+import json, resource, sys
+import sklearn.datasets, torch, vector_quantize_pytorch, accelerate
+from d3pm_image import cli
+from d3pm_image.training import loop
+from d3pm_image.sampling import rules
+from d3pm_image.pipeline import Pipeline
+torch.set_num_threads(1)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
+cli.run(sys.argv[1], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train-tokenizer", *TINY_TOKENIZER, "--train.batch_size", "60000", "--tokenizer.width", "64", "--out", "run"],  # torch's allocator
+        ["generate", "fashion-mnist", "--num-images", "4000", "--batch-size", "4000", "--steps", "2", "--out", "grid.png"],
+    ],
+)
+def test_no_memory_is_one_line(tmp_path, words):
+    pytest.importorskip("sklearn")
+    ran = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words], env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    last = ran.stderr.strip().splitlines()[-1]
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr, ran.stderr[-3000:]
+    assert last.startswith(f"d3pm-image {words[0]}: error: out of memory") and "smaller batch" in last
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 1.2 GiB for an array with shape (1,)"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 4194304000 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        ImportError("libtorch.so: failed to map segment from shared object: Cannot allocate memory"),
+    ],
+)  # fmt: skip
+def test_every_library_s_words_for_no_memory_are_known(error):
+    text = in_words(error)
+    assert text.startswith("out of memory") and "\n" not in text and "alloc_cpu.cpp" not in text
+
+
+def test_faults_of_the_program_keep_their_traceback():
+    for error in (RuntimeError("shape mismatch"), TypeError("x"), KeyError("gloo"), RuntimeError("the story timed out")):
+        assert in_words(error) is None or "timed out" not in str(error)
+    assert in_words(RuntimeError("shape '[2]' is invalid for input of size 3")) is None
+
+
+@pytest.mark.parametrize(
+    "values, name",
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "WORLD_SIZE"),
+        ({"RANK": "1"}, "RANK"),
+        ({**FULL, "RANK": "2"}, "RANK"),
+        ({**FULL, "LOCAL_RANK": "x"}, "LOCAL_RANK"),
+        ({**FULL, "MASTER_PORT": "http"}, "MASTER_PORT"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train-tokenizer", "encode", "evaluate", "generate"])
+def test_variables_that_another_program_left_are_named(values, name, command, monkeypatch, capsys, tmp_path):
+    """By every command that would use them; those that draw alone do not mind WORLD_SIZE, but for a rank that is not the first."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in values.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=rf"^{name}=.*unset RANK WORLD_SIZE"):
+        check_launch()
+    if command == "generate" and values.get("RANK", "0") == "0":
+        return
+    monkeypatch.chdir(tmp_path)
+    extra = {"encode": ["--tokenizer", "pixels:8", "--data.image_size", "8", "--data.channels", "1"], "train-tokenizer": [], "generate": []}
+    with pytest.raises(SystemExit) as end:
+        cli.run(command, extra.get(command, ["fashion-mnist"]))
+    errors = capsys.readouterr().err
+    assert end.value.code == 2 and errors.count("\n") == 1 and f"error: {name}=" in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_second_of_two_processes_says_that_it_draws_nothing(monkeypatch, capsys):
+    for variable, value in FULL.items():
+        monkeypatch.setenv(variable, value)
+    cli.run("generate", ["/no/such/model"])
+    assert capsys.readouterr().err == "d3pm-image generate: process 1 of 2 has nothing to do: the first one does the work\n"
+
+
+def test_a_killed_peer_is_one_line(tmp_path):
+    """Two processes without torchrun, one of them killed while both train: the other ends, in words."""
+    pytest.importorskip("sklearn")
+    words = [sys.executable, "-m", "d3pm_image", "train-tokenizer", *TINY_TOKENIZER, "--train.steps", "1000000", "--out", str(tmp_path)]
+    port = free_port()
+    pair = [
+        subprocess.Popen(
+            words, env=ENVIRONMENT | FULL | {"RANK": r, "LOCAL_RANK": r, "MASTER_PORT": port}, stderr=subprocess.PIPE, text=True
+        )
+        for r in "01"
+    ]
+    log, deadline = tmp_path / "log.jsonl", time.monotonic() + 200
+    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+        assert pair[0].poll() is None
+        time.sleep(0.05)
+    pair[1].send_signal(signal.SIGKILL)
+    errors = pair[0].communicate(timeout=100)[1]
+    pair[1].communicate()
+    assert pair[0].returncode == 1 and "Traceback" not in errors, errors[-3000:]
+    assert any("error: another process of this run has ended" in line and "--resume true" in line for line in errors.splitlines())
+
+
+def test_warnings_are_lines_in_words(capsys):
+    with warnings_in_words():
+        warnings.warn("bad.png: cannot be decoded,\n left out \x1b[31m", stacklevel=1)
+        warnings.warn("use another argument", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err == "note: bad.png: cannot be decoded, left out \\x1b[31m\n"
+
+
+@pytest.mark.parametrize("memory_mb", [0, 100])
+def test_unreadable_images_and_few_vectors_are_said_in_words(tmp_path, memory_mb):
+    """By the main process and by loader processes; k-means of the quantizer has fewer vectors than codes."""
+    random = np.random.default_rng(0)
+    (tmp_path / "set").mkdir()
+    for number in range(6):
+        Image.fromarray(random.integers(0, 255, (16, 16, 3), np.uint8)).save(tmp_path / "set" / f"{number}.png")
+    whole = (tmp_path / "set" / "0.png").read_bytes()
+    (tmp_path / "set" / "bad.png").write_bytes(whole[:300])
+    data = [
+        "--data.source",
+        "folder",
+        "--data.root",
+        "set",
+        "--data.channels",
+        "3",
+        "--data.memory_mb",
+        str(memory_mb),
+        "--data.image_size",
+        "8",
+    ]
+    words = [
+        "train-tokenizer",
+        *TINY_TOKENIZER,
+        *data,
+        "--data.max_unreadable",
+        "0.9",
+        "--tokenizer.num_codes",
+        "512",
+        "--train.steps",
+        "3",
+    ]
+    words += ["--train.batch_size", "4", "--out", "run"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "d3pm_image", *words], env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert "bad.png: cannot be decoded" in ran.stderr and "codes begin as copies of others" in ran.stderr
+    for mark in (".py", "Warning", "WARNING", "warnings.warn", "init_embed"):
+        assert mark not in ran.stderr, ran.stderr
