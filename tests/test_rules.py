@@ -209,11 +209,11 @@ def test_top_k_and_top_p_keep_the_likeliest_codes():
 
 def test_guidance_weights_follow_their_schedule_and_interval():
     def weights(**settings):
-        return [round(weight_at(asked(guidance=3.0, **settings).sampling, r), 4) for r in (0.0, 0.25, 0.5, 0.75)]
+        return [round(weight_at(asked(guidance=3.0, steps=4, **settings).sampling, r), 4) for r in (0.0, 0.25, 0.5, 0.75)]
 
     assert weights() == [3, 3, 3, 3]
-    assert weights(guidance_schedule="linear") == [1, 1.5, 2, 2.5]
-    assert weights(guidance_schedule="cosine") == [1, 1.2929, 2, 2.7071]
+    assert weights(guidance_schedule="linear") == [1, 1.6667, 2.3333, 3]
+    assert weights(guidance_schedule="cosine") == [1, 1.5, 2.5, 3]
     assert weights(guidance_from=0.25, guidance_until=0.75) == [1, 3, 3, 1]
 
 

@@ -56,7 +56,7 @@ class RunOptions:
     """What to run on.
 
     Args:
-        seed: Image i under a seed is the same whatever the number of images.
+        seed: Image i under a seed is the same whatever the number of images and the batch size.
         batch_size: Images in one network call.
         device: auto, cpu or cuda.
         precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same seed).

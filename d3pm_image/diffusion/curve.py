@@ -85,7 +85,7 @@ COSINE = Shape(
 def offset_value(t: Tensor, curve: Curve) -> Tensor:
     """r = 1 - cos(a + x)/cos a, x the angle passed since the start a; near 0 by 2 sin(a + x/2) sin(x/2)/cos a, which keeps its digits."""
     small = 2 * torch.sin((OFFSET + t / 2) * OFFSET_RATE) * torch.sin(t / 2 * OFFSET_RATE) / OFFSET_START
-    return torch.where(t < 0.5, small, 1 - torch.cos((t + OFFSET) * OFFSET_RATE) / OFFSET_START).clamp(0, 1)
+    return torch.where(t < 0.5, small, 1 - torch.cos((t + OFFSET) / (1 + OFFSET) * (math.pi / 2)) / OFFSET_START).clamp(0, 1)
 
 
 def offset_inverse(r: Tensor, curve: Curve) -> Tensor:
@@ -93,7 +93,7 @@ def offset_inverse(r: Tensor, curve: Curve) -> Tensor:
     cosine, climbing = (1 - r) * OFFSET_START, OFFSET_START**2 * r * (2 - r)
     climbed = climbing / ((OFFSET_SINE**2 + climbing).sqrt() + OFFSET_SINE)  # sin(a + x) - sin a
     small = torch.asin((OFFSET_START * (climbed + r * OFFSET_SINE)).clamp(0, 1)) / OFFSET_RATE
-    return torch.where(r < 0.25, small, torch.arccos(cosine.clamp(-1, 1)) / OFFSET_RATE - OFFSET).clamp(0, 1)
+    return torch.where(r < 0.25, small, torch.arccos(cosine.clamp(-1, 1)) * (2 / math.pi) * (1 + OFFSET) - OFFSET).clamp(0, 1)
 
 
 OFFSET_COSINE = Shape(

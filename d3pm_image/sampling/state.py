@@ -37,7 +37,7 @@ def as_seeds(seed: Any) -> int | list[int]:
 
 
 class ImageStreams:
-    """One generator per image, so that image i under a seed is the same in a batch of any size and on any device.
+    """One generator per image, so that what is random in image i under a seed is the same in a batch of any size and on any device.
 
     Args:
         seed: Seed of the whole request, or one seed per image.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from baselines import tables
 
+from d3pm_image.config import OWN_DEFAULTS
+
 from .layout import RESULTS, markdown, read
 
 
@@ -51,6 +53,29 @@ def samplers() -> str:
             line.append(f"**{text}**" if row and row["frechet_distance"] == best[s] else text)
         rows.append(line)
     return markdown(["sampler", *(f"{s} steps" for s in columns)], rows)
+
+
+def exactness() -> str:
+    """Which samplers draw from the model's own distribution, and how far off they are."""
+    kept = read("sampler_exactness")
+    cases = list(kept["distances"]["ancestral"])
+    titles = {
+        "absorbing": "masks", "hybrid": "masks, random codes", "uniform": "random codes", "absorbing, known": "masks; a code given",
+        "hybrid, known": "masks, random codes; a code given",
+    }  # fmt: skip
+    rows = []
+    for name, found in kept["distances"].items():
+        own = [
+            f"{setting} {value:g}" if isinstance(value, float) else f"{setting} {value}"
+            for setting, value in OWN_DEFAULTS.get(name, {}).items()
+        ]
+        steps = max(map(int, next(iter(found.values()))))
+        line = [f"{name} ({', '.join(own)})" if own else name, "a token per step" if steps < 10 else f"{steps}"]
+        for case in cases:
+            distance = found.get(case, {}).get(str(steps))
+            line.append("" if distance is None else f"{'yes' if distance < kept['bound'] else '**no**'}, {distance:.3f}")
+        rows.append(line)
+    return markdown(["sampler (its own defaults)", "steps", *(titles[case] for case in cases)], rows)
 
 
 def pixels() -> str:
@@ -115,6 +140,7 @@ TABLES = {
     "digits": digits,
     "fashion": fashion,
     "samplers": samplers,
+    "exactness": exactness,
     "pixels": pixels,
     "editing": editing,
     "receptive": receptive,

@@ -1,0 +1,232 @@
+"""What callers pass in Python: numbers, arrays and tensors of NumPy and torch, paths, None, misspelt names; pipelines in other processes."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import subprocess
+import sys
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from d3pm_image import Box, Pipeline
+from d3pm_image.config import ConfigError, TokenizerConfig
+from d3pm_image.sampling import ImageStreams
+from d3pm_image.tokenizer.quantizer import KINDS, Quantizer
+
+BOX = Box(0, 0, 12, 12)
+QUICK = {"steps": 2}
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return Pipeline.from_pretrained("fashion-mnist")
+
+
+@pytest.fixture(scope="module")
+def image(pipe) -> Image.Image:
+    return pipe.generate(1, **QUICK)[0]
+
+
+def pixels(images) -> list[bytes]:
+    flat = [i for one in images for i in (one if isinstance(one, list) else [one])]
+    return [i.tobytes() for i in flat]
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), torch.tensor(3), torch.tensor(3, dtype=torch.int32), np.array(3)], ids=repr)
+def test_whole_numbers_of_numpy_and_torch_are_seeds(pipe, seed):
+    assert pixels(pipe.generate(1, seed=seed, **QUICK)) == pixels(pipe.generate(1, seed=3, **QUICK))
+    assert torch.equal(ImageStreams(seed, range(2)).uniform(2), ImageStreams(3, range(2)).uniform(2))
+
+
+@pytest.mark.parametrize("seeds", [np.array([4, 7]), torch.tensor([4, 7]), (np.int64(4), torch.tensor(7)), range(4, 8, 3)], ids=repr)
+def test_arrays_and_tensors_are_one_seed_per_image(pipe, seeds):
+    assert pixels(pipe.generate(2, labels=1, seed=seeds, **QUICK)) == pixels(pipe.generate(2, labels=1, seed=[4, 7], **QUICK))
+
+
+@pytest.mark.parametrize("seed", [1.5, "3", torch.tensor(1.5), [1, None], -1], ids=repr)
+def test_what_is_no_seed_is_named(pipe, seed):
+    with pytest.raises(ConfigError, match="seed="):
+        pipe.generate(2, seed=seed, **QUICK)
+
+
+def test_none_is_the_default(pipe):
+    usual = pixels(pipe.generate(2, **QUICK))
+    nothing = dict.fromkeys(("seed", "batch_size", "first", "watch", "generator", "guidance", "sampler", "callback_on_step_end"))
+    assert pixels(pipe.generate(2, **QUICK, **nothing)) == usual
+    assert pixels(pipe.generate(2, seed=None, generator=torch.Generator().manual_seed(0), **QUICK)) != usual
+
+
+def test_other_numbers_may_be_numpys_too(pipe):
+    one = pipe.generate(np.int64(2), steps=np.int32(2), batch_size=torch.tensor(1), first=np.uint8(1), guidance=np.float32(1.5))
+    assert pixels(one) == pixels(pipe.generate(2, steps=2, batch_size=1, first=1, guidance=1.5))
+    with pytest.raises(ConfigError, match="num_images"):
+        pipe.generate(1.5)
+
+
+@pytest.mark.parametrize("labels", [np.array([1, 2]), torch.tensor([1, 2]), [np.int64(1), torch.tensor(2)], (1, np.int8(2))], ids=repr)
+def test_arrays_and_tensors_are_labels(pipe, labels):
+    assert pixels(pipe.generate(2, labels, **QUICK)) == pixels(pipe.generate(2, [1, 2], **QUICK))
+    assert pixels(pipe(labels, **QUICK).images) == pixels(pipe.generate(2, [1, 2], **QUICK))
+    assert pixels(pipe.generate(1, labels[0], **QUICK)) == pixels(pipe.generate(1, 1, **QUICK))
+
+
+def colours(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        np.asarray, lambda i: np.asarray(i)[..., None], lambda i: np.asarray(i) / 255, lambda i: (np.asarray(i) / 255).astype(np.float32),
+        lambda i: torch.from_numpy(np.asarray(i).copy())[None], lambda i: torch.from_numpy(np.asarray(i) / 255), colours,
+        lambda i: torch.from_numpy(colours(i).transpose(2, 0, 1).copy()) / 255,
+    ],
+    ids=["uint8", "h w 1", "float64", "float32", "tensor 1 h w", "tensor h w", "rgb", "tensor 3 h w"],
+)  # fmt: skip
+def test_arrays_and_tensors_are_images(pipe, image, make):
+    given = make(image)
+    right = pipe.inpaint(image, BOX, **QUICK)
+    found = pipe.inpaint(given, BOX, **QUICK)
+    assert isinstance(found[0], Image.Image) and [i.convert("L").tobytes() for i in found] == pixels(right)
+    assert pipe.inpaint([given], BOX, **QUICK)[0][0].convert("L").tobytes() == right[0].tobytes()
+    assert pixels(pipe.interpolate(given, image, frames=2, **QUICK)) == pixels(pipe.interpolate(image, image, frames=2, **QUICK))
+    assert pixels(pipe.reconstruct([given])) == pixels(pipe.reconstruct(given)) == pixels(pipe.reconstruct([image]))
+    assert pipe.outpaint(given, right=np.int64(3), **QUICK)[0].size == (31, 28)
+
+
+def test_paths_and_stacks_are_images(pipe, image, tmp_path):
+    image.save(tmp_path / "a.png")
+    right = pixels(pipe.vary(image, **QUICK))
+    assert pixels(pipe.vary(tmp_path / "a.png", **QUICK)) == pixels(pipe.vary(str(tmp_path / "a.png"), **QUICK)) == right
+    stack = torch.from_numpy(np.asarray(image) / 255)[None, None].expand(2, 1, 28, 28)
+    two = pipe.vary([image, image], **QUICK)
+    assert len(two) == 2 and pixels(pipe.vary(stack, **QUICK)) == pixels(two)
+    assert pixels(pipe.vary(stack.permute(0, 2, 3, 1).numpy(), **QUICK)) == pixels(two)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (5, "give a Pillow image, a path"), (None, "give a Pillow image"), ("missing.png", "no such file"), (np.zeros((3, 28, 28)), "give a Pillow image"),
+        (np.full((28, 28), 200.0), r"floats in \[0, 1\]"), (np.full((28, 28), np.nan), r"floats in \[0, 1\]"), (np.zeros((28, 28), np.int64), "give uint8"),
+        (np.zeros((0, 28)), "give a Pillow image"), ([], "at least one"), ([5], "give a Pillow image"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_no_image_gets_a_line_that_says_what_to_give(pipe, given, said):
+    for method in (lambda: pipe.inpaint(given, BOX, **QUICK), lambda: pipe.vary(given, **QUICK)):
+        with pytest.raises(ConfigError, match=said) as caught:
+            method()
+        assert caught.value.name == "image" and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.bfloat16, torch.uint8, torch.int64], ids=str)
+def test_tensors_are_masks(pipe, image, dtype):
+    mask = np.zeros((28, 28), bool)
+    mask[4:9, 3:20] = True
+    other = mask.T.copy()
+    full = 255 if dtype == torch.uint8 else 1
+    one, two = ((torch.from_numpy(m.copy()) * full).to(dtype) for m in (mask, other))
+    right = pipe.inpaint(image, mask, **QUICK)
+    for given in (one, one[None], one[None, None]):
+        assert pixels(pipe.inpaint(image, given, **QUICK)) == pixels(right)
+    right = pipe.inpaint([image, image], [mask, other], **QUICK)
+    both = torch.stack([one, two])
+    for given in (both, both[:, None], [one, two], [one, other]):
+        assert pixels(pipe.inpaint([image, image], given, **QUICK)) == pixels(right)
+    with pytest.raises(ConfigError, match="mask=3"):
+        pipe.inpaint([image, image], torch.ones(3, 28, 28), **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("call", "near"),
+    [
+        (lambda p, i: p.generate(1, lables=[1]), "labels"), (lambda p, i: p.generate(1, guidence=2.0), "guidance"),
+        (lambda p, i: p.generate(1, num_inference_step=2), "num_inference_steps"), (lambda p, i: p(class_label=[1]), "class_labels"),
+        (lambda p, i: p.inpaint(i, BOX, variant=2), "variants"), (lambda p, i: p.vary(i, strenght=0.3), "strength"),
+        (lambda p, i: p.edit(i, BOX, 1, fether=2), "feather"), (lambda p, i: p.outpaint(i, left=2, widow="tiles"), "window"),
+        (lambda p, i: p.interpolate(i, i, frame=3), "frames"), (lambda p, i: p.settings(smapler="halton"), "sampler"),
+    ],
+)  # fmt: skip
+def test_unknown_names_are_answered_with_the_nearest_one(pipe, image, call, near):
+    with pytest.raises(TypeError, match=rf"did you mean {near}\?"):
+        call(pipe, image)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_quantizer_can_be_pickled(name):
+    config = {"fsq": {"levels": [8, 5, 5], "num_codes": 200}, "lfq": {"num_codes": 64}, "bsq": {"num_codes": 64}}.get(
+        name, {"num_codes": 32}
+    )
+    torch.manual_seed(0)
+    quantizer = Quantizer(TokenizerConfig(quantizer=name, **config)).eval()
+    again = pickle.loads(pickle.dumps(quantizer))
+    codes = torch.arange(30).view(1, 5, 6)
+    assert torch.equal(again.lookup(codes), quantizer.lookup(codes))
+
+
+def drawn(pipe: Pipeline) -> list[bytes]:
+    return pixels(pipe.generate(2, **QUICK))
+
+
+def test_a_pipeline_can_be_sent_to_a_spawned_process(pipe):
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(drawn, (pipe,)) == drawn(pipe)
+
+
+def test_a_default_of_float64_changes_nothing(pipe, image):
+    """Neither when a model is loaded nor when it draws."""
+
+    def everything(model: Pipeline) -> list[bytes]:
+        found = pixels(model.generate(2, guidance=2.0, guidance_from=0.4, steps=4))
+        for sampler in ("halton", "first_hitting", "remask", "ctmc"):
+            found += pixels(model.generate(1, sampler=sampler, remask_strategy="loop", steps=4))
+        return found + pixels(model.outpaint(image, left=8, **QUICK)) + pixels(model.interpolate(image, image, frames=2, **QUICK))
+
+    right = everything(pipe)
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = Pipeline.from_pretrained("fashion-mnist")
+        assert torch.get_default_dtype() == torch.float64
+        assert {p.dtype for p in [*loaded.denoiser.parameters(), *loaded.tokenizer.parameters()]} == {torch.float32}
+        assert everything(loaded) == everything(pipe) == right
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+STATE = """
+import random, warnings, numpy as np, torch
+def state():
+    return (random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes(), torch.get_num_threads(),
+            torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.is_grad_enabled(), torch.get_default_device(),
+            torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark)
+before = state()
+from d3pm_image import Pipeline
+pipe = Pipeline.from_pretrained("eurosat")
+print([a == b for a, b in zip(before, state())])
+pipe.generate(1, steps=2)
+print([a == b for a, b in zip(before, state())])
+"""
+
+
+def test_loading_and_drawing_leave_global_state_alone():
+    """In a process of its own, so that the first import counts."""
+    done = subprocess.run([sys.executable, "-c", STATE], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str([True] * 11)] * 2, done.stdout
+
+
+def test_loading_leaves_the_generators_alone_here_too():
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+    expected = torch.rand(3), random.random(), np.random.rand()
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+    Pipeline.from_pretrained("fashion-mnist")
+    assert torch.equal(torch.rand(3), expected[0]) and (random.random(), np.random.rand()) == expected[1:]
