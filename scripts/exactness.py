@@ -16,9 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from d3pm_image.config import SamplerConfig
+from d3pm_image.config import SamplingConfig
 from d3pm_image.diffusion import ConstantShare, Process, Schedule
-from d3pm_image.sampling import ImageStreams, sample
+from d3pm_image.sampling.choice import make_sampler
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.request import Request
+from d3pm_image.sampling.state import ImageStreams
 
 K, N, IMAGES = 3, 3, 50_000
 FEW, STEPS = 16, 256
@@ -27,8 +30,8 @@ STATES, NOISY = (torch.cartesian_prod(*[torch.arange(k)] * N) for k in (K, K + 1
 TOKEN_A_STEP = ("confidence", "entropy", "margin", "halton", "first_hitting")
 RULES: dict[str, dict] = {
     "confidence": {}, "entropy": {}, "margin": {}, "halton": {}, "ancestral": {}, "purity": {}, "purity, τ 0": {"gumbel": 0.0}, "first_hitting": {},
-    "ctmc": {}, "ctmc, η 1": {"eta": 1.0}, "renoise": {}, "remask": {}, "remask, rescale": {"remask_strategy": "rescale"},
-    "remask, confidence": {"remask_strategy": "confidence"}, "remask, loop, η 0.5": {"remask_strategy": "loop", "eta": 0.5}, "predictor_corrector": {},
+    "ctmc": {}, "ctmc, η 1": {"eta": 1.0}, "renoise": {}, "remask": {}, "remask, rescale": {"strategy": "rescale"},
+    "remask, confidence": {"strategy": "confidence"}, "remask, loop, η 0.5": {"strategy": "loop", "eta": 0.5}, "predictor_corrector": {},
 }  # fmt: skip
 CASES = {
     "absorbing": (0.0, False),
@@ -40,10 +43,10 @@ CASES = {
 KNOWN = 0  # the code of the first token, where it is given
 
 
-def settings(rule: str, steps: int = STEPS) -> SamplerConfig:
+def settings(rule: str, steps: int = STEPS) -> Request:
     """A row of the table at its number of steps; what it does not name is the sampler's own default."""
     sampler = rule.split(",")[0]
-    return SamplerConfig(sampler=sampler, steps=N if sampler in TOKEN_A_STEP else steps, **RULES[rule])
+    return Request(make_sampler(sampler, **RULES[rule]), SamplingConfig(steps=N if sampler in TOKEN_A_STEP else steps))
 
 
 class Optimal:
@@ -52,7 +55,7 @@ class Optimal:
     def __init__(self, data: Tensor, schedule: Schedule):
         self.data, self.schedule = data, schedule
 
-    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: tuple[int, int]) -> Tensor:
+    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: tuple[int, int], where: Tensor | None = None) -> Tensor:
         place = (x_t * torch.tensor([(K + 1) ** 2, K + 1, 1])).sum(1)
         level = torch.ones(len(NOISY), dtype=torch.float64)
         level[place] = kappa.double()  # the same for all images in one state
@@ -85,7 +88,7 @@ class OneStream(ImageStreams):
         return torch.rand(self.count, *shape, dtype=torch.float64, generator=self.generator)
 
 
-def distance(config: SamplerConfig, case: str, images: int = IMAGES, seed: int = 0) -> float:
+def distance(request: Request, case: str, images: int = IMAGES, seed: int = 0) -> float:
     """Total variation between what a sampler draws and the distribution that it should draw from."""
     share, given = CASES[case]
     data = torch.softmax(2.5 * torch.randn(K**N, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), 0)
@@ -96,7 +99,7 @@ def distance(config: SamplerConfig, case: str, images: int = IMAGES, seed: int =
         truth = torch.where(STATES[:, 0] == KNOWN, data, torch.zeros_like(data))
         truth = truth / truth.sum()
     labels = torch.zeros(images, dtype=torch.long)
-    drawn = sample(Optimal(data, process.schedule), process, config, labels, 0, (1, N), OneStream(images, seed + 1), known, unknown)
+    drawn = sample(Optimal(data, process.schedule), process, request, labels, 0, (1, N), OneStream(images, seed + 1), known, unknown)
     index = (drawn * torch.tensor([K * K, K, 1])).sum(1)
     return float((torch.bincount(index, minlength=K**N).double() / images - truth).abs().sum() / 2)
 
@@ -113,7 +116,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = {}
     for rule in RULES:
-        counts = [N] if settings(rule).steps == N else [FEW, STEPS]
+        counts = [N] if settings(rule).sampling.steps == N else [FEW, STEPS]
         rows[rule] = {
             case: {str(steps): round(distance(settings(rule, steps), case, args.images), 4) for steps in counts}
             for case in CASES

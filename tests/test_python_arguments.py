@@ -15,7 +15,7 @@ from PIL import Image
 
 from d3pm_image import Box, Pipeline
 from d3pm_image.config import ConfigError, TokenizerConfig
-from d3pm_image.sampling import ImageStreams
+from d3pm_image.sampling.state import ImageStreams
 from d3pm_image.tokenizer.quantizer import KINDS, Quantizer
 
 BOX = Box(0, 0, 12, 12)

@@ -6,13 +6,14 @@ import math
 
 import pytest
 import torch
-from d3pm_image.sampling.remask import Remask
+from asking import asked
 from test_sampling import SAMPLERS, at, named, noise_denoiser
 
-from d3pm_image.config import SamplerConfig
 from d3pm_image.diffusion import ConstantShare, Process
-from d3pm_image.sampling import DecodeState, ImageStreams, sample
 from d3pm_image.sampling.guidance import weight_at
+from d3pm_image.sampling.loop import sample
+from d3pm_image.sampling.samplers.remask import Remask
+from d3pm_image.sampling.state import DecodeState, ImageStreams
 
 CODES, GRID = 9, (3, 4)
 
@@ -20,12 +21,12 @@ CODES, GRID = 9, (3, 4)
 def run(network, share: float = 0.0, seed: int = 3, images: int = 4, **settings):
     labels = torch.arange(images) % 3
     process = Process(CODES, ConstantShare("linear", share), 0)
-    return sample(network, process, SamplerConfig(**settings), labels, 3, GRID, ImageStreams(seed, range(images)))
+    return sample(network, process, asked(**settings), labels, 3, GRID, ImageStreams(seed, range(images)))
 
 
 def answering_in(dtype: torch.dtype):
     network = noise_denoiser(CODES)
-    return lambda x_t, kappa, labels, grid: network(x_t, kappa, labels, grid).to(dtype)
+    return lambda x_t, kappa, labels, grid, where=None: network(x_t, kappa, labels, grid).to(dtype)
 
 
 def leaving_out(x_t, kappa, labels, grid, where):
@@ -47,7 +48,7 @@ def test_networks_may_answer_in_any_precision_under_guidance_over_part_of_the_de
 def test_half_precision_is_mixed_in_float32():
     """The guided logits of a bf16 network are those of the same numbers in float32."""
 
-    def rounded(x_t, kappa, labels, grid):
+    def rounded(x_t, kappa, labels, grid, where=None):
         return answering_in(torch.bfloat16)(x_t, kappa, labels, grid).float()
 
     for guidance in (1.0, 3.0):
@@ -69,14 +70,14 @@ def test_eta_of_ctmc_works_with_a_network_that_leaves_positions_out():
 
 
 def weights(steps: int = 4, **settings) -> list[float]:
-    config = SamplerConfig(guidance=3.0, steps=steps, **settings)
+    config = asked(guidance=3.0, steps=steps, **settings).sampling
     return [round(weight_at(config, step / steps), 6) for step in range(steps)]
 
 
 def test_guidance_until_zero_guides_nothing():
     calls = []
 
-    def network(x_t, kappa, labels, grid):
+    def network(x_t, kappa, labels, grid, where=None):
         calls.append(len(x_t))
         return noise_denoiser(CODES)(x_t, kappa, labels, grid)
 
@@ -91,7 +92,7 @@ def test_rising_guidance_reaches_the_stated_weight(schedule):
         found = weights(steps, guidance_schedule=schedule)
         assert found[-1] == 3 and found == sorted(found)
         assert steps == 1 or found[0] == 1
-    assert weight_at(SamplerConfig(guidance=3.0, guidance_schedule=schedule), 1 - 1e-9) == 3  # self-correction comes last
+    assert weight_at(asked(guidance=3.0, guidance_schedule=schedule).sampling, 1 - 1e-9) == 3  # self-correction comes last
     assert weights(guidance_schedule="linear") == [1, round(5 / 3, 6), round(7 / 3, 6), 3]
     assert weights(guidance_schedule="cosine") == [1, 1.5, 2.5, 3]
     assert weights() == [3] * 4
@@ -107,9 +108,9 @@ def test_remasking_by_confidence_unmasks_at_the_published_rate(known):
     seen = []
     for seed in range(4):
         state = DecodeState(process, x, unknown, ImageStreams(seed, [0]), steps=9, t=at(t), s=at(s))
-        sigma = Remask(0.1, "confidence").sigma(state)[0]
+        sigma = Remask(strategy="confidence").sigma(state)[0]
         assert not sigma[:n].any() and not sigma[n + 3 :].any()
         assert float(sigma.sum()) == pytest.approx(min(1, s / (1 - t)))
-        out = Remask(0.1, "confidence")(state, torch.zeros(1, x.shape[1], 4))[0]
+        out = Remask(strategy="confidence").step(state, torch.zeros(1, x.shape[1], 4))[0]
         seen.append(float((out[:n] != 4).double().mean()))
     assert abs(sum(seen) / 4 - (t - s) / t) < 4 / math.sqrt(4 * n)

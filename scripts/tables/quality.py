@@ -6,7 +6,7 @@ from pathlib import Path
 
 from baselines import tables
 
-from d3pm_image.config import OWN_DEFAULTS
+from d3pm_image.sampling import SAMPLERS
 
 from .layout import RESULTS, markdown, read
 
@@ -67,7 +67,8 @@ def exactness() -> str:
     for name, found in kept["distances"].items():
         own = [
             f"{setting} {value:g}" if isinstance(value, float) else f"{setting} {value}"
-            for setting, value in OWN_DEFAULTS.get(name, {}).items()
+            for setting, value in (SAMPLERS[name]().settings() if name in SAMPLERS else {}).items()
+            if setting in ("gumbel", "reveal", "eta")
         ]
         steps = max(map(int, next(iter(found.values()))))
         line = [f"{name} ({', '.join(own)})" if own else name, "a token per step" if steps < 10 else f"{steps}"]
