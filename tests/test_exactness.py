@@ -23,7 +23,7 @@ def test_the_kept_figures_are_what_the_samplers_draw(rule):
     assert set(FOUND[rule]) == {case for case in exactness.CASES if exactness.fits(rule, case)}
     for case, kept in FOUND[rule].items():
         config = exactness.settings(rule, steps)
-        assert abs(exactness.distance(config, case, FEW_IMAGES) - kept[str(config.steps)]) < 0.012, case
+        assert abs(exactness.distance(config, case, FEW_IMAGES) - kept[str(config.sampling.steps)]) < 0.012, case
 
 
 def exact(rule: str, case: str) -> bool:
