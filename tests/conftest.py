@@ -51,7 +51,7 @@ def trained(tmp_path_factory):
     pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("trained")
     train_tokenizer("digits", image_size=8, tokenizer=TOKENIZER, train=LOOP, out=folder / "tokenizer")
-    stage_two = {"denoiser": DENOISER, "sampler": {"steps": 4}, "train": LOOP}
+    stage_two = {"denoiser": DENOISER, "sampling": {"steps": 4}, "train": LOOP}
     train_diffusion("digits", tokenizer=str(folder / "tokenizer"), out=folder / "diffusion", **stage_two)
     return folder
 

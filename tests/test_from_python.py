@@ -65,7 +65,7 @@ def both(tmp_path_factory):
     """A tokenizer and a pipeline that were trained on arrays, and their folder."""
     folder = tmp_path_factory.mktemp("python")
     tokenizer = tokenizer_of(folder / "tokenizer")
-    stage = {"denoiser": DENOISER, "train": LOOP, "sampler": {"steps": 2}, "cache": folder / "codes"}
+    stage = {"denoiser": DENOISER, "train": LOOP, "sampling": {"steps": 2}, "cache": folder / "codes"}
     pipe = train_diffusion(toy(), tokenizer=tokenizer, out=folder / "diffusion", **stage)
     return tokenizer, pipe, folder
 

@@ -114,6 +114,12 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, x.to(scale.dtype), 1 + scale)
 
 
+def per_image(rows: Tensor, x: Tensor) -> Tensor:
+    """Rows of a condition (R, D) as (B, 1, D), for tokens x (B, …): the first B of them, should there be more (never in an exported graph,
+    where comparing the two would trace everything twice)."""
+    return (rows if torch.compiler.is_exporting() else rows[: len(x)])[:, None]
+
+
 class Block(nn.Module):
     """Attention and feed-forward, each normalised, shifted, scaled and gated by the condition (B, D). Keys (B,): of the two layers' dropout."""
 
@@ -129,7 +135,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, keys: tuple[Tensor, Tensor] | None = None) -> Tensor:
         first, second = keys or (None, None)
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[: len(x), None].chunk(6, -1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = per_image(self.modulation(condition), x).chunk(6, -1)
         x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin, first)
         return x + (1 + gate2) * self.feed_forward(modulate(self.norm2(x), shift2, scale2), second)
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..config import DenoiserConfig, need
 from ..types import Grid
 from .dropout import stream
-from .layers import Block, LevelEmbedding, Places, modulate, rotary_table
+from .layers import Block, LevelEmbedding, Places, modulate, per_image, rotary_table
 from .patches import Patches
 
 
@@ -69,7 +69,7 @@ class Transformer(nn.Module):
         layers = None if keys is None else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
         for number, block in enumerate(self.blocks):
             x = block(x, condition, cos, sin, layers and layers[2 * number : 2 * number + 2])
-        shift, scale = self.modulation(condition)[: len(x), None].chunk(2, -1)
+        shift, scale = per_image(self.modulation(condition), x).chunk(2, -1)
         x = modulate(self.norm(x), shift, scale)
         return x if self.patches is None else self.patches.cells(x, cells, grid, None if layers is None else layers[-1])
 
