@@ -84,6 +84,8 @@ class Sampler:
             value, options = getattr(self, item.name), typing.get_args(types[item.name])
             if options:
                 need(value in options, item.name, value, f"use {', '.join(map(str, options))}")
+            elif types[item.name] is bool:
+                need(value in (True, False), item.name, value, "use True or False")
             elif "low" in item.metadata:
                 low, high = item.metadata["low"], item.metadata["high"]
                 number = isinstance(value, Real) and math.isfinite(value)
