@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-LONGEST = 255
-"""Bytes of a file name on common file systems."""
+from .storage import LONGEST_NAME
 
 
 @dataclass
@@ -49,7 +48,7 @@ def added(path: Path, words: str, suffix: str | None = None) -> Path:
         suffix: Another ending; None keeps the path's own.
     """
     ending, stem = words + (path.suffix if suffix is None else suffix), path.stem
-    while stem and len(os.fsencode(stem + ending)) > LONGEST:
+    while stem and len(os.fsencode(stem + ending)) > LONGEST_NAME:
         stem = stem[:-1]
     return path.with_name(stem + ending)
 

@@ -6,32 +6,15 @@ are those of sRGB change nothing, and images without a profile are taken for sRG
 
 from __future__ import annotations
 
-import functools
-import io
 import warnings
 from typing import Any
 
 from PIL import Image
 
-from ..image_io import is_srgb
+from ..image_io import srgb_transform
 from ..imaging import plain, with_opacity
 
 SPACES = ("RGB", "GRAY", "CMYK")
-
-
-@functools.lru_cache(64)
-def transform_of(profile: bytes, mode: str) -> tuple[Any, bool]:
-    """Pillow's transform from a profile to sRGB for images of a mode, None where the profile is that of sRGB or broken; and whether it
-    is broken."""
-    from PIL import ImageCms
-
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        to = "RGBA" if mode == "RGBA" else "RGB"
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, to)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError, SyntaxError):
-        return None, True
-    return (None, False) if mode != "CMYK" and is_srgb(transform, mode) else (transform, False)
 
 
 def mode_for(image: Image.Image, space: str) -> str:
@@ -54,7 +37,7 @@ def conversion(image: Image.Image) -> tuple[str, Any, bool]:
     if space not in SPACES:
         return "", None, space not in ("Lab", "XYZ", "YCbr", "HSV")
     mode = mode_for(image, space)
-    return (mode, *transform_of(profile, mode)) if mode else ("", None, False)
+    return (mode, *srgb_transform(profile, mode)) if mode else ("", None, False)
 
 
 def is_foreign(image: Image.Image) -> bool:
@@ -62,7 +45,7 @@ def is_foreign(image: Image.Image) -> bool:
     return conversion(image)[1] is not None
 
 
-def to_srgb(image: Image.Image, name: str = "", white: float = 0.0) -> Image.Image:
+def image_in_srgb(image: Image.Image, name: str = "", white: float = 0.0) -> Image.Image:
     """An image whose levels are those of sRGB; itself where it has no profile, or that of sRGB.
 
     A broken profile is named in a warning and not used.

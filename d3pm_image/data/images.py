@@ -22,7 +22,7 @@ from ..config import ConfigError, DataConfig, need, size_pair
 from ..imaging import plain
 from ..pixel_range import from_levels
 from ..seeds import entropy
-from .colour import to_srgb
+from .colour import image_in_srgb
 from .headers import headers_of
 from .image_source import ImageSource
 from .levels import is_deep
@@ -111,7 +111,7 @@ class ImageSet(Dataset):
         """One picture at the set's size and channels, uint8 (C, h, w); ``place`` as in :func:`fit`."""
         image, white = self.source.load(index), self.config.white
         if "icc_profile" in image.info:
-            image = to_srgb(image, self.source.names[index], white)
+            image = image_in_srgb(image, self.source.names[index], white)
         return to_array(fit(plain(image, self.config.channels, white=white), self.size, self.config.crop, place))
 
     def preparation(self) -> dict[str, object]:

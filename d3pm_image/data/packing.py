@@ -20,7 +20,7 @@ from ..config import ConfigError, need
 from ..imaging import plain
 from ..locks import waiting_lock
 from ..storage import sync, whole_file, write_text
-from .colour import to_srgb
+from .colour import image_in_srgb
 from .image_source import Files, ImageSource, text_of
 from .shards import CLASS_NAMES
 from .tar_members import PICTURES
@@ -133,7 +133,7 @@ def content(source: ImageSource, index: int) -> tuple[str, bytes]:
     if image.mode in TIFF_MODES:  # as they are: a scale for their levels is the whole set's, not this image's
         image.save(file, "TIFF", compression="tiff_adobe_deflate")
         return "tiff", file.getvalue()
-    (image if image.mode in PNG_MODES else plain(to_srgb(image, source.names[index]), 3)).save(file, "PNG")
+    (image if image.mode in PNG_MODES else plain(image_in_srgb(image, source.names[index]), 3)).save(file, "PNG")
     return "png", file.getvalue()
 
 

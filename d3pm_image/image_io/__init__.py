@@ -7,7 +7,7 @@ EXIF entry by entry, :mod:`profile` converts between an image's own colours and 
 from .exif import Entries, entries_of, orientation_of, same_entry, to_exif, upright, writable
 from .frames import MOST_FRAMES, count_frames
 from .opening import FORMATS, image_endings, is_of_the_machine, open_image, opened, read_header, read_image, readable_formats
-from .profile import from_srgb, is_srgb, to_srgb
+from .profile import from_srgb, srgb_transform, to_srgb
 
 __all__ = [
     "FORMATS",
@@ -18,7 +18,6 @@ __all__ = [
     "from_srgb",
     "image_endings",
     "is_of_the_machine",
-    "is_srgb",
     "open_image",
     "opened",
     "orientation_of",
@@ -26,6 +25,7 @@ __all__ = [
     "read_image",
     "readable_formats",
     "same_entry",
+    "srgb_transform",
     "to_exif",
     "to_srgb",
     "upright",

@@ -102,22 +102,22 @@ def to_exif(entries: Entries) -> Image.Exif:
     """EXIF of entries, texts with their own bytes."""
     exif = Image.Exif()
     for directory in SUB_IFDS:
-        part = {tag: text_of(value) for (own, tag), value in entries.items() if own == directory}
+        part = {tag: with_texts(value) for (own, tag), value in entries.items() if own == directory}
         if part:
             exif.get_ifd(directory).update(part)
             exif[directory] = 0  # the place is filled in when it is written
     for (own, tag), value in entries.items():
         if not own:
-            exif[tag] = text_of(value)
+            exif[tag] = with_texts(value)
     return exif
 
 
-def text_of(value: Any) -> Any:
+def with_texts(value: Any) -> Any:
     """A value whose texts are :class:`Text`."""
     if isinstance(value, tuple):
-        return tuple(map(text_of, value))
+        return tuple(map(with_texts, value))
     if isinstance(value, dict):
-        return {key: text_of(own) for key, own in value.items()}
+        return {key: with_texts(own) for key, own in value.items()}
     return Text(value) if isinstance(value, str) else value
 
 

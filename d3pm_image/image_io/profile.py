@@ -29,18 +29,30 @@ def from_srgb(image: Image.Image, profile: bytes | None, mode: str) -> Image.Ima
     return image if transform is None else ImageCms.applyTransform(image.convert("RGB"), transform)  # type: ignore[return-value]
 
 
+@functools.lru_cache(64)
+def srgb_transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, bool]:
+    """The transform from a profile to sRGB for images of a mode, None where it would change nothing or the profile is broken; and
+    whether it is broken."""
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        there = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGBA" if mode == "RGBA" else "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError, SyntaxError):
+        return None, True
+    return (None, False) if mode != "CMYK" and is_srgb(there, mode) else (there, False)
+
+
 @functools.lru_cache(16)
 def _transform(profile: bytes, mode: str, to: bool) -> ImageCms.ImageCmsTransform | None:
-    """The way from a profile to sRGB or back; None where nothing is to be done, or nothing can be."""
+    """The transform from a profile to sRGB or back; None where nothing is to be done, or nothing can be."""
     if SPACES.get(profile[16:20]) != mode:
         return None
+    there, _ = srgb_transform(profile, mode)
+    if there is None or to:
+        return there
     try:
-        own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-        there = ImageCms.buildTransform(own, srgb, mode, "RGB")
-        if mode != "CMYK" and is_srgb(there, mode):
-            return None
-        return there if to else ImageCms.buildTransform(srgb, own, "RGB", mode)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # damaged, or of a kind that cannot be written to
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.buildTransform(ImageCms.createProfile("sRGB"), own, "RGB", mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # of a kind that cannot be written to
         return None
 
 

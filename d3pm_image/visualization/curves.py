@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from ..image_io import opened
 from ..imaging import save_image
 from ..training.monitor import read_lines
 
@@ -99,4 +100,5 @@ def to_image(figure: Figure) -> Image.Image:
     """A figure as an RGB image."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
-    return Image.open(file).convert("RGB")
+    with opened(file, formats=("PNG",)) as image:
+        return image.convert("RGB")
