@@ -47,7 +47,7 @@ def added(path: Path, words: str, suffix: str | None = None) -> Path:
     Args:
         suffix: Another ending; None keeps the path's own.
     """
-    ending, stem = words + (path.suffix if suffix is None else suffix), path.stem
+    ending, stem = words + (path.suffix if suffix is None else suffix), path.stem.replace("\\", "_")
     while stem and len(os.fsencode(stem + ending)) > LONGEST_NAME:
         stem = stem[:-1]
     return path.with_name(stem + ending)

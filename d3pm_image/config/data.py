@@ -79,6 +79,9 @@ class DataConfig:
     name: str = ""
 
     def __post_init__(self):
+        for name in ("source", "root", "val_root"):
+            text = isinstance(getattr(self, name), str)
+            need(text, f"data.{name}", getattr(self, name), "give a text, such as the name of a folder")
         height, width = size_pair(self.image_size)
         need(
             min(height, width) >= 1 or self.image_size == 0,
