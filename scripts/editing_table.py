@@ -98,14 +98,14 @@ def run(args: argparse.Namespace) -> None:
         "black": originals * ~masks[:, None],
         **painted,
     }
-    used = pipe.settings(sampler=args.sampler, steps=args.steps, guidance=args.guidance)
+    used = pipe.request(sampler=args.sampler, steps=args.steps, guidance=args.guidance).values()
     figures = {
         "num_images": args.num_images,
         "labels": "none",
         "ring": RING,
-        "sampler": used.sampler,
-        "steps": used.steps,
-        "guidance": used.guidance,
+        "sampler": used["sampler"],
+        "steps": used["steps"],
+        "guidance": used["guidance"],
         "seed": args.seed,
         "precision": args.precision,
         "seconds_completed": round(seconds, 1),

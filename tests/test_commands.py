@@ -225,10 +225,11 @@ def test_a_reader_who_has_seen_enough_is_no_error(words, tmp_path):
     assert started.wait() in (0, 141) and "Traceback" not in complaint and "roken pipe" not in complaint, complaint
 
 
-def test_settings_that_the_sampler_does_not_read_are_named(trained, tmp_path, capsys):
+def test_settings_that_the_sampler_does_not_have_are_refused_by_name(trained, tmp_path, capsys):
     usual = ["generate", trained / "diffusion", "--num_images", 1, "--steps", 1, "--out", tmp_path / "a.png"]
-    run(*usual, "--sampler", "ancestral", "--eta", 3, "--reveal", "linear")
-    assert "note: eta, reveal: not read by the sampler ancestral" in capsys.readouterr().err
+    said = fails(capsys, *usual, "--sampler", "ancestral", "--eta", 3)
+    assert "eta=3" in said and "the sampler ancestral has no such setting; ctmc, predictor_corrector, remask, renoise have it" in said
+    assert not (tmp_path / "a.png").exists()
     run(*usual, "--sampler", "renoise", "--eta", 3, "--top_k", 2)
     assert "note" not in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from test_sampling import SAMPLERS, named
 from test_tokenizer import small, started
 
 from d3pm_image import Pipeline
-from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig
+from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig, SamplingConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.editing.interpolate import mix_vectors
 from d3pm_image.editing.masks import Box
@@ -30,9 +30,8 @@ def build(tokenizer, side: int, classes: int = 3, share: float = 0.1) -> Pipelin
     for weights, spread in ((denoiser.head.weight, 0.15), (denoiser.modulation.weight, 0.5), (denoiser.classes.weight, 1.5)):
         torch.nn.init.normal_(weights, std=spread)
     process = ProcessConfig(corruption="linear", uniform_share=share, steps=0)
-    pipe = Pipeline(tokenizer, denoiser, process, (side, side), [f"class {i}" for i in range(classes)])
-    pipe.sampler = pipe.settings(steps=3)
-    return pipe
+    names = [f"class {i}" for i in range(classes)]
+    return Pipeline(tokenizer, denoiser, process, (side, side), names, sampling=SamplingConfig(steps=3))
 
 
 @cache

@@ -31,7 +31,7 @@ import json, resource, sys
 import sklearn.datasets, torch, vector_quantize_pytorch, accelerate
 from d3pm_image import cli as commands
 from d3pm_image.training import loop
-from d3pm_image.sampling import rules
+from d3pm_image.sampling import loop as drawing
 from d3pm_image.pipeline import Pipeline
 torch.set_num_threads(1)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from asking import asked
 from safetensors.torch import load_file, save_file
 
 from d3pm_image import Pipeline, storage
 from d3pm_image.bundle import set_default_sampler
 from d3pm_image.cli import main
-from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig
+from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig, SamplingConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.export import export
+from d3pm_image.sampling.request import default_sampler
 from d3pm_image.tokenizer import Pixels, save_tokenizer
 
 OWN = sorted(["config.json", *(f"{part}/{name}" for part in ("denoiser", "tokenizer") for name in ("config.json", "model.safetensors"))])
@@ -34,7 +34,7 @@ def pipeline(seed: int = 0) -> Pipeline:
     denoiser = Transformer(DenoiserConfig(width=16, depth=1, heads=1), 4, 2)
     for p in denoiser.parameters():
         torch.nn.init.normal_(p, std=0.1)
-    return Pipeline(Pixels(4, 1), denoiser, ProcessConfig(), (4, 4), ("cat", "dog"), asked(steps=2))
+    return Pipeline(Pixels(4, 1), denoiser, ProcessConfig(), (4, 4), ("cat", "dog"), sampling=SamplingConfig(steps=2))
 
 
 def files(folder: Path) -> list[str]:
@@ -64,7 +64,7 @@ def test_other_files_stay_and_a_link_stays_a_link(tmp_path):
         pipeline(seed).save_pretrained(link)
         assert link.is_symlink() and mark(Pipeline.from_pretrained(link)) == mark(pipeline(seed))
         assert files(place) == sorted([*OWN, *others]) and sorted(p.name for p in tmp_path.iterdir()) == ["disk", "model"]
-    set_default_sampler(link, asked(steps=7), {})
+    set_default_sampler(link, default_sampler(), SamplingConfig(steps=7), {})
     save_tokenizer(Pixels(4, 1), link / "tokenizer", 4)
     assert link.is_symlink() and files(place) == sorted([*OWN, *others])
     assert Pipeline.from_pretrained(link).sampler.steps == 7
@@ -349,7 +349,7 @@ def test_a_strangers_folder_is_one_line(model, fault, capsys):
 def test_a_byte_order_mark_is_read_over(model, name):
     (model / name).write_bytes(b"\xef\xbb\xbf" + (model / name).read_bytes())
     assert mark(Pipeline.from_pretrained(model)) == mark(pipeline())
-    set_default_sampler(model, asked(steps=3), {})
+    set_default_sampler(model, default_sampler(), SamplingConfig(steps=3), {})
     assert Pipeline.from_pretrained(model).sampler.steps == 3
 
 

@@ -56,7 +56,7 @@ def test_what_is_no_seed_is_named(pipe, seed):
 
 def test_none_is_the_default(pipe):
     usual = pixels(pipe.generate(2, **QUICK))
-    nothing = dict.fromkeys(("seed", "batch_size", "first", "watch", "generator", "guidance", "sampler", "callback_on_step_end"))
+    nothing = dict.fromkeys(("seed", "batch_size", "first", "callback", "generator", "guidance", "sampler", "callback_on_step_end"))
     assert pixels(pipe.generate(2, **QUICK, **nothing)) == usual
     assert pixels(pipe.generate(2, seed=None, generator=torch.Generator().manual_seed(0), **QUICK)) != usual
 
@@ -185,7 +185,7 @@ def test_a_default_of_float64_changes_nothing(pipe, image):
     def everything(model: Pipeline) -> list[bytes]:
         found = pixels(model.generate(2, guidance=2.0, guidance_from=0.4, steps=4))
         for sampler in ("halton", "first_hitting", "remask", "ctmc"):
-            found += pixels(model.generate(1, sampler=sampler, remask_strategy="loop", steps=4))
+            found += pixels(model.generate(1, sampler=sampler, steps=4))
         return found + pixels(model.outpaint(image, left=8, **QUICK)) + pixels(model.interpolate(image, image, frames=2, **QUICK))
 
     right = everything(pipe)

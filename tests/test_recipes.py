@@ -72,7 +72,17 @@ def test_a_sampler(copy):
     (copy / "d3pm_image/sampling/samplers/left_to_right.py").write_text(snippet("class LeftToRight"), encoding="utf-8")
     put_first(copy / "tests/test_sampling.py", "\nSAMPLERS = [", '{"sampler": "left_to_right"}, ')
     passes(copy, "tests/test_sampling.py", "-k", "left_to_right or every_sampler or own_settings")
-    command = [sys.executable, "-m", "d3pm_image", "generate", "fashion-mnist", "--sampler", "left_to_right", "--reveal", "square"]
+    command = [
+        sys.executable,
+        "-m",
+        "d3pm_image",
+        "generate",
+        str(ROOT / "d3pm_image/models/fashion-mnist"),
+        "--sampler",
+        "left_to_right",
+        "--reveal",
+        "square",
+    ]
     arguments = [*command, "--steps", "3", "--out", str(copy / "drawn.png")]
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     done = subprocess.run(arguments, cwd=copy, env=environment, capture_output=True, text=True, check=False)

@@ -36,7 +36,7 @@ def test_help_and_doctor_on_terminals_that_do_not_know_every_letter(tmp_path, en
         done = program(*words, cwd=tmp_path, PYTHONIOENCODING=encoding)
         said = (done.stdout + done.stderr).decode(encoding)
         assert "Traceback" not in said and "codec" not in said and done.returncode in (0, 1, 2), said
-        assert words[0] != "generate" or "\\u03c4 of MaskGIT" in said
+        assert words[0] != "generate" or "\\u03c4" in said
 
 
 def test_the_end_of_training_on_such_a_terminal(tmp_path):

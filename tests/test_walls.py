@@ -13,9 +13,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"
 LEVELS = [
     {"lazy", "printable", "types"},
-    {"errors", "locks", "outputs", "pixel_range", "seeds", "system"},
+    {"errors", "locks", "pixel_range", "seeds", "system"},
     {"devices", "documents", "storage"},
-    {"config"},
+    {"config", "outputs"},
     {"cache_folder"},
     {"image_io"},
     {"hub", "imaging", "labels", "tensor_cache"},

@@ -45,5 +45,5 @@ def write_images(
 
 def listed(folder: Path, files: Sequence[Path]) -> str:
     """Files of a folder in a few words."""
-    names = printable(files[0].name) + (f" … {printable(files[-1].name)}" if len(files) > 1 else "")
-    return f"{printable(folder)} ({names})"
+    names = printable(files[0].name, 0) + (f" … {printable(files[-1].name, 0)}" if len(files) > 1 else "")
+    return f"{printable(folder, 0)} ({names})"
