@@ -67,7 +67,7 @@ def test_other_files_stay_and_a_link_stays_a_link(tmp_path):
     set_default_sampler(link, default_sampler(), SamplingConfig(steps=7), {})
     save_tokenizer(Pixels(4, 1), link / "tokenizer", 4)
     assert link.is_symlink() and files(place) == sorted([*OWN, *others])
-    assert Pipeline.from_pretrained(link).sampler.steps == 7
+    assert Pipeline.from_pretrained(link).sampling.steps == 7
 
 
 def test_the_working_folder_may_be_written_to(tmp_path, monkeypatch):
@@ -350,7 +350,7 @@ def test_a_byte_order_mark_is_read_over(model, name):
     (model / name).write_bytes(b"\xef\xbb\xbf" + (model / name).read_bytes())
     assert mark(Pipeline.from_pretrained(model)) == mark(pipeline())
     set_default_sampler(model, default_sampler(), SamplingConfig(steps=3), {})
-    assert Pipeline.from_pretrained(model).sampler.steps == 3
+    assert Pipeline.from_pretrained(model).sampling.steps == 3
 
 
 def test_folders_written_before_still_load(model):

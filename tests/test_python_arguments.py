@@ -150,7 +150,7 @@ def test_tensors_are_masks(pipe, image, dtype):
         (lambda p, i: p.generate(1, num_inference_step=2), "num_inference_steps"), (lambda p, i: p(class_label=[1]), "class_labels"),
         (lambda p, i: p.inpaint(i, BOX, variant=2), "variants"), (lambda p, i: p.vary(i, strenght=0.3), "strength"),
         (lambda p, i: p.edit(i, BOX, 1, fether=2), "feather"), (lambda p, i: p.outpaint(i, left=2, widow="tiles"), "window"),
-        (lambda p, i: p.interpolate(i, i, frame=3), "frames"), (lambda p, i: p.settings(smapler="halton"), "sampler"),
+        (lambda p, i: p.interpolate(i, i, frame=3), "frames"), (lambda p, i: p.request(smapler="halton"), "sampler"),
     ],
 )  # fmt: skip
 def test_unknown_names_are_answered_with_the_nearest_one(pipe, image, call, near):
