@@ -75,6 +75,12 @@ class Pipeline:
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
         self.precision, self.progress_bar = "float32", False
 
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        size = f"{width}x{height}, {self.grid[1]}x{self.grid[0]} codes of {self.tokenizer.num_codes}"
+        drawn = f"{self.sampler.name}, {self.sampling.steps} steps"
+        return f"Pipeline({size}, {len(self.class_names)} classes, {drawn}, {self.precision} on {self.device})"
+
     @property
     def device(self) -> torch.device:
         """Where the networks are."""

@@ -262,3 +262,8 @@ def test_precision_by_dtype(pipe):
     assert pipe.to("cpu", torch.float32).precision == "float32"
     with pytest.raises(ConfigError, match=r"dtype=torch\.float16"):
         pipe.to(dtype=torch.float16)
+
+
+def test_a_pipeline_says_what_it_is(pipe):
+    text = repr(pipe)
+    assert text.startswith("Pipeline(8x8, 4x4 codes of 32, 10 classes, confidence, 4 steps, float32 on cpu")

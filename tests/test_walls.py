@@ -25,7 +25,7 @@ LEVELS = [
     {"bundle", "provenance"},
     {"editing"},
     {"keywords", "visualization"},
-    {"model_card", "pipeline"},
+    {"model_card", "pipeline", "testing"},
     {"recipes"},
     {"evaluation", "estimate", "diagnostics"},
     {"app", "export", "packaging"},

@@ -1,0 +1,74 @@
+"""Conformance checks of networks written elsewhere: whether a denoiser or a tokenizer keeps to the contract of :mod:`d3pm_image.types`.
+
+Each raises AssertionError with one sentence that says what is broken, and returns nothing where all is well.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .types import Denoiser, Grid, Tokenizer
+
+
+def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: Grid, device: str | torch.device = "cpu") -> None:
+    """Try a denoiser on random codes, in eval mode.
+
+    Args:
+        denoiser: ``denoiser(x_t, kappa, labels, grid, where)`` → leave-one-out logits (B, N, K).
+        num_codes: K. num_classes: C; label C means no label.
+        grid: (H, W) with H·W = N.
+
+    Raises:
+        AssertionError: another shape, values that are not finite, an answer that depends on other images of the batch, or on which
+            positions are asked for.
+    """
+    batch, tokens = 3, grid[0] * grid[1]
+    generator = torch.Generator().manual_seed(0)
+    x_t = torch.randint(num_codes + 1, (batch, tokens), generator=generator).to(device)
+    kappa = torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64, device=device)
+    labels = torch.tensor([0, num_classes, max(0, num_classes - 1)], device=device)
+    where = (torch.rand(batch, tokens, generator=generator) < 0.5).to(device)
+    with torch.no_grad():
+        logits = denoiser(x_t, kappa, labels, grid, None)
+        some = denoiser(x_t, kappa, labels, grid, where)
+        alone = denoiser(x_t[:1], kappa[:1], labels[:1], grid, None)
+    shape = (batch, tokens, num_codes)
+    assert logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, not (B, N, K) = {shape}"
+    assert logits.is_floating_point(), f"logits have the type {logits.dtype}, not a floating point one"
+    assert bool(logits.isfinite().all()), "logits are not all finite"
+    assert some.shape == shape, f"with positions that are asked for, logits have the shape {tuple(some.shape)}, not {shape}"
+    close = torch.allclose(some[where].float(), logits[where].float(), rtol=1e-2, atol=1e-2)
+    assert close, "logits at the positions that are asked for differ from those of a call for all positions"
+    close = torch.allclose(alone[0].float(), logits[0].float(), rtol=1e-2, atol=1e-2)
+    assert close, "logits of an image depend on the other images of its batch; call eval() first"
+
+
+def check_tokenizer(tokenizer: Tokenizer, image_size: tuple[int, int], device: str | torch.device = "cpu") -> None:
+    """Try a tokenizer on random images, in eval mode.
+
+    Args:
+        image_size: (height, width) in pixels, divisible by ``tokenizer.downsampling``.
+
+    Raises:
+        AssertionError: shapes, types or ranges other than the contract's, or a decode that depends on other images of the batch.
+    """
+    height, width = image_size
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, tokenizer.channels, height, width, generator=generator).to(device)
+    grid = tokenizer.grid(image_size)
+    step = tokenizer.downsampling
+    assert grid == (height // step, width // step), f"grid({image_size}) is {grid}, not {(height // step, width // step)}"
+    with torch.no_grad():
+        codes = tokenizer.encode(images)
+        assert codes.shape == (2, *grid), f"codes have the shape {tuple(codes.shape)}, not (B, H, W) = {(2, *grid)}"
+        assert codes.dtype == torch.int64, f"codes have the type {codes.dtype}, not int64"
+        most = int(codes.max())
+        assert int(codes.min()) >= 0 and most < tokenizer.num_codes, f"codes reach {most}; there are {tokenizer.num_codes}"
+        decoded, alone = tokenizer.decode(codes), tokenizer.decode(codes[:1])
+        assert decoded.shape == images.shape, f"decoded images have the shape {tuple(decoded.shape)}, not {tuple(images.shape)}"
+        inside = bool(decoded.isfinite().all()) and float(decoded.min()) >= -0.01 and float(decoded.max()) <= 1.01
+        assert inside, "decoded images are not in [0, 1]"
+        close = torch.allclose(alone[0].float(), decoded[0].float(), atol=1e-2)
+        assert close, "a decoded image depends on the other images of its batch; call eval() first"
+        vectors = tokenizer.vectors(codes)
+    assert vectors.ndim == 4 and vectors.shape[2:] == grid, f"vectors have the shape {tuple(vectors.shape)}, not (B, D, H, W)"
