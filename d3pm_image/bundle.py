@@ -79,8 +79,8 @@ def class_names(found: Any, classes: int) -> list[str]:
     """
     right = isinstance(found, list) and all(isinstance(name, str) for name in found)
     need(right, "class_names", printable(found, 80), "is no list of names; copy the model again")
-    mend = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
-    need(len(found) in (0, classes), "class_names", printable(found, 80), mend)
+    hint = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
+    need(len(found) in (0, classes), "class_names", printable(found, 80), hint)
     return found
 
 
@@ -152,6 +152,6 @@ def own_model(folder: str | Path) -> Path:
         ConfigError: no model there, or one that came with the package.
     """
     place = find(folder, "pipeline", "model")
-    mend = "came with the package and stays as it is; copy it first: Pipeline.from_pretrained(NAME).save_pretrained(FOLDER)"
-    need(not place.resolve().is_relative_to(SHIPPED), "model", str(folder), mend)
+    hint = "came with the package and stays as it is; copy it first: Pipeline.from_pretrained(NAME).save_pretrained(FOLDER)"
+    need(not place.resolve().is_relative_to(SHIPPED), "model", str(folder), hint)
     return place

@@ -21,11 +21,11 @@ def cache_root() -> Path:
     """
     if named := os.environ.get("D3PM_IMAGE_CACHE"):
         return Path(named)
-    mend = "set D3PM_IMAGE_CACHE to a folder of yours (for codes also --cache)"
+    hint = "set D3PM_IMAGE_CACHE to a folder of yours (for codes also --cache)"
     try:
         place = Path.home() / ".cache" / "d3pm_image"
     except RuntimeError:
-        raise ConfigError("cache", "", f"no home folder is known to keep it in; {mend}") from None
+        raise ConfigError("cache", "", f"no home folder is known to keep it in; {hint}") from None
     there = next(folder for folder in (place, *place.parents) if folder.exists())
-    need(there == place or os.access(there, os.W_OK), "cache", str(place), f"cannot be made; {mend}")
+    need(there == place or os.access(there, os.W_OK), "cache", str(place), f"cannot be made; {hint}")
     return place

@@ -11,24 +11,24 @@ from .printable import printable
 
 
 class ConfigError(ValueError):
-    """A value that cannot work. The message names the field, the value and the mend, in one line.
+    """A value that cannot work. The message names the field, the value and a hint, in one line.
 
     Values and hints may come from a stranger's file, as names of classes do: nothing of them reaches a terminal as it is.
     """
 
-    def __init__(self, name: str, value: Any, mend: str):
-        super().__init__(f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(mend.split()), 4000)}")
-        self.name, self.value, self.mend = name, value, mend
+    def __init__(self, name: str, value: Any, hint: str):
+        super().__init__(f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(hint.split()), 4000)}")
+        self.name, self.value, self.hint = name, value, hint
 
     def __reduce__(self) -> tuple[type, tuple[str, Any, str]]:
         """Its parts, from which another process makes it again."""
-        return type(self), (self.name, self.value, self.mend)
+        return type(self), (self.name, self.value, self.hint)
 
 
-def need(condition: bool, name: str, value: Any, mend: str) -> None:
+def need(condition: bool, name: str, value: Any, hint: str) -> None:
     """Raise :class:`ConfigError` for field ``name`` unless ``condition`` holds."""
     if not condition:
-        raise ConfigError(name, value, mend)
+        raise ConfigError(name, value, hint)
 
 
 def finite(value: float) -> bool:

@@ -47,8 +47,8 @@ class Denoise(nn.Module):
 
 def own_tokenizer(pipe: Pipeline) -> Autoencoder | Pixels:
     """The tokenizer, which has to be one of this library's. Raises ConfigError for another."""
-    mend = "only this library's own tokenizers can be exported"
-    need(isinstance(pipe.tokenizer, (Autoencoder, Pixels)), "tokenizer", type(pipe.tokenizer).__name__, mend)
+    hint = "only this library's own tokenizers can be exported"
+    need(isinstance(pipe.tokenizer, (Autoencoder, Pixels)), "tokenizer", type(pipe.tokenizer).__name__, hint)
     return cast("Autoencoder | Pixels", pipe.tokenizer)
 
 

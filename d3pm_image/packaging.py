@@ -97,10 +97,10 @@ def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:
         ConfigError: no tokenizer there, or one whose codes are not the model's.
     """
     network, info = load_tokenizer(tokenizer)
-    mend = (
+    hint = (
         f"gives other codes than the tokenizer of {model}, so its denoiser does not fit: train it with start_from {model} and learn decoder"
     )
-    need(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, mend)
+    need(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, hint)
     pipe.tokenizer = network.to(pipe.device)
     pipe.facts = {name: value for name, value in pipe.facts.items() if name != "evaluation"} | {"tokenizer": info.facts}
 
@@ -141,9 +141,9 @@ def evaluated(path: str, digests: dict[str, str]) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError("evaluation", path, str(error).split(": ", 1)[-1]) from error
     need("samples" in found, "evaluation", path, "has no samples; evaluate with --num-samples over 0")
-    mend = "is of a model with other weights (half precision changes them: evaluate the packaged folder itself, then package it again)"
+    hint = "is of a model with other weights (half precision changes them: evaluate the packaged folder itself, then package it again)"
     for part, digest in digests.items():
-        need(found.get(f"{part}_sha256", digest) == digest, "evaluation", path, mend)
+        need(found.get(f"{part}_sha256", digest) == digest, "evaluation", path, hint)
     # a command may name folders of this machine
     command = shlex.join(model_name(word) for word in shlex.split(str(found["command"])))
     return {name: found[name] for name in ("samples", "code", "machine")} | {"command": command}

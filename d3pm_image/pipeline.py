@@ -65,8 +65,8 @@ class Pipeline:
         sampling: SamplingConfig | None = None,
         facts: dict[str, Any] | None = None,
     ):
-        mend = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
-        need(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, mend)
+        hint = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
+        need(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, hint)
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)

@@ -2,7 +2,7 @@
 
     python scripts/pictures.py runs/fashion_mnist/diffusion docs fashion_mnist [--steps 16 --guidance 1.5]
 
-Writes <name>_grid.png (64 samples, classes in turn), <name>_inpainting.png (original, masked, four results a row, with
+Writes <name>_grid.png (64 samples, classes in turn), <name>_inpainting.png (original, masked, four results per row, with
 lower half, left half, centre and free-form masks) and <name>_reconstruction.png.
 """
 

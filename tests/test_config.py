@@ -125,14 +125,14 @@ def named(case) -> str:
 
 
 def refused(kind, name: str, values: dict) -> None:
-    """One line: the field, the value as given, and a mend."""
+    """One line: the field, the value as given, and a hint."""
     with pytest.raises(ConfigError) as caught:
         kind(**values)
     message, key = str(caught.value), name.rsplit(".", 1)[-1]
-    head, _, mend = message.partition(": ")
+    head, _, hint = message.partition(": ")
     assert head.startswith(f"{name}=")
     assert (repr(values[key]) if key in values else str(next(iter(values.values())))) in head
-    assert len(mend) > 5 and "\n" not in message
+    assert len(hint) > 5 and "\n" not in message
 
 
 @pytest.mark.parametrize("case", REJECTED, ids=named)

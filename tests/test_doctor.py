@@ -184,8 +184,8 @@ def test_an_unfinished_run_and_how_to_go_on(copied):
     running = {f.name: f for f in examine_run(run, PLENTY, now + 10)}
     stopped = {f.name: f for f in examine_run(run, PLENTY, now + 10_000)}
     assert not running["unfinished"].wrong and "may still be running" in running["unfinished"].text
-    assert stopped["unfinished"].wrong and stopped["unfinished"].mend.startswith("d3pm-image train-diffusion --config")
-    assert "--resume true" in stopped["unfinished"].mend and "step 40 of 60" in stopped["unfinished"].text
+    assert stopped["unfinished"].wrong and stopped["unfinished"].hint.startswith("d3pm-image train-diffusion --config")
+    assert "--resume true" in stopped["unfinished"].hint and "step 40 of 60" in stopped["unfinished"].text
     assert not stopped["leftovers"].wrong
 
 
@@ -206,7 +206,7 @@ def test_good_images_are_silent_and_get_a_command(pictures):
     found = examine_images(pictures)
     assert names(found) == set()
     begin = found[-1]
-    assert "--data.image_size 40 --data.channels 3 --data.flip true" in begin.mend and str(pictures) in begin.mend
+    assert "--data.image_size 40 --data.channels 3 --data.flip true" in begin.hint and str(pictures) in begin.hint
 
 
 def test_faults_of_images_are_found(pictures):
@@ -230,7 +230,7 @@ def test_few_grey_images_without_classes(tmp_path):
         picture(tmp_path / f"{i}.png", i, mode="L")
     found = examine_images(tmp_path)
     assert names(found) == {"too_few"} and "no_classes" in names(found, wrong=False)
-    assert "--data.channels 1" in found[-1].mend
+    assert "--data.channels 1" in found[-1].hint
 
 
 def test_one_class_is_none(tmp_path):

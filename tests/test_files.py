@@ -165,7 +165,7 @@ def test_transparency_is_laid_on_white_where_a_format_has_none(tmp_path):
 
 
 def test_a_small_palette_stays_a_small_file(tmp_path):
-    """A PNG of 4 colours has 2 bits a pixel; paint of the same colours keeps it so."""
+    """A PNG of 4 colours has 2 bits per pixel; paint of the same colours keeps it so."""
     image = Image.frombytes("P", (16, 16), (np.arange(256) % 4).astype(np.uint8).tobytes())
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
     source = read_picture(written(tmp_path / "a.png", image))

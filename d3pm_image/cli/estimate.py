@@ -21,7 +21,7 @@ STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(EstimateConfig, OutputOptions):
-    """Estimate a training before it begins: parameters, operations a step, memory, disk, and hours on this machine after a short measurement. Any option of train-tokenizer or train-diffusion may follow and overrides the file; the run's folder is not touched and no images are read (a source that is there is only counted).
+    """Estimate a training before it begins: parameters, operations per step, memory, disk, and hours on this machine after a short measurement. Any option of train-tokenizer or train-diffusion may follow and overrides the file; the run's folder is not touched and no images are read (a source that is there is only counted).
 
     Args:
         out: JSON file for the figures; empty prints them only.

@@ -1,4 +1,4 @@
-"""What a parser says of wrong options, as one line that names the field, the value and the mend."""
+"""What a parser says of wrong options, as one line that names the field, the value and a hint."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def wanted(complaint: str, given: str) -> str:
         if kind == "tuple" and re.fullmatch(r"[\d.]+(,[\d.]+)*", given):
             return f"write it as a list: [{given}]"
         return f"give {KINDS.get(kind, kind)}"
-    mend = complaint.split("Got value")[0].split("Given value")[0].strip(" .")
-    return mend[0].lower() + mend[1:] if mend else "wrong type"
+    hint = complaint.split("Got value")[0].split("Given value")[0].strip(" .")
+    return hint[0].lower() + hint[1:] if hint else "wrong type"
 
 
 def check_file(command: str, arguments: list[str]) -> None:
@@ -71,8 +71,8 @@ def check_file(command: str, arguments: list[str]) -> None:
         need(isinstance(held, dict), "config", name, "holds no settings; name a YAML file of settings, such as those in configs/")
         if command in STAGES:
             (other,) = set(STAGES) - {command}
-            mend = f"is a file of {other}: d3pm-image {other} --config {name}"
-            need(not isinstance(held.get("tokenizer"), STAGES[other]), "config", name, mend)
+            hint = f"is a file of {other}: d3pm-image {other} --config {name}"
+            need(not isinstance(held.get("tokenizer"), STAGES[other]), "config", name, hint)
 
 
 def files(arguments: list[str]) -> list[str]:
@@ -103,7 +103,7 @@ def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[
     for file in reversed(files(arguments)):
         held = settings(file).get(room)
         if option in held if option and isinstance(held, dict) else not option and held is not None:
-            return ConfigError(error.name, error.value, f"{error.mend} (the value stands in {file}; --{error.name} overrules it)")
+            return ConfigError(error.name, error.value, f"{error.hint} (the value stands in {file}; --{error.name} overrules it)")
     if error.name in inherited:
-        return ConfigError(error.name, error.value, f"{error.mend} (the value is that of start_from {start}; --{error.name} overrules it)")
+        return ConfigError(error.name, error.value, f"{error.hint} (the value is that of start_from {start}; --{error.name} overrules it)")
     return error

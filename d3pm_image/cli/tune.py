@@ -142,8 +142,8 @@ def run(args: Tune) -> None:
     chart = draw(rows, args, winner, folder / "tune.png")
     print(f"\nall figures: {printable(folder / 'tune.json', 0)}\nquality over network calls: {printable(chart, 0)}")
     if winner is None:
-        mend = f"no setting reaches it, the best has {max(map(accuracy, rows)):g}; nothing was saved"
-        raise ConfigError("min_accuracy", args.min_accuracy, mend)
+        hint = f"no setting reaches it, the best has {max(map(accuracy, rows)):g}; nothing was saved"
+        raise ConfigError("min_accuracy", args.min_accuracy, hint)
     setting, figures = winner
     if args.save:
         set_default_sampler(place, *setting, {"tuned": chosen(args, figures)})
@@ -164,8 +164,8 @@ def search(args: Tune, place: Path, folder: Path) -> tuple[list[Setting], list[A
 
     device = pick_device(args.device)
     pipe = args.pipeline(place)
-    mend = "was trained without classes; samples are judged by a classifier of the training images, so tune needs a labelled data set"
-    need(bool(pipe.class_names), "model", args.model, mend)
+    hint = "was trained without classes; samples are judged by a classifier of the training images, so tune needs a labelled data set"
+    need(bool(pipe.class_names), "model", args.model, hint)
     settings, skipped = combine(args.lists(), pipe)
     need(bool(settings), "samplers", args.samplers, f"no combination fits this model ({skipped[0].reason})" if skipped else "")
     settings = with_present(settings, (pipe.sampler, pipe.sampling))

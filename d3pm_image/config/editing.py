@@ -109,8 +109,8 @@ class Outpaint(LabelOptions, EditOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        some, mend = any(self.painted().values()), "give pixels to add: --left, --right, --top or --bottom"
-        need(some, "left, right, top, bottom", 0, mend)
+        some, hint = any(self.painted().values()), "give pixels to add: --left, --right, --top or --bottom"
+        need(some, "left, right, top, bottom", 0, hint)
 
     def painted(self) -> dict[str, Any]:
         """Pixels to add on each side."""

@@ -28,5 +28,5 @@ class Encode:
 
     def __post_init__(self):
         need(not self.drop_unused or not Path(self.drop_unused).exists(), "drop_unused", self.drop_unused, "is there already; name another")
-        mend = "has no codebook to drop codes from: its codes are pixels; leave drop_unused out"
-        need(not self.drop_unused or not pixel_levels(self.tokenizer), "tokenizer", self.tokenizer, mend)
+        hint = "has no codebook to drop codes from: its codes are pixels; leave drop_unused out"
+        need(not self.drop_unused or not pixel_levels(self.tokenizer), "tokenizer", self.tokenizer, hint)

@@ -50,5 +50,5 @@ class ReconstructConfig:
             self.images,
             "pictures and a data set cannot both be shown; leave out one of them",
         )
-        mend = "name the folder as IMAGES: d3pm-image reconstruct MODEL FOLDER"
-        need(self.data.source != "folder", "data.source", "folder", mend)
+        hint = "name the folder as IMAGES: d3pm-image reconstruct MODEL FOLDER"
+        need(self.data.source != "folder", "data.source", "folder", hint)

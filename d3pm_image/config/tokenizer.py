@@ -21,7 +21,7 @@ def pixel_levels(tokenizer: str) -> int:
     kind, colon, levels = tokenizer.partition(":")
     if kind != "pixels" or not colon:
         return 0
-    need(levels.isdecimal() and int(levels) >= 2, "tokenizer", tokenizer, "give 2 intensities a colour channel or more, such as pixels:8")
+    need(levels.isdecimal() and int(levels) >= 2, "tokenizer", tokenizer, "give 2 intensities per colour channel or more, such as pixels:8")
     return int(levels)
 
 

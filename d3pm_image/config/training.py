@@ -160,7 +160,7 @@ class DiffusionRun:
         out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the pipeline.
         resume: Go on from the last complete checkpoint in out.
         start_from: Trained model (a run, a folder, a shipped model or a hub id) whose denoiser's weights are the first ones, and whose tokenizer, process, network and sampler are the defaults; classes are matched by name. Empty for new weights.
-        tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as pixels:8, for pixels as codes: so many intensities a colour channel, no stage one.
+        tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as pixels:8, for pixels as codes: so many intensities per colour channel, no stage one.
         cache: Folder for cached codes (default ~/.cache/d3pm_image/codes).
         data: Images; image_size and channels are the tokenizer's own and need not be given, except with pixels as codes.
         process: Corruption process.

@@ -38,8 +38,8 @@ def hugging_face(config: DataConfig) -> GivenImages:
             else:
                 found = datasets.load_dataset(str(place) if local else config.name)
     except (ConnectionError, OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        mend = "name a folder of parquet or arrow files, or OWNER/NAME of the hub with --data.download true"
-        raise ConfigError("data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {mend}") from error
+        hint = "name a folder of parquet or arrow files, or OWNER/NAME of the hub with --data.download true"
+        raise ConfigError("data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {hint}") from error
     return given_images(found, field="data.name")
 
 

@@ -153,7 +153,7 @@ def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ..
             yield from group.overflow()
             where, size = f"{path}: {printable(member.name)}", member.size
             if label:
-                need(size <= MAX_LABEL, "data.root", where, f"a label of {size} bytes; mend the shard, or set data.labels false")
+                need(size <= MAX_LABEL, "data.root", where, f"a label of {size} bytes; hint the shard, or set data.labels false")
                 file.seek(member.offset_data)
                 number = label_of(kind, file.read(size), class_names, where)
                 group.sample(name).labels |= {} if number is None else {kind: number}
@@ -216,12 +216,12 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
     Raises:
         ConfigError: neither.
     """
-    mend = "no class number; mend the shard, or set data.labels false"
+    hint = "no class number; hint the shard, or set data.labels false"
     if kind == "json":
         try:
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
-            need(False, "data.root", where, f"no JSON ({type(error).__name__}); mend the shard, or set data.labels false")
+            need(False, "data.root", where, f"no JSON ({type(error).__name__}); hint the shard, or set data.labels false")
         value = raw.get("label", raw.get("cls")) if isinstance(raw, dict) else None
         if value is None:
             return None
@@ -229,8 +229,8 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
         value = text.strip().decode("utf-8", "replace")
         value = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
     if isinstance(value, str):
-        need(value in class_names, "data.root", where, f"class {value[:40]!r} is {mend}, or list the names in classnames.txt, one a line")
+        need(value in class_names, "data.root", where, f"class {value[:40]!r} is {hint}, or list the names in classnames.txt, one a line")
         return class_names.index(value)
     number = isinstance(value, int) and not isinstance(value, bool)
-    need(number and 0 <= value < (len(class_names) or MAX_CLASSES), "data.root", where, f"{str(value)[:40]} is {mend}")
+    need(number and 0 <= value < (len(class_names) or MAX_CLASSES), "data.root", where, f"{str(value)[:40]} is {hint}")
     return value

@@ -57,8 +57,8 @@ def examine_data(run: Path, settings: dict[str, Any]) -> list[Finding]:
         same_files = now.files == before["files"]
         other = "names and sizes are the same, contents are not" if same_files else "files were added, removed, renamed or changed in size"
         text = f"the images in {where} are not those that the run was trained on: {other}"
-        mend = "put the images back, or go on with these by --resume true --data.same true: other weights than without the change"
-        found.append(Finding("data_changed", text, mend))
+        hint = "put the images back, or go on with these by --resume true --data.same true: other weights than without the change"
+        found.append(Finding("data_changed", text, hint))
     return found
 
 
@@ -69,5 +69,5 @@ def examine_held_out(data: DataConfig) -> list[Finding]:
     read = folder if data.source == "folder" else shard_set
     train, held_out = read(data.root, data.labels), read(data.val_root, data.labels)
     fault = shared_images(data.root, data.val_root, train.known_as, held_out.known_as)
-    mend = "validation says nothing then: train with a data.val_root of other images, or leave it out"
-    return [Finding("val_root", f"data.val_root {printable(data.val_root)} {fault}", mend)] if fault else []
+    hint = "validation says nothing then: train with a data.val_root of other images, or leave it out"
+    return [Finding("val_root", f"data.val_root {printable(data.val_root)} {fault}", hint)] if fault else []

@@ -13,13 +13,13 @@ class Finding:
     """Args:
     name: The check that speaks, a word or two in snake_case.
     text: What was seen, with its numbers.
-    mend: What to do about it; empty for nothing.
-    wrong: Something to mend; otherwise a note.
+    hint: What to do about it; empty for nothing.
+    wrong: Something to fix; otherwise a note.
     """
 
     name: str
     text: str
-    mend: str = ""
+    hint: str = ""
     wrong: bool = True
 
 
@@ -28,5 +28,5 @@ def listed(found: Sequence[Finding]) -> list[str]:
     lines = [printable(finding.text, 0) for finding in found if finding.name == "read"]
     for finding in sorted((f for f in found if f.wrong or f.name != "read"), key=lambda f: not f.wrong):
         lines.append(f"{'wrong' if finding.wrong else 'note'}: {printable(finding.text, 0)}")
-        lines += [f"       {printable(finding.mend, 0)}"] if finding.mend else []
+        lines += [f"       {printable(finding.hint, 0)}"] if finding.hint else []
     return lines

@@ -82,8 +82,8 @@ def open_subject(root: str) -> Subject:
     beside = stray(listing.files)
     files = [path for path in listing.files if path not in set(beside)] if beside else listing.files
     also = f" ({listing.unused.summary()})" if listing.unused else ""
-    mend = f"holds neither a run nor images{also}; name a run's folder, a folder of images or shards"
-    need(bool(files), "folder", root, mend)
+    hint = f"holds neither a run nor images{also}; name a run's folder, a folder of images or shards"
+    need(bool(files), "folder", root, hint)
     unused = listing.unused.plus((str(path), STRAY, path.suffix.lower()) for path in beside)
     named = [text_of(path.parts[0]) for path in files] if all(len(path.parts) > 1 for path in files) else None
     load = Files([place / path for path in files])
@@ -208,8 +208,8 @@ def examine_files(seen: Survey) -> list[Finding]:
     extra = len(seen.hashes) - len(set(seen.hashes))
     if extra:
         text = f"{extra} files are exact copies of others: {seen.named(again)}"
-        mend = "remove the copies: they count double in training and leak into the held-out images"
-        found.append(Finding("duplicates", text, mend, wrong=extra > 0.01 * len(seen.hashes)))
+        hint = "remove the copies: they count double in training and leak into the held-out images"
+        found.append(Finding("duplicates", text, hint, wrong=extra > 0.01 * len(seen.hashes)))
     return found
 
 
@@ -240,8 +240,8 @@ def examine_levels(seen: Survey) -> list[Finding]:
         found.append(Finding("two_scales", text, "training wants one scale: convert one kind"))
         return found
     white = next(iter(whites.values()), 0.0)
-    mend = f"if white is another level, say data.white; as it is: data.white {white:g}"
-    found.append(Finding("levels", f"{text}: white is taken to be {white:g} in all of them", mend, wrong=False))
+    hint = f"if white is another level, say data.white; as it is: data.white {white:g}"
+    found.append(Finding("levels", f"{text}: white is taken to be {white:g} in all of them", hint, wrong=False))
     dark = [n for n, some in kinds[True].items() if white > TOLERANCE and len(some) and 0 < some.max() <= TOLERANCE]
     if dark:
         text = f"{len(dark)} images of floating point end at 1 where others go to {white:g}: {seen.named(dark)}"
@@ -318,8 +318,8 @@ def examine_classes(seen: Survey) -> list[Finding]:
         text = f"all images lie in one {by}, {most}: one class is none"
         return [*found, Finding("one_class", text, "name that folder, or leave it", wrong=False)]
     if few * 10 < many or few < 10:
-        mend = f"the model will hardly know {least}: add images, merge it with another class, or remove it"
-        return [*found, Finding("imbalance", text, mend)]
+        hint = f"the model will hardly know {least}: add images, merge it with another class, or remove it"
+        return [*found, Finding("imbalance", text, hint)]
     return [*found, Finding("classes", text, "", wrong=False)]
 
 

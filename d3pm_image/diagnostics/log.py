@@ -80,8 +80,8 @@ def not_finite(log: Log) -> list[Finding]:
         for name in ("loss", "grad_norm"):
             value = line.get(name)
             if isinstance(value, float) and not math.isfinite(value):
-                mend = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
-                return [Finding("not_finite", f"{name} is {value} at step {line['step']}", mend)]
+                hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
+                return [Finding("not_finite", f"{name} is {value} at step {line['step']}", hint)]
     return []
 
 
@@ -116,8 +116,8 @@ def not_learning(log: Log, warmup: int, num_codes: int) -> list[Finding]:
     if mean < LEARNED * guess:
         return []
     text = f"the bound is {mean:.3g} nats a token after {lines[-1]['step']} steps, and guessing among {num_codes} codes is {guess:.3g}: nothing was learned"
-    mend = "raise train.learning_rate (1e-3 is usual with muon, 3e-4 with adamw), train for longer, and look at the tokenizer's previews: codes of noise cannot be learned"
-    return [Finding("not_learning", text, mend)]
+    hint = "raise train.learning_rate (1e-3 is usual with muon, 3e-4 with adamw), train for longer, and look at the tokenizer's previews: codes of noise cannot be learned"
+    return [Finding("not_learning", text, hint)]
 
 
 def overfitting(log: Log, warmup: int) -> list[Finding]:
@@ -135,8 +135,8 @@ def overfitting(log: Log, warmup: int) -> list[Finding]:
     if statistics.fmean(after) >= statistics.fmean(before):
         return []
     text = f"overfitting: the validation score was best at step {best_step} ({best:.4g}) and is {later[-1]:.4g} now, while the training loss falls"
-    mend = "the best weights are kept in best/; stop here, or begin again with more images, data.flip true, denoiser.dropout 0.1 or a smaller network"
-    return [Finding("overfitting", text, mend)]
+    hint = "the best weights are kept in best/; stop here, or begin again with more images, data.flip true, denoiser.dropout 0.1 or a smaller network"
+    return [Finding("overfitting", text, hint)]
 
 
 def collapsed(log: Log, num_codes: int) -> list[Finding]:
@@ -148,8 +148,8 @@ def collapsed(log: Log, num_codes: int) -> list[Finding]:
     if used >= USED * num_codes and perplexity >= PERPLEXITY * num_codes:
         return []
     text = f"the codebook has collapsed: {used:.0f} of {num_codes} codes used, perplexity {perplexity:.0f}, on held-out images at step {lines[-1]['step']}"
-    mend = "use falls at first and comes back: train for longer; then raise tokenizer.revive_below (0.2), lower tokenizer.code_dim (8 to 32), or take fewer tokenizer.num_codes"
-    return [Finding("codebook_collapse", text, mend)]
+    hint = "use falls at first and comes back: train for longer; then raise tokenizer.revive_below (0.2), lower tokenizer.code_dim (8 to 32), or take fewer tokenizer.num_codes"
+    return [Finding("codebook_collapse", text, hint)]
 
 
 def waiting(log: Log) -> list[Finding]:
@@ -184,8 +184,8 @@ def gaps(log: Log, log_every: int, end: int) -> list[Finding]:
     steps = [int(line["step"]) for line in log.steps]
     repeated = [b for a, b in zip(steps, steps[1:]) if b <= a]
     if repeated:
-        mend = "two runs may have written to one folder at once: give each its own --out; a resume mends the log from its first step on"
-        found.append(Finding("log_repeats", f"the log has steps twice or out of order, such as {repeated[0]}", mend))
+        hint = "two runs may have written to one folder at once: give each its own --out; a resume mends the log from its first step on"
+        found.append(Finding("log_repeats", f"the log has steps twice or out of order, such as {repeated[0]}", hint))
     if steps:
         wanted = {1, *range(log_every, max(steps) + 1, log_every)}
         missing = sorted(wanted - set(steps))

@@ -21,10 +21,10 @@ COLOURLESS = 16
 WHOLE = re.compile(r"[+-]?\d{1,6}")
 
 
-def _whole_numbers(part: str, name: str, text: str, mend: str) -> list[int]:
+def _whole_numbers(part: str, name: str, text: str, hint: str) -> list[int]:
     """The whole numbers of a part of ``text``, separated by commas."""
     words = [word.strip() for word in part.split(",")]
-    need(all(WHOLE.fullmatch(word) for word in words), name, text, mend)
+    need(all(WHOLE.fullmatch(word) for word in words), name, text, hint)
     return [int(word) for word in words]
 
 
@@ -55,9 +55,9 @@ class Box:
         Raises:
             ConfigError: not four whole numbers, or no width or height.
         """
-        mend = "give x,y,width,height in whole pixels, such as 10,20,64,48"
-        numbers = _whole_numbers(text, "box", text, mend)
-        need(len(numbers) == 4, "box", text, mend)
+        hint = "give x,y,width,height in whole pixels, such as 10,20,64,48"
+        numbers = _whole_numbers(text, "box", text, hint)
+        need(len(numbers) == 4, "box", text, hint)
         return cls(*numbers)
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
@@ -91,9 +91,9 @@ class Polygon:
         Raises:
             ConfigError: corners that are not pairs of whole numbers, or fewer than three.
         """
-        mend = "give three corners or more, each as x,y in whole pixels, with spaces between: '10,10 60,10 35,50'"
-        points = [_whole_numbers(part, "polygon", text, mend) for part in re.sub(r"\s*,\s*", ",", text.strip()).split()]
-        need(len(points) >= 3 and all(len(point) == 2 for point in points), "polygon", text, mend)
+        hint = "give three corners or more, each as x,y in whole pixels, with spaces between: '10,10 60,10 35,50'"
+        points = [_whole_numbers(part, "polygon", text, hint) for part in re.sub(r"\s*,\s*", ",", text.strip()).split()]
+        need(len(points) >= 3 and all(len(point) == 2 for point in points), "polygon", text, hint)
         return cls(tuple((x, y) for x, y in points))
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:

@@ -109,7 +109,7 @@ def counted(problem: Problem) -> dict[str, Any]:
 
 
 def cache_bytes(data: DataConfig, grid: tuple[int, int], images: int) -> int:
-    """Bytes of the training images' cached codes: 16 bits a code, mirror images too where flips are configured, and a 64-bit label."""
+    """Bytes of the training images' cached codes: 16 bits per code, mirror images too where flips are configured, and a 64-bit label."""
     return images * (grid[0] * grid[1] * 2 * (2 if data.flip else 1) + 8)
 
 
@@ -174,11 +174,11 @@ def report(f: dict[str, Any]) -> None:
     ]
     if "grid" in f:
         rows.append(("codes", f"{f['grid'][0]}x{f['grid'][1]} of {f['num_codes']}; {f['classes']} classes"))
-        rows.append(("code cache", f"{bytes_text(f['cache_bytes'])} ({f['cache_bytes'] / f['images']:.0f} bytes an image)"))
+        rows.append(("code cache", f"{bytes_text(f['cache_bytes'])} ({f['cache_bytes'] / f['images']:.0f} bytes per image)"))
     rows += [
         ("parameters", f"{f['parameters']:,}"),
         (
-            "operations a step",
+            "operations per step",
             f"{f['flops_a_step']:.3g} FLOPs{' a device' if share else ''}: forward {f['forward_flops']:.3g}, backward {f['backward_flops']:.3g}, "
             f"optimizer {f['optimizer_flops']:.3g} (counted: matrix products and convolutions)",
         ),
@@ -199,7 +199,7 @@ def report(f: dict[str, Any]) -> None:
         rows.append(
             (
                 f"this machine ({m['device']})",
-                f"{hours_text(m['hours'])}: {m['seconds_a_step']:.3g} s a step, {m['images_per_s']:.3g} images/s, one process; extrapolated from steps of "
+                f"{hours_text(m['hours'])}: {m['seconds_a_step']:.3g} s per step, {m['images_per_s']:.3g} images/s, one process; extrapolated from steps of "
                 f"{' and '.join(map(str, m['batches']))} images, without validation, previews and encoding",
             )
         )
@@ -208,7 +208,7 @@ def report(f: dict[str, Any]) -> None:
         rows.append(
             (
                 f"{f['devices']} x {a['peak_tflops']:g} TFLOP/s",
-                f"{hours_text(a['hours'])}: {a['seconds_a_step']:.3g} s a step if {a['reached']:.0%} of the peak is reached ({a['device_hours']:,.0f} device hours); computed, not measured",
+                f"{hours_text(a['hours'])}: {a['seconds_a_step']:.3g} s per step if {a['reached']:.0%} of the peak is reached ({a['device_hours']:,.0f} device hours); computed, not measured",
             )
         )
     width = max(len(name) for name, _ in rows)

@@ -30,8 +30,8 @@ def make_problem(
         ConfigError: a batch that the devices cannot share, no tokenizer, or a number of images that is neither given nor found.
     """
     train, notes = config.train, []
-    mend = f"devices x train.accumulate must divide train.batch_size={train.batch_size}"
-    need(train.batch_size % (asked.devices * train.accumulate) == 0, "devices", asked.devices, mend)
+    hint = f"devices x train.accumulate must divide train.batch_size={train.batch_size}"
+    need(train.batch_size % (asked.devices * train.accumulate) == 0, "devices", asked.devices, hint)
     if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
         notes.append("the perceptual network and the discriminator are not counted")
     codes = tokenizer_codes(config, asked.file, notes, read) if isinstance(config, DiffusionRun) else None
@@ -129,9 +129,9 @@ def count_images(config: TokenizerRun | DiffusionRun, images: int, classes: int,
         source = open_source(dataclasses.replace(config.data, download=False))
         found, there = len(source), len(source.class_names)
     except ConfigError as error:
-        mend = f"the images cannot be counted ({error}); give --images, the number of training images"
+        hint = f"the images cannot be counted ({error}); give --images, the number of training images"
         if not images:
-            raise ConfigError("images", 0, mend) from error
+            raise ConfigError("images", 0, hint) from error
         notes.append("the images are not there: no classes assumed, say --classes to count their embeddings")
         found, there = images, 0
     return images or found, there if classes < 0 else classes

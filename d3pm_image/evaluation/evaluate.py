@@ -306,7 +306,7 @@ def weights_digest(network: HasWeights) -> str:
 
 
 def judge_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[str, Any]:
-    """The variational bound of every held-out image under its own label, in bits a code and, for pixels, a
+    """The variational bound of every held-out image under its own label, in bits per code and, for pixels, a
     dimension.
 
     Args:

@@ -18,7 +18,7 @@ class EvaluateOptions:
         model: Model or tokenizer folder, or the run that trained it.
         root: Folder of the data set, where it is not the one that the model remembers.
         val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
-        likelihood: Also measure the variational bound of held-out images, in bits a code.
+        likelihood: Also measure the variational bound of held-out images, in bits per code.
         draws: Noise levels an image for the bound; more make its standard error smaller.
         reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for images with classes in the features of a classifier of them, which is trained once; for others in those of EfficientNet-Lite0, if it is installed. It is no FID.
         worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for none.

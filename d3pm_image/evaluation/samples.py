@@ -57,15 +57,15 @@ def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "",
             remembered |= {"root": ""} if remembered.get("source", "digits") in ("digits", "python", "huggingface") else {}
         data = DataConfig(**remembered).resolved()
     except (TypeError, ValueError, LookupError) as error:
-        mend = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
-        raise ConfigError("model", model, mend) from error
+        hint = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
+        raise ConfigError("model", model, hint) from error
     hub = data.source == "huggingface"
     folder = data.name if hub and Path(data.name).expanduser().exists() else data.root
     for name, given, found in ((option, root, folder), ("val_root", val_root, data.val_root)):
-        mend = (
+        hint = (
             f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with --{name} FOLDER if it is yours"
         )
-        need(bool(given) or not found or is_noted(found), "model", model, mend)
+        need(bool(given) or not found or is_noted(found), "model", model, hint)
     # a model from elsewhere may not start a download
     if hub:
         return dataclasses.replace(data, name=root or data.name, download=False)

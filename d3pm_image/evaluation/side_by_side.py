@@ -35,8 +35,8 @@ def read_pictures(asked: ReconstructConfig) -> tuple[list[Image.Image], list[str
         source = folder(asked.images, use_labels=False)
         return [source.load(i) for i in spread_over(len(source), asked.limit).tolist()], []
     files = [read_picture(name.strip(), "images") for name in asked.images.split(",")]
-    mend = "would overwrite a picture that is read; choose another name"
-    need(all(Path(asked.out).resolve() != f.path.resolve() for f in files), "out", asked.out, mend)
+    hint = "would overwrite a picture that is read; choose another name"
+    need(all(Path(asked.out).resolve() != f.path.resolve() for f in files), "out", asked.out, hint)
     return [file.image for file in files], [note for file in files for note in file.notes]
 
 
@@ -49,8 +49,8 @@ def read_set(asked: ReconstructConfig, info: TokenizerInfo) -> Tensor:
     if asked.data.source:
         data = DataConfig(source=asked.data.source, root=asked.data.root)
     else:
-        mend = "does not remember the data it was trained on; name pictures, or --data.source"
-        need("data" in info.facts, "model", asked.model, mend)
+        hint = "does not remember the data it was trained on; name pictures, or --data.source"
+        need("data" in info.facts, "model", asked.model, hint)
         data = remembered_data(info.facts, asked.model, asked.data.root, option="data.root")
     sizes: dict[str, Any] = {"image_size": info.image_size, "channels": info.channels}
     data = dataclasses.replace(data, **sizes)

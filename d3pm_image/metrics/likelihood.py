@@ -1,9 +1,9 @@
-"""The variational bound of held-out codes in bits a code, with its parts and a standard error.
+"""The variational bound of held-out codes in bits per code, with its parts and a standard error.
 
     -log p(x_0) ≤ L_T + Σ_t L_t + L_0        (Austin et al. 2021, eq. 1; the integral of dL/dt in continuous time)
 
 Every image gets its own times, stratified over all images, so the estimate is unbiased; L_0, one step of the T, is
-measured on every image by itself. Bits are per code; where codes are pixels, bits a dimension are bits a code over channels.
+measured on every image by itself. Bits are per code; where codes are pixels, bits per dimension are bits per code over channels.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ PARTS = 10
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A bound in bits a code.
+    """A bound in bits per code.
 
     Args:
-        bits: Upper bound on the bits a code; ``standard_error`` is that of the mean over images.
+        bits: Upper bound on the bits per code; ``standard_error`` is that of the mean over images.
         reconstruction: L_0 (0 in continuous time). prior: L_T. diffusion: the rest, ``by_time`` its parts: pairs (upper end
-            of the interval of t, bits a code that the interval adds).
+            of the interval of t, bits per code that the interval adds).
         accuracy: Share of corrupted codes that the largest posterior logit gets right.
         images, draws: What it was measured on.
     """

@@ -109,8 +109,8 @@ def make_again(
             work(kind(**options, model=name, device=device))
         made = result_of(plan, facts, Path(folder))
         then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
-        mend = "holds other weights than those that made the picture; name the right one with --model"
-        need(then in (None, now), "model", model or name, mend)
+        hint = "holds other weights than those that made the picture; name the right one with --model"
+        need(then in (None, now), "model", model or name, hint)
         different = compare(place.name, before, open_image(made), reasons(facts, plan))
         with new_files(target, overwrite) as files:
             files.draft.write_bytes(made.read_bytes())
@@ -129,8 +129,8 @@ def places(picture: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[
     target = Path(out) if out else added(place, "-again", ".png")
     need(target.resolve() != place.resolve(), "out", str(target), "would overwrite the picture itself; choose another name")
     went_in = find_inputs(picture, inputs, facts)
-    mend = "would overwrite a picture that is read; choose another name"
-    need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), mend)
+    hint = "would overwrite a picture that is read; choose another name"
+    need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), hint)
     return target, went_in
 
 

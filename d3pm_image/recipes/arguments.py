@@ -215,8 +215,8 @@ def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
         return {"source": data}
     pattern = any(sign in text for sign in "*?{") or text.lower().endswith(".tar")
     there = bool(text) and (pattern or Path(text).expanduser().exists())
-    mend = f"no such folder, and no data set of this name{near(text, ('digits', *TORCHVISION))}"
-    need(there, "data", text, mend)
+    hint = f"no such folder, and no data set of this name{near(text, ('digits', *TORCHVISION))}"
+    need(there, "data", text, hint)
     return {"root": text}
 
 

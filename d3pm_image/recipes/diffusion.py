@@ -252,7 +252,7 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     training_curves(folder)
-    print(f"held-out bound {scores['bits_per_code']:.3f} bits a code, accuracy at corrupted codes {scores['accuracy']:.3f}")
+    print(f"held-out bound {scores['bits_per_code']:.3f} bits per code, accuracy at corrupted codes {scores['accuracy']:.3f}")
     shown = printable(folder, 0)
     print(f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png")
     print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
@@ -295,7 +295,7 @@ def unwrapped(model):
 
 
 def make_validation(process, held_out, device):
-    """Variational bound in bits a code on held-out codes, with fixed noise so that checkpoints can be compared."""
+    """Variational bound in bits per code on held-out codes, with fixed noise so that checkpoints can be compared."""
     import torch
 
     from ..metrics.likelihood import bound_in_bits

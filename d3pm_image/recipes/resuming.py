@@ -126,10 +126,10 @@ class RunIdentity:
             if was == now:
                 continue
             if name == "tokenizer":
-                mend = (
+                hint = (
                     f"gives other codes than the tokenizer that the run in {folder} was begun with; name that one, or choose another --out"
                 )
-                raise ConfigError(name, self.config.tokenizer, mend)
+                raise ConfigError(name, self.config.tokenizer, hint)
             raise ConfigError(name, now, f"the run in {folder} was begun with {was!r}; restore that, or choose another --out")
 
     def _check_images(self, name: str, now: Images, saved: dict[str, Any], folder: Path) -> None:
@@ -152,8 +152,8 @@ class RunIdentity:
                 "the files have the same names and sizes but other times, and are too many to compare their contents, which may be the same"
             )
         field, place = ("data", data.root) if name == "data" or not data.val_root else ("data.val_root", data.val_root)
-        mend = f"restore {'that' if changed else 'them'}, go on with these by --data.same true, or choose another --out"
-        raise ConfigError(field, place or data.source, f"other images than the run in {folder} was begun with: {why}; {mend}")
+        hint = f"restore {'that' if changed else 'them'}, go on with these by --data.same true, or choose another --out"
+        raise ConfigError(field, place or data.source, f"other images than the run in {folder} was begun with: {why}; {hint}")
 
 
 def flat(values: dict[str, Any]) -> dict[str, Any]:

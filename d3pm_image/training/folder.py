@@ -62,7 +62,7 @@ def run_folder(folder: Path, resume: bool, accelerator: Accelerator) -> Iterator
 
 def shared(error: ConfigError | OSError | None) -> ConfigError | OSError | None:
     """The main process's error, on all processes."""
-    fields = [error.name, error.value, error.mend] if isinstance(error, ConfigError) else [str(error)] if error is not None else []
+    fields = [error.name, error.value, error.hint] if isinstance(error, ConfigError) else [str(error)] if error is not None else []
     (fields,) = broadcast_object_list([fields])
     return None if not fields else ConfigError(*fields) if len(fields) == 3 else OSError(*fields)
 
@@ -81,8 +81,8 @@ def locked(folder: Path) -> Iterator[None]:
                     with contextlib.suppress(OSError):
                         (folder / LOCK).unlink()
     except Locked as error:
-        mend = f"{printable(error.holder)} is training in this folder: wait until it has ended, or choose another"
-        raise ConfigError("out", str(folder), mend) from None
+        hint = f"{printable(error.holder)} is training in this folder: wait until it has ended, or choose another"
+        raise ConfigError("out", str(folder), hint) from None
     finally:
         with contextlib.suppress(OSError):  # not empty
             for place in missing:

@@ -307,8 +307,8 @@ class Trainer:
             elif self.doubted is not None and not self._good():
                 self.doubted = None  # there is no other
             safe = self.safe()
-            mend = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
-            raise TrainingError(f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {mend}")
+            hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
+            raise TrainingError(f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {hint}")
         if self.main:
             print(f"{here}: the step was skipped ({self.progress.skipped} so far)", file=sys.stderr)
 

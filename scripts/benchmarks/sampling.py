@@ -1,4 +1,4 @@
-"""Samplers on one untrained denoiser: images a second, and the share of the time spent outside the denoiser.
+"""Samplers on one untrained denoiser: images per second, and the share of the time spent outside the denoiser.
 
 The network has at least 20M parameters, K = 1024 codes and N = 256 tokens, and its logits are those of random weights: what is measured
 does not depend on what they say. One sampler of every kind, all with the same number of steps, in turn.

@@ -1,4 +1,4 @@
-"""Training steps of the tokenizer: images a second in float32 and bf16, of the 32-px preset and of a plain VQ-VAE of the same size.
+"""Training steps of the tokenizer: images per second in float32 and bf16, of the 32-px preset and of a plain VQ-VAE of the same size.
 
 A step is forward, loss, backward, clipping and AdamW. The plain one is written here in torch alone: strided convolutions, residual blocks,
 a codebook trained by its own loss (van den Oord et al. 2017, equation 3), transposed convolutions. Options after the benchmark's own go to

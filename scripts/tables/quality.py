@@ -85,7 +85,7 @@ def pixels() -> str:
     for title, name in (("absorbing", "absorbing"), ("hybrid (a tenth random)", "hybrid"), ("uniform", "uniform")):
         bound = read(f"fashion_mnist_pixels_{name}")["likelihood"]
         rows.append([title, f"{bound['bits_per_code']:.3f}", f"{bound['standard_error_bits_per_code']:.3f}"])
-    return markdown(["process", "bits a dimension", "standard error"], rows)
+    return markdown(["process", "bits per dimension", "standard error"], rows)
 
 
 def editing() -> str:

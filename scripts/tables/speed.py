@@ -63,7 +63,7 @@ def tokenizers() -> str:
 
 
 def data() -> str:
-    """Images and codes a second out of the loader, and memory over ten million images."""
+    """Images and codes per second out of the loader, and memory over ten million images."""
     kept = read("benchmark_data")
     table = markdown(["reading", "images/s"], [[row["what"], f"{row['images_per_s']:,.0f}"] for row in kept["rows"]])
     rows = [

@@ -1,6 +1,6 @@
 """Picture files in and out: upright, with what they say beside their pixels, and no pixel changed on the way.
 
-Pillow holds 16 bits a pixel in grey pictures alone: 16-bit colour (PNG, TIFF) is read as its upper 8 bits, which a note says.
+Pillow holds 16 bits per pixel in grey pictures alone: 16-bit colour (PNG, TIFF) is read as its upper 8 bits, which a note says.
 """
 
 from __future__ import annotations
