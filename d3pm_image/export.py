@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from .config import ConfigError, need
 from .denoiser.layers import rotary_table
+from .outputs import folder_to_write
 from .pipeline import Pipeline
 from .storage import files_together, write_text
 from .tokenizer import Autoencoder, Pixels
@@ -126,13 +126,7 @@ def export(pipe: Pipeline, folder: str | Path, form: Form = "pt2") -> dict[str, 
     Raises:
         ConfigError: ONNX without its packages, or a graph that differs by more than 1e-4. OSError: it cannot be written.
     """
-    place = Path(folder).expanduser()
-    need(
-        place.is_dir() or not os.path.lexists(place),
-        "folder",
-        str(folder),
-        "is a file, or a link to a folder that is not there; name a folder",
-    )
+    place = folder_to_write(folder, "folder")
     pipe.to("cpu", torch.float32)
     with files_together(place) as new:
         return write_all(pipe, new, form)

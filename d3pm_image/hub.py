@@ -7,13 +7,10 @@ for these, and nothing but weights, JSON and the card for a hub model.
 from __future__ import annotations
 
 import re
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .config import ConfigError, near, need
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 SHIPPED = Path(__file__).resolve().parent / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -36,6 +33,8 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
     Raises:
         ConfigError: none of these, or the hub cannot be reached.
     """
+    known = f"name a trained model, the run that made it, a shipped model ({', '.join(shipped()) or 'none here'}) or a hub id (OWNER/NAME)"
+    need(isinstance(model, str | PathLike), what, model, known)
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
@@ -44,7 +43,6 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
         return SHIPPED / name
     # "runs/missing" looks like a hub id: only where its first part is no folder here is it taken for one
     hub = HUB_ID.fullmatch(name) is not None and not folder.parent.is_dir()
-    known = f"name a trained model, the run that made it, a shipped model ({', '.join(shipped()) or 'none here'}) or a hub id (OWNER/NAME)"
     need(hub, what, name, f"no such folder{near(name, shipped())}; {known}")
     return download(name, what, known)
 

@@ -17,6 +17,7 @@ from .image_io import open_image as open_image
 from .image_io import read_header as read_header
 from .image_io import read_image as read_image
 from .image_io import to_srgb
+from .outputs import folder_to_write
 from .pixel_range import from_levels, to_levels
 from .printable import printable
 from .storage import whole_file
@@ -222,10 +223,11 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
 
 
 def check_ending(path: Path) -> None:
-    """Raises ConfigError, before any work, for an ending that no image can be written with."""
+    """Raises ConfigError, before any work, for an ending that no image can be written with, or a place below a file."""
     Image.init()
     known = Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
     need(known, "out", str(path), "use an ending such as .png, .jpg or .webp, or a folder name without one")
+    folder_to_write(path.parent)
 
 
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:

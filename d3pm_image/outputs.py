@@ -15,7 +15,25 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from .errors import need
 from .storage import LONGEST_NAME
+
+
+def folder_to_write(folder: str | Path, name: str = "out") -> Path:
+    """A folder that is there or can be made, with ``~`` expanded; nothing is made yet.
+
+    Args:
+        name: The field or argument that named it, for the message.
+
+    Raises:
+        ConfigError: no path, or it or a folder above it is a file (a device, a pipe) or a link to nothing.
+    """
+    need(isinstance(folder, str | os.PathLike) and str(folder) != "", name, folder, "name a folder; . is the current one")
+    place = Path(folder).expanduser()
+    there = next((one for one in (place, *place.parents) if os.path.lexists(one)), Path())
+    what = "" if there == place else f"{there} "
+    need(there.is_dir(), name, str(folder), f"{what}is a file, or a link to a folder that is not there; name a folder")
+    return place
 
 
 @dataclass
@@ -83,10 +101,10 @@ def new_files(path: Path, overwrite: bool = False, members: Callable[[Path], lis
             write are left out.
 
     Raises:
-        OSError: the folder cannot be written.
+        ConfigError: it would lie below a file. OSError: the folder cannot be written.
     """
     path = path if path.name not in ("", "..") else path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder_to_write(path.parent).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
         numbers = iter((1,)) if overwrite else free_numbers(path, members)
         paths = members(numbered(path, next(numbers)))
@@ -104,7 +122,7 @@ def new_files(path: Path, overwrite: bool = False, members: Callable[[Path], lis
 def new_folder(path: Path) -> Iterator[NewFiles]:
     """The same for a whole folder, made by the block at ``draft``; an empty folder that is there may be used."""
     path = path if path.name not in ("", "..") else path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder_to_write(path.parent).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
         files = NewFiles([Path(folder, path.name)], [path])
         yield files

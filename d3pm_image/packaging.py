@@ -16,7 +16,7 @@ from .documents import Missing, read_text, read_yaml
 from .evaluation.results import read_result
 from .imaging import enlarge, grid_image
 from .model_card import model_card
-from .outputs import new_folder
+from .outputs import folder_to_write, new_folder
 from .pipeline import Pipeline
 from .provenance.record import model_name
 from .recipes.finetune import same_codes
@@ -39,8 +39,7 @@ def package(asked: PackageConfig, device: str = "cpu", overwrite: bool = False) 
         ConfigError: wrong input; nothing is written then.
     """
     place = find(asked.model, "pipeline", "model")
-    folder = Path(asked.out).expanduser()
-    need(not folder.exists() or folder.is_dir(), "out", asked.out, "is a file; name a folder")
+    folder = folder_to_write(asked.out)
     foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file()
     need(not foreign, "out", asked.out, "holds other files; name a new folder, or one that holds a model")
     pipe = Pipeline.from_pretrained(place, device)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..config import need
+from ..outputs import folder_to_write, new_files
 from ..printable import printable
 from .options import OutputOptions
 from .parsing import parse
@@ -27,8 +27,7 @@ class Export(OutputOptions):
     form: Literal["pt2", "onnx"] = "pt2"
 
     def __post_init__(self):
-        need(bool(self.out), "out", self.out, "name a folder")
-        need(not Path(self.out).is_file(), "out", self.out, "is a file; name a folder")
+        folder_to_write(self.out)
 
 
 def main(arguments: list[str]) -> None:
@@ -43,7 +42,6 @@ def run(args: Export) -> None:
         ConfigError: no such model, ONNX without its packages, or a graph that differs from its network.
     """
     from ..export import PARTS, export
-    from ..outputs import new_files
     from ..pipeline import Pipeline
 
     names = [*(f"{part}.{args.form}" for part in PARTS), "config.json"]

@@ -55,13 +55,12 @@ def run(args: Generate) -> None:
         ConfigError: wrong input; nothing is written then.
     """
     from ..imaging import check_ending, labelled_grid, save_image
-    from ..outputs import new_files
+    from ..outputs import folder_to_write, new_files
     from ..provenance import made_by
     from ..provenance.writing import listed, write_images
 
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
-    if one_picture:
-        check_ending(out)
+    check_ending(out) if one_picture else folder_to_write(out)
     watch = args.recorder([out])
     pipe = args.pipeline(args.model)
     labels = parse_labels(args.labels)

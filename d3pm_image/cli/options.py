@@ -121,10 +121,12 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         """
         if not self.trajectory:
             return None
+        from ..outputs import folder_to_write
         from ..visualization import Recorder, check_animation, sheet_path
 
         path = Path(self.trajectory)
         check_animation(path)
+        folder_to_write(path.parent, "trajectory")
         for names, others in (("out", outputs), ("a picture that is read", inputs)):
             own = {path.resolve(), sheet_path(path).resolve()}
             need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, f"would overwrite {names}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, SamplingConfig, need
-from ..outputs import new_files
+from ..outputs import folder_to_write, new_files
 from ..printable import printable
 from ..sampling import SAMPLERS
 from ..sampling.choice import SHARED, Setting, flat, make_sampler, owners
@@ -68,7 +68,8 @@ class Tune(RunOptions, OutputOptions):
         self.lists()
         need(0 <= self.min_accuracy <= 1, "min_accuracy", self.min_accuracy, "give a share in [0, 1], such as 0.9")
         need(20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 20 to 1000000")
-        need(not Path(self.out).expanduser().is_file(), "out", self.out, "is a file; name a folder")
+        if self.out:
+            folder_to_write(self.out)
 
     def lists(self) -> dict[str, list]:
         """The values to try by the names of settings, checked one by one."""

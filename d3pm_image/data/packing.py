@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..config import ConfigError, need
 from ..imaging import plain
 from ..locks import waiting_lock
+from ..outputs import folder_to_write
 from ..storage import sync, whole_file, write_text
 from .colour import image_in_srgb
 from .image_source import Files, ImageSource, text_of
@@ -50,8 +51,7 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
         ConfigError: ``out`` holds something else than shards of these images in this size.
     """
     facts = {"data": source.fingerprint, "classes": list(source.class_names), "images": len(source), "shard_images": shard_images}
-    need(out.is_dir() or not out.exists(), "out", str(out), "is a file; name a folder")
-    out.mkdir(parents=True, exist_ok=True)
+    folder_to_write(out).mkdir(parents=True, exist_ok=True)
     with waiting_lock(out / LOCK, f"the shards in {out}"):
         begin(out, facts, source.known_as.former)
         return _missing(source, out, shard_images, quiet)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import nn
 from ..config import MAX_SIDE, ConfigError, TokenizerConfig, need, size_pair
 from ..documents import LFS, Missing, Unreadable, check_regular, read_json
 from ..hub import locate
+from ..outputs import folder_to_write
 from ..printable import printable
 from ..storage import files_together, half_precision, sha256, tensor_outlines, write_tensors, write_text
 from ..types import Tokenizer
@@ -97,14 +97,7 @@ def folder_for(folder: str | Path, name: str) -> Path:
     Raises:
         ConfigError: it is a file, a link to nothing, or holds the config.json of something else.
     """
-    need(bool(str(folder)), "folder", str(folder), "name a folder; . is the current one")
-    place = Path(folder).expanduser()
-    need(
-        place.is_dir() or not os.path.lexists(place),
-        "folder",
-        str(folder),
-        "is a file, or a link to a folder that is not there; name a folder",
-    )
+    place = folder_to_write(folder, "folder")
     try:
         raw = read_json(place / "config.json")
     except Unreadable:  # none, or one that is damaged

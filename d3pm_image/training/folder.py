@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from ..config import ConfigError
 from ..locks import Locked, file_lock
+from ..outputs import folder_to_write
 from ..printable import printable
 from . import checkpoint as ckpt
 
@@ -70,6 +71,7 @@ def shared(error: ConfigError | OSError | None) -> ConfigError | OSError | None:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """A folder, made where it is missing and locked. Raises ConfigError, with the holder's process and host, where another has it."""
+    folder_to_write(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from ...config import ConfigError, need
 from ...image_io import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
 from ...imaging import plain, with_opacity
-from ...outputs import added
+from ...outputs import added, folder_to_write
 from ...printable import printable
 from ...storage import whole_file
 from .metadata import Metadata, fewer, not_kept, read_metadata, save_arguments
@@ -139,6 +139,7 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
         need(kind_of(path) is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
         need(path.resolve() not in read, "out", str(path), "would overwrite a picture that is read; choose another name")
         need(not path.is_dir(), "out", str(path), "is a folder; give a file name")
+        folder_to_write(path.parent)
 
 
 def write_picture(image: Image.Image, path: Path, source: PictureFile, settings: Mapping[str, Any] | None = None) -> str | None:
