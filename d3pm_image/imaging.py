@@ -136,7 +136,7 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
 
     Args:
         images: Same size and mode each.
-        columns: Images a row; 0 puts up to 5 into one row and makes a larger grid about square.
+        columns: Images per row; 0 puts up to 5 into one row and makes a larger grid about square.
         captions: A short text an image.
         gap: Pixels between images.
 
@@ -166,7 +166,7 @@ def labelled_grid(images: Sequence[Image.Image], ids: Sequence[int], class_names
 
     Args:
         ids: Class of each; the number of classes for none.
-        columns: Images a row; 0 chooses: a cycle of 5 to 12 classes that comes out even is a row.
+        columns: Images per row; 0 chooses: a cycle of 5 to 12 classes that comes out even is a row.
     """
     captions = [printable([*class_names, "no class"][i]) for i in ids] if class_names else None
     cycle = len(set(ids))

@@ -159,7 +159,7 @@ def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> s
 
 
 def samples(pipe: Pipeline) -> bytes:
-    """JPEG of a grid of samples, a class a column where there are few."""
+    """JPEG of a grid of samples, one class per column where there are few."""
     columns = len(pipe.class_names) if 2 <= len(pipe.class_names) <= COLUMNS else COLUMNS
     images = pipe.generate(columns * ROWS, seed=0)
     buffer = io.BytesIO()

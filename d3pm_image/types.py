@@ -62,7 +62,7 @@ class Tokenizer(Protocol):
         """Pixels a code covers along a side."""
 
     def grid(self, image_size: int | tuple[int, int]) -> Grid:
-        """Code grid (H, W) of an image of so many pixels a side, or of (height, width)."""
+        """Code grid (H, W) of an image of so many pixels per side, or of (height, width)."""
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (B, H, W) of images (B, C, h, w)."""

@@ -83,7 +83,7 @@ def test_a_flat_picture_has_codes_of_one_kind_unless_zeros_are_seen_beyond_it(pa
 def test_reflection_needs_two_cells_a_side():
     model = network(padding="reflect")
     assert model.decode(model.encode(torch.rand(1, 1, 8, 8))).shape == (1, 1, 8, 8)
-    with pytest.raises(ConfigError, match=r"reflection needs 2 codes a side, 8 pixels; or use tokenizer\.padding replicate"):
+    with pytest.raises(ConfigError, match=r"reflection needs 2 codes per side, 8 pixels; or use tokenizer\.padding replicate"):
         model.encode(torch.rand(1, 1, 4, 8))
     with pytest.raises(ConfigError, match=r"tokenizer\.padding='mirror'"):
         TokenizerConfig(padding="mirror")

@@ -245,7 +245,7 @@ def test_every_place_has_a_vector_of_its_own(grid):
 
 
 def test_a_place_is_the_same_on_a_finer_grid():
-    """Centres of 3 cells a side are among those of 9."""
+    """Centres of 3 cells per side are among those of 9."""
     places = Places(16)
     torch.testing.assert_close(places((9, 9)).view(9, 9, 16)[1::3, 1::3], places((3, 3)).view(3, 3, 16))
 

@@ -80,7 +80,7 @@ def test_pixels_of_weight_1_show_the_painting(mode):
 
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB", "HSV"])
 def test_other_colour_spaces_come_near_the_painting(mode):
-    """Eight bits a band of these do not hold every colour; Pillow's own round trip is the measure."""
+    """Eight bits per band of these do not hold every colour; Pillow's own round trip is the measure."""
     result = np.asarray(paste(picture(mode), painting(), np.ones((HEIGHT, WIDTH))))
     assert np.array_equal(result, np.asarray(painting().convert(mode)))
 

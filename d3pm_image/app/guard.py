@@ -83,7 +83,7 @@ def check_painting(path: Path) -> None:
         raise ConfigError("painting", "", "is not there any more; choose the picture again") from None
     sides = [int.from_bytes(head[at : at + 4], "big") for at in (16, 20)]
     fits = head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and all(0 < side <= MOST_CANVAS for side in sides)
-    need(fits, "painting", "", f"is not a PNG of up to {MOST_CANVAS} pixels a side; choose the picture again")
+    need(fits, "painting", "", f"is not a PNG of up to {MOST_CANVAS} pixels per side; choose the picture again")
 
 
 class Sessions:

@@ -24,7 +24,7 @@ class Generate(WatchedOptions):
         first: Number of the first one, so that a long request can be made in parts.
         labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none for no class. A name comes before a number; one with a comma, or that reads as something else, stands in double quotes ('"a,b",c'). Default: every class in turn.
         out: A picture (grid.png) for one grid, or a folder for one file an image, named after its number, the seed and the class.
-        columns: Images a row of the grid; 0 chooses.
+        columns: Images per row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
     """
 
@@ -40,7 +40,7 @@ class Generate(WatchedOptions):
         super().__post_init__()
         need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
         need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
-        need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images a row")
+        need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
 
 
 def main(arguments: list[str]) -> None:

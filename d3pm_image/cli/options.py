@@ -111,7 +111,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         super().__post_init__()
         known = Path(self.trajectory).suffix.lower() in (".gif", ".webp")
         need(known or not self.trajectory, "trajectory", self.trajectory, "use an ending of .gif or .webp")
-        need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, "give 20 to 60000 milliseconds a frame")
+        need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, "give 20 to 60000 milliseconds per frame")
 
     def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()):
         """A callback that keeps the first images, or None where no trajectory is wanted.

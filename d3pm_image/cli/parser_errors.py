@@ -15,7 +15,7 @@ STAGES = {"train-tokenizer": dict, "train-diffusion": str}
 
 
 def explain(error: Exception, options: list[str]) -> ConfigError:
-    """A complaint of the parser.
+    """A message of the parser.
 
     Args:
         options: Names of all options, without dashes.
@@ -41,21 +41,21 @@ def explain(error: Exception, options: list[str]) -> ConfigError:
     return ConfigError("arguments", text, "see --help")
 
 
-def wanted(complaint: str, given: str) -> str:
-    """What an option takes, out of a complaint about its type."""
-    if choices := re.search(r"Literal\[(.*?)\]", complaint):
+def wanted(message: str, given: str) -> str:
+    """What an option takes, out of a message about its type."""
+    if choices := re.search(r"Literal\[(.*?)\]", message):
         names = [name.strip().strip("'\"") for name in choices[1].split(",")]
         return f"use one of {', '.join(names)}{near(given, names)}"
-    if found := re.search(r"Subtypes: \[(.*?)\] Errors", complaint):
+    if found := re.search(r"Subtypes: \[(.*?)\] Errors", message):
         kinds = [kind for kind in found[1].replace("<class '", "").replace("'>", "").split(", ") if kind != "NoneType"]
         names = [KINDS.get(re.split(r"[\[.]", kind.removeprefix("typing."))[0].lower(), "") for kind in kinds]
         return f"give {' or '.join(dict.fromkeys(filter(None, names)))}"
-    if found := re.search(r"[Ee]xpected an? <?(?:class ')?(\w+)", complaint):
+    if found := re.search(r"[Ee]xpected an? <?(?:class ')?(\w+)", message):
         kind = found[1].lower()
         if kind == "tuple" and re.fullmatch(r"[\d.]+(,[\d.]+)*", given):
             return f"write it as a list: [{given}]"
         return f"give {KINDS.get(kind, kind)}"
-    hint = complaint.split("Got value")[0].split("Given value")[0].strip(" .")
+    hint = message.split("Got value")[0].split("Given value")[0].strip(" .")
     return hint[0].lower() + hint[1:] if hint else "wrong type"
 
 

@@ -17,7 +17,7 @@ class Shards:
     Args:
         source: Folder of images (subfolders are classes), or a set such as digits or eurosat.
         out: Folder for the shards, classnames.txt and packing.json.
-        shard_images: Images a shard.
+        shard_images: Images per shard.
         held_out: Pack the held-out part of a set that has one of its own (fashion_mnist, say) instead of its training part.
     """
 
@@ -27,7 +27,7 @@ class Shards:
     held_out: bool = False
 
     def __post_init__(self):
-        need(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, "give 1 to 10,000,000 images a shard")
+        need(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, "give 1 to 10,000,000 images per shard")
 
 
 def main(arguments: list[str]) -> None:

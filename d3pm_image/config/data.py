@@ -89,7 +89,7 @@ class DataConfig:
             self.image_size,
             "give a positive side in pixels, such as 64 or [48, 64]",
         )
-        need(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, f"use at most {MAX_SIDE} pixels a side")
+        need(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, f"use at most {MAX_SIDE} pixels per side")
         need(self.channels in (0, 1, 3), "data.channels", self.channels, "use 1 for grey or 3 for colour")
         need(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, "use center, random or stretch")
         need(0 < self.val_share < 1, "data.val_share", self.val_share, "give a share between 0 and 1, such as 0.1")

@@ -93,7 +93,7 @@ class DenoiserConfig:
         heads: Attention heads; width / heads must be a multiple of 4 (2-D rotary positions).
         mlp_ratio: Hidden width of the gated feed-forward layer, as a multiple of width.
         dropout: Dropout in attention output and feed-forward layers.
-        patch: Code cells a side that one token covers; more than 1 for large grids, such as pixels as codes. Must divide the sides of the grid.
+        patch: Code cells per side that one token covers; more than 1 for large grids, such as pixels as codes. Must divide the sides of the grid.
         places: Tell every token where on the grid it lies. Without it the network knows distances between tokens alone, and a grid of masks looks alike everywhere.
     """
 

@@ -181,4 +181,4 @@ class Interpolate:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
         need(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
         check_strength(self.strength)
-        need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds a frame")
+        need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds per frame")

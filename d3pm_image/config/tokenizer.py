@@ -173,6 +173,6 @@ class TokenizerConfig:
             self.padding != "reflect" or min(height, width) >= 2 * f,
             "data.image_size",
             image_size,
-            f"reflection needs 2 codes a side, {2 * f} pixels; or use tokenizer.padding replicate",
+            f"reflection needs 2 codes per side, {2 * f} pixels; or use tokenizer.padding replicate",
         )
         return height // f, width // f

@@ -22,7 +22,7 @@ class BatchOrder:
 
     Args:
         length: Number of images n.
-        batch_size: Images a step over all processes.
+        batch_size: Images per step over all processes.
         seed: Seed of the order.
         first_step: Step to begin with (where a resumed run goes on).
         last_step: Step before which to end.

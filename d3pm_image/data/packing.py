@@ -45,7 +45,7 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
 
     Args:
         source: Image files are packed as they are, other pictures as PNG.
-        shard_images: Images a shard.
+        shard_images: Images per shard.
 
     Raises:
         ConfigError: ``out`` holds something else than shards of these images in this size.

@@ -14,7 +14,7 @@ from ..config import need
 from ..types import Grid
 from .dropout import dropout
 
-PLACE_FREQUENCIES = 8  # half turns between the borders: places of a grid of 16 cells a side are well apart
+PLACE_FREQUENCIES = 8  # half turns between the borders: places of a grid of 16 cells per side are well apart
 
 
 @lru_cache(maxsize=32)
@@ -22,7 +22,7 @@ def rotary_table(grid: Grid, head_width: int, device: torch.device, base: float 
     """cos and sin (N, head_width/2) for 2-D rotary positions (Su et al. 2021, one half of the channels an axis).
 
     A quarter of the head's channels turn with the row and a quarter with the column, in pairs. ``base`` 100 suits
-    grids of a few to a hundred cells a side.
+    grids of a few to a hundred cells per side.
     """
     height, width = grid
     quarter = head_width // 4

@@ -121,7 +121,7 @@ def reconstruction_error(
 
 
 def border_ratio(places: Tensor, cell: int) -> dict[str, float]:
-    """Mean of an error map (h, w) over the outermost cells of ``cell`` pixels a side, over that of the cells inside; empty without any."""
+    """Mean of an error map (h, w) over the outermost cells of ``cell`` pixels per side, over that of the cells inside; empty without any."""
     height, width = places.shape
     if min(height, width) <= 2 * cell:
         return {}

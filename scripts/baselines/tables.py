@@ -88,7 +88,7 @@ def training(figures: dict[str, Any]) -> str:
             f = figures["training"][name]
             counts = [f"{f['parameters'] / 1e6:.2f}", f"{f['steps']}", f"{f['wall_seconds']:.0f}", f"{f['cpu_seconds_a_thread']:.0f}"]
             lines.append([entry.title, *counts, f"{f['wall_seconds'] / f['steps']:.3f}"])
-    return markdown(["method", "M parameters", "steps", "seconds (wall)", "seconds (processor, a thread)", "seconds per step"], lines)
+    return markdown(["method", "M parameters", "steps", "seconds (wall)", "seconds (processor, one thread)", "seconds per step"], lines)
 
 
 def methods(figures: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     parser.add_argument("--width", type=int, default=48)
     parser.add_argument("--cached", type=int, default=50_000, help="images of the small cache")
     parser.add_argument("--large", type=int, default=10_000_000, help="images of the large cache")
-    parser.add_argument("--side", type=int, default=16, help="code cells a side of the caches")
+    parser.add_argument("--side", type=int, default=16, help="code cells per side of the caches")
     parser.add_argument("--reads", type=int, default=2000, help="batches read from each cache")
     parser.add_argument("--folder", default="", help="where to write the temporary files; needs space for the small cache only")
     args = parser.parse_args(arguments)
@@ -61,7 +61,7 @@ def best(values: list[float]) -> float:
 
 
 def images(args: argparse.Namespace, place: Path, repeats: int) -> list[dict]:
-    """Images a second out of the loader."""
+    """Images per second out of the loader."""
     random = np.random.default_rng(0)
     for number in range(args.images):  # smooth noise, about as large as photographs
         rough = Image.fromarray(random.integers(0, 256, (args.size // 4, args.size // 4, 3), np.uint8))
@@ -75,7 +75,7 @@ def images(args: argparse.Namespace, place: Path, repeats: int) -> list[dict]:
 
 
 def loaded(data: DataConfig, batch: int, workers: int, repeats: int) -> float:
-    """Images a second of an epoch in training order."""
+    """Images per second of an epoch in training order."""
     held = ImageSet(open_source(data), data, augment=True)
     steps, times = max(1, len(held) // batch), []
     for _ in range(repeats):
@@ -121,7 +121,7 @@ def shards(args: argparse.Namespace, place: Path, repeats: int) -> list[dict]:
 
 
 def encoding(args: argparse.Namespace, repeats: int) -> list[dict]:
-    """Images a second that a tokenizer encodes."""
+    """Images per second that a tokenizer encodes."""
     levels = args.downsampling.bit_length() - 1
     config = TokenizerConfig(downsampling=args.downsampling, width=args.width, multipliers=(1, 2, 4, 4)[:levels], num_codes=1024)
     model = Autoencoder(config, 3).eval()

@@ -25,7 +25,7 @@ def loss() -> str:
 
 
 def sampling() -> str:
-    """Images a second of every step rule, and what the loop costs."""
+    """Images per second of every step rule, and what the loop costs."""
     kept = read("benchmark_sampling")
     rows = [[r["sampler"], f"{r['images_per_s']:.2f}", f"{r['outside_denoiser']:.1%}"] for r in kept["rows"]]
     return markdown(["sampler", "images/s", "time outside the denoiser"], rows) + under(kept["machine"])
