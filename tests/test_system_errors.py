@@ -95,7 +95,7 @@ def test_what_a_decoder_hides_is_found_by_reading_the_file_again(tmp_path):
 def test_configuration_errors_survive_the_way_from_a_loader_process(tmp_path):
     again = pickle.loads(pickle.dumps(ConfigError("a.b", [1], "do")))
     assert (again.name, again.value, again.hint, str(again)) == ("a.b", [1], "do", "a.b=[1]: do")
-    source = failing(tmp_path, ConfigError("data.root", "x", "hint it"))
+    source = failing(tmp_path, ConfigError("data.root", "x", "repair it"))
     with pytest.raises(ConfigError, match="not one image"):
         source = replace(source, load=Failing(source.load, ValueError(), number=-1), names=source.names[:1])
         source.load.number = 0

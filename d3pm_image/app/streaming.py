@@ -17,10 +17,10 @@ class Stopped(Exception):
 
 
 def watched(work: Callable[[Callback], Any], stop: threading.Event, lock: threading.Lock) -> Iterator[SamplerStep | Any]:
-    """SamplerSteps of a decode while it runs, and last of all what ``work`` returns.
+    """States of a decode while it runs, and last of all what ``work`` returns.
 
     Args:
-        work: Called with the watch, in a thread of its own.
+        work: Called with the callback, in a thread of its own.
         stop: Ends the decode at its next step; it is set as well when the reader leaves before the end.
         lock: Held while ``work`` runs: one decode at a time, whoever asks.
 

@@ -92,7 +92,7 @@ def class_names_beside(shards: list[Path]) -> tuple[str, ...]:
     except UnicodeDecodeError:
         names = ()
     sound = 0 < len(names) == len(set(names)) <= MAX_CLASSES
-    need(sound, "data.root", str(path), "must hold class names in UTF-8, one a line, none twice; hint or remove it")
+    need(sound, "data.root", str(path), "must hold class names in UTF-8, one per line, none twice; repair or remove it")
     return names
 
 

@@ -153,7 +153,7 @@ def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ..
             yield from group.overflow()
             where, size = f"{path}: {printable(member.name)}", member.size
             if label:
-                need(size <= MAX_LABEL, "data.root", where, f"a label of {size} bytes; hint the shard, or set data.labels false")
+                need(size <= MAX_LABEL, "data.root", where, f"a label of {size} bytes; repair the shard, or set data.labels false")
                 file.seek(member.offset_data)
                 number = label_of(kind, file.read(size), class_names, where)
                 group.sample(name).labels |= {} if number is None else {kind: number}
@@ -216,12 +216,12 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
     Raises:
         ConfigError: neither.
     """
-    hint = "no class number; hint the shard, or set data.labels false"
+    hint = "no class number; repair the shard, or set data.labels false"
     if kind == "json":
         try:
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
-            need(False, "data.root", where, f"no JSON ({type(error).__name__}); hint the shard, or set data.labels false")
+            need(False, "data.root", where, f"no JSON ({type(error).__name__}); repair the shard, or set data.labels false")
         value = raw.get("label", raw.get("cls")) if isinstance(raw, dict) else None
         if value is None:
             return None
