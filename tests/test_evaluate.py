@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import warnings
@@ -13,7 +14,7 @@ from PIL import Image
 from test_commands import fails, run
 from test_tokenizer import small, started
 
-from d3pm_image.config import DataConfig
+from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.image_source import Arrays, ImageSource
 from d3pm_image.data.images import ImageSet
 from d3pm_image.evaluation.reconstruction import Distance, Space, Worst, judge_tokenizer
@@ -306,3 +307,22 @@ def test_held_out_images_that_have_moved(tmp_path, capsys):
     assert "/nowhere/train" in fails(capsys, *base)
     run(*base, "--root", tmp_path / "train", "--val-root", tmp_path / "val")
     assert '"held_out_images": 3' in capsys.readouterr().out
+
+
+def test_the_recorded_command_is_the_one_that_was_given(monkeypatch):
+    from d3pm_image.cli import evaluate as command
+    from d3pm_image.evaluation import evaluate as work
+    from d3pm_image.evaluation.results import command_line
+
+    def measured(args, *_):
+        raise ConfigError("command", command_line(args), "seen")
+
+    monkeypatch.setattr(work, "load", lambda args, *_: measured(args))
+    with pytest.raises(ConfigError) as seen:
+        command.main(["m", "--steps", "8", "--num-samples", "40", "--seed", "2"])
+    words = seen.value.value.split()
+    assert words[:3] == ["d3pm-image", "evaluate", "m"] and "None" not in words
+    assert {("--steps", "8"), ("--num-samples", "40"), ("--seed", "2")} <= set(itertools.pairwise(words))
+    with pytest.raises(ConfigError) as seen:
+        work.evaluate("m", steps=8, guidance=None)
+    assert seen.value.value == "d3pm-image evaluate m --steps 8"

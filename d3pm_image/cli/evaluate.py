@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..config import need
 from ..evaluation.options import EvaluateOptions, EvaluateSettings
-from .options import OutputOptions, SamplerOptions
+from .options import OutputOptions, RunOptions, SamplerOptions
 from .parsing import parse
 
 
@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> None:
     args = parse("evaluate", Evaluate, arguments, {"model": "Model or tokenizer folder, or the run that trained it."})
     from ..evaluation.evaluate import evaluate
 
-    settings = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.name in EvaluateSettings.__annotations__}
+    own = {f.name for options in (EvaluateOptions, RunOptions, OutputOptions) for f in dataclasses.fields(options)} - {"model"}
+    settings = {name: getattr(args, name) for name in own & set(EvaluateSettings.__annotations__)}
     if results := evaluate(args.model, sampler=args.changes(), **settings):
         print(json.dumps(results, indent=1))

@@ -70,7 +70,7 @@ def evaluate(
     changes: dict[str, Any] = {"sampler": sampler} if isinstance(sampler, str) else dict(sampler or {})
     names = {field.name for field in dataclasses.fields(Evaluation)} - {"model", "sampler"}
     own = {name: value for name, value in settings.items() if name in names}
-    changes |= {name: value for name, value in settings.items() if name not in names}
+    changes |= {name: value for name, value in settings.items() if name not in names and value is not None}
     named = os.fspath(model) if isinstance(model, (str, os.PathLike)) else IN_MEMORY
     args = filled(Evaluation(model=named), {**own, "sampler": changes}, "")
     subject, args = load(args, model, data)
