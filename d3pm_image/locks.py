@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -128,8 +129,28 @@ def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iter
             file.close()
 
 
+def locked_folder(held: contextlib.ExitStack, name: str, prefix: str, suffix: str = "", dir: Path | None = None) -> Path:
+    """A new temporary folder with a lock in it, which ``held`` releases. Another process that looks for left-overs may remove the
+    folder before its lock is held: then it is made anew.
+
+    Args:
+        name: The lock's file.
+        prefix, suffix, dir: As :func:`tempfile.mkdtemp` takes them.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=dir))
+        with contextlib.ExitStack() as trial, contextlib.suppress(Locked, FileNotFoundError):
+            trial.enter_context(file_lock(folder / name))
+            if (folder / name).exists():
+                held.push(trial.pop_all())
+                return folder
+
+
 @contextmanager
-def waiting_lock(path: Path, what: str, patience_s: float = float("inf"), quiet: bool = False) -> Iterator[None]:
+def waiting_lock(path: Path, what: str, patience_s: float = float("inf")) -> Iterator[None]:
     """Hold a lock as :func:`file_lock` does, and remove its file at the end; who has to wait says for whom on stderr, once.
 
     Args:
@@ -142,7 +163,6 @@ def waiting_lock(path: Path, what: str, patience_s: float = float("inf"), quiet:
         try:
             stack.enter_context(file_lock(path, remove=True))
         except Locked as held:
-            if not quiet:
-                print(f"waiting for {held.holder}, which is making {what}", file=sys.stderr, flush=True)
+            print(f"waiting for {held.holder}, which is making {what}", file=sys.stderr, flush=True)
             stack.enter_context(file_lock(path, patience_s, remove=True))
         yield

@@ -8,14 +8,13 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .locks import file_lock
+from .locks import file_lock, locked_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,15 +191,13 @@ def files_together(place: Path, last: str = "config.json") -> Iterator[Path]:
     """
     place.mkdir(parents=True, exist_ok=True)
     remove_left_overs(place)
-    part = Path(tempfile.mkdtemp(prefix=".new-", suffix=".part", dir=place))
-    try:
-        with ExitStack() as held:
-            with suppress(OSError):  # a file system without locks
-                held.enter_context(file_lock(part / LOCK))
+    with ExitStack() as held:
+        part = locked_folder(held, LOCK, prefix=".new-", suffix=".part", dir=place)
+        try:
             yield part
             move_together(part, place, last)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 LOCK = ".lock"
@@ -210,9 +207,7 @@ LOCK = ".lock"
 def remove_left_overs(place: Path) -> None:
     """Remove what :func:`files_together` left in a folder when its process was killed."""
     for left in place.glob(".new-*.part"):
-        with suppress(OSError):  # somebody is writing there
-            with file_lock(left / LOCK):
-                pass
+        with suppress(OSError), file_lock(left / LOCK):  # else somebody is writing there
             shutil.rmtree(left, ignore_errors=True)
 
 

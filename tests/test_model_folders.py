@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -174,6 +175,22 @@ def test_a_left_over_of_a_living_process_is_left_alone(model):
     with storage.files_together(model) as part:
         pipeline(1).save_pretrained(model)
         assert part.is_dir() and mark(Pipeline.from_pretrained(model)) == mark(pipeline(1))
+
+
+def test_two_writers_that_begin_at_once_both_write(model, monkeypatch):
+    """The second one looks for left-overs just when the first one has a folder and not yet its lock."""
+    make, places = tempfile.mkdtemp, []
+
+    def interrupted(*args, **kwargs):
+        places.append(make(*args, **kwargs))
+        if len(places) == 1:
+            storage.remove_left_overs(model)
+        return places[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
+    pipeline(1).save_pretrained(model)
+    assert len(places) > 1 and not Path(places[0]).exists()
+    assert mark(Pipeline.from_pretrained(model)) == mark(pipeline(1)) and not list(model.glob(".new-*"))
 
 
 # rights

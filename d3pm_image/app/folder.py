@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from ..locks import Locked, file_lock
+from ..locks import file_lock, locked_folder
 from .files import KEPT_S
 
 PREFIX = "d3pm-image-app-"
@@ -28,14 +28,7 @@ def page_folder() -> Iterator[Path]:
     """A new folder for the files of a page, removed at the end; folders of pages that were killed go first."""
     remove_dead()
     with ExitStack() as held:
-        while True:
-            place = Path(tempfile.mkdtemp(prefix=PREFIX))
-            # another page that starts now may take the folder for a dead one's, before the lock is held
-            with suppress(Locked, FileNotFoundError):
-                held.enter_context(file_lock(place / "lock"))
-                if (place / "lock").exists():
-                    break
-            held.close()
+        place = locked_folder(held, "lock", prefix=PREFIX)
         (place / "files").mkdir()
         try:
             yield place / "files"
