@@ -12,6 +12,7 @@ import gradio as gr
 
 from ..config import ConfigError
 from ..printable import printable
+from ..system.failures import is_memory
 
 MEMORY = "Too large for this machine's memory: ask for fewer pictures, or smaller ones."
 FIELD = "A field of the page holds a value that it cannot take. Load the page again."
@@ -20,9 +21,8 @@ FULL = "The disk of the machine that runs this page is full. Whoever runs it has
 
 def words(error: ConfigError) -> str:
     """An error of the package as a sentence for the page."""
-    name, _, rest = str(error).partition("=")
-    value, _, hint = rest.partition(": ")
-    name, given, hint = printable(name.replace("_", " ")), printable(value.strip("'\"")), printable(hint, 500)
+    name, hint = printable(error.name.replace("_", " ")), printable(" ".join(error.hint.split()), 500)
+    given = "" if error.value in ("", None) else printable(error.value)
     return html.escape(f"{name.capitalize()} ({given}): {hint}." if given else f"{name.capitalize()}: {hint}.")
 
 
@@ -44,9 +44,3 @@ def failure(error: Exception) -> gr.Error:
     print(f"d3pm-image app: {kind}{where}: {printable(error, 500)}", file=sys.stderr, flush=True)
     text = f"This did not work, and the fault is in the page ({kind}). Its terminal says more; load the page again to go on."
     return gr.Error(html.escape(text), title="A fault", print_exception=False)
-
-
-def is_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or of its graphics card."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and "allocate memory" in str(error))

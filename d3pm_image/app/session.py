@@ -214,6 +214,6 @@ def open_upload(path: str | None) -> PictureFile:
     need(bool(path), "picture", "none", "choose a picture first")
     try:
         return read_picture(str(path))
-    except ValueError as error:
-        words = str(error).partition(": ")[2].replace(str(path), Path(str(path)).name)
-        raise ConfigError("picture", Path(str(path)).name, words) from error
+    except ConfigError as error:
+        name = Path(str(path)).name
+        raise ConfigError("picture", name, error.hint.replace(str(path), name)) from error

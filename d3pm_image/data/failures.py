@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..image_io import is_of_the_machine
+
 T = TypeVar("T")
 
 
 def is_decoder_error(error: BaseException) -> bool:
-    """Whether an error says that one image cannot be decoded. Errors of the system have a number (errno) or are a MemoryError."""
-    if isinstance(error, OSError):
-        # Pillow's decoders report a failed allocation as an OSError without a number
-        return error.errno is None and "out of memory" not in str(error)
-    return isinstance(error, Exception) and not isinstance(error, MemoryError) and "can't start new thread" not in str(error)
+    """Whether an error says that one image cannot be decoded."""
+    return isinstance(error, Exception) and not is_of_the_machine(error)
 
 
 def decoded_or_error(decode: Callable[[], T], read: Callable[[], object], name: Callable[[], str]) -> T | Exception:

@@ -91,8 +91,11 @@ def _open(file: BinaryIO, formats: tuple[str, ...] | None, load: bool) -> ImageF
 
 
 def is_of_the_machine(error: Exception) -> bool:
-    """Whether an error says nothing about the file: memory, disk, or too many open files."""
-    return isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
+    """Whether an error says nothing about the file: memory, disk, threads, or too many open files. Those of the system have a number (errno)."""
+    if isinstance(error, OSError):
+        # Pillow's decoders report a failed allocation as an OSError without a number
+        return error.errno is not None or "out of memory" in str(error)
+    return isinstance(error, MemoryError) or "can't start new thread" in str(error)
 
 
 @contextmanager

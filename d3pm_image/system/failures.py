@@ -20,7 +20,7 @@ def in_words(error: Exception) -> str | None:
     kind, text = type(error).__name__, " ".join(str(error).split())
     if kind in KNOWN:
         return text
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or lacks_memory(error, text):
+    if is_memory(error):
         return f"out of memory{size_of(text)}; {SMALLER}, or end other programs"
     if isinstance(error, RuntimeError) and (kind in PEER_KINDS or is_peer(text)):
         ended = f"another process of this run has ended or cannot be reached ({first_sentence(text)})"
@@ -30,12 +30,14 @@ def in_words(error: Exception) -> str | None:
     return None
 
 
-def lacks_memory(error: Exception, text: str) -> bool:
-    """Whether an error says that memory is not there, in any library's words."""
+def is_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is not there, of the machine or of its graphics card, in any library's words."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     named = type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError | ImportError)
-    return named and any(word in text.lower() for word in MEMORY)
+    return named and any(word in str(error).lower() for word in MEMORY)
 
 
 def is_peer(text: str) -> bool:
