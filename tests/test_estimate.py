@@ -115,7 +115,7 @@ def test_parameters_and_memory_are_those_of_the_real_tensors():
 
 
 def test_accumulation_lowers_memory_and_keeps_the_operations():
-    codes = Codes(50, (8, 8), (8, 8), 1, "")
+    codes = Codes(50, (8, 8), (8, 8), 1)
     whole, parts = (
         counted(Problem(stage_two(train=TrainConfig(batch_size=8, accumulate=accumulate)), codes, 100, 10)) for accumulate in (1, 4)
     )
@@ -198,12 +198,14 @@ def test_options_of_the_run_override_and_hours_of_another_device(plans):
     assert larger["assumed"]["hours"] == pytest.approx(larger["flops_a_step"] * 60 / 1e12 / 3600)
 
 
-def test_wrong_requests_name_field_value_and_mend(plans, tmp_path, capsys):
+def test_wrong_requests_name_field_value_and_hint(plans, tmp_path, capsys):
     assert "file" in fails(capsys, "estimate", tmp_path / "nothing.yaml")
     assert "--images" in fails(capsys, "estimate", plans / "tokenizer.yaml", "--data.source", "folder", "--data.root", tmp_path / "none")
     assert "did you mean" in fails(capsys, "estimate", plans / "tokenizer.yaml", "--tokenizer.widht", 3)
     assert "devices" in fails(capsys, "estimate", plans / "tokenizer.yaml", "--images", 5, "--devices", 3)
     assert "will train it" in fails(capsys, "estimate", plans / "diffusion.yaml", "--images", 5, "--tokenizer", tmp_path / "nowhere")
+    assert "trained at 8x8" in fails(capsys, "estimate", plans / "diffusion.yaml", "--images", 5, "--data.image_size", 16)
+    assert "trained with 1" in fails(capsys, "estimate", plans / "diffusion.yaml", "--images", 5, "--data.channels", 3)
     (tmp_path / "both.yaml").write_text("train: {steps: 3}", encoding="utf-8")
     assert "--stage" in fails(capsys, "estimate", tmp_path / "both.yaml")
     with pytest.raises(ConfigError, match="reached"):
@@ -219,6 +221,8 @@ def run_options(**values):
 def test_the_stage_is_read_off_the_file(plans):
     assert stage_of(str(plans / "tokenizer.yaml"), "auto") == "tokenizer"
     assert stage_of(str(plans / "diffusion.yaml"), "auto") == "diffusion"
+    (plans / "part.yaml").write_text("sampling: {steps: 8}", encoding="utf-8")
+    assert stage_of(str(plans / "part.yaml"), "auto") == "diffusion"
 
 
 def test_measuring_under_torchrun_is_refused(plans, capsys, monkeypatch):

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Codes:
-    """What stage two needs of its tokenizer, and where that was found."""
+    """What stage two needs of its tokenizer."""
 
     num_codes: int
     grid: tuple[int, int]
     image_size: tuple[int, int]
     channels: int
-    origin: str

@@ -10,11 +10,12 @@ from ..config import ConfigError, DiffusionRun, TokenizerRun, need, pixel_codes,
 from ..config.estimate import EstimateConfig
 from ..data.sources import open_source
 from ..documents import Unreadable, read_yaml
+from ..recipes.token_cache import check_image_settings
 from ..tokenizer import load_tokenizer
 from .grids import Codes
 from .report import Problem
 
-OF_STAGE_TWO = {"process", "denoiser", "sampler", "cache"}
+OF_STAGE_TWO = {field.name for field in dataclasses.fields(DiffusionRun)} - {field.name for field in dataclasses.fields(TokenizerRun)}
 """Groups of settings that only stage two has."""
 
 
@@ -76,13 +77,13 @@ def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str], read: Cal
     levels = pixel_levels(config.tokenizer)
     if levels:
         size = size_pair(config.data.image_size)
-        return Codes(pixel_codes(levels, config.data.channels), size, size, config.data.channels, config.tokenizer)
+        return Codes(pixel_codes(levels, config.data.channels), size, size, config.data.channels)
     plan = planned(config.tokenizer, path, read)
     if plan is not None:
         notes.append(f"the tokenizer is not trained yet; its codes are those of {plan}")
         first = read(str(plan))
         size, channels = size_pair(first.data.image_size), first.data.channels
-        found = Codes(first.tokenizer.num_codes, first.tokenizer.grid(size), size, channels, str(plan))
+        found = Codes(first.tokenizer.num_codes, first.tokenizer.grid(size), size, channels)
     else:
         try:
             model, info = load_tokenizer(config.tokenizer)
@@ -97,8 +98,8 @@ def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str], read: Cal
             model.grid(info.image_size),
             size_pair(info.image_size),
             info.channels,
-            config.tokenizer,
         )
+    check_image_settings(config.data, found.image_size, found.channels)
     config.denoiser.token_grid(found.grid)
     return found
 

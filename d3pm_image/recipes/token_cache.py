@@ -47,6 +47,13 @@ def open_tokenizer(config: OverTokenizer):
     return pixel_tokenizer(levels, config.data.channels, config.data.image_size, facts)
 
 
+def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int) -> None:
+    """Raises ConfigError where stage two asks for another image size (h, w) or number of channels than its tokenizer's."""
+    need(data.channels in (0, channels), "data.channels", data.channels, f"the tokenizer was trained with {channels}; leave it out")
+    same = data.image_size == 0 or size_pair(data.image_size) == size
+    need(same, "data.image_size", data.image_size, f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out")
+
+
 def tokenizer_data(data: DataConfig, info) -> DataConfig:
     """Data settings at the tokenizer's own size and channels.
 
@@ -54,15 +61,7 @@ def tokenizer_data(data: DataConfig, info) -> DataConfig:
         ConfigError: another size or number of channels was asked for.
     """
     size = size_pair(info.image_size)
-    need(
-        data.channels in (0, info.channels), "data.channels", data.channels, f"the tokenizer was trained with {info.channels}; leave it out"
-    )
-    need(
-        data.image_size == 0 or size_pair(data.image_size) == size,
-        "data.image_size",
-        data.image_size,
-        f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out",
-    )
+    check_image_settings(data, size, info.channels)
     from ..data.levels import remembered_white
 
     # one level of white for both stages: codes mean what they meant to the tokenizer
