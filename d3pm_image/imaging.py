@@ -13,9 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import need
-from .image_io import open_image as open_image
-from .image_io import read_header as read_header
-from .image_io import read_image as read_image
 from .image_io import to_srgb
 from .outputs import folder_to_write
 from .pixel_range import from_levels, to_levels

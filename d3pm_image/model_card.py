@@ -26,7 +26,7 @@ def model_card(name: str, facts: dict[str, Any], model: dict[str, Any], licence:
     Args:
         name: Title, and what ``from_pretrained`` is called with.
         facts: What the model remembers: ``data``, ``training``, ``tokenizer``, ``validation``, ``evaluation``; each may be missing.
-        model: Sizes: ``image_size``, ``channels``, ``grid``, ``codes``, ``classes`` (names), ``parameters`` by part, ``sampler`` (settings), ``half``.
+        model: Sizes: ``image_size``, ``channels``, ``grid``, ``codes``, ``classes`` (names), ``parameters`` by part, ``half``.
         licence: Identifier of the licence of the weights, such as apache-2.0.
         note: A paragraph of the author's.
         picture: File name of the samples, beside the card; empty for none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import shlex
 from contextlib import suppress
@@ -153,7 +152,7 @@ def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> s
     parameters = {part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")}
     model = {
         "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid, "codes": pipe.tokenizer.num_codes,
-        "classes": list(pipe.class_names), "parameters": parameters, "sampler": dataclasses.asdict(pipe.sampler), "half": half,
+        "classes": list(pipe.class_names), "parameters": parameters, "half": half,
     }  # fmt: skip
     return model_card(name, pipe.facts, model, licence, note, "samples.jpg")
 

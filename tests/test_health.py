@@ -74,7 +74,7 @@ def test_measures_do_not_depend_on_the_batch():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_healthy_tokenizer_gets_no_complaint_and_a_collapsed_one_a_mend_that_it_reads(name):
+def test_a_healthy_tokenizer_gets_no_finding_and_a_collapsed_one_a_hint_that_it_reads(name):
     config = settings(name)
     assert complaints(HEALTHY, config, 2000) == []
     for values in ({"codes_used": 90.0}, {"perplexity": 20.0}):

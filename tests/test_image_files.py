@@ -20,7 +20,7 @@ from PIL import EpsImagePlugin, ExifTags, Image, UnidentifiedImageError
 from d3pm_image.config import ConfigError
 from d3pm_image.data.sources import folder
 from d3pm_image.editing.image_files.files import read_picture, write_picture
-from d3pm_image.imaging import open_image
+from d3pm_image.image_io import open_image
 from d3pm_image.provenance import read_settings
 
 PACKAGE = Path(__file__).resolve().parent.parent / "d3pm_image"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from d3pm_image.config import ConfigError
-from d3pm_image.imaging import enlarge, fill_hidden, fitted, grid_image, hidden_cells, open_image, save_image, to_pil, to_tensor
+from d3pm_image.image_io import open_image
+from d3pm_image.imaging import enlarge, fill_hidden, fitted, grid_image, hidden_cells, save_image, to_pil, to_tensor
 
 
 def noise(mode: str, width: int = 24, height: int = 16, seed: int = 0) -> Image.Image:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..config import need
-from .options import pick_device
+from ..devices import pick_device
 from .parsing import parse
 
 DEFAULT = "fashion-mnist"

@@ -39,7 +39,7 @@ class Outpaint(editing.Outpaint, WatchedOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(editing.Edit, WatchedOptions):
-    """What all editing of one picture has in common."""
+    """Repaint a part of a picture as a class of your choice. Every pixel outside that part stays exactly as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

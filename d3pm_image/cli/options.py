@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import SamplingConfig, need
+from ..devices import pick_device
 from ..printable import printable
 from ..sampling import SAMPLERS
 from ..sampling.choice import own_settings, owners
@@ -159,13 +160,3 @@ def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
     with new_files(Path(path), overwrite) as files:
         write_text(files.draft, text + "\n")
     print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)
-
-
-def pick_device(name: str) -> str:
-    """Raises ConfigError where the device is not there."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, "no such device here; use auto or cpu")
-    return name

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.package import PackageConfig
+from ..devices import pick_device
 from ..printable import printable
-from .options import OutputOptions, pick_device
+from .options import OutputOptions
 from .parsing import parse
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.reconstruct import ReconstructConfig
+from ..devices import pick_device
 from ..outputs import new_files
 from ..printable import printable
-from .options import OutputOptions, pick_device, say
+from .options import OutputOptions, say
 from .parsing import parse
 
 

@@ -1,4 +1,4 @@
-"""``d3pm-image train-diffusion``: a parser over :func:`~d3pm_image.recipes.diffusion.train_diffusion`."""
+"""``d3pm-image train-diffusion``: a parser over :func:`d3pm_image.recipes.diffusion.run`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from .parsing import parse
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image train-diffusion`` and run it. Raises ConfigError for wrong input."""
     config = parse("train-diffusion", DiffusionRun, arguments)
-    from ..recipes.diffusion import train_diffusion
+    from ..recipes.diffusion import run
 
-    train_diffusion(**vars(config))
+    run(config)

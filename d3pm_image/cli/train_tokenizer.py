@@ -1,4 +1,4 @@
-"""``d3pm-image train-tokenizer``: a parser over :func:`~d3pm_image.recipes.tokenizer.train_tokenizer`."""
+"""``d3pm-image train-tokenizer``: a parser over :func:`d3pm_image.recipes.tokenizer.run`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from .parsing import parse
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image train-tokenizer`` and run it. Raises ConfigError for wrong input."""
     config = parse("train-tokenizer", TokenizerRun, arguments)
-    from ..recipes.tokenizer import train_tokenizer
+    from ..recipes.tokenizer import run
 
-    train_tokenizer(**vars(config))
+    run(config)

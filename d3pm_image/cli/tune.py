@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import ConfigError, SamplingConfig, need
+from ..config import ConfigError, SamplingConfig, near, need
+from ..devices import pick_device
 from ..outputs import folder_to_write, new_files
 from ..printable import printable
 from ..sampling import SAMPLERS
 from ..sampling.choice import SHARED, Setting, flat, make_sampler, owners
-from .options import OutputOptions, RunOptions, pick_device
+from .options import OutputOptions, RunOptions
 from .parsing import parse
 
 METRICS = {
@@ -104,10 +104,7 @@ def sampler_names(text: str) -> list[str]:
         return list(SAMPLERS)
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        close = difflib.get_close_matches(name, SAMPLERS, 1)
-        need(
-            name in SAMPLERS, "samplers", name, f"{f'did you mean {close[0]}? ' if close else ''}use all, or some of {', '.join(SAMPLERS)}"
-        )
+        need(name in SAMPLERS, "samplers", name, f"use all, or some of {', '.join(SAMPLERS)}{near(name, SAMPLERS)}")
     return list(dict.fromkeys(names))
 
 

@@ -118,7 +118,7 @@ def labels_fit(place: Path) -> bool:
     if "sha256" in meta or names is None:
         return True
     labels = np.load(place / "labels.npy", mmap_mode="r")
-    return isinstance(names, list) and bool(labels.min() >= -1 and labels.max() < max(len(names), 0))
+    return isinstance(names, list) and bool(labels.min() >= -1 and labels.max() < len(names))
 
 
 def empty(path: Path, shape: tuple[int, ...], kind: type) -> None:

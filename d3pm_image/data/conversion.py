@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ..config import need
-from ..imaging import open_image
+from ..image_io import open_image
 
 
 def kind_of(data: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from ..imaging import read_header
+from ..image_io import read_header
 from .colour import is_foreign
 from .failures import is_decoder_error
 from .levels import is_deep

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import need
-from ..imaging import open_image
+from ..image_io import open_image
 from .failures import decoded_or_error
 from .headers import Headers
 from .identity import Identity

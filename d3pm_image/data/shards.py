@@ -29,7 +29,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config import need
-from ..imaging import read_image
+from ..image_io import read_image
 from ..locks import waiting_lock
 from ..printable import printable
 from ..storage import replace_folder

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, need
-from ..imaging import read_header
+from ..image_io import read_header
 from ..printable import printable
 from .failures import decoded_or_error
 from .headers import HeaderReader

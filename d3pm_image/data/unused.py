@@ -17,8 +17,6 @@ FORMATS, BROKEN, STRAY, OTHER, HIDDEN, FOLDERS, LINKS = (
 )  # fmt: skip
 """Groups, in the order in which they are reported."""
 GROUPS = (FORMATS, BROKEN, STRAY, OTHER, HIDDEN, FOLDERS, LINKS)
-LOST = (FORMATS, BROKEN, STRAY)
-"""Groups that hold images that somebody may miss."""
 ENDINGS_SHOWN = 8
 HEIF = (".heic", ".heif", ".hif")
 RAW = (

@@ -161,7 +161,7 @@ def started(dataset: Dataset, order: Iterable[list[int]], workers: int, pin: boo
     finally:
         iterator = None  # type: ignore[assignment]
         for helper in helpers:
-            if helper.is_alive():  # stuck, and deaf to SIGTERM
+            if helper.is_alive():  # the caller still holds the iterator, so torch has not ended them; they only read, so nothing is lost
                 helper.kill()
                 helper.join(LOOK_S)
 

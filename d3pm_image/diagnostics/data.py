@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import ConfigError, DataConfig
 from ..data.identity import read_again, shared_images
+from ..data.image_source import ImageSource
 from ..data.sources import folder, open_source, shard_set
 from ..printable import printable
 from .finding import Finding
@@ -48,7 +49,7 @@ def examine_data(run: Path, settings: dict[str, Any]) -> list[Finding]:
         with warnings.catch_warnings(), read_again():
             warnings.simplefilter("ignore")
             source = open_source(data)
-            found = examine_held_out(data)
+            found = examine_held_out(data, None if data.limit else source)
     except (ConfigError, OSError) as error:
         text = f"the run's images cannot be read, so they were not compared ({printable(error)})"
         return [Finding("data_not_compared", text, "", wrong=False)]
@@ -62,12 +63,16 @@ def examine_data(run: Path, settings: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def examine_held_out(data: DataConfig) -> list[Finding]:
-    """Held-out images that are training images."""
+def examine_held_out(data: DataConfig, source: ImageSource | None = None) -> list[Finding]:
+    """Held-out images that are training images.
+
+    Args:
+        source: All training images, where they are read already.
+    """
     if not data.val_root or data.source not in ("folder", "shards"):
         return []
     read = folder if data.source == "folder" else shard_set
-    train, held_out = read(data.root, data.labels), read(data.val_root, data.labels)
+    train, held_out = source or read(data.root, data.labels), read(data.val_root, data.labels)
     fault = shared_images(data.root, data.val_root, train.known_as, held_out.known_as)
     hint = "validation says nothing then: train with a data.val_root of other images, or leave it out"
     return [Finding("val_root", f"data.val_root {printable(data.val_root)} {fault}", hint)] if fault else []

@@ -29,7 +29,7 @@ from .regions import Region, Window, choose_region
 from .sliding import draw_codes, window_count
 
 MOST_PIXELS = 24_000_000
-"""Of a canvas, which is encoded and decoded in one go: some 8 GB with the models that ship, 300 bytes per pixel."""
+"""Of a canvas, which is encoded and decoded in one go."""
 FEW_WINDOWS = 32
 """Windows up to which no progress bar is shown."""
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 from ..config import ConfigError, need
 from ..hub import shipped
-from ..imaging import open_image
+from ..image_io import open_image
 from ..outputs import added, new_files
 from ..storage import sha256
 from .reading import read_settings

@@ -253,7 +253,7 @@ def folder_modes(root: Path) -> list[str]:
     """Pillow modes of some of the images below a folder."""
     from ..data.failures import is_decoder_error
     from ..data.listing import list_images
-    from ..imaging import read_header
+    from ..image_io import read_header
 
     need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
     files, found = list_images(root).files, []

@@ -155,12 +155,9 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     """
     from ..data.codes import CodeSet, Team
     from ..diffusion import Objective, Process
-    from ..local_notes import note_folder
     from ..sampling.choice import from_values
     from ..sampling.request import Request
 
-    for folder in (config.data.root, config.data.val_root, config.data.name):
-        note_folder(folder)
     tokenizer, info = open_tokenizer(config)
     ancestor = Ancestor.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))

@@ -63,14 +63,11 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
         ConfigError: wrong input, or a cache that cannot be written.
     """
     from ..data.codes import CodeSet, Team
-    from ..local_notes import note_folder
     from ..training.loop import end_training, make_accelerator
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
     tokenizer, info = open_tokenizer(args)
     tokenizer.to(accelerator.device)
-    for folder in (args.data.root, args.data.val_root, args.data.name):
-        note_folder(folder)
     data = tokenizer_data(args.data, info)
     with accelerator.main_process_first():
         data, *opened = open_images(data, given=given)

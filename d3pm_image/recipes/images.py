@@ -30,7 +30,10 @@ def open_images(data: DataConfig, out: str = "", given: GivenImages | None = Non
     from ..data.headers import headers_of
     from ..data.levels import settled
     from ..data.sources import open_source
+    from ..local_notes import note_folder
 
+    for folder in (data.root, data.val_root, data.name):
+        note_folder(folder)
     data = data.resolved()
     if data.source == "huggingface" and given is None:
         from ..data.huggingface import hugging_face

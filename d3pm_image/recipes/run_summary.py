@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..documents import MB, read_yaml
+from ..documents import read_yaml
 
-LARGEST_LOG = 512 * MB
 PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
 ROOMS = {"data": ("root", "val_root", "name", "workers", "memory_mb", "download"), "train": ("preview_every", "log_every")}
 

@@ -143,10 +143,7 @@ def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Material:
         ConfigError: wrong input.
     """
     from ..data.images import ImageSet
-    from ..local_notes import note_folder
 
-    for folder in (config.data.root, config.data.val_root, config.data.name):
-        note_folder(folder)
     data, source, held_source = open_images(config.data, config.out, given)
     config = dataclasses.replace(config, data=data)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
