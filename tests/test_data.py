@@ -607,6 +607,6 @@ def test_headers_of_a_source_are_read_once(tmp_path):
         return noise(index)
 
     source = ImageSource([f"image {i}" for i in range(20)], None, (), load, "digest")
-    data, train, held_out = open_images(DataConfig("python", image_size=16, channels=3), given=GivenImages(source, source))
+    data, train, _ = open_images(DataConfig("python", image_size=16, channels=3), given=GivenImages(source, source))
     ImageSet(train, dataclasses.replace(data, memory_mb=LAZY)).preparation()
     assert sorted(asked) == list(range(20))

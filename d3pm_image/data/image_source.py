@@ -139,8 +139,8 @@ class ImageSource:
             among = {index: place for place, index in enumerate(chosen.tolist())} if headers.deep else {}
             headers = replace(headers, deep=tuple(among[i] for i in headers.deep if i in among))
         load = Chosen(self.load, chosen)
-        digests = {"fingerprint": part.fingerprint, "identity": part}
-        return replace(self, names=names, labels=labels, load=load, listed_headers=headers, **digests)
+        changed = replace(self, names=names, labels=labels, load=load, listed_headers=headers)
+        return replace(changed, fingerprint=part.fingerprint, identity=part)
 
     def read(self, index: int) -> bytes:
         """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""
