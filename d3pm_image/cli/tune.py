@@ -24,6 +24,8 @@ METRICS = {
     "recall": "recall",
     "precision": "precision",
 }
+SETTINGS = ("sampler", "steps", "temperature", "guidance", "eta", "gumbel")
+"""What is tried, by the names that ``generate`` has for it."""
 Row = tuple[Setting, dict[str, float]]
 
 
@@ -74,7 +76,7 @@ class Tune(RunOptions, OutputOptions):
     def lists(self) -> dict[str, list]:
         """The values to try by the names of settings, checked one by one."""
         lists: dict[str, list] = {"sampler": sampler_names(self.samplers), "steps": numbers("steps", self.steps, int)}
-        for name in ("temperature", "guidance", "eta", "gumbel"):
+        for name in SETTINGS[2:]:
             text = getattr(self, name)
             if text is not None:
                 lists[name] = numbers(name, text, float)
@@ -202,8 +204,7 @@ def ranked(rows: list[Row], metric: str) -> list[Row]:
 def table(rows: list[Row], skipped: list[Any], real: dict[str, float], args: Tune, winner: Row | None) -> str:
     """All settings, the best first, then the real images, then what was skipped."""
     names = [args.metric, *(name for name in METRICS if name != args.metric)]
-    settings = ("sampler", "steps", "temperature", "guidance", "eta", "gumbel")
-    lines = [[*names, "calls", "seconds", *settings, ""]]
+    lines = [[*names, "calls", "seconds", *SETTINGS, ""]]
 
     def figures(found: dict[str, float]) -> list[str]:
         values = [found.get(METRICS[name]) for name in names]
@@ -211,12 +212,12 @@ def table(rows: list[Row], skipped: list[Any], real: dict[str, float], args: Tun
         return [*("-" if v is None else f"{v:.4f}" for v in values), *("-" if v is None else f"{v:.1f}" for v in rest)]
 
     for setting, found in rows:
-        values = [str(flat(*setting).get(name, "-")) for name in settings]
+        values = [str(flat(*setting).get(name, "-")) for name in SETTINGS]
         short = accuracy((setting, found)) < args.min_accuracy
         note = "best" if winner and setting is winner[0] else f"accuracy under {args.min_accuracy:g}" if short else ""
         lines.append([*figures(found), *values, note])
-    lines.append([*figures(real), "real images", *"-" * 5, "the values to reach"])
-    lines += [[*"-" * 7, item.sampler, str(item.steps), *"-" * 4, f"skipped: {item.reason}"] for item in skipped]
+    lines.append([*figures(real), "real images", *"-" * (len(SETTINGS) - 1), "the values to reach"])
+    lines += [[*"-" * 7, item.sampler, str(item.steps), *"-" * (len(SETTINGS) - 2), f"skipped: {item.reason}"] for item in skipped]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]
     return "\n".join("  ".join([*(f"{cell:>{width}}" for cell, width in zip(line, widths)), line[-1]]).rstrip() for line in lines)
 
@@ -266,6 +267,4 @@ def draw(rows: list[Row], args: Tune, winner: Row | None, path: Path) -> Path:
 def as_options(setting: Setting) -> str:
     """The tried settings as ``generate`` takes them."""
     values = flat(*setting)
-    return " ".join(
-        f"--{name} {values[name]}" for name in ("sampler", "steps", "temperature", "guidance", "eta", "gumbel") if name in values
-    )
+    return " ".join(f"--{name} {values[name]}" for name in SETTINGS if name in values)
