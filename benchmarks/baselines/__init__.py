@@ -1,1 +1,2 @@
-"""Baselines on the same codes, the same layers and the same optimizer, for runs side by side; see scripts/baselines.py."""
+"""Baselines on the same codes, the same layers and the same optimizer: ``python -m benchmarks.baselines
+--help``."""

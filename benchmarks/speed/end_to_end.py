@@ -1,6 +1,7 @@
-"""The whole road on the embedded digits by the commands themselves: seconds of each stage, in float32 and bf16, each in a process of its own.
+"""Every stage on the embedded digits by the commands themselves: seconds of each, in float32 and bf16, each
+in a process of its own.
 
-What a user waits for, start-up included: both trainings (``--steps`` each), 60 images, 200 evaluated samples. Options: --steps, --precisions.
+What a user waits for, start-up included: both trainings (``--steps`` each), 60 images, 200 evaluated samples.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .measure import table
+from .timing import table
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "digits"
@@ -23,14 +24,26 @@ CONFIGS = ROOT / "configs" / "digits"
 def stages(folder: Path, steps: int, precision: str) -> dict[str, list[str]]:
     """Commands by stage; each needs those before it."""
     half = "bf16" if precision == "bf16" else "no"
-    loop = ["--train.steps", steps, "--train.mixed_precision", half, "--train.preview_every", steps, "--train.checkpoint_every", steps]
+    loop = ["--train.steps", steps, "--train.mixed_precision", half]
+    loop += ["--train.preview_every", steps, "--train.checkpoint_every", steps]
     tokenizer, diffusion = folder / "tokenizer", folder / "diffusion"
-    common = ["--precision", precision]
+    first = ["--config", CONFIGS / "tokenizer.yaml", "--out", tokenizer]
+    second = ["--config", CONFIGS / "diffusion.yaml", "--tokenizer", tokenizer, "--out", diffusion]
+    drawn, measured = folder / "grid.png", folder / "evaluation.json"
     commands: dict[str, list] = {
-        "train tokenizer": ["train-tokenizer", "--config", CONFIGS / "tokenizer.yaml", "--out", tokenizer, *loop],
-        "train diffusion": ["train-diffusion", "--config", CONFIGS / "diffusion.yaml", "--tokenizer", tokenizer, "--out", diffusion, *loop],
-        "generate 60": ["generate", diffusion, "--num-images", 60, "--out", folder / "grid.png", *common],
-        "evaluate 200": ["evaluate", diffusion, "--num-samples", 200, "--out", folder / "evaluation.json", *common],
+        "train tokenizer": ["train-tokenizer", *first, *loop],
+        "train diffusion": ["train-diffusion", *second, *loop],
+        "generate 60": ["generate", diffusion, "--num-images", 60, "--out", drawn, "--precision", precision],
+        "evaluate 200": [
+            "evaluate",
+            diffusion,
+            "--num-samples",
+            200,
+            "--out",
+            measured,
+            "--precision",
+            precision,
+        ],
     }
     return {name: [str(word) for word in words] for name, words in commands.items()}
 
@@ -43,7 +56,8 @@ def seconds_of(words: list[str]) -> float:
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "d3pm_image", *words], env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "d3pm_image", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{words[0]} failed: {done.stderr[-1000:]}")
     return time.perf_counter() - began
@@ -60,17 +74,30 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
             with tempfile.TemporaryDirectory() as folder:
                 for name, words in stages(Path(folder), args.steps, precision).items():
                     times.setdefault((name, precision), []).append(seconds_of(words))
-    rows = []
-    for name in dict.fromkeys(name for name, _ in times):
-        medians = {precision: statistics.median(times[name, precision]) for precision in args.precisions}
-        rows += [{"stage": name, "precision": p, "steps": args.steps, "seconds": round(s, 2)} for p, s in medians.items()]
-    cells = {(row["stage"], row["precision"]): row["seconds"] for row in rows}
-    names = list(dict.fromkeys(row["stage"] for row in rows))
-    header = ["stage", *(f"{p}, s" for p in args.precisions), *(["ratio"] if len(args.precisions) == 2 else [])]
-    lines = []
-    for name in [*names, "together"]:
-        values = [sum(cells[n, p] for n in names) if name == "together" else cells[name, p] for p in args.precisions]
-        lines.append([name, *values, *([values[1] / values[0]] if len(values) == 2 else [])])
+    rows = [
+        {
+            "stage": name,
+            "precision": precision,
+            "steps": args.steps,
+            "seconds": round(statistics.median(found), 2),
+        }
+        for name in dict.fromkeys(name for name, _ in times)
+        for (stage, precision), found in times.items()
+        if stage == name
+    ]
     print(f"embedded digits, {args.steps} steps of each training, medians of {repeats}")
-    table(header, lines)
+    show(rows, args.precisions)
     return rows
+
+
+def show(rows: list[dict], precisions: list[str]) -> None:
+    """Print the seconds of each stage and of all, a column per precision, and the ratio of two."""
+    seconds: dict[str, dict[str, float]] = {}
+    for row in rows:
+        seconds.setdefault(row["stage"], {})[row["precision"]] = row["seconds"]
+    seconds["together"] = {p: sum(found[p] for found in seconds.values()) for p in precisions}
+    lines = []
+    for name, found in seconds.items():
+        values = [found[p] for p in precisions]
+        lines.append([name, *values, *([values[1] / values[0]] if len(values) == 2 else [])])
+    table(["stage", *(f"{p}, s" for p in precisions), *(["ratio"] if len(precisions) == 2 else [])], lines)

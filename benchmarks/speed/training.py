@@ -1,10 +1,11 @@
-"""Share of this machine's own matrix-product rate that denoiser training reaches, and where the rest of the time goes.
+"""Share of this machine's own matrix-product rate that denoiser training reaches, and where the rest of the
+time goes.
 
-A network of about 20M parameters on N = 256 tokens, batch 16, in float32 and in bf16 (autocast): forward pass, loss, backward pass and optimizer,
-timed apart, in turn with torch's matrix products of the same type: a large square one, and those of the network's own linear layers (forward and
-both gradients). Operations are counted by torch's counter; the rate is that of forward, loss and backward over the matrix rate, target 60 %. A profile
-lists what the time goes to: matrix products, and everything else.
-"""
+A network of about 20M parameters on N = 256 tokens, batch 16, in float32 and in bf16 (autocast): forward
+pass, loss, backward pass and optimizer, timed apart, in turn with torch's matrix products of the same type: a
+large square one, and those of the network's own linear layers (forward and both gradients). Operations are
+counted by torch's counter; the rate is that of forward, loss and backward over the matrix rate, target 60 %.
+A profile lists what the time goes to: matrix products, and everything else."""
 
 from __future__ import annotations
 
@@ -18,14 +19,24 @@ from torch.profiler import ProfilerActivity, profile
 
 from d3pm_image.config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, TrainConfig
 from d3pm_image.denoiser import Transformer
-from d3pm_image.estimate.flops import count, diffusion_loss, imagined
+from d3pm_image.estimate.flops import Costs, count, diffusion_loss, imagined
 from d3pm_image.training.optim import make_optimizers
 
-from .measure import table, take_turns
+from .timing import table, take_turns
 
 TARGET = 0.6
 CLOCKS = {"wall": time.perf_counter, "processor": lambda: time.process_time() / torch.get_num_threads()}
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "mkldnn_linear", "_scaled_dot_product", "convolution")
+PRODUCTS = (
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "linear",
+    "matmul",
+    "mkldnn_linear",
+    "_scaled_dot_product",
+    "convolution",
+)
 
 
 def run(repeats: int, arguments: list[str]) -> list[dict]:
@@ -39,76 +50,95 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     parser.add_argument("--fused", action="store_true", help="head and loss together")
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bf16"), default=["float32", "bf16"])
-    parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="processor: this process's own time a thread, where others share the machine"
-    )
+    shared = "processor: this process's own time per thread, where others share the machine"
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help=shared)
     parser.add_argument("--top", type=int, default=14, help="rows of the profile")
     args = parser.parse_args(arguments)
-    return [row for precision in args.precisions for row in measure(precision, args, repeats)]
+    return [measure(precision, args, repeats) for precision in args.precisions]
 
 
 def settings(precision: str, args: argparse.Namespace) -> DiffusionRun:
-    heads = max(1, args.width // 64)
-    train = TrainConfig(optimizer=args.optimizer, mixed_precision="bf16" if precision == "bf16" else "no", batch_size=args.batch)
-    return DiffusionRun(denoiser=DenoiserConfig(args.width, args.depth, heads), loss=DiffusionLossConfig(fused=args.fused), train=train)
+    half = "bf16" if precision == "bf16" else "no"
+    return DiffusionRun(
+        denoiser=DenoiserConfig(args.width, args.depth, max(1, args.width // 64)),
+        loss=DiffusionLossConfig(fused=args.fused),
+        train=TrainConfig(optimizer=args.optimizer, mixed_precision=half, batch_size=args.batch),
+    )
 
 
-def measure(precision: str, args: argparse.Namespace, repeats: int) -> list[dict]:
+def measure(precision: str, args: argparse.Namespace, repeats: int) -> dict:
     """Rates of one precision, printed with the profile of one step."""
     config, grid = settings(precision, args), (args.side, args.side)
     loss = diffusion_loss(config, args.codes, grid, 10, args.batch)
     with imagined():
         costs = count(Transformer(config.denoiser, args.codes, 10), loss, config.train)
-    step = Step(Transformer(config.denoiser, args.codes, 10), loss, config.train, CLOCKS[args.clock])
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    clock, kind = CLOCKS[args.clock], torch.bfloat16 if precision == "bf16" else torch.float32
+    step = Step(Transformer(config.denoiser, args.codes, 10), loss, config.train, clock)
     square = torch.randn(args.square, args.square).to(kind)
     products, flops_layers = layer_products(step.network, args.batch * args.side**2, kind)
-    seconds = take_turns({"square": lambda: square @ square, "layers": products, "step": step}, repeats, CLOCKS[args.clock])
-    apart = step.medians()
-    rates = {"square": 2 * args.square**3 / seconds["square"], "layers": flops_layers / seconds["layers"]}
-    passes = costs.forward_flops + costs.backward_flops
-    rates |= {"passes": passes / (apart["forward"] + apart["backward"]), "step": costs.flops / seconds["step"]}
-    print(
-        f"\n{precision}: {costs.parameters / 1e6:.1f}M parameters, N {args.side**2}, B {args.batch}, K {args.codes}; {costs.flops / 1e9:.1f} GFLOPs a step "
-        f"(forward {costs.forward_flops / 1e9:.1f}, backward {costs.backward_flops / 1e9:.1f}, {args.optimizer} {costs.optimizer_flops / 1e9:.1f})"
+    calls = {"square": lambda: square @ square, "layers": products, "step": step}
+    seconds = take_turns(calls, repeats, clock)
+    parts = step.medians()
+    rates = {
+        "square": 2 * args.square**3 / seconds["square"],
+        "layers": flops_layers / seconds["layers"],
+        "passes": (costs.forward_flops + costs.backward_flops) / (parts["forward"] + parts["backward"]),
+        "step": costs.flops / seconds["step"],
+    }
+    report(precision, args, costs, seconds | parts, rates)
+    top = costliest(step, args.top)
+    rows = [[r["name"], r["milliseconds"], f"{r['share']:.1%}", r["calls"]] for r in top]
+    table(["profile of a step", "ms", "share", "calls"], rows)
+    products_share = sum(r["share"] for r in top if r["product"])
+    print(f"matrix products {products_share:.0%} of the step's time, in the rows above")
+    return {
+        "precision": precision,
+        "parameters": costs.parameters,
+        "flops_a_step": costs.flops,
+        "seconds": seconds | parts,
+        "flops_a_second": rates,
+        "ratio": rates["passes"] / rates["square"],
+        "ratio_to_layers": rates["passes"] / rates["layers"],
+        "profile": top,
+        "clock": args.clock,
+    }
+
+
+def report(
+    precision: str,
+    args: argparse.Namespace,
+    costs: Costs,
+    seconds: dict[str, float],
+    rates: dict[str, float],
+) -> None:
+    """Print operations, seconds and rates of one precision."""
+    seconds = seconds | {"passes": seconds["forward"] + seconds["backward"]}
+    forward, backward, optimizer = (
+        costs.forward_flops / 1e9,
+        costs.backward_flops / 1e9,
+        costs.optimizer_flops / 1e9,
     )
+    print(
+        f"\n{precision}: {costs.parameters / 1e6:.1f}M parameters, N {args.side**2}, B {args.batch}, "
+        f"K {args.codes}; {costs.flops / 1e9:.1f} GFLOPs per step "
+        f"(forward {forward:.1f}, backward {backward:.1f}, {args.optimizer} {optimizer:.1f})"
+    )
+
+    def row(title: str, name: str) -> list:
+        return [title, seconds[name], rates[name] / 1e9, f"{rates[name] / rates['square']:.0%}"]
+
     rows = [
-        [f"matrix product {args.square}²", seconds["square"], rates["square"] / 1e9, ""],
-        ["the layers' matrix products", seconds["layers"], rates["layers"] / 1e9, share(rates["layers"], rates["square"])],
-        [
-            "forward, loss and backward",
-            apart["forward"] + apart["backward"],
-            rates["passes"] / 1e9,
-            share(rates["passes"], rates["square"]),
-        ],
-        ["  forward and loss", apart["forward"], costs.forward_flops / apart["forward"] / 1e9, ""],
-        ["  backward", apart["backward"], costs.backward_flops / apart["backward"] / 1e9, ""],
-        [f"optimizer ({args.optimizer})", apart["optimizer"], "", ""],
-        ["whole step", seconds["step"], rates["step"] / 1e9, share(rates["step"], rates["square"])],
+        [*row(f"matrix product {args.square}²", "square")[:3], ""],
+        row("the layers' matrix products", "layers"),
+        row("forward, loss and backward", "passes"),
+        ["  forward and loss", seconds["forward"], forward / seconds["forward"], ""],
+        ["  backward", seconds["backward"], backward / seconds["backward"], ""],
+        [f"optimizer ({args.optimizer})", seconds["optimizer"], "", ""],
+        row("whole step", "step"),
     ]
     table(["", "s", "GFLOP/s", "of the square"], rows)
-    reached = rates["passes"] / rates["square"]
-    print(
-        f"ratio {reached:.0%} of the square product, {rates['passes'] / rates['layers']:.0%} of the layers' own products; target {TARGET:.0%}"
-    )
-    top = costliest(step, args.top)
-    table(["profile of a step", "ms", "share", "calls"], [[r["name"], r["milliseconds"], f"{r['share']:.1%}", r["calls"]] for r in top])
-    print(f"matrix products {sum(r['share'] for r in top if r['product']):.0%} of the step's time, in the rows above")
-    figures = {"precision": precision, "parameters": costs.parameters, "flops_a_step": costs.flops, "seconds": seconds | apart}
-    return [
-        figures
-        | {
-            "flops_a_second": rates,
-            "ratio": reached,
-            "ratio_to_layers": rates["passes"] / rates["layers"],
-            "profile": top,
-            "clock": args.clock,
-        }
-    ]
-
-
-def share(rate: float, whole: float) -> str:
-    return f"{rate / whole:.0%}"
+    square, layers = (f"{rates['passes'] / rates[name]:.0%}" for name in ("square", "layers"))
+    print(f"ratio {square} of the square product, {layers} of the layers' own; target {TARGET:.0%}")
 
 
 class Step:
@@ -138,10 +168,14 @@ class Step:
 
 
 def layer_products(network: Transformer, rows: int, kind: torch.dtype) -> tuple[Callable[[], None], int]:
-    """A call that runs the products of every linear layer that works on tokens, forward and both gradients, and their operations."""
-    named = [m for n, m in network.named_modules() if isinstance(m, nn.Linear) and ("blocks" in n or n == "head") and "modulation" not in n]
-    shapes = [tuple(m.weight.shape) for m in named]
-    held = {s: (torch.randn(rows, s[1]).to(kind), torch.randn(s).to(kind), torch.randn(rows, s[0]).to(kind)) for s in set(shapes)}
+    """A call that runs the products of every linear layer that works on tokens, forward and both gradients,
+    and their operations."""
+    linear = {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear)}
+    on_tokens = [m for n, m in linear.items() if ("blocks" in n or n == "head") and "modulation" not in n]
+    shapes = [tuple(m.weight.shape) for m in on_tokens]
+    held = {}
+    for out, into in set(shapes):
+        held[out, into] = [torch.randn(size).to(kind) for size in ((rows, into), (out, into), (rows, out))]
 
     def call() -> None:
         for shape in shapes:
@@ -152,7 +186,8 @@ def layer_products(network: Transformer, rows: int, kind: torch.dtype) -> tuple[
 
 
 def costliest(step: Step, top: int) -> list[dict]:
-    """What one step's time goes to, by operation, the largest first; time inside an operation's own kernels."""
+    """What one step's time goes to, by operation, the largest first; time inside an operation's own
+    kernels."""
     with profile(activities=[ProfilerActivity.CPU]) as watch:
         step()
     events = sorted(watch.key_averages(), key=lambda e: -e.self_cpu_time_total)
