@@ -1,6 +1,6 @@
 """The codes that a command works on: its tokenizer, its images at that tokenizer's size, and the cache of their codes.
 
-Shared by training, ``encode`` and the comparisons in scripts: all of them find the same cache, made once.
+Shared by training, ``encode`` and the comparisons in benchmarks: all of them find the same cache, made once.
 """
 
 from __future__ import annotations
