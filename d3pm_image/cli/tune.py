@@ -13,7 +13,7 @@ from ..devices import pick_device
 from ..outputs import folder_to_write, new_files
 from ..printable import printable
 from ..sampling import SAMPLERS
-from ..sampling.choice import SHARED, Setting, flat, make_sampler, owners
+from ..sampling.choice import SHARED, Setting, flat, make_sampler
 from .options import OutputOptions, RunOptions
 from .parsing import parse
 
@@ -83,7 +83,7 @@ class Tune(RunOptions, OutputOptions):
                 if name in SHARED:
                     SamplingConfig(**{name: value})
                 elif name != "sampler":
-                    check_for_some(name, value, [owner for owner in owners(name) if owner in lists["sampler"]])
+                    check_for_some(name, value, [owner for owner in SAMPLERS.owners(name) if owner in lists["sampler"]])
         return lists
 
 
