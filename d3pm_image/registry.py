@@ -136,11 +136,11 @@ class Registry(dict[str, type[C]], Generic[C]):
 
     def explain(self, setting: str) -> str:
         """What a setting does, in the words of every class that has it, with its default."""
-        said: dict[str, list[str]] = {}
-        for kind in (self[owner] for owner in self.owners(setting)):
-            default = next(item.default for item in kind.own() if item.name == setting)
-            said.setdefault(kind.describe().get(setting, "").rstrip("."), []).append(f"{kind.name} (default {default})")
-        return "; ".join(f"{', '.join(names)}: {words}" for words, names in said.items()) + "."
+        said: dict[tuple[str, Any], list[str]] = {}
+        for name in self.owners(setting):
+            default = next(item.default for item in self[name].own() if item.name == setting)
+            said.setdefault((self[name].describe().get(setting, "").rstrip("."), default), []).append(name)
+        return "; ".join(f"{', '.join(names)} (default {default}): {words}" for (words, default), names in said.items()) + "."
 
     def make(self, name: str, **settings: Any) -> C:
         """The choice of a name; a setting that is not given has its own default.

@@ -57,7 +57,7 @@ def test_settings_of_the_model_are_the_defaults_and_given_ones_stay(trained, tmp
     assert (mine.process.uniform_share, mine.sampling.steps, mine.sampling.guidance) == (0.3, 9, 2.0)
     assert mine.denoiser == pipe.denoiser.config and mine.process.corruption == pipe.process_config.corruption
 
-    stage_one = parse("train-tokenizer", TokenizerRun, ["--start_from", model, "--tokenizer.decay", "0.9"])
+    stage_one = parse("train-tokenizer", TokenizerRun, ["--start_from", model, "--tokenizer.quantizer.decay", "0.9"])
     assert stage_one.tokenizer == dataclasses.replace(pipe.tokenizer.config, decay=0.9)
     assert (stage_one.data.image_size, stage_one.data.channels) == (8, 1)
 
@@ -201,8 +201,8 @@ def test_a_new_decoder_takes_the_place_of_the_old_one(trained, decoder_only, tmp
 def test_a_value_that_was_not_typed_says_where_it_stands(tmp_path, capsys):
     out, file = ["--out", tmp_path / "x"], tmp_path / "mine.yaml"
     file.write_text("tokenizer: {code_dim: 16}\n")
-    said = fails(capsys, "train-tokenizer", "--config", file, "--tokenizer.quantizer", "fsq", *out)
-    assert said.endswith(f"leave it at 32 (the value stands in {file}; --tokenizer.code_dim overrules it)")
-    said = fails(capsys, "train-tokenizer", "--start_from", "eurosat", "--tokenizer.quantizer", "fsq", *out)
+    said = fails(capsys, "train-tokenizer", "--config", file, "--tokenizer.quantizer.name", "fsq", *out)
+    assert said.endswith(f"leave it at 32 (the value stands in {file}; --tokenizer.quantizer.code_dim overrules it)")
+    said = fails(capsys, "train-tokenizer", "--start_from", "eurosat", "--tokenizer.quantizer.name", "fsq", *out)
     assert "tokenizer.code_dim=8" in said and "the value is that of start_from eurosat" in said
-    assert fails(capsys, "train-tokenizer", "--tokenizer.quantizer", "fsq", "--tokenizer.code_dim", "16", *out).endswith("leave it at 32")
+    assert fails(capsys, "train-tokenizer", "--tokenizer.quantizer.name", "fsq", "--tokenizer.quantizer.code_dim", "16", *out).endswith("leave it at 32")

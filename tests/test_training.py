@@ -318,7 +318,7 @@ def test_two_processes_train_as_one(stage, trained, tmp_path):
             "20",
             "--train.log_every",
             "1",
-            "--tokenizer.revive_below",
+            "--tokenizer.quantizer.revive_below",
             "0",
         ]
         extra = extra if stage == "train_tokenizer" else extra[:-2]
