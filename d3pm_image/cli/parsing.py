@@ -133,15 +133,16 @@ def of_today(kind: type, text: str) -> str:
     from ..sampling.choice import separated
 
     held = yaml.safe_load(text) if kind in (DiffusionRun, TokenizerRun) else None
-    if isinstance(held, dict) and isinstance(held.get("tokenizer"), dict):
-        return yaml.safe_dump({**held, "tokenizer": migrated(held["tokenizer"])}, sort_keys=False)
-    old = held.get("sampler") if isinstance(held, dict) else None
-    if not isinstance(held, dict) or not isinstance(old, dict) or not (found := separated(old)):
+    if not isinstance(held, dict):
         return text
-    own, shared = found
-    given = held.get("sampling")
-    held = {**held, "sampler": own, "sampling": {**(given if isinstance(given, dict) else {}), **shared}}
-    return yaml.safe_dump({name: value for name, value in held.items() if value != {}}, sort_keys=False)
+    found, tokenizer, sampler = dict(held), held.get("tokenizer"), held.get("sampler")
+    if isinstance(tokenizer, dict):
+        found["tokenizer"] = migrated(tokenizer)
+    if isinstance(sampler, dict) and (parts := separated(sampler)):
+        given = held.get("sampling")
+        found |= {"sampler": parts[0], "sampling": {**(given if isinstance(given, dict) else {}), **parts[1]}}
+        found = {name: value for name, value in found.items() if value != {}}
+    return text if found == held else yaml.safe_dump(found, sort_keys=False)
 
 
 def first_option(item: Field) -> str:

@@ -121,6 +121,8 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
     Raises:
         ConfigError: another type.
     """
+    if isinstance(default, Quantizer) and isinstance(value, str):
+        value = {"name": value}
     if isinstance(default, Quantizer) and isinstance(value, Mapping):
         types = {"name": str} | QUANTIZERS.types()
         own = {name: converted(item, types.get(name, Any), None, f"{path}.{name}") for name, item in value.items()}

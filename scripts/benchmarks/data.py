@@ -24,6 +24,7 @@ from d3pm_image.config import DataConfig, TokenizerConfig
 from d3pm_image.data.code_files import SHARD_IMAGES, CodeWriter, Layout, prepare
 from d3pm_image.data.codes import CodeSet
 from d3pm_image.data.images import ImageSet
+from d3pm_image.tokenizer.quantizers import EMA
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.packing import pack
 from d3pm_image.data.shards import open_shards
@@ -123,7 +124,7 @@ def shards(args: argparse.Namespace, place: Path, repeats: int) -> list[dict]:
 def encoding(args: argparse.Namespace, repeats: int) -> list[dict]:
     """Images per second that a tokenizer encodes."""
     levels = args.downsampling.bit_length() - 1
-    config = TokenizerConfig(downsampling=args.downsampling, width=args.width, multipliers=(1, 2, 4, 4)[:levels], num_codes=1024)
+    config = TokenizerConfig(downsampling=args.downsampling, width=args.width, multipliers=(1, 2, 4, 4)[:levels], quantizer=EMA(num_codes=1024))
     model = Autoencoder(config, 3).eval()
     pictures = torch.rand(args.batch, 3, args.size, args.size)
     times = []

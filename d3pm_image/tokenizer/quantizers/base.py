@@ -87,13 +87,11 @@ class Codebook(Quantizer):
         num_codes: Codebook size K.
         code_dim: Width of a code vector.
         commitment: Weight of the loss that keeps features near their codes.
-        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty et al. 2024).
     """
 
     num_codes: int = setting(512, 2, MAX_CODES)
     code_dim: int = setting(32, 1)
     commitment: float = setting(0.25, 0, learning=True)
-    rotation_trick: bool = setting(False, learning=True)
 
     @property
     def vector_dim(self) -> int:

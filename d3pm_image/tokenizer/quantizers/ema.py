@@ -23,10 +23,12 @@ class EMA(Codebook):
     Args:
         decay: Moving-average rate of the codebook.
         revive_below: A code whose moving count of uses falls under this fraction of the average is replaced by a feature vector; 0 is never.
+        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty et al. 2024).
     """
 
     decay: float = setting(0.99, 0, below=1, learning=True)
     revive_below: float = setting(0.1, 0, below=1, learning=True)
+    rotation_trick: bool = setting(False, learning=True)
     kmeans_start: ClassVar[bool] = True
     unit: ClassVar[bool] = False
     """Codes and features are unit vectors."""

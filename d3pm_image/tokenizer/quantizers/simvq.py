@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...registry import setting
 from .base import Codebook, register
 
 if TYPE_CHECKING:
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 @register("simvq")
 @dataclass(frozen=True, kw_only=True)
 class SimVQ(Codebook):
-    """The nearest vector of a fixed random codebook under a learned linear map (Zhu et al. 2024). For codes that die in spite of reviving."""
+    """The nearest vector of a fixed random codebook under a learned linear map (Zhu et al. 2024). For codes that die in spite of reviving.
+
+    Args:
+        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty et al. 2024).
+    """
+
+    rotation_trick: bool = setting(False, learning=True)
 
     def build(self, synchronize: bool) -> nn.Module:
         from vector_quantize_pytorch import SimVQ as Module
