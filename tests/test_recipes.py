@@ -93,7 +93,7 @@ def test_a_quantizer(copy):
     """One file and one row of tests."""
     (copy / "d3pm_image/tokenizer/quantizers/learned.py").write_text(snippet("class Learned"), encoding="utf-8")
     put(copy / "tests/tiny_quantizers.py", '    "fsq": {', f"    {line(chr(34) + 'learned')}\n")
-    passes(copy, "tests/test_quantizers.py", "tests/test_export.py", "tests/test_health.py", "-k", "learned or row or processes or hint")
+    passes(copy, "tests/test_quantizers.py", "tests/test_export.py", "tests/test_health.py", "-k", "learned or row")
     passes(copy, "tests/test_config.py", "-k", "help_shows")
 
 

@@ -24,12 +24,12 @@ from d3pm_image.config import DataConfig, TokenizerConfig
 from d3pm_image.data.code_files import SHARD_IMAGES, CodeWriter, Layout, prepare
 from d3pm_image.data.codes import CodeSet
 from d3pm_image.data.images import ImageSet
-from d3pm_image.tokenizer.quantizers import EMA
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.packing import pack
 from d3pm_image.data.shards import open_shards
 from d3pm_image.data.sources import folder, open_source
 from d3pm_image.tokenizer import Autoencoder
+from d3pm_image.tokenizer.quantizers import EMA
 
 from .measure import table
 
