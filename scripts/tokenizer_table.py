@@ -44,7 +44,6 @@ SETS = {
     FASHION: {"image_size": 28, "channels": 1, "flip": True},
     EUROSAT: {"image_size": 64, "channels": 3, "flip": True},
 }
-CODES = {"num_codes": 512}
 ADAPTIVE = {"weight": 0.3, "width": 32}
 FIXED = {"weight": 0.05, "width": 32, "adaptive": False}
 BUDGET = ("steps", "batch_size", "learning_rate", "width", "limit", "images", "bf16", "seed")
@@ -52,17 +51,17 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]]]] = {
     "quantizers": (
         (FASHION, EUROSAT),
         {
-            "ema": {"code_dim": 32},
-            "ema, 8 wide": {"code_dim": 8},
-            "ema, 8 wide, rotated": {"code_dim": 8, "rotation_trick": True},
-            "ema, 8 wide, never revived": {"code_dim": 8, "revive_below": 0.0},
-            "cosine, 8 wide": {"quantizer": "cosine", "code_dim": 8},
-            "simvq, 8 wide": {"quantizer": "simvq", "code_dim": 8},
-            "simvq, 8 wide, rotated": {"quantizer": "simvq", "code_dim": 8, "rotation_trick": True},
-            "fsq 8·8·8": {"quantizer": "fsq", "levels": (8, 8, 8)},
-            "fsq 8·5·5·5": {"quantizer": "fsq", "levels": (8, 5, 5, 5), "num_codes": 1000},
-            "lfq": {"quantizer": "lfq"},
-            "bsq": {"quantizer": "bsq"},
+            "ema": {},
+            "ema, 8 wide": {"quantizer": {"code_dim": 8}},
+            "ema, 8 wide, rotated": {"quantizer": {"code_dim": 8, "rotation_trick": True}},
+            "ema, 8 wide, never revived": {"quantizer": {"code_dim": 8, "revive_below": 0.0}},
+            "cosine, 8 wide": {"quantizer": {"name": "cosine", "code_dim": 8}},
+            "simvq, 8 wide": {"quantizer": {"name": "simvq", "code_dim": 8}},
+            "simvq, 8 wide, rotated": {"quantizer": {"name": "simvq", "code_dim": 8, "rotation_trick": True}},
+            "fsq 8·8·8": {"quantizer": {"name": "fsq", "levels": (8, 8, 8)}},
+            "fsq 8·5·5·5": {"quantizer": {"name": "fsq", "levels": (8, 5, 5, 5)}},
+            "lfq": {"quantizer": {"name": "lfq"}},
+            "bsq": {"quantizer": {"name": "bsq"}},
         },
     ),
     "losses": (
@@ -134,9 +133,6 @@ def settings(group: str, entry: str, data: str, args: argparse.Namespace, out: P
         fifth = args.steps // 5
         times = {"warmup_steps": fifth, "ramp_steps": fifth}
         loss["adversarial"] = AdversarialConfig(**times, **loss["adversarial"])
-    base = {"width": args.width, **CODES}
-    if changes.get("quantizer", "ema") in ("ema", "cosine", "simvq"):
-        base["code_dim"] = 32
     pace = max(1, args.steps // 4)
     train = TrainConfig(
         steps=args.steps,
@@ -154,7 +150,7 @@ def settings(group: str, entry: str, data: str, args: argparse.Namespace, out: P
         out=str(out),
         resume=(out / "checkpoints").is_dir(),
         data=DataConfig(source=data, **SETS[data], limit=args.limit),
-        tokenizer=TokenizerConfig(**{**base, **changes}),
+        tokenizer=TokenizerConfig.from_values({"width": args.width, **changes}),
         loss=TokenizerLossConfig(**loss),
         train=train,
     )

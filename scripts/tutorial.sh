@@ -16,7 +16,7 @@ small_tokenizer=() small_diffusion=() few=() unmeasured=() photographs=()
 if [ -n "${FROM:-}" ]; then photographs=(--source "$FROM" --classes all); fi
 if [ -n "${TINY:-}" ]; then
   loop=(--train.steps 2 --train.batch_size 8 --train.warmup_steps 1)
-  small_tokenizer=(--data.image_size 16 --tokenizer.width 8 --tokenizer.num_codes 32 "${loop[@]}")
+  small_tokenizer=(--data.image_size 16 --tokenizer.width 8 --tokenizer.quantizer.num_codes 32 "${loop[@]}")
   small_diffusion=(--denoiser.width 16 --denoiser.depth 1 --denoiser.heads 1 "${loop[@]}")
   few=(--num_samples 20)
   unmeasured=(--seconds 0)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from d3pm_image.recipes.settings import leaves
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 warnings.filterwarnings("ignore", message=".*pin_memory.*")
@@ -57,7 +59,7 @@ def trained(tmp_path_factory):
 
 
 LOOP = {"steps": 60, "batch_size": 64, "warmup_steps": 5, "preview_every": 30, "checkpoint_every": 20, "log_every": 5}
-TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 16, "num_codes": 32, "code_dim": 8}
+TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 16, "quantizer": {"num_codes": 32, "code_dim": 8}}
 DENOISER = {"width": 32, "depth": 2, "heads": 2}
 
 
@@ -69,7 +71,8 @@ def free_port() -> str:
 
 
 def options(group: str, values: dict) -> list[str]:
-    return [word for name, value in values.items() for word in (f"--{group}.{name}", str(value))]
+    """Settings, nested or not, as options of the command line."""
+    return [word for name, value in leaves(values, f"{group}.").items() for word in (f"--{name}", str(value))]
 
 
 TINY_TOKENIZER = [*options("data", {"image_size": 8, "channels": 1}), *options("tokenizer", TOKENIZER), *options("train", LOOP)]

@@ -26,7 +26,7 @@ SETTINGS = {"weight": 0.2, "start_step": 2, "warmup_steps": 4, "ramp_steps": 4, 
 BASE = [
     *TINY_TOKENIZER,
     *options("train", LOOP),
-    *options("tokenizer", {"quantizer": "fsq", "num_codes": 60, "levels": [4, 5, 3], "code_dim": 32}),
+    *options("tokenizer", {"quantizer": {"name": "fsq", "levels": [4, 5, 3]}}),
 ]
 # a weight as it is: a discriminator of a few steps is hardly trusted
 AGAINST = [*BASE, *options("loss.adversarial", {**SETTINGS, "adaptive": "false"})]

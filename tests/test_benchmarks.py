@@ -20,7 +20,7 @@ SMALL = {
     "end_to_end": ["--steps", "3", "--precisions", "float32"],
     "loss": ["--codes", "16", "--batch", "2", "--tokens", "8", "--width", "8", "--skip-memory"],
     "sampling": ["--codes", "16", "--side", "4", "--width", "64", "--depth", "1", "--batch", "2", "--steps", "4"],
-    "tokenizer": ["--batch", "2", "--tokenizer.width", "8", "--tokenizer.num_codes", "16", "--data.image_size", "8"],
+    "tokenizer": ["--batch", "2", "--tokenizer.width", "8", "--tokenizer.quantizer.num_codes", "16", "--data.image_size", "8"],
     "training": [
         "--width",
         "64",

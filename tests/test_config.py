@@ -27,6 +27,7 @@ from d3pm_image.config import (
     TrainConfig,
 )
 from d3pm_image.recipes.settings import save_resolved
+from d3pm_image.tokenizer.quantizers import EMA, FSQ, LFQ, QUANTIZERS, Quantizer
 
 ROOT = Path(__file__).resolve().parent.parent
 NAN, INF = float("nan"), float("inf")
@@ -51,15 +52,19 @@ REJECTED = [
     (TokenizerConfig, "tokenizer.width", {"width": 0}),
     (TokenizerConfig, "tokenizer.width", {"width": 12}),
     (TokenizerConfig, "tokenizer.blocks", {"blocks": 0}),
-    (TokenizerConfig, "tokenizer.num_codes", {"num_codes": 1}),
-    (TokenizerConfig, "tokenizer.num_codes", {"num_codes": 65536}),
-    (TokenizerConfig, "tokenizer.code_dim", {"code_dim": 0}),
-    (TokenizerConfig, "tokenizer.decay", {"decay": 1.0}),
-    (TokenizerConfig, "tokenizer.decay", {"decay": -0.1}),
-    (TokenizerConfig, "tokenizer.commitment", {"commitment": -1.0}),
-    (TokenizerConfig, "tokenizer.commitment", {"commitment": NAN}),
-    (TokenizerConfig, "tokenizer.revive_below", {"revive_below": 1.0}),
-    (TokenizerConfig, "tokenizer.entropy", {"entropy": -0.1, "quantizer": "lfq"}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": 1}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": 65536}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": 16.0}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": "16"}),
+    (EMA, "tokenizer.quantizer.code_dim", {"code_dim": 0}),
+    (EMA, "tokenizer.quantizer.decay", {"decay": 1.0}),
+    (EMA, "tokenizer.quantizer.decay", {"decay": -0.1}),
+    (EMA, "tokenizer.quantizer.commitment", {"commitment": -1.0}),
+    (EMA, "tokenizer.quantizer.commitment", {"commitment": NAN}),
+    (EMA, "tokenizer.quantizer.revive_below", {"revive_below": 1.0}),
+    (EMA, "tokenizer.quantizer.rotation_trick", {"rotation_trick": "no"}),
+    (LFQ, "tokenizer.quantizer.entropy", {"entropy": -0.1}),
+    (TokenizerConfig, "tokenizer.quantizer", {"quantizer": "fsq"}),
     (TokenizerLossConfig, "loss.l2", {"l2": -1.0, "l1": 2.0}),
     (TokenizerLossConfig, "loss", {"l2": 0.0, "l1": 0.0}),
     (ProcessConfig, "process.uniform_share", {"uniform_share": 1.01}),
@@ -105,7 +110,7 @@ REJECTED = [
     (TrainConfig, "train.preview_every", {"preview_every": -1}),
 ]
 INFINITE = [
-    (TokenizerConfig, "tokenizer.commitment", {"commitment": INF}),
+    (EMA, "tokenizer.quantizer.commitment", {"commitment": INF}),
     (TokenizerLossConfig, "loss.l2", {"l2": INF}),
     (DiffusionLossConfig, "loss", {"bound": INF}),
     (DenoiserConfig, "denoiser.mlp_ratio", {"mlp_ratio": INF}),
@@ -214,6 +219,12 @@ def test_yaml_then_overrides(tmp_path):
         (["--data.image_size", "10"], ["data.image_size", "10", "use 8"]),
         (["--tokenizer.multipliers", "1,2"], ["tokenizer.multipliers", "write it as a list: [1,2]"]),
         (["--tokenizer.norm", "grup"], ["tokenizer.norm", "grup", "use one of group, channel (did you mean group?)"]),
+        (["--tokenizer.quantizer", "fsq"], ["tokenizer.quantizer", "did you mean --tokenizer.quantizer.name?"]),
+        (["--tokenizer.num_codes", "64"], ["tokenizer.num_codes", "did you mean --tokenizer.quantizer.num_codes?"]),
+        (["--tokenizer.quantizer.name", "fsk"], ["tokenizer.quantizer.name", "did you mean fsq?"]),
+        (["--tokenizer.quantizer.num_codes", "x"], ["tokenizer.quantizer.num_codes", "x", "a whole number"]),
+        (["--tokenizer.quantizer.levels", "8,5"], ["tokenizer.quantizer.levels", "write it as a list: [8,5]"]),
+        (["--tokenizer.quantizer.levels", "[8,5]"], ["the quantizer ema has no such setting; fsq has it"]),
         (["--config", "nowhere.yaml"], ["config='nowhere.yaml': no such file"]),
         (
             ["--config", str(ROOT / "configs/digits/diffusion.yaml")],
@@ -237,6 +248,9 @@ def test_wrong_options_give_one_line(arguments, parts):
         ("data:\n  source: 5\n", ["data.source", "5", "a text"]),
         ("tokenizer:\n  multipliers: [1, x]\n", ["tokenizer.multipliers", "x", "a whole number"]),
         ("train: 5\n", ["train=", "5"]),
+        ("tokenizer: 5\n", ["tokenizer=", "5"]),
+        ("tokenizer: {quantizer: 5}\n", ["tokenizer.quantizer=5", "give a name and settings"]),
+        ("tokenizer: {quantizer: {nam: fsq}}\n", ["tokenizer.quantizer.nam", "did you mean tokenizer.quantizer.name"]),
         ("data: [\n", ["config=", "is no YAML"]),
         ("- 1\n- 2\n", ["config"]),
     ],
@@ -257,7 +271,7 @@ RUNS = [
     TokenizerRun(
         out="a: b",
         data=DataConfig("folder", "5", "null", 0.25, image_size=(8, 12), channels=3, crop="stretch", labels=False, limit=3),
-        tokenizer=TokenizerConfig(downsampling=2, multipliers=(3,), rotation_trick=True),
+        tokenizer=TokenizerConfig(downsampling=2, multipliers=(3,), quantizer=FSQ(levels=(3, 4))),
         loss=TokenizerLossConfig(0.5, 0.25),
         train=TrainConfig(learning_rate=1e-5, mixed_precision="bf16", seed=2**32 - 1),
     ),
@@ -319,7 +333,9 @@ def fields(value, prefix: str = ""):
     meanings = dict(re.findall(r"^ {4,8}(\w+): (.+)$", type(value).__doc__.split("Args:")[1], re.M))
     for item in dataclasses.fields(value):
         default = getattr(value, item.name)
-        if dataclasses.is_dataclass(default):
+        if isinstance(default, Quantizer):  # of all of them
+            yield from ((f"{prefix}quantizer.{name}", QUANTIZERS.explain(name), None) for name in QUANTIZERS.types())
+        elif dataclasses.is_dataclass(default):
             yield from fields(default, f"{prefix}{item.name}.")
         else:
             yield prefix + item.name, meanings[item.name], default
@@ -337,7 +353,8 @@ def test_help_shows_meaning_and_default_of_every_field(command, kind):
     for name, meaning, default in fields(kind()):
         text = re.sub(r"\s", "", meaning)
         default = re.escape(re.sub(r"\s", "", str(default)))
-        assert re.search(rf"--{re.escape(name)}[^-]*?{re.escape(text)}\(type:[^-]*?default:{default}\)", shown), name
+        default = "" if default == "None" else f",default:{default}"
+        assert re.search(rf"--{re.escape(name)}[^-]*?{re.escape(text)}\(type:[^-]*?{default}\)", shown), name
 
 
 def test_module_exit_code_is_two_on_wrong_input():

@@ -34,7 +34,7 @@ LAUNCHERS = {"train_tokenizer.py", "train_diffusion.py", "encode.py", "evaluate.
 ENDLESS = {"app"}  # commands that serve until they are stopped: their options are read
 LOOP = "--train.steps 2 --train.batch_size 8 --train.warmup_steps 1 --train.mixed_precision no"
 SMALL = {
-    "train-tokenizer": f"--data.image_size 16 --tokenizer.width 8 --tokenizer.num_codes 32 {LOOP}".split(),
+    "train-tokenizer": f"--data.image_size 16 --tokenizer.width 8 --tokenizer.quantizer.num_codes 32 {LOOP}".split(),
     "train-diffusion": f"--denoiser.width 16 --denoiser.depth 1 --denoiser.heads 1 {LOOP}".split(),
 }
 LESS = {

@@ -19,7 +19,7 @@ from d3pm_image.data.sources import folder, open_source
 
 SMALL = (
     "--data.image_size=8", "--data.channels=1", "--tokenizer.downsampling=2", "--tokenizer.multipliers=[1]", "--tokenizer.width=8",
-    "--tokenizer.num_codes=8", "--tokenizer.code_dim=4", "--train.steps=2", "--train.batch_size=4",
+    "--tokenizer.quantizer.num_codes=8", "--tokenizer.quantizer.code_dim=4", "--train.steps=2", "--train.batch_size=4",
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from d3pm_image.data.packing import pack
 from d3pm_image.data.shards import open_shards
 from d3pm_image.data.sources import folder, open_source
 from d3pm_image.tokenizer import Autoencoder
+from d3pm_image.tokenizer.quantizers import EMA
 
 from .timing import table
 
@@ -137,8 +138,8 @@ def shards(args: argparse.Namespace, place: Path, repeats: int) -> list[dict]:
 def encoding(args: argparse.Namespace, repeats: int) -> list[dict]:
     """Images per second that a tokenizer encodes."""
     widths = (1, 2, 4, 4)[: args.downsampling.bit_length() - 1]
-    sizes = {"downsampling": args.downsampling, "width": args.width, "multipliers": widths, "num_codes": 1024}
-    model = Autoencoder(TokenizerConfig(**sizes), 3).eval()
+    sizes = {"downsampling": args.downsampling, "width": args.width, "multipliers": widths}
+    model = Autoencoder(TokenizerConfig(quantizer=EMA(num_codes=1024), **sizes), 3).eval()
     batch, times = torch.rand(args.batch, 3, args.size, args.size), []
     for number in range(repeats + 1):
         began = time.perf_counter()

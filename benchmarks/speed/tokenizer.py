@@ -52,9 +52,9 @@ class Plain(nn.Module):
             enlarge = nn.ConvTranspose2d(width, before, 4, stride=2, padding=1)
             up = [*(Block(width) for _ in range(blocks + 1)), enlarge, *up]
             before = width
-        self.encoder = nn.Sequential(*down, nn.Conv2d(before, config.code_dim, 1))
-        self.codebook = nn.Embedding(config.num_codes, config.code_dim)
-        self.decoder = nn.Sequential(nn.Conv2d(config.code_dim, before, 3, padding=1), *up)
+        self.encoder = nn.Sequential(*down, nn.Conv2d(before, config.quantizer.vector_dim, 1))
+        self.codebook = nn.Embedding(config.num_codes, config.quantizer.vector_dim)
+        self.decoder = nn.Sequential(nn.Conv2d(config.quantizer.vector_dim, before, 3, padding=1), *up)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Reconstruction (B, C, h, w) and the codebook's loss."""

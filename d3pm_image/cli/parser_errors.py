@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, near, need
+from ..config import ConfigError, migrated, near, need
 from ..documents import Missing, Unreadable, read_yaml
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "tuple": "a list such as [8,8]"}
@@ -25,6 +25,8 @@ def explain(error: Exception, options: list[str]) -> ConfigError:
     if "unrecognized arguments:" in text:
         name = text.split("unrecognized arguments:")[1].split()[0]
         return ConfigError(name, "unknown", f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help")
+    if ambiguous := re.search(r"ambiguous option: -*(\S+) could match (\S+),", text):
+        return ConfigError(ambiguous[1], "unknown", f"no such option (did you mean {ambiguous[2]}?); see --help")
     if "does not accept option" in text:
         group, option = (part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option "))
         return ConfigError(f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help")
@@ -90,7 +92,8 @@ def settings(file: str) -> dict[str, Any]:
         found = read_yaml(Path(file).expanduser())
     except Unreadable:
         return {}
-    return found if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    return found | ({"tokenizer": migrated(found["tokenizer"])} if isinstance(found.get("tokenizer"), dict) else {})
 
 
 def paths(held: dict[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -107,11 +110,12 @@ def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[
         start: Trained model whose settings are defaults, or nothing.
         inherited: Names of those settings.
     """
-    room = error.name.partition(".")[0]
-    if any(argument.partition("=")[0] in (f"--{error.name}", f"--{room}") for argument in arguments):
+    parts = error.name.split(".")
+    groups = {f"--{'.'.join(parts[:depth])}" for depth in range(1, len(parts) + 1)}
+    if any(argument.partition("=")[0] in groups for argument in arguments):
         return error
     for file in reversed(files(arguments)):
-        if tuple(error.name.split(".")) in paths(settings(file)):
+        if tuple(parts) in paths(settings(file)):
             also = f"the value stands in {file}; --{error.name} overrules it" if error.value != "unknown" else f"it stands in {file}"
             return ConfigError(error.name, error.value, f"{error.hint} ({also})")
     if error.name in inherited:

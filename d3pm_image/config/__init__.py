@@ -8,7 +8,7 @@ from ..errors import ConfigError, finite, near, need
 from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
-from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
+from .tokenizer import TokenizerConfig, migrated, pixel_codes, pixel_levels
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
 from .training import DiffusionRun, TokenizerRun, TrainConfig, is_stage_two
 
@@ -28,6 +28,7 @@ __all__ = [
     "TrainConfig",
     "finite",
     "is_stage_two",
+    "migrated",
     "near",
     "need",
     "pixel_codes",

@@ -172,7 +172,7 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
     from ..tokenizer import Autoencoder
 
     model = Autoencoder(config.tokenizer, config.data.channels)
-    if not model.quantizer.kind.starts:
+    if not config.tokenizer.quantizer.kmeans_start:
         return model
     codebook = model.quantizer.vq._codebook
     codebook.initted = torch.ones_like(codebook.initted)

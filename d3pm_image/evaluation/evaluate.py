@@ -24,7 +24,8 @@ from ..pipeline import Pipeline
 from ..provenance.record import HasWeights
 from ..recipes.arguments import data_settings, filled
 from ..recipes.images import announce
-from ..sampling.choice import SHARED, own_settings
+from ..sampling import SAMPLERS
+from ..sampling.choice import SHARED
 from ..tokenizer import Autoencoder, Pixels, load_tokenizer
 from ..types import Tokenizer
 from .generate_samples import Drawn, draw, first_process
@@ -191,7 +192,7 @@ def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
     try:
         pipe.request(**args.changes())
     except TypeError as error:
-        names = [*(f.name for f in dataclasses.fields(Evaluation)), *own_settings(), *SHARED]
+        names = [*(f.name for f in dataclasses.fields(Evaluation)), *SAMPLERS.types(), *SHARED]
         unknown = next((name for name in args.changes() if name not in names), "")
         raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}") from error
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from ..config import ConfigError, SamplingConfig, near, need
 from ..sampling import SAMPLERS
-from ..sampling.choice import SHARED, make_sampler, owners
+from ..sampling.choice import SHARED, make_sampler
 
 METRICS = {
     "frechet": "frechet_distance",
@@ -211,7 +211,7 @@ class Tuning(TuneOptions):
                 if name in SHARED:
                     SamplingConfig(**{name: value})
                 elif name != "sampler":
-                    check_for_some(name, value, [owner for owner in owners(name) if owner in self.samplers])
+                    check_for_some(name, value, [owner for owner in SAMPLERS.owners(name) if owner in self.samplers])
 
     def lists(self) -> dict[str, list[Any]]:
         """The values to try by the names of settings, each once."""

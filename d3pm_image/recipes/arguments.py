@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, near, need, pixel_levels
+from ..tokenizer.quantizers import QUANTIZERS, Quantizer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -61,14 +62,25 @@ def run_settings(
 def check_names(function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]) -> None:
     """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones
     included."""
-    groups = [(f.name, getattr(run, f.name)) for f in dataclasses.fields(run)]
-    inner = [f"{name}.{f.name}" for name, group in groups if dataclasses.is_dataclass(group) for f in dataclasses.fields(group)]
-    names = [*others, *(name for name, _ in groups)]
+    names = [*others, *(item.name for item in dataclasses.fields(run))]
+    inner = paths(run)
     for name in given:
         if name not in names:
             deeper = [path for path in inner if path.endswith(f".{name}")]
             hint = f" (did you mean {' or '.join(deeper)}?)" if deeper else near(name, [*names, *inner])
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def paths(group: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all settings in a group, and of groups in it; of every quantizer's, whichever is chosen."""
+    if isinstance(group, Quantizer):
+        return [f"{prefix}name", *(f"{prefix}{name}" for name in QUANTIZERS.types())]
+    if not dataclasses.is_dataclass(group):
+        return []
+    found = []
+    for item in dataclasses.fields(group):
+        found += [f"{prefix}{item.name}", *paths(getattr(group, item.name), f"{prefix}{item.name}.")]
+    return found
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +106,7 @@ def filled(default: T, values: Mapping[str, Any], prefix: str) -> T:
     changes = {}
     for name, value in values.items():
         path = f"{prefix}{name}"
-        need(name in names, path, value, f"no such setting{near(str(name), names, prefix)}")
+        need(name in names, path, value, f"no such setting{near(str(name), paths(default), prefix)}")
         changes[name] = converted(value, hints[name], getattr(default, name), path)
     return dataclasses.replace(default, **changes)
 
@@ -108,11 +120,17 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
     """
     from ..keywords import scalar
 
+    if isinstance(default, Quantizer) and isinstance(value, str):
+        value = {"name": value}
+    if isinstance(default, Quantizer) and isinstance(value, Mapping):
+        types = {"name": str} | QUANTIZERS.types()
+        own = {name: converted(item, types.get(name, Any), None, f"{path}.{name}") for name, item in value.items()}
+        return QUANTIZERS.change(default, **own)
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if isinstance(value, Mapping):
             return filled(default, value, f"{path}.")
         need(
-            isinstance(value, type(default)),
+            isinstance(value, Quantizer if isinstance(default, Quantizer) else type(default)),
             path,
             value,
             f"give a dictionary of settings, or a {type(default).__name__}",
