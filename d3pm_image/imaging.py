@@ -36,13 +36,18 @@ def to_tensor(image: Image.Image) -> Tensor:
     return from_levels(torch.tensor(array))
 
 
+def is_deep(mode: str) -> bool:
+    """Whether levels of a Pillow mode have more than 8 bits."""
+    return mode in ("I", "F") or mode.startswith("I;16")
+
+
 WHITE = "d3pm_image white"
 """Key of an image's ``info``: the level that means white to the model that works on it."""
 
 
 def with_white(image: Image.Image, white: float) -> Image.Image:
     """An image of mode I;16, I or F that knows its level of white (:func:`full_level`), as a copy; others as they are."""
-    if white <= 0 or not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+    if white <= 0 or not is_deep(image.mode):
         return image
     image = image.copy()
     image.info[WHITE] = white
@@ -88,7 +93,7 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None, wh
         white: The level that means white in modes I;16, I and F; 0 or less for that of :func:`full_level`.
     """
     transparent = image.info.get("transparency")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if is_deep(image.mode):
         levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=np.inf, neginf=-np.inf)
         if isinstance(transparent, int):
             levels[levels == transparent] = np.inf
@@ -119,7 +124,7 @@ def plain_srgb(
 
 def profile_channels(mode: str) -> int:
     """1 for modes whose colour profile is one of greys, else 3."""
-    return 1 if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16") else 3
+    return 1 if is_deep(mode) or mode in ("1", "L", "LA", "La") else 3
 
 
 def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
@@ -252,7 +257,7 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
             if "cannot write mode" not in str(error):
                 raise
             # JPEG and others hold no transparency and no more than 8 bits a level
-            plain(image, 1 if image.mode[0] in "1LIF" and image.mode != "LAB" else 3).save(part, format=kind)
+            plain(image, profile_channels(image.mode)).save(part, format=kind)
 
 
 def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, last_ms: int) -> None:

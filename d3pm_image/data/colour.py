@@ -12,18 +12,17 @@ from typing import Any
 from PIL import Image
 
 from ..image_io import srgb_transform
-from ..imaging import plain, with_opacity
+from ..imaging import is_deep, plain, profile_channels, with_opacity
 
 SPACES = ("RGB", "GRAY", "CMYK")
 
 
 def mode_for(image: Image.Image, space: str) -> str:
     """The mode in which an image is converted from a profile's colour space; empty where the two do not go together."""
-    deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
-    if space == "RGB" and not deep and image.mode not in ("CMYK", "LAB", "YCbCr", "HSV"):
+    if space == "RGB" and not is_deep(image.mode) and image.mode not in ("CMYK", "LAB", "YCbCr", "HSV"):
         clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
         return "RGBA" if clear else "RGB"
-    if space == "GRAY" and (deep or image.mode in ("1", "L", "LA", "La")):
+    if space == "GRAY" and profile_channels(image.mode) == 1:
         return "L"
     return "CMYK" if space == "CMYK" and image.mode == "CMYK" else ""
 

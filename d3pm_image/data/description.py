@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ..config import DataConfig
+from ..imaging import is_deep
 from ..printable import printable
 from .headers import Headers
 from .image_source import ImageSource
-from .levels import is_deep
 
 SHOWN = 5  # class names
 

@@ -11,9 +11,9 @@ from typing import Protocol
 from PIL import Image
 
 from ..image_io import read_header
+from ..imaging import is_deep
 from .colour import is_foreign
 from .failures import is_decoder_error
-from .levels import is_deep
 from .spread import spread_over
 
 HEADERS_LOOKED_AT = 64

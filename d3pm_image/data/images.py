@@ -19,12 +19,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..config import ConfigError, DataConfig, need, size_pair
-from ..imaging import plain
+from ..imaging import is_deep, plain
 from ..pixel_range import from_levels
 from ..seeds import entropy
 from .colour import image_in_srgb
 from .image_source import ImageSource
-from .levels import is_deep
 from .unused import BROKEN, ending_of
 
 LOOKED_AT = 500  # images before the share of unreadable ones means something

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, DataConfig
+from ..imaging import is_deep
 from .spread import spread_over
 
 EACH = -1.0
@@ -25,11 +26,6 @@ CLIPPED = 1e-3
 TOLERANCE = 1.05  # of floating point, which resampling takes a little beyond its full scale
 WHOLE_SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 FLOAT_SCALES = (1.0, 255.0, 65535.0)
-
-
-def is_deep(mode: str) -> bool:
-    """Whether levels of a Pillow mode have more than 8 bits."""
-    return mode in ("I", "F") or mode.startswith("I;16")
 
 
 def white_of(samples: Sequence[np.ndarray]) -> float:

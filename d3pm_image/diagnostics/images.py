@@ -25,13 +25,13 @@ from ..config.data import implied_source
 from ..data.colour import is_foreign
 from ..data.failures import is_decoder_error
 from ..data.image_source import Files, text_of
-from ..data.levels import CLIPPED, LOOKED_AT, TOLERANCE, finite_levels, is_deep, white_of
+from ..data.levels import CLIPPED, LOOKED_AT, TOLERANCE, finite_levels, white_of
 from ..data.listing import list_images
 from ..data.shards import open_shards
 from ..data.sources import stray
 from ..data.spread import spread_over
 from ..data.unused import FOLDERS, FORMATS, HIDDEN, LINKS, OTHER, STRAY, Unused
-from ..imaging import plain
+from ..imaging import is_deep, plain, profile_channels
 from ..printable import printable
 from .finding import Finding
 
@@ -148,7 +148,7 @@ def look(seen: Survey, number: int, image: Image.Image, colour: Image.Image) -> 
     seen.good.append(number)
     seen.sizes.append(image.size)
     seen.modes.append(image.mode)
-    seen.grey.append(image.mode in ("1", "L", "LA") or is_deep(image.mode) or float(np.ptp(small, -1).max()) <= COLOURLESS)
+    seen.grey.append(profile_channels(image.mode) == 1 or float(np.ptp(small, -1).max()) <= COLOURLESS)
     seen.foreign.append(is_foreign(image))
     seen.hashes.append(digest)
     seen.thumbs.append(small.mean(-1))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..config import need
-from ..imaging import with_opacity
+from ..imaging import is_deep, with_opacity
 
 COLOURLESS = 16
 """Largest difference of the channels, of 255, in what counts as grey."""
@@ -175,7 +175,7 @@ def _from_half(levels: np.ndarray, counts: np.ndarray | None = None) -> np.ndarr
 def _white(mask: Image.Image) -> np.ndarray:
     """What a mask picture marks, bool (h, w)."""
     key = mask.info.get("transparency")
-    if mask.mode in ("I", "F") or mask.mode.startswith("I;16"):
+    if is_deep(mask.mode):
         levels = np.asarray(mask).astype(np.float64)
         return _from_half(levels, levels != key if isinstance(key, int) else None)
     if key is None and mask.getbands()[-1] not in ("A", "a"):

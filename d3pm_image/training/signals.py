@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+from ..system.stopping import ENDING
 
 
 @dataclass
@@ -39,7 +39,7 @@ def stop_requests() -> Iterator[StopRequests]:
     received, previous, wakeup = StopRequests(), {}, -1
     with contextlib.suppress(ValueError):  # not in the main thread: signals belong to somebody else
         wakeup = signal.set_wakeup_fd(-1)  # of whoever else would end the program at a signal
-        for name in STOPPING:
+        for name in ENDING:
             number = getattr(signal, name, None)
             if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
                 previous[number] = signal.signal(number, received.note)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ...config import ConfigError, need
 from ...image_io import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
-from ...imaging import plain, with_opacity
+from ...imaging import is_deep, plain, profile_channels, with_opacity
 from ...outputs import added, folder_to_write
 from ...printable import printable
 from ...storage import whole_file
@@ -193,23 +193,18 @@ def candidates(image: Image.Image, kind: str) -> list[Image.Image]:
     keyed, clear = "transparency" in image.info, image.getbands()[-1] in ("A", "a")
     offers = []
     # some encoders would take these modes, and clip their levels or drop their transparency
-    if (kind in DEEP or not is_deep(image)) and (kind in CLEAR or not clear) and (kind in ("PNG", "GIF") or not keyed):
+    if (kind in DEEP or not is_deep(image.mode)) and (kind in CLEAR or not clear) and (kind in ("PNG", "GIF") or not keyed):
         levels = np.asarray(image)
         if kind == "TIFF" or image.mode not in ("I;16B", "I;16N"):  # other encoders write them in the wrong order of bytes
             offers.append(image)
         if kind == "GIF" and image.mode == "P":  # opacity inside a palette would be written as colours
             offers = [image.copy()]
             offers[0].putpalette(bytes(image.getpalette("RGB") or b""))
-        if is_deep(image) and image.mode != "F" and levels.min() >= 0 and levels.max() <= 65535:
+        if is_deep(image.mode) and image.mode != "F" and levels.min() >= 0 and levels.max() <= 65535:
             offers.append(Image.fromarray(levels.astype(np.uint16)))
-    if kind in CLEAR and (keyed or clear) and not is_deep(image):
+    if kind in CLEAR and (keyed or clear) and not is_deep(image.mode):
         offers.append(with_opacity(image))
-    return [*offers, plain(image, 1 if is_deep(image) or image.mode in ("1", "L", "LA", "La") else 3)]
-
-
-def is_deep(image: Image.Image) -> bool:
-    """Whether levels have more than 8 bits."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+    return [*offers, plain(image, profile_channels(image.mode))]
 
 
 def same_pixels(image: Image.Image, written: Image.Image) -> bool:
@@ -219,7 +214,7 @@ def same_pixels(image: Image.Image, written: Image.Image) -> bool:
         whole = one.dtype.kind in "ui" and other.dtype.kind in "ui"
         if one.shape == other.shape and (whole or one.dtype == other.dtype):
             return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
-    if is_deep(image) or is_deep(written):
+    if is_deep(image.mode) or is_deep(written.mode):
         return False
     return np.array_equal(np.asarray(with_opacity(image)), np.asarray(with_opacity(written)))
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ...config import need
 from ...image_io import from_srgb
-from ...imaging import full_level, plain, profile_channels
+from ...imaging import full_level, is_deep, plain, profile_channels
 from .palette import paste_indexed
 
 __all__ = ["paste", "plain"]
@@ -85,7 +85,7 @@ def mixed(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> np
 def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, full: float) -> np.ndarray:
     """The mixture of picture and painting in the picture's mode, (h, w) or (h, w, bands); ``full`` is the level of white."""
     mode = original.mode
-    if mode in ("I", "F") or mode.startswith("I;16"):
+    if is_deep(mode):
         old = np.asarray(original).astype(np.float64)
         new = np.asarray(plain(painted, 1)) * (full / 255)
         with np.errstate(invalid="ignore"):  # infinite levels under the painting
