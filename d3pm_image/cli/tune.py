@@ -63,7 +63,7 @@ class Tune(RunOptions, OutputOptions):
     out: str = ""
     save: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self.lists()
         need(0 <= self.min_accuracy <= 1, "min_accuracy", self.min_accuracy, "give a share in [0, 1], such as 0.9")

@@ -91,7 +91,7 @@ class TokenizerConfig:
     revive_below: float = 0.1
     rotation_trick: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
         object.__setattr__(self, "levels", tuple(self.levels))
         levels = max(1, self.downsampling.bit_length() - 1)

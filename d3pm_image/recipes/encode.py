@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..data.objects import Data, GivenImages
     from ..tokenizer import Autoencoder, Pixels
     from ..tokenizer.folder import TokenizerInfo
+    from ..types import Tokenizer
 
 
 def encode(
@@ -89,8 +90,8 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
 
 
 def smaller(
-    args: Encode, tokenizer: Autoencoder | Pixels, info: TokenizerInfo, place: Path, accelerator: Accelerator
-) -> tuple[Autoencoder | Pixels, TokenizerInfo]:
+    args: Encode, tokenizer: Tokenizer, info: TokenizerInfo, place: Path, accelerator: Accelerator
+) -> tuple[Tokenizer, TokenizerInfo]:
     """The tokenizer with the codes that a cache uses, saved by the main process and loaded by all."""
     import numpy as np
 

@@ -77,7 +77,7 @@ class Sampler:
 
     name: ClassVar[str] = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises ConfigError for a setting out of its range."""
         types = self.types()
         for item in dataclasses.fields(self):
