@@ -592,3 +592,21 @@ def test_a_configuration_is_not_changed(tmp_path):
     before = dataclasses.asdict(chosen)
     ImageSet(open_source(chosen), chosen, augment=True).__getitems__([0, 5])
     assert dataclasses.asdict(chosen) == before
+
+
+def test_headers_of_a_source_are_read_once(tmp_path):
+    """The level of white, the line of what is read, and what is prepared all ask for them."""
+    from d3pm_image.data.image_source import ImageSource
+    from d3pm_image.data.objects import GivenImages
+    from d3pm_image.recipes.images import open_images
+
+    asked = []
+
+    def load(index):
+        asked.append(index)
+        return noise(index)
+
+    source = ImageSource([f"image {i}" for i in range(20)], None, (), load, "digest")
+    data, train, _ = open_images(DataConfig("python", image_size=16, channels=3), given=GivenImages(source, source))
+    ImageSet(train, dataclasses.replace(data, memory_mb=LAZY)).preparation()
+    assert sorted(asked) == list(range(20))

@@ -81,7 +81,9 @@ def missing(path: Path) -> list[str]:
 def test_what_is_imported_exists():
     """Also inside functions, where a moved module is missed only when the function runs; mypy ignores missing imports."""
     root = PACKAGE.parent
-    assert [m for folder in ("d3pm_image", "tests", "scripts") for p in (root / folder).rglob("*.py") for m in missing(p)] == []
+    assert [
+        m for folder in ("d3pm_image", "tests", "scripts", "benchmarks") for p in (root / folder).rglob("*.py") for m in missing(p)
+    ] == []
 
 
 def test_only_the_process_makes_mask_tokens():

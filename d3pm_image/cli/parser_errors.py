@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def check_file(command: str, arguments: list[str]) -> None:
         except Unreadable as error:
             raise ConfigError("config", name, f"{error}: name a YAML file of settings, such as those in configs/") from error
         need(isinstance(held, dict), "config", name, "holds no settings; name a YAML file of settings, such as those in configs/")
+        odd = next((path for path in paths(held) if not isinstance(path[-1], str)), None)
+        need(odd is None, "config", name, f"holds the key {'.'.join(map(str, odd or ()))}, which is no text; remove it")
         if command in STAGES:
             (other,) = set(STAGES) - {command}
             hint = f"is a file of {other}: d3pm-image {other} --config {name}"
@@ -90,6 +93,13 @@ def settings(file: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def paths(held: dict[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every key of settings with those that it stands under."""
+    for key, value in held.items():
+        yield (*above, key)
+        yield from paths(value, (*above, key)) if isinstance(value, dict) else ()
+
+
 def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[str]) -> ConfigError:
     """An error over a value that the command line does not give says what gave it.
 
@@ -97,13 +107,13 @@ def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[
         start: Trained model whose settings are defaults, or nothing.
         inherited: Names of those settings.
     """
-    room, _, option = error.name.partition(".")
+    room = error.name.partition(".")[0]
     if any(argument.partition("=")[0] in (f"--{error.name}", f"--{room}") for argument in arguments):
         return error
     for file in reversed(files(arguments)):
-        held = settings(file).get(room)
-        if option in held if option and isinstance(held, dict) else not option and held is not None:
-            return ConfigError(error.name, error.value, f"{error.hint} (the value stands in {file}; --{error.name} overrules it)")
+        if tuple(error.name.split(".")) in paths(settings(file)):
+            also = f"the value stands in {file}; --{error.name} overrules it" if error.value != "unknown" else f"it stands in {file}"
+            return ConfigError(error.name, error.value, f"{error.hint} ({also})")
     if error.name in inherited:
         return ConfigError(error.name, error.value, f"{error.hint} (the value is that of start_from {start}; --{error.name} overrules it)")
     return error

@@ -109,7 +109,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
         raise whence(error, arguments, start, set(inherited)) from error
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
-        raise explain(error, options) from error
+        raise whence(explain(error, options), arguments, start, set(inherited)) from error
 
 
 def of_today(kind: type, text: str) -> str:

@@ -10,7 +10,7 @@ from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
-from .training import DiffusionRun, TokenizerRun, TrainConfig
+from .training import DiffusionRun, TokenizerRun, TrainConfig, is_stage_two
 
 __all__ = [
     "MAX_SIDE",
@@ -27,6 +27,7 @@ __all__ = [
     "TokenizerRun",
     "TrainConfig",
     "finite",
+    "is_stage_two",
     "near",
     "need",
     "pixel_codes",

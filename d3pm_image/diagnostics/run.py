@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ..config import TrainConfig
+from ..config import TrainConfig, is_stage_two
 from ..documents import Unreadable, read_json, read_yaml
 from ..storage import sha256
 from ..training.monitor import read_lines
@@ -199,7 +199,7 @@ def examine_run(folder: Path, free: int | None = None, now: float | None = None)
     log = read_log(folder / "log.jsonl")
     if not log.steps:
         found.append(Finding("no_log", "log.jsonl is missing or holds no step", "training has not begun, or its log was lost"))
-    command = "train-diffusion" if isinstance(settings.get("tokenizer"), str) or "denoiser" in settings else "train-tokenizer"
+    command = "train-diffusion" if is_stage_two(settings) else "train-tokenizer"
     if settings:
         found += examine_log(log, train, find_codes(folder, settings))
         found += examine_checkpoints(folder, log, train)

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 R = TypeVar("R", TokenizerRun, DiffusionRun)
-GREY = ("1", "L", "LA", "La", "I", "F")
 GREY_SETS = ("digits", "mnist", "fashion_mnist", "kmnist")
-LOOKED_AT = 64
-"""Images of a folder whose headers say whether it holds colour."""
 OBJECTS = ("images", "val_images")
 """Keys of a dictionary of data settings that hold images instead of a setting."""
 
@@ -109,6 +106,8 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
     Raises:
         ConfigError: another type.
     """
+    from ..keywords import scalar
+
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if isinstance(value, Mapping):
             return filled(default, value, f"{path}.")
@@ -119,7 +118,7 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
             f"give a dictionary of settings, or a {type(default).__name__}",
         )
         return value
-    value = value.item() if hasattr(value, "item") and not getattr(value, "ndim", 1) else value
+    value = scalar(value)
     value = os.fspath(value) if isinstance(value, os.PathLike) else tuple(value) if isinstance(value, list) else value
     need(fits(value, hint), path, value, f"give {words(hint)}")
     return value
@@ -223,51 +222,38 @@ def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
 def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
     """The settings with image_size and channels where they were left out: colour where the images have some,
     and the size of images that a program holds, where all have the same."""
+    from ..imaging import profile_channels
+
     changes: dict[str, Any] = {}
     if not config.channels:
-        changes["channels"] = 1 if all(mode in GREY or mode.startswith("I;16") for mode in modes(config, given)) else 3
+        changes["channels"] = max(map(profile_channels, modes(config, given)))
     if config.image_size == 0 and config.source == "digits":
         changes["image_size"] = 16
     elif config.image_size == 0 and given is not None:
-        from ..data.headers import headers_of
-
-        sizes = headers_of(given.training).sizes
-        width, height = sizes[0]
-        changes |= {"image_size": height if height == width else (height, width)} if len(set(sizes)) == 1 else {}
+        sizes = set(given.training.headers.sizes)
+        for width, height in sizes if len(sizes) == 1 else ():
+            changes["image_size"] = height if height == width else (height, width)
     return dataclasses.replace(config, **changes)
 
 
 def modes(config: DataConfig, given: GivenImages | None) -> list[str]:
-    """Pillow modes of some of the images, spread over the set."""
-    from ..data.headers import headers_of
+    """Pillow modes of some of the images, spread over the set; RGB where none can be looked at."""
+    from ..data.image_source import Files, ImageSource
+    from ..data.listing import list_images
     from ..data.sources import open_source
 
     if config.source in GREY_SETS:
         return ["L"]
     if given is not None or config.source == "shards":
-        return list(headers_of(given.training if given is not None else open_source(config)).modes)
-    return folder_modes(Path(config.root).expanduser()) if config.source == "folder" else ["RGB"]
-
-
-def folder_modes(root: Path) -> list[str]:
-    """Pillow modes of some of the images below a folder."""
-    from ..data.failures import is_decoder_error
-    from ..data.listing import list_images
-    from ..image_io import read_header
-
-    need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
-    files, found = list_images(root).files, []
-    for number in range(min(len(files), LOOKED_AT)):
-        try:
-            with (
-                open(root / files[number * len(files) // min(len(files), LOOKED_AT)], "rb") as file,
-                read_header(file) as image,
-            ):
-                found.append(image.mode)
-        except Exception as error:
-            if not is_decoder_error(error):
-                raise
-    return found or ["RGB"]
+        source = given.training if given is not None else open_source(config)
+    elif config.source == "folder":
+        root = Path(config.root).expanduser()
+        need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
+        files = [root / path for path in list_images(root).files]
+        source = ImageSource([path.name for path in files], None, (), Files(files), "")
+    else:
+        return ["RGB"]
+    return list(source.headers.modes) or ["RGB"]
 
 
 def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> str:

@@ -10,8 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 
-def take_turns(entries: dict[str, Callable[[], Any]], repeats: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
-    """Median seconds of each entry by a clock; one round runs every entry once, after one round to warm up."""
+def take_turns(
+    entries: dict[str, Callable[[], Any]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Median seconds of each entry by a clock; one round runs every entry once, after one round to warm
+    up."""
     times: dict[str, list[float]] = {name: [] for name in entries}
     for round_number in range(repeats + 1):
         for name, call in entries.items():
@@ -65,9 +70,11 @@ def _reset_peak() -> None:
 
 
 def table(header: list[str], rows: list[list[Any]]) -> None:
+    """Print rows in aligned columns, numbers to four digits."""
     cells = [header, *[[f"{c:.4g}" if isinstance(c, float) else str(c) for c in row] for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for number, row in enumerate(cells):
-        print("  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))))
+        padded = [c.rjust(w) for c, w in zip(row, widths, strict=True)]
+        print("  ".join([row[0].ljust(widths[0]), *padded[1:]]))
         if number == 0:
             print("  ".join("-" * w for w in widths))

@@ -1,14 +1,15 @@
 """Argmax flow (Hoogeboom, Nielsen, Jaini, Forré and Welling 2021): a continuous flow under an argmax.
 
-A code is written as M = ⌈log2 K⌉ binary digits (the paper's Cartesian product), so that v has M numbers a token and not K, and the argmax
-of two is a sign: digit m is 1 where v_m > 0. With q(v | x) on the quadrant of x
+A code is written as M = ⌈log2 K⌉ binary digits (the paper's Cartesian product), so that v has M numbers per
+token and not K, and the argmax of two is a sign: digit m is 1 where v_m > 0. With q(v | x) on the quadrant of
+x
 
     log P(x) ≥ E_q [ log p(v) - log q(v | x) ]
 
-q: u ~ N(μ(x), σ(x)), v = ± softplus(u) (the paper's threshold). p: couplings, each one transformer block that reads the first half of
-every token's numbers and gives a spline and an affine map of the second half; a learnt matrix mixes the numbers of a token in between.
-One block for q and the others for p are the denoiser's number of blocks. Sampling is one pass. There is no guidance: nothing to mix.
-"""
+q: u ~ N(μ(x), σ(x)), v = ± softplus(u) (the paper's threshold). p: couplings, each one transformer block that
+reads the first half of every token's numbers and gives a spline and an affine map of the second half; a
+learnt matrix mixes the numbers of a token in between. One block for q and the others for p are the denoiser's
+number of blocks. Sampling is one pass. There is no guidance: nothing to mix."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class FlowNetwork(nn.Module):
         self.classes = nn.Embedding(problem.num_classes + 1, width)
         self.places = Places(width)
         hidden = -(-int(width * config.mlp_ratio) // 8) * 8
-        self.blocks = nn.ModuleList(Block(width, config.heads, hidden, config.dropout) for _ in range(1 + couplings))
+        blocks = [Block(width, config.heads, hidden, config.dropout) for _ in range(1 + couplings)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
         self.noise = nn.Linear(width, 2 * self.digits)  # μ and log σ of q
         self.enter = nn.ModuleList(nn.Linear(self.half, width) for _ in range(couplings))
@@ -55,7 +57,8 @@ class FlowNetwork(nn.Module):
 
     def run(self, number: int, x: Tensor, labels: Tensor) -> Tensor:
         cos, sin = rotary_table(self.grid, x.shape[-1] // self.heads, x.device)
-        return self.norm(self.blocks[number](x + self.places(self.grid), F.silu(self.classes(labels)), cos, sin))
+        condition = F.silu(self.classes(labels))
+        return self.norm(self.blocks[number](x + self.places(self.grid), condition, cos, sin))
 
     def encode(self, codes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ (B, N, M) of u."""
@@ -63,14 +66,15 @@ class FlowNetwork(nn.Module):
         return mean, log_deviation.clamp(-5, 3)
 
     def maps(self, number: int, seen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Spline parameters (B, N, m, 3P - 1), log scales and shifts (B, N, m) of the other half, from ``seen`` (B, N, M - m)."""
+        """Spline parameters (B, N, m, 3P - 1), log scales and shifts (B, N, m) of the other half, from
+        ``seen`` (B, N, M - m)."""
         out = self.leave[number](self.run(1 + number, self.enter[number](seen), labels)).float()
         bend, log_scale, shift = out.unflatten(-1, (-1, 3 * PIECES + 1)).split([3 * PIECES - 1, 1, 1], -1)
         return bend, 2 * torch.tanh(log_scale[..., 0] / 2), shift[..., 0]
 
 
 class ArgmaxFlow:
-    """Its loss is the bound above, in nats a code."""
+    """Its loss is the bound above, in nats per code."""
 
     def __init__(self, problem: Problem):
         self.problem, self.model = problem, FlowNetwork(problem)
@@ -80,12 +84,14 @@ class ArgmaxFlow:
         return (codes[..., None] >> torch.arange(self.model.digits, device=codes.device)) & 1 == 1
 
     def codes(self, v: Tensor) -> Tensor:
-        """argmax: (B, N) of v (B, N, M). Where K is no power of two, digits beyond K are taken for the last code."""
+        """argmax: (B, N) of v (B, N, M). Where K is no power of two, digits beyond K are taken for the last
+        code."""
         values = (v > 0).long() << torch.arange(self.model.digits, device=v.device)
         return values.sum(-1).clamp_max(self.problem.num_codes - 1)
 
     def dequantise(self, codes: Tensor, labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """v (B, N, M) in the quadrant of the codes, and log q(v | x) (B, N, M), from standard normal noise (B, N, M)."""
+        """v (B, N, M) in the quadrant of the codes, and log q(v | x) (B, N, M), from standard normal noise
+        (B, N, M)."""
         mean, log_deviation = self.model.encode(codes, labels)
         u = mean + log_deviation.exp() * noise
         log_q = -(noise.square() + LOG_2_PI) / 2 - log_deviation - F.logsigmoid(u)  # dv/du = sigmoid(u)
@@ -114,7 +120,8 @@ class ArgmaxFlow:
         generator = torch.Generator(labels.device).manual_seed(seed)
         shape = (len(labels), self.problem.tokens, self.model.digits)
         with torch.autocast(labels.device.type, torch.bfloat16):
-            return self.codes(self.invert(torch.randn(shape, generator=generator, device=labels.device), labels))
+            z = torch.randn(shape, generator=generator, device=labels.device)
+            return self.codes(self.invert(z, labels))
 
     def invert(self, z: Tensor, labels: Tensor) -> Tensor:
         """v (B, N, M) of z: the inverse of :meth:`density`."""

@@ -1,6 +1,7 @@
-"""The pictures of docs/app.md: the page in a browser without a screen (Chromium, playwright and the extra app are needed).
+"""The images of docs/app.md: the page in a headless browser (Chromium, playwright and the extra app are
+needed).
 
-    python scripts/app_pictures.py fashion-mnist docs
+    python scripts/app_images.py fashion-mnist docs
 
 Writes app_generate.png, and app_inpaint.png: the fifth result sent on, painted over and repainted.
 """
@@ -13,7 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 SIZE: Any = {"width": 1280, "height": 720}
 STROKE = [(-120, 60), (120, 60), (120, 100), (-120, 100), (-120, 140), (120, 140)]
 """The brush's way, in pixels from the middle of the canvas."""
@@ -28,7 +35,7 @@ def finish(page: Any, button: str) -> None:
 
 
 def take(page: Any, folder: Path) -> None:
-    """Both pictures."""
+    """Both images."""
     finish(page, "Generate")
     page.screenshot(path=folder / "app_generate.png")
     page.locator(".results button.thumbnail-item").locator("visible=true").nth(RESULT).click()
@@ -37,7 +44,7 @@ def take(page: Any, folder: Path) -> None:
     page.get_by_text("pixels, mode").wait_for()
     canvas = page.locator("#inpaint-editor canvas").first
     canvas.wait_for()
-    page.wait_for_timeout(4000)  # the picture on the canvas
+    page.wait_for_timeout(4000)  # the image on the canvas
     box = canvas.bounding_box()
     middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     for number, (x, y) in enumerate(STROKE):
@@ -53,7 +60,8 @@ def take(page: Any, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("model")
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
@@ -65,8 +73,9 @@ def main() -> None:
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         parser.error("no Chromium on the path; install it")
-    with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
-        served, address = start(Pipeline.from_pretrained(args.model), args.model, "127.0.0.1", 0, Path(place), wait=False)
+    pipe = Pipeline.from_pretrained(args.model)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        served, address = start(pipe, args.model, "127.0.0.1", 0, Path(folder), wait=False)
         running = driver.chromium.launch(executable_path=browser, headless=True, args=FLAGS)
         page = running.new_page(viewport=SIZE)
         page.set_default_timeout(180_000)

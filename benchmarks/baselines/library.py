@@ -1,8 +1,8 @@
-"""The library's own process, loss and samplers: hybrid, pure absorbing, pure uniform, and multinomial diffusion.
+"""The library's own process, loss and samplers: hybrid, pure absorbing, pure uniform, and multinomial
+diffusion.
 
-Multinomial diffusion (Hoogeboom et al. 2021) is the uniform process with the offset cosine schedule and the bound alone as its loss:
-D3PM's uniform transitions are the same method.
-"""
+Multinomial diffusion (Hoogeboom et al. 2021) is the uniform process with the offset cosine schedule and the
+bound alone as its loss: D3PM's uniform transitions are the same method."""
 
 from __future__ import annotations
 
@@ -42,13 +42,22 @@ class Library:
         return self._loss(self.model, {"codes": codes, "labels": labels}, random)[0]
 
     def sample(
-        self, labels: Tensor, calls: int, seed: int, guidance: float = 1.0, correct_steps: int = 0, sampler: str = "confidence", **own
+        self,
+        labels: Tensor,
+        calls: int,
+        seed: int,
+        guidance: float = 1.0,
+        correct_steps: int = 0,
+        sampler: str = "confidence",
+        **own,
     ) -> Tensor:
-        """``correct_steps`` of the calls are self-correction of the finished codes; ``sampler`` its name, ``own`` its own settings."""
+        """``correct_steps`` of the calls are self-correction of the finished codes; ``own`` are the sampler's
+        own settings."""
         shared = {name: own.pop(name) for name in SHARED if name in own}
-        config = SamplingConfig(steps=calls - correct_steps, guidance=guidance, correct_steps=correct_steps, **shared)
+        shared |= {"steps": calls - correct_steps, "correct_steps": correct_steps, "guidance": guidance}
+        config = SamplingConfig(**shared)
         request = Request(make_sampler(sampler, **own), config)
-        streams = ImageStreams(seed, range(len(labels)), labels.device)
-        predict, none = Predictor(self.model, self.problem.grid), self.problem.num_classes
+        streams, grid = ImageStreams(seed, range(len(labels)), labels.device), self.problem.grid
+        predict, none = Predictor(self.model, grid), self.problem.num_classes
         with torch.no_grad():
-            return sample(predict, self.process, request, labels, none, self.problem.grid, streams)
+            return sample(predict, self.process, request, labels, none, grid, streams)

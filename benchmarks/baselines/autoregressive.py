@@ -1,8 +1,9 @@
-"""An autoregressive transformer of the same size: p(x) = Π p(x_n | x_1 … x_{n-1}, class), row by row (as VQ-GAN's second stage).
+"""An autoregressive transformer of the same size: p(x) = Π p(x_n | x_1 … x_{n-1}, class), row by row (as
+VQ-GAN's second stage).
 
-The library's transformer with one change: a token attends to itself and to earlier ones. Its input is the code before it (the mask's
-embedding begins). Sampling takes N passes and keeps keys and values of earlier tokens, so that a pass computes one token an image.
-"""
+The library's transformer with one change: a token attends to itself and to earlier ones. Its input is the
+code before it (the mask's embedding begins). Sampling takes N passes and keeps keys and values of earlier
+tokens, so that a pass computes one token per image."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from .problem import Problem, categorical
 
 
 class CausalAttention(Attention):
-    """Attention to this token and earlier ones. ``kept`` holds their keys and values during a decode; None in training."""
+    """Attention to this token and earlier ones. ``kept`` holds their keys and values during a decode; None in
+    training."""
 
     kept: tuple[Tensor, Tensor] | None = None
 
@@ -32,7 +34,8 @@ class CausalAttention(Attention):
             self.kept = k, v
         later = torch.ones(n, k.shape[2], dtype=torch.bool, device=x.device).triu(k.shape[2] - n + 1)
         # plain products, as the library's attention in training on a processor
-        shares = torch.softmax((q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(later, -torch.inf), -1)
+        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        shares = torch.softmax(scores.masked_fill(later, -torch.inf), -1)
         return drop(self, self.out((shares @ v).transpose(1, 2).reshape(b, n, d)), keys)
 
 
@@ -47,7 +50,8 @@ class CausalTransformer(Transformer):
         self._initialise()
 
     def decode(self, before: Tensor, labels: Tensor, first: int = 0) -> Tensor:
-        """Logits (B, n, K) of the codes first … first + n - 1; ``before`` (B, n) holds the code before each, K before the first of all."""
+        """Logits (B, n, K) of the codes first … first + n - 1; ``before`` (B, n) holds the code before each,
+        K before the first of all."""
         cos, sin = (part[first : first + before.shape[1]] for part in self.rotary(before.device))
         condition = F.silu(self.level(torch.ones_like(labels)) + self.classes(labels))
         x = self.tokens(before)
@@ -70,7 +74,7 @@ class CausalTransformer(Transformer):
 
 
 class Autoregressive:
-    """Exact likelihood: its loss is the mean of -log p(x), in nats a code."""
+    """Exact likelihood: its loss is the mean of -log p(x), in nats per code."""
 
     def __init__(self, problem: Problem):
         self.problem, self.model = problem, CausalTransformer(problem)
@@ -84,8 +88,8 @@ class Autoregressive:
 
     @torch.no_grad()
     def sample(self, labels: Tensor, calls: int, seed: int, guidance: float = 1.0) -> Tensor:
-        """``calls`` is N: a pass a code."""
-        assert calls == self.problem.tokens, f"an autoregressive model takes {self.problem.tokens} calls, not {calls}"
+        """``calls`` is N: one pass per code."""
+        assert calls == self.problem.tokens, f"takes {self.problem.tokens} calls, not {calls}"
         generator = torch.Generator(labels.device).manual_seed(seed)
         twice = guidance != 1
         both = torch.cat([labels, torch.full_like(labels, self.problem.num_classes)]) if twice else labels

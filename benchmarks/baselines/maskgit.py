@@ -1,8 +1,8 @@
 """MaskGIT as published (Chang, Zhang, Jiang, Liu and Freeman 2022, section 3 and its released code).
 
-Training: r ~ U(0, 1), exactly ⌈N cos(πr/2)⌉ codes of an image are masked, cross-entropy at the masks with label smoothing 0.1, mean
-over all masks of the batch. Sampling: draw a code at every mask, keep the surest by log p + τ (1 - r) Gumbel, mask the rest again;
-⌊N cos(πr/2)⌋ codes are masked after the share r of the passes.
+Training: r ~ U(0, 1), exactly ⌈N cos(πr/2)⌉ codes of an image are masked, cross-entropy at the masks with
+label smoothing 0.1, mean over all masks of the batch. Sampling: draw a code at every mask, keep the surest by
+log p + τ (1 - r) Gumbel, mask the rest again; ⌊N cos(πr/2)⌋ codes are masked after the share r of the passes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class MaskGIT:
 
     def loss(self, codes: Tensor, labels: Tensor, random: StepRandom) -> Tensor:
         masked = self.masks(codes.shape[1], random)
-        logits = self.model(codes.masked_fill(masked, self.mask), torch.ones_like(labels), labels, self.problem.grid)
+        x_t = codes.masked_fill(masked, self.mask)
+        logits = self.model(x_t, torch.ones_like(labels), labels, self.problem.grid)
         return F.cross_entropy(logits.float()[masked], codes[masked], label_smoothing=LABEL_SMOOTHING)
 
     @staticmethod
@@ -39,7 +40,7 @@ class MaskGIT:
         return random.uniform(tokens).argsort(1).argsort(1) < count[:, None]
 
     @torch.no_grad()
-    def sample(self, labels: Tensor, calls: int, seed: int, guidance: float = 1.0, temperature: float = TEMPERATURE) -> Tensor:
+    def sample(self, labels: Tensor, calls: int, seed: int, guidance: float = 1.0) -> Tensor:
         generator = torch.Generator(labels.device).manual_seed(seed)
         predict, tokens = Predictor(self.model, self.problem.grid), self.problem.tokens
         calls = min(calls, tokens)  # every pass fixes a code at least
@@ -49,9 +50,10 @@ class MaskGIT:
             logits = predict.guided(x, torch.ones_like(labels), labels, guidance)
             drawn = torch.where(masked, categorical(logits, generator), x)
             noise = -torch.empty(x.shape, device=x.device).exponential_(generator=generator).log()
-            sure = torch.log_softmax(logits, -1).gather(-1, drawn[..., None])[..., 0] + temperature * (1 - r) * noise
+            log_p = torch.log_softmax(logits, -1).gather(-1, drawn[..., None])[..., 0]
+            confidence = log_p + TEMPERATURE * (1 - r) * noise
             left = (masked.sum(1) - 1).clamp(1, math.floor(tokens * math.cos(math.pi * r / 2)))
             left = left if step + 1 < calls else torch.zeros_like(left)
-            rank = sure.masked_fill(~masked, math.inf).argsort(1).argsort(1)
+            rank = confidence.masked_fill(~masked, math.inf).argsort(1).argsort(1)
             x = torch.where(rank < left[:, None], self.mask, drawn)
         return x

@@ -1,13 +1,15 @@
-"""Training steps of the tokenizer: images per second in float32 and bf16, of the 32-px preset and of a plain VQ-VAE of the same size.
+"""Training steps of the tokenizer: images per second in float32 and bf16, of the 32-px preset and of a plain
+VQ-VAE of the same size.
 
-A step is forward, loss, backward, clipping and AdamW. The plain one is written here in torch alone: strided convolutions, residual blocks,
-a codebook trained by its own loss (van den Oord et al. 2017, equation 3), transposed convolutions. Options after the benchmark's own go to
-the preset, such as ``--tokenizer.width 32``.
+A step is forward, loss, backward, clipping and AdamW. The plain one is written here in torch alone: strided
+convolutions, residual blocks, a codebook trained by its own loss (van den Oord et al. 2017, equation 3),
+transposed convolutions. Options after the benchmark's own go to the preset, such as ``--tokenizer.width 32``.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,21 +21,23 @@ from d3pm_image.config import TokenizerConfig, TokenizerRun
 from d3pm_image.tokenizer import Autoencoder
 from d3pm_image.tokenizer.loss import reconstruction_loss
 
-from .measure import table, take_turns
+from .timing import table, take_turns
 
 PRESET = Path(__file__).resolve().parents[2] / "configs" / "tokenizer" / "tokenizer_32_f4.yaml"
 
 
 class Block(nn.Module):
+    """Two convolutions beside the identity."""
+
     def __init__(self, width: int):
         super().__init__()
-        self.road = nn.Sequential(
+        self.layers = nn.Sequential(
             nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
             nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.road(x)
+        return x + self.layers(x)
 
 
 class Plain(nn.Module):
@@ -45,7 +49,8 @@ class Plain(nn.Module):
         down, up, before = [], [], channels
         for width in widths:
             down += [nn.Conv2d(before, width, 4, stride=2, padding=1), *(Block(width) for _ in range(blocks))]
-            up = [*(Block(width) for _ in range(blocks + 1)), nn.ConvTranspose2d(width, before, 4, stride=2, padding=1), *up]
+            enlarge = nn.ConvTranspose2d(width, before, 4, stride=2, padding=1)
+            up = [*(Block(width) for _ in range(blocks + 1)), enlarge, *up]
             before = width
         self.encoder = nn.Sequential(*down, nn.Conv2d(before, config.code_dim, 1))
         self.codebook = nn.Embedding(config.num_codes, config.code_dim)
@@ -69,24 +74,26 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args, rest = parser.parse_known_args(arguments)
     config = parse("train-tokenizer", TokenizerRun, ["--config", args.config, *rest])
-    ours, plain = Autoencoder(config.tokenizer, config.data.channels), Plain(config.tokenizer, config.data.channels)
-    size = config.data.image_size
-    counts = {name: sum(p.numel() for p in m.parameters()) / 1e6 for name, m in (("ours", ours), ("plain", plain))}
-    print(f"{size} px, B {args.batch}, K {config.tokenizer.num_codes}, {counts['ours']:.2f}M parameters, plain {counts['plain']:.2f}M")
-    networks = {"ours": ours, "plain": plain}
+    channels, size = config.data.channels, config.data.image_size
+    networks = {"ours": Autoencoder(config.tokenizer, channels), "plain": Plain(config.tokenizer, channels)}
+    ours, plain = (sum(p.numel() for p in network.parameters()) / 1e6 for network in networks.values())
+    num_codes = config.tokenizer.num_codes
+    print(f"{size} px, B {args.batch}, K {num_codes}, {ours:.2f}M parameters, plain {plain:.2f}M")
     entries = {
-        f"{name}, {precision}": step(networks[name].to(args.device), config, args, precision == "bf16")
-        for name in networks
+        f"{name}, {precision}": step(network.to(args.device), config, args, precision == "bf16")
+        for name, network in networks.items()
         for precision in ("float32", "bf16")
     }
     seconds = take_turns(entries, repeats)
-    rows = [[name, args.batch / s, seconds["plain, float32"] / s] for name, s in seconds.items()]
-    table(["", "images/s", "x plain float32"], rows)
-    return [{"entry": name, "images_per_s": args.batch / s, "ratio": seconds["plain, float32"] / s} for name, s in seconds.items()]
+    rates = {name: args.batch / s for name, s in seconds.items()}
+    base = rates["plain, float32"]
+    results = [{"entry": name, "images_per_s": rate, "ratio": rate / base} for name, rate in rates.items()]
+    table(["", "images/s", "x plain float32"], [list(row.values()) for row in results])
+    return results
 
 
-def step(network: nn.Module, config: TokenizerRun, args: argparse.Namespace, half: bool):
-    """A call that trains one batch of noise pictures."""
+def step(network: nn.Module, config: TokenizerRun, args: argparse.Namespace, half: bool) -> Callable:
+    """A call that trains on one batch of noise."""
     images = torch.rand(args.batch, config.data.channels, *([config.data.image_size] * 2), device=args.device)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
 

@@ -1,6 +1,8 @@
-"""Monotone rational-quadratic splines (Durkan, Bekasov, Murray and Papamakarios 2019, section 3.1): an invertible map of the line.
+"""Monotone rational-quadratic splines (Durkan, Bekasov, Murray and Papamakarios 2019, section 3.1): an
+invertible map of the line.
 
-Inside [-B, B] the map goes through knots (x_k, y_k) with slopes d_k; with θ = (x - x_k)/(x_{k+1} - x_k) and the mean slope s
+Inside [-B, B] the map goes through knots (x_k, y_k) with slopes d_k; with θ = (x - x_k)/(x_{k+1} - x_k) and
+the mean slope s
 
     y = y_k + (y_{k+1} - y_k) (s θ² + d_k θ(1-θ)) / (s + (d_{k+1} + d_k - 2s) θ(1-θ))
 

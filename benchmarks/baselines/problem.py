@@ -2,13 +2,14 @@
 
 A baseline is a class with
 
+    problem                                   what is learned
     model                                     an nn.Module; matrices under ``model.blocks`` are Muon's
-    loss(codes, labels, random)               scalar loss of a batch, in nats a code where it is a bound
+    loss(codes, labels, random)               scalar loss of a batch, in nats per code where it is a bound
     sample(labels, calls, seed, guidance)     codes of new images, by so many passes of the network
 
-``labels`` are C where there is none (a tenth of a batch in training). Whatever can differ between methods without being part of
-them (batches, label dropout, optimizer, averaged weights, precision) is the trainer's and the same for all.
-"""
+``labels`` are C where there is none (a tenth of a batch in training). Whatever can differ between methods
+without being part of them (batches, label dropout, optimizer, averaged weights, precision) is the trainer's
+and the same for all."""
 
 from __future__ import annotations
 
@@ -51,13 +52,15 @@ class Baseline(Protocol):
     """A method: see the module's docstring."""
 
     model: nn.Module
+    problem: Problem
 
     def loss(self, codes: Tensor, labels: Tensor, random: StepRandom) -> Tensor:
         """Scalar loss of codes (B, N) int64 with labels (B,) in 0..C; called under autocast."""
         ...
 
     def sample(self, labels: Tensor, calls: int, seed: int, guidance: float = 1.0) -> Tensor:
-        """Codes (B, N) int64 of images with labels (B,). With guidance other than 1 a pass carries each image twice."""
+        """Codes (B, N) int64 of images with labels (B,). With guidance other than 1 a pass carries each image
+        twice."""
         ...
 
 
@@ -68,8 +71,16 @@ class Predictor:
     model: Transformer
     grid: Grid
 
-    def __call__(self, x_t: Tensor, level: Tensor, labels: Tensor, grid: Grid | None = None, where: Tensor | None = None) -> Tensor:
-        """Logits (B, N, K); arguments as in :class:`~d3pm_image.types.Denoiser`. ``where`` (B, N) bool: the head runs there alone."""
+    def __call__(
+        self,
+        x_t: Tensor,
+        level: Tensor,
+        labels: Tensor,
+        grid: Grid | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (B, N, K); arguments as in :class:`~d3pm_image.types.Denoiser`. ``where`` (B, N) bool: the
+        head runs there alone."""
         with torch.autocast(x_t.device.type, torch.bfloat16):
             features = self.model(x_t, level, labels, self.grid, head=False)
             if where is None:

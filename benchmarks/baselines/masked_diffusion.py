@@ -1,9 +1,10 @@
-"""Plain masked diffusion (MDLM, Sahoo et al. 2024; MD4, Shi et al. 2024) with the linear schedule: α_t = 1 - t.
+"""Plain masked diffusion (MDLM, Sahoo et al. 2024; MD4, Shi et al. 2024) with the linear schedule: α_t = 1 -
+t.
 
     -log p(x_0) ≤ ∫ (1/t) E[ Σ over masks of -log x̂(x_0) ] dt
 
-Times are stratified over the batch. A step t → s unmasks a token with probability (t - s)/t and draws it from x̂; what is unmasked stays.
-"""
+Times are stratified over the batch. A step t → s unmasks a token with probability (t - s)/t and draws it from
+x̂; what is unmasked stays."""
 
 from __future__ import annotations
 
@@ -27,9 +28,11 @@ class MaskedDiffusion:
         self.mask = problem.num_codes
 
     def loss(self, codes: Tensor, labels: Tensor, random: StepRandom) -> Tensor:
-        t = low_discrepancy_times(random.shared(), len(codes)).to(codes.device) * (1 - FIRST_TIME) + FIRST_TIME
+        t = low_discrepancy_times(random.shared(), len(codes)).to(codes.device)
+        t = t * (1 - FIRST_TIME) + FIRST_TIME
         masked = random.uniform(codes.shape[1]) < t[:, None]
-        logits = self.model(codes.masked_fill(masked, self.mask), torch.ones_like(labels), labels, self.problem.grid)
+        x_t = codes.masked_fill(masked, self.mask)
+        logits = self.model(x_t, torch.ones_like(labels), labels, self.problem.grid)
         nats = F.cross_entropy(logits.float().transpose(1, 2), codes, reduction="none")
         return (nats * masked / t[:, None]).mean().float()
 
