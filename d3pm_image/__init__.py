@@ -16,58 +16,43 @@ if TYPE_CHECKING:
     from .config import TokenizerConfig as TokenizerConfig
     from .config import TokenizerLossConfig as TokenizerLossConfig
     from .config import TrainConfig as TrainConfig
+    from .denoiser import Transformer as Transformer
+    from .diffusion import Process as Process
     from .editing.masks import Box as Box
     from .editing.masks import Polygon as Polygon
     from .errors import ConfigError as ConfigError
     from .evaluation.evaluate import evaluate as evaluate
     from .evaluation.tune import tune as tune
+    from .imaging import Images as Images
     from .pipeline import Pipeline as Pipeline
     from .recipes.diffusion import train_diffusion as train_diffusion
     from .recipes.encode import encode as encode
     from .recipes.tokenizer import train_tokenizer as train_tokenizer
+    from .tokenizer import Autoencoder as Autoencoder
     from .tokenizer import load_tokenizer as load_tokenizer
     from .training.job import Interrupted as Interrupted
     from .training.job import TrainingError as TrainingError
 
 __version__ = "0.1.0"
-__all__ = [
-    "Box",
-    "ConfigError",
-    "DataConfig",
-    "DenoiserConfig",
-    "DiffusionLossConfig",
-    "Interrupted",
-    "Pipeline",
-    "Polygon",
-    "ProcessConfig",
-    "SamplingConfig",
-    "TokenizerConfig",
-    "TokenizerLossConfig",
-    "TrainConfig",
-    "TrainingError",
-    "__version__",
-    "encode",
-    "evaluate",
-    "load_tokenizer",
-    "train_diffusion",
-    "train_tokenizer",
-    "tune",
-]
 _PLACES = {
+    "Autoencoder": ".tokenizer",
     "Box": ".editing.masks",
     "ConfigError": ".errors",
     "DataConfig": ".config",
     "DenoiserConfig": ".config",
     "DiffusionLossConfig": ".config",
+    "Images": ".imaging",
     "Interrupted": ".training.job",
     "Pipeline": ".pipeline",
     "Polygon": ".editing.masks",
+    "Process": ".diffusion",
     "ProcessConfig": ".config",
     "SamplingConfig": ".config",
     "TokenizerConfig": ".config",
     "TokenizerLossConfig": ".config",
     "TrainConfig": ".config",
     "TrainingError": ".training.job",
+    "Transformer": ".denoiser",
     "encode": ".recipes.encode",
     "evaluate": ".evaluation.evaluate",
     "load_tokenizer": ".tokenizer",
@@ -75,6 +60,7 @@ _PLACES = {
     "train_tokenizer": ".recipes.tokenizer",
     "tune": ".evaluation.tune",
 }
+__all__ = ["__version__", *_PLACES]
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,12 +22,30 @@ from .storage import whole_file
 
 SETTINGS = "d3pm_image"
 """Name of the PNG text that holds the settings of a result."""
+SHOWN, SHOWN_SIDE = 64, 512
+"""Images of a notebook's sheet, and pixels of their longer side."""
 
 
-def to_pil(images: Tensor) -> list[Image.Image]:
+class Images(list[Image.Image]):
+    """A list of Pillow images, which a notebook shows as one sheet."""
+
+    def _repr_png_(self) -> bytes | None:
+        """The first 64 as a PNG, small ones enlarged, large ones reduced to 512 pixels per side; None where sizes
+        differ, or for none."""
+        if len({image.size for image in self}) != 1:
+            return None
+        tiles = [plain(image, 1 if image.mode in ("1", "L") else 3) for image in self[:SHOWN]]
+        for tile in tiles:
+            tile.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        stream = io.BytesIO()
+        grid_image([enlarge(tile) for tile in tiles]).save(stream, "PNG")
+        return stream.getvalue()
+
+
+def to_pil(images: Tensor) -> Images:
     """Pillow images (L or RGB) of (B, C, h, w) float in [0, 1]."""
     array = to_levels(images.detach().float().clamp(0, 1)).cpu().numpy()
-    return [Image.fromarray(a[0] if a.shape[0] == 1 else a.transpose(1, 2, 0)) for a in array]
+    return Images(Image.fromarray(a[0] if a.shape[0] == 1 else a.transpose(1, 2, 0)) for a in array)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

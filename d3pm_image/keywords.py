@@ -7,20 +7,27 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from .config import near, need
-from .imaging import plain, to_tensor
+from .imaging import Images, plain, to_tensor
 from .sampling import SAMPLERS, Sampler
 from .sampling.choice import SHARED, choose
 from .sampling.request import Callback, Request, SamplerStep
 
-OutputType = Literal["pil", "pt", "np"]
+PIL = Literal["pil"]
+PT = Literal["pt"]
+NP = Literal["np"]
+OutputType = PIL | PT | NP
+Array = NDArray[np.float32]
+Delivered = Images | Tensor | Array
+T_co = TypeVar("T_co", bound=Delivered, covariant=True)
 StepEnd = Callable[[Any, int, int, dict[str, Any]], Any]
 """Called with the pipeline, the step from 0, the number of steps, and the codes."""
 SEEDS = 2**62
@@ -70,10 +77,10 @@ class Drawing(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class ImageOutput:
+class ImageOutput(Generic[T_co]):
     """What calling a pipeline gives: ``images``, a list of Pillow images, a tensor (B, C, h, w) or an array (B, h, w, C), values in [0, 1]."""
 
-    images: Any
+    images: T_co
 
 
 def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
@@ -188,13 +195,13 @@ def check_output(output_type: str) -> None:
     need(output_type in ("pil", "pt", "np"), "output_type", output_type, "use pil, pt or np")
 
 
-def delivered(images: list[Image.Image], output_type: OutputType, channels: int) -> Any:
+def delivered(images: list[Image.Image], output_type: OutputType, channels: int) -> Delivered:
     """Pillow images as they are, or as one float32 tensor (B, C, h, w) or array (B, h, w, C) in [0, 1].
 
     Args:
         channels: 1 or 3, of the tensor or array.
     """
     if output_type == "pil":
-        return images
+        return Images(images)
     stack: Tensor = torch.stack([to_tensor(plain(image, channels)) for image in images])
     return stack if output_type == "pt" else np.ascontiguousarray(stack.permute(0, 2, 3, 1).numpy())

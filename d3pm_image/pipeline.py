@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, overload
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
@@ -22,14 +21,11 @@ from .denoiser import Transformer
 from .denoiser.precision import logits_of, undisturbed
 from .diffusion import Process
 from .editing.canvas import convert_for
-from .editing.inputs import Masks, Picture, Pictures, gather, pictures
-from .editing.interpolate import Mix, interpolate
-from .editing.outpaint import extend, outpaint_window
-from .editing.regions import Window
-from .editing.repaint import Brush, repaint
+from .editing.inputs import Pictures, pictures
+from .edits import Edits
 from .hub import push
-from .imaging import to_pil, to_tensor, with_white
-from .keywords import ImageOutput, OutputType, check_output, delivered, plain_labels, request_of, scalar
+from .imaging import Images, to_pil, to_tensor, with_white
+from .keywords import NP, PIL, PT, Array, Delivered, ImageOutput, OutputType, check_output, delivered, plain_labels, request_of
 from .labels import Labels, label_ids
 from .sampling import Sampler
 from .sampling.loop import draw_codes
@@ -40,7 +36,7 @@ from .types import Tokenizer
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
 
-class Pipeline:
+class Pipeline(Edits):
     """Generate and edit pictures with a trained model.
 
     Args:
@@ -163,9 +159,31 @@ class Pipeline:
         """
         return request_of(self, drawing)
 
+    # fmt: off
+    @overload
+    def __call__(
+        self, class_labels: Labels = None, num_images: int | None = None, *,
+        output_type: PIL = "pil", **drawing: Any,
+    ) -> ImageOutput[Images]: ...
+    @overload
+    def __call__(
+        self, class_labels: Labels = None, num_images: int | None = None, *,
+        output_type: PT, **drawing: Any,
+    ) -> ImageOutput[Tensor]: ...
+    @overload
+    def __call__(
+        self, class_labels: Labels = None, num_images: int | None = None, *,
+        output_type: NP, **drawing: Any,
+    ) -> ImageOutput[Array]: ...
+    @overload
+    def __call__(
+        self, class_labels: Labels = None, num_images: int | None = None, *,
+        output_type: OutputType = "pil", **drawing: Any,
+    ) -> ImageOutput[Delivered]: ...
+    # fmt: on
     def __call__(
         self, class_labels: Labels = None, num_images: int | None = None, output_type: OutputType = "pil", **drawing: Any
-    ) -> ImageOutput:
+    ) -> ImageOutput[Delivered]:
         """:meth:`generate` under the names of diffusers: ``pipe(class_labels=[3, 5], num_inference_steps=16).images``.
 
         Args:
@@ -175,6 +193,28 @@ class Pipeline:
         listed = len(class_labels) if isinstance(class_labels, Sequence) and not isinstance(class_labels, str) else 1
         return ImageOutput(self.generate(num_images or listed, class_labels, output_type=output_type, **drawing))
 
+    # fmt: off
+    @overload
+    def generate(
+        self, num_images: int = 1, labels: Labels = None, steps: int | None = None, *,
+        output_type: PIL = "pil", **drawing: Any,
+    ) -> Images: ...
+    @overload
+    def generate(
+        self, num_images: int = 1, labels: Labels = None, steps: int | None = None, *,
+        output_type: PT, **drawing: Any,
+    ) -> Tensor: ...
+    @overload
+    def generate(
+        self, num_images: int = 1, labels: Labels = None, steps: int | None = None, *,
+        output_type: NP, **drawing: Any,
+    ) -> Array: ...
+    @overload
+    def generate(
+        self, num_images: int = 1, labels: Labels = None, steps: int | None = None, *,
+        output_type: OutputType = "pil", **drawing: Any,
+    ) -> Delivered: ...
+    # fmt: on
     def generate(
         self,
         num_images: int = 1,
@@ -182,7 +222,7 @@ class Pipeline:
         steps: int | None = None,
         output_type: OutputType = "pil",
         **drawing: Any,
-    ) -> Any:
+    ) -> Delivered:
         """New images.
 
         Args:
@@ -219,108 +259,6 @@ class Pipeline:
         ]
         return torch.stack([to_tensor(picture) for picture in fitting]).to(self.device)
 
-    def reconstruct(self, images: Pictures) -> list[Image.Image]:
+    def reconstruct(self, images: Pictures) -> Images:
         """Images through the tokenizer and back, at the model's size."""
         return to_pil(self.tokenizer.decode(self.tokenizer.encode(self.tensors(images))))
-
-    def inpaint(
-        self,
-        image: Pictures,
-        mask: Masks,
-        labels: Labels = None,
-        variants: int = 1,
-        ring: int | None = None,
-        window: Window = "auto",
-        feather: int = 0,
-        strength: float = 1.0,
-        output_type: OutputType = "pil",
-        **drawing: Any,
-    ) -> Any:
-        """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
-
-        Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of them reaches the result.
-
-        Args:
-            image: A picture, or several of any sizes and modes, as :func:`~d3pm_image.editing.inputs.pictures` takes them.
-            mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all pictures or a list with one for each.
-            labels: Class of what to paint (number or name), one for all or one a picture; None for no class.
-            variants: Results a picture.
-            ring: Code cells around the mask that are drawn anew as well; None is as many as the feather needs.
-            window: What of a picture is worked on: ``whole`` of it at the model's size; the mask's neighbourhood, reduced to that size
-                if need be (``crop``) or at its own scale (``tiles``); ``auto``: crop where a picture is larger than the model's size.
-            feather: Pixels around the mask over which the result fades into the picture, inside drawn cells; 0 is a hard seam.
-            strength: Under 1 starts from what is there, see :meth:`vary`.
-            output_type: ``pil``, ``pt`` or ``np``.
-            drawing: As in :meth:`request`; variant j of picture i is number i·variants + j.
-
-        Returns:
-            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode; or float32 tensors or arrays
-            in [0, 1], grey or colour as the model is.
-
-        Raises:
-            ConfigError: a mask that does not fit, unknown labels, impossible settings.
-        """
-        check_output(output_type)
-        variants, ring, feather, strength = scalar(variants), scalar(ring), scalar(feather), scalar(strength)
-        images, masks, single = gather(image, mask)
-        images = [with_white(one, remembered_white(self.facts)) for one in images]
-        ids = self.label_ids([None] if labels is None else labels, len(images))
-        results = repaint(self, self.request(**drawing), Brush(window, ring, feather, strength), images, masks, ids, variants)
-        found = [delivered(variants_of_one, output_type, self.tokenizer.channels) for variants_of_one in results]
-        return found[0] if single else found
-
-    def outpaint(
-        self, image: Pictures, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, window: Window = "auto", **how: Any
-    ) -> Any:
-        """Continue pictures by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the larger canvas.
-
-        ``window="auto"`` keeps a picture's own scale (``tiles``) where its canvas is larger than the model's size.
-        """
-        given, single = pictures(image)
-        images, masks = zip(*(extend(i, *map(scalar, (left, top, right, bottom))) for i in given), strict=True)
-        window = outpaint_window(window, [mask.shape for mask in masks], self.image_size)
-        results = self.inpaint(images, masks, window=window, **how)
-        return results[0] if single else results
-
-    def edit(self, image: Pictures, region: Masks, label: Labels, **how: Any) -> Any:
-        """Repaint a region of pictures as another class: :meth:`inpaint`, whose arguments hold, with a label that must be given.
-
-        With ``strength`` under 1 the layout of what is there shows through.
-        """
-        need(label is not None, "label", label, "name the class that the region shall show")
-        return self.inpaint(image, region, label, **how)
-
-    def vary(self, image: Pictures, strength: float = 0.5, labels: Labels = None, variants: int = 1, mask: Masks = None, **how: Any) -> Any:  # fmt: skip
-        """Variations of pictures, or of their masked part: the codes are corrupted to noise level t = strength and denoised from there.
-
-        Args:
-            image, labels, variants, mask: As in :meth:`inpaint`; no mask is the whole picture.
-            strength: 0 is the reconstruction, 1 a new picture (inside a mask: inpainting).
-            how: As in :meth:`inpaint`.
-        """
-        return self.inpaint(image, mask, labels, variants, strength=strength, **how)
-
-    def interpolate(
-        self,
-        a: Picture,
-        b: Picture,
-        frames: int = 8,
-        strength: float = 0.5,
-        labels: Labels = None,
-        mix: Mix = "vectors",
-        output_type: OutputType = "pil",
-        **drawing: Any,
-    ) -> Any:
-        """Pictures from a to b at the model's size; see :mod:`~d3pm_image.editing.interpolate`.
-
-        Args:
-            frames: How many, the two ends included.
-            strength: Noise level that codes are corrupted to and denoised from. 0 mixes codes alone: its ends are the reconstructions.
-            labels: Class of all frames, or a list with that of a and of b: a frame has that of the nearer one.
-            mix: ``vectors`` fades, ``cells`` takes cell after cell from b.
-            output_type, drawing: As in :meth:`generate`, with one seed that all frames share.
-        """
-        check_output(output_type)
-        ids = self.label_ids([None] if labels is None else labels, 2)
-        images = to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), scalar(frames), scalar(strength), ids, mix))
-        return delivered(images, output_type, self.tokenizer.channels)

@@ -46,7 +46,7 @@ class Choice:
     path: ClassVar[str] = ""
     """What the names of its settings begin with in messages."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises ConfigError for a setting of another type or out of its range."""
         types = self.types()
         for item in self.own():

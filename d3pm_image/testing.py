@@ -6,8 +6,9 @@ Each raises AssertionError with one sentence that says what is broken, and retur
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 
-from .types import Denoiser, Grid, Tokenizer
+from .types import Denoiser, Grid, Tokenizer, TrainableDenoiser
 
 
 def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: Grid, device: str | torch.device = "cpu") -> None:
@@ -22,17 +23,12 @@ def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: G
         AssertionError: another shape, values that are not finite, an answer that depends on other images of the batch, or on which
             positions are asked for.
     """
-    batch, tokens = 3, grid[0] * grid[1]
-    generator = torch.Generator().manual_seed(0)
-    x_t = torch.randint(num_codes + 1, (batch, tokens), generator=generator).to(device)
-    kappa = torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64, device=device)
-    labels = torch.tensor([0, num_classes, max(0, num_classes - 1)], device=device)
-    where = (torch.rand(batch, tokens, generator=generator) < 0.5).to(device)
+    x_t, kappa, labels, where = random_inputs(num_codes, num_classes, grid, device)
     with torch.no_grad():
         logits = denoiser(x_t, kappa, labels, grid, None)
         some = denoiser(x_t, kappa, labels, grid, where)
         alone = denoiser(x_t[:1], kappa[:1], labels[:1], grid, None)
-    shape = (batch, tokens, num_codes)
+    shape = (*x_t.shape, num_codes)
     assert logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, not (B, N, K) = {shape}"
     assert logits.is_floating_point(), f"logits have the type {logits.dtype}, not a floating point one"
     assert bool(logits.isfinite().all()), "logits are not all finite"
@@ -41,6 +37,56 @@ def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: G
     assert close, "logits at the positions that are asked for differ from those of a call for all positions"
     close = torch.allclose(alone[0].float(), logits[0].float(), rtol=1e-2, atol=1e-2)
     assert close, "logits of an image depend on the other images of its batch; call eval() first"
+
+
+def check_trainable(denoiser: TrainableDenoiser, grid: Grid, device: str | torch.device = "cpu") -> None:
+    """Try a denoiser that the training loss takes: :func:`check_denoiser`, and what a loss and an exact resume ask of it.
+
+    Args:
+        denoiser: An nn.Module; it is in the mode that it was in again afterwards.
+        grid: (H, W) with H·W = N.
+
+    Raises:
+        AssertionError: as :func:`check_denoiser`; the head does not make the logits of the features, a parameter that no
+            gradient reaches, or features in training that depend on more than a row and its key.
+    """
+    assert isinstance(denoiser, nn.Module), f"{type(denoiser).__name__} is not an nn.Module"
+    network, mode, k = denoiser, denoiser.training, denoiser.num_codes
+    x_t, kappa, labels, _ = random_inputs(k, denoiser.num_classes, grid, device)
+    keys = torch.tensor([7, 8, 2**62], device=device)
+    try:
+        network.eval()
+        check_denoiser(denoiser, k, denoiser.num_classes, grid, device)
+        weight, bias = denoiser.head.weight, denoiser.head.bias
+        assert bias is not None and bias.shape == (k,), "the head has no bias (K,)"
+        features, logits = denoiser(x_t, kappa, labels, grid, head=False), denoiser(x_t, kappa, labels, grid)
+        shape = (*x_t.shape, weight.shape[1])
+        assert features.shape == shape, f"features have the shape {tuple(features.shape)}, not (B, N, D) = {shape}"
+        close = torch.allclose(denoiser.head(features).float(), logits.float(), rtol=1e-2, atol=1e-2)
+        assert close, "the head does not make the logits of the features"
+        network.train()
+        features = denoiser(x_t, kappa, labels, grid, head=False, keys=keys)
+        alone = denoiser(x_t[:1], kappa[:1], labels[:1], grid, head=False, keys=keys[:1])
+        close = torch.allclose(alone[0].float(), features[0].float(), rtol=1e-2, atol=1e-2)
+        assert close, "features in training depend on more than a row and its key: derive dropout masks from keys"
+        asked = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        total = denoiser.head(features).float().square().sum()
+        grads = torch.autograd.grad(total, list(asked.values()), allow_unused=True)
+        unused = [name for name, gradient in zip(asked, grads, strict=True) if gradient is None]
+        assert not unused, f"no gradient reaches {', '.join(unused)}"
+    finally:
+        network.train(mode)
+
+
+def random_inputs(num_codes: int, num_classes: int, grid: Grid, device: str | torch.device) -> tuple[Tensor, ...]:
+    """Three rows of noisy codes (B, N) with their levels (B,), labels (B,), and positions that are asked for (B, N)."""
+    batch, tokens = 3, grid[0] * grid[1]
+    generator = torch.Generator().manual_seed(0)
+    x_t = torch.randint(num_codes + 1, (batch, tokens), generator=generator).to(device)
+    kappa = torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64, device=device)
+    labels = torch.tensor([0, num_classes, max(0, num_classes - 1)], device=device)
+    where = (torch.rand(batch, tokens, generator=generator) < 0.5).to(device)
+    return x_t, kappa, labels, where
 
 
 def check_tokenizer(tokenizer: Tokenizer, image_size: tuple[int, int], device: str | torch.device = "cpu") -> None:

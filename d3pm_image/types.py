@@ -32,15 +32,29 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class TrainableDenoiser(Denoiser, Protocol):
-    """A denoiser whose last layer a loss may apply itself, a chunk of the vocabulary at a time, so that all logits never lie in memory."""
+    """A denoiser that is trained, an nn.Module: a loss may apply its last layer itself, a chunk of rows at a time, so
+    that all logits never lie in memory.
+
+    head=False asks for the features (B, N, D) before the last layer, of which ``self.head`` makes the logits. keys (B,)
+    int64, a number per row, are all that the masks of its dropout derive from. num_codes is K, label num_classes means
+    no label. :func:`d3pm_image.testing.check_trainable` tries whether a network keeps to this.
+    """
 
     num_codes: int
     num_classes: int
     head: nn.Linear
-    """Features (…, D) → logits (…, K)."""
+    """Features (…, D) → logits (…, K), with a bias."""
 
-    def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
-        """Features (B, N, D) before the head. keys (B,) int64: a number per row, from which its dropout masks derive."""
+    def __call__(
+        self,
+        x_t: Tensor,
+        kappa: Tensor,
+        labels: Tensor,
+        grid: Grid,
+        where: Tensor | None = None,
+        head: bool = True,
+        keys: Tensor | None = None,
+    ) -> Tensor: ...
 
 
 @runtime_checkable

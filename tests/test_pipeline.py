@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError
+from d3pm_image.imaging import Images, enlarge
 from d3pm_image.tokenizer import Autoencoder, save_tokenizer
 
 
@@ -231,6 +233,23 @@ def test_results_as_tensors_and_arrays(pipe, kind):
     assert len(pipe.interpolate(*pictures, frames=3, output_type=kind)) == 3
     with pytest.raises(ConfigError, match="output_type='jpg': use pil, pt or np"):
         pipe.generate(1, output_type="jpg")
+
+
+def test_images_are_a_list_that_a_notebook_shows_as_one_sheet(pipe):
+    images = pipe.generate(7, steps=2)
+    assert isinstance(images, list) and images == list(images) and images[:2] == [images[0], images[1]]
+    sheet = Image.open(io.BytesIO(images._repr_png_()))
+    assert sheet.format == "PNG" and sheet.width > 2 * 64 and sheet.height > 2 * 64
+    inside = np.zeros((8, 8), bool)
+    inside[2:6, 2:6] = True
+    variants = pipe.inpaint(images, inside, variants=2, steps=2)[1]
+    assert Image.open(io.BytesIO(variants._repr_png_())).width > Image.open(io.BytesIO(variants._repr_png_())).height
+    first = np.asarray(enlarge(images[0]))
+    found = np.asarray(Image.open(io.BytesIO(Images(images[:1])._repr_png_())))
+    assert np.array_equal(found[2:-2, 2:-2], first)
+    large = Images([Image.new("RGBA", (3000, 1500)), Image.new("L", (3000, 1500))])
+    assert Image.open(io.BytesIO(large._repr_png_())).size == (2 * 514 + 2, 256 + 4)
+    assert Images()._repr_png_() is None and Images([*images, Image.new("L", (9, 8))])._repr_png_() is None
 
 
 def test_callback_after_every_step_and_progress_bar(pipe, capsys):

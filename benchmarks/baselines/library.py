@@ -11,7 +11,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from d3pm_image.config import DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplingConfig
+from d3pm_image.config import DiffusionLossConfig, ProcessConfig, SamplingConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.recipes.diffusion import make_loss
 from d3pm_image.sampling.choice import SHARED, make_sampler
@@ -35,8 +35,8 @@ class Library:
     def __init__(self, problem: Problem, process: ProcessConfig, objective: DiffusionLossConfig):
         self.problem, self.model = problem, problem.transformer()
         self.process = Process.from_config(process, problem.num_codes)
-        run = DiffusionRun(process=process, loss=dataclasses.replace(objective, label_dropout=0.0))
-        self._loss = make_loss(self.process, run, problem.grid)
+        objective = dataclasses.replace(objective, label_dropout=0.0)
+        self._loss = make_loss(self.process, objective, problem.grid)
 
     def loss(self, codes: Tensor, labels: Tensor, random: StepRandom) -> Tensor:
         return self._loss(self.model, {"codes": codes, "labels": labels}, random)[0]

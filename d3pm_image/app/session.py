@@ -49,7 +49,7 @@ class Drawing:
     seed: int = 0
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(1 <= self.count <= MOST_IMAGES, "pictures", self.count, f"ask for 1 to {MOST_IMAGES} at once")
         need(self.seed >= 0, "seed", self.seed, "give a whole number of 0 or more")
 
@@ -117,7 +117,9 @@ class Studio:
         classes = len(self.pipe.class_names)
         return label_text(classes if drawing.one_label is None else self.pipe.label_ids(drawing.one_label, 1)[0], self.pipe.class_names)
 
-    def inpaint(self, source: PictureFile, mask: np.ndarray, feather: int, drawing: Drawing, stop: threading.Event, name: str = ""):
+    def inpaint(
+        self, source: PictureFile, mask: np.ndarray, feather: int, drawing: Drawing, stop: threading.Event, name: str = ""
+    ) -> Iterator[Progress | Finished]:
         """A picture with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
         own = {"labels": self.labels_text(drawing), "feather": feather, "window": "auto", "mask": mask_text(mask)}
 
@@ -126,7 +128,9 @@ class Studio:
 
         yield from self.edit("inpaint", source, drawing, own, work, stop, name)
 
-    def outpaint(self, source: PictureFile, sides: dict[str, int], drawing: Drawing, stop: threading.Event, name: str = ""):
+    def outpaint(
+        self, source: PictureFile, sides: dict[str, int], drawing: Drawing, stop: threading.Event, name: str = ""
+    ) -> Iterator[Progress | Finished]:
         """A picture continued by so many pixels on each side (left, top, right, bottom)."""
         check_added(sides)
         check_sides(source.image.size, sides)
@@ -139,7 +143,9 @@ class Studio:
 
         yield from self.edit("outpaint", source, drawing, {"labels": self.labels_text(drawing), **sides}, work, stop, name)
 
-    def vary(self, source: PictureFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""):
+    def vary(
+        self, source: PictureFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""
+    ) -> Iterator[Progress | Finished]:
         """Variations of a picture; strength is the noise level that they begin at."""
 
         def work(callback: Callback) -> list[Image.Image]:

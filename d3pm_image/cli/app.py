@@ -31,7 +31,7 @@ class App:
     device: str = "auto"
     precision: Literal["float32", "bf16"] = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(bool(self.host), "host", self.host, "give an address, such as 127.0.0.1")
         need(0 <= self.port <= 65535, "port", self.port, "give 0 (any free one) to 65535")
 

@@ -27,7 +27,7 @@ class Doctor(OutputOptions):
     limit: int = 5000
     out: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.limit >= 0, "limit", self.limit, "give 0 (all images) or more")
 
 

@@ -26,7 +26,7 @@ class Export(OutputOptions):
     out: str
     form: Literal["pt2", "onnx"] = "pt2"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         folder_to_write(self.out)
 
 

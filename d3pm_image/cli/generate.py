@@ -36,7 +36,7 @@ class Generate(WatchedOptions):
     columns: int = 0
     captions: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
         need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")

@@ -8,12 +8,16 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..config import SamplingConfig, need
 from ..devices import pick_device
 from ..printable import printable
 from ..sampling import SAMPLERS
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+    from ..visualization import Recorder
 
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
@@ -63,7 +67,7 @@ class RunOptions:
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False
 
-    def pipeline(self, model: str | Path):
+    def pipeline(self, model: str | Path) -> Pipeline:
         """The model on its device, in its precision.
 
         Raises:
@@ -74,7 +78,7 @@ class RunOptions:
         pipe = Pipeline.from_pretrained(model, pick_device(self.device), self.precision)
         return pipe.compile() if self.compile else pipe
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.seed >= 0, "seed", self.seed, "give 0 or more")
         need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
 
@@ -101,13 +105,13 @@ class WatchedOptions(SamplerOptions, OutputOptions):
     trajectory: str = ""
     trajectory_ms: int = 200
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         known = Path(self.trajectory).suffix.lower() in (".gif", ".webp")
         need(known or not self.trajectory, "trajectory", self.trajectory, "use an ending of .gif or .webp")
         need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, "give 20 to 60000 milliseconds per frame")
 
-    def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()):
+    def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()) -> Recorder | None:
         """A callback that keeps the first images, or None where no trajectory is wanted.
 
         Raises:
@@ -126,7 +130,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
             need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, f"would overwrite {names}")
         return Recorder()
 
-    def show(self, recorder, pipe, title: str, facts: dict) -> None:
+    def show(self, recorder: Recorder | None, pipe: Pipeline, title: str, facts: dict[str, Any]) -> None:
         """Write what a recorder saw, if there is one, and say where."""
         if recorder is None:
             return

@@ -15,6 +15,7 @@ from .parser_errors import check_file, explain, whence
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from jsonargparse import ArgumentParser
 
 T = TypeVar("T", bound="DataclassInstance")
 
@@ -56,7 +57,7 @@ def bare_flags(kind: type, arguments: list[str]) -> list[str]:
     ]
 
 
-def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()):
+def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()) -> ArgumentParser:
     """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
     which those named ``optional`` may be left out and are then empty."""
     from jsonargparse import SUPPRESS, ArgumentParser

@@ -26,7 +26,7 @@ class Shards:
     shard_images: int = 10_000
     held_out: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, "give 1 to 10,000,000 images per shard")
 
 

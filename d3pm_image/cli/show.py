@@ -38,7 +38,7 @@ class Show(OutputOptions):
     inputs: str = ""
     device: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         both = "settings are either shown or run again; leave out one of --json and --again"
         need(not (self.json and self.again), "json", self.json, both)
         png = not self.out or Path(self.out).suffix.lower() == ".png"

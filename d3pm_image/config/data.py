@@ -78,7 +78,7 @@ class DataConfig:
     same: bool = False
     name: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("source", "root", "val_root"):
             text = isinstance(getattr(self, name), str)
             need(text, f"data.{name}", getattr(self, name), "give a text, such as the name of a folder")

@@ -34,7 +34,7 @@ class ProcessConfig:
     steps: int = 1000
     parameterisation: Literal["leave_one_out", "posterior"] = "leave_one_out"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(
             self.corruption in get_args(Corruption), "process.corruption", self.corruption, f"use one of {', '.join(get_args(Corruption))}"
         )
@@ -105,7 +105,7 @@ class DenoiserConfig:
     patch: int = 1
     places: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.width >= 8, "denoiser.width", self.width, "use at least 8")
         need(1 <= self.depth <= 512, "denoiser.depth", self.depth, "use 1 to 512 blocks")
         need(self.heads >= 1 and self.width % self.heads == 0, "denoiser.heads", self.heads, f"must divide denoiser.width={self.width}")
@@ -157,7 +157,7 @@ class DiffusionLossConfig:
     label_dropout: float = 0.1
     fused: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         weights = (self.bound, self.auxiliary)
         need(finite(sum(weights)) and min(weights) >= 0, "loss", weights, "weights must be finite and 0 or more")
         need(sum(weights) > 0, "loss", weights, "give at least one of loss.bound and loss.auxiliary a positive weight")

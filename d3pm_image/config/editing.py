@@ -44,7 +44,7 @@ class EditOptions:
     window: Literal["auto", "whole", "crop", "tiles"] = "auto"
     out: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
         need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
         need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
@@ -113,7 +113,7 @@ class Outpaint(LabelOptions, EditOptions):
     top: int = 0
     bottom: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_added(self.painted())
 
@@ -134,7 +134,7 @@ class Edit(RegionOptions):
     label: str = ""
     strength: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_strength(self.strength)
 
@@ -151,7 +151,7 @@ class Vary(LabelOptions, RegionOptions):
     strength: float = 0.5
     variants: int = 6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_strength(self.strength)
 
@@ -182,7 +182,7 @@ class Interpolate:
     frame_ms: int = 150
     out: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
         need(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
         check_strength(self.strength)

@@ -26,7 +26,7 @@ class Encode:
     cache: str = ""
     drop_unused: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(not self.drop_unused or not Path(self.drop_unused).exists(), "drop_unused", self.drop_unused, "is there already; name another")
         hint = "has no codebook to drop codes from: its codes are pixels; leave drop_unused out"
         need(not self.drop_unused or not pixel_levels(self.tokenizer), "tokenizer", self.tokenizer, hint)

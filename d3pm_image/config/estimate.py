@@ -32,7 +32,7 @@ class EstimateConfig:
     peak_tflops: float = 0.0
     reached: float = 0.45
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(
             self.images >= 0,
             "images",

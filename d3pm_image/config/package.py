@@ -33,6 +33,6 @@ class PackageConfig:
     half: bool = True
     push: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(bool(self.out), "out", self.out, "name a folder")
         need(bool(self.licence.strip()), "licence", self.licence, "name one, such as apache-2.0")

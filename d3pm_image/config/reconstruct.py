@@ -41,7 +41,7 @@ class ReconstructConfig:
     limit: int = 8
     out: str = "reconstruction.png"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(1 <= self.limit <= 1000, "limit", self.limit, "show 1 to 1000 pictures")
         both = self.images and self.data != ShownSet()
         need(

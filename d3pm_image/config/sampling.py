@@ -37,7 +37,7 @@ class SamplingConfig:
     negative_label: int = -1
     correct_steps: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("steps", "top_k", "negative_label", "correct_steps"):
             need(isinstance(getattr(self, name), Integral), name, getattr(self, name), "give a whole number")
         for name in ("temperature", "top_p", "guidance", "guidance_from", "guidance_until"):

@@ -90,7 +90,7 @@ class TokenizerConfig:
     padding: Literal["zeros", "replicate", "reflect"] = "zeros"
     quantizer: Quantizer = field(default_factory=EMA)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
         levels = max(1, self.downsampling.bit_length() - 1)
         need(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, "use 1, 2, 4, 8 or 16")

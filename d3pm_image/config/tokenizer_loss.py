@@ -37,7 +37,7 @@ class AdversarialConfig:
     width: int = 64
     layers: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("weight", "lecam"):
             value = getattr(self, name)
             need(finite(value) and value >= 0, f"loss.adversarial.{name}", value, "give 0 (off) or a positive weight")
@@ -90,7 +90,7 @@ class TokenizerLossConfig:
     perceptual_target: Literal["features", "logits"] = "features"
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         weights = {name: getattr(self, name) for name in ("l2", "l1", "gradient", "ssim", "perceptual")}
         for name, weight in weights.items():
             need(finite(weight) and weight >= 0, f"loss.{name}", weight, "weights must be finite and 0 or more")

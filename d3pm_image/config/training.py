@@ -68,7 +68,7 @@ class TrainConfig:
     checkpoint_every: int = 500
     keep: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.mixed_precision in ("no", "bf16", "fp16"), "train.mixed_precision", self.mixed_precision, "use no, bf16 or fp16")
         need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
         need(
@@ -134,7 +134,7 @@ class TokenizerRun:
     loss: TokenizerLossConfig = field(default_factory=TokenizerLossConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.data.image_size != 0, "data.image_size", 0, "give the side in pixels to train at, such as 64")
         need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
@@ -185,7 +185,7 @@ class DiffusionRun:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, optimizer="muon"))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         levels = pixel_levels(self.tokenizer)
         if levels:
             need(self.data.image_size != 0, "data.image_size", 0, f"give the side in pixels with tokenizer {self.tokenizer}, such as 16")

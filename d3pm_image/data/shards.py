@@ -253,7 +253,7 @@ class Members:
         self.shards, self.index = shards, index
         self.rows = np.load(index, mmap_mode="r")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Members], tuple[tuple[Path, ...], Path]]:
         return Members, (self.shards, self.index)
 
     def read(self, index: int) -> bytes:

@@ -69,7 +69,7 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest(), place=f"{name} in {where}")
 
 
-def torchvision_folder(dataset, where: Path) -> ImageSource:
+def torchvision_folder(dataset: Any, where: Path) -> ImageSource:
     """A torchvision set that is a class folder on disk (EuroSAT), by its list of files."""
     paths = [Path(path) for path, _ in dataset.samples]
     names = [str(p.relative_to(where)) for p in paths]

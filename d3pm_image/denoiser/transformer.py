@@ -66,7 +66,7 @@ class Transformer(nn.Module):
         x = cells if self.patches is None else self.patches.tokens(cells, grid)
         if self.places is not None:
             x = x + self.places(tokens)
-        layers = None if keys is None else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
+        layers = None if keys is None or not self.config.dropout else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
         for number, block in enumerate(self.blocks):
             x = block(x, condition, cos, sin, layers and layers[2 * number : 2 * number + 2])
         shift, scale = per_image(self.modulation(condition), x).chunk(2, -1)

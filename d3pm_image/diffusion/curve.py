@@ -38,7 +38,7 @@ class Curve:
     power: float = 1.0
     steps: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.name in SHAPES, "process.corruption", self.name, f"use one of {', '.join(SHAPES)}")
         need(self.power > 0, "process.power", self.power, "give a positive exponent, such as 2")
         need(self.name != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, "vq_diffusion is discrete: give at least 2 steps")

@@ -7,6 +7,10 @@ way. Equal to ``bound_terms(process, linear(hidden), …)`` and ``diffusion_loss
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, library
 from torch.nn import functional as F
@@ -42,9 +46,9 @@ def fused_op(
                 z.scatter_add_(-1, v[rows, None], moved[:, None].to(kind))
             c = Coefficients(*pack[:, image[rows]])
             ratio, same = c.ratio.to(kind), v[rows] == i[rows]
-            g_z, stats = _chunk(z, i[rows], v[rows], ratio, not absorbing, smoothing, gradients,
-                                lambda s, c=c, rows=rows, same=same: token_gradient(
-                                    s, c, masked[rows], same, discrete, smoothing, w_bound[rows], w_aux[rows]))  # fmt: skip
+            derive = partial(token_gradient, c=c, masked=masked[rows], same=same, discrete=discrete,
+                             smoothing=smoothing, w_bound=w_bound[rows], w_aux=w_aux[rows])  # fmt: skip
+            g_z, stats = _chunk(z, i[rows], v[rows], ratio, not absorbing, smoothing, gradients, derive)
             values = token_terms(stats, c, masked[rows], same, discrete, smoothing, codes)
             for place, value in zip(outputs, values, strict=True):
                 place[rows] = value
@@ -60,7 +64,8 @@ def fused_op(
     return total, bound, auxiliary, correct, g_hidden, g_weight.to(weight.dtype), g_bias.to(bias.dtype)
 
 
-def _chunk(z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, spread: bool, smoothing: float, gradients: bool, derive) -> tuple:
+def _chunk(z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, spread: bool, smoothing: float, gradients: bool,
+           derive: Callable[[Statistics], Statistics]) -> tuple[Tensor, Statistics]:  # fmt: skip
     """Statistics of z (n, K) and, written over z, its gradient; in pieces that stay in the cache."""
     n, codes = z.shape
     step, mean, fold = chunk_rows(n, codes, z.device), smoothing > 0, folds(ratio)
@@ -76,18 +81,19 @@ def _chunk(z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, spread: bool, smoothi
 
 
 @fused_op.register_fake
-def _(hidden, weight, bias, i, v, masked, image, pack, shift, w_bound, w_aux, discrete, absorbing, smoothing, gradients):
+def _(hidden: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    gradients = rest[-1]
     kind = torch.float64 if hidden.dtype == torch.float64 else torch.float32
     rows = [hidden.new_empty(hidden.shape[0], dtype=d) for d in (kind, kind, torch.bool)]
     grads = [torch.empty_like(p) if gradients else p.new_empty(0) for p in (hidden, weight, bias)]
     return hidden.new_empty((), dtype=kind), *rows, *grads
 
 
-def _keep(ctx, inputs, output):
+def _keep(ctx: Any, inputs: object, output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*output[4:])
 
 
-def _backward(ctx, g_loss, *_):
+def _backward(ctx: Any, g_loss: Tensor, *_: object) -> tuple[Tensor | None, ...]:
     grads = tuple((g * g_loss).to(g.dtype) for g in ctx.saved_tensors)
     return *grads, *([None] * 12)
 

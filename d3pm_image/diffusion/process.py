@@ -34,7 +34,7 @@ class Process:
     steps: int = 1000
     parameterisation: str = "leave_one_out"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.num_codes >= 1, "num_codes", self.num_codes, "a process needs at least 1 code")
         need(self.steps >= 0, "process.steps", self.steps, "give 0 (continuous time) or a number of steps")
         need(

@@ -15,7 +15,7 @@ has no cancellation, and Σ log1p over K/4 products equals Σ log1p over K terms
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, library
@@ -123,7 +123,7 @@ def statistics_op(
 
 
 @statistics_op.register_fake
-def _(logits, i, v, ratio, shift, spread, mean):
+def _(logits: Tensor, *_: object) -> tuple[Tensor, ...]:
     return tuple(logits.new_empty(logits.shape[0], dtype=working_type(logits)) for _ in range(6))
 
 
@@ -143,16 +143,16 @@ def gradient_op(
 
 
 @gradient_op.register_fake
-def _(logits, i, v, ratio, shift, g_lse, g_i, g_v, g_s, g_mean, spread, mean):
+def _(logits: Tensor, *_: object) -> Tensor:
     return torch.empty_like(logits)
 
 
-def _keep(ctx, inputs, output):
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
     logits, i, v, ratio, shift, ctx.spread, ctx.mean = inputs
     ctx.save_for_backward(logits, i, v, ratio, shift)
 
 
-def _backward(ctx, g_lse, g_i, g_v, g_s, g_top, g_mean):
+def _backward(ctx: Any, g_lse: Tensor, g_i: Tensor, g_v: Tensor, g_s: Tensor, g_top: Tensor, g_mean: Tensor) -> tuple[Tensor | None, ...]:
     logits, i, v, ratio, shift = ctx.saved_tensors
     grads = (ratio.new_zeros(len(logits)) if g is None else g.contiguous() for g in (g_lse, g_i, g_v, g_s, g_mean))
     return gradient_op(logits, i, v, ratio, shift, *grads, ctx.spread, ctx.mean), None, None, None, None, None, None

@@ -86,7 +86,7 @@ class ConstantShare(Schedule):
     steps: int = 0
     curve: Curve = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, "give a share in [0, 1]")
         need(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]; 1 ends in pure noise")
         object.__setattr__(self, "curve", Curve(self.corruption, self.power, self.steps))
@@ -185,7 +185,7 @@ def corrupted_share(t: Tensor, uniform_share: float, num_codes: int) -> Tensor:
 
 
 @corrupted_share.register_fake
-def _(t, uniform_share, num_codes):
+def _(t: Tensor, *_: object) -> Tensor:
     return torch.empty_like(t)
 
 
@@ -205,7 +205,7 @@ class Independent(Schedule):
     uniform_share: float = 1.0
     power: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, "give a share in [0, 1]")
         need("vq_diffusion" not in (self.mask, self.scramble), "process.scramble", self.scramble, "vq_diffusion has its own random codes")
         for name in (self.mask, self.scramble):
@@ -242,7 +242,7 @@ class Gidd(Schedule):
 
     uniform_share: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(0 < self.uniform_share < 1, "process.uniform_share", self.uniform_share, "give GIDD's share of random codes in (0, 1)")
 
     @property

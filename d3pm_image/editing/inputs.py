@@ -15,8 +15,11 @@ from ..data.conversion import as_array, as_image
 from .image_files.files import read_picture
 from .masks import Box, Mask, Polygon, as_mask, combine
 
-Picture = Image.Image | str | Path | np.ndarray | Tensor
+Single = Image.Image | str | Path
+Several = Sequence[Image.Image] | Sequence[Path] | list[str] | tuple[str, ...]
+Picture = Single | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]
+"""One or several; an array or a tensor is either, by its dimensions."""
 Masks = Mask | Tensor | Sequence[Mask | Tensor | None] | None
 """One mask for all pictures or a list with one for each; None is the whole picture."""
 

@@ -40,7 +40,7 @@ class Box:
     width: int
     height: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole = all(isinstance(number, Integral) for number in (self.x, self.y, self.width, self.height))
         need(whole, "box", str(self), "give x, y, width and height in whole pixels")
         need(self.width >= 1 and self.height >= 1, "box", str(self), "its width and height (the last two) must be 1 pixel or more")
@@ -78,7 +78,7 @@ class Polygon:
 
     points: tuple[tuple[int, int], ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(len(self.points) >= 3, "polygon", str(self), "give three corners or more")
 
     def __str__(self) -> str:

@@ -54,7 +54,7 @@ class Brush:
     feather: int = 0
     strength: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         need(self.window in get_args(Window), "window", self.window, f"use one of {', '.join(get_args(Window))}")
         need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or None for the default")
         need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")

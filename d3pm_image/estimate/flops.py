@@ -12,6 +12,7 @@ import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,9 @@ class LiveBytes(TorchDispatchMode):
         self.now += size
         self.peak = max(self.peak, self.now)
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
@@ -214,7 +217,7 @@ def diffusion_loss(config: DiffusionRun, num_codes: int, grid: tuple[int, int], 
     from ..diffusion import Process
     from ..recipes.diffusion import make_loss
 
-    objective = make_loss(Process.from_config(config.process, num_codes), config, grid)
+    objective = make_loss(Process.from_config(config.process, num_codes), config.loss, grid)
 
     def loss(model: nn.Module) -> Tensor:
         random = StepRandom(0, 0, images, slice(0, images), torch.device("cpu"))

@@ -16,6 +16,7 @@ from ..diffusion import Process
 from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
+from ..training.job import Loss as TrainingLoss
 from .flops import Loss, count, diffusion_batch, diffusion_loss, imagined, tokenizer_batch, tokenizer_loss, tokenizer_model
 from .grids import Codes
 from .timing import free_bytes, time_steps
@@ -64,12 +65,12 @@ class Problem:
             return tokenizer_loss(self.config, images)
         return diffusion_loss(self.config, self.coded.num_codes, self.coded.grid, self.classes, images)
 
-    def training_loss(self):
+    def training_loss(self) -> TrainingLoss:
         """The objective as the trainer calls it."""
         if isinstance(self.config, TokenizerRun):
             bare = dataclasses.replace(self.config.loss, perceptual=0.0, adversarial=AdversarialConfig())
             return tokenizer_recipe.make_loss(dataclasses.replace(self.config, loss=bare))
-        return diffusion_recipe.make_loss(Process.from_config(self.config.process, self.coded.num_codes), self.config, self.coded.grid)
+        return diffusion_recipe.make_loss(Process.from_config(self.config.process, self.coded.num_codes), self.config.loss, self.coded.grid)
 
     def batch(self, images: int) -> dict[str, torch.Tensor]:
         """Random images or codes, as the loader gives them."""

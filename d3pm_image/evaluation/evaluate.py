@@ -325,7 +325,7 @@ def judge_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[
     known = (held_out.labels >= 0) & (held_out.labels < none)
     labels = np.where(known, held_out.labels, none)
 
-    def read(indices: list[int]):
+    def read(indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         codes = torch.from_numpy(held_out.codes[indices].astype(np.int64))
         return codes.to(device), torch.from_numpy(labels[indices]).to(device)
 

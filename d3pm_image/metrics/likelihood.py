@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..diffusion import Process, bound_terms, low_discrepancy_times
+from ..diffusion import Process, Terms, bound_terms, low_discrepancy_times
 from ..types import Denoiser, Grid
 
 PARTS = 10
@@ -103,7 +103,9 @@ def _times(process: Process, images: int, generator: torch.Generator) -> Tensor:
     return times[torch.randperm(images, generator=generator)]
 
 
-def _terms(denoiser: Denoiser, process: Process, x_0: Tensor, labels: Tensor, t: Tensor, grid: Grid, generator: torch.Generator):
+def _terms(
+    denoiser: Denoiser, process: Process, x_0: Tensor, labels: Tensor, t: Tensor, grid: Grid, generator: torch.Generator
+) -> tuple[Terms, Tensor]:
     noise = torch.rand(*x_0.shape, 3, dtype=torch.float64, generator=generator).to(x_0.device)
     x_t = process.corrupt(x_0, t, noise)
     logits = denoiser(x_t, process.schedule.survival(t)[1], labels, grid)

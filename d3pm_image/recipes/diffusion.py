@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
@@ -20,7 +20,10 @@ from .settings import save_resolved
 from .token_cache import cached, open_code_images, open_tokenizer, tokenizer_data
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
+    from PIL import Image
+    from torch import Tensor, nn
 
     from ..data.codes import CodeSet
     from ..data.image_source import ImageSource
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
     from ..diffusion import Process
     from ..pipeline import Pipeline
     from ..tokenizer.folder import TokenizerInfo
+    from ..training.job import Loss
     from ..training.loop import Job
-    from ..types import Tokenizer
+    from ..training.random import StepRandom
+    from ..types import Grid, Tokenizer, TrainableDenoiser
 
 PREVIEW_IMAGES = 20
 VALIDATION_SEED = 0xC0DE
@@ -197,7 +202,7 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
         if material.ancestor:
             print(f"begun with the weights of {printable(config.start_from)}, which knows {known} of the classes")
 
-    def loader(first: int, rank: int, world: int):
+    def loader(first: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
         order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
         return batches(codes, order, config.data.workers, pin=accelerator.device.type == "cuda")
 
@@ -209,7 +214,7 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     return Job(
         model,
         loader,
-        make_loss(material.process, config, codes.grid),
+        make_loss(material.process, config.loss, codes.grid),
         identity=identity.saved(),
         check_identity=identity.check,
         begin=lambda: begin(material),
@@ -251,26 +256,26 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
 
 
-def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):
-    """The objective on a batch of codes, with labels hidden at random."""
+def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid) -> Loss:
+    """The objective of a :class:`~d3pm_image.types.TrainableDenoiser` on a batch of codes, with labels hidden at random."""
     import torch
 
     from ..diffusion import Objective, bound_terms, diffusion_loss, fused_loss, low_discrepancy_times
     from ..metrics.noise_levels import accuracy_by_token, bound_by_noise_level
 
-    objective = Objective.from_config(config.loss)
+    objective = Objective.from_config(config)
 
-    def loss(model, batch, random):
+    def loss(model: nn.Module, batch: dict[str, Tensor], random: StepRandom) -> tuple[Tensor, dict[str, Tensor]]:
         x_0, labels = batch["codes"], batch["labels"]
-        network = unwrapped(model)
+        network = unwrapped(model)  # calls go to the wrapper, which exchanges the gradients of its processes
         times = low_discrepancy_times(random.shared(), random.total, process.steps)
         t = times[random.rows].to(x_0.device)
         x_t = process.corrupt(x_0, t, random.uniform(x_0.shape[1], 3))
-        hidden = (random.uniform() < config.loss.label_dropout) | (labels < 0)
+        hidden = (random.uniform() < config.label_dropout) | (labels < 0)
         kappa = process.schedule.survival(t)[1]
         labels = torch.where(hidden, torch.full_like(labels, network.num_classes), labels)
-        output = model(x_t, kappa, labels, grid, head=not config.loss.fused, keys=random.keys() if config.denoiser.dropout else None)
-        if config.loss.fused:
+        output = model(x_t, kappa, labels, grid, head=not config.fused, keys=random.keys())
+        if config.fused:
             total, terms = fused_loss(process, objective, output, network.head.weight, network.head.bias, x_0, x_t, t)
         else:
             terms = bound_terms(process, output, x_0, x_t, t, objective.label_smoothing)
@@ -282,37 +287,37 @@ def make_loss(process, config: DiffusionRun, grid: tuple[int, int]):
     return loss
 
 
-def unwrapped(model):
+def unwrapped(model: nn.Module) -> TrainableDenoiser:
     """The network inside a data-parallel wrapper."""
-    return getattr(model, "module", model)
+    return cast("TrainableDenoiser", getattr(model, "module", model))
 
 
-def make_validation(process, held_out, device):
+def make_validation(process: Process, held_out: CodeSet, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
     """Variational bound in bits per code on held-out codes, with fixed noise so that checkpoints can be compared."""
     import torch
 
     from ..metrics.likelihood import bound_in_bits
 
-    def validate(model) -> dict[str, float]:
-        model.eval()
+    def validate(model: nn.Module) -> dict[str, float]:
+        network = unwrapped(model.eval())
 
-        def read(indices: list[int]):
+        def read(indices: list[int]) -> tuple[Tensor, Tensor]:
             batch = held_out.__getitems__(indices)
             labels = batch["labels"].to(device)
-            return batch["codes"].to(device), torch.where(labels < 0, torch.full_like(labels, model.num_classes), labels)
+            return batch["codes"].to(device), torch.where(labels < 0, torch.full_like(labels, network.num_classes), labels)
 
-        found = bound_in_bits(model, process, read, len(held_out), held_out.grid, seed=VALIDATION_SEED)
+        found = bound_in_bits(network, process, read, len(held_out), held_out.grid, seed=VALIDATION_SEED)
         return {"score": found.bits, "bits_per_code": found.bits, "accuracy": found.accuracy}
 
     return validate
 
 
-def make_preview(assemble):
+def make_preview(assemble: Callable[[Transformer], Pipeline]) -> Callable[[nn.Module], dict[str, Image.Image]]:
     """A grid of samples, every class in turn, always from the same seed."""
     from ..imaging import enlarge, grid_image
 
-    def preview(model):
-        pipe = assemble(model)
+    def preview(model: nn.Module) -> dict[str, Image.Image]:
+        pipe = assemble(cast("Transformer", model))
         images = pipe.generate(PREVIEW_IMAGES, seed=0)
         return {
             "samples": grid_image([enlarge(i) for i in images], columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..data.objects import Data, GivenImages
     from ..tokenizer import Autoencoder, Pixels
     from ..tokenizer.folder import TokenizerInfo
+    from ..types import Tokenizer
 
 
 def encode(
@@ -85,8 +86,8 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
 
 
 def smaller(
-    args: Encode, tokenizer: Autoencoder | Pixels, info: TokenizerInfo, place: Path, accelerator: Accelerator
-) -> tuple[Autoencoder | Pixels, TokenizerInfo]:
+    args: Encode, tokenizer: Tokenizer, info: TokenizerInfo, place: Path, accelerator: Accelerator
+) -> tuple[Tokenizer, TokenizerInfo]:
     """The tokenizer with the codes that a cache uses, saved by the main process and loaded by all."""
     import numpy as np
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
 from ..data.spread import spread_over
@@ -17,11 +17,14 @@ from .images import open_images
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch import Tensor
 
     from ..data.codes import Team
     from ..data.image_source import ImageSource
     from ..data.images import ImageSet
     from ..data.objects import GivenImages
+    from ..tokenizer.folder import TokenizerInfo
+    from ..types import Tokenizer
 
 VALIDATION_IMAGES = 2048
 
@@ -38,7 +41,7 @@ class OverTokenizer(Protocol):
         """The images."""
 
 
-def open_tokenizer(config: OverTokenizer):
+def open_tokenizer(config: OverTokenizer) -> tuple[Tokenizer, TokenizerInfo]:
     """The tokenizer of a run, a folder's or pixels, in eval mode, and its facts (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
 
     Raises:
@@ -60,7 +63,7 @@ def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int)
     need(same, "data.image_size", data.image_size, f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out")
 
 
-def tokenizer_data(data: DataConfig, info) -> DataConfig:
+def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
     """Data settings at the tokenizer's own size and channels.
 
     Raises:
@@ -72,7 +75,8 @@ def tokenizer_data(data: DataConfig, info) -> DataConfig:
 
     # one level of white for both stages: codes mean what they meant to the tokenizer
     white = data.white or remembered_white(info.facts)
-    return dataclasses.replace(data, channels=info.channels, image_size=size, white=white)
+    channels = cast("Literal[1, 3]", info.channels)
+    return dataclasses.replace(data, channels=channels, image_size=size, white=white)
 
 
 def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = None) -> ImageSet:
@@ -110,7 +114,7 @@ def open_code_images(
     return data, both, Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
 
 
-def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
+def cached(images: ImageSet, tokenizer: Tokenizer, tokenizer_sha256: str, cache: str, team: Team) -> Path:
     """Cache folder of images' codes, made by all processes together where it is not there.
 
     Raises:
@@ -120,7 +124,7 @@ def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:
 
     device = next(iter(tokenizer.state_dict().values())).device  # pixels have no parameters
 
-    def encode(batch):
+    def encode(batch: Tensor) -> Tensor:
         return tokenizer.encode(from_levels(batch.to(device)))
 
     try:

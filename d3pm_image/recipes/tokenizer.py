@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
@@ -22,13 +23,20 @@ from .settings import save_resolved
 from .token_cache import VALIDATION_IMAGES
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
+    from PIL import Image
+    from torch import Tensor, nn
 
     from ..data.images import ImageSet
     from ..data.objects import Data, GivenImages
     from ..tokenizer import Autoencoder
+    from ..tokenizer.discriminator import Discriminator
     from ..tokenizer.perceptual import Perceptual
+    from ..training.discriminator_step import Rival
+    from ..training.job import Loss
     from ..training.loop import Job
+    from ..training.random import StepRandom
 
 PREVIEW_IMAGES = 16
 
@@ -189,7 +197,7 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
     torch.manual_seed(derive(config.train.seed, 1))  # the tokenizer's own weights are the same with and without a discriminator
     discriminator = Discriminator(config.loss.adversarial, config.data.channels) if config.loss.adversarial.weight else None
 
-    def loader(first: int, rank: int, world: int):
+    def loader(first: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
         order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
         loaded = batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
         return count_unreadable(loaded, order, images)
@@ -248,7 +256,7 @@ def next_stage(data: DataConfig, folder: Path) -> str:
     return f"d3pm-image train-diffusion --tokenizer {printable(folder, 0)} {' '.join(words)}"
 
 
-def start_codebook(model, images, num_codes: int, tokens: int) -> None:
+def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens: int) -> None:
     """k-means start from many images: fewer vectors than codes would leave duplicate codes."""
     import torch
     from accelerate.utils import broadcast
@@ -272,7 +280,12 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     model.train()
 
 
-def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discriminator=None):
+def make_loss(
+    config: TokenizerRun,
+    accelerator: Accelerator | None = None,
+    perceptual: Perceptual | None = None,
+    discriminator: Discriminator | None = None,
+) -> Loss:
     """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images."""
     from torch.nn import functional as F
 
@@ -281,18 +294,19 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
     from ..tokenizer.loss import reconstruction_loss
 
     settings = config.loss.adversarial
+    autocast = accelerator.autocast if accelerator is not None else contextlib.nullcontext
 
-    def loss(model, batch, random):
+    def loss(model: nn.Module, batch: dict[str, Tensor], random: StepRandom) -> tuple[Any, ...]:
         images = from_levels(batch["images"])
         output, codes, own = model(images, random.share())
         total, terms = reconstruction_loss(output, images, config.loss)
         if perceptual is not None:
-            with accelerator.autocast():
+            with autocast():
                 terms["perceptual"] = perceptual(output, images)
             total = total + config.loss.perceptual * terms["perceptual"]
         weight = settings.verdict_weight(random.step)
-        if weight:
-            with accelerator.autocast():
+        if weight and discriminator is not None:
+            with autocast():
                 terms["verdict"] = verdict(discriminator, output)
             if settings.adaptive:
                 total, terms["verdict_weight"] = balanced(output, total, terms["verdict"], weight * trust(discriminator))
@@ -305,7 +319,7 @@ def make_loss(config: TokenizerRun, accelerator=None, perceptual=None, discrimin
     return loss
 
 
-def make_rival(config: TokenizerRun, accelerator, discriminator):
+def make_rival(config: TokenizerRun, accelerator: Accelerator, discriminator: Discriminator | None) -> Rival | None:
     """The discriminator's side of training; None where it is off."""
     from ..tokenizer.discriminator import discriminator_loss
     from ..training.discriminator_step import Rival
@@ -314,15 +328,23 @@ def make_rival(config: TokenizerRun, accelerator, discriminator):
     if discriminator is None:
         return None
 
-    def loss(network, kept, random):
-        everywhere = lambda value: accelerator.reduce(value, "mean")  # noqa: E731
+    def everywhere(value: Tensor) -> Tensor:
+        return accelerator.reduce(value, "mean")
+
+    def loss(network: nn.Module, kept: tuple[Tensor, Tensor], random: StepRandom) -> tuple[Tensor, dict[str, Tensor]]:
         images, output = kept
         return discriminator_loss(network, discriminator, images, output, settings, everywhere, 1 / config.train.accumulate)
 
     return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
 
 
-def make_validation(held_out, device, config: TokenizerRun, perceptual=None, complain: bool = True):
+def make_validation(
+    held_out: ImageSet,
+    device: torch.device,
+    config: TokenizerRun,
+    perceptual: Perceptual | None = None,
+    complain: bool = True,
+) -> Callable[[nn.Module], dict[str, float]]:
     """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean squared error, or the whole
     reconstruction loss where it has other terms. A complaint is printed when two judgements in a row agree on it: codebooks that form
     look collapsed for a while."""
@@ -338,12 +360,14 @@ def make_validation(held_out, device, config: TokenizerRun, perceptual=None, com
     count = min(len(held_out), VALIDATION_IMAGES)
     before: set[str] = set()
 
-    def whole(output, images):
+    def whole(output: Tensor, images: Tensor) -> Tensor:
         total = reconstruction_loss(output, images, config.loss)[0]
         return total if perceptual is None else total + config.loss.perceptual * perceptual(output, images)
 
-    def validate(model) -> dict[str, float]:
-        values = reconstruction_error(model.eval(), lambda indices: held_out.read(indices, device), count, judge=None if plain else whole)
+    def validate(model: nn.Module) -> dict[str, float]:
+        network = cast("Autoencoder", model.eval())
+        judge = None if plain else whole
+        values = reconstruction_error(network, lambda indices: held_out.read(indices, device), count, judge=judge)
         now = {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)} if complain else {}
         for kind in now.keys() & before:
             tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
@@ -354,17 +378,17 @@ def make_validation(held_out, device, config: TokenizerRun, perceptual=None, com
     return validate
 
 
-def make_preview(held_out, device):
+def make_preview(held_out: ImageSet, device: torch.device) -> Callable[[nn.Module], dict[str, Image.Image]]:
     """Rows of held-out originals, each above its reconstructions."""
     import torch
 
     from ..imaging import enlarge, grid_image, to_pil
 
-    def preview(model):
-        count = min(PREVIEW_IMAGES, len(held_out))
+    def preview(model: nn.Module) -> dict[str, Image.Image]:
+        network, count = cast("Autoencoder", model), min(PREVIEW_IMAGES, len(held_out))
         images = held_out.read(torch.linspace(0, len(held_out) - 1, count).long().tolist(), device)
         pairs = []
-        originals, outputs = to_pil(images), to_pil(model.decode(model.encode(images)))
+        originals, outputs = to_pil(images), to_pil(network.decode(network.encode(images)))
         for start in range(0, count, 8):
             pairs += originals[start : start + 8] + outputs[start : start + 8]
         return {"reconstruction": grid_image([enlarge(p) for p in pairs], columns=min(8, count))}

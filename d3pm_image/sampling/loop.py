@@ -38,7 +38,7 @@ class GuidedDenoiser:
     calls: int = 0
     kept: dict[str, Tensor] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         negative = self.no_label if self.config.negative_label < 0 else self.config.negative_label
         need(negative <= self.no_label, "negative_label", negative, f"there are classes 0 to {self.no_label - 1}; -1 means none")
         self.guided = Guided(self.denoiser, self.no_label, negative)

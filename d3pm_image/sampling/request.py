@@ -65,7 +65,7 @@ class Request:
     first: int = 0
     callback: Callback | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "seed", as_seeds(self.seed))
         for name in ("batch_size", "first"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))

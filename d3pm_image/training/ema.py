@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
@@ -12,7 +12,7 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel | None:
     if decay == 0:
         return None
 
-    def move(average, value, count):
+    def move(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
         rate = min(decay, (1 + int(count)) / (10 + int(count)))
         return average.lerp(value, 1 - rate)
 

@@ -25,7 +25,7 @@ class FSQ(Quantizer):
 
     levels: tuple[int, ...] = (8, 8, 8)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         where, right = "tokenizer.quantizer.levels", isinstance(self.levels, Sequence) and bool(self.levels)
         right = right and all(isinstance(level, int) and level >= 3 for level in self.levels)

@@ -33,7 +33,7 @@ class LFQ(Quantizer):
     commitment: float = setting(0.25, 0, learning=True)
     entropy: float = setting(0.05, 0, learning=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         nearest = min(2 ** round(math.log2(self.num_codes)), 2**15)
         hint = f"{self.name} has one bit per coordinate: use a power of 2, such as {nearest}"
