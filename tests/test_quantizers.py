@@ -17,7 +17,7 @@ from tiny_quantizers import SMALL, network, small
 from torch.nn import functional as F
 
 from d3pm_image.cli.parsing import parse
-from d3pm_image.config import ConfigError, TokenizerConfig, TokenizerRun, migrated
+from d3pm_image.config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, migrated
 from d3pm_image.data.identity import Identity
 from d3pm_image.recipes.arguments import run_settings
 from d3pm_image.recipes.resuming import Images, RunIdentity
@@ -269,6 +269,13 @@ def test_every_spelling_of_files_is_read(given, expected, tmp_path):
     save_resolved(TokenizerRun(tokenizer=config), tmp_path / "config.yaml")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["tokenizer"]["quantizer"]["name"] == expected.name
     assert parse("train-tokenizer", TokenizerRun, ["--config", str(tmp_path / "config.yaml")]).tokenizer == config
+
+
+@pytest.mark.parametrize("kind, old", [(TokenizerRun, "tokenizer: {num_codes: 64}"), (DiffusionRun, "sampler: {steps: 4}")])
+def test_texts_and_numbers_of_an_old_file_stay_what_they_are(kind, old, tmp_path):
+    (tmp_path / "run.yaml").write_text(f'out: "1e3"\ntrain: {{learning_rate: 1e-4}}\ndata: {{root: "no"}}\n{old}\n')
+    run = parse("train", kind, ["--config", str(tmp_path / "run.yaml")])
+    assert (run.out, run.train.learning_rate, run.data.root) == ("1e3", 1e-4, "no")
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,13 @@ def of_today(kind: type, text: str) -> str:
         given = held.get("sampling")
         found |= {"sampler": parts[0], "sampling": {**(given if isinstance(given, dict) else {}), **parts[1]}}
         found = {name: value for name, value in found.items() if value != {}}
-    return text if found == held else yaml.safe_dump(found, sort_keys=False)
+    changed = {name: value for name, value in found.items() if value != held.get(name)}
+    if not changed:
+        return text
+    root = yaml.compose(text, yaml.SafeLoader)  # all else keeps its quotes: readers of YAML disagree on what 1e3 is
+    kept = [(name, value) for name, value in root.value if name.value in found.keys() - changed.keys()]
+    root.value = kept + yaml.representer.SafeRepresenter().represent_data(changed).value
+    return yaml.serialize(root, Dumper=yaml.SafeDumper)
 
 
 def first_option(item: Field) -> str:
