@@ -1,6 +1,7 @@
 """Golden runs: this code gives the losses, images and figures that version 0.1.0 gave, and reads what that version wrote.
 
-Bit for bit where torch and processor are those of the recording, to a relative 1e-4 elsewhere. ``PYTHONPATH=tests python -m golden.record FOLDER``
+Bit for bit where torch and processor are those of the recording, to a relative 1e-4 with other versions of torch, and 1e-3 on other
+processors: on AVX2 the recording of AVX-512 was met to 3e-4 but for one prediction of 132. ``PYTHONPATH=tests python -m golden.record FOLDER``
 records anew.
 """
 
@@ -20,11 +21,11 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).resolve().parent
 GOLDEN = ROOT / "golden"
 RECORDED = json.loads((GOLDEN / "environment.json").read_text(encoding="utf-8"))
-EXACT = (
-    RECORDED["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    and RECORDED["capability"] == torch.backends.cpu.get_cpu_capability()
-    and RECORDED["machine"] == platform.machine()
-)
+SAME_PROCESSOR = RECORDED["capability"] == torch.backends.cpu.get_cpu_capability() and RECORDED["machine"] == platform.machine()
+EXACT = SAME_PROCESSOR and RECORDED["torch"].split("+")[0] == torch.__version__.split("+")[0]
+NEAR = 1e-4 if SAME_PROCESSOR else 1e-3
+COUNTED = 0.02
+"""Of an accuracy: a prediction between two codes may fall the other way."""
 PLACES = ("command", "model", "seconds", "version", "code", "machine")
 """Fields of an evaluation that name files, times and machines, not results."""
 
@@ -40,7 +41,7 @@ def compare(name: str, new, old) -> None:
         for number, (a, b) in enumerate(zip(new, old, strict=True)):
             compare(f"{name}[{number}]", a, b)
     elif isinstance(old, float) and not EXACT:
-        assert new == pytest.approx(old, rel=1e-4, abs=1e-4), name
+        assert new == pytest.approx(old, rel=NEAR, abs=COUNTED if name.endswith("accuracy") else NEAR), name
     elif EXACT or not name.endswith("sha256"):
         assert new == old, name
 
