@@ -1,4 +1,5 @@
-"""A trained model as one self-contained folder: tokenizer, denoiser, process and sampler settings, safetensors and JSON."""
+"""A trained model as one self-contained folder: tokenizer, denoiser, process and sampler settings,
+safetensors and JSON."""
 
 from __future__ import annotations
 
@@ -51,11 +52,17 @@ def read_bundle(folder: str | Path) -> Bundle:
     parts = read_config(place / "denoiser", "model", "denoiser")
     with settings_of(place, "model"):
         own = raw["tokenizer_sha256"] == info.sha256
-        need(own, "model", str(place), "its tokenizer is not the one that the denoiser was trained with; copy the model again")
+        hint = "its tokenizer is not the one that the denoiser was trained with; copy the model again"
+        need(own, "model", str(place), hint)
         digest = parts.get("sha256")  # older models have none
         own = raw.get("denoiser_sha256") in (None, digest)
-        need(own, "model", str(place), "its denoiser is another model's (checksum differs); copy the model again")
-        shape = DenoiserConfig(**{"places": False, **parts["denoiser"]}), parts["num_codes"], parts["num_classes"]
+        hint = "its denoiser is another model's (checksum differs); copy the model again"
+        need(own, "model", str(place), hint)
+        shape = (
+            DenoiserConfig(**{"places": False, **parts["denoiser"]}),
+            parts["num_codes"],
+            parts["num_classes"],
+        )
         check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
         denoiser = Transformer(*shape)
         denoiser.load_state_dict(read_weights(place / "denoiser", "model", digest))
@@ -65,7 +72,8 @@ def read_bundle(folder: str | Path) -> Bundle:
 
 
 def samplers_of(raw: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
-    """The default sampler of a model's config.json, of this version or of 0.1.0, and the settings that all samplers share."""
+    """The default sampler of a model's config.json, of this version or of 0.1.0, and the settings that all
+    samplers share."""
     if isinstance(raw["sampler"], dict) and "name" not in raw["sampler"]:
         return migrated(raw["sampler"])
     return from_values(raw["sampler"]), SamplingConfig(**raw["sampling"])
@@ -88,17 +96,21 @@ def remembered(facts: Any) -> dict[str, Any]:
     """What a model remembers. Raises ConfigError where it is not made of dictionaries."""
     need(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
     for name in ("data", "training", "tokenizer", "validation", "evaluation"):
-        need(isinstance(facts.get(name) or {}, dict), f"facts.{name}", type(facts.get(name)).__name__, "is no dictionary")
+        hint = "is no dictionary"
+        need(isinstance(facts.get(name) or {}, dict), f"facts.{name}", type(facts.get(name)).__name__, hint)
     return facts
 
 
-def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
-    """Write everything that is needed to generate into one folder; returns it. An older model there is replaced once the new one is complete;
-    other files there stay, and so does a link to a folder. A process that dies meanwhile leaves the old model, the new one, or a folder
-    without config.json, which is refused.
+def write_bundle(
+    bundle: Bundle, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None
+) -> Path:
+    """Write everything that is needed to generate into one folder; returns it. An older model there is
+    replaced once the new one is complete; other files there stay, and so does a link to a folder. A process
+    that dies meanwhile leaves the old model, the new one, or a folder without config.json, which is refused.
 
     Args:
-        half: Write weights in half precision (float16): half the bytes; they are float32 again when they are read.
+        half: Write weights in half precision (float16): half the bytes; they are float32 again when they are
+            read.
         files: Further files of the folder by name, such as a model card.
 
     Raises:
@@ -106,13 +118,23 @@ def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: 
     """
     place = folder_for(folder, "pipeline")
     with files_together(place) as part:
-        save_tokenizer(bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.facts.get("tokenizer"), half)
+        save_tokenizer(
+            bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.facts.get("tokenizer"), half
+        )
         weights = bundle.denoiser.state_dict()
         (part / "denoiser").mkdir()
         write_tensors(part / "denoiser" / "model.safetensors", half_precision(weights) if half else weights)
         digest = sha256(part / "denoiser" / "model.safetensors")
-        shape: dict[str, Any] = {"num_codes": bundle.denoiser.num_codes, "num_classes": bundle.denoiser.num_classes}
-        shape |= {"format": "d3pm-image-denoiser", "version": 1, "sha256": digest, "denoiser": dataclasses.asdict(bundle.denoiser.config)}
+        shape: dict[str, Any] = {
+            "num_codes": bundle.denoiser.num_codes,
+            "num_classes": bundle.denoiser.num_classes,
+        }
+        shape |= {
+            "format": "d3pm-image-denoiser",
+            "version": 1,
+            "sha256": digest,
+            "denoiser": dataclasses.asdict(bundle.denoiser.config),
+        }
         write_text(part / "denoiser" / "config.json", json.dumps(shape, indent=1))
         config = {
             "format": "d3pm-image-pipeline",
@@ -131,15 +153,22 @@ def write_bundle(bundle: Bundle, folder: str | Path, half: bool = False, files: 
     return place
 
 
-def set_default_sampler(folder: str | Path, sampler: Sampler, sampling: SamplingConfig, facts: dict[str, Any]) -> Path:
-    """Make ``sampler`` with ``sampling`` the default of a model on disk and add ``facts`` to what it remembers; nothing else changes. Returns the file.
+def set_default_sampler(
+    folder: str | Path, sampler: Sampler, sampling: SamplingConfig, facts: dict[str, Any]
+) -> Path:
+    """Make ``sampler`` with ``sampling`` the default of a model on disk and add ``facts`` to what it
+    remembers; nothing else changes. Returns the file.
 
     Raises:
         ConfigError: no model there, or one that came with the package.
     """
     place = own_model(folder)
     raw = read_config(place, "model", "pipeline")
-    changed = raw | {"sampler": to_values(sampler), "sampling": dataclasses.asdict(sampling), "facts": raw.get("facts", {}) | facts}
+    changed = raw | {
+        "sampler": to_values(sampler),
+        "sampling": dataclasses.asdict(sampling),
+        "facts": raw.get("facts", {}) | facts,
+    }
     with files_together(place) as part:
         write_text(part / "config.json", json.dumps(changed, indent=1))
     return place / "config.json"

@@ -17,7 +17,8 @@ def cache_root() -> Path:
     """Folder of everything that is cached: D3PM_IMAGE_CACHE or ~/.cache/d3pm_image.
 
     Raises:
-        ConfigError: no such variable, and no home folder, or one that cannot be written (docker --user 12345).
+        ConfigError: no such variable, and no home folder, or one that cannot be written (docker --user
+            12345).
     """
     if named := os.environ.get("D3PM_IMAGE_CACHE"):
         return Path(named)

@@ -12,10 +12,6 @@ def pick_device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    need(
-        name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()),
-        "device",
-        name,
-        "no such device here; use auto or cpu",
-    )
+    hint = "no such device here; use auto or cpu"
+    need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, hint)
     return name

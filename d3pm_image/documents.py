@@ -1,7 +1,9 @@
-"""Small JSON, YAML and text files from anywhere, read safely: regular files only, of bounded size and depth, and every fault in one line.
+"""Small JSON, YAML and text files from anywhere, read safely: regular files only, of bounded size and depth,
+and every fault in one line.
 
-A file that somebody else wrote may be a pipe that never answers, a link to /dev/zero, a YAML file of ten lines that stands for a billion
-values, or text as Windows writes it. Whoever reads one here gets its value, or :class:`Unreadable` with the reason in words.
+A file that somebody else wrote may be a pipe that never answers, a link to /dev/zero, a YAML file of ten
+lines that stands for a billion values, or text as Windows writes it. Whoever reads one here gets its value,
+or :class:`Unreadable` with the reason in words.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ MB = 2**20
 LARGEST_JSON = 16 * MB
 LARGEST_YAML = MB
 DEEPEST = 200
-"""Nesting of JSON and YAML values; a model that goes on from a model that goes on … nests one level more each time."""
+"""Nesting of JSON and YAML values; a model that goes on from a model that goes on … nests one level more each
+time."""
 MOST_VALUES = 100_000
 """Values of a YAML file, an alias counted as all that it stands for."""
 LFS = b"version https://git-lfs"
@@ -38,7 +41,8 @@ class Missing(Unreadable):
 
 
 def check_regular(path: Path, largest: int | None = None) -> None:
-    """See that a file is there, may be read, is a regular one (links are followed) and not too large, without opening anything else.
+    """See that a file is there, may be read, is a regular one (links are followed) and not too large, without
+    opening anything else.
 
     Raises:
         Missing: it is not there. Unreadable: anything else.
@@ -61,7 +65,9 @@ def unreadable(path: Path, error: OSError) -> Unreadable:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return Missing(path, "is missing")
     if isinstance(error, PermissionError):
-        return Unreadable(path, "may not be read by this user (no permission); ask its owner for the right to read it")
+        return Unreadable(
+            path, "may not be read by this user (no permission); ask its owner for the right to read it"
+        )
     return Unreadable(path, f"cannot be read ({error.strerror or error})")
 
 
@@ -82,11 +88,16 @@ def read_text(path: Path, largest: int = LARGEST_JSON) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
         raise Unreadable(path, "cannot be read (it is UTF-16 or UTF-32 text, or no text); save it as UTF-8")
     if data.startswith(LFS):
-        raise Unreadable(path, "cannot be read (it is a Git LFS pointer, not the file itself); fetch it with 'git lfs pull'")
+        raise Unreadable(
+            path,
+            "cannot be read (it is a Git LFS pointer, not the file itself); fetch it with 'git lfs pull'",
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unreadable(path, f"cannot be read (no UTF-8 text: byte {error.start}); save it as UTF-8") from error
+        raise Unreadable(
+            path, f"cannot be read (no UTF-8 text: byte {error.start}); save it as UTF-8"
+        ) from error
 
 
 def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
@@ -141,10 +152,12 @@ def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
 
 
 def check_yaml(text: str) -> None:
-    """Refuse YAML whose reading would take unbounded memory, or would lose a value in silence, before anything is built from it.
+    """Refuse YAML whose reading would take unbounded memory, or would lose a value in silence, before
+    anything is built from it.
 
     Raises:
-        Unreadable: nested too deeply, aliases that stand for too many values or for what they stand in, or a key given twice.
+        Unreadable: nested too deeply, aliases that stand for too many values or for what they stand in, or a
+            key given twice.
         YAMLError: no YAML.
     """
     import yaml
@@ -154,7 +167,9 @@ def check_yaml(text: str) -> None:
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise Unreadable(None, f"the alias {printable(event.anchor)} stands inside what it stands for")
+                raise Unreadable(
+                    None, f"the alias {printable(event.anchor)} stands inside what it stands for"
+                )
             levels[-1].add(sizes[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             levels[-1].add(1, event.value)

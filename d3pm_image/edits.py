@@ -39,7 +39,9 @@ class Edits(Protocol):
     def device(self) -> torch.device:
         """Where the networks are."""
 
-    def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor:
+    def predict(
+        self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None
+    ) -> Tensor:
         """Logits (B, N, K)."""
 
     def request(self, **drawing: Any) -> Request:
@@ -103,24 +105,30 @@ class Edits(Protocol):
     ) -> Edited:
         """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
 
-        Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of them reaches the result.
+        Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of
+        them reaches the result.
 
         Args:
-            image: A picture, or several of any sizes and modes, as :func:`~d3pm_image.editing.inputs.pictures` takes them.
-            mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all pictures or a list with one for each.
+            image: A picture, or several of any sizes and modes, as
+                :func:`~d3pm_image.editing.inputs.pictures` takes them.
+            mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all pictures or a list
+                with one for each.
             labels: Class of what to paint (number or name), one for all or one a picture; None for no class.
             variants: Results a picture.
-            ring: Code cells around the mask that are drawn anew as well; None is as many as the feather needs.
-            window: What of a picture is worked on: ``whole`` of it at the model's size; the mask's neighbourhood, reduced to that size
-                if need be (``crop``) or at its own scale (``tiles``); ``auto``: crop where a picture is larger than the model's size.
-            feather: Pixels around the mask over which the result fades into the picture, inside drawn cells; 0 is a hard seam.
+            ring: Code cells around the mask that are drawn anew as well; None is as many as the feather
+                needs.
+            window: What of a picture is worked on: ``whole`` of it at the model's size; the mask's
+                neighbourhood, reduced to that size if need be (``crop``) or at its own scale (``tiles``);
+                ``auto``: crop where a picture is larger than the model's size.
+            feather: Pixels around the mask over which the result fades into the picture, inside drawn cells;
+                0 is a hard seam.
             strength: Under 1 starts from what is there, see :meth:`vary`.
             output_type: ``pil``, ``pt`` or ``np``.
             drawing: As in :meth:`request`; variant j of picture i is number i·variants + j.
 
         Returns:
-            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode; or float32 tensors or arrays
-            in [0, 1], grey or colour as the model is.
+            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode; or
+            float32 tensors or arrays in [0, 1], grey or colour as the model is.
 
         Raises:
             ConfigError: a mask that does not fit, unknown labels, impossible settings.
@@ -130,8 +138,18 @@ class Edits(Protocol):
         images, masks, single = gather(image, mask)
         images = [with_white(one, remembered_white(self.facts)) for one in images]
         ids = self.label_ids([None] if labels is None else labels, len(images))
-        results = repaint(self, self.request(**drawing), Brush(window, ring, feather, strength), images, masks, ids, variants)
-        found = [delivered(variants_of_one, output_type, self.tokenizer.channels) for variants_of_one in results]
+        results = repaint(
+            self,
+            self.request(**drawing),
+            Brush(window, ring, feather, strength),
+            images,
+            masks,
+            ids,
+            variants,
+        )
+        found = [
+            delivered(variants_of_one, output_type, self.tokenizer.channels) for variants_of_one in results
+        ]
         return cast("Edited", found[0] if single else found)
 
     # fmt: off
@@ -172,14 +190,25 @@ class Edits(Protocol):
     ) -> Edited: ...
     # fmt: on
     def outpaint(
-        self, image: Pictures, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, window: Window = "auto", **how: Any
+        self,
+        image: Pictures,
+        left: int = 0,
+        top: int = 0,
+        right: int = 0,
+        bottom: int = 0,
+        window: Window = "auto",
+        **how: Any,
     ) -> Edited:
-        """Continue pictures by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the larger canvas.
+        """Continue pictures by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the
+        larger canvas.
 
-        ``window="auto"`` keeps a picture's own scale (``tiles``) where its canvas is larger than the model's size.
+        ``window="auto"`` keeps a picture's own scale (``tiles``) where its canvas is larger than the model's
+        size.
         """
         given, single = pictures(image)
-        images, masks = zip(*(extend(i, *map(scalar, (left, top, right, bottom))) for i in given), strict=True)
+        images, masks = zip(
+            *(extend(i, *map(scalar, (left, top, right, bottom))) for i in given), strict=True
+        )
         window = outpaint_window(window, [mask.shape for mask in masks], self.image_size)
         results = self.inpaint(images, masks, window=window, **how)
         return results[0] if single else results
@@ -215,7 +244,8 @@ class Edits(Protocol):
     ) -> Edited: ...
     # fmt: on
     def edit(self, image: Pictures, region: Masks, label: Labels, **how: Any) -> Edited:
-        """Repaint a region of pictures as another class: :meth:`inpaint`, whose arguments hold, with a label that must be given.
+        """Repaint a region of pictures as another class: :meth:`inpaint`, whose arguments hold, with a label
+        that must be given.
 
         With ``strength`` under 1 the layout of what is there shows through.
         """
@@ -260,7 +290,8 @@ class Edits(Protocol):
     ) -> Edited: ...
     # fmt: on
     def vary(self, image: Pictures, strength: float = 0.5, labels: Labels = None, variants: int = 1, mask: Masks = None, **how: Any) -> Edited:  # fmt: skip
-        """Variations of pictures, or of their masked part: the codes are corrupted to noise level t = strength and denoised from there.
+        """Variations of pictures, or of their masked part: the codes are corrupted to noise level t =
+        strength and denoised from there.
 
         Args:
             image, labels, variants, mask: As in :meth:`inpaint`; no mask is the whole picture.
@@ -306,12 +337,24 @@ class Edits(Protocol):
 
         Args:
             frames: How many, the two ends included.
-            strength: Noise level that codes are corrupted to and denoised from. 0 mixes codes alone: its ends are the reconstructions.
-            labels: Class of all frames, or a list with that of a and of b: a frame has that of the nearer one.
+            strength: Noise level that codes are corrupted to and denoised from. 0 mixes codes alone: its ends
+                are the reconstructions.
+            labels: Class of all frames, or a list with that of a and of b: a frame has that of the nearer
+                one.
             mix: ``vectors`` fades, ``cells`` takes cell after cell from b.
             output_type, drawing: As in :meth:`generate`, with one seed that all frames share.
         """
         check_output(output_type)
         ids = self.label_ids([None] if labels is None else labels, 2)
-        images = to_pil(interpolate(self, self.request(**drawing), self.tensors([a, b]), scalar(frames), scalar(strength), ids, mix))
+        images = to_pil(
+            interpolate(
+                self,
+                self.request(**drawing),
+                self.tensors([a, b]),
+                scalar(frames),
+                scalar(strength),
+                ids,
+                mix,
+            )
+        )
         return delivered(images, output_type, self.tokenizer.channels)

@@ -13,11 +13,14 @@ from .printable import printable
 class ConfigError(ValueError):
     """A value that cannot work. The message names the field, the value and a hint, in one line.
 
-    Values and hints may come from a stranger's file, as names of classes do: nothing of them reaches a terminal as it is.
+    Values and hints may come from a stranger's file, as names of classes do: nothing of them reaches a
+    terminal as it is.
     """
 
     def __init__(self, name: str, value: Any, hint: str):
-        super().__init__(f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(hint.split()), 4000)}")
+        super().__init__(
+            f"{printable(name)}={printable(repr(value), 500)}: {printable(' '.join(hint.split()), 4000)}"
+        )
         self.name, self.value, self.hint = name, value, hint
 
     def __reduce__(self) -> tuple[type, tuple[str, Any, str]]:
@@ -41,5 +44,7 @@ def near(name: str, options: Iterable[str], prefix: str = "") -> str:
     names = list(options)
     lower = {option.lower(): option for option in names}
     last = name.rsplit(".", 1)[-1]
-    match = difflib.get_close_matches(name.lower(), lower, 1, 0.55) or difflib.get_close_matches(last.lower(), lower, 1, 0.5)
+    match = difflib.get_close_matches(name.lower(), lower, 1, 0.55) or difflib.get_close_matches(
+        last.lower(), lower, 1, 0.5
+    )
     return f" (did you mean {prefix}{lower[match[0]]}?)" if match else ""

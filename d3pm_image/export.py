@@ -1,6 +1,8 @@
-"""The networks as graphs for other programs: torch.export (.pt2) or ONNX, each checked against the network it was made from.
+"""The networks as graphs for other programs: torch.export (.pt2) or ONNX, each checked against the network it
+was made from.
 
-A sampler runs outside of them: it calls the denoiser once a step. ``config.json`` of the exported folder says what goes in and comes out.
+A sampler runs outside of them: it calls the denoiser once a step. ``config.json`` of the exported folder says
+what goes in and comes out.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ MADE_WITH, CHECKED_WITH = 2, 3  # images: a graph that holds for one number only
 
 
 class Denoise(nn.Module):
-    """(x_t (B, N), kappa (B,), labels (B,)) → logits (B, N, K), for the grid that the model was trained on."""
+    """(x_t (B, N), kappa (B,), labels (B,)) → logits (B, N, K), for the grid that the model was trained
+    on."""
 
     def __init__(self, pipe: Pipeline):
         super().__init__()
@@ -117,14 +120,16 @@ def parts(pipe: Pipeline) -> list[Part]:
 
 
 def export(pipe: Pipeline, folder: str | Path, form: Form = "pt2") -> dict[str, float]:
-    """Write denoiser, encoder and decoder as graphs for any number of images (an encoder with simvq: for one), and ``config.json``: all of
-    them or, where one fails or the disk is full, none.
+    """Write denoiser, encoder and decoder as graphs for any number of images (an encoder with simvq: for
+    one), and ``config.json``: all of them or, where one fails or the disk is full, none.
 
     Returns:
-        The largest difference of each graph from its network (codes: the share that differs), on random input.
+        The largest difference of each graph from its network (codes: the share that differs), on random
+        input.
 
     Raises:
-        ConfigError: ONNX without its packages, or a graph that differs by more than 1e-4. OSError: it cannot be written.
+        ConfigError: ONNX without its packages, or a graph that differs by more than 1e-4. OSError: it cannot
+            be written.
     """
     place = folder_to_write(folder, "folder")
     pipe.to("cpu", torch.float32)
@@ -150,11 +155,16 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
         found[part.name] = difference(run(given), expected)
         if found[part.name] > TOLERANCE:
             raise ConfigError(
-                "form", form, f"the graph of the {part.name} differs from its network by {found[part.name]:g}; use the other form"
+                "form",
+                form,
+                f"the graph of the {part.name} differs from its network by {found[part.name]:g}; use the other form",
             )
         described[part.name] = {
             "file": path.name,
-            "inputs": {name: {"shape": [count, *value.shape[1:]], "type": str(value.dtype)} for name, value in given.items()},
+            "inputs": {
+                name: {"shape": [count, *value.shape[1:]], "type": str(value.dtype)}
+                for name, value in given.items()
+            },
             "outputs": {part.output: {"shape": [count, *expected.shape[1:]], "type": str(expected.dtype)}},
             "largest_difference": found[part.name],
         }
@@ -165,7 +175,10 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
         "mask_code": pipe.tokenizer.num_codes,
         "no_label": pipe.no_label,
     }
-    write_text(place / "config.json", json.dumps({**facts, "class_names": list(pipe.class_names), "grid": pipe.grid}, indent=1))
+    write_text(
+        place / "config.json",
+        json.dumps({**facts, "class_names": list(pipe.class_names), "grid": pipe.grid}, indent=1),
+    )
     return found
 
 
@@ -199,12 +212,15 @@ def write_pt2(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> 
 
 
 def write_onnx(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) -> Callable[[Inputs], Tensor]:
-    """Write one graph as ONNX; returns it as onnxruntime runs it. Raises ConfigError where onnx, onnxscript or onnxruntime is missing."""
+    """Write one graph as ONNX; returns it as onnxruntime runs it. Raises ConfigError where onnx, onnxscript
+    or onnxruntime is missing."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ConfigError("form", "onnx", f"needs the package {error.name}; pip install 'd3pm-image[onnx]', or use pt2") from error
+        raise ConfigError(
+            "form", "onnx", f"needs the package {error.name}; pip install 'd3pm-image[onnx]', or use pt2"
+        ) from error
     given, shapes = example
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

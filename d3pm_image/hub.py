@@ -1,7 +1,7 @@
 """Where a model is: a folder, a model that came with the package, or a repository of the Hugging Face hub.
 
-``models/NAME`` inside this package holds the shipped ones: half precision, safetensors and JSON, with a model card. Nothing is downloaded
-for these, and nothing but weights, JSON and the card for a hub model.
+``models/NAME`` inside this package holds the shipped ones: half precision, safetensors and JSON, with a model
+card. Nothing is downloaded for these, and nothing but weights, JSON and the card for a hub model.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
     """The folder of a model.
 
     Args:
-        model: A folder; else the name of a shipped model; else a hub id, OWNER/NAME or OWNER/NAME@REVISION, which is downloaded once and
-            then kept by the hub's own cache (``HF_HOME``; offline with ``HF_HUB_OFFLINE=1``).
+        model: A folder; else the name of a shipped model; else a hub id, OWNER/NAME or OWNER/NAME@REVISION,
+            which is downloaded once and then kept by the hub's own cache (``HF_HOME``; offline with
+            ``HF_HUB_OFFLINE=1``).
         what: Name of the setting, for messages.
 
     Raises:
@@ -54,18 +55,33 @@ def download(name: str, what: str, known: str) -> Path:
         ConfigError: no such repository, or no way to it.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     repository, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=WANTED))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        OSError,
+        ValueError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(what, name, f"no such folder, and the hub did not give it ({reason}); {known}") from error
+        raise ConfigError(
+            what, name, f"no such folder, and the hub did not give it ({reason}); {known}"
+        ) from error
 
 
 def push(folder: str | PathLike[str], repository: str, private: bool = False) -> str:
-    """Upload a model folder as a hub repository, made if it is not there; needs a login (``hf auth login`` or ``HF_TOKEN``). Returns its address.
+    """Upload a model folder as a hub repository, made if it is not there; needs a login (``hf auth login`` or
+    ``HF_TOKEN``). Returns its address.
 
     Raises:
         ConfigError: the hub refused.
@@ -79,5 +95,7 @@ def push(folder: str | PathLike[str], repository: str, private: bool = False) ->
         client.upload_folder(repo_id=address.repo_id, folder_path=str(folder), allow_patterns=WANTED)
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError("push", repository, f"the hub refused ({reason}); log in with 'hf auth login' and check the name") from error
+        raise ConfigError(
+            "push", repository, f"the hub refused ({reason}); log in with 'hf auth login' and check the name"
+        ) from error
     return str(address)

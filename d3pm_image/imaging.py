@@ -1,4 +1,5 @@
-"""Pictures at the border: arrays to Pillow and back, what their modes mean, labelled grids, and the filling of hidden pixels."""
+"""Pictures at the border: arrays to Pillow and back, what their modes mean, labelled grids, and the filling
+of hidden pixels."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ class Images(list[Image.Image]):
     """A list of Pillow images, which a notebook shows as one sheet."""
 
     def _repr_png_(self) -> bytes | None:
-        """The first 64 as a PNG, small ones enlarged, large ones reduced to 512 pixels per side; None where sizes
-        differ, or for none."""
+        """The first 64 as a PNG, small ones enlarged, large ones reduced to 512 pixels per side; None where
+        sizes differ, or for none."""
         if len({image.size for image in self}) != 1:
             return None
         tiles = [plain(image, 1 if image.mode in ("1", "L") else 3) for image in self[:SHOWN]]
@@ -65,7 +66,8 @@ WHITE = "d3pm_image white"
 
 
 def with_white(image: Image.Image, white: float) -> Image.Image:
-    """An image of mode I;16, I or F that knows its level of white (:func:`full_level`), as a copy; others as they are."""
+    """An image of mode I;16, I or F that knows its level of white (:func:`full_level`), as a copy; others as
+    they are."""
     if white <= 0 or not is_deep(image.mode):
         return image
     image = image.copy()
@@ -74,13 +76,15 @@ def with_white(image: Image.Image, white: float) -> Image.Image:
 
 
 def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
-    """The level that means white: what :func:`with_white` says; else 65535 for 16-bit modes, 255 for the others.
+    """The level that means white: what :func:`with_white` says; else 65535 for 16-bit modes, 255 for the
+    others.
 
-    Modes I (32-bit whole numbers) and F (floating point) do not say: 65535 if a level is over 255, 1 if F holds none
-    over 1, else 255.
+    Modes I (32-bit whole numbers) and F (floating point) do not say: 65535 if a level is over 255, 1 if F
+    holds none over 1, else 255.
 
     Args:
-        known: bool (h, w), the pixels that may be looked at in modes I and F; all where None or none is known.
+        known: bool (h, w), the pixels that may be looked at in modes I and F; all where None or none is
+            known.
     """
     if WHITE in image.info:
         return float(image.info[WHITE])
@@ -96,15 +100,18 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
 
 def with_opacity(image: Image.Image) -> Image.Image:
     """A picture of 8 bits a level, or fewer, in mode RGBA."""
-    # of a copy: converting a palette with transparency changes the picture itself, and GIFs of it then have wrong colours
+    # of a copy: converting a palette with transparency changes the picture itself, and GIFs of it then have
+    # wrong colours
     return (image.convert("LA") if image.mode == "La" else image.copy()).convert("RGBA")
 
 
-def plain(image: Image.Image, channels: int, known: np.ndarray | None = None, white: float = 0.0) -> Image.Image:
+def plain(
+    image: Image.Image, channels: int, known: np.ndarray | None = None, white: float = 0.0
+) -> Image.Image:
     """A picture of any mode in 8-bit grey or colour.
 
-    Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded; palettes are
-    resolved; transparency, also that of one colour or palette entry, is laid on white.
+    Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded;
+    palettes are resolved; transparency, also that of one colour or palette entry, is laid on white.
 
     Args:
         channels: 1 for mode L, 3 for mode RGB.
@@ -116,7 +123,12 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None, wh
         levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=np.inf, neginf=-np.inf)
         if isinstance(transparent, int):
             levels[levels == transparent] = np.inf
-        image = Image.fromarray((levels * (255 / (white if white > 0 else full_level(image, known)))).clip(0, 255).round().astype(np.uint8))
+        image = Image.fromarray(
+            (levels * (255 / (white if white > 0 else full_level(image, known))))
+            .clip(0, 255)
+            .round()
+            .astype(np.uint8)
+        )
     elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_opacity(image))
     if image.mode == "LAB":
@@ -125,9 +137,13 @@ def plain(image: Image.Image, channels: int, known: np.ndarray | None = None, wh
 
 
 def plain_srgb(
-    image: Image.Image, channels: int, known: np.ndarray | None = None, box: tuple[int, int, int, int] | None = None
+    image: Image.Image,
+    channels: int,
+    known: np.ndarray | None = None,
+    box: tuple[int, int, int, int] | None = None,
 ) -> Image.Image:
-    """An image as a model sees it: :func:`plain`, with the colours of its profile, where it has one, converted to sRGB.
+    """An image as a model sees it: :func:`plain`, with the colours of its profile, where it has one,
+    converted to sRGB.
 
     Args:
         known: See :func:`plain`.
@@ -147,12 +163,15 @@ def profile_channels(mode: str) -> int:
 
 
 def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
-    """Whole-number enlargement without smoothing, so that small pictures can be seen: sides of ``at_least`` or more."""
+    """Whole-number enlargement without smoothing, so that small pictures can be seen: sides of ``at_least``
+    or more."""
     factor = max(1, -(-at_least // min(image.size)))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] | None = None, gap: int = 2) -> Image.Image:
+def grid_image(
+    images: list[Image.Image], columns: int = 0, captions: list[str] | None = None, gap: int = 2
+) -> Image.Image:
     """One picture of many, row by row, with an optional caption under each.
 
     Args:
@@ -165,11 +184,17 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
         ValueError: no images.
     """
     need(bool(images), "images", 0, "a grid needs at least one image")
-    columns = columns or (len(images) if len(images) <= 5 and len(images) != 4 else int(np.ceil(np.sqrt(len(images)))))
+    columns = columns or (
+        len(images) if len(images) <= 5 and len(images) != 4 else int(np.ceil(np.sqrt(len(images))))
+    )
     rows = -(-len(images) // columns)
     width, height = images[0].size
     # asked for a size, Pillow gives a font that has one
-    font = cast("ImageFont.FreeTypeFont", ImageFont.load_default(size=max(10, min(16, width // 5)))) if captions else None
+    font = (
+        cast("ImageFont.FreeTypeFont", ImageFont.load_default(size=max(10, min(16, width // 5))))
+        if captions
+        else None
+    )
     text = int(font.size * 1.4) if font else 0
     mode = "L" if all(i.mode == "L" for i in images) else "RGB"
     sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + text + gap) + gap), "white")
@@ -178,11 +203,19 @@ def grid_image(images: list[Image.Image], columns: int = 0, captions: list[str] 
         x, y = gap + number % columns * (width + gap), gap + number // columns * (height + text + gap)
         sheet.paste(image.convert(mode), (x, y))
         if captions and font:
-            draw.text((x + width / 2, y + height), fitted(captions[number], font, width + gap), fill="black", font=font, anchor="ma")
+            draw.text(
+                (x + width / 2, y + height),
+                fitted(captions[number], font, width + gap),
+                fill="black",
+                font=font,
+                anchor="ma",
+            )
     return sheet
 
 
-def labelled_grid(images: Sequence[Image.Image], ids: Sequence[int], class_names: Sequence[str], columns: int = 0) -> Image.Image:
+def labelled_grid(
+    images: Sequence[Image.Image], ids: Sequence[int], class_names: Sequence[str], columns: int = 0
+) -> Image.Image:
     """One image of all, with their classes under them if there are any.
 
     Args:
@@ -220,10 +253,11 @@ def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:
 
 
 def fill_hidden(images: Tensor, mask: Tensor) -> Tensor:
-    """Replace hidden pixels by a smooth continuation of the known ones, so that nothing hidden reaches an encoder.
+    """Replace hidden pixels by a smooth continuation of the known ones, so that nothing hidden reaches an
+    encoder.
 
-    Means of known neighbours are carried down a pyramid (pull-push): exact at known pixels, grey where an image has
-    none. (B, C, h, w) float and (B, h, w) bool → (B, C, h, w); hidden values are never read.
+    Means of known neighbours are carried down a pyramid (pull-push): exact at known pixels, grey where an
+    image has none. (B, C, h, w) float and (B, h, w) bool → (B, C, h, w); hidden values are never read.
     """
     known = (~mask)[:, None].to(images.dtype)
     return _pull_push(torch.where(mask[:, None], torch.zeros_like(images), images), known)
@@ -238,13 +272,16 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     weight = F.avg_pool2d(F.pad(known, pad), 2)
     total = F.avg_pool2d(F.pad(values * known, pad), 2)
     coarse_known = (weight > 0).to(values.dtype)
-    coarse = _pull_push(torch.where(weight > 0, total / weight.clamp_min(1e-6), torch.zeros_like(total)), coarse_known)
+    coarse = _pull_push(
+        torch.where(weight > 0, total / weight.clamp_min(1e-6), torch.zeros_like(total)), coarse_known
+    )
     smooth = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
     return torch.where(known > 0, values, smooth)
 
 
 def check_ending(path: Path) -> None:
-    """Raises ConfigError, before any work, for an ending that no image can be written with, or a place below a file."""
+    """Raises ConfigError, before any work, for an ending that no image can be written with, or a place below
+    a file."""
     Image.init()
     known = Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
     need(known, "out", str(path), "use an ending such as .png, .jpg or .webp, or a folder name without one")
@@ -264,8 +301,11 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
     path = Path(path)
     kinds = Image.registered_extensions()
     kind = kinds.get(path.suffix.lower())
-    need(kind is not None and kind in Image.SAVE, "out", str(path), "use an ending such as .png, .jpg or .webp")
-    extra: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    hint = "use an ending such as .png, .jpg or .webp"
+    need(kind is not None and kind in Image.SAVE, "out", str(path), hint)
+    extra: dict[str, Any] = (
+        {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    )
     if kind == "PNG" and settings:
         extra["pnginfo"] = PngInfo()
         extra["pnginfo"].add_text(SETTINGS, json.dumps(settings))
@@ -280,7 +320,8 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
 
 
 def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, last_ms: int) -> None:
-    """Write pictures of one size as an endless GIF or WebP, atomically; WebP keeps every pixel, GIF 256 colours a picture.
+    """Write pictures of one size as an endless GIF or WebP, atomically; WebP keeps every pixel, GIF 256
+    colours a picture.
 
     Args:
         images: Mode L or RGB.
@@ -291,4 +332,12 @@ def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, l
     extra = {"lossless": True} if path.suffix.lower() == ".webp" else {}
     duration = [frame_ms] * (len(images) - 1) + [last_ms]
     with whole_file(path) as part:
-        images[0].save(part, format=path.suffix[1:].upper(), save_all=True, append_images=images[1:], duration=duration, loop=0, **extra)
+        images[0].save(
+            part,
+            format=path.suffix[1:].upper(),
+            save_all=True,
+            append_images=images[1:],
+            duration=duration,
+            loop=0,
+            **extra,
+        )

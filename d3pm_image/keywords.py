@@ -1,5 +1,5 @@
-"""Keyword arguments of generation: common to all methods of a pipeline that draw, with the names that diffusers uses for the same things;
-results as Pillow images, tensors or arrays; a progress bar."""
+"""Keyword arguments of generation: common to all methods of a pipeline that draw, with the names that
+diffusers uses for the same things; results as Pillow images, tensors or arrays; a progress bar."""
 
 from __future__ import annotations
 
@@ -36,23 +36,27 @@ METHODS = ("__call__", "generate", "inpaint", "outpaint", "edit", "vary", "inter
 
 
 class Drawing(TypedDict, total=False):
-    """How codes are drawn; every method of a pipeline that draws takes these, and the settings of the sampler (such as ``eta``) by their names.
+    """How codes are drawn; every method of a pipeline that draws takes these, and the settings of the sampler
+    (such as ``eta``) by their names.
 
     Args:
         steps: Network calls per image; ``num_inference_steps`` is the same.
-        sampler: A name, or a sampler with its settings, such as ``Renoise(eta=1.0)``; default the model's own.
-        seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives every image a seed of its
-            own: it is then the image that the seed gives as number 0. Default 0.
-        generator: In place of a seed: one is drawn from it, so that the next call gives other images. A list holds one for each image.
+        sampler: A name, or a sampler with its settings, such as ``Renoise(eta=1.0)``; default the model's
+            own.
+        seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives
+            every image a seed of its own: it is then the image that the seed gives as number 0. Default 0.
+        generator: In place of a seed: one is drawn from it, so that the next call gives other images. A list
+            holds one for each image.
         batch_size: Images in one network call, default 64.
         first: Number of the first image: a long request can be made in parts.
-        callback: Called with a :class:`~d3pm_image.sampling.request.SamplerStep` before the first step of every batch and after each, such as a
-            :class:`~d3pm_image.visualization.Recorder`.
-        callback_on_step_end: Called after each step of every batch as ``(pipe, step, num_steps, {"codes": (B, N), "masked": (B, N)})``; what it
-            raises ends the call.
+        callback: Called with a :class:`~d3pm_image.sampling.request.SamplerStep` before the first step of
+            every batch and after each, such as a :class:`~d3pm_image.visualization.Recorder`.
+        callback_on_step_end: Called after each step of every batch as ``(pipe, step, num_steps, {"codes": (B,
+            N), "masked": (B, N)})``; what it raises ends the call.
         guidance: Weight of classifier-free guidance; ``guidance_scale`` is the same.
 
-    The others are the fields of :class:`~d3pm_image.config.SamplingConfig`; what is left out is the model's own default.
+    The others are the fields of :class:`~d3pm_image.config.SamplingConfig`; what is left out is the model's
+    own default.
     """
 
     steps: int | None
@@ -78,16 +82,19 @@ class Drawing(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ImageOutput(Generic[T_co]):
-    """What calling a pipeline gives: ``images``, a list of Pillow images, a tensor (B, C, h, w) or an array (B, h, w, C), values in [0, 1]."""
+    """What calling a pipeline gives: ``images``, a list of Pillow images, a tensor (B, C, h, w) or an array
+    (B, h, w, C), values in [0, 1]."""
 
     images: T_co
 
 
 def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
-    """The request that a method's arguments make of a pipeline: :class:`Drawing`, and settings of the sampler.
+    """The request that a method's arguments make of a pipeline: :class:`Drawing`, and settings of the
+    sampler.
 
     Raises:
-        ConfigError: impossible or contradicting values, or a setting that the sampler does not have. TypeError: no such argument.
+        ConfigError: impossible or contradicting values, or a setting that the sampler does not have.
+            TypeError: no such argument.
     """
     own = SAMPLERS.types()
     for name in drawing.keys() - Drawing.__annotations__.keys() - own.keys():
@@ -99,14 +106,23 @@ def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
     seed_of(drawing)
     callback = callbacks(pipe, drawing.pop("callback", None), drawing.pop("callback_on_step_end", None))
     seed, batch_size, first = drawing.pop("seed", 0), drawing.pop("batch_size", 64), drawing.pop("first", 0)
-    sampling = dataclasses.replace(pipe.sampling, **{name: drawing.pop(name) for name in SHARED if name in drawing})
+    sampling = dataclasses.replace(
+        pipe.sampling, **{name: drawing.pop(name) for name in SHARED if name in drawing}
+    )
     return Request(choose(pipe.sampler, **drawing), sampling, seed, batch_size, first, callback)
 
 
 def argument_names(pipe: Any) -> list[str]:
     """All that the methods of a pipeline take by name."""
-    methods = [method for name, method in inspect.getmembers(type(pipe), inspect.isfunction) if name in METHODS]
-    parameters = [p.name for method in methods for p in inspect.signature(method).parameters.values() if p.kind != p.VAR_KEYWORD]
+    methods = [
+        method for name, method in inspect.getmembers(type(pipe), inspect.isfunction) if name in METHODS
+    ]
+    parameters = [
+        p.name
+        for method in methods
+        for p in inspect.signature(method).parameters.values()
+        if p.kind != p.VAR_KEYWORD
+    ]
     return [name for name in dict.fromkeys([*parameters, *Drawing.__annotations__]) if name != "self"]
 
 
@@ -130,7 +146,8 @@ def one_name(drawing: dict[str, Any], ours: str, theirs: str) -> None:
     """
     value = drawing.pop(theirs, None)
     if value is not None:
-        need(drawing.get(ours) in (None, value), theirs, value, f"{ours} says {drawing.get(ours)}, and is the same setting; give one")
+        hint = f"{ours} says {drawing.get(ours)}, and is the same setting; give one"
+        need(drawing.get(ours) in (None, value), theirs, value, hint)
         drawing[ours] = value
 
 
@@ -147,7 +164,8 @@ def seed_of(drawing: dict[str, Any]) -> None:
     several = not isinstance(generator, torch.Generator)
     generators = list(generator) if several else [generator]
     right = bool(generators) and all(isinstance(g, torch.Generator) for g in generators)
-    need(right, "generator", type(generator).__name__, "give a torch.Generator, or a list with one for each image")
+    hint = "give a torch.Generator, or a list with one for each image"
+    need(right, "generator", type(generator).__name__, hint)
     seeds = [int(torch.randint(SEEDS, (), generator=g, device=g.device)) for g in generators]
     drawing["seed"] = seeds if several else seeds[0]
 

@@ -1,4 +1,5 @@
-"""Classes as users name them: names, numbers, one for all or a sequence in turn. Names come before numbers, everywhere.
+"""Classes as users name them: names, numbers, one for all or a sequence in turn. Names come before numbers,
+everywhere.
 
 The command line's texts are read here too, once the names of the classes are known (:class:`LabelText`).
 """
@@ -38,8 +39,9 @@ def label_ids(labels: Labels, count: int, class_names: Sequence[str], first: int
     """Class numbers of ``count`` images; the number of classes means no label.
 
     Args:
-        labels: One class (name or number) for all, a sequence that is repeated in turn, a text of the command line,
-            or None: every class in turn for a conditional model. None inside a sequence means no label for that image.
+        labels: One class (name or number) for all, a sequence that is repeated in turn, a text of the command
+            line, or None: every class in turn for a conditional model. None inside a sequence means no label
+            for that image.
         count: Number of images.
         class_names: Names of the classes, empty for an unconditional model.
         first: Number of the first image.
@@ -68,14 +70,14 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
     if found is not None:
         return found
     number = int(str(label)) if re.fullmatch("-?[0-9]{1,18}", str(label)) else -1
-    need(
-        0 <= number < classes, field, label, f"use 0 to {classes - 1} or a class name: {known(class_names)}{near(str(label), class_names)}"
-    )
+    hint = f"use 0 to {classes - 1} or a class name: {known(class_names)}{near(str(label), class_names)}"
+    need(0 <= number < classes, field, label, hint)
     return number
 
 
 def find_class(name: str, class_names: Sequence[str]) -> int | None:
-    """Number of the class of a name: letter by letter, else the only one that is spelled so in other Unicode (NFC, NFD) or case."""
+    """Number of the class of a name: letter by letter, else the only one that is spelled so in other Unicode
+    (NFC, NFD) or case."""
     if name in class_names:
         return list(class_names).index(name)
     for plain in (composed, small):
@@ -104,11 +106,13 @@ def known(class_names: Sequence[str]) -> str:
 def read_labels(text: str, class_names: Sequence[str], field: str = "labels") -> list[int] | None:
     """Class numbers that a text names; None for an empty one.
 
-    Commas separate. A name comes before a number, a range of numbers (``0..9``) and the words for no class. A text that
-    is the name of a class as a whole is that class; in double quotes anything is a name, with ``\\"`` for a quote.
+    Commas separate. A name comes before a number, a range of numbers (``0..9``) and the words for no class. A
+    text that is the name of a class as a whole is that class; in double quotes anything is a name, with
+    ``\\"`` for a quote.
 
     Raises:
-        ConfigError: an unknown class, a quote without end, or a range that runs backwards or beyond the classes.
+        ConfigError: an unknown class, a quote without end, or a range that runs backwards or beyond the
+            classes.
     """
     if not text.strip():
         return None
@@ -118,11 +122,14 @@ def read_labels(text: str, class_names: Sequence[str], field: str = "labels") ->
     ids: list[int] = []
     for part, quoted in split_labels(text, field):
         ids += part_ids(part, quoted, class_names, field)
-        need(len(ids) <= MOST, field, f"{text[:40]}…", f"give {MOST:,} labels at most; they are repeated in turn")
+        hint = f"give {MOST:,} labels at most; they are repeated in turn"
+        need(len(ids) <= MOST, field, f"{text[:40]}…", hint)
     return ids
 
 
-def read_classes(text: str, class_names: Sequence[str], field: str = "labels", most: int = 1) -> list[int | None]:
+def read_classes(
+    text: str, class_names: Sequence[str], field: str = "labels", most: int = 1
+) -> list[int | None]:
     """One class, or up to ``most``, that a text names; None for no class, which an empty text means too.
 
     Raises:
@@ -130,12 +137,18 @@ def read_classes(text: str, class_names: Sequence[str], field: str = "labels", m
     """
     ids = read_labels(text, class_names, field) or [len(class_names)]
     one = "give one class, by name or number, or none for no class"
-    need(len(ids) <= most, field, text, one if most == 1 else "give one class, or two separated by a comma, or none for no class")
+    need(
+        len(ids) <= most,
+        field,
+        text,
+        one if most == 1 else "give one class, or two separated by a comma, or none for no class",
+    )
     return [None if number == len(class_names) else number for number in ids]
 
 
 def split_labels(text: str, field: str) -> list[tuple[str, bool]]:
-    """Parts between commas, and whether each was in double quotes. Raises ConfigError for a quote without end."""
+    """Parts between commas, and whether each was in double quotes. Raises ConfigError for a quote without
+    end."""
     parts: list[tuple[str, bool]] = []
     now, quoted, inside = "", False, False
     characters = iter(text)
@@ -176,12 +189,18 @@ def range_ids(first: str, last: str, class_names: Sequence[str], field: str) -> 
     need(bool(class_names), field, text, "this model was trained without classes; leave labels out")
     named = [find_class(end, class_names) is not None for end in (first, last)]
     if not any(named):
-        need(high < len(class_names), field, text, f"use 0 to {len(class_names) - 1} or a class name: {known(class_names)}")
+        hint = f"use 0 to {len(class_names) - 1} or a class name: {known(class_names)}"
+        need(high < len(class_names), field, text, hint)
         return list(range(low, high + 1))
-    need(all(named), field, text, f"one end is the name of a class and the other is not: {known(class_names)}")
-    need(high - low < len(class_names), field, text, f"there are {len(class_names)} classes: {known(class_names)}")
+    hint = f"one end is the name of a class and the other is not: {known(class_names)}"
+    need(all(named), field, text, hint)
+    hint = f"there are {len(class_names)} classes: {known(class_names)}"
+    need(high - low < len(class_names), field, text, hint)
     digits = len(first) if len(first) == len(last) else 0
-    return [label_id_of_name(str(number).zfill(digits), text, class_names, field) for number in range(low, high + 1)]
+    return [
+        label_id_of_name(str(number).zfill(digits), text, class_names, field)
+        for number in range(low, high + 1)
+    ]
 
 
 def label_id_of_name(name: str, text: str, class_names: Sequence[str], field: str) -> int:
@@ -196,7 +215,12 @@ def label_text(number: int, class_names: Sequence[str]) -> str:
     if number == len(class_names):
         return next((word for word in NO_CLASS if find_class(word, class_names) is None), NO_CLASS[0])
     name = class_names[number]
-    if find_class(name, class_names) == number and "," not in name and name == name.strip() and not name.startswith('"'):
+    if (
+        find_class(name, class_names) == number
+        and "," not in name
+        and name == name.strip()
+        and not name.startswith('"')
+    ):
         return name
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

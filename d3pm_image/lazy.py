@@ -1,4 +1,5 @@
-"""torch, imported when it is first used: what only names settings, such as ``--help``, then answers without the seconds that torch takes."""
+"""torch, imported when it is first used: what only names settings, such as ``--help``, then answers without
+the seconds that torch takes."""
 
 from __future__ import annotations
 

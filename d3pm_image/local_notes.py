@@ -1,7 +1,9 @@
-"""What the user of this machine named before, noted in the cache folder: where a model lies, and which folders of images were trained on.
+"""What the user of this machine named before, noted in the cache folder: where a model lies, and which
+folders of images were trained on.
 
-Neither belongs into files that are given away. PNGs name their model without the path to it, and ``show --again`` finds it here by its weights;
-a model names the folder that it was trained on, and ``evaluate`` reads it without being asked only where it was named here.
+Neither belongs into files that are given away. PNGs name their model without the path to it, and ``show
+--again`` finds it here by its weights; a model names the folder that it was trained on, and ``evaluate``
+reads it without being asked only where it was named here.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from .storage import write_text
 
 
 def note_model(model: str | Path, weights_sha256: str) -> None:
-    """Note where the model with these weights lies; a shipped name or a hub id is no place. A cache that cannot be written is no error."""
+    """Note where the model with these weights lies; a shipped name or a hub id is no place. A cache that
+    cannot be written is no error."""
     with suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
         place = Path(model).expanduser()
         if place.is_dir():
@@ -35,7 +38,8 @@ def noted_model(weights_sha256: str) -> Path | None:
 
 
 def note_folder(folder: str) -> None:
-    """Note that the user named a folder of images, or shards; empty is none. A cache that cannot be written is no error."""
+    """Note that the user named a folder of images, or shards; empty is none. A cache that cannot be written
+    is no error."""
     if folder:
         with suppress(OSError, RuntimeError):
             note = _note_of(folder)

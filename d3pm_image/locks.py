@@ -1,6 +1,8 @@
-"""Kernel locks on files: one process at a time holds one, and the system releases it when that process dies, however it dies.
+"""Kernel locks on files: one process at a time holds one, and the system releases it when that process dies,
+however it dies.
 
-The lock is on a small file that stays; what it holds (process and host) only serves the message to whoever finds it locked.
+The lock is on a small file that stays; what it holds (process and host) only serves the message to whoever
+finds it locked.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Locked(OSError):
 
 
 def _system_lock(file: IO[str]) -> bool:
-    """Lock an open file without waiting; False where another process has it. Systems without such locks always say yes."""
+    """Lock an open file without waiting; False where another process has it. Systems without such locks
+    always say yes."""
     try:
         import fcntl
     except ImportError:
@@ -68,7 +71,8 @@ def _windows_lock(file: IO[str]) -> bool:
 
 
 def holder_of(path: Path) -> str:
-    """Who wrote themselves into a lock file: 'process 123 on host', or 'another process' where that cannot be read."""
+    """Who wrote themselves into a lock file: 'process 123 on host', or 'another process' where that cannot be
+    read."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         return f"process {int(known['pid'])} on {str(known['host'])[:100]!s}"
@@ -83,7 +87,8 @@ def _try(path: Path, name: str) -> IO[str] | None:
             return None
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (the holder closes it)
         try:
-            # the holder before may have removed the file while it was being opened here: a lock without a name excludes nobody
+            # the holder before may have removed the file while it was being opened here: a lock without a
+            # name excludes nobody
             if _system_lock(file) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 _HELD.add(name)
                 return file
@@ -101,9 +106,11 @@ def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iter
     """Hold the lock on a file, made if it is not there, for the length of a block.
 
     Args:
-        path: Lock file; its folder exists. Nobody removes it but its holder: a lock on a file without a name excludes nobody.
+        path: Lock file; its folder exists. Nobody removes it but its holder: a lock on a file without a name
+            excludes nobody.
         patience_s: Seconds to wait for another holder before giving up; infinity waits for ever.
-        remove: Remove the file at the end, while it is still locked; who has opened it meanwhile notices that.
+        remove: Remove the file at the end, while it is still locked; who has opened it meanwhile notices
+            that.
 
     Raises:
         Locked: another process, or another block of this one, holds it.
@@ -122,16 +129,19 @@ def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iter
         yield
     finally:
         if remove:
-            with contextlib.suppress(OSError):  # Windows does not remove an open file: then it stays, which harms nobody
+            # Windows does not remove an open file: then it stays, which harms nobody
+            with contextlib.suppress(OSError):
                 path.unlink()
         with _GUARD:
             _HELD.discard(name)
             file.close()
 
 
-def locked_folder(held: contextlib.ExitStack, name: str, prefix: str, suffix: str = "", dir: Path | None = None) -> Path:
-    """A new temporary folder with a lock in it, which ``held`` releases. Another process that looks for left-overs may remove the
-    folder before its lock is held: then it is made anew.
+def locked_folder(
+    held: contextlib.ExitStack, name: str, prefix: str, suffix: str = "", dir: Path | None = None
+) -> Path:
+    """A new temporary folder with a lock in it, which ``held`` releases. Another process that looks for
+    left-overs may remove the folder before its lock is held: then it is made anew.
 
     Args:
         name: The lock's file.
@@ -151,7 +161,8 @@ def locked_folder(held: contextlib.ExitStack, name: str, prefix: str, suffix: st
 
 @contextmanager
 def waiting_lock(path: Path, what: str, patience_s: float = float("inf")) -> Iterator[None]:
-    """Hold a lock as :func:`file_lock` does, and remove its file at the end; who has to wait says for whom on stderr, once.
+    """Hold a lock as :func:`file_lock` does, and remove its file at the end; who has to wait says for whom on
+    stderr, once.
 
     Args:
         what: What the holder is making, for that message.

@@ -1,7 +1,9 @@
-"""The model card: what a model is, what it was trained on, how, how good it is, and where it ends (Mitchell et al. 2019).
+"""The model card: what a model is, what it was trained on, how, how good it is, and where it ends (Mitchell
+et al. 2019).
 
-Everything comes from what the model itself remembers (its facts), so that a card says nothing that nobody measured. The head is the metadata
-block that the hub reads. A model may be a stranger's: its texts are shown as texts, and mean nothing as HTML or Markdown.
+Everything comes from what the model itself remembers (its facts), so that a card says nothing that nobody
+measured. The head is the metadata block that the hub reads. A model may be a stranger's: its texts are shown
+as texts, and mean nothing as HTML or Markdown.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ LIMITS = (
 )
 
 
-def model_card(name: str, facts: dict[str, Any], model: dict[str, Any], licence: str, note: str = "", picture: str = "") -> str:
+def model_card(
+    name: str, facts: dict[str, Any], model: dict[str, Any], licence: str, note: str = "", picture: str = ""
+) -> str:
     """Markdown of a model card.
 
     Args:
         name: Title, and what ``from_pretrained`` is called with.
-        facts: What the model remembers: ``data``, ``training``, ``tokenizer``, ``validation``, ``evaluation``; each may be missing.
-        model: Sizes: ``image_size``, ``channels``, ``grid``, ``codes``, ``classes`` (names), ``parameters`` by part, ``half``.
+        facts: What the model remembers: ``data``, ``training``, ``tokenizer``, ``validation``,
+            ``evaluation``; each may be missing.
+        model: Sizes: ``image_size``, ``channels``, ``grid``, ``codes``, ``classes`` (names), ``parameters``
+            by part, ``half``.
         licence: Identifier of the licence of the weights, such as apache-2.0.
         note: A paragraph of the author's.
         picture: File name of the samples, beside the card; empty for none.
@@ -37,7 +43,10 @@ def model_card(name: str, facts: dict[str, Any], model: dict[str, Any], licence:
     parts += [f"{note}\n"] if note else []
     parts += [usage(name, model), training(facts), scores(facts)]
     classes = f"\nClasses: {', '.join(map(printable_html, model['classes']))}.\n" if model["classes"] else ""
-    parts += [f"## Limits\n\n{LIMITS}{' Weights are in half precision.' if model['half'] else ''}\n{classes}", f"## Licence\n\n{licence}\n"]
+    parts += [
+        f"## Limits\n\n{LIMITS}{' Weights are in half precision.' if model['half'] else ''}\n{classes}",
+        f"## Licence\n\n{licence}\n",
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -86,7 +95,9 @@ def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int
 
 def usage(name: str, model: dict[str, Any]) -> str:
     """How it is used."""
-    first = ", ".join(json.dumps(label, ensure_ascii=printable(label, 0) != label) for label in model["classes"][:2])
+    first = ", ".join(
+        json.dumps(label, ensure_ascii=printable(label, 0) != label) for label in model["classes"][:2]
+    )
     name = printable(name)
     labels = f", labels=[{first}]" if len(model["classes"]) > 1 else ""
     shell = f"d3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png mask.png\n"
@@ -99,11 +110,17 @@ def training(facts: dict[str, Any]) -> str:
     data, lines = table(facts.get("data")), ["## Training\n"]
     if data:
         sides = data.get("image_size")
-        size = f", {figure(sides[0], '')}×{figure(sides[1], '')} pixels" if isinstance(sides, (list, tuple)) and len(sides) == 2 else ""
+        size = (
+            f", {figure(sides[0], '')}×{figure(sides[1], '')} pixels"
+            if isinstance(sides, (list, tuple)) and len(sides) == 2
+            else ""
+        )
         labels = ", with labels" if data.get("labels") else ""
         source = printable_html(data.get("source", "unknown"))
         lines.append(f"Data: {source}{size}{labels}{', mirrored at random' if data.get('flip') else ''}.\n")
-    lines += stage("Tokenizer", table(facts.get("tokenizer")), ("mse", "psnr", "psnr_db", "codes_used", "perplexity"))
+    lines += stage(
+        "Tokenizer", table(facts.get("tokenizer")), ("mse", "psnr", "psnr_db", "codes_used", "perplexity")
+    )
     lines += stage("Denoiser", facts, ("bits_per_code", "accuracy"))
     return "\n".join(lines) if len(lines) > 1 else ""
 
@@ -111,17 +128,27 @@ def training(facts: dict[str, Any]) -> str:
 def stage(title: str, facts: dict[str, Any], scored: tuple[str, ...]) -> list[str]:
     """How one stage was trained, and what it scored."""
     found, made, lines = table(facts.get("validation")), table(facts.get("training")), []
-    figures = ", ".join(f"{key.replace('_', ' ')} {figure(found[key], '.4g')}" for key in scored if key in found)
+    figures = ", ".join(
+        f"{key.replace('_', ' ')} {figure(found[key], '.4g')}" for key in scored if key in found
+    )
     if made:
         seconds = f", {figure(made['seconds'], ',.0f')} s" if made.get("seconds") else ""
         machine = {name: printable_html(value) for name, value in table(made.get("machine")).items()}
-        on = f" on {machine.get('processor')}, {machine.get('threads')} thread(s), GPU: {machine.get('gpu')}" if machine else ""
+        on = (
+            f" on {machine.get('processor')}, {machine.get('threads')} thread(s), GPU: {machine.get('gpu')}"
+            if machine
+            else ""
+        )
         begun = origin(made.get("started_from"))
         held_out = f" Held out: {figures}." if figures else ""
-        lines.append(f"{title}: {printable_html(made.get('steps', '?'))} steps{seconds}{on}{begun}.{held_out}\n")
+        lines.append(
+            f"{title}: {printable_html(made.get('steps', '?'))} steps{seconds}{on}{begun}.{held_out}\n"
+        )
         if made.get("settings"):
             settings = yaml.safe_dump(made["settings"], sort_keys=False, width=110)
-            lines.append(block("yaml", f"# d3pm-image {printable(made.get('command', ''))} --config FILE\n{settings}"))
+            lines.append(
+                block("yaml", f"# d3pm-image {printable(made.get('command', ''))} --config FILE\n{settings}")
+            )
     elif figures:
         lines.append(f"{title}, held out: {figures}.\n")
     return lines
@@ -139,10 +166,13 @@ def origin(started: Any) -> str:
 
 
 def scores(facts: dict[str, Any]) -> str:
-    """The figures of an evaluation, as ``d3pm-image evaluate --out`` wrote them; nothing where something else stands there."""
+    """The figures of an evaluation, as ``d3pm-image evaluate --out`` wrote them; nothing where something else
+    stands there."""
     found = table(facts.get("evaluation"))
     samples = table(found.get("samples"))
-    settings, given, real = (table(samples.get(name)) for name in ("settings", "fidelity", "fidelity_of_real_training_images"))
+    settings, given, real = (
+        table(samples.get(name)) for name in ("settings", "fidelity", "fidelity_of_real_training_images")
+    )
     if not (settings and given and real):
         return ""
     rows = []
@@ -151,9 +181,16 @@ def scores(facts: dict[str, Any]) -> str:
         rows.append(("label accuracy", figure(samples["label_accuracy"], ".1%"), held_out))
     for key in ("frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"):
         rows.append((key.replace("_", " "), figure(given.get(key), ".3g"), figure(real.get(key), ".3g")))
-    lines = "".join(f"| {' | '.join(row)} |\n" for row in (("", "samples", "real training images"), ("---", "---:", "---:"), *rows))
+    lines = "".join(
+        f"| {' | '.join(row)} |\n"
+        for row in (("", "samples", "real training images"), ("---", "---:", "---:"), *rows)
+    )
     reference = table(samples.get("reference"))
-    said = {name: printable_html(value) for name, value in (samples | settings).items() if isinstance(value, (str, int, float))}
+    said = {
+        name: printable_html(value)
+        for name, value in (samples | settings).items()
+        if isinstance(value, (str, int, float))
+    }
     against = f"{printable_html(reference.get('images'))} {printable_html(str(reference.get('set')).replace('_', '-'))} images"
     command = printable(found.get("command", ""), 1000).replace("`", "'")
     return (

@@ -1,7 +1,8 @@
-"""Files that commands write: an existing file is never replaced unless that was asked for; the next free number is used instead.
+"""Files that commands write: an existing file is never replaced unless that was asked for; the next free
+number is used instead.
 
-A result is written in a hidden folder beside its place and gets its name when it is complete. The name is taken in one
-step that fails if another program took it first, so that two programs at once never share one.
+A result is written in a hidden folder beside its place and gets its name when it is complete. The name is
+taken in one step that fails if another program took it first, so that two programs at once never share one.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ def folder_to_write(folder: str | Path, name: str = "out") -> Path:
     Raises:
         ConfigError: no path, or it or a folder above it is a file (a device, a pipe) or a link to nothing.
     """
-    need(isinstance(folder, str | os.PathLike) and str(folder) != "", name, folder, "name a folder; . is the current one")
+    hint = "name a folder; . is the current one"
+    need(isinstance(folder, str | os.PathLike) and str(folder) != "", name, folder, hint)
     place = Path(folder).expanduser()
     there = next((one for one in (place, *place.parents) if os.path.lexists(one)), Path())
     what = "" if there == place else f"{there} "
-    need(there.is_dir(), name, str(folder), f"{what}is a file, or a link to a folder that is not there; name a folder")
+    hint = f"{what}is a file, or a link to a folder that is not there; name a folder"
+    need(there.is_dir(), name, str(folder), hint)
     return place
 
 
@@ -77,7 +80,8 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def name_part(text: str, longest: int = 60) -> str:
-    """A text, such as the name of a class, as part of a file name that every file system takes: letters, digits, ``-`` and ``_``."""
+    """A text, such as the name of a class, as part of a file name that every file system takes: letters,
+    digits, ``-`` and ``_``."""
     text = unicodedata.normalize("NFC", text)
     name = "".join(c if unicodedata.category(c)[0] in "LMN" or c in "-_" else "_" for c in text)
     while len(name.encode("utf-8", "replace")) > longest:
@@ -91,14 +95,17 @@ def alone(path: Path) -> list[Path]:
 
 
 @contextmanager
-def new_files(path: Path, overwrite: bool = False, members: Callable[[Path], list[Path]] = alone) -> Iterator[NewFiles]:
-    """Write files at ``drafts``; when the block ends, they are at ``paths``, and nothing that was there is lost.
+def new_files(
+    path: Path, overwrite: bool = False, members: Callable[[Path], list[Path]] = alone
+) -> Iterator[NewFiles]:
+    """Write files at ``drafts``; when the block ends, they are at ``paths``, and nothing that was there is
+    lost.
 
     Args:
         path: Wanted name.
         overwrite: Replace what is there.
-        members: All files of a result by its name, which get one free number together. Those that the block does not
-            write are left out.
+        members: All files of a result by its name, which get one free number together. Those that the block
+            does not write are left out.
 
     Raises:
         ConfigError: it would lie below a file. OSError: the folder cannot be written.
@@ -112,7 +119,11 @@ def new_files(path: Path, overwrite: bool = False, members: Callable[[Path], lis
         yield files
         written = [draft.exists() for draft in files.drafts]
         while True:
-            pairs = [pair for pair, there in zip(zip(files.drafts, files.paths, strict=True), written, strict=True) if there]
+            pairs = [
+                pair
+                for pair, there in zip(zip(files.drafts, files.paths, strict=True), written, strict=True)
+                if there
+            ]
             if moved(pairs, overwrite):
                 return
             files.paths = members(numbered(path, next(numbers)))
@@ -120,7 +131,8 @@ def new_files(path: Path, overwrite: bool = False, members: Callable[[Path], lis
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[NewFiles]:
-    """The same for a whole folder, made by the block at ``draft``; an empty folder that is there may be used."""
+    """The same for a whole folder, made by the block at ``draft``; an empty folder that is there may be
+    used."""
     path = path if path.name not in ("", "..") else path.resolve()
     folder_to_write(path.parent).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
@@ -129,7 +141,8 @@ def new_folder(path: Path) -> Iterator[NewFiles]:
         for number in count(1):
             files.paths = [numbered(path, number)]
             try:
-                os.rename(files.draft, files.path)  # fails where there is a file, or a folder that is not empty
+                # fails where there is a file, or a folder that is not empty
+                os.rename(files.draft, files.path)
             except OSError:
                 if not os.path.lexists(files.path):
                     raise

@@ -1,4 +1,5 @@
-"""A model as a folder to give away: weights in half precision, a model card from what the model remembers, samples."""
+"""A model as a folder to give away: weights in half precision, a model card from what the model remembers,
+samples."""
 
 from __future__ import annotations
 
@@ -63,18 +64,15 @@ def package(asked: PackageConfig, device: str = "cpu", overwrite: bool = False) 
 
 
 def check_free(out: Path, name: str) -> None:
-    """Raises ConfigError where a folder holds another kind of model, or a README.md that is not a model card of this program."""
+    """Raises ConfigError where a folder holds another kind of model, or a README.md that is not a model card
+    of this program."""
     if not out.is_dir():
         return
     folder_for(out, "pipeline")
     with suppress(Missing):
         own = "library_name: d3pm-image" in read_text(out / "README.md")[:2000]
-        need(
-            own,
-            "out",
-            name,
-            "holds a README.md that is no model card of this program and would be lost; move it, or name a new folder",
-        )
+        hint = "holds a README.md that is no model card of this program and would be lost; move it, or name a new folder"
+        need(own, "out", name, hint)
 
 
 def write(pipe: Pipeline, out: Path, name: str, asked: PackageConfig) -> None:
@@ -95,16 +93,17 @@ def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:
         ConfigError: no tokenizer there, or one whose codes are not the model's.
     """
     network, info = load_tokenizer(tokenizer)
-    hint = (
-        f"gives other codes than the tokenizer of {model}, so its denoiser does not fit: train it with start_from {model} and learn decoder"
-    )
+    hint = f"gives other codes than the tokenizer of {model}, so its denoiser does not fit: train it with start_from {model} and learn decoder"
     need(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, hint)
     pipe.tokenizer = network.to(pipe.device)
-    pipe.facts = {name: value for name, value in pipe.facts.items() if name != "evaluation"} | {"tokenizer": info.facts}
+    pipe.facts = {name: value for name, value in pipe.facts.items() if name != "evaluation"} | {
+        "tokenizer": info.facts
+    }
 
 
 def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
-    """A model's facts without this machine's folders; what an older model does not remember is read from its run, if that is what was named."""
+    """A model's facts without this machine's folders; what an older model does not remember is read from its
+    run, if that is what was named."""
     kept = dict(facts)
     tokenizer = dict(kept.get("tokenizer") or {})
     if "training" not in kept and (found := training_facts(run, "train-diffusion")):
@@ -118,7 +117,8 @@ def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
 
 
 def tokenizer_run(run: Path) -> Path:
-    """Folder of the tokenizer's run, as a run of stage two names it; a folder that is not there where it does not."""
+    """Folder of the tokenizer's run, as a run of stage two names it; a folder that is not there where it does
+    not."""
     try:
         return Path(read_yaml(run / "config.yaml")["tokenizer"]).expanduser()
     except (ValueError, KeyError, TypeError, RuntimeError):
@@ -149,7 +149,9 @@ def evaluated(path: str, digests: dict[str, str]) -> dict[str, Any]:
 
 def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> str:
     """The model card of a pipeline."""
-    parameters = {part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")}
+    parameters = {
+        part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")
+    }
     model = {
         "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid, "codes": pipe.tokenizer.num_codes,
         "classes": list(pipe.class_names), "parameters": parameters, "half": half,

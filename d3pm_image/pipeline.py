@@ -1,7 +1,7 @@
 """The public face: a trained tokenizer, denoiser and process in one object, and one self-contained folder.
 
-Images go in and come out as Pillow images. A seed and an image's number decide its randomness, so image i is the
-same in a batch of any size.
+Images go in and come out as Pillow images. A seed and an image's number decide its randomness, so image i is
+the same in a batch of any size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,19 @@ from .editing.inputs import Pictures, pictures
 from .edits import Edits
 from .hub import push
 from .imaging import Images, to_pil, to_tensor, with_white
-from .keywords import NP, PIL, PT, Array, Delivered, ImageOutput, OutputType, check_output, delivered, plain_labels, request_of
+from .keywords import (
+    NP,
+    PIL,
+    PT,
+    Array,
+    Delivered,
+    ImageOutput,
+    OutputType,
+    check_output,
+    delivered,
+    plain_labels,
+    request_of,
+)
 from .labels import Labels, label_ids
 from .sampling import Sampler
 from .sampling.loop import draw_codes
@@ -75,15 +87,20 @@ class Pipeline(Edits):
         height, width = self.image_size
         size = f"{width}x{height}, {self.grid[1]}x{self.grid[0]} codes of {self.tokenizer.num_codes}"
         drawn = f"{self.sampler.name}, {self.sampling.steps} steps"
-        return f"Pipeline({size}, {len(self.class_names)} classes, {drawn}, {self.precision} on {self.device})"
+        return (
+            f"Pipeline({size}, {len(self.class_names)} classes, {drawn}, {self.precision} on {self.device})"
+        )
 
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.denoiser.parameters()).device
 
-    def to(self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None) -> Pipeline:
-        """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser under autocast; returns self."""
+    def to(
+        self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> Pipeline:
+        """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser under
+        autocast; returns self."""
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         need(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
@@ -98,27 +115,39 @@ class Pipeline(Edits):
         self.progress_bar = enabled
         return self
 
-    def push_to_hub(self, repository: str, private: bool = False, half: bool = False, files: dict[str, str | bytes] | None = None) -> str:
-        """Upload the model as OWNER/NAME of the Hugging Face hub, made if it is not there; ``half`` and ``files`` as in
-        :func:`~d3pm_image.bundle.write_bundle`. Needs a login; ``d3pm-image package --push`` adds a model card. Returns its address."""
+    def push_to_hub(
+        self,
+        repository: str,
+        private: bool = False,
+        half: bool = False,
+        files: dict[str, str | bytes] | None = None,
+    ) -> str:
+        """Upload the model as OWNER/NAME of the Hugging Face hub, made if it is not there; ``half`` and
+        ``files`` as in :func:`~d3pm_image.bundle.write_bundle`. Needs a login; ``d3pm-image package --push``
+        adds a model card. Returns its address."""
         with TemporaryDirectory() as folder:
             return push(self.save_pretrained(Path(folder) / "model", half, files), repository, private)
 
     def compile(self, **options: Any) -> Pipeline:
-        """Compile the denoiser with torch.compile, in place and for batches of any size; ``options`` as torch.compile takes them, such as
-        ``mode``. The first network call takes as long as compiling. Returns self."""
+        """Compile the denoiser with torch.compile, in place and for batches of any size; ``options`` as
+        torch.compile takes them, such as ``mode``. The first network call takes as long as compiling. Returns
+        self."""
         self.denoiser.compile(**{"dynamic": True, **options})
         return self
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Pipeline:
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32"
+    ) -> Pipeline:
         """Load a model.
 
         Args:
-            folder: A folder written by :meth:`save_pretrained`, the run folder of a finished training, the name of a model that came with the
-                package (fashion-mnist, …) or a hub id (OWNER/NAME); see :func:`~d3pm_image.hub.locate`.
+            folder: A folder written by :meth:`save_pretrained`, the run folder of a finished training, the
+                name of a model that came with the package (fashion-mnist, …) or a hub id (OWNER/NAME); see
+                :func:`~d3pm_image.hub.locate`.
             device: Where it shall run.
-            precision: float32, or bf16 to run the denoiser under autocast (faster, other samples under the same seed).
+            precision: float32, or bf16 to run the denoiser under autocast (faster, other samples under the
+                same seed).
 
         Raises:
             ConfigError: no model there, or a part of it is missing or damaged.
@@ -128,9 +157,12 @@ class Pipeline(Edits):
             bundle = read_bundle(folder)
         return cls(**vars(bundle)).to(device, torch.bfloat16 if precision == "bf16" else None)
 
-    def save_pretrained(self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None) -> Path:
-        """Write everything that is needed to generate into one folder, without pickle. An older model there is
-        replaced once the new one is complete, and other files stay; ``half`` and ``files`` as in :func:`~d3pm_image.bundle.write_bundle`."""
+    def save_pretrained(
+        self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None
+    ) -> Path:
+        """Write everything that is needed to generate into one folder, without pickle. An older model there
+        is replaced once the new one is complete, and other files stay; ``half`` and ``files`` as in
+        :func:`~d3pm_image.bundle.write_bundle`."""
         parts = (
             self.tokenizer,
             self.denoiser,
@@ -143,8 +175,11 @@ class Pipeline(Edits):
         )
         return write_bundle(Bundle(*parts), folder, half, files)
 
-    def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: tuple[int, int], where: Tensor | None = None) -> Tensor:
-        """Logits (B, N, K) float32 in the chosen precision; arguments as in :func:`~d3pm_image.denoiser.precision.logits_of`."""
+    def predict(
+        self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: tuple[int, int], where: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, N, K) float32 in the chosen precision; arguments as in
+        :func:`~d3pm_image.denoiser.precision.logits_of`."""
         return logits_of(self.denoiser, self.precision == "bf16", x_t, kappa, labels, grid, where)
 
     def label_ids(self, labels: Labels, count: int, first: int = 0) -> list[int]:
@@ -152,10 +187,12 @@ class Pipeline(Edits):
         return label_ids(plain_labels(labels), count, self.class_names, first)
 
     def request(self, **drawing: Any) -> Request:
-        """How codes are to be drawn. Every method below takes these arguments (:class:`~d3pm_image.keywords.Drawing`), and the settings of the sampler.
+        """How codes are to be drawn. Every method below takes these arguments
+        (:class:`~d3pm_image.keywords.Drawing`), and the settings of the sampler.
 
         Raises:
-            ConfigError: an impossible value, or a setting that the sampler does not have. TypeError: no such argument.
+            ConfigError: an impossible value, or a setting that the sampler does not have. TypeError: no such
+                argument.
         """
         return request_of(self, drawing)
 
@@ -182,16 +219,28 @@ class Pipeline(Edits):
     ) -> ImageOutput[Delivered]: ...
     # fmt: on
     def __call__(
-        self, class_labels: Labels = None, num_images: int | None = None, output_type: OutputType = "pil", **drawing: Any
+        self,
+        class_labels: Labels = None,
+        num_images: int | None = None,
+        output_type: OutputType = "pil",
+        **drawing: Any,
     ) -> ImageOutput[Delivered]:
-        """:meth:`generate` under the names of diffusers: ``pipe(class_labels=[3, 5], num_inference_steps=16).images``.
+        """:meth:`generate` under the names of diffusers: ``pipe(class_labels=[3, 5],
+        num_inference_steps=16).images``.
 
         Args:
-            class_labels: Classes, see :meth:`label_ids`. num_images: Default one for each label that is listed, else 1.
+            class_labels: Classes, see :meth:`label_ids`. num_images: Default one for each label that is
+                listed, else 1.
         """
         class_labels = plain_labels(class_labels)
-        listed = len(class_labels) if isinstance(class_labels, Sequence) and not isinstance(class_labels, str) else 1
-        return ImageOutput(self.generate(num_images or listed, class_labels, output_type=output_type, **drawing))
+        listed = (
+            len(class_labels)
+            if isinstance(class_labels, Sequence) and not isinstance(class_labels, str)
+            else 1
+        )
+        return ImageOutput(
+            self.generate(num_images or listed, class_labels, output_type=output_type, **drawing)
+        )
 
     # fmt: off
     @overload
@@ -228,7 +277,8 @@ class Pipeline(Edits):
         Args:
             num_images: How many.
             labels: See :meth:`label_ids`.
-            steps, drawing: See :class:`~d3pm_image.keywords.Drawing`: seed, batch_size, sampler, guidance, temperature, ….
+            steps, drawing: See :class:`~d3pm_image.keywords.Drawing`: seed, batch_size, sampler, guidance,
+                temperature, ….
             output_type: ``pil``, ``pt`` or ``np``.
 
         Returns:
@@ -237,25 +287,37 @@ class Pipeline(Edits):
         check_output(output_type)
         codes = self.generate_codes(num_images, labels, steps, **drawing)
         images = self.tokenizer_decode(codes, int(drawing.get("batch_size") or 64))
-        return images.clamp(0, 1) if output_type == "pt" else delivered(to_pil(images), output_type, self.tokenizer.channels)
+        return (
+            images.clamp(0, 1)
+            if output_type == "pt"
+            else delivered(to_pil(images), output_type, self.tokenizer.channels)
+        )
 
-    def generate_codes(self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Any) -> Tensor:
+    def generate_codes(
+        self, num_images: int, labels: Labels = None, steps: int | None = None, **drawing: Any
+    ) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         num_images = whole_number("num_images", num_images)
         need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         request = self.request(steps=steps, **drawing)
         request.check_count(num_images)
         ids = torch.tensor(self.label_ids(labels, num_images, request.first), device=self.device)
-        return draw_codes(self.predict, self.process, request, ids, self.no_label, self.grid).view(num_images, *self.grid)
+        return draw_codes(self.predict, self.process, request, ids, self.no_label, self.grid).view(
+            num_images, *self.grid
+        )
 
     def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:
         """Images (B, C, h, w) in [0, 1] of codes (B, H, W), in batches."""
-        return torch.cat([self.tokenizer.decode(part.to(self.device)).cpu() for part in codes.split(batch_size)])
+        return torch.cat(
+            [self.tokenizer.decode(part.to(self.device)).cpu() for part in codes.split(batch_size)]
+        )
 
     def tensors(self, images: Pictures) -> Tensor:
-        """Pictures of any size and mode (:func:`~d3pm_image.editing.inputs.pictures`) as (B, C, h, w) in [0, 1], in the model's mode and at its size."""
+        """Pictures of any size and mode (:func:`~d3pm_image.editing.inputs.pictures`) as (B, C, h, w) in [0,
+        1], in the model's mode and at its size."""
         fitting = [
-            convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size) for i in pictures(images)[0]
+            convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size)
+            for i in pictures(images)[0]
         ]
         return torch.stack([to_tensor(picture) for picture in fitting]).to(self.device)
 

@@ -1,4 +1,5 @@
-"""Pixel values: 8-bit levels 0..255 in files and data sets, [0, 1] between the parts of the package, [-1, 1] inside networks.
+"""Pixel values: 8-bit levels 0..255 in files and data sets, [0, 1] between the parts of the package, [-1, 1]
+inside networks.
 
 The only place that knows 255 and 2x - 1 of tensors.
 """

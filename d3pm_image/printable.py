@@ -1,4 +1,5 @@
-"""Text that comes from a file, such as a class name or a PNG text, made safe to print: one line, no control characters."""
+"""Text that comes from a file, such as a class name or a PNG text, made safe to print: one line, no control
+characters."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ import unicodedata
 from typing import Any
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that are escaped: controls (terminal escapes, newlines), formats (such as right-to-left overrides), halves of surrogate
-pairs, private use, unassigned, and line and paragraph separators."""
+"""Unicode categories that are escaped: controls (terminal escapes, newlines), formats (such as right-to-left
+overrides), halves of surrogate pairs, private use, unassigned, and line and paragraph separators."""
 
 
 def printable(text: Any, limit: int = 200) -> str:
-    """A text as one line that a terminal, a log or a page can show: unsafe characters as backslash escapes, cut to ``limit`` characters.
+    """A text as one line that a terminal, a log or a page can show: unsafe characters as backslash escapes,
+    cut to ``limit`` characters.
 
-    Ordinary letters of every script stay. Surrogates that stand for bytes of a file name that is not UTF-8 become ``\\xNN``.
+    Ordinary letters of every script stay. Surrogates that stand for bytes of a file name that is not UTF-8
+    become ``\\xNN``.
 
     Args:
         text: Anything; ``str()`` of it is taken.

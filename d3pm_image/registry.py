@@ -1,7 +1,9 @@
-"""Choices by name that own their settings: a sampler or a quantizer is a frozen dataclass, registered under its name.
+"""Choices by name that own their settings: a sampler or a quantizer is a frozen dataclass, registered under
+its name.
 
-Fields are the settings, with their defaults and ranges; the docstring explains them. Registration is all that a new one takes: the command line,
-YAML files, model folders and tests read the registry. Nothing here imports torch.
+Fields are the settings, with their defaults and ranges; the docstring explains them. Registration is all that
+a new one takes: the command line, YAML files, model folders and tests read the registry. Nothing here imports
+torch.
 """
 
 from __future__ import annotations
@@ -14,16 +16,25 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Generic, TypeVar
 
+import docstring_parser
+
 from .errors import ConfigError, near, need
 
 
-def setting(default: Any, low: float = -math.inf, high: float = math.inf, below: float = math.inf, learning: bool = False) -> Any:
+def setting(
+    default: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    below: float = math.inf,
+    learning: bool = False,
+) -> Any:
     """A setting and the range that it may have.
 
     Args:
         low, high: Both included.
         below: Not included.
-        learning: It says how a network learns, not what it is: training that begins with a trained one may have another value.
+        learning: It says how a network learns, not what it is: training that begins with a trained one may
+            have another value.
     """
     return field(default=default, metadata={"range": (low, high, below), "learning": learning})
 
@@ -79,10 +90,9 @@ class Choice:
         """What every setting does, in the words of the class's docstring."""
         words: dict[str, str] = {}
         for kind in reversed(cls.__mro__):
-            for line in (kind.__doc__ or "").partition("Args:")[2].splitlines():
-                name, colon, text = line.strip().partition(": ")
-                if colon and name in cls.types():
-                    words[name] = text
+            for item in docstring_parser.parse(kind.__doc__ or "").params:
+                if item.arg_name in cls.types():
+                    words[item.arg_name] = " ".join((item.description or "").split())
         return words
 
     def settings(self) -> dict[str, Any]:
@@ -110,16 +120,21 @@ class Registry(dict[str, type[C]], Generic[C]):
         """Make a class the choice of a name.
 
         Raises:
-            ValueError: the name is taken, or a setting has another type than that of another choice with the same name.
+            ValueError: the name is taken, or a setting has another type than that of another choice with the
+                same name.
         """
 
         def put(kind: K) -> K:
             if name in self:
-                raise ValueError(f"two {self.noun}s are called {name!r}: {self[name].__qualname__} and {kind.__qualname__}")
+                raise ValueError(
+                    f"two {self.noun}s are called {name!r}: {self[name].__qualname__} and {kind.__qualname__}"
+                )
             known = self.types()
             for setting_name, type_ in kind.types().items():
                 if known.get(setting_name, type_) != type_:
-                    raise ValueError(f"{name}.{setting_name} has another type than that of {', '.join(self.owners(setting_name))}")
+                    raise ValueError(
+                        f"{name}.{setting_name} has another type than that of {', '.join(self.owners(setting_name))}"
+                    )
             kind.name = name
             self[name] = kind  # type: ignore[assignment]
             return kind
@@ -140,7 +155,12 @@ class Registry(dict[str, type[C]], Generic[C]):
         for name in self.owners(setting):
             default = next(item.default for item in self[name].own() if item.name == setting)
             said.setdefault((self[name].describe().get(setting, "").rstrip("."), default), []).append(name)
-        return "; ".join(f"{', '.join(names)} (default {default}): {words}" for (words, default), names in said.items()) + "."
+        return (
+            "; ".join(
+                f"{', '.join(names)} (default {default}): {words}" for (words, default), names in said.items()
+            )
+            + "."
+        )
 
     def make(self, name: str, **settings: Any) -> C:
         """The choice of a name; a setting that is not given has its own default.
@@ -153,13 +173,18 @@ class Registry(dict[str, type[C]], Generic[C]):
         kind = self[name]
         for setting in settings.keys() - kind.types().keys():
             others = self.owners(setting)
-            have = f"{', '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else f"no {self.noun} has"
+            have = (
+                f"{', '.join(others)} {'has' if len(others) == 1 else 'have'}"
+                if others
+                else f"no {self.noun} has"
+            )
             hint = f"the {self.noun} {name} has no such setting; {have} it{near(setting, kind.types())}"
             raise ConfigError(f"{kind.path}{setting}", settings[setting], hint)
         return kind(**settings)
 
     def change(self, default: C, name: str | None = None, **settings: Any) -> C:
-        """What a caller asks for, where ``default`` is used otherwise; its settings hold where it is the one that is asked for.
+        """What a caller asks for, where ``default`` is used otherwise; its settings hold where it is the one
+        that is asked for.
 
         Raises:
             ConfigError: see :meth:`make`.

@@ -1,4 +1,5 @@
-"""Files that are complete or absent: written beside their place, synced to disk, then renamed. Nothing is pickled."""
+"""Files that are complete or absent: written beside their place, synced to disk, then renamed. Nothing is
+pickled."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def tensors_sha256(*groups: Mapping[str, Tensor], form: str = "{name} {shape} {d
 
     Args:
         groups: Tensors by name, each group in the order of its names.
-        form: What stands before the bytes of a tensor; files that were written before know their hashes in this form.
+        form: What stands before the bytes of a tensor; files that were written before know their hashes in
+            this form.
     """
     import torch
 
@@ -61,27 +63,32 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE | re.DOTALL)
+RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE | re.DOTALL
+)
 """Names that are devices on Windows, with any ending."""
 LONGEST_NAME = 255  # bytes: of ext4, xfs, btrfs, APFS; NTFS counts UTF-16 units, which are never more
 
 
 def safe_name(text: str, ending: str = "") -> str:
-    """A text as the name of a file that every system can store: no separators, no characters or device names that Windows refuses,
-    not hidden, and no longer than a name may be.
+    """A text as the name of a file that every system can store: no separators, no characters or device names
+    that Windows refuses, not hidden, and no longer than a name may be.
 
     Args:
         text: Whatever the file is named after, such as a class or an image.
         ending: Kept as it is, such as ``.png``.
     """
-    kept = "".join("_" if c in '<>:"/\\|?*' or unicodedata.category(c)[0] == "C" else c for c in text).strip(" .")
+    kept = "".join("_" if c in '<>:"/\\|?*' or unicodedata.category(c)[0] == "C" else c for c in text).strip(
+        " ."
+    )
     kept = f"_{kept}" if not kept or RESERVED.fullmatch(kept + ending) else kept
     room = LONGEST_NAME - len(ending.encode()) - 20  # for a number, and for the names of unfinished files
     return kept.encode()[:room].decode(errors="ignore").rstrip(" .") + ending
 
 
 def part_path(path: Path) -> Path:
-    """Where a file is written before it is renamed to ``path``: hidden, beside it, another one for every process.
+    """Where a file is written before it is renamed to ``path``: hidden, beside it, another one for every
+    process.
 
     Raises:
         OSError: a name that stands for a device on Windows, there.
@@ -96,10 +103,12 @@ def part_path(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path, synced: bool = False) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or absent.
+    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or
+    absent.
 
     Args:
-        synced: Flush it to disk first: what is lost in a power cut would be missed, such as weights. Folders are not made then.
+        synced: Flush it to disk first: what is lost in a power cut would be missed, such as weights. Folders
+            are not made then.
     """
     if not synced:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +133,10 @@ def half_precision(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     import torch
 
     most = torch.finfo(torch.float16).max
-    return {n: t.half() if t.dtype == torch.float32 and bool((t.abs() <= most).all()) else t for n, t in tensors.items()}
+    return {
+        n: t.half() if t.dtype == torch.float32 and bool((t.abs() <= most).all()) else t
+        for n, t in tensors.items()
+    }
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -138,16 +150,22 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
     with whole_file(path, synced=True) as part:
         part.touch()
-        mode = stat.S_IMODE(part.stat().st_mode)  # what the umask and the folder give; safetensors makes files of their owner only
+        # what the umask and the folder give; safetensors makes files of their owner only
+        mode = stat.S_IMODE(part.stat().st_mode)
         try:
-            save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata=metadata)
+            save_file(
+                {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
+                part,
+                metadata=metadata,
+            )
         except SafetensorError as error:  # a full disk, say; the library has an error of its own for it
             raise OSError(f"{path} cannot be written ({error})") from error
         part.chmod(mode)
 
 
 def tensor_outlines(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Names, shapes and dtypes (as safetensors calls them, such as F32) of the tensors in a safetensors file, from its header alone."""
+    """Names, shapes and dtypes (as safetensors calls them, such as F32) of the tensors in a safetensors file,
+    from its header alone."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
@@ -177,10 +195,12 @@ def replace_folder(part: Path, place: Path) -> None:
 
 @contextmanager
 def files_together(place: Path, last: str = "config.json") -> Iterator[Path]:
-    """A hidden folder inside ``place`` to write a group of files to; at the end they are moved to ``place``, all of them or none.
+    """A hidden folder inside ``place`` to write a group of files to; at the end they are moved to ``place``,
+    all of them or none.
 
-    Other files there stay, and ``place`` may be a link to a folder. Readers look for ``last`` first: it goes before anything else is
-    replaced and comes back at the end, so that a process that dies in between leaves a folder that is not taken for a whole one.
+    Other files there stay, and ``place`` may be a link to a folder. Readers look for ``last`` first: it goes
+    before anything else is replaced and comes back at the end, so that a process that dies in between leaves
+    a folder that is not taken for a whole one.
 
     Args:
         place: Folder, made if it is not there.
@@ -212,8 +232,11 @@ def remove_left_overs(place: Path) -> None:
 
 
 def move_together(part: Path, place: Path, last: str) -> None:
-    """Move the files of a folder into another one, ``last`` at the end; what an error interrupts is undone."""
-    files = [file.relative_to(part) for file in sorted(part.rglob("*")) if file.is_file() and file.name != LOCK]
+    """Move the files of a folder into another one, ``last`` at the end; what an error interrupts is
+    undone."""
+    files = [
+        file.relative_to(part) for file in sorted(part.rglob("*")) if file.is_file() and file.name != LOCK
+    ]
     files.sort(key=lambda name: name == Path(last))
     for name in files:
         sync(part / name)
@@ -228,7 +251,8 @@ def move_together(part: Path, place: Path, last: str) -> None:
         done.append((source, target))
 
     try:
-        for name in reversed(files) if len(files) > 1 else ():  # the last one first; a single file is replaced in one step
+        # the last one first; a single file is replaced in one step
+        for name in reversed(files) if len(files) > 1 else ():
             if (place / name).is_file() or (place / name).is_symlink():
                 move(place / name, before / name)
                 sync((place / name).parent)

@@ -1,4 +1,5 @@
-"""Tensors that take long to compute, kept in a file: made once by one program, checked when read, made anew where the file is damaged."""
+"""Tensors that take long to compute, kept in a file: made once by one program, checked when read, made anew
+where the file is damaged."""
 
 from __future__ import annotations
 
@@ -15,14 +16,20 @@ if TYPE_CHECKING:
 
 
 def cached_tensors(
-    place: Path, key: str, sound: Callable[[dict[str, Tensor]], bool], make: Callable[[], dict[str, Tensor]], what: str
+    place: Path,
+    key: str,
+    sound: Callable[[dict[str, Tensor]], bool],
+    make: Callable[[], dict[str, Tensor]],
+    what: str,
 ) -> dict[str, Tensor]:
-    """The tensors of a file, or new ones, which are written there. Of several programs that want the same, one makes them.
+    """The tensors of a file, or new ones, which are written there. Of several programs that want the same,
+    one makes them.
 
     Args:
         place: safetensors file, named by what it depends on.
         key: All that it depends on, stored with it.
-        sound: Whether tensors have the names, shapes and dtypes that they must have; that they are finite is looked at here.
+        sound: Whether tensors have the names, shapes and dtypes that they must have; that they are finite is
+            looked at here.
         make: Computes them.
         what: What they are, for messages.
 
@@ -64,5 +71,14 @@ def read(place: Path, key: str, sound: Callable[[dict[str, Tensor]], bool]) -> d
         finite = all(bool(value.isfinite().all()) for value in found.values())
         same = "sha256" not in about or about["sha256"] == tensors_sha256(found)
         return found if finite and same and sound(found) else None
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError):
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        OverflowError,
+    ):
         return None

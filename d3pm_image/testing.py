@@ -1,4 +1,5 @@
-"""Conformance checks of networks written elsewhere: whether a denoiser or a tokenizer keeps to the contract of :mod:`d3pm_image.types`.
+"""Conformance checks of networks written elsewhere: whether a denoiser or a tokenizer keeps to the contract
+of :mod:`d3pm_image.types`.
 
 Each raises AssertionError with one sentence that says what is broken, and returns nothing where all is well.
 """
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from .types import Denoiser, Grid, Tokenizer, TrainableDenoiser
 
 
-def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: Grid, device: str | torch.device = "cpu") -> None:
+def check_denoiser(
+    denoiser: Denoiser, num_codes: int, num_classes: int, grid: Grid, device: str | torch.device = "cpu"
+) -> None:
     """Try a denoiser on random codes, in eval mode.
 
     Args:
@@ -20,8 +23,8 @@ def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: G
         grid: (H, W) with H·W = N.
 
     Raises:
-        AssertionError: another shape, values that are not finite, an answer that depends on other images of the batch, or on which
-            positions are asked for.
+        AssertionError: another shape, values that are not finite, an answer that depends on other images of
+            the batch, or on which positions are asked for.
     """
     x_t, kappa, labels, where = random_inputs(num_codes, num_classes, grid, device)
     with torch.no_grad():
@@ -32,7 +35,9 @@ def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: G
     assert logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, not (B, N, K) = {shape}"
     assert logits.is_floating_point(), f"logits have the type {logits.dtype}, not a floating point one"
     assert bool(logits.isfinite().all()), "logits are not all finite"
-    assert some.shape == shape, f"with positions that are asked for, logits have the shape {tuple(some.shape)}, not {shape}"
+    assert some.shape == shape, (
+        f"with positions that are asked for, logits have the shape {tuple(some.shape)}, not {shape}"
+    )
     close = torch.allclose(some[where].float(), logits[where].float(), rtol=1e-2, atol=1e-2)
     assert close, "logits at the positions that are asked for differ from those of a call for all positions"
     close = torch.allclose(alone[0].float(), logits[0].float(), rtol=1e-2, atol=1e-2)
@@ -40,15 +45,17 @@ def check_denoiser(denoiser: Denoiser, num_codes: int, num_classes: int, grid: G
 
 
 def check_trainable(denoiser: TrainableDenoiser, grid: Grid, device: str | torch.device = "cpu") -> None:
-    """Try a denoiser that the training loss takes: :func:`check_denoiser`, and what a loss and an exact resume ask of it.
+    """Try a denoiser that the training loss takes: :func:`check_denoiser`, and what a loss and an exact
+    resume ask of it.
 
     Args:
         denoiser: An nn.Module; it is in the mode that it was in again afterwards.
         grid: (H, W) with H·W = N.
 
     Raises:
-        AssertionError: as :func:`check_denoiser`; the head does not make the logits of the features, a parameter that no
-            gradient reaches, or features in training that depend on more than a row and its key.
+        AssertionError: as :func:`check_denoiser`; the head does not make the logits of the features, a
+            parameter that no gradient reaches, or features in training that depend on more than a row and its
+            key.
     """
     assert isinstance(denoiser, nn.Module), f"{type(denoiser).__name__} is not an nn.Module"
     network, mode, k = denoiser, denoiser.training, denoiser.num_codes
@@ -61,14 +68,18 @@ def check_trainable(denoiser: TrainableDenoiser, grid: Grid, device: str | torch
         assert bias is not None and bias.shape == (k,), "the head has no bias (K,)"
         features, logits = denoiser(x_t, kappa, labels, grid, head=False), denoiser(x_t, kappa, labels, grid)
         shape = (*x_t.shape, weight.shape[1])
-        assert features.shape == shape, f"features have the shape {tuple(features.shape)}, not (B, N, D) = {shape}"
+        assert features.shape == shape, (
+            f"features have the shape {tuple(features.shape)}, not (B, N, D) = {shape}"
+        )
         close = torch.allclose(denoiser.head(features).float(), logits.float(), rtol=1e-2, atol=1e-2)
         assert close, "the head does not make the logits of the features"
         network.train()
         features = denoiser(x_t, kappa, labels, grid, head=False, keys=keys)
         alone = denoiser(x_t[:1], kappa[:1], labels[:1], grid, head=False, keys=keys[:1])
         close = torch.allclose(alone[0].float(), features[0].float(), rtol=1e-2, atol=1e-2)
-        assert close, "features in training depend on more than a row and its key: derive dropout masks from keys"
+        assert close, (
+            "features in training depend on more than a row and its key: derive dropout masks from keys"
+        )
         asked = {name: value for name, value in network.named_parameters() if value.requires_grad}
         total = denoiser.head(features).float().square().sum()
         grads = torch.autograd.grad(total, list(asked.values()), allow_unused=True)
@@ -78,8 +89,11 @@ def check_trainable(denoiser: TrainableDenoiser, grid: Grid, device: str | torch
         network.train(mode)
 
 
-def random_inputs(num_codes: int, num_classes: int, grid: Grid, device: str | torch.device) -> tuple[Tensor, ...]:
-    """Three rows of noisy codes (B, N) with their levels (B,), labels (B,), and positions that are asked for (B, N)."""
+def random_inputs(
+    num_codes: int, num_classes: int, grid: Grid, device: str | torch.device
+) -> tuple[Tensor, ...]:
+    """Three rows of noisy codes (B, N) with their levels (B,), labels (B,), and positions that are asked for
+    (B, N)."""
     batch, tokens = 3, grid[0] * grid[1]
     generator = torch.Generator().manual_seed(0)
     x_t = torch.randint(num_codes + 1, (batch, tokens), generator=generator).to(device)
@@ -89,32 +103,47 @@ def random_inputs(num_codes: int, num_classes: int, grid: Grid, device: str | to
     return x_t, kappa, labels, where
 
 
-def check_tokenizer(tokenizer: Tokenizer, image_size: tuple[int, int], device: str | torch.device = "cpu") -> None:
+def check_tokenizer(
+    tokenizer: Tokenizer, image_size: tuple[int, int], device: str | torch.device = "cpu"
+) -> None:
     """Try a tokenizer on random images, in eval mode.
 
     Args:
         image_size: (height, width) in pixels, divisible by ``tokenizer.downsampling``.
 
     Raises:
-        AssertionError: shapes, types or ranges other than the contract's, or a decode that depends on other images of the batch.
+        AssertionError: shapes, types or ranges other than the contract's, or a decode that depends on other
+            images of the batch.
     """
     height, width = image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, tokenizer.channels, height, width, generator=generator).to(device)
     grid = tokenizer.grid(image_size)
     step = tokenizer.downsampling
-    assert grid == (height // step, width // step), f"grid({image_size}) is {grid}, not {(height // step, width // step)}"
+    assert grid == (height // step, width // step), (
+        f"grid({image_size}) is {grid}, not {(height // step, width // step)}"
+    )
     with torch.no_grad():
         codes = tokenizer.encode(images)
-        assert codes.shape == (2, *grid), f"codes have the shape {tuple(codes.shape)}, not (B, H, W) = {(2, *grid)}"
+        assert codes.shape == (2, *grid), (
+            f"codes have the shape {tuple(codes.shape)}, not (B, H, W) = {(2, *grid)}"
+        )
         assert codes.dtype == torch.int64, f"codes have the type {codes.dtype}, not int64"
         most = int(codes.max())
-        assert int(codes.min()) >= 0 and most < tokenizer.num_codes, f"codes reach {most}; there are {tokenizer.num_codes}"
+        assert int(codes.min()) >= 0 and most < tokenizer.num_codes, (
+            f"codes reach {most}; there are {tokenizer.num_codes}"
+        )
         decoded, alone = tokenizer.decode(codes), tokenizer.decode(codes[:1])
-        assert decoded.shape == images.shape, f"decoded images have the shape {tuple(decoded.shape)}, not {tuple(images.shape)}"
-        inside = bool(decoded.isfinite().all()) and float(decoded.min()) >= -0.01 and float(decoded.max()) <= 1.01
+        assert decoded.shape == images.shape, (
+            f"decoded images have the shape {tuple(decoded.shape)}, not {tuple(images.shape)}"
+        )
+        inside = (
+            bool(decoded.isfinite().all()) and float(decoded.min()) >= -0.01 and float(decoded.max()) <= 1.01
+        )
         assert inside, "decoded images are not in [0, 1]"
         close = torch.allclose(alone[0].float(), decoded[0].float(), atol=1e-2)
         assert close, "a decoded image depends on the other images of its batch; call eval() first"
         vectors = tokenizer.vectors(codes)
-    assert vectors.ndim == 4 and vectors.shape[2:] == grid, f"vectors have the shape {tuple(vectors.shape)}, not (B, D, H, W)"
+    assert vectors.ndim == 4 and vectors.shape[2:] == grid, (
+        f"vectors have the shape {tuple(vectors.shape)}, not (B, D, H, W)"
+    )

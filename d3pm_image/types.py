@@ -3,8 +3,9 @@
 Axes: B batch, N tokens, H W code grid (N = H·W, row by row), h w pixels, C colour channels, K codes, D width.
 Time: t = 0 is clean, t = 1 is noise, s < t always. x_0 clean codes, x_s and x_t codes at times s and t.
 
-Codes are int64. In a noisy grid 0..K-1 are codes and K is the mask token; only :mod:`d3pm_image.diffusion.process`
-makes mask tokens, and :mod:`d3pm_image.sampling` asks it which tokens are masked.
+Codes are int64. In a noisy grid 0..K-1 are codes and K is the mask token; only
+:mod:`d3pm_image.diffusion.process` makes mask tokens, and :mod:`d3pm_image.sampling` asks it which tokens are
+masked.
 """
 
 from __future__ import annotations
@@ -21,23 +22,26 @@ Grid = tuple[int, int]
 class Denoiser(Protocol):
     """Predicts clean codes. ``logits = denoiser(x_t, kappa, labels, grid, where)``
 
-    x_t (B, N) int64 in 0..K; kappa (B,) float, the share of unmasked tokens not yet resampled, κ_t; labels (B,)
-    int64, with ``num_classes`` meaning no label; grid (H, W) with H·W = N; where (B, N) bool, the positions that are asked for, None for all.
-    Returns leave-one-out logits (B, N, K); what stands at other positions is never read.
-    :func:`d3pm_image.testing.check_denoiser` tries whether a network keeps to this.
+    x_t (B, N) int64 in 0..K; kappa (B,) float, the share of unmasked tokens not yet resampled, κ_t; labels
+    (B,) int64, with ``num_classes`` meaning no label; grid (H, W) with H·W = N; where (B, N) bool, the
+    positions that are asked for, None for all. Returns leave-one-out logits (B, N, K); what stands at other
+    positions is never read. :func:`d3pm_image.testing.check_denoiser` tries whether a network keeps to this.
     """
 
-    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor: ...
+    def __call__(
+        self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None
+    ) -> Tensor: ...
 
 
 @runtime_checkable
 class TrainableDenoiser(Denoiser, Protocol):
-    """A denoiser that is trained, an nn.Module: a loss may apply its last layer itself, a chunk of rows at a time, so
-    that all logits never lie in memory.
+    """A denoiser that is trained, an nn.Module: a loss may apply its last layer itself, a chunk of rows at a
+    time, so that all logits never lie in memory.
 
-    head=False asks for the features (B, N, D) before the last layer, of which ``self.head`` makes the logits. keys (B,)
-    int64, a number per row, are all that the masks of its dropout derive from. num_codes is K, label num_classes means
-    no label. :func:`d3pm_image.testing.check_trainable` tries whether a network keeps to this.
+    head=False asks for the features (B, N, D) before the last layer, of which ``self.head`` makes the logits.
+    keys (B,) int64, a number per row, are all that the masks of its dropout derive from. num_codes is K,
+    label num_classes means no label. :func:`d3pm_image.testing.check_trainable` tries whether a network keeps
+    to this.
     """
 
     num_codes: int
@@ -59,8 +63,9 @@ class TrainableDenoiser(Denoiser, Protocol):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1; vectors (B, D, H, W) float, near
-    each other for codes that look alike. :func:`d3pm_image.testing.check_tokenizer` tries whether one keeps to this.
+    """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1; vectors
+    (B, D, H, W) float, near each other for codes that look alike. :func:`d3pm_image.testing.check_tokenizer`
+    tries whether one keeps to this.
 
     It is an nn.Module in what moves and names its weights: eval, to and state_dict.
     """

@@ -17,12 +17,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="of each stage; 2000 give digits one can read")
     args = parser.parse_args()
 
-    network = {"downsampling": 2, "multipliers": [1], "width": 32, "quantizer": {"name": "ema", "num_codes": 64, "code_dim": 8}}
+    network = {
+        "downsampling": 2,
+        "multipliers": [1],
+        "width": 32,
+        "quantizer": {"name": "ema", "num_codes": 64, "code_dim": 8},
+    }
     loop = {"steps": args.steps, "warmup_steps": args.steps // 10}
     out, size = args.out, args.image_size
-    tokenizer = train_tokenizer(args.data, image_size=size, out=out / "tokenizer", tokenizer=network, train=loop)
+    tokenizer = train_tokenizer(
+        args.data, image_size=size, out=out / "tokenizer", tokenizer=network, train=loop
+    )
     denoiser = {"width": 64, "depth": 2, "heads": 4}
-    pipe = train_diffusion(args.data, tokenizer=tokenizer, out=out / "diffusion", denoiser=denoiser, train=loop)
+    pipe = train_diffusion(
+        args.data, tokenizer=tokenizer, out=out / "diffusion", denoiser=denoiser, train=loop
+    )
 
     images = pipe.generate(8, steps=8, seed=0)
     repainted = pipe.inpaint(images[0], Box(0, 0, size // 2, size), variants=4, steps=8)

@@ -1,7 +1,8 @@
 """A picture on the canvas of the brush, and the paint back in the picture's own pixels.
 
-A browser paints in display pixels, so small pictures are shown enlarged by a whole number and large ones reduced. The picture itself never
-goes through the browser: only the paint is taken from it, and results are made from the file that was handed in.
+A browser paints in display pixels, so small pictures are shown enlarged by a whole number and large ones
+reduced. The picture itself never goes through the browser: only the paint is taken from it, and results are
+made from the file that was handed in.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ def displayed(image: Image.Image) -> Image.Image:
     """RGB for the canvas: pictures under 420 pixels enlarged without smoothing, those over 900 reduced."""
     shown, longest = plain(image, 3), max(image.size)
     if longest > LARGE:
-        return shown.resize((max(1, image.width * LARGE // longest), max(1, image.height * LARGE // longest)), Image.Resampling.LANCZOS)
+        return shown.resize(
+            (max(1, image.width * LARGE // longest), max(1, image.height * LARGE // longest)),
+            Image.Resampling.LANCZOS,
+        )
     factor = max(1, SMALL // longest)
     return shown.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
@@ -31,7 +35,8 @@ def painted(value: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
     """Pixels of a picture of ``size`` (width, height) that the brush touched, (h, w) bool.
 
     Args:
-        value: What the editor gives: ``layers``, RGBA pictures of which any that is at least half opaque is paint.
+        value: What the editor gives: ``layers``, RGBA pictures of which any that is at least half opaque is
+            paint.
 
     Raises:
         ConfigError: nothing is painted.
@@ -41,5 +46,6 @@ def painted(value: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
     paint = np.logical_or.reduce(alphas) if alphas else np.zeros((1, 1), bool)
     need(bool(paint.any()), "mask", "nothing", "paint over the part that shall be made anew")
     share = np.asarray(Image.fromarray((paint * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX))
-    # a pixel shown larger than it is counts as soon as the brush touches it; of reduced ones, those nearest to the paint
+    # a pixel shown larger than it is counts as soon as the brush touches it; of reduced ones, those nearest
+    # to the paint
     return share > 0 if paint.shape[0] > size[1] else share > 127

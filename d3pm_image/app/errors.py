@@ -23,7 +23,9 @@ def words(error: ConfigError) -> str:
     """An error of the package as a sentence for the page."""
     name, hint = printable(error.name.replace("_", " ")), printable(" ".join(error.hint.split()), 500)
     given = "" if error.value in ("", None) else printable(error.value)
-    return html.escape(f"{name.capitalize()} ({given}): {hint}." if given else f"{name.capitalize()}: {hint}.")
+    return html.escape(
+        f"{name.capitalize()} ({given}): {hint}." if given else f"{name.capitalize()}: {hint}."
+    )
 
 
 def failure(error: Exception) -> gr.Error:
@@ -37,7 +39,8 @@ def failure(error: Exception) -> gr.Error:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         return gr.Error(FULL, title="No room", print_exception=False)
     kind = type(error).__name__
-    if kind == "ComponentProcessingError" and "preprocess" in str(error):  # gradio's, for a value of another type
+    # gradio's, for a value of another type
+    if kind == "ComponentProcessingError" and "preprocess" in str(error):
         return gr.Error(FIELD, title="That does not work", print_exception=False)
     places = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""

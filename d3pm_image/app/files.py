@@ -1,4 +1,5 @@
-"""Results on disk: PNGs that carry their settings, one to download or a zip of several; removed when the page ends or after an hour."""
+"""Results on disk: PNGs that carry their settings, one to download or a zip of several; removed when the page
+ends or after an hour."""
 
 from __future__ import annotations
 
@@ -32,7 +33,11 @@ class Shelf:
         return Path(tempfile.mkdtemp(prefix="request-", dir=self.folder))
 
     def put(
-        self, images: Sequence[Image.Image], facts: Sequence[Mapping[str, Any]], stem: str, source: PictureFile | None = None
+        self,
+        images: Sequence[Image.Image],
+        facts: Sequence[Mapping[str, Any]],
+        stem: str,
+        source: PictureFile | None = None,
     ) -> tuple[list[Path], list[str]]:
         """Write results as PNGs.
 

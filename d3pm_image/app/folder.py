@@ -25,7 +25,8 @@ MOST_BYTES = 2 << 30
 
 @contextmanager
 def page_folder() -> Iterator[Path]:
-    """A new folder for the files of a page, removed at the end; folders of pages that were killed go first."""
+    """A new folder for the files of a page, removed at the end; folders of pages that were killed go
+    first."""
     remove_dead()
     with ExitStack() as held:
         place = locked_folder(held, "lock", prefix=PREFIX)

@@ -1,8 +1,9 @@
 """The door of the page: what a request may be before gradio sees it.
 
-A site in the user's browser can send requests to 127.0.0.1, and a name of its own may point there (DNS rebinding). So a request is
-answered only if it names this page in ``Host``, does not come from another site's page, asks for a route that the page uses, and
-stays within the limits of size. gradio's own checks stand behind these.
+A site in the user's browser can send requests to 127.0.0.1, and a name of its own may point there (DNS
+rebinding). So a request is answered only if it names this page in ``Host``, does not come from another site's
+page, asks for a route that the page uses, and stays within the limits of size. gradio's own checks stand
+behind these.
 """
 
 from __future__ import annotations
@@ -32,13 +33,23 @@ HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)(?::
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 API = "/gradio_api"
 READ = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"} | {
-    API + route for route in ("/info", "/startup-events", "/app_id", "/theme.css", "/queue/data", "/queue/status", "/upload_progress")
+    API + route
+    for route in (
+        "/info",
+        "/startup-events",
+        "/app_id",
+        "/theme.css",
+        "/queue/data",
+        "/queue/status",
+        "/upload_progress",
+    )
 }
 READ_BELOW = ("/assets/", "/static/", "/svelte/", API + "/heartbeat/", API + "/file=")
 WRITE = {API + route for route in ("/queue/join", "/run/predict", "/cancel", "/reset")}
 UPLOAD = API + "/upload"
 BELIEVED = (b"x-forwarded-", b"x-gradio-server", b"forwarded")
-"""Headers that gradio builds addresses from; there is no proxy in front of the page that could be believed."""
+"""Headers that gradio builds addresses from; there is no proxy in front of the page that could be
+believed."""
 SAFE = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
@@ -49,7 +60,8 @@ COOKIE = "d3pm_image_session"
 
 
 def split_host(text: str) -> tuple[str, int | None] | None:
-    """Name (lower case, without brackets and a final dot) and port of a ``Host`` header; None for what is no such header."""
+    """Name (lower case, without brackets and a final dot) and port of a ``Host`` header; None for what is no
+    such header."""
     match = HOST.fullmatch(text.lower())
     if match is None:
         return None
@@ -67,8 +79,8 @@ def address_of(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 class Hosts:
     """Names under which the page may be asked for.
 
-    Loopback names and the address that it listens at. Of a page that listens at every address: all numeric ones, which DNS
-    rebinding cannot use, and the machine's own name.
+    Loopback names and the address that it listens at. Of a page that listens at every address: all numeric
+    ones, which DNS rebinding cannot use, and the machine's own name.
     """
 
     def __init__(self, host: str):
@@ -105,7 +117,11 @@ def same_origin(origin: str, host: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    usual, asked, own = {"http": 80, "https": 443}.get(parts.scheme), split_host(parts.netloc), split_host(host)
+    usual, asked, own = (
+        {"http": 80, "https": 443}.get(parts.scheme),
+        split_host(parts.netloc),
+        split_host(host),
+    )
     if usual is None or asked is None or own is None or parts.path or parts.query or parts.fragment:
         return False
     return asked[0] == own[0] and (port or usual) == (own[1] or usual)
@@ -129,8 +145,21 @@ class Gate:
         streams: How many event streams each session has open; kept by this class.
     """
 
-    def __init__(self, app: Any, host: str, folder: Path, limits: Limits, joined: Callable[[str], None], streams: dict[str, int]):
-        self.app, self.hosts, self.folder, self.limits = app, Hosts(host), Path(os.path.realpath(folder)), limits
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        folder: Path,
+        limits: Limits,
+        joined: Callable[[str], None],
+        streams: dict[str, int],
+    ):
+        self.app, self.hosts, self.folder, self.limits = (
+            app,
+            Hosts(host),
+            Path(os.path.realpath(folder)),
+            limits,
+        )
         self.joined, self.streams, self.quota = joined, streams, Quota(limits)
         self.open, self.places = 0, asyncio.Semaphore(limits.uploads)
 
@@ -150,7 +179,9 @@ class Gate:
         except Refused as error:
             await incoming.drain(self.limits.file)
             await reply.words(error.status, str(error), plain=scope["path"] == UPLOAD)
-        except Exception as error:  # a client that left, or a fault in gradio: one line, and no traceback to anybody
+        except (
+            Exception
+        ) as error:  # a client that left, or a fault in gradio: one line, and no traceback to anybody
             if type(error).__name__ != "ClientDisconnect" and not reply.began:
                 line = f"d3pm-image app: {printable(scope['path'], 80)} failed ({type(error).__name__})"
                 print(line, file=sys.stderr, flush=True)
@@ -161,12 +192,17 @@ class Gate:
 
     def checked(self, scope: Message) -> Headers:
         """The headers of a request that may come in. Raises Refused."""
-        pairs = [(name.lower().decode("latin-1"), value.decode("latin-1").strip()) for name, value in scope["headers"]]
+        pairs = [
+            (name.lower().decode("latin-1"), value.decode("latin-1").strip())
+            for name, value in scope["headers"]
+        ]
         headers = dict(pairs)
         single = [name for name, _ in pairs if name in ("host", "origin", "sec-fetch-site", "content-length")]
         method, path = scope["method"], scope["path"]
         if len(single) != len(set(single)) or headers.get("host", "") not in self.hosts:
-            raise Refused(400, "This page does not answer to that host name. Open the address that d3pm-image printed.")
+            raise Refused(
+                400, "This page does not answer to that host name. Open the address that d3pm-image printed."
+            )
         if is_foreign(headers) and not is_visit(method, path, headers):
             raise Refused(403, "Another site's page asked for this; only the page itself may.")
         reading = method in ("GET", "HEAD") and (path in READ or path.startswith(READ_BELOW))
@@ -174,14 +210,22 @@ class Gate:
             raise Refused(404, "There is nothing at this address.")
         if self.open > self.limits.requests:
             raise Refused(503, "Too many people are here at once. Try again in a minute.")
-        scope["headers"] = [(name, value) for name, value in scope["headers"] if not name.lower().startswith(BELIEVED)]
+        scope["headers"] = [
+            (name, value) for name, value in scope["headers"] if not name.lower().startswith(BELIEVED)
+        ]
         return headers
 
     async def passed(self, scope: Message, headers: Headers, receive: Receive, reply: Reply) -> None:
         """Hand a request on, within its limits. Raises Refused."""
         path, session = scope["path"], cookie_of(headers)
         if path == UPLOAD:
-            await self.upload(scope, headers, receive, reply, self.quota.known(session) or str((scope.get("client") or ["?"])[0]))
+            await self.upload(
+                scope,
+                headers,
+                receive,
+                reply,
+                self.quota.known(session) or str((scope.get("client") or ["?"])[0]),
+            )
         elif path in WRITE:
             body, asked = await self.body(headers, receive)
             if path.endswith("/queue/join"):
@@ -192,7 +236,9 @@ class Gate:
             await self.app(scope, receive, reply)
         elif path == API + "/queue/data":
             await self.stream(scope, receive, reply)
-        elif path.startswith(API + "/heartbeat/") and not SESSION.fullmatch(path.removeprefix(API + "/heartbeat/")):
+        elif path.startswith(API + "/heartbeat/") and not SESSION.fullmatch(
+            path.removeprefix(API + "/heartbeat/")
+        ):
             raise Refused(400, "The request names no session.")
         else:
             if path == "/" and self.quota.known(session) is None:
@@ -202,7 +248,9 @@ class Gate:
 
     async def stream(self, scope: Message, receive: Receive, reply: Reply) -> None:
         """The events of one session."""
-        match = re.search(r"(?:^|&)session_hash=([\w-]{1,64})(?:&|$)", scope["query_string"].decode("latin-1"), re.ASCII)
+        match = re.search(
+            r"(?:^|&)session_hash=([\w-]{1,64})(?:&|$)", scope["query_string"].decode("latin-1"), re.ASCII
+        )
         if match is None:
             raise Refused(400, "The request names no session.")
         name = match[1]
@@ -251,8 +299,11 @@ class Gate:
             raise Refused(400, "The connection was closed.")
         return message
 
-    async def upload(self, scope: Message, headers: Headers, receive: Receive, reply: Reply, session: str) -> None:
-        """A file that is handed in, counted while it comes; it waits while too many others do. Raises Refused."""
+    async def upload(
+        self, scope: Message, headers: Headers, receive: Receive, reply: Reply, session: str
+    ) -> None:
+        """A file that is handed in, counted while it comes; it waits while too many others do. Raises
+        Refused."""
         try:
             await asyncio.wait_for(self.places.acquire(), self.limits.patience_s)
         except TimeoutError:
@@ -262,7 +313,9 @@ class Gate:
         finally:
             self.places.release()
 
-    async def counted(self, scope: Message, headers: Headers, receive: Receive, reply: Reply, session: str) -> None:
+    async def counted(
+        self, scope: Message, headers: Headers, receive: Receive, reply: Reply, session: str
+    ) -> None:
         """A file, counted. Raises Refused."""
         upload: Upload = self.quota.begin(session, declared(headers))
 
@@ -298,7 +351,8 @@ class Incoming:
 
 
 class Reply:
-    """Passes on what an application answers, with the headers of this page, but for a bare 'Internal Server Error'."""
+    """Passes on what an application answers, with the headers of this page, but for a bare 'Internal Server
+    Error'."""
 
     def __init__(self, send: Send):
         self.send, self.began, self.dropped = send, False, False
@@ -316,7 +370,8 @@ class Reply:
             await self.send(message)
 
     async def words(self, status: int, text: str, plain: bool = False) -> None:
-        """A sentence as the page's script reads it: of uploads as it is, else in JSON. Nothing where an answer has begun."""
+        """A sentence as the page's script reads it: of uploads as it is, else in JSON. Nothing where an
+        answer has begun."""
         if self.began:
             return
         self.began, body = True, (text if plain else json.dumps({"detail": text, "error": text})).encode()

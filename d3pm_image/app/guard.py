@@ -1,4 +1,5 @@
-"""The page's own gradio: errors as sentences, inputs that name foreign files refused, and bookkeeping that does not grow.
+"""The page's own gradio: errors as sentences, inputs that name foreign files refused, and bookkeeping that
+does not grow.
 
 What is touched of gradio beyond its public interface is touched here.
 """
@@ -43,8 +44,11 @@ class Page(gr.Blocks):
         except gr.Error as error:
             if not error.print_exception:  # one of our own
                 raise
-            # of gradio's components, such as a number out of its range; it holds what was sent, as it was sent
-            raise gr.Error(html.escape(error.message), title="That does not work", print_exception=False) from None
+            # of gradio's components, such as a number out of its range; it holds what was sent, as it was
+            # sent
+            raise gr.Error(
+                html.escape(error.message), title="That does not work", print_exception=False
+            ) from None
         except Exception as error:
             raise failure(error) from None
 
@@ -54,7 +58,11 @@ def check_inputs(block_fn: Any, inputs: list[Any], folder: Path) -> None:
     for block, value in zip(getattr(block_fn, "inputs", []), inputs, strict=False):
         paths = list(named_files(value))
         for path in paths:
-            local = isinstance(path, str) and "://" not in path and Path(path).resolve().is_relative_to(folder.resolve())
+            local = (
+                isinstance(path, str)
+                and "://" not in path
+                and Path(path).resolve().is_relative_to(folder.resolve())
+            )
             need(local, "picture", "its file", "was not handed in on this page; choose it again")
         if isinstance(block, gr.ImageEditor):
             need(len(paths) <= MOST_LAYERS + 2, "painting", "", f"has more than {MOST_LAYERS} layers")
@@ -75,19 +83,26 @@ def named_files(value: Any) -> Iterator[Any]:
 
 
 def check_painting(path: Path) -> None:
-    """Raises ConfigError for anything but a PNG of a canvas's size: gradio would decode whatever it is, and however large."""
+    """Raises ConfigError for anything but a PNG of a canvas's size: gradio would decode whatever it is, and
+    however large."""
     try:
         with path.open("rb") as file:
             head = file.read(24)
     except OSError:
         raise ConfigError("painting", "", "is not there any more; choose the picture again") from None
     sides = [int.from_bytes(head[at : at + 4], "big") for at in (16, 20)]
-    fits = head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and all(0 < side <= MOST_CANVAS for side in sides)
-    need(fits, "painting", "", f"is not a PNG of up to {MOST_CANVAS} pixels per side; choose the picture again")
+    fits = (
+        head[:8] == b"\x89PNG\r\n\x1a\n"
+        and head[12:16] == b"IHDR"
+        and all(0 < side <= MOST_CANVAS for side in sides)
+    )
+    hint = f"is not a PNG of up to {MOST_CANVAS} pixels per side; choose the picture again"
+    need(fits, "painting", "", hint)
 
 
 class Sessions:
-    """Forgets what gradio's queue keeps of each session after its last event: it would keep it until the page ends."""
+    """Forgets what gradio's queue keeps of each session after its last event: it would keep it until the page
+    ends."""
 
     def __init__(self, page: gr.Blocks):
         self.page, self.seen = page, OrderedDict[str, float]()
@@ -125,4 +140,11 @@ class Server(routes.App):
     def build_middleware_stack(self) -> Any:
         """What a request goes through."""
         sessions = Sessions(self.page)
-        return Gate(super().build_middleware_stack(), self.listens_at, self.page.folder, self.limits, sessions.joined, sessions.streams)
+        return Gate(
+            super().build_middleware_stack(),
+            self.listens_at,
+            self.page.folder,
+            self.limits,
+            sessions.joined,
+            sessions.streams,
+        )

@@ -59,9 +59,23 @@ class Handlers:
         if event:
             event.set()
 
-    def drawing(self, label: str | None, count: Any, sampler: str, steps: Any, guidance: Any, temperature: Any, seed: Any) -> Drawing:
+    def drawing(
+        self,
+        label: str | None,
+        count: Any,
+        sampler: str,
+        steps: Any,
+        guidance: Any,
+        temperature: Any,
+        seed: Any,
+    ) -> Drawing:
         """The common settings. Raises ConfigError."""
-        changes = {"sampler": sampler, "steps": whole(steps, "steps"), "guidance": guidance, "temperature": temperature}
+        changes = {
+            "sampler": sampler,
+            "steps": whole(steps, "steps"),
+            "guidance": guidance,
+            "temperature": temperature,
+        }
         self.studio.pipe.request(**changes)
         return Drawing(label or "", whole(count, "pictures"), whole(seed, "seed"), changes)
 
@@ -69,7 +83,9 @@ class Handlers:
         """New pictures."""
         yield from self.show(lambda stop: self.studio.generate(self.drawing(*values), stop), request)
 
-    def inpaint(self, request: gr.Request, path: str | None, editor: Any, feather: Any, *values: Any) -> Iterator:
+    def inpaint(
+        self, request: gr.Request, path: str | None, editor: Any, feather: Any, *values: Any
+    ) -> Iterator:
         """The painted part of an uploaded picture, drawn anew."""
 
         def work(stop: threading.Event) -> Iterator:
@@ -79,7 +95,16 @@ class Handlers:
 
         yield from self.show(work, request)
 
-    def outpaint(self, request: gr.Request, path: str | None, left: Any, top: Any, right: Any, bottom: Any, *values: Any) -> Iterator:
+    def outpaint(
+        self,
+        request: gr.Request,
+        path: str | None,
+        left: Any,
+        top: Any,
+        right: Any,
+        bottom: Any,
+        *values: Any,
+    ) -> Iterator:
         """An uploaded picture, continued."""
 
         def work(stop: threading.Event) -> Iterator:
@@ -91,7 +116,9 @@ class Handlers:
 
     def vary(self, request: gr.Request, path: str | None, strength: float, *values: Any) -> Iterator:
         """Variations of an uploaded picture."""
-        yield from self.show(lambda stop: self.studio.vary(open_upload(path), strength, self.drawing(*values), stop), request)
+        yield from self.show(
+            lambda stop: self.studio.vary(open_upload(path), strength, self.drawing(*values), stop), request
+        )
 
     def show(self, work: Callable[[threading.Event], Iterator], request: gr.Request) -> Iterator:
         """Updates of (live picture, results, download, status) while a decode runs."""
@@ -100,10 +127,17 @@ class Handlers:
         began, last = time.monotonic(), 0.0
         try:
             for seen in work(stop):
-                if isinstance(seen, Progress) and (time.monotonic() - last > PREVIEW_S or seen.step in (0, seen.steps)):
+                if isinstance(seen, Progress) and (
+                    time.monotonic() - last > PREVIEW_S or seen.step in (0, seen.steps)
+                ):
                     last = time.monotonic()
                     picture = gr.update(value=seen.picture, visible=True)
-                    yield picture, gr.update(visible=False), gr.update(interactive=False), f"Drawing: step {seen.step} of {seen.steps}"
+                    yield (
+                        picture,
+                        gr.update(visible=False),
+                        gr.update(interactive=False),
+                        f"Drawing: step {seen.step} of {seen.steps}",
+                    )
                 elif isinstance(seen, Finished):
                     yield self.finished(seen, time.monotonic() - began)
         except Stopped:
@@ -121,7 +155,12 @@ class Handlers:
             gr.Info(html.escape(printable(note, 300)))
         count = len(seen.paths)
         text = f"{count} picture{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the settings."
-        gallery = gr.update(value=[str(path) for path in seen.paths], visible=True, elem_classes=shape(seen.paths[0]), selected_index=None)
+        gallery = gr.update(
+            value=[str(path) for path in seen.paths],
+            visible=True,
+            elem_classes=shape(seen.paths[0]),
+            selected_index=None,
+        )
         return gr.update(visible=False), gallery, gr.update(value=str(seen.download), interactive=True), text
 
     def check(self, path: str | None) -> None:
@@ -154,7 +193,10 @@ class Handlers:
             facts = read_settings(path)
         except ConfigError as error:
             raise ConfigError("picture", Path(path).name, str(error).partition(": ")[2]) from None
-        rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in describe(facts).items())
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in describe(facts).items()
+        )
         return f'<table class="facts">{rows}</table>'
 
 

@@ -24,7 +24,8 @@ ONWARD = {"inpaint": "Inpaint it", "outpaint": "Outpaint it", "vary": "Vary it"}
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a decode shows: live picture, results, download, status; the result last clicked on, and the tabs that it can go on to."""
+    """Where a decode shows: live picture, results, download, status; the result last clicked on, and the tabs
+    that it can go on to."""
 
     live: gr.Image
     results: gr.Gallery
@@ -87,17 +88,31 @@ def settings(studio: Studio, count: int, any_class: str, folded: bool = True) ->
     number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Pictures")
     with gr.Accordion("How it is drawn", open=not folded):
         with gr.Row():
-            sampler = gr.Dropdown(list(SAMPLERS), value=studio.pipe.sampler.name, label="Sampler", min_width=120)
+            sampler = gr.Dropdown(
+                list(SAMPLERS), value=studio.pipe.sampler.name, label="Sampler", min_width=120
+            )
             steps = gr.Slider(1, 100, value=min(usual.steps, 100), step=1, label="Steps", min_width=120)
         with gr.Row():
             guidance = gr.Slider(
-                0, max(6, usual.guidance), value=usual.guidance, step=0.1, label="Guidance", visible=bool(names), min_width=120
+                0,
+                max(6, usual.guidance),
+                value=usual.guidance,
+                step=0.1,
+                label="Guidance",
+                visible=bool(names),
+                min_width=120,
             )
-            temperature = gr.Slider(0.1, 2, value=usual.temperature, step=0.05, label="Temperature", min_width=120)
+            temperature = gr.Slider(
+                0.1, 2, value=usual.temperature, step=0.05, label="Temperature", min_width=120
+            )
         with gr.Row():
             seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed", min_width=120)
             gr.Button("New seed", size="md", min_width=110, elem_classes=["beside"]).click(
-                lambda: random.randint(0, MOST_SEED), outputs=seed, queue=False, show_progress="hidden", api_visibility="private"
+                lambda: random.randint(0, MOST_SEED),
+                outputs=seed,
+                queue=False,
+                show_progress="hidden",
+                api_visibility="private",
             )
     return [label, number, sampler, steps, guidance, temperature, seed]
 
@@ -105,7 +120,14 @@ def settings(studio: Studio, count: int, any_class: str, folded: bool = True) ->
 def results(columns: int = 4) -> Outputs:
     """The right side of a tab that draws."""
     live = gr.Image(
-        label="Being drawn", show_label=False, visible=False, interactive=False, format="png", buttons=[], elem_classes=["live"], height=520
+        label="Being drawn",
+        show_label=False,
+        visible=False,
+        interactive=False,
+        format="png",
+        buttons=[],
+        elem_classes=["live"],
+        height=520,
     )
     gallery = gr.Gallery(
         label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", type="filepath", buttons=["download", "fullscreen"], interactive=False, elem_classes=["results"], preview=False
@@ -118,12 +140,20 @@ def results(columns: int = 4) -> Outputs:
 
 
 def go_on(out: Outputs, pictures: dict[str, gr.File], tabs: gr.Tabs) -> None:
-    """Tie the buttons below results to the tabs that take one of them: the one that was clicked on, or the first."""
-    out.results.select(which, outputs=out.chosen, queue=False, show_progress="hidden", api_visibility="private")
+    """Tie the buttons below results to the tabs that take one of them: the one that was clicked on, or the
+    first."""
+    out.results.select(
+        which, outputs=out.chosen, queue=False, show_progress="hidden", api_visibility="private"
+    )
     for name, button in out.onward.items():
         go = functools.partial(sent, name)
         button.click(
-            friendly(go), [out.results, out.chosen], [pictures[name], tabs], show_progress="hidden", api_visibility="private", queue=False
+            friendly(go),
+            [out.results, out.chosen],
+            [pictures[name], tabs],
+            show_progress="hidden",
+            api_visibility="private",
+            queue=False,
         )
 
 
@@ -133,16 +163,34 @@ def which(event: gr.SelectData) -> int:
 
 
 def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> tuple[str, Any]:
-    """A result as the picture of a tab, and that tab to the front. Raises ConfigError before there are any."""
+    """A result as the picture of a tab, and that tab to the front. Raises ConfigError before there are
+    any."""
     need(bool(shown), "picture", "none", "make some first")
     assert shown
     return shown[min(chosen, len(shown) - 1)][0], gr.update(selected=name)
 
 
-def draw(button: gr.Button, stop: gr.Button, handlers: Handlers, work: Callable, inputs: list[Any], outputs: Outputs) -> None:
+def draw(
+    button: gr.Button,
+    stop: gr.Button,
+    handlers: Handlers,
+    work: Callable,
+    inputs: list[Any],
+    outputs: Outputs,
+) -> None:
     """Tie a button to a decode, and another to its end."""
-    button.click(work, inputs, outputs.all, show_progress="minimal", show_progress_on=outputs.status, api_visibility="private", **LINE)
-    button.click(lambda: 0, outputs=outputs.chosen, queue=False, show_progress="hidden", api_visibility="private")
+    button.click(
+        work,
+        inputs,
+        outputs.all,
+        show_progress="minimal",
+        show_progress_on=outputs.status,
+        api_visibility="private",
+        **LINE,
+    )
+    button.click(
+        lambda: 0, outputs=outputs.chosen, queue=False, show_progress="hidden", api_visibility="private"
+    )
     stop.click(handlers.stop, queue=False, show_progress="hidden", api_visibility="private")
 
 
@@ -154,7 +202,13 @@ def buttons(text: str) -> tuple[gr.Button, gr.Button]:
 
 def upload(name: str) -> gr.File:
     """A field for a picture of the user's own; the file itself comes here, not what a browser makes of it."""
-    return gr.File(label="Your picture: drop it here", file_types=["image"], type="filepath", height=110, elem_id=f"{name}-picture")
+    return gr.File(
+        label="Your picture: drop it here",
+        file_types=["image"],
+        type="filepath",
+        height=110,
+        elem_id=f"{name}-picture",
+    )
 
 
 def hint(text: str) -> None:
@@ -166,7 +220,9 @@ def generate_tab(studio: Studio, handlers: Handlers) -> Outputs:
     """New pictures."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            fields = settings(studio, min(16, max(4, len(studio.pipe.class_names))), "any: each in turn", folded=False)
+            fields = settings(
+                studio, min(16, max(4, len(studio.pipe.class_names))), "any: each in turn", folded=False
+            )
             button, stop = buttons("Generate")
         with gr.Column(scale=3, min_width=360):
             out = results(5)
@@ -188,8 +244,12 @@ def inpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
         with gr.Column(scale=1, min_width=360):
             out = results(2)
             fields = settings(studio, 4, "none")
-            feather = gr.Slider(0, 32, value=0, step=1, label="Feather (pixels around the paint that fade; 0 keeps them all)")
-    picture.change(friendly(handlers.load), picture, [editor, about], show_progress="hidden", api_visibility="private")
+            feather = gr.Slider(
+                0, 32, value=0, step=1, label="Feather (pixels around the paint that fade; 0 keeps them all)"
+            )
+    picture.change(
+        friendly(handlers.load), picture, [editor, about], show_progress="hidden", api_visibility="private"
+    )
     draw(button, stop, handlers, handlers.inpaint, [picture, editor, feather, *fields], out)
     return picture, out
 
@@ -203,7 +263,12 @@ def outpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
             with gr.Row():
                 sides = [
                     gr.Number(value, precision=0, minimum=0, label=name, min_width=70)
-                    for name, value in (("Left", width // 2), ("Top", 0), ("Right", width // 2), ("Bottom", 0))
+                    for name, value in (
+                        ("Left", width // 2),
+                        ("Top", 0),
+                        ("Right", width // 2),
+                        ("Bottom", 0),
+                    )
                 ]
             hint("Pixels to add on each side. The picture itself stays exactly as it is.")
             fields = settings(studio, 4, "none")
@@ -220,7 +285,13 @@ def vary_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             picture = upload("vary")
-            strength = gr.Slider(0, 1, value=0.5, step=0.05, label="Strength (0 keeps what the tokenizer keeps, 1 is a new picture)")
+            strength = gr.Slider(
+                0,
+                1,
+                value=0.5,
+                step=0.05,
+                label="Strength (0 keeps what the tokenizer keeps, 1 is a new picture)",
+            )
             fields = settings(studio, 6, "none")
             button, stop = buttons("Vary")
         with gr.Column(scale=3, min_width=360):
@@ -235,11 +306,23 @@ def tokens_tab(handlers: Handlers) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             picture = upload("tokens")
-            hint("The tokenizer turns a picture into a grid of codes, each shown in a colour of its own, and back.")
+            hint(
+                "The tokenizer turns a picture into a grid of codes, each shown in a colour of its own, and back."
+            )
             text = gr.Markdown("", elem_classes=["status"])
         with gr.Column(scale=3, min_width=360), gr.Row():
-            shown = [token_picture(name) for name in ("Original, as the model sees it", "Its codes", "Reconstruction")]
-    picture.change(friendly(handlers.tokens), picture, [*shown, text], show_progress="hidden", api_visibility="private", **LINE)
+            shown = [
+                token_picture(name)
+                for name in ("Original, as the model sees it", "Its codes", "Reconstruction")
+            ]
+    picture.change(
+        friendly(handlers.tokens),
+        picture,
+        [*shown, text],
+        show_progress="hidden",
+        api_visibility="private",
+        **LINE,
+    )
 
 
 def token_picture(name: str) -> gr.Image:
@@ -247,7 +330,13 @@ def token_picture(name: str) -> gr.Image:
     with gr.Column(min_width=180):
         hint(name)
         return gr.Image(
-            label=name, show_label=False, interactive=False, format="png", buttons=["fullscreen"], height=320, elem_classes=["live"]
+            label=name,
+            show_label=False,
+            interactive=False,
+            format="png",
+            buttons=["fullscreen"],
+            height=320,
+            elem_classes=["live"],
         )
 
 
@@ -256,7 +345,11 @@ def show_tab(handlers: Handlers) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             picture = gr.File(
-                label="A PNG made here or on the command line", file_types=[".png"], type="filepath", height=110, elem_id="show-picture"
+                label="A PNG made here or on the command line",
+                file_types=[".png"],
+                type="filepath",
+                height=110,
+                elem_id="show-picture",
             )
             hint("`d3pm-image show PICTURE` says the same; with `--again` it makes the picture anew.")
         with gr.Column(scale=2, min_width=360):

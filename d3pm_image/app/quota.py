@@ -27,7 +27,8 @@ class Limits:
 
     Args:
         file: Bytes of a file.
-        session, total: Bytes that one session, and that all together, may hand in within an hour, which is how long files are kept.
+        session, total: Bytes that one session, and that all together, may hand in within an hour, which is
+            how long files are kept.
         least: Bytes that a file counts for at least, so that their number is bounded too.
         json: Bytes of any other request.
         uploads, requests: How many at once; more uploads wait.
@@ -113,9 +114,18 @@ class Quota:
         """Raises Refused where an upload does not fit among all."""
         limits = self.limits
         if upload.size(0) > limits.file + MIB:  # a little for what is around the file in the request
-            raise Refused(413, f"The file is larger than {limits.file // MIB} MB. Make it smaller, or use the command line.")
+            raise Refused(
+                413,
+                f"The file is larger than {limits.file // MIB} MB. Make it smaller, or use the command line.",
+            )
         sizes = [(other.session == upload.session, other.size(limits.least)) for other in uploads]
         if sum(size for own, size in sizes if own) > limits.session:
-            raise Refused(413, f"You have handed in {limits.session // MIB} MB within an hour, the most that is kept for one. Try later.")
+            raise Refused(
+                413,
+                f"You have handed in {limits.session // MIB} MB within an hour, the most that is kept for one. Try later.",
+            )
         if sum(size for _, size in sizes) > limits.total:
-            raise Refused(413, f"The page keeps {limits.total // MIB} MB of pictures of all its users for an hour, and is full. Try later.")
+            raise Refused(
+                413,
+                f"The page keeps {limits.total // MIB} MB of pictures of all its users for an hour, and is full. Try later.",
+            )

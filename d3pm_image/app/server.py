@@ -1,4 +1,5 @@
-"""Starting the page: on this machine alone by default, without a word to anybody else, with its files in a folder that goes with it."""
+"""Starting the page: on this machine alone by default, without a word to anybody else, with its files in a
+folder that goes with it."""
 
 from __future__ import annotations
 
@@ -32,10 +33,14 @@ def check_installed() -> None:
     from importlib.util import find_spec
 
     if find_spec("gradio") is None:
-        raise ConfigError("app", "gradio", 'is not installed; install the extra: pip install "d3pm-image[app]"')
+        raise ConfigError(
+            "app", "gradio", 'is not installed; install the extra: pip install "d3pm-image[app]"'
+        )
 
 
-def start(pipe: Pipeline, model: str, host: str, port: int, folder: Path, wait: bool = True) -> tuple[Any, str]:
+def start(
+    pipe: Pipeline, model: str, host: str, port: int, folder: Path, wait: bool = True
+) -> tuple[Any, str]:
     """Serve the page.
 
     Args:
@@ -70,7 +75,9 @@ def start(pipe: Pipeline, model: str, host: str, port: int, folder: Path, wait: 
             _app=Server(page, host, limits),
         )  # fmt: skip
     except OSError as error:
-        raise ConfigError("port", port, f"cannot be listened at ({error}); choose another, or 0 for any free one") from None
+        raise ConfigError(
+            "port", port, f"cannot be listened at ({error}); choose another, or 0 for any free one"
+        ) from None
     page.server.config.timeout_graceful_shutdown = 1  # seconds; open pages hold connections that never end
     threading.Thread(target=tidy, args=(page,), daemon=True).start()
     if wait:
@@ -91,7 +98,8 @@ def tidy(page: Any) -> None:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into the end of a block, with one line; one that is ignored, as under nohup, stays so."""
+    """Turn SIGINT, SIGTERM and SIGHUP into the end of a block, with one line; one that is ignored, as under
+    nohup, stays so."""
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before: dict[int, Any] = {}
 
@@ -120,7 +128,8 @@ def serve(pipe: Pipeline, model: str, host: str, port: int) -> None:
 
     with ended_by_signals(), page_folder() as folder:
         start(pipe, model, host, port, folder)
-    # at once: a decode may still run in a thread of its own, and torch aborts where the interpreter ends under it
+    # at once: a decode may still run in a thread of its own, and torch aborts where the interpreter ends
+    # under it
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -1,4 +1,5 @@
-"""Requests of the page to a pipeline: one at a time, watched, with results as files that say how they were made."""
+"""Requests of the page to a pipeline: one at a time, watched, with results as files that say how they were
+made."""
 
 from __future__ import annotations
 
@@ -100,14 +101,25 @@ class Studio:
     def generate(self, drawing: Drawing, stop: threading.Event) -> Iterator[Progress | Finished]:
         """New pictures. Raises ConfigError for impossible settings, Stopped."""
         labels = None if drawing.label == "" else [drawing.one_label]
-        facts = self.facts("generate", drawing, labels=drawing.label and self.labels_text(drawing), batch_first=0, batch_size=drawing.count)
+        facts = self.facts(
+            "generate",
+            drawing,
+            labels=drawing.label and self.labels_text(drawing),
+            batch_first=0,
+            batch_size=drawing.count,
+        )
         ids = self.pipe.label_ids(labels, drawing.count)
         names = [*self.pipe.class_names, "no class"]
         own = [{**facts, "number": number, "label": names[ids[number]]} for number in range(drawing.count)]
 
         def work(callback: Callback) -> list[Image.Image]:
             return self.pipe.generate(
-                drawing.count, labels, seed=drawing.seed, callback=callback, batch_size=drawing.count, **drawing.changes
+                drawing.count,
+                labels,
+                seed=drawing.seed,
+                callback=callback,
+                batch_size=drawing.count,
+                **drawing.changes,
             )
 
         yield from self.draw(work, own, f"generated-seed{drawing.seed}", None, stop)
@@ -115,21 +127,42 @@ class Studio:
     def labels_text(self, drawing: Drawing) -> str:
         """The class as a command takes it: by name, since a number may be the name of another class."""
         classes = len(self.pipe.class_names)
-        return label_text(classes if drawing.one_label is None else self.pipe.label_ids(drawing.one_label, 1)[0], self.pipe.class_names)
+        return label_text(
+            classes if drawing.one_label is None else self.pipe.label_ids(drawing.one_label, 1)[0],
+            self.pipe.class_names,
+        )
 
     def inpaint(
-        self, source: PictureFile, mask: np.ndarray, feather: int, drawing: Drawing, stop: threading.Event, name: str = ""
+        self,
+        source: PictureFile,
+        mask: np.ndarray,
+        feather: int,
+        drawing: Drawing,
+        stop: threading.Event,
+        name: str = "",
     ) -> Iterator[Progress | Finished]:
         """A picture with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
-        own = {"labels": self.labels_text(drawing), "feather": feather, "window": "auto", "mask": mask_text(mask)}
+        own = {
+            "labels": self.labels_text(drawing),
+            "feather": feather,
+            "window": "auto",
+            "mask": mask_text(mask),
+        }
 
         def work(callback: Callback) -> list[Image.Image]:
-            return self.pipe.inpaint(source.image, mask, drawing.one_label, feather=feather, **how(drawing, callback))
+            return self.pipe.inpaint(
+                source.image, mask, drawing.one_label, feather=feather, **how(drawing, callback)
+            )
 
         yield from self.edit("inpaint", source, drawing, own, work, stop, name)
 
     def outpaint(
-        self, source: PictureFile, sides: dict[str, int], drawing: Drawing, stop: threading.Event, name: str = ""
+        self,
+        source: PictureFile,
+        sides: dict[str, int],
+        drawing: Drawing,
+        stop: threading.Event,
+        name: str = "",
     ) -> Iterator[Progress | Finished]:
         """A picture continued by so many pixels on each side (left, top, right, bottom)."""
         check_added(sides)
@@ -141,7 +174,9 @@ class Studio:
             given: dict[str, Any] = {**sides, "labels": drawing.one_label, **how(drawing, callback)}
             return self.pipe.outpaint(source.image, **given)
 
-        yield from self.edit("outpaint", source, drawing, {"labels": self.labels_text(drawing), **sides}, work, stop, name)
+        yield from self.edit(
+            "outpaint", source, drawing, {"labels": self.labels_text(drawing), **sides}, work, stop, name
+        )
 
     def vary(
         self, source: PictureFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""
@@ -151,21 +186,44 @@ class Studio:
         def work(callback: Callback) -> list[Image.Image]:
             return self.pipe.vary(source.image, strength, drawing.one_label, **how(drawing, callback))
 
-        yield from self.edit("vary", source, drawing, {"labels": self.labels_text(drawing), "strength": strength}, work, stop, name)
+        yield from self.edit(
+            "vary",
+            source,
+            drawing,
+            {"labels": self.labels_text(drawing), "strength": strength},
+            work,
+            stop,
+            name,
+        )
 
     def edit(
-        self, command: str, source: PictureFile, drawing: Drawing, own: dict, work: Callable, stop: threading.Event, name: str
+        self,
+        command: str,
+        source: PictureFile,
+        drawing: Drawing,
+        own: dict,
+        work: Callable,
+        stop: threading.Event,
+        name: str,
     ) -> Iterator[Progress | Finished]:
         """Draw the variants of an edit and keep them as files, watched step by step."""
         check_amount(drawing.count, *source.image.size)
         facts = self.facts(command, drawing, **own) | picture_record(source.path, name=name)
         together = {"first": 0, "variants": drawing.count, "batch_size": BATCH}
-        each = [facts | ({"variant": number, **together} if drawing.count > 1 else {}) for number in range(drawing.count)]
+        each = [
+            facts | ({"variant": number, **together} if drawing.count > 1 else {})
+            for number in range(drawing.count)
+        ]
         stem = safe_name(Path(name or source.path.name).stem)
         yield from self.draw(work, each, f"{stem}-{command}", source, stop)
 
     def draw(
-        self, work: Callable[[Callback], list], facts: list[dict], stem: str, source: PictureFile | None, stop: threading.Event
+        self,
+        work: Callable[[Callback], list],
+        facts: list[dict],
+        stem: str,
+        source: PictureFile | None,
+        stop: threading.Event,
     ) -> Iterator[Progress | Finished]:
         """Run, show each step, write."""
         images: list[Image.Image] = []
@@ -179,11 +237,17 @@ class Studio:
 
     def preview(self, frame: SamplerStep) -> Image.Image:
         """The first pictures of a decode so far; cells that are still masked are grey."""
-        tiles = decoded_tiles(frame.x_t[:MOST_SHOWN].cpu(), frame.masked[:MOST_SHOWN].cpu(), self.pipe.grid, self.pipe.tokenizer_decode)
+        tiles = decoded_tiles(
+            frame.x_t[:MOST_SHOWN].cpu(),
+            frame.masked[:MOST_SHOWN].cpu(),
+            self.pipe.grid,
+            self.pipe.tokenizer_decode,
+        )
         return enlarge(grid_image(tiles, min(5, len(tiles)) if len(tiles) > 4 else 0, gap=4), SCREEN)
 
     def tokens(self, source: PictureFile) -> tuple[list[Image.Image], str]:
-        """A picture as the tokenizer sees it: at the model's size, its codes as colours, what they give back; and figures in words."""
+        """A picture as the tokenizer sees it: at the model's size, its codes as colours, what they give back;
+        and figures in words."""
         with self.lock:
             pixels = self.pipe.tensors([source.image])
             codes = self.pipe.tokenizer.encode(pixels).cpu()
@@ -196,21 +260,26 @@ class Studio:
         side = max(1, SCREEN // max(height, width))
         coloured = code_tiles(codes.flatten(1), masked, self.pipe.grid, (width * side, height * side))[0]
         error = float((pixels.cpu() - back).square().mean())
-        words = (
-            f"{height}×{width} codes, {len(codes.unique())} different of {self.pipe.tokenizer.num_codes}; mean squared error {error:.4f}"
-        )
+        words = f"{height}×{width} codes, {len(codes.unique())} different of {self.pipe.tokenizer.num_codes}; mean squared error {error:.4f}"
         return [original, coloured, result], words
 
 
 def check_amount(count: int, width: int, height: int) -> None:
     """Raises ConfigError for results that are together too large for a machine that others use as well."""
     fits = count * width * height <= MOST_PIXELS
-    need(fits, "pictures", count, f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line")
+    hint = f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line"
+    need(fits, "pictures", count, hint)
 
 
 def how(drawing: Drawing, callback: Callback) -> dict[str, Any]:
     """Arguments that every edit takes."""
-    return {"variants": drawing.count, "seed": drawing.seed, "callback": callback, "batch_size": BATCH, **drawing.changes}
+    return {
+        "variants": drawing.count,
+        "seed": drawing.seed,
+        "callback": callback,
+        "batch_size": BATCH,
+        **drawing.changes,
+    }
 
 
 def open_upload(path: str | None) -> PictureFile:

@@ -16,7 +16,9 @@ class Stopped(Exception):
     """Somebody asked the decode to end."""
 
 
-def watched(work: Callable[[Callback], Any], stop: threading.Event, lock: threading.Lock) -> Iterator[SamplerStep | Any]:
+def watched(
+    work: Callable[[Callback], Any], stop: threading.Event, lock: threading.Lock
+) -> Iterator[SamplerStep | Any]:
     """States of a decode while it runs, and last of all what ``work`` returns.
 
     Args:

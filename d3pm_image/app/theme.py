@@ -1,10 +1,20 @@
-"""How the page looks: calm colours, fonts that every system has (nothing is fetched), square pixels for small pictures."""
+"""How the page looks: calm colours, fonts that every system has (nothing is fetched), square pixels for small
+pictures."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "DejaVu Sans", "sans-serif")
+SANS = (
+    "ui-sans-serif",
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "Roboto",
+    "Liberation Sans",
+    "DejaVu Sans",
+    "sans-serif",
+)
 MONO = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "DejaVu Sans Mono", "monospace")
 
 CSS = """
@@ -33,10 +43,20 @@ footer { display: none !important; }
 def theme() -> gr.themes.Base:
     """The soft theme in slate and teal, with fonts of the system and quiet labels."""
     soft = gr.themes.Soft(
-        primary_hue="teal", secondary_hue="teal", neutral_hue="slate", radius_size="md", text_size="md", font=[*SANS], font_mono=[*MONO]
+        primary_hue="teal",
+        secondary_hue="teal",
+        neutral_hue="slate",
+        radius_size="md",
+        text_size="md",
+        font=[*SANS],
+        font_mono=[*MONO],
     )
     clear = dict.fromkeys(("block_title_background_fill", "block_title_background_fill_dark"), "transparent")
-    ink = {f"block_{part}_text_color{dark}": f"*neutral_{n}" for part in ("title", "label") for dark, n in (("", 600), ("_dark", 300))}
+    ink = {
+        f"block_{part}_text_color{dark}": f"*neutral_{n}"
+        for part in ("title", "label")
+        for dark, n in (("", 600), ("_dark", 300))
+    }
     return soft.set(
         **clear,
         **ink,

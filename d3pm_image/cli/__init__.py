@@ -14,11 +14,23 @@ from collections.abc import Callable
 
 COMMANDS = {
     "train-tokenizer": ("train_tokenizer.main", "train the VQ-VAE tokenizer on images (stage one)"),
-    "train-diffusion": ("train_diffusion.main", "train the diffusion model on the tokenizer's codes (stage two)"),
-    "encode": ("encode.main", "write the code cache of a tokenizer, on one process or many; drop unused codes"),
+    "train-diffusion": (
+        "train_diffusion.main",
+        "train the diffusion model on the tokenizer's codes (stage two)",
+    ),
+    "encode": (
+        "encode.main",
+        "write the code cache of a tokenizer, on one process or many; drop unused codes",
+    ),
     "shards": ("shards.main", "pack a folder of images into tar shards (webdataset layout)"),
-    "estimate": ("estimate.main", "say what a training will cost before it begins: parameters, operations, memory, disk, hours"),
-    "doctor": ("doctor.main", "say what looks wrong with a run, a folder of images or shards, and what to do"),
+    "estimate": (
+        "estimate.main",
+        "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
+    ),
+    "doctor": (
+        "doctor.main",
+        "say what looks wrong with a run, a folder of images or shards, and what to do",
+    ),
     "generate": ("generate.main", "make new images with a trained model"),
     "inpaint": ("edit.inpaint", "repaint a part of a picture"),
     "outpaint": ("edit.outpaint", "continue a picture beyond its borders"),
@@ -28,8 +40,14 @@ COMMANDS = {
     "app": ("app.main", "open the web page: generate, paint and edit in a browser"),
     "show": ("show.main", "say how a picture was made, or make it again"),
     "reconstruct": ("reconstruct.main", "show pictures beside their reconstructions by the tokenizer"),
-    "evaluate": ("evaluate.main", "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation"),
-    "package": ("package.main", "make a folder to give away: half precision, model card, samples; push it to the hub"),
+    "evaluate": (
+        "evaluate.main",
+        "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation",
+    ),
+    "package": (
+        "package.main",
+        "make a folder to give away: half precision, model card, samples; push it to the hub",
+    ),
     "export": ("export.main", "write the networks as torch.export or ONNX graphs for other programs"),
     "tune": ("tune.main", "find the best sampler settings of a trained model and make them its default"),
 }
@@ -47,21 +65,23 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command.
 
-    Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 training stopped by a signal after saving, 128 + number
-    of the signal that ended it otherwise (129 SIGHUP, 130 Ctrl-C, 143 SIGTERM), 141 nobody reads what is printed any more
-    (``d3pm-image … | head``).
+    Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 training stopped by a
+    signal after saving, 128 + number of the signal that ended it otherwise (129 SIGHUP, 130 Ctrl-C, 143
+    SIGTERM), 141 nobody reads what is printed any more (``d3pm-image … | head``).
     """
     any_terminal()
     try:
         choose(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
+        # or Python complains once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
 
 
 def any_terminal() -> None:
-    """Let every terminal and file take every text: what its encoding (cp1252, latin-1, ASCII) does not have becomes an escape."""
+    """Let every terminal and file take every text: what its encoding (cp1252, latin-1, ASCII) does not have
+    becomes an escape."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -86,7 +106,8 @@ def choose(arguments: list[str]) -> None:
 
 
 def run(name: str, rest: list[str]) -> None:
-    """Run a command and turn its errors into one line and an exit code; on several processes pictures are the first one's work."""
+    """Run a command and turn its errors into one line and an exit code; on several processes pictures are the
+    first one's work."""
     from ..config import ConfigError
     from ..system.allocator import keep_memory
     from ..system.failures import in_words
@@ -124,7 +145,8 @@ def function_of(name: str) -> Callable[[list[str]], None]:
 
 
 def is_first(name: str) -> bool:
-    """Whether this process does a command's work: of several that were started together, only trainings, encodings and evaluations use all.
+    """Whether this process does a command's work: of several that were started together, only trainings,
+    encodings and evaluations use all.
 
     Raises:
         ConfigError: the environment says that it is one of several, and makes no sense.
@@ -136,7 +158,9 @@ def is_first(name: str) -> bool:
     if several or not first:
         check_launch()
     if not several and not first:
-        say(f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to do: the first one does the work")
+        say(
+            f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to do: the first one does the work"
+        )
     return several or first
 
 

@@ -15,11 +15,13 @@ DEFAULT = "fashion-mnist"
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """Open a page in the browser: generate, inpaint with a brush, outpaint, vary, and look at the tokenizer's codes. Needs the extra app.
+    """Open a page in the browser: generate, inpaint with a brush, outpaint, vary, and look at the tokenizer's
+    codes. Needs the extra app.
 
     Args:
         model: Model folder, the run that trained it, or a name.
-        host: Address to listen at. 127.0.0.1 is this machine alone; 0.0.0.0 lets everybody in who can reach it.
+        host: Address to listen at. 127.0.0.1 is this machine alone; 0.0.0.0 lets everybody in who can reach
+            it.
         port: Port to listen at; 0 takes any that is free.
         device: auto, cpu or cuda.
         precision: float32, or bf16 (faster on recent processors; other pictures under the same seed).
@@ -50,6 +52,11 @@ def run(args: App) -> None:
     from ..pipeline import Pipeline
 
     if args.host not in ("127.0.0.1", "localhost", "::1"):
-        print("d3pm-image app: note: whoever can reach this machine can use the page; see docs/app.md for a tunnel", file=sys.stderr)
+        print(
+            "d3pm-image app: note: whoever can reach this machine can use the page; see docs/app.md for a tunnel",
+            file=sys.stderr,
+        )
     model = args.model or DEFAULT
-    serve(Pipeline.from_pretrained(model, pick_device(args.device), args.precision), model, args.host, args.port)
+    serve(
+        Pipeline.from_pretrained(model, pick_device(args.device), args.precision), model, args.host, args.port
+    )

@@ -15,7 +15,9 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(OutputOptions):
-    """Say in plain words what looks wrong with a run (its settings, log, checkpoints and model), or with a folder of images or shards before training, and what to do. Reads only (of shards it keeps an index in the cache folder). Exit code 0: all is well; 1: something is wrong; 2: wrong input.
+    """Say in plain words what looks wrong with a run (its settings, log, checkpoints and model), or with a
+    folder of images or shards before training, and what to do. Reads only (of shards it keeps an index in the
+    cache folder). Exit code 0: all is well; 1: something is wrong; 2: wrong input.
 
     Args:
         folder: Folder of a run, of images or of shards; or a pattern of shards.
@@ -33,7 +35,14 @@ class Doctor(OutputOptions):
 
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image doctor`` and run it. Raises ConfigError for wrong input."""
-    if run(parse("doctor", Doctor, arguments, {"folder": "Folder of a run, of images or of shards; or a pattern of shards."})):
+    if run(
+        parse(
+            "doctor",
+            Doctor,
+            arguments,
+            {"folder": "Folder of a run, of images or of shards; or a pattern of shards."},
+        )
+    ):
         sys.exit(1)
 
 
@@ -47,7 +56,16 @@ def run(args: Doctor) -> int:
 
     kind, found = examine(args.folder, args.limit)
     place, wrong = printable(Path(args.folder).expanduser(), 0), sum(finding.wrong for finding in found)
-    print("\n".join([*listed(found), f"{wrong} thing{'s' * (wrong != 1)} wrong with {place}" if wrong else f"all is well with {place}"]))
+    print(
+        "\n".join(
+            [
+                *listed(found),
+                f"{wrong} thing{'s' * (wrong != 1)} wrong with {place}"
+                if wrong
+                else f"all is well with {place}",
+            ]
+        )
+    )
     if args.out:
         facts = {"folder": place, "kind": kind, "findings": [asdict(f) for f in found]}
         write_report(args.out, args.overwrite, json.dumps(facts, indent=1), "findings")

@@ -1,6 +1,8 @@
-"""``d3pm-image inpaint | outpaint | edit | vary MODEL IMAGE …``: repaint a part of an image, continue it, or vary it.
+"""``d3pm-image inpaint | outpaint | edit | vary MODEL IMAGE …``: repaint a part of an image, continue it, or
+vary it.
 
-Nothing here imports torch, NumPy or Pillow, not even for types: ``--help`` reads what this module imports for them too.
+Nothing here imports torch, NumPy or Pillow, not even for types: ``--help`` reads what this module imports for
+them too.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ HOW = ("variants", "first", "ring", "feather", "window", "seed", "batch_size")
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(editing.Inpaint, WatchedOptions):
-    """Repaint a part of a picture: the white of a mask, a box, a polygon, or what is transparent. Every pixel outside it stays exactly as it is."""
+    """Repaint a part of a picture: the white of a mask, a box, a polygon, or what is transparent. Every pixel
+    outside it stays exactly as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,14 @@ class Outpaint(editing.Outpaint, WatchedOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(editing.Edit, WatchedOptions):
-    """Repaint a part of a picture as a class of your choice. Every pixel outside that part stays exactly as it is."""
+    """Repaint a part of a picture as a class of your choice. Every pixel outside that part stays exactly as
+    it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vary(editing.Vary, WatchedOptions):
-    """Variations of a picture, or of the part that a mask, box or polygon marks: its codes are corrupted to a noise level and denoised from there."""
+    """Variations of a picture, or of the part that a mask, box or polygon marks: its codes are corrupted to a
+    noise level and denoised from there."""
 
 
 Options = Inpaint | Outpaint | Edit | Vary
@@ -107,7 +112,8 @@ def prepared(args: Options, image: Any) -> tuple[Any, Any]:
 
 
 def label_of(args: Options, class_names: Sequence[str]) -> int | None:
-    """The class to paint; None for none. Raises ConfigError for an unknown one, more than one, or none where one is needed."""
+    """The class to paint; None for none. Raises ConfigError for an unknown one, more than one, or none where
+    one is needed."""
     field = "label" if isinstance(args, Edit) else "labels"
     (label,) = read_classes(getattr(args, field), class_names, field)
     missing = label is None and isinstance(args, Edit)
@@ -138,7 +144,9 @@ def finish(
     own = [f.name for f in dataclasses.fields(args) if f.name not in left_out]
     options = {name: getattr(args, name) for name in (*own, "seed", "precision", "batch_size")}
     made = made_by(args.model, pipe.tokenizer, pipe.denoiser)
-    facts = edit_record(command, options, settings, made, picture.path, hidden if getattr(args, "mask", "") else None)
+    facts = edit_record(
+        command, options, settings, made, picture.path, hidden if getattr(args, "mask", "") else None
+    )
     facts |= {"variants": len(results)} if several else {}
     paths, note = write_results(results, out, picture, facts, shown, args.first, args.overwrite)
     say(command, [note] if note else [])

@@ -1,4 +1,5 @@
-"""``d3pm-image estimate CONFIG``: parameters, operations, memory, disk and hours of a training, before it begins."""
+"""``d3pm-image estimate CONFIG``: parameters, operations, memory, disk and hours of a training, before it
+begins."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(EstimateConfig, OutputOptions):
-    """Estimate a training before it begins: parameters, operations per step, memory, disk, and hours on this machine after a short measurement. Any option of train-tokenizer or train-diffusion may follow and overrides the file; the run's folder is not touched and no images are read (a source that is there is only counted).
+    """Estimate a training before it begins: parameters, operations per step, memory, disk, and hours on this
+    machine after a short measurement. Any option of train-tokenizer or train-diffusion may follow and
+    overrides the file; the run's folder is not touched and no images are read (a source that is there is only
+    counted).
 
     Args:
         out: JSON file for the figures; empty prints them only.
@@ -73,5 +77,6 @@ def run(args: Estimate, others: list[str]) -> None:
 
 
 def read_run(stage: str, path: str, others: Sequence[str] = ()) -> Any:
-    """The settings of a run out of its YAML file. Raises ConfigError for what train-tokenizer or train-diffusion would refuse."""
+    """The settings of a run out of its YAML file. Raises ConfigError for what train-tokenizer or
+    train-diffusion would refuse."""
     return parse(*STAGES[stage], ["--config", path, *others])

@@ -14,7 +14,8 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Export(OutputOptions):
-    """Write denoiser, encoder and decoder as graphs that other programs run, each checked against its network to 1e-4.
+    """Write denoiser, encoder and decoder as graphs that other programs run, each checked against its network
+    to 1e-4.
 
     Args:
         model: Model folder, run, name of a shipped model, or hub id.
@@ -32,7 +33,11 @@ class Export(OutputOptions):
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    run(parse("export", Export, arguments, {"model": "Model folder, run, name of a shipped model, or hub id."}))
+    run(
+        parse(
+            "export", Export, arguments, {"model": "Model folder, run, name of a shipped model, or hub id."}
+        )
+    )
 
 
 def run(args: Export) -> None:
@@ -46,7 +51,11 @@ def run(args: Export) -> None:
 
     names = [*(f"{part}.{args.form}" for part in PARTS), "config.json"]
     pipe = Pipeline.from_pretrained(args.model)
-    with new_files(Path(args.out).expanduser(), args.overwrite, lambda folder: [folder / name for name in names]) as files:
+    with new_files(
+        Path(args.out).expanduser(), args.overwrite, lambda folder: [folder / name for name in names]
+    ) as files:
         found = export(pipe, files.draft.parent, args.form)
     for part, path in zip(PARTS, files.paths, strict=False):
-        print(f"{printable(path, 0)}: {'share of codes that differ' if part == 'encoder' else 'largest difference'} {found[part]:.2g}")
+        print(
+            f"{printable(path, 0)}: {'share of codes that differ' if part == 'encoder' else 'largest difference'} {found[part]:.2g}"
+        )

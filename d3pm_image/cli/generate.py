@@ -22,8 +22,11 @@ class Generate(WatchedOptions):
         model: Model folder, or the run that trained it.
         num_images: How many.
         first: Number of the first one, so that a long request can be made in parts.
-        labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none for no class. A name comes before a number; one with a comma, or that reads as something else, stands in double quotes ('"a,b",c'). Default: every class in turn.
-        out: A picture (grid.png) for one grid, or a folder for one file an image, named after its number, the seed and the class.
+        labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none
+            for no class. A name comes before a number; one with a comma, or that reads as something else,
+            stands in double quotes ('"a,b",c'). Default: every class in turn.
+        out: A picture (grid.png) for one grid, or a folder for one file an image, named after its number, the
+            seed and the class.
         columns: Images per row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
     """
@@ -69,22 +72,40 @@ def run(args: Generate) -> None:
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
     facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **settings}
     there = sum(1 for _ in out.iterdir()) if out.is_dir() and not (one_picture or args.overwrite) else 0
-    say("generate", [f"{out} holds {there} other file{'s' * (there > 1)} already; the new ones are added"] * bool(there))
+    say(
+        "generate",
+        [f"{out} holds {there} other file{'s' * (there > 1)} already; the new ones are added"] * bool(there),
+    )
     began, images, written = time.perf_counter(), [], []
     end = args.first + args.num_images
-    for first in range(args.first, end, args.batch_size):  # files are written as they come: nothing waits for the last
+    # files are written as they come: nothing waits for the last
+    for first in range(args.first, end, args.batch_size):
         count = min(args.batch_size, end - first)
-        made = pipe.generate(count, labels, seed=args.seed, batch_size=args.batch_size, first=first, callback=watch, **args.changes())
+        made = pipe.generate(
+            count,
+            labels,
+            seed=args.seed,
+            batch_size=args.batch_size,
+            first=first,
+            callback=watch,
+            **args.changes(),
+        )
         if one_picture:
             images += made
         else:
-            written += write_images(out, made, ids[first - args.first :], pipe.class_names, facts, first, end - 1, args.overwrite)
+            written += write_images(
+                out, made, ids[first - args.first :], pipe.class_names, facts, first, end - 1, args.overwrite
+            )
     if one_picture:
-        layout = {name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")}
+        layout = {
+            name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")
+        }
         with new_files(out, args.overwrite) as files:
             names = pipe.class_names if args.captions else ()
             save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
     where = printable(files.path, 0) if one_picture else listed(out, written)
-    print(f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}")
+    print(
+        f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}"
+    )
     label = [*pipe.class_names, "no class"][ids[0]]
     args.show(watch, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", facts)

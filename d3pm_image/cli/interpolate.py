@@ -21,7 +21,11 @@ class Interpolate(editing.Interpolate, WatchedOptions):
 
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image interpolate`` and run it. Raises ConfigError for wrong input."""
-    texts = {"model": "Model folder, or the run that trained it.", "a": "First picture.", "b": "Last picture."}
+    texts = {
+        "model": "Model folder, or the run that trained it.",
+        "a": "First picture.",
+        "b": "Last picture.",
+    }
     run(parse("interpolate", Interpolate, arguments, texts))
 
 
@@ -41,10 +45,22 @@ def run(args: Interpolate) -> None:
     pipe = args.pipeline(args.model)
     labels = read_classes(args.labels, pipe.class_names, most=2)
     a, b = (file.image for file in files)
-    how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, "callback": watch, **args.changes()}
+    how: dict[str, Any] = {
+        "seed": args.seed,
+        "batch_size": args.batch_size,
+        "callback": watch,
+        **args.changes(),
+    }
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
-    own = {name: getattr(args, name) for name in ("labels", "frames", "strength", "mix", "seed", "precision", "batch_size")}
-    own |= picture_record(files[0].path, "a") | picture_record(files[1].path, "b") | made_by(args.model, pipe.tokenizer, pipe.denoiser)
+    own = {
+        name: getattr(args, name)
+        for name in ("labels", "frames", "strength", "mix", "seed", "precision", "batch_size")
+    }
+    own |= (
+        picture_record(files[0].path, "a")
+        | picture_record(files[1].path, "b")
+        | made_by(args.model, pipe.tokenizer, pipe.denoiser)
+    )
     facts = {"command": "interpolate", **own, **pipe.request(**args.changes()).values()}
     with new_files(out, args.overwrite) as new:
         write_frames(frames, to_pil(pipe.tensors([a, b])), new.draft, args.frame_ms, facts)

@@ -21,21 +21,27 @@ if TYPE_CHECKING:
 
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
-    """The sampler's name, the settings of every sampler and those that all share; each may be left out (None: the model's own value)."""
+    """The sampler's name, the settings of every sampler and those that all share; each may be left out (None:
+    the model's own value)."""
     hints = {"sampler": Literal[tuple(SAMPLERS)], **typing.get_type_hints(SamplingConfig), **SAMPLERS.types()}
     return [(name, typing.Optional[type_], dataclasses.field(default=None)) for name, type_ in hints.items()]  # noqa: UP045
 
 
 def _words() -> str:
-    """What each of these does: for a sampler's own settings the words of every class that has it, with its default."""
-    lines = [f"        sampler: How codes are drawn: {', '.join(SAMPLERS)}; docs/samplers.md says which to use when."]
+    """What each of these does: for a sampler's own settings the words of every class that has it, with its
+    default."""
+    lines = [
+        f"        sampler: How codes are drawn: {', '.join(SAMPLERS)}; docs/samplers.md says which to use when."
+    ]
     lines += (SamplingConfig.__doc__ or "").split("Args:")[1].strip("\n").splitlines()
     lines += [f"        {name}: {SAMPLERS.explain(name)}" for name in SAMPLERS.types()]
     return "\n".join(lines)
 
 
 SamplerChanges = dataclasses.make_dataclass("SamplerChanges", _optional_fields(), frozen=True, kw_only=True)
-SamplerChanges.__doc__ = "Settings of the sampler that differ from the model's own.\n\n    Args:\n" + _words() + "\n    "
+SamplerChanges.__doc__ = (
+    "Settings of the sampler that differ from the model's own.\n\n    Args:\n" + _words() + "\n    "
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,8 @@ class OutputOptions:
     """What becomes of files that are there already.
 
     Args:
-        overwrite: Replace a file that is there already; without it the new one gets the next free number (NAME-2).
+        overwrite: Replace a file that is there already; without it the new one gets the next free number
+            (NAME-2).
     """
 
     overwrite: bool = False
@@ -57,8 +64,10 @@ class RunOptions:
         seed: Image i under a seed is the same whatever the number of images and the batch size.
         batch_size: Images in one network call.
         device: auto, cpu or cuda.
-        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same seed).
-        compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of images.
+        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same
+            seed).
+        compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of
+            images.
     """
 
     seed: int = 0
@@ -98,7 +107,9 @@ class WatchedOptions(SamplerOptions, OutputOptions):
     """The sampler's settings, and where to show what it did.
 
     Args:
-        trajectory: Animation of the decode of the first 8 images, FILE.gif or FILE.webp; FILE-sheet.png beside it shows the steps of the first one and the order in which its cells were revealed. Empty for none.
+        trajectory: Animation of the decode of the first 8 images, FILE.gif or FILE.webp; FILE-sheet.png
+            beside it shows the steps of the first one and the order in which its cells were revealed. Empty
+            for none.
         trajectory_ms: Milliseconds a frame of the animation; the last one is held for longer.
     """
 
@@ -109,7 +120,8 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         super().__post_init__()
         known = Path(self.trajectory).suffix.lower() in (".gif", ".webp")
         need(known or not self.trajectory, "trajectory", self.trajectory, "use an ending of .gif or .webp")
-        need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, "give 20 to 60000 milliseconds per frame")
+        hint = "give 20 to 60000 milliseconds per frame"
+        need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, hint)
 
     def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()) -> Recorder | None:
         """A callback that keeps the first images, or None where no trajectory is wanted.
@@ -127,7 +139,8 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         folder_to_write(path.parent, "trajectory")
         for names, others in (("out", outputs), ("a picture that is read", inputs)):
             own = {path.resolve(), sheet_path(path).resolve()}
-            need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, f"would overwrite {names}")
+            hint = f"would overwrite {names}"
+            need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, hint)
         return Recorder()
 
     def show(self, recorder: Recorder | None, pipe: Pipeline, title: str, facts: dict[str, Any]) -> None:
@@ -137,7 +150,13 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         from ..outputs import new_files
         from ..visualization import save_trajectory, sheet_path
 
-        how = (pipe.grid, pipe.tokenizer_decode, self.trajectory_ms, printable(title), facts | {"shows": "trajectory"})
+        how = (
+            pipe.grid,
+            pipe.tokenizer_decode,
+            self.trajectory_ms,
+            printable(title),
+            facts | {"shows": "trajectory"},
+        )
         with new_files(Path(self.trajectory), self.overwrite, lambda path: [path, sheet_path(path)]) as files:
             save_trajectory(recorder.trajectory(), files.draft, *how)
         print(f"trajectory: {' and '.join(map(printable, files.paths))}")
@@ -150,7 +169,8 @@ def say(command: str, notes: Sequence[str]) -> None:
 
 
 def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
-    """Write figures or findings as a file and say where it is on stderr, out of the way of what is printed."""
+    """Write figures or findings as a file and say where it is on stderr, out of the way of what is
+    printed."""
     from ..outputs import new_files
     from ..storage import write_text
 

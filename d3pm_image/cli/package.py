@@ -1,4 +1,5 @@
-"""``d3pm-image package MODEL``: a model as a folder to give away: half precision, a model card, samples; and onto the hub if asked."""
+"""``d3pm-image package MODEL``: a model as a folder to give away: half precision, a model card, samples; and
+onto the hub if asked."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Package(PackageConfig, OutputOptions):
-    """Make a folder to give away of a trained model: weights in half precision, a model card from what the model remembers, samples.
+    """Make a folder to give away of a trained model: weights in half precision, a model card from what the
+    model remembers, samples.
 
     Args:
         private: Make that repository a private one.

@@ -10,7 +10,13 @@ from typing import Any
 from ..config import ConfigError, migrated, near, need
 from ..documents import Missing, Unreadable, read_yaml
 
-KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "tuple": "a list such as [8,8]"}
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "tuple": "a list such as [8,8]",
+}
 STAGES = {"train-tokenizer": dict, "train-diffusion": str}
 """What ``tokenizer`` is in a command's file of settings: the network's own options, or where it lies."""
 
@@ -24,12 +30,22 @@ def explain(error: Exception, options: list[str]) -> ConfigError:
     text = " ".join(str(error).split())
     if "unrecognized arguments:" in text:
         name = text.split("unrecognized arguments:")[1].split()[0]
-        return ConfigError(name, "unknown", f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help")
+        return ConfigError(
+            name,
+            "unknown",
+            f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help",
+        )
     if ambiguous := re.search(r"ambiguous option: -*(\S+) could match (\S+),", text):
-        return ConfigError(ambiguous[1], "unknown", f"no such option (did you mean {ambiguous[2]}?); see --help")
+        return ConfigError(
+            ambiguous[1], "unknown", f"no such option (did you mean {ambiguous[2]}?); see --help"
+        )
     if "does not accept option" in text:
-        group, option = (part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option "))
-        return ConfigError(f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help")
+        group, option = (
+            part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option ")
+        )
+        return ConfigError(
+            f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help"
+        )
     if "is not accepted" in text and text.startswith("Option"):
         option = text.removeprefix("Option ").split(" is not accepted")[0].strip("'\"")
         return ConfigError(option, "unknown", f"no such key{near(option, options)}; see --help")
@@ -39,7 +55,11 @@ def explain(error: Exception, options: list[str]) -> ConfigError:
         return ConfigError("config", "", f"is no YAML: {text.partition('Problems parsing config: ')[2]}")
     if text.startswith("Parser key"):
         key, _, rest = text.removeprefix("Parser key ").partition(":")
-        given = rest.rsplit("Given value: ", 1)[-1] if "Given value: " in rest else rest.rsplit("Got value: ", 1)[-1]
+        given = (
+            rest.rsplit("Given value: ", 1)[-1]
+            if "Given value: " in rest
+            else rest.rsplit("Got value: ", 1)[-1]
+        )
         return ConfigError(key.strip("'\""), given.strip(), wanted(rest, given.strip()))
     return ConfigError("arguments", text, "see --help")
 
@@ -50,7 +70,11 @@ def wanted(message: str, given: str) -> str:
         names = [name.strip().strip("'\"") for name in choices[1].split(",")]
         return f"use one of {', '.join(names)}{near(given, names)}"
     if found := re.search(r"Subtypes: \[(.*?)\] Errors", message):
-        kinds = [kind for kind in found[1].replace("<class '", "").replace("'>", "").split(", ") if kind != "NoneType"]
+        kinds = [
+            kind
+            for kind in found[1].replace("<class '", "").replace("'>", "").split(", ")
+            if kind != "NoneType"
+        ]
         names = [KINDS.get(re.split(r"[\[.]", kind.removeprefix("typing."))[0].lower(), "") for kind in kinds]
         return f"give {' or '.join(dict.fromkeys(filter(None, names)))}"
     if found := re.search(r"[Ee]xpected an? <?(?:class ')?(\w+)", message):
@@ -63,17 +87,24 @@ def wanted(message: str, given: str) -> str:
 
 
 def check_file(command: str, arguments: list[str]) -> None:
-    """Raises ConfigError for ``--config FILE`` that is not there, cannot be read as settings, or is the other stage's."""
+    """Raises ConfigError for ``--config FILE`` that is not there, cannot be read as settings, or is the other
+    stage's."""
     for name in files(arguments):
         try:
             held = read_yaml(Path(name).expanduser())
         except Missing as error:
-            raise ConfigError("config", name, "no such file; name a YAML file of settings, such as those in configs/") from error
+            raise ConfigError(
+                "config", name, "no such file; name a YAML file of settings, such as those in configs/"
+            ) from error
         except Unreadable as error:
-            raise ConfigError("config", name, f"{error}: name a YAML file of settings, such as those in configs/") from error
-        need(isinstance(held, dict), "config", name, "holds no settings; name a YAML file of settings, such as those in configs/")
+            raise ConfigError(
+                "config", name, f"{error}: name a YAML file of settings, such as those in configs/"
+            ) from error
+        hint = "holds no settings; name a YAML file of settings, such as those in configs/"
+        need(isinstance(held, dict), "config", name, hint)
         odd = next((path for path in paths(held) if not isinstance(path[-1], str)), None)
-        need(odd is None, "config", name, f"holds the key {'.'.join(map(str, odd or ()))}, which is no text; remove it")
+        hint = f"holds the key {'.'.join(map(str, odd or ()))}, which is no text; remove it"
+        need(odd is None, "config", name, hint)
         if command in STAGES:
             (other,) = set(STAGES) - {command}
             hint = f"is a file of {other}: d3pm-image {other} --config {name}"
@@ -82,7 +113,10 @@ def check_file(command: str, arguments: list[str]) -> None:
 
 def files(arguments: list[str]) -> list[str]:
     """Files of settings that arguments name, in order."""
-    pairs = [*zip(arguments, arguments[1:], strict=False), *((a.partition("=")[0], a.partition("=")[2]) for a in arguments)]
+    pairs = [
+        *zip(arguments, arguments[1:], strict=False),
+        *((a.partition("=")[0], a.partition("=")[2]) for a in arguments),
+    ]
     return [value for option, value in pairs if option == "--config" and value]
 
 
@@ -93,7 +127,9 @@ def settings(file: str) -> dict[str, Any]:
     except Unreadable:
         return {}
     found = found if isinstance(found, dict) else {}
-    return found | ({"tokenizer": migrated(found["tokenizer"])} if isinstance(found.get("tokenizer"), dict) else {})
+    return found | (
+        {"tokenizer": migrated(found["tokenizer"])} if isinstance(found.get("tokenizer"), dict) else {}
+    )
 
 
 def paths(held: dict[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -116,8 +152,16 @@ def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[
         return error
     for file in reversed(files(arguments)):
         if tuple(parts) in paths(settings(file)):
-            also = f"the value stands in {file}; --{error.name} overrules it" if error.value != "unknown" else f"it stands in {file}"
+            also = (
+                f"the value stands in {file}; --{error.name} overrules it"
+                if error.value != "unknown"
+                else f"it stands in {file}"
+            )
             return ConfigError(error.name, error.value, f"{error.hint} ({also})")
     if error.name in inherited:
-        return ConfigError(error.name, error.value, f"{error.hint} (the value is that of start_from {start}; --{error.name} overrules it)")
+        return ConfigError(
+            error.name,
+            error.value,
+            f"{error.hint} (the value is that of start_from {start}; --{error.name} overrules it)",
+        )
     return error

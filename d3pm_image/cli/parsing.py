@@ -1,4 +1,5 @@
-"""Arguments of a command, from its dataclass: YAML, dotted overrides, help and one-line errors by jsonargparse."""
+"""Arguments of a command, from its dataclass: YAML, dotted overrides, help and one-line errors by
+jsonargparse."""
 
 from __future__ import annotations
 
@@ -25,15 +26,17 @@ def normalise(arguments: list[str]) -> list[str]:
     out = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        out.append(name[:2] + name[2:].replace("-", "_") + equals + value if name.startswith("--") else argument)
+        out.append(
+            name[:2] + name[2:].replace("-", "_") + equals + value if name.startswith("--") else argument
+        )
     return out
 
 
 def positionals_first(arguments: list[str]) -> list[str]:
     """The same arguments with options last, each as ``--name=value``.
 
-    An optional positional is else found only where it stands directly behind the others, and a value such as -5,0,20,20
-    is taken for an option.
+    An optional positional is else found only where it stands directly behind the others, and a value such as
+    -5,0,20,20 is taken for an option.
     """
     positionals, options, rest = [], [], iter(arguments)
     for argument in rest:
@@ -48,7 +51,8 @@ def positionals_first(arguments: list[str]) -> list[str]:
 
 
 def bare_flags(kind: type, arguments: list[str]) -> list[str]:
-    """The same arguments with a lone ``--overwrite``, or any other option that is true or false, as ``--overwrite=true``."""
+    """The same arguments with a lone ``--overwrite``, or any other option that is true or false, as
+    ``--overwrite=true``."""
     flags = {f"--{item.name}" for item in fields(kind) if item.type in ("bool", bool)}
     following = [*arguments[1:], ""]
     return [
@@ -57,13 +61,16 @@ def bare_flags(kind: type, arguments: list[str]) -> list[str]:
     ]
 
 
-def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()) -> ArgumentParser:
-    """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
-    which those named ``optional`` may be left out and are then empty."""
+def make_parser(
+    command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()
+) -> ArgumentParser:
+    """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given
+    positionals, of which those named ``optional`` may be left out and are then empty."""
     from jsonargparse import SUPPRESS, ArgumentParser
 
     class Parser(ArgumentParser):
-        """Reads files of settings as :mod:`~d3pm_image.documents` does: bounded, regular files, whatever named them."""
+        """Reads files of settings as :mod:`~d3pm_image.documents` does: bounded, regular files, whatever
+        named them."""
 
         def parse_path(self, path: Any, *args: Any, **options: Any) -> Any:
             text = read_text(Path(path).expanduser(), LARGEST_YAML)
@@ -77,17 +84,32 @@ def make_parser(command: str, kind: type, positionals: dict[str, str], descripti
         parser.add_argument(name, type=str, help=text, **(may_miss if name in optional else {}))
     first = kind is TokenizerRun
     parser.add_class_arguments(kind, as_group=True, skip={*positionals, *(["tokenizer"] if first else [])})
+    for options in parser._action_groups:  # its first line of several stands above already
+        if options.title and description.startswith(options.title):
+            options.title = f"options of {command}"
     if first:
         parser.add_class_arguments(TokenizerConfig, "tokenizer", skip={"quantizer"})
-        group = parser.add_argument_group("How features become codes; every quantizer has settings of its own")
+        group = parser.add_argument_group(
+            "How features become codes; every quantizer has settings of its own"
+        )
         words = f"{', '.join(QUANTIZERS)}; docs/tokenizer.md says which to use when"
-        group.add_argument("--tokenizer.quantizer.name", type=Literal[tuple(QUANTIZERS)], default=SUPPRESS, help=words)
+        group.add_argument(
+            "--tokenizer.quantizer.name", type=Literal[tuple(QUANTIZERS)], default=SUPPRESS, help=words
+        )
         for name, type_ in QUANTIZERS.types().items():
-            group.add_argument(f"--tokenizer.quantizer.{name}", type=type_, default=SUPPRESS, help=QUANTIZERS.explain(name))
+            group.add_argument(
+                f"--tokenizer.quantizer.{name}", type=type_, default=SUPPRESS, help=QUANTIZERS.explain(name)
+            )
     return parser
 
 
-def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[str, str] | None = None, optional: Sequence[str] = ()) -> T:
+def parse(
+    command: str,
+    kind: type[T],
+    arguments: list[str],
+    positionals: dict[str, str] | None = None,
+    optional: Sequence[str] = (),
+) -> T:
     """The command's arguments as its dataclass.
 
     Raises:
@@ -101,7 +123,8 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
         check_file(command, arguments)
         arguments = positionals_first(arguments) if optional else arguments
         values = parser.parse_args(arguments)
-        if start := getattr(values, "start_from", ""):  # a trained model, whose settings are the defaults then
+        # a trained model, whose settings are the defaults then
+        if start := getattr(values, "start_from", ""):
             from ..recipes.finetune import defaults
 
             inherited = defaults(kind, start)
@@ -111,9 +134,8 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
         for item in fields(kind):
             if item.default_factory is not MISSING and item.name != "sampler":  # a group of its own
                 given = getattr(values, item.name)
-                need(
-                    hasattr(given, "__dict__"), item.name, given, f"must hold options of its own, such as {item.name}.{first_option(item)}"
-                )
+                hint = f"must hold options of its own, such as {item.name}.{first_option(item)}"
+                need(hasattr(given, "__dict__"), item.name, given, hint)
         if kind is TokenizerRun:
             own = values.get("tokenizer.quantizer", argparse.Namespace())
             hint = "give a name and settings, such as {name: fsq, levels: [8,5,5,5]}"
@@ -123,12 +145,15 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     except ConfigError as error:
         raise whence(error, arguments, start, set(inherited)) from error
     except (argparse.ArgumentError, TypeError, ValueError) as error:
-        options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
+        options = [
+            o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")
+        ]
         raise whence(explain(error, options), arguments, start, set(inherited)) from error
 
 
 def of_today(kind: type, text: str) -> str:
-    """A run's settings with quantizer and sampler as this version names them: version 0.1.0 stored the settings of all in one flat group."""
+    """A run's settings with quantizer and sampler as this version names them: version 0.1.0 stored the
+    settings of all in one flat group."""
     import yaml
 
     from ..sampling.choice import separated
@@ -146,7 +171,8 @@ def of_today(kind: type, text: str) -> str:
     changed = {name: value for name, value in found.items() if value != held.get(name)}
     if not changed:
         return text
-    root = yaml.compose(text, yaml.SafeLoader)  # all else keeps its quotes: readers of YAML disagree on what 1e3 is
+    # all else keeps its quotes: readers of YAML disagree on what 1e3 is
+    root = yaml.compose(text, yaml.SafeLoader)
     kept = [(name, value) for name, value in root.value if name.value in found.keys() - changed.keys()]
     root.value = kept + yaml.representer.SafeRepresenter().represent_data(changed).value
     return yaml.serialize(root, Dumper=yaml.SafeDumper)

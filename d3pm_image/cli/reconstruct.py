@@ -1,4 +1,5 @@
-"""``d3pm-image reconstruct MODEL [IMAGES]``: pictures, or images of a data set, above their reconstructions."""
+"""``d3pm-image reconstruct MODEL [IMAGES]``: pictures, or images of a data set, above their
+reconstructions."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from .parsing import parse
 
 @dataclass(frozen=True)
 class Reconstruct(ReconstructConfig, OutputOptions):
-    """Show pictures, or images of a data set, above what the tokenizer keeps of them. Without either, held-out images of the data that the model was trained on.
+    """Show pictures, or images of a data set, above what the tokenizer keeps of them. Without either,
+    held-out images of the data that the model was trained on.
 
     Args:
         device: auto, cpu or cuda.
@@ -26,7 +28,10 @@ class Reconstruct(ReconstructConfig, OutputOptions):
 
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image reconstruct`` and run it. Raises ConfigError for wrong input."""
-    texts = {"model": "Tokenizer or model folder, or a run.", "images": "Pictures separated by commas, or a folder; or see --data."}
+    texts = {
+        "model": "Tokenizer or model folder, or a run.",
+        "images": "Pictures separated by commas, or a folder; or see --data.",
+    }
     run(parse("reconstruct", Reconstruct, arguments, texts, optional=("images",)))
 
 

@@ -12,13 +12,15 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """Pack a folder of images, or a set by name, into tar shards that --data.source shards reads: a few large files in place of one an image. Files are packed as they are. Goes on where it was stopped.
+    """Pack a folder of images, or a set by name, into tar shards that --data.source shards reads: a few large
+    files in place of one an image. Files are packed as they are. Goes on where it was stopped.
 
     Args:
         source: Folder of images (subfolders are classes), or a set such as digits or eurosat.
         out: Folder for the shards, classnames.txt and packing.json.
         shard_images: Images per shard.
-        held_out: Pack the held-out part of a set that has one of its own (fashion_mnist, say) instead of its training part.
+        held_out: Pack the held-out part of a set that has one of its own (fashion_mnist, say) instead of its
+            training part.
     """
 
     source: str
@@ -27,12 +29,20 @@ class Shards:
     held_out: bool = False
 
     def __post_init__(self) -> None:
-        need(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, "give 1 to 10,000,000 images per shard")
+        hint = "give 1 to 10,000,000 images per shard"
+        need(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, hint)
 
 
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image shards`` and run it. Raises ConfigError for wrong input."""
-    run(parse("shards", Shards, arguments, {"source": "Folder of images, or the name of a set.", "out": "Folder for the shards."}))
+    run(
+        parse(
+            "shards",
+            Shards,
+            arguments,
+            {"source": "Folder of images, or the name of a set.", "out": "Folder for the shards."},
+        )
+    )
 
 
 def run(args: Shards) -> None:
@@ -51,5 +61,9 @@ def run(args: Shards) -> None:
     size = sum(path.stat().st_size for path in find_shards(str(out)))
     also = f", {done.kept} of them there already" if done.kept else ""
     lost = f"; {done.left_out} pictures could not be read" if done.left_out else ""
-    print(f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of {size / 2**20:,.1f} MB in all{also}{lost}")
-    print(f"next: d3pm-image train-tokenizer --data.source shards --data.root {printable(out, 0)} --data.image_size 64 --data.channels 3")
+    print(
+        f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of {size / 2**20:,.1f} MB in all{also}{lost}"
+    )
+    print(
+        f"next: d3pm-image train-tokenizer --data.source shards --data.root {printable(out, 0)} --data.image_size 64 --data.channels 3"
+    )

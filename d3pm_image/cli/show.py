@@ -1,4 +1,5 @@
-"""``d3pm-image show PICTURE``: the settings that a PNG carries, in words, or the picture made again from them."""
+"""``d3pm-image show PICTURE``: the settings that a PNG carries, in words, or the picture made again from
+them."""
 
 from __future__ import annotations
 
@@ -23,10 +24,12 @@ class Show(OutputOptions):
     Args:
         picture: PNG by one of the other commands or by the page.
         json: Print the settings as JSON, all of them.
-        again: Make the picture again from its settings, and say whether every pixel is the same (exit code 1 where not).
+        again: Make the picture again from its settings, and say whether every pixel is the same (exit code 1
+            where not).
         out: Where the new picture goes, a PNG; PICTURE-again.png beside it by default.
         model: The model, where it is not where it was then, or comes from the hub.
-        inputs: Pictures that went in, separated by commas, where they are not beside this one under their names.
+        inputs: Pictures that went in, separated by commas, where they are not beside this one under their
+            names.
         device: auto, cpu or cuda.
     """
 
@@ -44,11 +47,13 @@ class Show(OutputOptions):
         png = not self.out or Path(self.out).suffix.lower() == ".png"
         need(png, "out", self.out, "use the ending .png, which carries the settings")
         for name in ("out", "model", "inputs"):
-            need(self.again or not getattr(self, name), name, getattr(self, name), "is for --again true alone")
+            hint = "is for --again true alone"
+            need(self.again or not getattr(self, name), name, getattr(self, name), hint)
 
 
 def main(arguments: list[str]) -> None:
-    """Read the options of ``d3pm-image show`` and run it; exit code 1 where a picture made again has other pixels."""
+    """Read the options of ``d3pm-image show`` and run it; exit code 1 where a picture made again has other
+    pixels."""
     if not run(parse("show", Show, arguments, {"picture": "PNG whose settings are wanted."})):
         sys.exit(1)
 
@@ -66,7 +71,9 @@ def run(args: Show) -> bool:
         from ..provenance.again import make_again
 
         kind, work = repeated(facts["command"])
-        path, different = make_again(args.picture, facts, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite)
+        path, different = make_again(
+            args.picture, facts, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite
+        )
         print(f"{facts['command']} again: {printable(path, 0)}")
         known = "" if facts.get("weights_sha256") else " (the picture does not say which weights made it)"
         print(f"{printable(different or f'every pixel is as in {Path(args.picture).name}', 1000)}{known}")

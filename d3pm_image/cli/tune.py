@@ -18,17 +18,23 @@ from .parsing import parse
 
 def listed(name: str) -> str:
     """The default of a list of values, as it is typed."""
-    return ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in getattr(Tuning, name))
+    return ",".join(
+        f"{value:g}" if isinstance(value, float) else str(value) for value in getattr(Tuning, name)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tune(TuneOptions, RunOptions, OutputOptions):
-    """Find the sampler settings with which a trained model's images are best, against held-out images, and make them its default. The present settings and every combination of the listed values are measured once; the figures are kept, so that a stopped search goes on where it stood.
+    """Find the sampler settings with which a trained model's images are best, against held-out images, and
+    make them its default. The present settings and every combination of the listed values are measured once;
+    the figures are kept, so that a stopped search goes on where it stood.
 
     Args:
-        samplers: Samplers to try, separated by commas, or all; those that do not fit the model are noted and skipped.
+        samplers: Samplers to try, separated by commas, or all; those that do not fit the model are noted and
+            skipped.
         steps: Numbers of steps to try, separated by commas.
-        temperature: Temperatures to try, separated by commas. Default: the model's own, as for every setting that is not listed.
+        temperature: Temperatures to try, separated by commas. Default: the model's own, as for every setting
+            that is not listed.
         guidance: Guidance weights to try, separated by commas; 1 is off and costs half the network calls.
         eta: Values of eta to try with the samplers that read it, separated by commas.
         gumbel: Values of gumbel to try with the samplers that read it, separated by commas.
@@ -53,7 +59,9 @@ class Tune(TuneOptions, RunOptions, OutputOptions):
         texts = {name: text for name in TRIED if (text := getattr(self, name)) is not None}
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values |= dict.fromkeys(TRIED, ()) | {"samplers": sampler_names(self.samplers)}
-        values |= {name: numbers(name, text, int if name == "steps" else float) for name, text in texts.items()}
+        values |= {
+            name: numbers(name, text, int if name == "steps" else float) for name, text in texts.items()
+        }
         return Tuning(**values)
 
 
@@ -84,4 +92,6 @@ def main(arguments: list[str]) -> None:
     if found.chart is not None:
         print(f"quality over network calls: {printable(found.chart, 0)}")
     best = found.winning
-    print(f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}: {as_options(best)}")
+    print(
+        f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}: {as_options(best)}"
+    )

@@ -1,7 +1,8 @@
 """Typed configuration: one frozen dataclass per subject, no torch here.
 
 Every field has a default that passes its own validation, a meaning (shown by ``--help``) and a reader in the
-package. Impossible values raise :class:`ConfigError` at construction, before anything is allocated or written.
+package. Impossible values raise :class:`ConfigError` at construction, before anything is allocated or
+written.
 """
 
 from ..errors import ConfigError, finite, near, need

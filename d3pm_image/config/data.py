@@ -16,20 +16,24 @@ MAX_SIDE = 4096  # pixels
 
 def size_pair(image_size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
     """(height, width) in pixels from one number or two. JSON and YAML bring tuples back as lists."""
-    return (image_size, image_size) if isinstance(image_size, int) else (int(image_size[0]), int(image_size[1]))
+    return (
+        (image_size, image_size) if isinstance(image_size, int) else (int(image_size[0]), int(image_size[1]))
+    )
 
 
 COMMON_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 def implied_source(root: str) -> str:
-    """The source that a root stands for where none is named: the embedded digits without a root; shards for a tar file, a pattern or
-    range of them, or a folder that holds tar files and no images; else folder."""
+    """The source that a root stands for where none is named: the embedded digits without a root; shards for a
+    tar file, a pattern or range of them, or a folder that holds tar files and no images; else folder."""
     if not root:
         return "digits"
     place = Path(root).expanduser()
     if not place.is_dir():
-        return "shards" if root.lower().endswith(".tar") or re.search(r"[*?]|\{\d+\.\.\d+\}", root) else "folder"
+        return (
+            "shards" if root.lower().endswith(".tar") or re.search(r"[*?]|\{\d+\.\.\d+\}", root) else "folder"
+        )
     if not any(path.suffix == ".tar" and not path.name.startswith(".") for path in place.iterdir()):
         return "folder"
     names = (name for _, _, files in os.walk(place) for name in files)
@@ -41,10 +45,17 @@ class DataConfig:
     """Where the images come from and how they reach the network.
 
     Args:
-        source: Empty for what root implies: folder, or shards where tar files lie there; digits without a root. digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset layout), huggingface (see name), python (images that a program gives, see docs/training.md), or a torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101, oxford_iiit_pet.
-        name: With huggingface: a folder of parquet, arrow or image files, one that save_to_disk wrote, or a data set of the hub (OWNER/NAME); pip install 'd3pm-image[huggingface]'.
-        root: Folder of the images; folder, pattern or range of shards ('train-{000000..000099}.tar'); or where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
-        val_root: Folder (or shards) of the held-out images; without it, folders and shards give up val_share of its images.
+        source: Empty for what root implies: folder, or shards where tar files lie there; digits without a
+            root. digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset
+            layout), huggingface (see name), python (images that a program gives, see docs/training.md), or a
+            torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10,
+            svhn, food101, oxford_iiit_pet.
+        name: With huggingface: a folder of parquet, arrow or image files, one that save_to_disk wrote, or a
+            data set of the hub (OWNER/NAME); pip install 'd3pm-image[huggingface]'.
+        root: Folder of the images; folder, pattern or range of shards ('train-{000000..000099}.tar'); or
+            where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
+        val_root: Folder (or shards) of the held-out images; without it, folders and shards give up val_share
+            of its images.
         val_share: Share of images held out where the source has no split of its own.
         download: Let torchvision, or huggingface, fetch the set when it is not here.
         image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
@@ -53,10 +64,14 @@ class DataConfig:
         flip: Mirror images left to right at random (not for digits or letters).
         labels: Use class labels where the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.
-        white: Level that means white in images of more than 8 bits per level (16-bit, floating point), one for the whole set. 0 estimates it, and the run records it; -1 judges each image by its own mode and extreme, as before version 0.2.
+        white: Level that means white in images of more than 8 bits per level (16-bit, floating point), one
+            for the whole set. 0 estimates it, and the run records it; -1 judges each image by its own mode
+            and extreme, as before version 0.2.
         workers: Loader processes of stage one for sets too large to be held in memory.
-        max_unreadable: Share of the images that may be unreadable; such images are named and left out, or replaced by the next one.
-        same: With resume: go on with these images, though their contents are not those that the run was begun with.
+        max_unreadable: Share of the images that may be unreadable; such images are named and left out, or
+            replaced by the next one.
+        same: With resume: go on with these images, though their contents are not those that the run was begun
+            with.
         memory_mb: Sets whose decoded images fit in this many megabytes are decoded once and held in memory.
     """
 
@@ -83,31 +98,35 @@ class DataConfig:
             text = isinstance(getattr(self, name), str)
             need(text, f"data.{name}", getattr(self, name), "give a text, such as the name of a folder")
         height, width = size_pair(self.image_size)
-        need(
-            min(height, width) >= 1 or self.image_size == 0,
-            "data.image_size",
-            self.image_size,
-            "give a positive side in pixels, such as 64 or [48, 64]",
-        )
-        need(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, f"use at most {MAX_SIDE} pixels per side")
+        hint = "give a positive side in pixels, such as 64 or [48, 64]"
+        need(min(height, width) >= 1 or self.image_size == 0, "data.image_size", self.image_size, hint)
+        hint = f"use at most {MAX_SIDE} pixels per side"
+        need(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, hint)
         need(self.channels in (0, 1, 3), "data.channels", self.channels, "use 1 for grey or 3 for colour")
-        need(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, "use center, random or stretch")
-        need(0 < self.val_share < 1, "data.val_share", self.val_share, "give a share between 0 and 1, such as 0.1")
+        hint = "use center, random or stretch"
+        need(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, hint)
+        hint = "give a share between 0 and 1, such as 0.1"
+        need(0 < self.val_share < 1, "data.val_share", self.val_share, hint)
         need(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
         need(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
-        need(0 <= self.max_unreadable <= 1, "data.max_unreadable", self.max_unreadable, "give a share in [0, 1], such as 0.2")
+        hint = "give a share in [0, 1], such as 0.2"
+        need(0 <= self.max_unreadable <= 1, "data.max_unreadable", self.max_unreadable, hint)
         need(self.memory_mb >= 0, "data.memory_mb", self.memory_mb, "give 0 (never hold in memory) or more")
         scale = math.isfinite(self.white) and (self.white >= 0 or self.white == -1)
-        need(scale, "data.white", self.white, "give 0 (estimated), -1 (each image by its own), or the level of white, such as 4095")
+        hint = "give 0 (estimated), -1 (each image by its own), or the level of white, such as 4095"
+        need(scale, "data.white", self.white, hint)
         embedded = "the digits are embedded: leave data.source out (then the root is a folder or shards), or leave out the root"
         need(self.source != "digits" or not self.root, "data.root", self.root, embedded)
         lone = "held-out images of their own go with data.root, a folder or shards; leave it out"
         taken = self.source in ("folder", "shards") or (not self.source and bool(self.root))
         need(taken or not self.val_root, "data.val_root", self.val_root, lone)
         hub = self.source == "huggingface"
-        need(hub or not self.name, "data.name", self.name, "is read with data.source huggingface alone; leave it out")
-        need(not hub or bool(self.name), "data.name", "", "name a folder of parquet or arrow files, or a data set of the hub (OWNER/NAME)")
-        need(not hub or not self.root, "data.root", self.root, "is not read with data.source huggingface; give the folder as data.name")
+        hint = "is read with data.source huggingface alone; leave it out"
+        need(hub or not self.name, "data.name", self.name, hint)
+        hint = "name a folder of parquet or arrow files, or a data set of the hub (OWNER/NAME)"
+        need(not hub or bool(self.name), "data.name", "", hint)
+        hint = "is not read with data.source huggingface; give the folder as data.name"
+        need(not hub or not self.root, "data.root", self.root, hint)
         named = self.source not in ("folder", "shards") or bool(self.root)
         need(named, "data.root", self.root, f"name the folder of images when data.source is {self.source}")
 

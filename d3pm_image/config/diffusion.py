@@ -14,16 +14,23 @@ Scramble = Literal[("tied", *CURVES)]  # type: ignore[valid-type]
 
 @dataclass(frozen=True)
 class ProcessConfig:
-    """The corruption process: uniform + absorbing D3PM (Austin et al. 2021) with T steps or in continuous time.
+    """The corruption process: uniform + absorbing D3PM (Austin et al. 2021) with T steps or in continuous
+    time.
 
     Args:
-        corruption: Shape of the share of corrupted tokens over time: linear, cosine (MaskGIT: few clean tokens, more often), offset_cosine (multinomial diffusion: many clean tokens), arccos, polynomial, mutual_information (D3PM), vq_diffusion (discrete), gidd.
-        uniform_share: Share of the corrupted tokens that carry a random code; the rest is masked. 0 is pure absorbing, 1 pure uniform. gidd: share of random codes at t = 1/2.
-        scramble: tied keeps that share at all times; a curve lets random codes follow it, independent of the masks that follow corruption (uniform_share is then the share of unmasked tokens that are random at t = 1).
+        corruption: Shape of the share of corrupted tokens over time: linear, cosine (MaskGIT: few clean
+            tokens, more often), offset_cosine (multinomial diffusion: many clean tokens), arccos, polynomial,
+            mutual_information (D3PM), vq_diffusion (discrete), gidd.
+        uniform_share: Share of the corrupted tokens that carry a random code; the rest is masked. 0 is pure
+            absorbing, 1 pure uniform. gidd: share of random codes at t = 1/2.
+        scramble: tied keeps that share at all times; a curve lets random codes follow it, independent of the
+            masks that follow corruption (uniform_share is then the share of unmasked tokens that are random
+            at t = 1).
         power: Exponent of polynomial curves.
         end: Share of tokens corrupted at t = 1; less than 1 cannot be sampled from noise (BERT has 0.135).
         steps: Number of time steps T; 0 means continuous time.
-        parameterisation: What the network's logits mean: leave_one_out (a token from the others; D3PM, multinomial diffusion, UDLM, GIDD) or posterior (a token from all, itself included; VQ-Diffusion).
+        parameterisation: What the network's logits mean: leave_one_out (a token from the others; D3PM,
+            multinomial diffusion, UDLM, GIDD) or posterior (a token from all, itself included; VQ-Diffusion).
     """
 
     corruption: Corruption = "cosine"
@@ -35,52 +42,47 @@ class ProcessConfig:
     parameterisation: Literal["leave_one_out", "posterior"] = "leave_one_out"
 
     def __post_init__(self) -> None:
-        need(
-            self.corruption in get_args(Corruption), "process.corruption", self.corruption, f"use one of {', '.join(get_args(Corruption))}"
-        )
-        need(self.scramble in get_args(Scramble), "process.scramble", self.scramble, f"use one of {', '.join(get_args(Scramble))}")
+        hint = f"use one of {', '.join(get_args(Corruption))}"
+        need(self.corruption in get_args(Corruption), "process.corruption", self.corruption, hint)
+        hint = f"use one of {', '.join(get_args(Scramble))}"
+        need(self.scramble in get_args(Scramble), "process.scramble", self.scramble, hint)
+        hint = "use leave_one_out or posterior"
         need(
             self.parameterisation in ("leave_one_out", "posterior"),
             "process.parameterisation",
             self.parameterisation,
-            "use leave_one_out or posterior",
+            hint,
         )
-        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, "give a share in [0, 1], such as 0.1")
-        need(self.steps >= 0, "process.steps", self.steps, "give 0 (continuous time) or a number of steps, such as 1000")
-        need(self.steps <= 1_000_000, "process.steps", self.steps, "use 0 (continuous time) rather than more than a million steps")
+        hint = "give a share in [0, 1], such as 0.1"
+        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
+        hint = "give 0 (continuous time) or a number of steps, such as 1000"
+        need(self.steps >= 0, "process.steps", self.steps, hint)
+        hint = "use 0 (continuous time) rather than more than a million steps"
+        need(self.steps <= 1_000_000, "process.steps", self.steps, hint)
         special = self.corruption in ("mutual_information", "vq_diffusion", "gidd")
-        need(
-            self.corruption != "vq_diffusion" or self.steps >= 2,
-            "process.steps",
-            self.steps,
-            "vq_diffusion is a discrete schedule: give at least 2 steps, such as 100",
-        )
+        hint = "vq_diffusion is a discrete schedule: give at least 2 steps, such as 100"
+        need(self.corruption != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, hint)
+        hint = "gidd needs random codes and masks: give a share between 0 and 1, such as 0.1"
         need(
             self.corruption != "gidd" or 0 < self.uniform_share < 1,
             "process.uniform_share",
             self.uniform_share,
-            "gidd needs random codes and masks: give a share between 0 and 1, such as 0.1",
+            hint,
         )
-        need(
-            self.scramble == "tied" or not special,
-            "process.scramble",
-            self.scramble,
-            f"process.corruption={self.corruption} sets its own random codes; use tied",
-        )
-        need(finite(self.power) and self.power > 0, "process.power", self.power, "give a positive exponent, such as 2")
+        hint = f"process.corruption={self.corruption} sets its own random codes; use tied"
+        need(self.scramble == "tied" or not special, "process.scramble", self.scramble, hint)
+        hint = "give a positive exponent, such as 2"
+        need(finite(self.power) and self.power > 0, "process.power", self.power, hint)
+        hint = "only polynomial curves have an exponent; leave it out"
         need(
             self.power == 1 or "polynomial" in (self.corruption, self.scramble),
             "process.power",
             self.power,
-            "only polynomial curves have an exponent; leave it out",
+            hint,
         )
         need(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]")
-        need(
-            self.end == 1 or (self.scramble == "tied" and not special),
-            "process.end",
-            self.end,
-            "works with a plain curve and scramble tied; leave it out",
-        )
+        hint = "works with a plain curve and scramble tied; leave it out"
+        need(self.end == 1 or (self.scramble == "tied" and not special), "process.end", self.end, hint)
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,10 @@ class DenoiserConfig:
         heads: Attention heads; width / heads must be a multiple of 4 (2-D rotary positions).
         mlp_ratio: Hidden width of the gated feed-forward layer, as a multiple of width.
         dropout: Dropout in attention output and feed-forward layers.
-        patch: Code cells per side that one token covers; more than 1 for large grids, such as pixels as codes. Must divide the sides of the grid.
-        places: Tell every token where on the grid it lies. Without it the network knows distances between tokens alone, and a grid of masks looks alike everywhere.
+        patch: Code cells per side that one token covers; more than 1 for large grids, such as pixels as
+            codes. Must divide the sides of the grid.
+        places: Tell every token where on the grid it lies. Without it the network knows distances between
+            tokens alone, and a grid of masks looks alike everywhere.
     """
 
     width: int = 256
@@ -108,20 +112,19 @@ class DenoiserConfig:
     def __post_init__(self) -> None:
         need(self.width >= 8, "denoiser.width", self.width, "use at least 8")
         need(1 <= self.depth <= 512, "denoiser.depth", self.depth, "use 1 to 512 blocks")
-        need(self.heads >= 1 and self.width % self.heads == 0, "denoiser.heads", self.heads, f"must divide denoiser.width={self.width}")
-        need(
-            (self.width // self.heads) % 4 == 0,
-            "denoiser.heads",
-            self.heads,
-            f"width / heads = {self.width // self.heads} must be a multiple of 4 for 2-D rotary positions",
-        )
-        need(finite(self.mlp_ratio) and self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, "give a positive ratio, such as 2.667")
+        hint = f"must divide denoiser.width={self.width}"
+        need(self.heads >= 1 and self.width % self.heads == 0, "denoiser.heads", self.heads, hint)
+        hint = f"width / heads = {self.width // self.heads} must be a multiple of 4 for 2-D rotary positions"
+        need((self.width // self.heads) % 4 == 0, "denoiser.heads", self.heads, hint)
+        hint = "give a positive ratio, such as 2.667"
+        need(finite(self.mlp_ratio) and self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, hint)
         need(0 <= self.dropout < 1, "denoiser.dropout", self.dropout, "give a rate in [0, 1)")
         need(self.patch >= 1, "denoiser.patch", self.patch, "use 1 (a token a cell) or more, such as 2")
 
     @property
     def cell_width(self) -> int:
-        """Channels of a cell, at the embedding and at the head: width, or about width / patch where a token covers several cells."""
+        """Channels of a cell, at the embedding and at the head: width, or about width / patch where a token
+        covers several cells."""
         return self.width if self.patch == 1 else -(-self.width // (8 * self.patch)) * 8
 
     def token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
@@ -129,23 +132,33 @@ class DenoiserConfig:
         height, width = grid
         if height % self.patch or width % self.patch:
             fitting = ", ".join(str(p) for p in range(1, min(grid) + 1) if height % p == 0 and width % p == 0)
-            raise ConfigError("denoiser.patch", self.patch, f"does not divide the {height}x{width} grid of codes; use one of {fitting}")
+            raise ConfigError(
+                "denoiser.patch",
+                self.patch,
+                f"does not divide the {height}x{width} grid of codes; use one of {fitting}",
+            )
         return height // self.patch, width // self.patch
 
 
 @dataclass(frozen=True)
 class DiffusionLossConfig:
-    """The training objective, in nats a token: bound · (variational bound) + auxiliary · (cross-entropy on the posterior logits).
+    """The training objective, in nats a token: bound · (variational bound) + auxiliary · (cross-entropy on
+    the posterior logits).
 
     Args:
         bound: Weight of the D3PM variational bound.
-        auxiliary: Weight λ of the auxiliary cross-entropy (Austin et al. 2021, eq. 5), on the posterior logits.
-        weighting: Weights of the bound over noise: elbo (the bound itself), clipped (at masks and at replaced tokens no more than weight_cap), min_snr (by min(1, weight_cap/SNR)), dynamic (GIDD: 2, 1 and nearly 0 times weight_cap at masked, replaced and kept tokens).
+        auxiliary: Weight λ of the auxiliary cross-entropy (Austin et al. 2021, eq. 5), on the posterior
+            logits.
+        weighting: Weights of the bound over noise: elbo (the bound itself), clipped (at masks and at replaced
+            tokens no more than weight_cap), min_snr (by min(1, weight_cap/SNR)), dynamic (GIDD: 2, 1 and
+            nearly 0 times weight_cap at masked, replaced and kept tokens).
         weight_cap: The cap of clipped, min_snr and dynamic.
-        auxiliary_on: Tokens of the cross-entropy: all, masked (MaskGIT; mean over an image's masks) or bert (masked and replaced, and a tenth of the chosen ones left as they were).
+        auxiliary_on: Tokens of the cross-entropy: all, masked (MaskGIT; mean over an image's masks) or bert
+            (masked and replaced, and a tenth of the chosen ones left as they were).
         label_smoothing: Share of the cross-entropy's target spread over all codes (MaskGIT: 0.1).
         label_dropout: Share of training images whose label is hidden, for classifier-free guidance.
-        fused: Compute the head and the loss together, in chunks that never hold all logits: for thousands of codes.
+        fused: Compute the head and the loss together, in chunks that never hold all logits: for thousands of
+            codes.
     """
 
     bound: float = 0.2
@@ -159,15 +172,22 @@ class DiffusionLossConfig:
 
     def __post_init__(self) -> None:
         weights = (self.bound, self.auxiliary)
-        need(finite(sum(weights)) and min(weights) >= 0, "loss", weights, "weights must be finite and 0 or more")
-        need(sum(weights) > 0, "loss", weights, "give at least one of loss.bound and loss.auxiliary a positive weight")
+        hint = "weights must be finite and 0 or more"
+        need(finite(sum(weights)) and min(weights) >= 0, "loss", weights, hint)
+        hint = "give at least one of loss.bound and loss.auxiliary a positive weight"
+        need(sum(weights) > 0, "loss", weights, hint)
+        hint = "use elbo, clipped, min_snr or dynamic"
         need(
             self.weighting in ("elbo", "clipped", "min_snr", "dynamic"),
             "loss.weighting",
             self.weighting,
-            "use elbo, clipped, min_snr or dynamic",
+            hint,
         )
-        need(finite(self.weight_cap) and self.weight_cap > 0, "loss.weight_cap", self.weight_cap, "give a positive number, such as 1")
-        need(self.auxiliary_on in ("all", "masked", "bert"), "loss.auxiliary_on", self.auxiliary_on, "use all, masked or bert")
-        need(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "give a share in [0, 1), such as 0.1")
-        need(0 <= self.label_dropout <= 1, "loss.label_dropout", self.label_dropout, "give a share in [0, 1], such as 0.1")
+        hint = "give a positive number, such as 1"
+        need(finite(self.weight_cap) and self.weight_cap > 0, "loss.weight_cap", self.weight_cap, hint)
+        hint = "use all, masked or bert"
+        need(self.auxiliary_on in ("all", "masked", "bert"), "loss.auxiliary_on", self.auxiliary_on, hint)
+        hint = "give a share in [0, 1), such as 0.1"
+        need(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, hint)
+        hint = "give a share in [0, 1], such as 0.1"
+        need(0 <= self.label_dropout <= 1, "loss.label_dropout", self.label_dropout, hint)

@@ -1,4 +1,5 @@
-"""What an edit of an image is asked for: the image, its region, the class to paint, and how much of it stays."""
+"""What an edit of an image is asked for: the image, its region, the class to paint, and how much of it
+stays."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def check_strength(strength: float) -> None:
 
 
 def check_added(sides: Mapping[str, int]) -> None:
-    """Raises ConfigError where no side of a canvas gets any pixels; pipelines take that for the image as it is."""
+    """Raises ConfigError where no side of a canvas gets any pixels; pipelines take that for the image as it
+    is."""
     need(any(sides.values()), "left, right, top, bottom", 0, "give pixels to add on one side or more")
 
 
@@ -27,12 +29,18 @@ class EditOptions:
     Args:
         model: Model folder, or the run that trained it.
         image: Picture of any size and mode.
-        variants: Results. More than one are shown on one sheet (original, masked, results) and each written to a file of its own.
+        variants: Results. More than one are shown on one sheet (original, masked, results) and each written
+            to a file of its own.
         first: Number of the first result; each number has its own randomness under the seed.
         ring: Code cells around the repaint that are drawn anew as well; null takes the default.
-        feather: Pixels around the mask over which the result fades into the picture, and which change so; 0 is a hard seam.
-        window: What of a large picture is worked on: whole at the model's size, the mask's neighbourhood reduced to that size (crop) or at its own scale (tiles); auto is whole for pictures of the model's size or smaller, else crop (tiles for outpaint).
-        out: Result picture, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it); its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and AVIF cannot keep known pixels exactly; PNG and TIFF can.
+        feather: Pixels around the mask over which the result fades into the picture, and which change so; 0
+            is a hard seam.
+        window: What of a large picture is worked on: whole at the model's size, the mask's neighbourhood
+            reduced to that size (crop) or at its own scale (tiles); auto is whole for pictures of the model's
+            size or smaller, else crop (tiles for outpaint).
+        out: Result picture, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it);
+            its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and
+            AVIF cannot keep known pixels exactly; PNG and TIFF can.
     """
 
     model: str
@@ -48,12 +56,8 @@ class EditOptions:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
         need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
         need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
-        need(
-            self.ring is None or self.ring >= 0,
-            "ring",
-            self.ring,
-            "give 0 or more code cells, or null for the default",
-        )
+        hint = "give 0 or more code cells, or null for the default"
+        need(self.ring is None or self.ring >= 0, "ring", self.ring, hint)
         need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
 
     def inputs(self) -> list[Path]:
@@ -61,7 +65,8 @@ class EditOptions:
         return [Path(self.image)]
 
     def painted(self) -> dict[str, Any]:
-        """Arguments of the pipeline's function beside the image, its region, the class and what all edits have."""
+        """Arguments of the pipeline's function beside the image, its region, the class and what all edits
+        have."""
         return {name: getattr(self, name) for name in ("strength",) if hasattr(self, name)}
 
 
@@ -81,8 +86,10 @@ class RegionOptions(EditOptions):
     """Editing of a part of a picture.
 
     Args:
-        mask: Picture of the same size: white is repainted; or the word alpha: where the picture itself is transparent.
-        box: Rectangle to repaint as x,y,width,height in pixels, from the top left; the union of mask, box and polygon is repainted, and what of them lies outside the picture left out.
+        mask: Picture of the same size: white is repainted; or the word alpha: where the picture itself is
+            transparent.
+        box: Rectangle to repaint as x,y,width,height in pixels, from the top left; the union of mask, box and
+            polygon is repainted, and what of them lies outside the picture left out.
         polygon: Area to repaint by its corners, as "x1,y1 x2,y2 x3,y3 …" in pixels.
     """
 
@@ -97,7 +104,8 @@ class RegionOptions(EditOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(LabelOptions, RegionOptions):
-    """Repaint a part of a picture: the white of a mask, a box, a polygon, or what is transparent. Every pixel outside it stays exactly as it is."""
+    """Repaint a part of a picture: the white of a mask, a box, a polygon, or what is transparent. Every pixel
+    outside it stays exactly as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +136,8 @@ class Edit(RegionOptions):
 
     Args:
         label: The class (name or number) that the region shall show.
-        strength: 1 hides what is there; less starts from it at that noise level, so that its layout shows through.
+        strength: 1 hides what is there; less starts from it at that noise level, so that its layout shows
+            through.
     """
 
     label: str = ""
@@ -141,7 +150,8 @@ class Edit(RegionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Vary(LabelOptions, RegionOptions):
-    """Variations of a picture, or of the part that a mask, box or polygon marks: its codes are corrupted to a noise level and denoised from there.
+    """Variations of a picture, or of the part that a mask, box or polygon marks: its codes are corrupted to a
+    noise level and denoised from there.
 
     Args:
         strength: Noise level: 0 is what the tokenizer keeps of the picture, 1 a new picture.
@@ -164,12 +174,15 @@ class Interpolate:
         model: Model folder, or the run that trained it.
         a: First picture, of any size and mode.
         b: Last picture.
-        labels: Class of all frames, by name or number, or those of the first and of the last picture, separated by a comma (a frame has that of the nearer one); none for no class.
+        labels: Class of all frames, by name or number, or those of the first and of the last picture,
+            separated by a comma (a frame has that of the nearer one); none for no class.
         frames: Pictures, both ends included.
-        strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both pictures as they are.
+        strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both
+            pictures as they are.
         mix: vectors fades one picture into the other, cells takes cell after cell from the second one.
         frame_ms: Milliseconds a frame of an animation.
-        out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the first picture.
+        out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the
+            first picture.
     """
 
     model: str
@@ -186,4 +199,5 @@ class Interpolate:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
         need(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
         check_strength(self.strength)
-        need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, "give 20 to 60000 milliseconds per frame")
+        hint = "give 20 to 60000 milliseconds per frame"
+        need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, hint)

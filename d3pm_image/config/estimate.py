@@ -13,13 +13,15 @@ class EstimateConfig:
     """What a training would cost, before it begins.
 
     Args:
-        file: YAML file of train-tokenizer or train-diffusion. Stage two needs its tokenizer: a trained one, or --tokenizer FILE, the YAML that will train it.
+        file: YAML file of train-tokenizer or train-diffusion. Stage two needs its tokenizer: a trained one,
+            or --tokenizer FILE, the YAML that will train it.
         stage: tokenizer or diffusion; auto looks at the options in the file.
         images: Training images; 0 counts those of the source.
         classes: Classes of stage two; -1 takes those of the source, or none where it is not there.
         seconds: Length of the measurement on this machine; 0 leaves it out.
         devices: Processes, a device each, that share a step's batch; memory and operations are a device's.
-        peak_tflops: Peak rate of a device that you think of, in TFLOP/s in the run's precision, for its hours beside this machine's; 0 is off.
+        peak_tflops: Peak rate of a device that you think of, in TFLOP/s in the run's precision, for its hours
+            beside this machine's; 0 is off.
         reached: Share of peak_tflops that training is assumed to reach.
     """
 
@@ -33,18 +35,10 @@ class EstimateConfig:
     reached: float = 0.45
 
     def __post_init__(self) -> None:
-        need(
-            self.images >= 0,
-            "images",
-            self.images,
-            "give the number of training images, or 0 to count those of the source",
-        )
-        need(
-            self.classes >= -1,
-            "classes",
-            self.classes,
-            "give 0 or more classes, or -1 for those of the source",
-        )
+        hint = "give the number of training images, or 0 to count those of the source"
+        need(self.images >= 0, "images", self.images, hint)
+        hint = "give 0 or more classes, or -1 for those of the source"
+        need(self.classes >= -1, "classes", self.classes, hint)
         need(0 <= self.seconds <= 3600, "seconds", self.seconds, "give 0 (no measurement) to 3600 seconds")
         need(self.devices >= 1, "devices", self.devices, "use at least 1")
         need(0 <= self.peak_tflops < 1e6, "peak_tflops", self.peak_tflops, "give TFLOP/s, such as 989, or 0")

@@ -13,7 +13,8 @@ class ShownSet:
     """A data set to show images of.
 
     Args:
-        source: A data set by name, as train-tokenizer takes it (fashion_mnist, cifar10, …); empty for the one that the model was trained on.
+        source: A data set by name, as train-tokenizer takes it (fashion_mnist, cifar10, …); empty for the one
+            that the model was trained on.
         root: Folder of the data set, where it is not the usual one.
         part: Show held_out images, or training images.
     """
@@ -44,11 +45,7 @@ class ReconstructConfig:
     def __post_init__(self) -> None:
         need(1 <= self.limit <= 1000, "limit", self.limit, "show 1 to 1000 pictures")
         both = self.images and self.data != ShownSet()
-        need(
-            not both,
-            "images",
-            self.images,
-            "pictures and a data set cannot both be shown; leave out one of them",
-        )
+        hint = "pictures and a data set cannot both be shown; leave out one of them"
+        need(not both, "images", self.images, hint)
         hint = "name the folder as IMAGES: d3pm-image reconstruct MODEL FOLDER"
         need(self.data.source != "folder", "data.source", "folder", hint)

@@ -1,4 +1,5 @@
-"""Settings of drawing that all samplers share; what is one sampler's own stands in its class (:mod:`d3pm_image.sampling.samplers`)."""
+"""Settings of drawing that all samplers share; what is one sampler's own stands in its class
+(:mod:`d3pm_image.sampling.samplers`)."""
 
 from __future__ import annotations
 
@@ -47,11 +48,15 @@ class SamplingConfig:
         need(positive, "temperature", self.temperature, "give a positive number, such as 1.0")
         need(self.top_k >= 0, "top_k", self.top_k, "give 0 (off) or a number of codes")
         need(0 < self.top_p <= 1, "top_p", self.top_p, "give a probability in (0, 1]; 1 is off")
-        need(finite(self.guidance) and self.guidance >= 0, "guidance", self.guidance, "give 0 or more; 1 is off, 1.5 is usual")
+        hint = "give 0 or more; 1 is off, 1.5 is usual"
+        need(finite(self.guidance) and self.guidance >= 0, "guidance", self.guidance, hint)
         options = ("constant", "linear", "cosine")
-        need(self.guidance_schedule in options, "guidance_schedule", self.guidance_schedule, "use constant, linear or cosine")
-        need(0 <= self.guidance_from <= 1, "guidance_from", self.guidance_from, "give a fraction of the decode in [0, 1]")
+        hint = "use constant, linear or cosine"
+        need(self.guidance_schedule in options, "guidance_schedule", self.guidance_schedule, hint)
+        hint = "give a fraction of the decode in [0, 1]"
+        need(0 <= self.guidance_from <= 1, "guidance_from", self.guidance_from, hint)
         until = f"give a fraction of the decode from guidance_from={self.guidance_from:g} to 1"
         need(self.guidance_from <= self.guidance_until <= 1, "guidance_until", self.guidance_until, until)
-        need(self.negative_label >= -1, "negative_label", self.negative_label, "give a class number, or -1 for none")
+        hint = "give a class number, or -1 for none"
+        need(self.negative_label >= -1, "negative_label", self.negative_label, hint)
         need(0 <= self.correct_steps <= 1000, "correct_steps", self.correct_steps, "give 0 to 1000")

@@ -21,7 +21,8 @@ def pixel_levels(tokenizer: str) -> int:
     kind, colon, levels = tokenizer.partition(":")
     if kind != "pixels" or not colon:
         return 0
-    need(levels.isdecimal() and int(levels) >= 2, "tokenizer", tokenizer, "give 2 intensities per colour channel or more, such as pixels:8")
+    hint = "give 2 intensities per colour channel or more, such as pixels:8"
+    need(levels.isdecimal() and int(levels) >= 2, "tokenizer", tokenizer, hint)
     return int(levels)
 
 
@@ -33,12 +34,8 @@ def pixel_codes(levels: int, channels: int) -> int:
     """
     need(channels in (1, 3), "data.channels", channels, "pixels as codes need 1 for grey or 3 for colour")
     most = int(MAX_CODES ** (1 / channels))
-    need(
-        levels >= 2 and levels**channels <= MAX_CODES,
-        "tokenizer",
-        f"pixels:{levels}",
-        f"must be pixels:2 to pixels:{most} for {channels} colour channel{'s' if channels > 1 else ''} (codes are cached as 16-bit numbers)",
-    )
+    hint = f"must be pixels:2 to pixels:{most} for {channels} colour channel{'s' if channels > 1 else ''} (codes are cached as 16-bit numbers)"
+    need(levels >= 2 and levels**channels <= MAX_CODES, "tokenizer", f"pixels:{levels}", hint)
     return levels**channels
 
 
@@ -46,21 +43,31 @@ FLAT = {
     "num_codes": None, "code_dim": 32, "levels": (8, 8, 8), "decay": 0.99, "commitment": 0.25, "entropy": 0.05, "revive_below": 0.1,
     "rotation_trick": False,
 }  # fmt: skip
-"""Settings that version 0.1.0 held beside the quantizer's name, whichever it was, and what they had to be where that one did not read them."""
+"""Settings that version 0.1.0 held beside the quantizer's name, whichever it was, and what they had to be
+where that one did not read them."""
 
 
 def migrated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a tokenizer, all or some, as this version names them: version 0.1.0 held those of all quantizers beside the network's.
+    """Settings of a tokenizer, all or some, as this version names them: version 0.1.0 held those of all
+    quantizers beside the network's.
 
-    What the quantizer does not have and was left as it was is dropped, and so is the number of codes that fsq's levels make. Model folders, run
-    configurations and checkpoints are read through here.
+    What the quantizer does not have and was left as it was is dropped, and so is the number of codes that
+    fsq's levels make. Model folders, run configurations and checkpoints are read through here.
     """
     name = values.get("quantizer", "")
-    own = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in FLAT}
+    own = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if name in FLAT
+    }
     if not isinstance(name, str) or not (name or own):
         return dict(values)
     if name in QUANTIZERS:
-        own = {setting: value for setting, value in own.items() if setting in QUANTIZERS[name].types() or value != FLAT[setting]}
+        own = {
+            setting: value
+            for setting, value in own.items()
+            if setting in QUANTIZERS[name].types() or value != FLAT[setting]
+        }
     levels = own.get("levels", FLAT["levels"])
     if name == "fsq" and isinstance(levels, tuple) and own.get("num_codes") == math.prod(levels):
         del own["num_codes"]
@@ -75,11 +82,14 @@ class TokenizerConfig:
     Args:
         downsampling: Pixels a code cell side: 1, 2, 4, 8 or 16; image sides must be divisible by it.
         width: Channels of the first level.
-        multipliers: Channel factor of each level, finest first: one entry for each halving (one entry when downsampling is 1).
+        multipliers: Channel factor of each level, finest first: one entry for each halving (one entry when
+            downsampling is 1).
         blocks: Residual blocks a level, in the encoder; the decoder has one more.
-        norm: group normalises over the whole picture, so that every code depends a little on every pixel; channel normalises each position by itself.
+        norm: group normalises over the whole picture, so that every code depends a little on every pixel;
+            channel normalises each position by itself.
         padding: What convolutions see beyond the border: zeros, replicate or reflect.
-        quantizer: How features become codes, with settings of its own: EMA(num_codes=512), FSQ(levels=(8, 5, 5, 5)) …
+        quantizer: How features become codes, with settings of its own: EMA(num_codes=512), FSQ(levels=(8, 5,
+            5, 5)) …
     """
 
     downsampling: Literal[1, 2, 4, 8, 16] = 4
@@ -93,23 +103,18 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
         levels = max(1, self.downsampling.bit_length() - 1)
-        need(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, "use 1, 2, 4, 8 or 16")
-        need(
-            len(self.multipliers) == levels,
-            "tokenizer.multipliers",
-            list(self.multipliers),
-            f"give {levels} entries for downsampling {self.downsampling}, one a halving",
-        )
-        need(all(m >= 1 for m in self.multipliers), "tokenizer.multipliers", list(self.multipliers), "every factor must be at least 1")
-        need(
-            self.width >= 8 and self.width % 8 == 0,
-            "tokenizer.width",
-            self.width,
-            "use a multiple of 8 (channels are normalised in groups of 8)",
-        )
+        hint = "use 1, 2, 4, 8 or 16"
+        need(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, hint)
+        hint = f"give {levels} entries for downsampling {self.downsampling}, one a halving"
+        need(len(self.multipliers) == levels, "tokenizer.multipliers", list(self.multipliers), hint)
+        hint = "every factor must be at least 1"
+        need(all(m >= 1 for m in self.multipliers), "tokenizer.multipliers", list(self.multipliers), hint)
+        hint = "use a multiple of 8 (channels are normalised in groups of 8)"
+        need(self.width >= 8 and self.width % 8 == 0, "tokenizer.width", self.width, hint)
         need(1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks a level")
         need(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
-        need(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, "use zeros, replicate or reflect")
+        hint = "use zeros, replicate or reflect"
+        need(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
         hint = "give a quantizer with its settings, such as EMA(num_codes=512), of d3pm_image.tokenizer.quantizers"
         need(isinstance(self.quantizer, Quantizer), "tokenizer.quantizer", self.quantizer, hint)
 
@@ -133,16 +138,8 @@ class TokenizerConfig:
         height, width = size_pair(image_size)
         f = self.downsampling
         near = tuple(max(f, round(s / f) * f) for s in (height, width))
-        need(
-            height % f == 0 and width % f == 0,
-            "data.image_size",
-            image_size,
-            f"not divisible by tokenizer.downsampling={f}; use {near[0] if near[0] == near[1] else list(near)}",
-        )
-        need(
-            self.padding != "reflect" or min(height, width) >= 2 * f,
-            "data.image_size",
-            image_size,
-            f"reflection needs 2 codes per side, {2 * f} pixels; or use tokenizer.padding replicate",
-        )
+        hint = f"not divisible by tokenizer.downsampling={f}; use {near[0] if near[0] == near[1] else list(near)}"
+        need(height % f == 0 and width % f == 0, "data.image_size", image_size, hint)
+        hint = f"reflection needs 2 codes per side, {2 * f} pixels; or use tokenizer.padding replicate"
+        need(self.padding != "reflect" or min(height, width) >= 2 * f, "data.image_size", image_size, hint)
         return height // f, width // f

@@ -1,4 +1,5 @@
-"""What the tokenizer is trained for: errors of pixels, of structure and of a network's features, and a discriminator."""
+"""What the tokenizer is trained for: errors of pixels, of structure and of a network's features, and a
+discriminator."""
 
 from __future__ import annotations
 
@@ -16,8 +17,10 @@ class AdversarialConfig:
     """A discriminator that judges patches of reconstructions; off while weight is 0.
 
     Args:
-        weight: Weight of its verdict in the tokenizer's loss; 0 is off. 0.3 where it is adaptive, 0.05 where it is not.
-        adaptive: Weigh each image's verdict so that its gradient is ``weight`` times the gradient of the other terms, and less while the discriminator cannot tell; off takes weight as it is.
+        weight: Weight of its verdict in the tokenizer's loss; 0 is off. 0.3 where it is adaptive, 0.05 where
+            it is not.
+        adaptive: Weigh each image's verdict so that its gradient is ``weight`` times the gradient of the
+            other terms, and less while the discriminator cannot tell; off takes weight as it is.
         start_step: Step from which the discriminator trains.
         warmup_steps: Steps that it trains alone before its verdict counts.
         ramp_steps: Steps over which the verdict's weight then rises to its full value.
@@ -40,42 +43,47 @@ class AdversarialConfig:
     def __post_init__(self) -> None:
         for name in ("weight", "lecam"):
             value = getattr(self, name)
-            need(finite(value) and value >= 0, f"loss.adversarial.{name}", value, "give 0 (off) or a positive weight")
+            hint = "give 0 (off) or a positive weight"
+            need(finite(value) and value >= 0, f"loss.adversarial.{name}", value, hint)
         for name in ("start_step", "warmup_steps", "ramp_steps"):
-            need(getattr(self, name) >= 0, f"loss.adversarial.{name}", getattr(self, name), "give 0 or more steps")
-        need(finite(self.rate) and self.rate > 0, "loss.adversarial.rate", self.rate, "give a positive multiple, such as 1")
-        need(self.width >= 8 and self.width % 8 == 0, "loss.adversarial.width", self.width, "use a multiple of 8")
+            hint = "give 0 or more steps"
+            need(getattr(self, name) >= 0, f"loss.adversarial.{name}", getattr(self, name), hint)
+        hint = "give a positive multiple, such as 1"
+        need(finite(self.rate) and self.rate > 0, "loss.adversarial.rate", self.rate, hint)
+        hint = "use a multiple of 8"
+        need(self.width >= 8 and self.width % 8 == 0, "loss.adversarial.width", self.width, hint)
         need(1 <= self.layers <= 6, "loss.adversarial.layers", self.layers, "use 1 to 6 halvings")
 
     def check_size(self, image_size: int | tuple[int, int]) -> None:
         """Raises ConfigError for images that leave the discriminator less than 2 x 2 verdicts."""
         side = min(size_pair(image_size))
         most = max(1, side.bit_length() - 2)
-        need(
-            side >= 2 ** (self.layers + 1),
-            "loss.adversarial.layers",
-            self.layers,
-            f"too many for a side of {side} pixels; use at most {most}",
-        )
+        hint = f"too many for a side of {side} pixels; use at most {most}"
+        need(side >= 2 ** (self.layers + 1), "loss.adversarial.layers", self.layers, hint)
 
     def verdict_weight(self, step: int) -> float:
-        """Weight of the verdict at a step (from 0): 0 until the discriminator has warmed up, then rising linearly."""
+        """Weight of the verdict at a step (from 0): 0 until the discriminator has warmed up, then rising
+        linearly."""
         since = step - self.start_step - self.warmup_steps
         return self.weight * min(1.0, (since + 1) / (self.ramp_steps + 1)) if since >= 0 else 0.0
 
 
 @dataclass(frozen=True)
 class TokenizerLossConfig:
-    """Loss of reconstructions, of pixels in [0, 1]; every term is a weight times an error, and 0 leaves it out.
+    """Loss of reconstructions, of pixels in [0, 1]; every term is a weight times an error, and 0 leaves it
+    out.
 
     Args:
         l2: Weight of the squared error (times 10, so that typical values are near 1).
         l1: Weight of the absolute error.
-        gradient: Weight of the absolute error of brightness steps between neighbouring pixels, at three scales.
+        gradient: Weight of the absolute error of brightness steps between neighbouring pixels, at three
+            scales.
         ssim: Weight of 1 - SSIM, the similarity of local structure.
         perceptual: Weight of the squared distance in the features of a trained network.
-        perceptual_network: efficientnet_lite0 (pip install 'd3pm-image[perceptual]'), or squeezenet1_1, alexnet or vgg16 with weights of your own.
-        perceptual_weights: File with the network's weights as torchvision names them; not for efficientnet_lite0.
+        perceptual_network: efficientnet_lite0 (pip install 'd3pm-image[perceptual]'), or squeezenet1_1,
+            alexnet or vgg16 with weights of your own.
+        perceptual_weights: File with the network's weights as torchvision names them; not for
+            efficientnet_lite0.
         perceptual_target: features at several depths, or logits: the scores of classes (efficientnet_lite0).
         adversarial: Discriminator.
     """
@@ -85,7 +93,9 @@ class TokenizerLossConfig:
     gradient: float = 0.0
     ssim: float = 0.0
     perceptual: float = 0.0
-    perceptual_network: Literal["efficientnet_lite0", "squeezenet1_1", "alexnet", "vgg16"] = "efficientnet_lite0"
+    perceptual_network: Literal["efficientnet_lite0", "squeezenet1_1", "alexnet", "vgg16"] = (
+        "efficientnet_lite0"
+    )
     perceptual_weights: str = ""
     perceptual_target: Literal["features", "logits"] = "features"
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
@@ -93,27 +103,39 @@ class TokenizerLossConfig:
     def __post_init__(self) -> None:
         weights = {name: getattr(self, name) for name in ("l2", "l1", "gradient", "ssim", "perceptual")}
         for name, weight in weights.items():
-            need(finite(weight) and weight >= 0, f"loss.{name}", weight, "weights must be finite and 0 or more")
+            hint = "weights must be finite and 0 or more"
+            need(finite(weight) and weight >= 0, f"loss.{name}", weight, hint)
         given = tuple(weights[name] for name in ("l2", "l1", "ssim", "perceptual"))
-        need(sum(given) > 0, "loss", given, "give at least one of loss.l2, loss.l1, loss.ssim and loss.perceptual a positive weight")
-        need(self.perceptual_network in PERCEPTUAL, "loss.perceptual_network", self.perceptual_network, f"use {', '.join(PERCEPTUAL)}")
+        hint = "give at least one of loss.l2, loss.l1, loss.ssim and loss.perceptual a positive weight"
+        need(sum(given) > 0, "loss", given, hint)
+        hint = f"use {', '.join(PERCEPTUAL)}"
+        need(self.perceptual_network in PERCEPTUAL, "loss.perceptual_network", self.perceptual_network, hint)
         packaged = self.perceptual_network == "efficientnet_lite0"
+        hint = "efficientnet_lite0 brings its own; leave it empty, or name another loss.perceptual_network"
         need(
             not (packaged and self.perceptual_weights),
             "loss.perceptual_weights",
             self.perceptual_weights,
-            "efficientnet_lite0 brings its own; leave it empty, or name another loss.perceptual_network",
+            hint,
         )
+        hint = f"name the file that holds the weights of {self.perceptual_network}"
         need(
             packaged or bool(self.perceptual_weights),
             "loss.perceptual_weights",
             self.perceptual_weights,
-            f"name the file that holds the weights of {self.perceptual_network}",
+            hint,
         )
-        need(self.perceptual_target in ("features", "logits"), "loss.perceptual_target", self.perceptual_target, "use features or logits")
+        hint = "use features or logits"
+        need(
+            self.perceptual_target in ("features", "logits"),
+            "loss.perceptual_target",
+            self.perceptual_target,
+            hint,
+        )
+        hint = f"{self.perceptual_network} is used without its classifier; use features"
         need(
             packaged or self.perceptual_target == "features",
             "loss.perceptual_target",
             self.perceptual_target,
-            f"{self.perceptual_network} is used without its classifier; use features",
+            hint,
         )

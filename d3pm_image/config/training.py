@@ -21,7 +21,8 @@ class TrainConfig:
     Args:
         steps: Optimizer steps in all.
         batch_size: Images an optimizer step, over all processes and accumulation.
-        accumulate: Parts that a process computes its share of the batch in, for less memory (same result; only the entropy loss of lfq and bsq, and LeCam, look at one part at a time).
+        accumulate: Parts that a process computes its share of the batch in, for less memory (same result;
+            only the entropy loss of lfq and bsq, and LeCam, look at one part at a time).
         optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
         learning_rate: Peak rate of AdamW.
         muon_rate: Rate of Muon, as a multiple of learning_rate.
@@ -30,13 +31,18 @@ class TrainConfig:
         weight_decay: AdamW decay of matrices (not of norms, biases and embeddings).
         beta2: Second-moment rate of AdamW.
         clip: Largest gradient norm; 0 is off.
-        ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps); 0 is off.
+        ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps);
+            0 is off.
         mixed_precision: no, bf16 (CPU or GPU) or fp16 (GPU).
-        tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32), several times as fast; false for full float32. Sums are float32 either way.
+        tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32),
+            several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile.
-        fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks past one GPU; each block is gathered when it is computed.
-        max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such a step changes nothing and is counted in the log. 0 stops at the first.
-        overfit_one_batch: A check: train on the first batch alone, again and again, and say whether the loss falls as it should.
+        fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks
+            past one GPU; each block is gathered when it is computed.
+        max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such
+            a step changes nothing and is counted in the log. 0 stops at the first.
+        overfit_one_batch: A check: train on the first batch alone, again and again, and say whether the loss
+            falls as it should.
         seed: Order of data, noise and initial weights derive from it.
         log_every: Steps between log lines.
         preview_every: Steps between preview pictures and validation; 0 is off.
@@ -69,45 +75,66 @@ class TrainConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        need(self.mixed_precision in ("no", "bf16", "fp16"), "train.mixed_precision", self.mixed_precision, "use no, bf16 or fp16")
+        hint = "use no, bf16 or fp16"
+        need(
+            self.mixed_precision in ("no", "bf16", "fp16"),
+            "train.mixed_precision",
+            self.mixed_precision,
+            hint,
+        )
         need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
+        hint = "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16"
         need(
             self.mixed_precision != "fp16" or self.optimizer == "adamw",
             "train.optimizer",
             self.optimizer,
-            "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16",
+            hint,
         )
         if self.fsdp:
             one = "fsdp splits matrices, and Muon orthogonalises whole ones: use train.optimizer adamw"
             need(self.optimizer == "adamw", "train.optimizer", self.optimizer, one)
-            need(self.mixed_precision != "fp16", "train.mixed_precision", "fp16", "with train.fsdp use bf16 or no")
-            need(not self.compile, "train.compile", True, "does not go with train.fsdp; leave one of the two out")
+            hint = "with train.fsdp use bf16 or no"
+            need(self.mixed_precision != "fp16", "train.mixed_precision", "fp16", hint)
+            hint = "does not go with train.fsdp; leave one of the two out"
+            need(not self.compile, "train.compile", True, hint)
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
+        hint = f"must divide train.batch_size={self.batch_size}"
         need(
             self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
             "train.accumulate",
             self.accumulate,
-            f"must divide train.batch_size={self.batch_size}",
+            hint,
         )
+        hint = "give a positive rate, such as 1e-3"
         need(
             finite(self.learning_rate) and self.learning_rate > 0,
             "train.learning_rate",
             self.learning_rate,
-            "give a positive rate, such as 1e-3",
+            hint,
         )
-        need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, "give a positive multiple, such as 10")
+        hint = "give a positive multiple, such as 10"
+        need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, hint)
         need(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
-        need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, "give a share of the peak in [0, 1]")
-        need(finite(self.weight_decay) and self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "give 0 or more")
+        hint = "give a share of the peak in [0, 1]"
+        need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, hint)
+        hint = "give 0 or more"
+        need(
+            finite(self.weight_decay) and self.weight_decay >= 0,
+            "train.weight_decay",
+            self.weight_decay,
+            hint,
+        )
         need(0 < self.beta2 < 1, "train.beta2", self.beta2, "give a rate in (0, 1), such as 0.99")
         need(self.clip >= 0, "train.clip", self.clip, "give 0 (off) or a norm, such as 1.0")
         need(0 <= self.ema < 1, "train.ema", self.ema, "give 0 (off) or a decay such as 0.999")
         need(0 <= self.seed < 2**32, "train.seed", self.seed, "give a seed from 0 to 4294967295")
         for name in ("log_every", "checkpoint_every", "keep"):
             need(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "use at least 1")
-        need(self.max_skips >= 0, "train.max_skips", self.max_skips, "give 0 (stop at the first) or a number of steps")
-        need(self.preview_every >= 0, "train.preview_every", self.preview_every, "give 0 (off) or a number of steps")
+        hint = "give 0 (stop at the first) or a number of steps"
+        need(self.max_skips >= 0, "train.max_skips", self.max_skips, hint)
+        hint = "give 0 (off) or a number of steps"
+        need(self.preview_every >= 0, "train.preview_every", self.preview_every, hint)
 
 
 @dataclass(frozen=True)
@@ -117,8 +144,10 @@ class TokenizerRun:
     Args:
         out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the model.
         resume: Go on from the last complete checkpoint in out.
-        start_from: Trained model (a run, a folder, a shipped model or a hub id) whose tokenizer's weights are the first ones, and whose network, size and channels are the defaults; empty for new weights.
-        learn: all, or the decoder alone: then every image keeps the codes that start_from gives it, and diffusion models trained on those go on fitting (package --tokenizer).
+        start_from: Trained model (a run, a folder, a shipped model or a hub id) whose tokenizer's weights are
+            the first ones, and whose network, size and channels are the defaults; empty for new weights.
+        learn: all, or the decoder alone: then every image keeps the codes that start_from gives it, and
+            diffusion models trained on those go on fitting (package --tokenizer).
         data: Images.
         tokenizer: Network and codebook.
         loss: Reconstruction loss.
@@ -135,39 +164,47 @@ class TokenizerRun:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000))
 
     def __post_init__(self) -> None:
-        need(self.data.image_size != 0, "data.image_size", 0, "give the side in pixels to train at, such as 64")
+        hint = "give the side in pixels to train at, such as 64"
+        need(self.data.image_size != 0, "data.image_size", 0, hint)
         need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
         need(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
         trained = "needs codes that are there already: name a trained tokenizer with start_from"
         need(self.learn == "all" or bool(self.start_from), "learn", self.learn, trained)
-        need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, "the tokenizer is convolutional: use adamw")
-        need(not self.train.fsdp, "train.fsdp", True, "is for denoisers; a tokenizer fits on every device: leave it out")
+        hint = "the tokenizer is convolutional: use adamw"
+        need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, hint)
+        hint = "is for denoisers; a tokenizer fits on every device: leave it out"
+        need(not self.train.fsdp, "train.fsdp", True, hint)
         if self.loss.adversarial.weight:
             self.loss.adversarial.check_size(self.data.image_size)
-            need(
-                self.train.mixed_precision != "fp16",
-                "train.mixed_precision",
-                "fp16",
-                "fp16 scales gradients for one optimizer, and the discriminator has its own: use bf16 or no",
+            hint = (
+                "fp16 scales gradients for one optimizer, and the discriminator has its own: use bf16 or no"
             )
+            need(self.train.mixed_precision != "fp16", "train.mixed_precision", "fp16", hint)
 
 
 @dataclass(frozen=True)
 class DiffusionRun:
-    """Train the diffusion model (stage two) on the codes of a trained tokenizer, or on pixels without a stage one.
+    """Train the diffusion model (stage two) on the codes of a trained tokenizer, or on pixels without a stage
+    one.
 
     Args:
-        out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the pipeline.
+        out: Folder of the run: resolved configuration, log, previews, checkpoints and, at the end, the
+            pipeline.
         resume: Go on from the last complete checkpoint in out.
-        start_from: Trained model (a run, a folder, a shipped model or a hub id) whose denoiser's weights are the first ones, and whose tokenizer, process, network and sampler are the defaults; classes are matched by name. Empty for new weights.
-        tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as pixels:8, for pixels as codes: so many intensities per colour channel, no stage one.
+        start_from: Trained model (a run, a folder, a shipped model or a hub id) whose denoiser's weights are
+            the first ones, and whose tokenizer, process, network and sampler are the defaults; classes are
+            matched by name. Empty for new weights.
+        tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as
+            pixels:8, for pixels as codes: so many intensities per colour channel, no stage one.
         cache: Folder for cached codes (default ~/.cache/d3pm_image/codes).
-        data: Images; image_size and channels are the tokenizer's own and need not be given, except with pixels as codes.
+        data: Images; image_size and channels are the tokenizer's own and need not be given, except with
+            pixels as codes.
         process: Corruption process.
         denoiser: Network.
         loss: Objective.
-        sampler: Sampler of the previews, stored as the model's default: its name and its own settings, such as {name: renoise, eta: 1}.
+        sampler: Sampler of the previews, stored as the model's default: its name and its own settings, such
+            as {name: renoise, eta: 1}.
         sampling: Settings of the previews that all samplers share, stored as the model's defaults.
         train: Training loop.
     """
@@ -188,13 +225,16 @@ class DiffusionRun:
     def __post_init__(self) -> None:
         levels = pixel_levels(self.tokenizer)
         if levels:
-            need(self.data.image_size != 0, "data.image_size", 0, f"give the side in pixels with tokenizer {self.tokenizer}, such as 16")
-            need(self.data.channels != 0, "data.channels", 0, f"give 1 for grey or 3 for colour with tokenizer {self.tokenizer}")
+            hint = f"give the side in pixels with tokenizer {self.tokenizer}, such as 16"
+            need(self.data.image_size != 0, "data.image_size", 0, hint)
+            hint = f"give 1 for grey or 3 for colour with tokenizer {self.tokenizer}"
+            need(self.data.channels != 0, "data.channels", 0, hint)
             pixel_codes(levels, self.data.channels)
             self.denoiser.token_grid(size_pair(self.data.image_size))
 
 
 def is_stage_two(settings: Mapping[str, Any]) -> bool:
-    """Whether settings, as dictionaries, are those of stage two: by the tokenizer that they name, or a group that stage one has not."""
+    """Whether settings, as dictionaries, are those of stage two: by the tokenizer that they name, or a group
+    that stage one has not."""
     own = {field.name for field in fields(DiffusionRun)} - {field.name for field in fields(TokenizerRun)}
     return isinstance(settings.get("tokenizer"), str) or bool(own & set(settings))

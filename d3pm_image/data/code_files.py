@@ -1,5 +1,6 @@
-"""The files of a code cache: ``codes.npy`` uint16 (variants, n, H, W), or, past a million images, ``codes-00000.npy``, … of a million each;
-``labels.npy`` int64 (n,); ``meta.json`` with their checksums (:mod:`.code_sums`). All are memory-mapped, none is ever held whole.
+"""The files of a code cache: ``codes.npy`` uint16 (variants, n, H, W), or, past a million images,
+``codes-00000.npy``, … of a million each; ``labels.npy`` int64 (n,); ``meta.json`` with their checksums
+(:mod:`.code_sums`). All are memory-mapped, none is ever held whole.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Layout:
 
     @classmethod
     def of(cls, place: Path) -> Layout:
-        """As meta.json says. Raises one of :data:`~d3pm_image.data.code_sums.DAMAGED` where it is not there or makes no sense."""
+        """As meta.json says. Raises one of :data:`~d3pm_image.data.code_sums.DAMAGED` where it is not there
+        or makes no sense."""
         meta = read_meta(place)
         layout = cls(meta["variants"], meta["count"], tuple(meta["grid"]), meta.get("shard", 0))
         numbers = (layout.variants, layout.count, *layout.grid)
@@ -77,12 +79,17 @@ class Layout:
         return [*(self.name(number) for number in range(self.files)), "labels.npy"]
 
     def damaged(self, place: Path) -> list[str]:
-        """Names of the files that are not there, not of the right length and kind, or not what their checksum says.
+        """Names of the files that are not there, not of the right length and kind, or not what their checksum
+        says.
 
         Raises:
             OSError: a file is there and cannot be read.
         """
-        wrong = [self.name(n) for n in range(self.files) if not fits(place / self.name(n), self.shape(n), np.uint16)]
+        wrong = [
+            self.name(n)
+            for n in range(self.files)
+            if not fits(place / self.name(n), self.shape(n), np.uint16)
+        ]
         if not fits(place / "labels.npy", (self.count,), np.int64) or not labels_fit(place):
             wrong.append("labels.npy")
         found = wrong_sums(place, [name for name in self.names if name not in wrong])
@@ -112,7 +119,8 @@ def fits(path: Path, shape: tuple[int, ...], kind: type) -> bool:
 
 
 def labels_fit(place: Path) -> bool:
-    """Whether labels of the right length are those of the classes that meta.json names. Where there are checksums, these tell."""
+    """Whether labels of the right length are those of the classes that meta.json names. Where there are
+    checksums, these tell."""
     meta = read_meta(place)
     names = meta.get("class_names")
     if "sha256" in meta or names is None:
@@ -122,14 +130,16 @@ def labels_fit(place: Path) -> bool:
 
 
 def empty(path: Path, shape: tuple[int, ...], kind: type) -> None:
-    """A .npy file of zeros that takes no space yet; a file of that name, which may have another name too, is let go, not changed."""
+    """A .npy file of zeros that takes no space yet; a file of that name, which may have another name too, is
+    let go, not changed."""
     path.unlink(missing_ok=True)
     np.lib.format.open_memmap(path, "w+", kind, shape).flush()
 
 
 def prepare(part: Path, place: Path, layout: Layout, batch_size: int) -> None:
-    """Make the files of an unfinished cache, and ``done.npy`` with a flag a batch. What an earlier run with the same batches left is kept, and so are
-    the sound files of a damaged cache at ``place``: only what is missing is encoded."""
+    """Make the files of an unfinished cache, and ``done.npy`` with a flag a batch. What an earlier run with
+    the same batches left is kept, and so are the sound files of a damaged cache at ``place``: only what is
+    missing is encoded."""
     batches = -(-layout.count // batch_size)
     if fits(part / "done.npy", (batches,), np.uint8):
         done = np.load(part / "done.npy")
@@ -150,7 +160,8 @@ def prepare(part: Path, place: Path, layout: Layout, batch_size: int) -> None:
 
 
 def salvage(part: Path, place: Path, layout: Layout) -> bool:
-    """Put the sound files of a damaged cache into ``part`` under a second name; True where its labels are sound and some of its codes."""
+    """Put the sound files of a damaged cache into ``part`` under a second name; True where its labels are
+    sound and some of its codes."""
     try:
         wrong = layout.damaged(place) if Layout.of(place) == layout else ["meta.json"]
     except DAMAGED:
@@ -167,21 +178,30 @@ def salvage(part: Path, place: Path, layout: Layout) -> bool:
 
 
 class CodeWriter:
-    """Writes batches into the files of :func:`prepare`. By write, not through the map: a full disk is then an error and no signal, and processes on
-    other machines that write the rest of a page lose nothing."""
+    """Writes batches into the files of :func:`prepare`. By write, not through the map: a full disk is then an
+    error and no signal, and processes on other machines that write the rest of a page lose nothing."""
 
     def __init__(self, part: Path, layout: Layout):
         self.part, self.layout = part, layout
 
     def write(self, start: int, codes: Sequence[np.ndarray], labels: np.ndarray) -> None:
-        """Codes (b, H, W) of every variant and labels (b,) of the images from ``start`` on; on disk when it returns."""
+        """Codes (b, H, W) of every variant and labels (b,) of the images from ``start`` on; on disk when it
+        returns."""
         layout, stop = self.layout, start + len(labels)
         for number in range(start // layout.rows, (stop - 1) // layout.rows + 1):
             first = number * layout.rows
-            here, cell = slice(max(start, first) - start, min(stop, first + layout.rows) - start), int(np.prod(layout.grid))
+            here, cell = (
+                slice(max(start, first) - start, min(stop, first + layout.rows) - start),
+                int(np.prod(layout.grid)),
+            )
             shape = layout.shape(number)
-            at = [(variant * shape[1] + start + here.start - first) * cell for variant in range(layout.variants)]
-            self._put(layout.name(number), [(a, some[here].astype(np.uint16)) for a, some in zip(at, codes, strict=True)])
+            at = [
+                (variant * shape[1] + start + here.start - first) * cell for variant in range(layout.variants)
+            ]
+            self._put(
+                layout.name(number),
+                [(a, some[here].astype(np.uint16)) for a, some in zip(at, codes, strict=True)],
+            )
         self._put("labels.npy", [(start, labels.astype(np.int64))])
 
     def finish(self, batch: int) -> None:
@@ -208,7 +228,9 @@ class CodeFiles:
 
     def __init__(self, place: Path):
         self.layout, self._touched = Layout.of(place), 0
-        self.parts = [np.load(place / self.layout.name(number), mmap_mode="r") for number in range(self.layout.files)]
+        self.parts = [
+            np.load(place / self.layout.name(number), mmap_mode="r") for number in range(self.layout.files)
+        ]
         self.large = sum(part.nbytes for part in self.parts) > MAPPED_PAGES
         self._advise("MADV_RANDOM")  # batches are scattered: reading ahead would cost time and memory
 
@@ -221,7 +243,8 @@ class CodeFiles:
         """uint16 (b, H, W): the i-th is image ``indices[i]`` in variant ``variants[i]``."""
         self._touched += len(indices)
         if self.large and self._touched * FAULT > MAPPED_PAGES:
-            self._advise("MADV_DONTNEED")  # they stay in the system's cache, but are not this process's memory
+            # they stay in the system's cache, but are not this process's memory
+            self._advise("MADV_DONTNEED")
             self._touched = 0
         if len(self.parts) == 1:
             return self.parts[0][variants, indices]

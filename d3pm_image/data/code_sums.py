@@ -1,7 +1,10 @@
-"""Checksums of a code cache: files of the right shape that hold the wrong codes are found before they train anything.
+"""Checksums of a code cache: files of the right shape that hold the wrong codes are found before they train
+anything.
 
-``meta.json`` holds the SHA-256 of every other file. Up to :data:`READ_EACH_TIME` bytes all of them are read at every start. A larger cache is read whole once: what was found right is noted beside it (``.KEY.verified.json``) with the files' sizes, times of change
-and times of status change, and a file is read again when one of these is another. Caches of versions without checksums have none to compare.
+``meta.json`` holds the SHA-256 of every other file. Up to :data:`READ_EACH_TIME` bytes all of them are read
+at every start. A larger cache is read whole once: what was found right is noted beside it
+(``.KEY.verified.json``) with the files' sizes, times of change and times of status change, and a file is read
+again when one of these is another. Caches of versions without checksums have none to compare.
 """
 
 from __future__ import annotations
@@ -18,8 +21,18 @@ from ..storage import sha256, write_text
 READ_EACH_TIME = 2**30
 MAX_META = 2**26
 """Bytes of meta.json at most: a hundred thousand files and as many class names."""
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""What reading a damaged cache raises. Other errors of the system (no permission, a failing disk) are not damage, and end the command."""
+DAMAGED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    FileNotFoundError,
+    NotADirectoryError,
+    IsADirectoryError,
+)
+"""What reading a damaged cache raises. Other errors of the system (no permission, a failing disk) are not
+damage, and end the command."""
 
 
 def read_meta(place: Path) -> dict[str, Any]:
@@ -42,7 +55,8 @@ def write_sums(place: Path, names: Iterable[str]) -> None:
 
 
 def wrong_sums(place: Path, names: list[str]) -> list[str]:
-    """Those of the files, all of which are there, whose contents are not what ``meta.json`` says; ``meta.json`` itself where it lacks some.
+    """Those of the files, all of which are there, whose contents are not what ``meta.json`` says;
+    ``meta.json`` itself where it lacks some.
 
     Raises:
         OSError: a file cannot be read.

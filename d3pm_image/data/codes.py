@@ -1,8 +1,9 @@
 """Cached codes: every image encoded once, memory-mapped, tied by hash to the tokenizer and the data.
 
-A cache is a folder ``<hash>`` (:mod:`.code_files`); variant 1 of its codes, where present, holds the mirrored images. It is written beside its
-place, batch by batch, by one process or several, and renamed when it is whole. One program (a process, or a team of them) at a time makes a cache:
-it holds a lock beside the cache's place from before it begins until after the rename, and others wait for it and then take what it made.
+A cache is a folder ``<hash>`` (:mod:`.code_files`); variant 1 of its codes, where present, holds the mirrored
+images. It is written beside its place, batch by batch, by one process or several, and renamed when it is
+whole. One program (a process, or a team of them) at a time makes a cache: it holds a lock beside the cache's
+place from before it begins until after the rename, and others wait for it and then take what it made.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
 
 
 def former_key(tokenizer_sha256: str, images: ImageSet) -> str:
-    """The key under which versions that did not read contents kept the codes; the same key for images that these knew by their contents."""
+    """The key under which versions that did not read contents kept the codes; the same key for images that
+    these knew by their contents."""
     return _key(tokenizer_sha256, images, images.source.known_as.former or images.source.fingerprint)
 
 
@@ -51,15 +53,25 @@ def _key(tokenizer_sha256: str, images: ImageSet, fingerprint: str) -> str:
         **images.preparation(),
     }
     labels = images.source.labels
-    named = {"labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(), "classes": images.source.class_names}
-    parts = {"tokenizer": tokenizer_sha256, "data": fingerprint, "prepared": prepared, "named": named, "format": 2}
+    named = {
+        "labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
+        "classes": images.source.class_names,
+    }
+    parts = {
+        "tokenizer": tokenizer_sha256,
+        "data": fingerprint,
+        "prepared": prepared,
+        "named": named,
+        "format": 2,
+    }
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that encode together: this one's number, how many there are, and a call that waits for all."""
+    """The processes that encode together: this one's number, how many there are, and a call that waits for
+    all."""
 
     rank: int = 0
     world: int = 1
@@ -77,8 +89,8 @@ def build_cache(
     shard_images: int = SHARD_IMAGES,
     former: str = "",
 ) -> Path:
-    """Encode all images (and their mirror images where flips are configured) unless the cache is there already. An encoding that was
-    killed goes on with the batches that are missing.
+    """Encode all images (and their mirror images where flips are configured) unless the cache is there
+    already. An encoding that was killed goes on with the batches that are missing.
 
     Args:
         images: Plain (not augmented) image set.
@@ -86,8 +98,10 @@ def build_cache(
         key: From :func:`cache_key`.
         root: Parent folder; default ``~/.cache/d3pm_image/codes``.
         team: Processes that share the work, on one file system; each calls this function.
-        shard_images: Larger sets are written in files of so many images. Where files of a cache are damaged, only they are encoded again.
-        former: From :func:`former_key`: a whole cache of an earlier version under this key is taken where there is none under ``key``.
+        shard_images: Larger sets are written in files of so many images. Where files of a cache are damaged,
+            only they are encoded again.
+        former: From :func:`former_key`: a whole cache of an earlier version under this key is taken where
+            there is none under ``key``.
 
     Returns:
         The cache folder.
@@ -97,11 +111,16 @@ def build_cache(
     place = parent / key
 
     def found() -> Path:
-        return place if not former or (place / "meta.json").is_file() or not (parent / former).is_dir() else parent / former
+        return (
+            place
+            if not former or (place / "meta.json").is_file() or not (parent / former).is_dir()
+            else parent / former
+        )
 
     part = place.with_name(f".{key}.part")
     with contextlib.ExitStack() as stack:
-        # the first process decides, under the lock; the others read its decision from the folder, for each might see another state
+        # the first process decides, under the lock; the others read its decision from the folder, for each
+        # might see another state
         work = team.rank == 0 and _claim(stack, images, part, place, found, team, quiet)
         if work:
             _begin(images, encode, part, place, batch_size, shard_images)
@@ -121,14 +140,23 @@ TEAM_PATIENCE_S = 3 * 3600.0
 
 
 def _claim(
-    stack: contextlib.ExitStack, images: ImageSet, part: Path, place: Path, found: Callable[[], Path], team: Team, quiet: bool
+    stack: contextlib.ExitStack,
+    images: ImageSet,
+    part: Path,
+    place: Path,
+    found: Callable[[], Path],
+    team: Team,
+    quiet: bool,
 ) -> bool:
-    """Whether there is a cache to make; then its lock is held by ``stack``, and what killed programs left is removed."""
+    """Whether there is a cache to make; then its lock is held by ``stack``, and what killed programs left is
+    removed."""
     if is_whole(found(), True, len(images)) and (team.world == 1 or not part.exists()):
         return False
     place.parent.mkdir(parents=True, exist_ok=True)
     patience_s = float("inf") if team.world == 1 else TEAM_PATIENCE_S
-    stack.enter_context(waiting_lock(place.with_name(f".{place.name}.lock"), f"the code cache {place}", patience_s))
+    stack.enter_context(
+        waiting_lock(place.with_name(f".{place.name}.lock"), f"the code cache {place}", patience_s)
+    )
     for left in place.parent.iterdir():
         if left.name.startswith(f".{place.name}.") and left.name.endswith((".part", ".old")) and left != part:
             remove(left)
@@ -147,18 +175,38 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def _begin(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, place: Path, batch_size: int, shard_images: int) -> None:
+def _begin(
+    images: ImageSet,
+    encode: Callable[[Tensor], Tensor],
+    part: Path,
+    place: Path,
+    batch_size: int,
+    shard_images: int,
+) -> None:
     """The folder of an unfinished cache with all its files, and flags of the batches that are done."""
     grid = encode(images.__getitems__([0])["images"]).shape[1:]
-    layout = Layout(2 if images.config.flip else 1, len(images), tuple(grid), shard_images if len(images) > shard_images else 0)
+    layout = Layout(
+        2 if images.config.flip else 1,
+        len(images),
+        tuple(grid),
+        shard_images if len(images) > shard_images else 0,
+    )
     part.mkdir(exist_ok=True)
     prepare(part, place, layout, batch_size)
-    meta = {"count": layout.count, "variants": layout.variants, "grid": list(grid), "class_names": list(images.source.class_names)}
-    write_text(part / "meta.json", json.dumps(meta | ({"shard": layout.shard} if layout.shard else {}), indent=1))
+    meta = {
+        "count": layout.count,
+        "variants": layout.variants,
+        "grid": list(grid),
+        "class_names": list(images.source.class_names),
+    }
+    write_text(
+        part / "meta.json", json.dumps(meta | ({"shard": layout.shard} if layout.shard else {}), indent=1)
+    )
 
 
 def _finish(part: Path, place: Path) -> None:
-    """Add the checksums and put the cache in its place. The flags stay until it is there: a program that is killed here loses nothing."""
+    """Add the checksums and put the cache in its place. The flags stay until it is there: a program that is
+    killed here loses nothing."""
     names = Layout.of(part).names
     write_sums(part, names)
     for left in part.iterdir():
@@ -169,7 +217,8 @@ def _finish(part: Path, place: Path) -> None:
 
 
 def is_whole(place: Path, quiet: bool = False, count: int = 0) -> bool:
-    """Whether a cache is there with all that its meta.json says; files that are damaged are named, and will be made again.
+    """Whether a cache is there with all that its meta.json says; files that are damaged are named, and will
+    be made again.
 
     Args:
         count: Images that it must have; 0 does not look.
@@ -187,20 +236,30 @@ def is_whole(place: Path, quiet: bool = False, count: int = 0) -> bool:
     except DAMAGED:
         wrong, total = ["meta.json"], 1
     if wrong and not quiet:
-        again = f"encoding {len(wrong)} of {total} files anew" if set(wrong).isdisjoint({"meta.json", "labels.npy"}) else "encoding anew"
+        again = (
+            f"encoding {len(wrong)} of {total} files anew"
+            if set(wrong).isdisjoint({"meta.json", "labels.npy"})
+            else "encoding anew"
+        )
         print(f"the code cache {place} is damaged ({', '.join(wrong[:5])}): {again}", file=sys.stderr)
     return not wrong
 
 
-def _write(images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, quiet: bool, team: Team) -> None:
+def _write(
+    images: ImageSet, encode: Callable[[Tensor], Tensor], part: Path, batch_size: int, quiet: bool, team: Team
+) -> None:
     """Encode this process's share of the batches that are not done."""
     done, layout = np.load(part / DONE), Layout.of(part)
     writer = CodeWriter(part, layout)
     mine = [number for number in range(team.rank, len(done), team.world) if not done[number]]
     for number in tqdm(mine, desc="encoding", unit="batch", disable=quiet, leave=False):
-        batch = images.__getitems__(list(range(number * batch_size, min((number + 1) * batch_size, layout.count))))
+        batch = images.__getitems__(
+            list(range(number * batch_size, min((number + 1) * batch_size, layout.count)))
+        )
         pictures = [batch["images"], batch["images"].flip(-1)][: layout.variants]
-        writer.write(number * batch_size, [encode(some).cpu().numpy() for some in pictures], batch["labels"].numpy())
+        writer.write(
+            number * batch_size, [encode(some).cpu().numpy() for some in pictures], batch["labels"].numpy()
+        )
         writer.finish(number)
 
 
@@ -241,12 +300,14 @@ class CodeSet(Dataset):
         epoch, index = positions // len(self), positions % len(self)
         variant = np.zeros(len(keys), np.int64)
         if self.augment and self.codes.shape[0] == 2:
-            variant = np.concatenate([coins(self.seed, int(e), index[i : i + 1], 1)[:, 0] < 0.5 for i, e in enumerate(epoch)]).astype(
-                np.int64
-            )
+            variant = np.concatenate(
+                [coins(self.seed, int(e), index[i : i + 1], 1)[:, 0] < 0.5 for i, e in enumerate(epoch)]
+            ).astype(np.int64)
         codes = self.codes.read(variant, index).astype(np.int64).reshape(len(keys), -1)
         most = int(codes.max(initial=0))
         if self.num_codes and most >= self.num_codes:
             file = self.place / self.codes.name(int(index[codes.max(1).argmax()]))
-            raise ConfigError("cache", str(file), f"holds code {most} of {self.num_codes}; remove it, it is made again")
+            raise ConfigError(
+                "cache", str(file), f"holds code {most} of {self.num_codes}; remove it, it is made again"
+            )
         return {"codes": torch.from_numpy(codes), "labels": torch.from_numpy(self.labels[index])}

@@ -1,5 +1,5 @@
-"""One image, or many in one array, in any form that Python programs hold them, as levels and as a Pillow image:
-one set of rules for training and editing."""
+"""One image, or many in one array, in any form that Python programs hold them, as levels and as a Pillow
+image: one set of rules for training and editing."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def channels_last(data: np.ndarray | torch.Tensor, many: bool) -> np.ndarray:
 
 
 def as_levels(data: np.ndarray | torch.Tensor, field: str, many: bool = False) -> np.ndarray:
-    """Levels of one image, (h, w) or (h, w, 3 or 4), or of many, after an axis of their own; not copied where they
-    are uint8.
+    """Levels of one image, (h, w) or (h, w, 3 or 4), or of many, after an axis of their own; not copied where
+    they are uint8.
 
-    Floating point in [0, 1], truth values, and whole numbers in 0..255 become uint8; uint16 of grey images stays.
+    Floating point in [0, 1], truth values, and whole numbers in 0..255 become uint8; uint16 of grey images
+    stays.
 
     Raises:
         ConfigError: other shapes or numbers.
@@ -57,7 +58,8 @@ def as_levels(data: np.ndarray | torch.Tensor, field: str, many: bool = False) -
     need(data.ndim - many in (2, 3) and 0 not in data.shape, field, kind, f"give {MANY if many else ONE}")
     pixels = channels_last(data, many)
     grey = pixels.ndim - many == 2
-    need(grey or pixels.shape[-1] in CHANNELS, field, kind, f"give images with 1, 3 or 4 channels: {MANY if many else ONE}")
+    hint = f"give images with 1, 3 or 4 channels: {MANY if many else ONE}"
+    need(grey or pixels.shape[-1] in CHANNELS, field, kind, hint)
     if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and grey):
         return pixels
     if pixels.dtype == bool:
@@ -78,5 +80,6 @@ def as_image(item: Any, field: str) -> Image.Image:
     if isinstance(item, (str, os.PathLike)):
         return open_image(Path(item))
     item = np.asarray(item) if isinstance(item, list) else item
-    need(isinstance(item, (np.ndarray, torch.Tensor)), field, kind_of(item), f"give a Pillow image, a path, {ONE}")
+    hint = f"give a Pillow image, a path, {ONE}"
+    need(isinstance(item, (np.ndarray, torch.Tensor)), field, kind_of(item), hint)
     return Image.fromarray(np.ascontiguousarray(as_levels(item, field)))

@@ -1,4 +1,5 @@
-"""What a command reads, in one line: place, number of images, classes, sizes, modes; and what lies there and is not used."""
+"""What a command reads, in one line: place, number of images, classes, sizes, modes; and what lies there and
+is not used."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ def classes(source: ImageSource) -> str:
         return "no classes"
     shown = ", ".join(printable(name, 40) for name in names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
     empty = np.setdiff1d(np.arange(len(names)), np.unique(source.labels))
-    without = ", ".join(printable(names[i], 40) for i in empty[:SHOWN]) + (", …" if len(empty) > SHOWN else "")
+    without = ", ".join(printable(names[i], 40) for i in empty[:SHOWN]) + (
+        ", …" if len(empty) > SHOWN else ""
+    )
     return f"{len(names)} class{'es' if len(names) != 1 else ''} ({shown}{f'; no image of {without}' if len(empty) else ''})"
 
 

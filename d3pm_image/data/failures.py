@@ -1,7 +1,8 @@
 """Which errors leave a single image out, and which must end the run.
 
-A file that a decoder cannot make sense of is one image less. A disk that fails, a missing right, too many open files or no memory say
-nothing about the image: leaving it out would make the data set smaller, silently and differently each time.
+A file that a decoder cannot make sense of is one image less. A disk that fails, a missing right, too many
+open files or no memory say nothing about the image: leaving it out would make the data set smaller, silently
+and differently each time.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ def is_decoder_error(error: BaseException) -> bool:
     return isinstance(error, Exception) and not is_of_the_machine(error)
 
 
-def decoded_or_error(decode: Callable[[], T], read: Callable[[], object], name: Callable[[], str]) -> T | Exception:
+def decoded_or_error(
+    decode: Callable[[], T], read: Callable[[], object], name: Callable[[], str]
+) -> T | Exception:
     """What ``decode`` gives, or the error that says that the image cannot be decoded.
 
     Args:
-        read: Reads the image's bytes: a decoder may hide an error of the disk behind one of its own, and here it shows.
+        read: Reads the image's bytes: a decoder may hide an error of the disk behind one of its own, and here
+            it shows.
         name: The image's name, for errors that do not have it.
 
     Raises:

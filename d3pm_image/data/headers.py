@@ -1,4 +1,5 @@
-"""What the headers of a source's images say: sizes, modes, and what asks for a decision before pixels are read."""
+"""What the headers of a source's images say: sizes, modes, and what asks for a decision before pixels are
+read."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ class Loads(Protocol):
 
 
 def read_some(source: Loads) -> Headers:
-    """What the headers of some of a source's images say, spread over it; those that cannot be decoded are passed over."""
+    """What the headers of some of a source's images say, spread over it; those that cannot be decoded are
+    passed over."""
     reader = HeaderReader()
     for index in spread_over(len(source), HEADERS_LOOKED_AT).tolist():
         try:

@@ -28,7 +28,9 @@ def hugging_face(config: DataConfig) -> GivenImages:
     try:
         import datasets
     except ImportError:
-        raise ConfigError("data.source", "huggingface", "needs the package datasets; pip install 'd3pm-image[huggingface]'") from None
+        raise ConfigError(
+            "data.source", "huggingface", "needs the package datasets; pip install 'd3pm-image[huggingface]'"
+        ) from None
     place = Path(config.name).expanduser()
     local = place.is_dir()
     try:
@@ -39,7 +41,9 @@ def hugging_face(config: DataConfig) -> GivenImages:
                 found = datasets.load_dataset(str(place) if local else config.name)
     except (ConnectionError, OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         hint = "name a folder of parquet or arrow files, or OWNER/NAME of the hub with --data.download true"
-        raise ConfigError("data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {hint}") from error
+        raise ConfigError(
+            "data.name", config.name, f"cannot be read ({' '.join(str(error).split())[:200]}); {hint}"
+        ) from error
     return given_images(found, field="data.name")
 
 

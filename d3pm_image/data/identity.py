@@ -1,9 +1,11 @@
 """Which images a data set holds: known by names and contents, not by the times of its files.
 
-A set's fingerprint is a hash over the name and the SHA-256 of every file, so a copy with other times is the same set, and one with an edited
-file is another, whatever its size and time. All bytes are read once: the result is noted in the cache folder under the files' paths, sizes,
-times of change and times of status change (which no program can set), and while these stay it is taken from there. Only ``doctor`` always
-reads the files again. Sets over :data:`READ_AT_MOST` bytes are known by names, sizes and times, as all were in versions that read no contents.
+A set's fingerprint is a hash over the name and the SHA-256 of every file, so a copy with other times is the
+same set, and one with an edited file is another, whatever its size and time. All bytes are read once: the
+result is noted in the cache folder under the files' paths, sizes, times of change and times of status change
+(which no program can set), and while these stay it is taken from there. Only ``doctor`` always reads the
+files again. Sets over :data:`READ_AT_MOST` bytes are known by names, sizes and times, as all were in versions
+that read no contents.
 """
 
 from __future__ import annotations
@@ -67,7 +69,11 @@ def read_again() -> Iterator[None]:
 
 
 def identify(
-    paths: Sequence[Path], names: Sequence[str], former: Callable[[Sequence[os.stat_result]], str], cache: Path, more: bytes = b""
+    paths: Sequence[Path],
+    names: Sequence[str],
+    former: Callable[[Sequence[os.stat_result]], str],
+    cache: Path,
+    more: bytes = b"",
 ) -> Identity:
     """Digests of a set of files.
 
@@ -103,8 +109,8 @@ def stamp_of(names: Sequence[str | Path], stats: Sequence[os.stat_result], more:
 
 
 def contents_of(paths: Sequence[Path], stats: Sequence[os.stat_result], cache: Path) -> tuple[str, str]:
-    """Hex digests of the files' contents, in their order and whatever their order, from the note in ``cache`` where no file has changed
-    since it was written."""
+    """Hex digests of the files' contents, in their order and whatever their order, from the note in ``cache``
+    where no file has changed since it was written."""
     key = hashlib.sha256()
     for path, stat in zip(paths, stats, strict=True):
         name = os.fsencode(os.path.abspath(path))
@@ -115,9 +121,12 @@ def contents_of(paths: Sequence[Path], stats: Sequence[os.stat_result], cache: P
     digests = read_all(paths, stats)
     found = tuple(hashlib.sha256(b"".join(some)).hexdigest() for some in (digests, sorted(digests)))
     if not ANEW.get():
-        with contextlib.suppress(OSError):  # a cache folder that cannot be written only costs the reading again
+        # a cache folder that cannot be written only costs the reading again
+        with contextlib.suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
-            write_text(note, json.dumps({"ordered": found[0], "contents": found[1], "sha256": own_sum(found)}))
+            write_text(
+                note, json.dumps({"ordered": found[0], "contents": found[1], "sha256": own_sum(found)})
+            )
     return found[0], found[1]
 
 
@@ -142,7 +151,15 @@ def read_all(paths: Sequence[Path], stats: Sequence[os.stat_result]) -> list[byt
     quiet = total < SHOWN_FROM or os.environ.get("RANK", "0") != "0"
     with (
         ThreadPoolExecutor(READERS) as pool,
-        tqdm(total=total, desc="reading the images once", unit="B", unit_scale=True, disable=quiet, leave=False, file=sys.stderr) as bar,
+        tqdm(
+            total=total,
+            desc="reading the images once",
+            unit="B",
+            unit_scale=True,
+            disable=quiet,
+            leave=False,
+            file=sys.stderr,
+        ) as bar,
     ):
         digests = []
         for digest, stat in zip(pool.map(sha256, paths), stats, strict=True):

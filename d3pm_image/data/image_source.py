@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Files:
-    """Loads the i-th of some image files. (Loaders are small classes, not closures: worker processes pickle them.)"""
+    """Loads the i-th of some image files. (Loaders are small classes, not closures: worker processes pickle
+    them.)"""
 
     paths: list[Path]
 
@@ -124,7 +125,8 @@ class ImageSource:
         if self.labels is None or self.class_names == class_names:
             return self
         unknown = sorted(set(self.class_names) - set(class_names))
-        need(not unknown, "data.val_root", unknown[:3], "classes that data.root does not have; name the subfolders alike")
+        hint = "classes that data.root does not have; name the subfolders alike"
+        need(not unknown, "data.val_root", unknown[:3], hint)
         labels = np.array([class_names.index(name) for name in self.class_names], np.int64)[self.labels]
         return replace(self, labels=labels, class_names=class_names)
 
@@ -133,7 +135,11 @@ class ImageSource:
         chosen = np.asarray(indices, np.int64)
         part = self.known_as.part(chosen.tobytes())
         labels = None if self.labels is None else self.labels[chosen]
-        names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
+        names = (
+            [self.names[i] for i in chosen]
+            if isinstance(self.names, list)
+            else ChosenNames(self.names, chosen)
+        )
         headers = self.listed_headers
         if headers is not None:
             among = {index: place for place, index in enumerate(chosen.tolist())} if headers.deep else {}
@@ -147,7 +153,8 @@ class ImageSource:
         return bytes_of(self.load, index)
 
     def attempt(self, decode: Callable[[int], T], index: int) -> T | Exception:
-        """What ``decode`` makes of an image, or the error that says that it cannot be decoded; the system's errors are raised."""
+        """What ``decode`` makes of an image, or the error that says that it cannot be decoded; the system's
+        errors are raised."""
         return decoded_or_error(lambda: decode(index), lambda: self.read(index), lambda: self.names[index])
 
 
@@ -161,5 +168,6 @@ def bytes_of(load: Any, index: int) -> bytes:
 
 
 def text_of(path: str | Path) -> str:
-    """A path as a text that can be printed and written everywhere: bytes of a name that are not UTF-8 become ``\\xNN``."""
+    """A path as a text that can be printed and written everywhere: bytes of a name that are not UTF-8 become
+    ``\\xNN``."""
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")

@@ -1,8 +1,8 @@
 """Image sets: a source, resized and converted, as batches of uint8 tensors.
 
 Sets that fit in memory are decoded once and then cost one index operation a batch; larger ones are decoded by
-loader workers. Flips and crops derive from (seed, epoch, image), so that a resumed run sees what an unbroken one
-would have seen, whatever the number of workers.
+loader workers. Flips and crops derive from (seed, epoch, image), so that a resumed run sees what an unbroken
+one would have seen, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from .unused import BROKEN, ending_of
 LOOKED_AT = 500  # images before the share of unreadable ones means something
 
 
-def fit(image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float, float] = (0.5, 0.5)) -> Image.Image:
-    """Resize to ``size`` (height, width); unless ``crop`` is stretch, keep the aspect ratio and cut what is over
-    at ``place`` (fractions of the spare height and width)."""
+def fit(
+    image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float, float] = (0.5, 0.5)
+) -> Image.Image:
+    """Resize to ``size`` (height, width); unless ``crop`` is stretch, keep the aspect ratio and cut what is
+    over at ``place`` (fractions of the spare height and width)."""
     height, width = size
     if image.size == (width, height):
         return image
@@ -41,7 +43,9 @@ def fit(image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float
     box_w, box_h = width / scale, height / scale
     left, top = max(0.0, (image.width - box_w) * place[1]), max(0.0, (image.height - box_h) * place[0])
     return image.resize(
-        (width, height), Image.Resampling.BICUBIC, box=(left, top, min(left + box_w, image.width), min(top + box_h, image.height))
+        (width, height),
+        Image.Resampling.BICUBIC,
+        box=(left, top, min(left + box_w, image.width), min(top + box_h, image.height)),
     )
 
 
@@ -62,8 +66,11 @@ def check_readable(unreadable: int, images: int, config: DataConfig) -> None:
     need(unreadable <= config.max_unreadable * images, "data.max_unreadable", config.max_unreadable, hint)
 
 
-def count_unreadable(batches: Iterable[dict[str, Tensor]], order: Iterable[list[int]], images: ImageSet) -> Iterator[dict[str, Tensor]]:
-    """The batches, as long as not more than the allowed share of their images are stand-ins for unreadable ones.
+def count_unreadable(
+    batches: Iterable[dict[str, Tensor]], order: Iterable[list[int]], images: ImageSet
+) -> Iterator[dict[str, Tensor]]:
+    """The batches, as long as not more than the allowed share of their images are stand-ins for unreadable
+    ones.
 
     Args:
         batches: Of ``images``, in the order of the keys in ``order``.
@@ -83,8 +90,8 @@ def count_unreadable(batches: Iterable[dict[str, Tensor]], order: Iterable[list[
 class ImageSet(Dataset):
     """Images as uint8 (C, h, w) with a label (-1 without classes), by position in an endless training order.
 
-    A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip and crop, so a key
-    always gives the same picture. With ``augment=False`` only the index counts and pictures are plain.
+    A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip and crop, so a
+    key always gives the same picture. With ``augment=False`` only the index counts and pictures are plain.
 
     ``listed`` is the source as it was given, ``source`` without what could not be decoded.
 
@@ -110,10 +117,13 @@ class ImageSet(Dataset):
         image, white = self.source.load(index), self.config.white
         if "icc_profile" in image.info:
             image = image_in_srgb(image, self.source.names[index], white)
-        return to_array(fit(plain(image, self.config.channels, white=white), self.size, self.config.crop, place))
+        return to_array(
+            fit(plain(image, self.config.channels, white=white), self.size, self.config.crop, place)
+        )
 
     def preparation(self) -> dict[str, object]:
-        """What changes the pixels of some of these images and changed nothing before there was such a setting; empty for most sets."""
+        """What changes the pixels of some of these images and changed nothing before there was such a
+        setting; empty for most sets."""
         headers, white = self.source.headers, self.config.white
         deep = {mode for mode in headers.modes if is_deep(mode)}
         as_before = white <= 0 or (white == 65535 and all(mode.startswith("I;16") for mode in deep))
@@ -124,37 +134,52 @@ class ImageSet(Dataset):
         """Decode everything once; report and leave out what cannot be decoded."""
 
         with ThreadPoolExecutor(4) as pool:
-            arrays = list(pool.map(lambda index: self.source.attempt(self.decode, index), range(len(self.source))))
+            arrays = list(
+                pool.map(lambda index: self.source.attempt(self.decode, index), range(len(self.source)))
+            )
         errors = {i: found for i, found in enumerate(arrays) if isinstance(found, Exception)}
         lost = [self.source.names[i] for i in errors]
         for name, error in zip(lost, errors.values(), strict=True):
-            warnings.warn(f"{name}: cannot be decoded, left out ({type(error).__name__}: {error})", stacklevel=2)
+            warnings.warn(
+                f"{name}: cannot be decoded, left out ({type(error).__name__}: {error})", stacklevel=2
+            )
         good = np.array([i for i in range(len(arrays)) if i not in errors], np.int64)
         need(len(good) > 0, "data.root", self.config.root, "not one image could be decoded; check the folder")
         check_readable(len(errors), len(arrays), self.config)
         if errors:
             unused = self.source.unused.plus((name, BROKEN, ending_of(name)) for name in lost)
             self.source = replace(self.source.subset(good), unused=unused)
-        self.pixels = torch.from_numpy(np.stack([found for found in arrays if not isinstance(found, Exception)]))
+        self.pixels = torch.from_numpy(
+            np.stack([found for found in arrays if not isinstance(found, Exception)])
+        )
 
     def __getitems__(self, keys: list[int]) -> dict[str, Tensor]:
-        """Batch {images: uint8 (B, C, h, w), labels: int64 (B,), index: int64 (B,)} at the given positions; an index that is not the
-        asked one belongs to an image that stands in for an unreadable one."""
+        """Batch {images: uint8 (B, C, h, w), labels: int64 (B,), index: int64 (B,)} at the given positions;
+        an index that is not the asked one belongs to an image that stands in for an unreadable one."""
         positions = np.asarray(keys, np.int64)
         epoch, index = positions // len(self), positions % len(self)
         random = np.full((len(keys), 3), 0.5)
         if self.flip or self.crop_randomly:
-            random = np.concatenate([coins(self.seed, int(e), index[i : i + 1], 3) for i, e in enumerate(epoch)])
+            random = np.concatenate(
+                [coins(self.seed, int(e), index[i : i + 1], 3) for i, e in enumerate(epoch)]
+            )
         if self.pixels is not None:
             images = self.pixels[torch.from_numpy(index)]
         else:
             read = [self.decode_or_next(int(i), (r[0], r[1])) for i, r in zip(index, random, strict=True)]
-            images, index = torch.from_numpy(np.stack([pixels for pixels, _ in read])), np.array([i for _, i in read], np.int64)
+            images, index = (
+                torch.from_numpy(np.stack([pixels for pixels, _ in read])),
+                np.array([i for _, i in read], np.int64),
+            )
         if self.flip:
             mirrored = torch.from_numpy(random[:, 2] < 0.5)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         labels = np.full(len(keys), -1) if self.source.labels is None else self.source.labels[index]
-        return {"images": images, "labels": torch.from_numpy(np.asarray(labels, np.int64)), "index": torch.from_numpy(index)}
+        return {
+            "images": images,
+            "labels": torch.from_numpy(np.asarray(labels, np.int64)),
+            "index": torch.from_numpy(index),
+        }
 
     def read(self, indices: list[int], device: torch.device | str = "cpu") -> Tensor:
         """Images (b, C, h, w) as float32 in [0, 1] on a device."""
@@ -167,9 +192,13 @@ class ImageSet(Dataset):
             Pixels and the index of the image that they belong to.
         """
         for candidate in (*range(index, len(self)), *range(index)):
-            found = self.source.attempt(lambda i: self.decode(i, place if self.crop_randomly else (0.5, 0.5)), candidate)
+            found = self.source.attempt(
+                lambda i: self.decode(i, place if self.crop_randomly else (0.5, 0.5)), candidate
+            )
             if not isinstance(found, Exception):
                 return found, candidate
             name = self.source.names[candidate]
-            warnings.warn(f"{name}: cannot be decoded, the next image stands in ({type(found).__name__})", stacklevel=2)
+            warnings.warn(
+                f"{name}: cannot be decoded, the next image stands in ({type(found).__name__})", stacklevel=2
+            )
         raise ConfigError("data.root", self.config.root, "not one image could be decoded; check the folder")

@@ -1,8 +1,9 @@
 """The level that means white in images of more than 8 bits per level: one for a whole data set.
 
-Modes I;16, I and F do not say how bright their levels are. Twelve-bit data lie in 16-bit files, floating point goes to 1, to 255 or
-anywhere, and a scale taken from the extreme of each image makes one image dark and its neighbour bright. So white is estimated once, over
-many images: the smallest usual full scale that at most ``CLIPPED`` of all pixels exceed; a few hot pixels do not change it.
+Modes I;16, I and F do not say how bright their levels are. Twelve-bit data lie in 16-bit files, floating
+point goes to 1, to 255 or anywhere, and a scale taken from the extreme of each image makes one image dark and
+its neighbour bright. So white is estimated once, over many images: the smallest usual full scale that at most
+``CLIPPED`` of all pixels exceed; a few hot pixels do not change it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ FLOAT_SCALES = (1.0, 255.0, 65535.0)
 
 
 def white_of(samples: Sequence[np.ndarray]) -> float:
-    """White of finite levels of several images, each (n,), all whole numbers or all floating point; every image counts the same."""
+    """White of finite levels of several images, each (n,), all whole numbers or all floating point; every
+    image counts the same."""
     floating = samples[0].dtype.kind == "f"
     if not any(len(levels) for levels in samples):
         return 1.0 if floating else 65535.0
@@ -57,7 +59,8 @@ def finite_levels(image: Image.Image) -> np.ndarray:
 
 
 def estimate_white(load: Callable[[int], Image.Image], deep: Sequence[int]) -> float:
-    """White of the images with the given numbers, of which up to ``LOOKED_AT`` are read; 0 where none can be read.
+    """White of the images with the given numbers, of which up to ``LOOKED_AT`` are read; 0 where none can be
+    read.
 
     Raises:
         ConfigError: floating point and whole numbers on different scales in one set.
@@ -78,12 +81,15 @@ def estimate_white(load: Callable[[int], Image.Image], deep: Sequence[int]) -> f
     found = {floating: white_of(some) for floating, some in samples.items() if some}
     if len(set(found.values())) > 1:
         text = f"white is {found[False]:g} in images of whole numbers and {found[True]:g} in those of floating point"
-        raise ConfigError("data.white", 0.0, f"{text}; convert one kind, or give -1: each image by its own extreme")
+        raise ConfigError(
+            "data.white", 0.0, f"{text}; convert one kind, or give -1: each image by its own extreme"
+        )
     return next(iter(found.values()), 0.0)
 
 
 def settled(config: DataConfig, load: Callable[[int], Image.Image], deep: Sequence[int]) -> DataConfig:
-    """The settings with ``white`` as a number where the set has images of more than 8 bits and it is to be estimated."""
+    """The settings with ``white`` as a number where the set has images of more than 8 bits and it is to be
+    estimated."""
     if config.white or not len(deep):
         return config
     return dataclasses.replace(config, white=estimate_white(load, deep))

@@ -1,7 +1,8 @@
 """The image files below a folder, nested or flat, links to folders included, and what lies there besides.
 
-Each real folder is read once: a link that leads back, or to a folder that is read already, is reported and not followed. Folders that
-programs and systems keep for themselves (hidden ones, thumbnails, checkpoints of notebooks) hold copies, not data: they are not looked into.
+Each real folder is read once: a link that leads back, or to a folder that is read already, is reported and
+not followed. Folders that programs and systems keep for themselves (hidden ones, thumbnails, checkpoints of
+notebooks) hold copies, not data: they are not looked into.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def list_images(root: Path) -> Listing:
     links: list[Path] = []
     while todo or links:
         if not todo:  # links last, so that a folder is named by where it lies and not by a link to it
-            links.sort(key=lambda path: (len(path.parts), path), reverse=True)  # class folders before links inside them
+            # class folders before links inside them
+            links.sort(key=lambda path: (len(path.parts), path), reverse=True)
         here = todo.pop() if todo else links.pop()
         if here.parts:
             if identity(root / here) in seen:
@@ -92,7 +94,8 @@ def identity(path: Path) -> tuple[int, int]:
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
-    """``file``, ``folder``, ``link`` (to a folder), or ``nothing``: a link without a goal, a pipe, a socket or a device."""
+    """``file``, ``folder``, ``link`` (to a folder), or ``nothing``: a link without a goal, a pipe, a socket
+    or a device."""
     try:
         if entry.is_dir():
             return "link" if entry.is_symlink() else "folder"

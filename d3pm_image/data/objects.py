@@ -71,7 +71,9 @@ class GivenImages:
 
 def is_splits(data: Any) -> bool:
     """Whether an object holds several Hugging Face data sets by name (a DatasetDict)."""
-    return isinstance(data, Mapping) and bool(data) and all(hasattr(part, "features") for part in data.values())
+    return (
+        isinstance(data, Mapping) and bool(data) and all(hasattr(part, "features") for part in data.values())
+    )
 
 
 def given_images(data: Any, held_out: Any = None, field: str = "data") -> GivenImages:
@@ -98,16 +100,10 @@ def source_of(data: Any, field: str = "data") -> ImageSource:
         pair = len(data) == 2 and all(hasattr(part, "__len__") for part in data)
         need(pair, field, kind_of(data), "give a pair (images, labels), or a list of images")
         data, labels = data
-        need(
-            len(labels) == len(data),
-            field,
-            len(labels),
-            f"the labels of {len(data)} images: give one for each",
-        )
-    need(
-        hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)),
-        field, kind_of(data), "give a path, an array (n, h, w[, c]), a pair (images, labels), or a data set with a length",
-    )  # fmt: skip
+        hint = f"the labels of {len(data)} images: give one for each"
+        need(len(labels) == len(data), field, len(labels), hint)
+    hint = "give a path, an array (n, h, w[, c]), a pair (images, labels), or a data set with a length"
+    need(hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)), field, kind_of(data), hint)  # fmt: skip
     need(len(data) > 0, field, kind_of(data), "holds no image")
     if hasattr(data, "features") and hasattr(data, "column_names"):
         return from_columns(data, labels, field)
@@ -177,12 +173,8 @@ def from_items(data: Any, labels: Any, field: str) -> ImageSource:
     """A list of images, or a torch data set; read once for contents and labels."""
     load, digest, found = FromItems(data, field), hashlib.sha256(b"items"), list[Any]()
     first = load(0)
-    need(
-        same_image(first, load(0)),
-        field,
-        kind_of(data),
-        f"gives another image each time it is asked for the same one; {AGAIN}",
-    )
+    hint = f"gives another image each time it is asked for the same one; {AGAIN}"
+    need(same_image(first, load(0)), field, kind_of(data), hint)
     for index in numbers(len(data)):
         image, label = load.item(index)
         digest.update(f"{image.mode} {image.size}".encode())
@@ -190,7 +182,9 @@ def from_items(data: Any, labels: Any, field: str) -> ImageSource:
         found.append(label)
     if labels is None and not any(label is None for label in found):
         labels = found
-    return made(len(data), load, digest.hexdigest(), kind_of(data), labels, getattr(data, "classes", ()), field)
+    return made(
+        len(data), load, digest.hexdigest(), kind_of(data), labels, getattr(data, "classes", ()), field
+    )
 
 
 def same_image(one: Image.Image, other: Image.Image) -> bool:
@@ -222,7 +216,8 @@ def from_columns(data: Any, labels: Any, field: str) -> ImageSource:
     features = dict(data.features)
     column = next((name for name, kind in features.items() if type(kind).__name__ == "Image"), None)
     column = column or next((name for name in IMAGE_NAMES if name in features), None)
-    need(column is not None, field, sorted(features), "none of these columns holds images; rename it to image")
+    hint = "none of these columns holds images; rename it to image"
+    need(column is not None, field, sorted(features), hint)
     assert column is not None
     classes = next((name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"), None)
     classes = classes or next((name for name in LABEL_NAMES if name in features), None)
@@ -248,7 +243,11 @@ def from_columns(data: Any, labels: Any, field: str) -> ImageSource:
 def encoded(data: Any, column: str, field: str) -> Iterator[bytes]:
     """The bytes of each image as the data set holds them, or its pixels where it has no files."""
     kind = data.features[column]
-    raw = data.cast_column(column, type(kind)(decode=False)) if type(kind).__name__ == "Image" and hasattr(data, "cast_column") else None
+    raw = (
+        data.cast_column(column, type(kind)(decode=False))
+        if type(kind).__name__ == "Image" and hasattr(data, "cast_column")
+        else None
+    )
     for index in numbers(len(data)):
         item = None if raw is None else raw[index][column]
         if isinstance(item, Mapping) and (item.get("bytes") is not None or item.get("path")):
@@ -280,23 +279,23 @@ def numbered(labels: Any, names: tuple[str, ...], field: str) -> tuple[np.ndarra
         ConfigError: labels that are neither whole numbers nor texts, or numbers without a name.
     """
     try:
-        values = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else [getattr(v, "item", lambda v=v: v)() for v in labels])
+        values = np.asarray(
+            labels.cpu()
+            if isinstance(labels, torch.Tensor)
+            else [getattr(v, "item", lambda v=v: v)() for v in labels]
+        )
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(field, "labels", f"give one whole number or text for each image ({error})") from error
+        raise ConfigError(
+            field, "labels", f"give one whole number or text for each image ({error})"
+        ) from error
+    hint = "give whole numbers or texts"
     need(
-        values.ndim == 1 and values.dtype.kind in "iuUb",
-        field,
-        f"labels {values.dtype} {values.shape}",
-        "give whole numbers or texts",
+        values.ndim == 1 and values.dtype.kind in "iuUb", field, f"labels {values.dtype} {values.shape}", hint
     )
     if names and values.dtype.kind != "U":
         inside = int(values.min()) >= 0 and int(values.max()) < len(names)
-        need(
-            inside,
-            field,
-            f"labels {values.min()} to {values.max()}",
-            f"the data set names {len(names)} classes",
-        )
+        hint = f"the data set names {len(names)} classes"
+        need(inside, field, f"labels {values.min()} to {values.max()}", hint)
         return values.astype(np.int64), names
     occurring, places = np.unique(values, return_inverse=True)
     return places.reshape(-1).astype(np.int64), tuple(str(value) for value in occurring.tolist())

@@ -17,8 +17,9 @@ class BatchOrder:
     """Batch sampler over an endless shuffled order, starting anywhere.
 
     Position p of the order is image ``permutation(seed, p // n)[p % n]``; step k uses positions
-    k·batch_size … (k+1)·batch_size - 1 and process r of R its r-th slice, so the images of a step do not depend
-    on the number of processes. Yields keys ``epoch * n + index`` (see :class:`~d3pm_image.data.images.ImageSet`).
+    k·batch_size … (k+1)·batch_size - 1 and process r of R its r-th slice, so the images of a step do not
+    depend on the number of processes. Yields keys ``epoch * n + index`` (see
+    :class:`~d3pm_image.data.images.ImageSet`).
 
     Args:
         length: Number of images n.
@@ -29,7 +30,16 @@ class BatchOrder:
         rank, world: This process and the number of processes.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, first_step: int, last_step: int, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        first_step: int,
+        last_step: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
         assert batch_size % world == 0
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.first_step, self.last_step, self.rank, self.world = first_step, last_step, rank, world
@@ -40,13 +50,18 @@ class BatchOrder:
 
     def starting_at(self, step: int) -> BatchOrder:
         """The same order from another step on."""
-        return BatchOrder(self.length, self.batch_size, self.seed, step, self.last_step, self.rank, self.world)
+        return BatchOrder(
+            self.length, self.batch_size, self.seed, step, self.last_step, self.rank, self.world
+        )
 
     def key(self, position: int) -> int:
         """Number of the image at a position of the endless order."""
         epoch, offset = divmod(position, self.length)
         if epoch != self._epoch:
-            self._epoch, self._permutation = epoch, np.random.default_rng(entropy(self.seed, epoch)).permutation(self.length)
+            self._epoch, self._permutation = (
+                epoch,
+                np.random.default_rng(entropy(self.seed, epoch)).permutation(self.length),
+            )
         return epoch * self.length + int(self._permutation[offset])
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -62,11 +77,13 @@ def whole(batch: Any) -> Any:
 
 
 def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Iterator[dict]:
-    """One dictionary a step. ``workers`` processes only where the set is not in memory; where one of them dies (killed for memory, say),
-    new ones go on with the step that is due, and where none can be started this process reads alone.
+    """One dictionary a step. ``workers`` processes only where the set is not in memory; where one of them
+    dies (killed for memory, say), new ones go on with the step that is due, and where none can be started
+    this process reads alone.
 
     Raises:
-        LoaderError: they died at the same step more than twice, or gave nothing within the limit. Others: what the set raises.
+        LoaderError: they died at the same step more than twice, or gave nothing within the limit. Others:
+            what the set raises.
     """
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
@@ -81,10 +98,17 @@ def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Ite
         except HelperDied as error:
             deaths += 1
             if deaths > 2:
-                raise LoaderError(f"loader processes died {deaths} times at step {step} ({error}): {WITHOUT}") from error
+                raise LoaderError(
+                    f"loader processes died {deaths} times at step {step} ({error}): {WITHOUT}"
+                ) from error
             print(f"a loader process died ({error}): new ones go on with step {step}", file=sys.stderr)
         except CannotStart as error:
-            print(f"no loader processes ({error}): images are read by the main process, as with --data.workers 0", file=sys.stderr)
+            print(
+                f"no loader processes ({error}): images are read by the main process, as with --data.workers 0",
+                file=sys.stderr,
+            )
             workers = 0
     if step < order.last_step:
-        yield from DataLoader(dataset, batch_sampler=order.starting_at(step), pin_memory=pin, collate_fn=whole)
+        yield from DataLoader(
+            dataset, batch_sampler=order.starting_at(step), pin_memory=pin, collate_fn=whole
+        )

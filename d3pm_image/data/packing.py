@@ -1,7 +1,9 @@
-"""Images → tar shards in the webdataset layout: KEY.jpg (or the file's own ending) and KEY.cls, with classnames.txt beside them.
+"""Images → tar shards in the webdataset layout: KEY.jpg (or the file's own ending) and KEY.cls, with
+classnames.txt beside them.
 
-Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on with the shards that are missing. Of
-several programs that pack into one folder one works at a time, and those that waited find its shards there.
+Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on
+with the shards that are missing. Of several programs that pack into one folder one works at a time, and those
+that waited find its shards there.
 """
 
 from __future__ import annotations
@@ -52,7 +54,12 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     Raises:
         ConfigError: ``out`` holds something else than shards of these images in this size.
     """
-    facts = {"data": source.fingerprint, "classes": list(source.class_names), "images": len(source), "shard_images": shard_images}
+    facts = {
+        "data": source.fingerprint,
+        "classes": list(source.class_names),
+        "images": len(source),
+        "shard_images": shard_images,
+    }
     folder_to_write(out).mkdir(parents=True, exist_ok=True)
     with waiting_lock(out / LOCK, f"the shards in {out}"):
         begin(out, facts, source.known_as.former)
@@ -69,7 +76,9 @@ def _missing(source: ImageSource, out: Path, shard_images: int, quiet: bool) -> 
             kept += 1
             continue
         with whole_file(path) as part:
-            left_out += write_shard(part, source, range(starts[number], min(starts[number] + shard_images, len(source))))
+            left_out += write_shard(
+                part, source, range(starts[number], min(starts[number] + shard_images, len(source)))
+            )
             sync(part)
     sync(out)
     return Packed(len(starts), kept, left_out)
@@ -94,7 +103,8 @@ def begin(out: Path, facts: dict, former: str = "") -> None:
     if former and isinstance(before, dict) and before.get("data") == former:
         before["data"] = facts["data"]
     changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
-    need(not changed, "out", str(out), f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder")
+    hint = f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder"
+    need(not changed, "out", str(out), hint)
     lines = [name for name in facts["classes"] if not name.splitlines() or name.splitlines() != [name]]
     need(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
     write_text(out / PACKED, json.dumps(facts, indent=1) + "\n")
@@ -109,7 +119,9 @@ def write_shard(path: Path, source: ImageSource, indices: range) -> int:
         for index in indices:
             found = source.attempt(lambda i: content(source, i), index)
             if isinstance(found, Exception):
-                warnings.warn(f"{source.names[index]}: cannot be read, left out ({type(found).__name__})", stacklevel=2)
+                warnings.warn(
+                    f"{source.names[index]}: cannot be read, left out ({type(found).__name__})", stacklevel=2
+                )
                 left_out += 1
                 continue
             ending, data = found
@@ -117,7 +129,11 @@ def write_shard(path: Path, source: ImageSource, indices: range) -> int:
             if source.labels is not None:
                 add(archive, f"{index:08d}.cls", str(int(source.labels[index])).encode())
     if left_out == len(indices):
-        raise ConfigError("source", source.names[indices[0]], f"not one of {left_out} pictures could be read; check the images")
+        raise ConfigError(
+            "source",
+            source.names[indices[0]],
+            f"not one of {left_out} pictures could be read; check the images",
+        )
     return left_out
 
 
@@ -135,7 +151,9 @@ def content(source: ImageSource, index: int) -> tuple[str, bytes]:
     if image.mode in TIFF_MODES:  # as they are: a scale for their levels is the whole set's, not this image's
         image.save(file, "TIFF", compression="tiff_adobe_deflate")
         return "tiff", file.getvalue()
-    (image if image.mode in PNG_MODES else plain(image_in_srgb(image, source.names[index]), 3)).save(file, "PNG")
+    (image if image.mode in PNG_MODES else plain(image_in_srgb(image, source.names[index]), 3)).save(
+        file, "PNG"
+    )
     return "png", file.getvalue()
 
 

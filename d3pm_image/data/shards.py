@@ -1,7 +1,9 @@
-"""Pictures in tar shards (the webdataset layout), read in any order: not one file an image, and no memory an image.
+"""Pictures in tar shards (the webdataset layout), read in any order: not one file an image, and no memory an
+image.
 
-The shards are read through once for an index of places (:mod:`.tar_members`), which is kept in the cache folder as one memory-mapped
-array; a picture is then one ``pread`` in its shard. A shard that changes changes the fingerprint, and with it the index and the code cache.
+The shards are read through once for an index of places (:mod:`.tar_members`), which is kept in the cache
+folder as one memory-mapped array; a picture is then one ``pread`` in its shard. A shard that changes changes
+the fingerprint, and with it the index and the code cache.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ INDEX = 2  # version of the index
 
 
 def find_shards(root: str) -> list[Path]:
-    """The shards of a folder (*.tar), of a pattern with * or ?, or of a range such as train-{000000..000099}.tar.
+    """The shards of a folder (*.tar), of a pattern with * or ?, or of a range such as
+    train-{000000..000099}.tar.
 
     Raises:
         ConfigError: none, or one of a range is missing.
@@ -58,11 +61,18 @@ def find_shards(root: str) -> list[Path]:
     elif RANGE.search(root):
         found = [Path(name) for name in spelled_out(str(place))]
         missing = [path.name for path in found if not path.is_file()]
-        need(not missing, "data.root", root, f"{len(missing)} of {len(found)} shards are missing ({', '.join(missing[:3])})")
+        hint = f"{len(missing)} of {len(found)} shards are missing ({', '.join(missing[:3])})"
+        need(not missing, "data.root", root, hint)
     else:
-        found = [place] if place.is_file() else [Path(name) for name in sorted(glob.glob(str(place))) if Path(name).is_file()]
-    need(bool(found), "data.root", root, "no shards; name a folder of .tar files, or a pattern such as 'train-{000000..000099}.tar'")
-    need(len(set(found)) == len(found) <= MAX_SHARDS, "data.root", root, f"shards that occur twice, or more than {MAX_SHARDS}")
+        found = (
+            [place]
+            if place.is_file()
+            else [Path(name) for name in sorted(glob.glob(str(place))) if Path(name).is_file()]
+        )
+    hint = "no shards; name a folder of .tar files, or a pattern such as 'train-{000000..000099}.tar'"
+    need(bool(found), "data.root", root, hint)
+    hint = f"shards that occur twice, or more than {MAX_SHARDS}"
+    need(len(set(found)) == len(found) <= MAX_SHARDS, "data.root", root, hint)
     return found
 
 
@@ -72,7 +82,8 @@ def spelled_out(pattern: str) -> list[str]:
     while found := RANGE.search(names[0]):
         first, last = int(found[1]), int(found[2])
         total = (last - first + 1) * len(names)
-        need(0 < total <= MAX_SHARDS, "data.root", pattern, f"a range of {total} shards; give first..last, at most {MAX_SHARDS}")
+        hint = f"a range of {total} shards; give first..last, at most {MAX_SHARDS}"
+        need(0 < total <= MAX_SHARDS, "data.root", pattern, hint)
         numbers = [f"{number:0{len(found[1])}d}" for number in range(first, last + 1)]
         names = [RANGE.sub(number, name, count=1) for name in names for number in numbers]
     return names
@@ -87,13 +98,15 @@ def class_names_beside(shards: list[Path]) -> tuple[str, ...]:
     path = shards[0].parent / CLASS_NAMES
     if not path.is_file():
         return ()
-    need(path.stat().st_size <= 16 * MAX_LABEL, "data.root", str(path), "too large; it holds a class name a line")
+    hint = "too large; it holds a class name a line"
+    need(path.stat().st_size <= 16 * MAX_LABEL, "data.root", str(path), hint)
     try:
         names = tuple(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError:
         names = ()
     sound = 0 < len(names) == len(set(names)) <= MAX_CLASSES
-    need(sound, "data.root", str(path), "must hold class names in UTF-8, one per line, none twice; repair or remove it")
+    hint = "must hold class names in UTF-8, one per line, none twice; repair or remove it"
+    need(sound, "data.root", str(path), hint)
     return names
 
 
@@ -133,15 +146,29 @@ def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tu
     load = Members(tuple(shards), place / "index.npy")
     labels = load.rows["label"] if use_labels and not meta["unlabelled"] else None
     if use_labels and 0 < meta["unlabelled"] < meta["count"]:
-        warnings.warn(f"{root}: {meta['unlabelled']} of {meta['count']} pictures have no label, so no classes are used", stacklevel=2)
+        warnings.warn(
+            f"{root}: {meta['unlabelled']} of {meta['count']} pictures have no label, so no classes are used",
+            stacklevel=2,
+        )
     meaning = "\n".join(names).encode("utf-8", "surrogateescape")
     if labels is not None and not names:
         labels, names = numbered(labels, meta["used"])
-    if meta["dotted"]:  # an index of before did not have these pictures: codes that were cached then are not of this set
+    # an index of before did not have these pictures: codes that were cached then are not of this set
+    if meta["dotted"]:
         stamp = hashlib.sha256(f"{stamp} {meta['dotted']} dotted".encode()).hexdigest()
     identity = identify(shards, short_names(shards), lambda stats: stamp, cache, meaning)
-    unused = Unused(Counter({(group, kind): number for group, kind, number in meta["unused"]}), (), place / UNUSED)
-    return Shards(MemberNames(load), labels, () if labels is None else names, load, identity.fingerprint, identity, unused)
+    unused = Unused(
+        Counter({(group, kind): number for group, kind, number in meta["unused"]}), (), place / UNUSED
+    )
+    return Shards(
+        MemberNames(load),
+        labels,
+        () if labels is None else names,
+        load,
+        identity.fingerprint,
+        identity,
+        unused,
+    )
 
 
 def short_names(shards: list[Path]) -> list[str]:
@@ -151,7 +178,8 @@ def short_names(shards: list[Path]) -> list[str]:
 
 
 def numbered(labels: np.ndarray, used: list[int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels and names of classes that are numbers: those that occur, so that labels 1..N make N classes and no empty class 0."""
+    """Labels and names of classes that are numbers: those that occur, so that labels 1..N make N classes and
+    no empty class 0."""
     if used != list(range(len(used))):
         place = np.full(used[-1] + 1, -1, np.int64)
         place[used] = np.arange(len(used))
@@ -165,7 +193,8 @@ def fingerprint_of(shards: list[Path], class_names: tuple[str, ...]) -> str:
 
 
 def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: tuple[str, ...]) -> None:
-    """Read the headers of all shards and write the index, complete or absent; programs that do so at once write the same.
+    """Read the headers of all shards and write the index, complete or absent; programs that do so at once
+    write the same.
 
     Raises:
         ConfigError: a damaged shard, or no picture in any.
@@ -178,7 +207,9 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
 
     def rows() -> Iterator[tuple]:
         quiet = not sys.stderr.isatty()
-        for number, path in enumerate(tqdm(shards, desc="index of shards", unit="shard", disable=quiet, leave=False)):
+        for number, path in enumerate(
+            tqdm(shards, desc="index of shards", unit="shard", disable=quiet, leave=False)
+        ):
             yield from samples(path, number, use_labels, class_names, tally)
 
     try:
@@ -195,15 +226,19 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
             file.seek(0)
             header(file, meta["count"])
             assert file.tell() == begins  # numpy leaves room for the count to grow
-        need(
-            meta["count"] > 0,
-            "data.root",
-            str(shards[0].parent),
-            f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp{found_instead(tally)}",
+        hint = (
+            f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp{found_instead(tally)}"
         )
+        need(meta["count"] > 0, "data.root", str(shards[0].parent), hint)
         if tally.alone:
-            warnings.warn(f"{shards[0].parent}: {tally.alone} keys have a label but no picture, left out", stacklevel=2)
-        meta |= {"used": sorted(used - {-1}), "dotted": tally.dotted, "unused": [[*kind, n] for kind, n in tally.unused.items()]}
+            warnings.warn(
+                f"{shards[0].parent}: {tally.alone} keys have a label but no picture, left out", stacklevel=2
+            )
+        meta |= {
+            "used": sorted(used - {-1}),
+            "dotted": tally.dotted,
+            "unused": [[*kind, n] for kind, n in tally.unused.items()],
+        }
         (part / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         replace_folder(part, place)
     finally:
@@ -217,7 +252,9 @@ def found_instead(tally: Tally) -> str:
 
 def header(file: io.BufferedWriter, count: int) -> None:
     """Write NumPy's header of an array of ``count`` rows."""
-    np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,)})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,)}
+    )
 
 
 def is_sound(place: Path, shards: list[Path]) -> bool:
@@ -225,14 +262,26 @@ def is_sound(place: Path, shards: list[Path]) -> bool:
     try:
         meta = read_json(place / "meta.json")
         rows = np.load(place / "index.npy", mmap_mode="r")
-        if not isinstance(meta["used"], list) or not isinstance(meta["unused"], list) or not isinstance(meta["dotted"], int):
+        if (
+            not isinstance(meta["used"], list)
+            or not isinstance(meta["unused"], list)
+            or not isinstance(meta["dotted"], int)
+        ):
             return False
-        if rows.dtype != ROW or rows.shape != (meta["count"],) or not all(isinstance(meta[n], int) for n in ("unlabelled", "classes")):
+        if (
+            rows.dtype != ROW
+            or rows.shape != (meta["count"],)
+            or not all(isinstance(meta[n], int) for n in ("unlabelled", "classes"))
+        ):
             return False
         ends = np.array([path.stat().st_size for path in shards], np.uint64)
         for start in range(0, len(rows), ROWS):
             some = np.asarray(rows[start : start + ROWS])
-            inside = some["shard"].max() < len(shards) and (some["offset"] < 2**62).all() and some["label"].max() < meta["classes"]
+            inside = (
+                some["shard"].max() < len(shards)
+                and (some["offset"] < 2**62).all()
+                and some["label"].max() < meta["classes"]
+            )
             if not inside or (some["offset"] + some["size"] > ends[some["shard"]]).any():
                 return False
     except (OSError, ValueError, KeyError, TypeError, EOFError):
@@ -242,12 +291,14 @@ def is_sound(place: Path, shards: list[Path]) -> bool:
 
 @functools.lru_cache(128)
 def opened(path: Path, index: Path) -> io.FileIO:
-    """A shard of an index. The caller holds it while it reads: one that is pushed out of the cache is closed when nobody does."""
+    """A shard of an index. The caller holds it while it reads: one that is pushed out of the cache is closed
+    when nobody does."""
     return open(path, "rb", buffering=0)
 
 
 class Members:
-    """Loads the i-th picture of shards. Sent to a worker process, it takes its paths along and not its index."""
+    """Loads the i-th picture of shards. Sent to a worker process, it takes its paths along and not its
+    index."""
 
     def __init__(self, shards: tuple[Path, ...], index: Path):
         self.shards, self.index = shards, index
@@ -291,7 +342,8 @@ class MemberNames(Sequence):
         row = self.load.rows[index]
         path = self.load.shards[int(row["shard"])]
         try:
-            name = self.load.pread(path, 100, max(0, int(row["offset"]) - BLOCK))  # the first field of the header before it
+            # the first field of the header before it
+            name = self.load.pread(path, 100, max(0, int(row["offset"]) - BLOCK))
         except OSError:
             name = b""
         return f"{printable(path.name)}: {printable(name.partition(bytes(1))[0].decode('utf-8', 'surrogateescape'))}"

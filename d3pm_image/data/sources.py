@@ -1,4 +1,5 @@
-"""Where images come from: folders, tar shards, torchvision sets and the embedded digits behind one small record.
+"""Where images come from: folders, tar shards, torchvision sets and the embedded digits behind one small
+record.
 
 A source lists its images and can load the i-th as a Pillow image; it knows nothing of sizes or batches. Each
 has a fingerprint that changes when the data changes, which ties cached codes to the images they came from.
@@ -41,18 +42,28 @@ def digits() -> ImageSource:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ConfigError("data.source", "digits", "needs scikit-learn; pip install 'd3pm-image[digits]'") from None
+        raise ConfigError(
+            "data.source", "digits", "needs scikit-learn; pip install 'd3pm-image[digits]'"
+        ) from None
     pixels, labels = load_digits(return_X_y=True)
     pixels = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     names = [f"digit {i}" for i in range(len(pixels))]
-    return ImageSource(names, labels.astype(np.int64), tuple("0123456789"), Arrays(pixels), digest, place="the digits of scikit-learn")
+    return ImageSource(
+        names,
+        labels.astype(np.int64),
+        tuple("0123456789"),
+        Arrays(pixels),
+        digest,
+        place="the digits of scikit-learn",
+    )
 
 
 def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
-    """Every image below ``root``, nested or flat, of the formats of :data:`~d3pm_image.image_io.FORMATS`; links to folders are followed.
-    The first level of subfolders gives the classes; images that lie beside two class folders or more, and are fewer than those in them,
-    are left out. Files whose header cannot be read are reported and left out.
+    """Every image below ``root``, nested or flat, of the formats of :data:`~d3pm_image.image_io.FORMATS`;
+    links to folders are followed. The first level of subfolders gives the classes; images that lie beside two
+    class folders or more, and are fewer than those in them, are left out. Files whose header cannot be read
+    are reported and left out.
 
     Raises:
         ConfigError: no such folder, or nothing readable in it. OSError: it cannot be read.
@@ -74,20 +85,26 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
     unused = listing.unused.plus((str(p), BROKEN, p.suffix.lower()) for p in broken)
     unused = unused.plus((str(p), STRAY, p.suffix.lower()) for p in sorted(beside))
     also = f"; {unused.summary()}" if unused else ""
-    need(bool(tried), "data.root", str(root), f"no readable image among {len(listing.files)} image files; check the folder{also}")
+    hint = f"no readable image among {len(listing.files)} image files; check the folder{also}"
+    need(bool(tried), "data.root", str(root), hint)
     names = [text_of(path) for path in tried]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     if use_labels and all(len(path.parts) > 1 for path in tried):
         labels, classes = classes_by_folder(tried)
     files = [root / path for path in tried]
-    identity = identify(files, [str(path) for path in tried], lambda stats: stamp_of(tried, stats), cache_root())
+    identity = identify(
+        files, [str(path) for path in tried], lambda stats: stamp_of(tried, stats), cache_root()
+    )
     found = reader.found()
-    return ImageSource(names, labels, classes, Files(files), identity.fingerprint, identity, unused, found, str(root))
+    return ImageSource(
+        names, labels, classes, Files(files), identity.fingerprint, identity, unused, found, str(root)
+    )
 
 
 def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | None:
-    """Look at a file's header; the error where it is no image. Raises OSError where the file cannot be read at all."""
+    """Look at a file's header; the error where it is no image. Raises OSError where the file cannot be read
+    at all."""
 
     def look() -> None:
         with open(path, "rb") as file, read_header(file) as image:
@@ -98,8 +115,8 @@ def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | N
 
 
 def stray(files: list[Path]) -> list[Path]:
-    """Images beside the class folders that would take the classes from all others: where two folders or more hold images, and more
-    of them than lie beside. They have no class and are left out."""
+    """Images beside the class folders that would take the classes from all others: where two folders or more
+    hold images, and more of them than lie beside. They have no class and are left out."""
     loose = [path for path in files if len(path.parts) == 1]
     folders = {path.parts[0] for path in files if len(path.parts) > 1}
     return loose if len(folders) > 1 and len(loose) < len(files) - len(loose) else []
@@ -116,10 +133,19 @@ def classes_by_folder(files: list[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) -> ImageSource:
-    """The pictures of tar shards in the webdataset layout; see :func:`~d3pm_image.data.shards.open_shards`."""
+    """The pictures of tar shards in the webdataset layout; see
+    :func:`~d3pm_image.data.shards.open_shards`."""
     found = open_shards(root, cache_root(), use_labels, class_names)
     return ImageSource(
-        found.names, found.labels, found.class_names, found.load, found.fingerprint, found.identity, found.unused, None, root
+        found.names,
+        found.labels,
+        found.class_names,
+        found.load,
+        found.fingerprint,
+        found.identity,
+        found.unused,
+        None,
+        root,
     )
 
 
@@ -130,16 +156,21 @@ def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
         ConfigError: too few images to hold any out.
     """
     count = max(1, round(len(source) * share))
-    need(len(source) > count, "data.root", len(source), "too few images to hold some out; add images or name data.val_root")
+    hint = "too few images to hold some out; add images or name data.val_root"
+    need(len(source) > count, "data.root", len(source), hint)
     order = np.random.default_rng(HOLDOUT_SEED).permutation(len(source))
     return source.subset(np.sort(order[:count] if held_out else order[count:]))
 
 
 def judged_by(config: DataConfig, train: ImageSource, held_out: ImageSource) -> ImageSource:
-    """The held-out images of ``data.val_root`` with the class numbers of the training images; says where they are training images."""
+    """The held-out images of ``data.val_root`` with the class numbers of the training images; says where they
+    are training images."""
     fault = shared_images(config.root, config.val_root, train.known_as, held_out.known_as)
     if fault and os.environ.get("RANK", "0") == "0":
-        print(f"warning: data.val_root={config.val_root!r}: {fault}; name a folder of other images", file=sys.stderr)
+        print(
+            f"warning: data.val_root={config.val_root!r}: {fault}; name a folder of other images",
+            file=sys.stderr,
+        )
     return held_out.numbered_by(train.class_names)
 
 
@@ -147,17 +178,21 @@ def open_source(config: DataConfig, held_out: bool = False, given: GivenImages |
     """The training part of a configured source, or its held-out part.
 
     Args:
-        given: The images of ``data.source: python``, which a program holds, or those of huggingface where they are open already.
+        given: The images of ``data.source: python``, which a program holds, or those of huggingface where
+            they are open already.
 
     Raises:
         ConfigError: unknown source, missing folder or set, nothing readable.
     """
     config = config.resolved()
     here = (
-        f"; for a folder of images leave it out and give --data.root {config.source}" if Path(config.source).expanduser().is_dir() else ""
+        f"; for a folder of images leave it out and give --data.root {config.source}"
+        if Path(config.source).expanduser().is_dir()
+        else ""
     )
     if config.source == "python":
-        need(given is not None, "data.source", "python", "these images were given by a Python program; call it again, with data=…")
+        hint = "these images were given by a Python program; call it again, with data=…"
+        need(given is not None, "data.source", "python", hint)
     else:
         need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}{here}")
     if config.source == "folder":
@@ -195,7 +230,8 @@ def whole_source(name: str, held_out: bool = False) -> ImageSource:
         ConfigError: no such folder or set, or no held-out part.
     """
     own = name in TORCHVISION and TORCHVISION[name][2] is not None
-    need(own or not held_out, "held_out", held_out, f"{name} has no held-out part of its own; data.val_share holds out a part in training")
+    hint = f"{name} has no held-out part of its own; data.val_share holds out a part in training"
+    need(own or not held_out, "held_out", held_out, hint)
     if name in TORCHVISION:
         return torchvision_set(name, "", False, held_out)
     return digits() if name == "digits" else folder(name)

@@ -1,7 +1,9 @@
-"""What a tar shard in the webdataset layout holds: KEY.jpg, png or webp with KEY.cls or KEY.json beside it, by place in the file.
+"""What a tar shard in the webdataset layout holds: KEY.jpg, png or webp with KEY.cls or KEY.json beside it,
+by place in the file.
 
-Only headers and labels are read. Names in a shard are never paths: nothing is extracted, links are not followed, and members that are
-neither a picture nor a label (also pickles) are passed over unread. Sizes are checked before anything of that size is read.
+Only headers and labels are read. Names in a shard are never paths: nothing is extracted, links are not
+followed, and members that are neither a picture nor a label (also pickles) are passed over unread. Sizes are
+checked before anything of that size is read.
 """
 
 from __future__ import annotations
@@ -26,26 +28,30 @@ PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "p
 MAX_PICTURE, MAX_LABEL, MAX_HEADER = 2**28, 2**20, 2**20  # bytes
 MAX_CLASSES = 1_000_000
 BLOCK = tarfile.BLOCKSIZE
-KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # the key ends at the first point of the last part, as in webdataset
+# the key ends at the first point of the last part, as in webdataset
+KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
 WAITING = 4096  # samples of one key that are held until it is known whether the key has a picture of its own
 ROW = np.dtype([("shard", "<u4"), ("size", "<u4"), ("offset", "<u8"), ("label", "<i8")])
 """A picture of an index: number of its shard, bytes, place of its first byte, class or -1."""
 
 
 class Headers:
-    """A file as the tarfile module sees it: long reads, which only a damaged or hostile header asks for, are refused."""
+    """A file as the tarfile module sees it: long reads, which only a damaged or hostile header asks for, are
+    refused."""
 
     def __init__(self, path: Path, file: BinaryIO, total: int):
         self.path, self.file, self.total = path, file, total
 
     def read(self, size: int) -> bytes:
         """Read a header. Raises ConfigError where one asks for more than a header has."""
-        need(0 <= size <= MAX_HEADER, "data.root", str(self.path), f"a header asks for {size} bytes; the shard is damaged: make it again")
+        hint = f"a header asks for {size} bytes; the shard is damaged: make it again"
+        need(0 <= size <= MAX_HEADER, "data.root", str(self.path), hint)
         return self.file.read(size)
 
     def seek(self, place: int) -> int:
         """Go to a place. Raises ConfigError beyond the end of the shard."""
-        need(0 <= place <= self.total, "data.root", str(self.path), "cut short or damaged; make or copy it again")
+        hint = "cut short or damaged; make or copy it again"
+        need(0 <= place <= self.total, "data.root", str(self.path), hint)
         return self.file.seek(place)
 
     def tell(self) -> int:
@@ -88,10 +94,12 @@ class Tally:
 
 
 class Group:
-    """The members under one webdataset key, which ends at the first point: ``img.jpg``, ``img.cls``, ``img.v2.jpg``.
+    """The members under one webdataset key, which ends at the first point: ``img.jpg``, ``img.cls``,
+    ``img.v2.jpg``.
 
-    A picture named by the key alone is the key's picture, and others (``img.seg.png``: a mask, say) belong to it. Where there is none, the
-    first point is part of a name, and each picture is a sample of its own, with the label of its own name, else the key's.
+    A picture named by the key alone is the key's picture, and others (``img.seg.png``: a mask, say) belong to
+    it. Where there is none, the first point is part of a name, and each picture is a sample of its own, with
+    the label of its own name, else the key's.
     """
 
     def __init__(self, key: str, path: Path, shard: int, tally: Tally):
@@ -110,12 +118,18 @@ class Group:
         pictures = [sample for sample in self.samples.values() if sample.picture]
         for sample in pictures:
             if single and sample is not own:
-                self.tally.skip(f"{self.path}: {printable(sample.member)}", OTHER, "." + sample.member.rpartition("/")[2].partition(".")[2])
+                self.tally.skip(
+                    f"{self.path}: {printable(sample.member)}",
+                    OTHER,
+                    "." + sample.member.rpartition("/")[2].partition(".")[2],
+                )
                 continue
             self.tally.dotted += sample is not own
             labels = own.labels | sample.labels
             yield self.shard, sample.size, sample.offset, labels.get("cls", labels.get("json", -1))
-        self.tally.alone += not pictures and not self.flushed and any(sample.labels for sample in self.samples.values())
+        self.tally.alone += (
+            not pictures and not self.flushed and any(sample.labels for sample in self.samples.values())
+        )
         self.samples = {self.key: Sample(self.key, labels=own.labels)}
 
     def overflow(self) -> Iterator[tuple]:
@@ -125,7 +139,9 @@ class Group:
             self.flushed = True
 
 
-def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ...], tally: Tally) -> Iterator[tuple]:
+def samples(
+    path: Path, shard: int, use_labels: bool, class_names: tuple[str, ...], tally: Tally
+) -> Iterator[tuple]:
     """The pictures of a shard as rows of :data:`ROW`, in the shard's order.
 
     Args:
@@ -133,7 +149,8 @@ def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ..
         tally: Counts what is not used.
 
     Raises:
-        ConfigError: not a plain tar, damaged or cut short, an absurd size, a wrong label; names shard and member.
+        ConfigError: not a plain tar, damaged or cut short, an absurd size, a wrong label; names shard and
+            member.
     """
     group = Group("", path, shard, tally)
     with open(path, "rb", buffering=0) as file:
@@ -153,7 +170,8 @@ def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ..
             yield from group.overflow()
             where, size = f"{path}: {printable(member.name)}", member.size
             if label:
-                need(size <= MAX_LABEL, "data.root", where, f"a label of {size} bytes; repair the shard, or set data.labels false")
+                hint = f"a label of {size} bytes; repair the shard, or set data.labels false"
+                need(size <= MAX_LABEL, "data.root", where, hint)
                 file.seek(member.offset_data)
                 number = label_of(kind, file.read(size), class_names, where)
                 group.sample(name).labels |= {} if number is None else {kind: number}
@@ -161,8 +179,14 @@ def samples(path: Path, shard: int, use_labels: bool, class_names: tuple[str, ..
                 sample = group.sample(name)
                 twice = f"a second picture of one key beside .{sample.picture}; give it a key of its own"
                 need(not sample.picture, "data.root", where, twice)
-                need(0 < size <= MAX_PICTURE, "data.root", where, f"a picture of {size} bytes (at most {MAX_PICTURE}); leave it out")
-                sample.picture, sample.size, sample.offset, sample.member = kind, size, member.offset_data, member.name
+                hint = f"a picture of {size} bytes (at most {MAX_PICTURE}); leave it out"
+                need(0 < size <= MAX_PICTURE, "data.root", where, hint)
+                sample.picture, sample.size, sample.offset, sample.member = (
+                    kind,
+                    size,
+                    member.offset_data,
+                    member.name,
+                )
     yield from group.rows()
 
 
@@ -187,8 +211,11 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
             member, before = archive.next(), -1
             while member is not None:
                 # fields of a header are the sender's word: places must move on, and lie within the file
-                sound = member.size >= 0 and archive.offset > before and member.offset_data + member.size <= total
-                need(sound, "data.root", str(path), f"cut short or damaged at {printable(member.name)}; {again}")
+                sound = (
+                    member.size >= 0 and archive.offset > before and member.offset_data + member.size <= total
+                )
+                hint = f"cut short or damaged at {printable(member.name)}; {again}"
+                need(sound, "data.root", str(path), hint)
                 if member.isreg() and not member.issparse():
                     yield member
                 before = archive.offset
@@ -196,7 +223,8 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
                 member = archive.next()
             headers.seek(archive.offset)  # tarfile takes any broken header for the end
             whole = headers.read(BLOCK) == bytes(BLOCK)
-            need(whole, "data.root", str(path), f"cut short or damaged: {archive.offset} of {total} bytes can be read; {again}")
+            hint = f"cut short or damaged: {archive.offset} of {total} bytes can be read; {again}"
+            need(whole, "data.root", str(path), hint)
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, EOFError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -211,7 +239,8 @@ def is_compressed(path: Path) -> bool:
 
 
 def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -> int | None:
-    """The class in a .cls or .json member: a number, or a name out of ``class_names``; None where JSON has no ``label`` or ``cls``.
+    """The class in a .cls or .json member: a number, or a name out of ``class_names``; None where JSON has no
+    ``label`` or ``cls``.
 
     Raises:
         ConfigError: neither.
@@ -221,7 +250,8 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
         try:
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
-            need(False, "data.root", where, f"no JSON ({type(error).__name__}); repair the shard, or set data.labels false")
+            hint = f"no JSON ({type(error).__name__}); repair the shard, or set data.labels false"
+            need(False, "data.root", where, hint)
         value = raw.get("label", raw.get("cls")) if isinstance(raw, dict) else None
         if value is None:
             return None
@@ -229,8 +259,10 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
         value = text.strip().decode("utf-8", "replace")
         value = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
     if isinstance(value, str):
-        need(value in class_names, "data.root", where, f"class {value[:40]!r} is {hint}, or list the names in classnames.txt, one a line")
+        hint = f"class {value[:40]!r} is {hint}, or list the names in classnames.txt, one a line"
+        need(value in class_names, "data.root", where, hint)
         return class_names.index(value)
     number = isinstance(value, int) and not isinstance(value, bool)
-    need(number and 0 <= value < (len(class_names) or MAX_CLASSES), "data.root", where, f"{str(value)[:40]} is {hint}")
+    hint = f"{str(value)[:40]} is {hint}"
+    need(number and 0 <= value < (len(class_names) or MAX_CLASSES), "data.root", where, hint)
     return value

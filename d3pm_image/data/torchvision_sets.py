@@ -48,10 +48,14 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     except (RuntimeError, OSError) as error:
         if download:
             raise ConfigError(
-                "data.download", True, f"{name} could not be fetched into {where} ({' '.join(str(error).split())[:200]})"
+                "data.download",
+                True,
+                f"{name} could not be fetched into {where} ({' '.join(str(error).split())[:200]})",
             ) from error
         raise ConfigError(
-            "data.root", str(where), f"{name} is not there; add --data.download true, or name the folder that holds it"
+            "data.root",
+            str(where),
+            f"{name} is not there; add --data.download true, or name the folder that holds it",
         ) from error
     pixels = getattr(dataset, "data", None)
     files = getattr(dataset, "samples", None)
@@ -63,10 +67,23 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     if targets is None:
         targets = getattr(dataset, "_labels", None)
     labels = None if targets is None else np.asarray(targets, np.int64)
-    classes = tuple(getattr(dataset, "classes", ())) or tuple(str(i) for i in range(0 if labels is None else int(labels.max()) + 1))
-    content = f"{name} {sorted(part.items())} {len(dataset)}".encode() if pixels is None else np.ascontiguousarray(pixels).tobytes()
+    classes = tuple(getattr(dataset, "classes", ())) or tuple(
+        str(i) for i in range(0 if labels is None else int(labels.max()) + 1)
+    )
+    content = (
+        f"{name} {sorted(part.items())} {len(dataset)}".encode()
+        if pixels is None
+        else np.ascontiguousarray(pixels).tobytes()
+    )
     names = [f"{name} {i}" for i in range(len(dataset))]
-    return ImageSource(names, labels, classes, FromDataset(dataset), hashlib.sha256(content).hexdigest(), place=f"{name} in {where}")
+    return ImageSource(
+        names,
+        labels,
+        classes,
+        FromDataset(dataset),
+        hashlib.sha256(content).hexdigest(),
+        place=f"{name} in {where}",
+    )
 
 
 def torchvision_folder(dataset: Any, where: Path) -> ImageSource:
@@ -80,4 +97,6 @@ def torchvision_folder(dataset: Any, where: Path) -> ImageSource:
 
     identity = identify(paths, names, former, cache_root())
     labels = np.array([label for _, label in dataset.samples], np.int64)
-    return ImageSource(names, labels, tuple(dataset.classes), Files(paths), identity.fingerprint, identity, place=str(where))
+    return ImageSource(
+        names, labels, tuple(dataset.classes), Files(paths), identity.fingerprint, identity, place=str(where)
+    )

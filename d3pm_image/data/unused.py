@@ -1,4 +1,5 @@
-"""What was seen below a root and is not used: counted by ending for a line of text, and listed in full for a file."""
+"""What was seen below a root and is not used: counted by ending for a line of text, and listed in full for a
+file."""
 
 from __future__ import annotations
 
@@ -31,7 +32,11 @@ IMAGE_ENDINGS = frozenset(
     )
 )  # fmt: skip
 """Endings of images, whether they can be read or not."""
-HELP = {HEIF: "pip install pillow-heif reads HEIC", RAW: "convert raw images first", (".svg", ".svgz"): "draw SVG to PNG first"}
+HELP = {
+    HEIF: "pip install pillow-heif reads HEIC",
+    RAW: "convert raw images first",
+    (".svg", ".svgz"): "draw SVG to PNG first",
+}
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,16 @@ class Unused:
         kinds = Counter({kind: number for (one, kind), number in self.counts.items() if one == group})
         total = sum(kinds.values())
         named = (FOLDERS, LINKS)
-        shown = [printable(k, 40) if group in named else f"{n} {printable(k, 20)}" for k, n in kinds.most_common(ENDINGS_SHOWN)]
+        shown = [
+            printable(k, 40) if group in named else f"{n} {printable(k, 20)}"
+            for k, n in kinds.most_common(ENDINGS_SHOWN)
+        ]
         shown += ["…"] if len(kinds) > ENDINGS_SHOWN else []
-        helps = [text for endings, text in HELP.items() if group == FORMATS and any(kind in endings for kind in kinds)]
+        helps = [
+            text
+            for endings, text in HELP.items()
+            if group == FORMATS and any(kind in endings for kind in kinds)
+        ]
         words = group if total != 1 else singular(group)
         return f"{total} {words} ({'; '.join([', '.join(shown), *helps])})"
 
@@ -103,7 +115,9 @@ def singular(group: str) -> str:
     words = {"files": "file", "images": "image", "folders": "folder", "links": "link"}
     if first not in words:  # image files, other files, hidden files
         return group.replace("files", "file", 1)
-    return f"{words[first]} {rest}".replace("that are not looked", "that is not looked").replace("that lead", "that leads")
+    return f"{words[first]} {rest}".replace("that are not looked", "that is not looked").replace(
+        "that lead", "that leads"
+    )
 
 
 def ending_of(name: str) -> str:

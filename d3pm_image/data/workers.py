@@ -1,8 +1,10 @@
-"""Batches from helper processes: every wait for one has a limit, a helper that dies is noticed, and a small /dev/shm is no obstacle.
+"""Batches from helper processes: every wait for one has a limit, a helper that dies is noticed, and a small
+/dev/shm is no obstacle.
 
-torch hands tensors from process to process through shared memory, which containers limit (Docker gives /dev/shm 64 MB). Where that has no
-room for the batches under way, they go through pipes instead, as arrays: a copy more, but no limit. What a set raises in a helper is raised
-here as it was, not as torch's text of a traceback.
+torch hands tensors from process to process through shared memory, which containers limit (Docker gives
+/dev/shm 64 MB). Where that has no room for the batches under way, they go through pipes instead, as arrays: a
+copy more, but no limit. What a set raises in a helper is raised here as it was, not as torch's text of a
+traceback.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ def portable(error: Exception) -> Exception:
 
 @dataclass(frozen=True)
 class Sender:
-    """Prepares a finished batch, in a helper, for its way to the main process (a DataLoader's ``collate_fn``).
+    """Prepares a finished batch, in a helper, for its way to the main process (a DataLoader's
+    ``collate_fn``).
 
     Args:
         helpers: How many share the memory.
@@ -115,12 +118,15 @@ def received(batch: Any) -> dict[str, torch.Tensor]:
     """A batch as it was before it was sent. Raises what its helper met."""
     if isinstance(batch, Failure):
         raise batch.error
-    return {name: value if isinstance(value, torch.Tensor) else torch.from_numpy(value) for name, value in batch.items()}
+    return {
+        name: value if isinstance(value, torch.Tensor) else torch.from_numpy(value)
+        for name, value in batch.items()
+    }
 
 
 def prepare_helper(number: int) -> None:
-    """Helpers leave signals to the main process, which saves before it stops; one that cannot send a batch ends, which is noticed (else
-    the batch would be missing for ever)."""
+    """Helpers leave signals to the main process, which saves before it stops; one that cannot send a batch
+    ends, which is noticed (else the batch would be missing for ever)."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -133,7 +139,9 @@ def prepare_helper(number: int) -> None:
 
 
 @contextlib.contextmanager
-def started(dataset: Dataset, order: Iterable[list[int]], workers: int, pin: bool, share: bool) -> Iterator[Iterator[Any]]:
+def started(
+    dataset: Dataset, order: Iterable[list[int]], workers: int, pin: bool, share: bool
+) -> Iterator[Iterator[Any]]:
     """Helpers at work, and their batches in order; none is left when the block is left.
 
     Raises:
@@ -148,20 +156,25 @@ def started(dataset: Dataset, order: Iterable[list[int]], workers: int, pin: boo
         )  # fmt: skip
         watched = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         try:
-            probes = [multiprocessing.Lock() for _ in range(8 + 8 * workers)]  # as many as it needs; halfway, torch complains on its own
+            # as many as it needs; halfway, torch complains on its own
+            probes = [multiprocessing.Lock() for _ in range(8 + 8 * workers)]
             del probes
             iterator = iter(loader)
         except (OSError, RuntimeError) as error:
             raise CannotStart(" ".join(str(error).split())) from error
         finally:
             helpers = set(multiprocessing.active_children()) - before
-        with contextlib.suppress(ValueError, TypeError, AttributeError):  # not the main thread, or no such signal
-            signal.signal(signal.SIGCHLD, watched)  # torch's handler raises wherever the program is just then, not where it waits
+        # not the main thread, or no such signal
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            # torch's handler raises wherever the program is just then, not where it waits
+            signal.signal(signal.SIGCHLD, watched)
         yield iterator
     finally:
         iterator = None  # type: ignore[assignment]
         for helper in helpers:
-            if helper.is_alive():  # the caller still holds the iterator, so torch has not ended them; they only read, so nothing is lost
+            # the caller still holds the iterator, so torch has not ended them; they only read, so nothing is
+            # lost
+            if helper.is_alive():
                 helper.kill()
                 helper.join(LOOK_S)
 
@@ -181,7 +194,9 @@ def awaited(iterator: Iterator[Any], workers: int) -> dict[str, torch.Tensor]:
             if "timed out" not in first:
                 raise HelperDied(first) from error
             if time.monotonic() >= until:
-                waited = f"no batch came from {workers} loader processes for {LIMIT_S:.0f} s, though they live"
+                waited = (
+                    f"no batch came from {workers} loader processes for {LIMIT_S:.0f} s, though they live"
+                )
                 raise LoaderError(f"{waited}: {WITHOUT}") from error
             continue
         return received(batch)

@@ -1,8 +1,10 @@
-"""Dropout whose mask is a function of a key a row: the same for an image however the batch is divided among processes and parts.
+"""Dropout whose mask is a function of a key a row: the same for an image however the batch is divided among
+processes and parts.
 
-A generator of the global batch would have every process draw for all rows; a hash of (key, position) draws only what is needed,
-on any device, and compiles as plain integer arithmetic. The stream of a row is SplitMix64 (Steele, Lea and Flood 2014, figure 10): the mixing
-function below applied to key + i·γ, i = 1, 2, …; each 64-bit number serves four elements, so a rate is exact to 1/65536.
+A generator of the global batch would have every process draw for all rows; a hash of (key, position) draws
+only what is needed, on any device, and compiles as plain integer arithmetic. The stream of a row is
+SplitMix64 (Steele, Lea and Flood 2014, figure 10): the mixing function below applied to key + i·γ, i = 1, 2,
+…; each 64-bit number serves four elements, so a rate is exact to 1/65536.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed number, as are the two factors: torch has no unsigned product
+# 0x9E3779B97F4A7C15 as a signed number, as are the two factors: torch has no unsigned product
+GAMMA = -0x61C8864680B583EB
 FIRST, SECOND = -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
 LEVELS = 1 << 16
 
 
 def mix(z: Tensor) -> Tensor:
-    """SplitMix64's mixing of 64 bits, on a fresh int64 tensor of any shape, which is written over. Shifts are logical."""
+    """SplitMix64's mixing of 64 bits, on a fresh int64 tensor of any shape, which is written over. Shifts are
+    logical."""
     z ^= (z >> 30) & 0x3FFFFFFFF
     z *= FIRST
     z ^= (z >> 27) & 0x1FFFFFFFFF
@@ -39,7 +43,8 @@ def quarters(z: Tensor) -> Tensor:
 
 
 def dropout(x: Tensor, rate: float, keys: Tensor) -> Tensor:
-    """x (B, …) with a share ``rate`` of each row set to zero, chosen by its key (B,) int64, and the rest scaled to keep the mean."""
+    """x (B, …) with a share ``rate`` of each row set to zero, chosen by its key (B,) int64, and the rest
+    scaled to keep the mean."""
     limit = round(rate * LEVELS)
     with torch.no_grad():
         size = x.shape[1:].numel()

@@ -1,5 +1,6 @@
-"""Transformer layers: 2-D rotary positions, attention with RMS-normed queries and keys, gated feed-forward, and
-blocks modulated by the condition (adaptive normalisation, Peebles & Xie 2023, with gates that start at 1)."""
+"""Transformer layers: 2-D rotary positions, attention with RMS-normed queries and keys, gated feed-forward,
+and blocks modulated by the condition (adaptive normalisation, Peebles & Xie 2023, with gates that start at
+1)."""
 
 from __future__ import annotations
 
@@ -18,11 +19,14 @@ PLACE_FREQUENCIES = 8  # half turns between the borders: places of a grid of 16 
 
 
 @lru_cache(maxsize=32)
-def rotary_table(grid: Grid, head_width: int, device: torch.device, base: float = 100.0) -> tuple[Tensor, Tensor]:
-    """cos and sin (N, head_width/2) for 2-D rotary positions (Su et al. 2021, one half of the channels an axis).
+def rotary_table(
+    grid: Grid, head_width: int, device: torch.device, base: float = 100.0
+) -> tuple[Tensor, Tensor]:
+    """cos and sin (N, head_width/2) for 2-D rotary positions (Su et al. 2021, one half of the channels an
+    axis).
 
-    A quarter of the head's channels turn with the row and a quarter with the column, in pairs. ``base`` 100 suits
-    grids of a few to a hundred cells per side.
+    A quarter of the head's channels turn with the row and a quarter with the column, in pairs. ``base`` 100
+    suits grids of a few to a hundred cells per side.
     """
     height, width = grid
     quarter = head_width // 4
@@ -34,7 +38,8 @@ def rotary_table(grid: Grid, head_width: int, device: torch.device, base: float 
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn channel pairs (first half, second half) of x (B, heads, N, head_width) by the angles of their token."""
+    """Turn channel pairs (first half, second half) of x (B, heads, N, head_width) by the angles of their
+    token."""
     first, second = x.chunk(2, -1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
@@ -42,8 +47,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Scaled-dot-product attention, (B, heads, N, head_width) each.
 
-    torch's fused CPU kernel has a slow backward pass in bf16 (N = 49: 63 ms against 11 ms for the plain products,
-    2 cores), so training on short grids on CPU takes the plain products.
+    torch's fused CPU kernel has a slow backward pass in bf16 (N = 49: 63 ms against 11 ms for the plain
+    products, 2 cores), so training on short grids on CPU takes the plain products.
     """
     if q.device.type == "cpu" and q.requires_grad and q.shape[-2] <= 256:
         return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
@@ -62,16 +67,16 @@ class HeadNorm(nn.Module):
 
 
 def drop(layer: Attention | FeedForward, x: Tensor, keys: Tensor | None) -> Tensor:
-    """What a layer adds to the stream of tokens, with its dropout in training, drawn from keys (B,); see :mod:`.dropout`.
+    """What a layer adds to the stream of tokens, with its dropout in training, drawn from keys (B,); see
+    :mod:`.dropout`.
 
     Raises:
         ConfigError: training with dropout, and no keys.
     """
     if not layer.training or not layer.dropout:
         return x
-    need(
-        keys is not None, "denoiser.dropout", layer.dropout, "training with dropout needs a key for every row: pass keys (StepRandom.keys)"
-    )
+    hint = "training with dropout needs a key for every row: pass keys (StepRandom.keys)"
+    need(keys is not None, "denoiser.dropout", layer.dropout, hint)
     assert keys is not None
     return dropout(x, layer.dropout, keys)
 
@@ -110,18 +115,20 @@ class FeedForward(nn.Module):
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """x·(1 + scale) + shift in the precision of the modulation (half under autocast: the next layer casts anyway)."""
+    """x·(1 + scale) + shift in the precision of the modulation (half under autocast: the next layer casts
+    anyway)."""
     return torch.addcmul(shift, x.to(scale.dtype), 1 + scale)
 
 
 def per_image(rows: Tensor, x: Tensor) -> Tensor:
-    """Rows of a condition (R, D) as (B, 1, D), for tokens x (B, …): the first B of them, should there be more (never in an exported graph,
-    where comparing the two would trace everything twice)."""
+    """Rows of a condition (R, D) as (B, 1, D), for tokens x (B, …): the first B of them, should there be more
+    (never in an exported graph, where comparing the two would trace everything twice)."""
     return (rows if torch.compiler.is_exporting() else rows[: len(x)])[:, None]
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each normalised, shifted, scaled and gated by the condition (B, D). Keys (B,): of the two layers' dropout."""
+    """Attention and feed-forward, each normalised, shifted, scaled and gated by the condition (B, D). Keys
+    (B,): of the two layers' dropout."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float):
         super().__init__()
@@ -133,7 +140,14 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, keys: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        keys: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         first, second = keys or (None, None)
         shift1, scale1, gate1, shift2, scale2, gate2 = per_image(self.modulation(condition), x).chunk(6, -1)
         x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin, first)
@@ -141,10 +155,12 @@ class Block(nn.Module):
 
 
 class Places(nn.Module):
-    """A learnt vector (N, D) for every place of a grid of any size, row by row: sines and cosines of its coordinates through two layers.
+    """A learnt vector (N, D) for every place of a grid of any size, row by row: sines and cosines of its
+    coordinates through two layers.
 
-    Coordinates run from -1 to 1 between the borders, so a grid of another size gets the same vectors, more or less finely. Rotary positions know
-    distances alone: without places all cells of a fully masked grid would get one and the same prediction.
+    Coordinates run from -1 to 1 between the borders, so a grid of another size gets the same vectors, more or
+    less finely. Rotary positions know distances alone: without places all cells of a fully masked grid would
+    get one and the same prediction.
     """
 
     def __init__(self, width: int):
@@ -157,7 +173,10 @@ class Places(nn.Module):
         device = self.enter.weight.device
         # float32 whatever torch's default is, as the weights
         turns = torch.arange(1, PLACE_FREQUENCIES + 1, dtype=torch.float32, device=device) * (math.pi / 2)
-        axes = [((torch.arange(n, dtype=torch.float32, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns for n in grid]
+        axes = [
+            ((torch.arange(n, dtype=torch.float32, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns
+            for n in grid
+        ]
         rows, columns = (torch.cat([a.sin(), a.cos()], dim=1) for a in axes)
         waves = torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], dim=1)
         return self.leave(F.silu(self.enter(waves)))

@@ -1,8 +1,10 @@
-"""Several cells a token: a square of p × p code cells enters the transformer as one token and leaves it as p × p cells.
+"""Several cells a token: a square of p × p code cells enters the transformer as one token and leaves it as p
+× p cells.
 
-Attention over N cells costs N², so grids of a thousand cells and more (pixels as codes) need fewer tokens. A token alone
-would blur its cells: it carries D numbers for p² of them. So each cell keeps its own features beside the token's: a 3 × 3
-convolution over the embedded cells is added to what the token says of the cell, and a gated layer mixes the two.
+Attention over N cells costs N², so grids of a thousand cells and more (pixels as codes) need fewer tokens. A
+token alone would blur its cells: it carries D numbers for p² of them. So each cell keeps its own features
+beside the token's: a 3 × 3 convolution over the embedded cells is added to what the token says of the cell,
+and a gated layer mixes the two.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ def patchify(cells: Tensor, grid: Grid, patch: int) -> Tensor:
     """Cells (B, H·W, E), row by row, to tokens (B, H/p · W/p, p·p·E), row by row, their cells row by row."""
     b, _, e = cells.shape
     height, width = grid[0] // patch, grid[1] // patch
-    return cells.view(b, height, patch, width, patch, e).transpose(2, 3).reshape(b, height * width, patch * patch * e)
+    return (
+        cells.view(b, height, patch, width, patch, e)
+        .transpose(2, 3)
+        .reshape(b, height * width, patch * patch * e)
+    )
 
 
 def unpatchify(tokens: Tensor, grid: Grid, patch: int) -> Tensor:
@@ -53,7 +59,8 @@ class Patches(nn.Module):
         return self.enter(patchify(cells, grid, self.patch))
 
     def cells(self, tokens: Tensor, cells: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
-        """Features (B, N, E) of tokens (B, N/p², D) and of the embedded cells (B, N, E) that they were made of. Keys (B,): of dropout."""
+        """Features (B, N, E) of tokens (B, N/p², D) and of the embedded cells (B, N, E) that they were made
+        of. Keys (B,): of dropout."""
         around = self.around(cells.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
         x = self.norm(unpatchify(self.leave(tokens), grid, self.patch) + around)
         return x + self.mix(x, keys)

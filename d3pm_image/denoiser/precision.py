@@ -1,8 +1,10 @@
-"""The denoiser in a chosen precision, with its head at the wanted positions alone, and every image the same in batches of any size.
+"""The denoiser in a chosen precision, with its head at the wanted positions alone, and every image the same
+in batches of any size.
 
-A product of few rows runs in another kernel on a processor, which adds up in another order: at 1 to 3 rows on one thread, up to 11 on two
-(float32, AVX-512). Products of whole images have rows enough; those of the condition have one per image, and the head may be wanted at a
-single position. These few rows are filled up to a multiple of :data:`ROWS`, and their own results are kept.
+A product of few rows runs in another kernel on a processor, which adds up in another order: at 1 to 3 rows on
+one thread, up to 11 on two (float32, AVX-512). Products of whole images have rows enough; those of the
+condition have one per image, and the head may be wanted at a single position. These few rows are filled up to
+a multiple of :data:`ROWS`, and their own results are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ ROWS = 16
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Networks that are built in here are float32 on the CPU whatever torch's defaults, and draw nothing from its global generator."""
+    """Networks that are built in here are float32 on the CPU whatever torch's defaults, and draw nothing from
+    its global generator."""
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -48,10 +51,12 @@ def logits_of(
 
     Args:
         bf16: Run under autocast to bfloat16.
-        where: (B, N) bool, the positions that are wanted: the head runs at these alone, and logits elsewhere are 0. Default all.
+        where: (B, N) bool, the positions that are wanted: the head runs at these alone, and logits elsewhere
+            are 0. Default all.
     """
     height, width = denoiser.config.token_grid(grid)
-    least = max(-(-ROWS // (height * width)), 1 if denoiser.patches is None else 2)  # a convolution of one image is another kernel too
+    # a convolution of one image is another kernel too
+    least = max(-(-ROWS // (height * width)), 1 if denoiser.patches is None else 2)
     images = filled(x_t, least) if len(x_t) < least else x_t
     condition = filled(kappa), filled(labels)
     with torch.autocast(x_t.device.type, torch.bfloat16, enabled=bf16):
@@ -59,7 +64,11 @@ def logits_of(
             return denoiser(images, *condition, grid)[: len(x_t)].float()
         features = denoiser(images, *condition, grid, head=False)[: len(x_t)]
         wanted = features[where]
-        wanted = denoiser.head(filled(wanted))[: len(wanted)].float() if len(wanted) else denoiser.head(wanted).float()
+        wanted = (
+            denoiser.head(filled(wanted))[: len(wanted)].float()
+            if len(wanted)
+            else denoiser.head(wanted).float()
+        )
     logits = wanted.new_zeros(*x_t.shape, wanted.shape[-1])
     logits[where] = wanted
     return logits

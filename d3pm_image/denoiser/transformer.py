@@ -1,7 +1,8 @@
 """The bidirectional transformer denoiser: (x_t, κ, class) → leave-one-out logits over clean codes.
 
-p(x_0 | x_t) depends on time only through κ_t, so the network is conditioned on κ and not on t: for pure masking the
-condition is constant, and the mask schedule may change at inference. It embeds K + 1 tokens and gives K logits.
+p(x_0 | x_t) depends on time only through κ_t, so the network is conditioned on κ and not on t: for pure
+masking the condition is constant, and the mask schedule may change at inference. It embeds K + 1 tokens and
+gives K logits.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ class Transformer(nn.Module):
         self.classes = nn.Embedding(num_classes + 1, width)
         self.places = Places(width) if config.places else None
         self.level = LevelEmbedding(width)
-        self.blocks = nn.ModuleList(Block(width, config.heads, hidden, config.dropout) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, hidden, config.dropout) for _ in range(config.depth)
+        )
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.head = nn.Linear(config.cell_width, num_codes)
-        self.patches = Patches(width, config.cell_width, config.patch, config.dropout) if config.patch > 1 else None
+        self.patches = (
+            Patches(width, config.cell_width, config.patch, config.dropout) if config.patch > 1 else None
+        )
         self._initialise()
 
     def _initialise(self) -> None:
@@ -55,9 +60,12 @@ class Transformer(nn.Module):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def hidden(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None) -> Tensor:
-        """Features before the head, (B, N, D), in the order of x_t; D is config.cell_width where a token covers several cells. Levels and
-        labels may be more than B: the rest is left out once it has kept small products in their usual kernel (precision.py)."""
+    def hidden(
+        self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None
+    ) -> Tensor:
+        """Features before the head, (B, N, D), in the order of x_t; D is config.cell_width where a token
+        covers several cells. Levels and labels may be more than B: the rest is left out once it has kept
+        small products in their usual kernel (precision.py)."""
         need(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
         tokens = self.config.token_grid(grid)
         cos, sin = rotary_table(tokens, self.config.width // self.config.heads, x_t.device)
@@ -66,12 +74,20 @@ class Transformer(nn.Module):
         x = cells if self.patches is None else self.patches.tokens(cells, grid)
         if self.places is not None:
             x = x + self.places(tokens)
-        layers = None if keys is None or not self.config.dropout else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
+        layers = (
+            None
+            if keys is None or not self.config.dropout
+            else stream(keys, 2 * len(self.blocks) + 1).unbind(1)
+        )
         for number, block in enumerate(self.blocks):
             x = block(x, condition, cos, sin, layers and layers[2 * number : 2 * number + 2])
         shift, scale = per_image(self.modulation(condition), x).chunk(2, -1)
         x = modulate(self.norm(x), shift, scale)
-        return x if self.patches is None else self.patches.cells(x, cells, grid, None if layers is None else layers[-1])
+        return (
+            x
+            if self.patches is None
+            else self.patches.cells(x, cells, grid, None if layers is None else layers[-1])
+        )
 
     def forward(
         self,
@@ -86,9 +102,11 @@ class Transformer(nn.Module):
         """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa (B,), labels (B,) in 0..C, grid (H, W).
 
         Args:
-            where: (B, N) bool, the positions that are asked for: the head runs at these alone, and logits elsewhere are 0. Default all.
+            where: (B, N) bool, the positions that are asked for: the head runs at these alone, and logits
+                elsewhere are 0. Default all.
             head: False gives the features of :meth:`hidden` instead, for a loss that applies the head itself.
-            keys: (B,) int64, a number for every row, from which its dropout masks derive; needed in training with dropout, unread otherwise.
+            keys: (B,) int64, a number for every row, from which its dropout masks derive; needed in training
+                with dropout, unread otherwise.
 
         Raises:
             ValueError: the grid does not hold N tokens, or config.patch does not divide its sides.

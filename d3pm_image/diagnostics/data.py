@@ -1,4 +1,5 @@
-"""The images of a run: whether they still are those that it was begun with, by their contents, and whether others judge it."""
+"""The images of a run: whether they still are those that it was begun with, by their contents, and whether
+others judge it."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from .finding import Finding
 
 
 def recorded_images(run: Path) -> dict[str, Any]:
-    """What the last checkpoint holds of the training images; empty where it was written by a version that recorded no contents."""
+    """What the last checkpoint holds of the training images; empty where it was written by a version that
+    recorded no contents."""
     for place in sorted(run.glob("checkpoints/step-*"), reverse=True):
         try:
             found = read_json(place / "state.json")["identity"]["images"]["data"]
@@ -56,7 +58,11 @@ def examine_data(run: Path, settings: dict[str, Any]) -> list[Finding]:
     now = source.known_as
     if before and now.fingerprint != before["fingerprint"]:
         same_files = now.files == before["files"]
-        other = "names and sizes are the same, contents are not" if same_files else "files were added, removed, renamed or changed in size"
+        other = (
+            "names and sizes are the same, contents are not"
+            if same_files
+            else "files were added, removed, renamed or changed in size"
+        )
         text = f"the images in {where} are not those that the run was trained on: {other}"
         hint = "put the images back, or go on with these by --resume true --data.same true: other weights than without the change"
         found.append(Finding("data_changed", text, hint))

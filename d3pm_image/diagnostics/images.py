@@ -1,8 +1,10 @@
-"""A folder of images, or shards, before training: what cannot be read, what is odd about it, and settings that suit it.
+"""A folder of images, or shards, before training: what cannot be read, what is odd about it, and settings
+that suit it.
 
-Flips are judged by the pictures. Of a set without a facing, a picture and its mirror image are equally likely, so within a class the difference of
-the two averages to 0; shoes that all point left, and digits, leave a mean difference. Its share of the differences' size says which it is: 0.00 for photographs of flowers, 0.01 for satellite pictures, 0.37 for
-digits and 0.43 for clothes by class, 0.04 and 0.10 without classes.
+Flips are judged by the pictures. Of a set without a facing, a picture and its mirror image are equally
+likely, so within a class the difference of the two averages to 0; shoes that all point left, and digits,
+leave a mean difference. Its share of the differences' size says which it is: 0.00 for photographs of flowers,
+0.01 for satellite pictures, 0.37 for digits and 0.43 for clothes by class, 0.04 and 0.10 without classes.
 """
 
 from __future__ import annotations
@@ -36,10 +38,14 @@ from ..printable import printable
 from .finding import Finding
 
 LEAST, SIZES = 16, (64, 128, 256)
-"""Shorter sides in pixels: what training makes sense from, and what is suggested; below the first of these any multiple of 4."""
+"""Shorter sides in pixels: what training makes sense from, and what is suggested; below the first of these
+any multiple of 4."""
 THUMB = 16
-FACING = 0.03  # share of the mirror differences that their class means explain, above which flips change the picture's meaning
-COLOURLESS = 4.0  # largest difference of colour channels, of 255, in what counts as grey (JPEG leaves a little)
+# share of the mirror differences that their class means explain, above which flips change the picture's
+# meaning
+FACING = 0.03
+# largest difference of colour channels, of 255, in what counts as grey (JPEG leaves a little)
+COLOURLESS = 4.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,9 @@ def open_subject(root: str) -> Subject:
     unused = listing.unused.plus((str(path), STRAY, path.suffix.lower()) for path in beside)
     named = [text_of(path.parts[0]) for path in files] if all(len(path.parts) > 1 for path in files) else None
     load = Files([place / path for path in files])
-    return Subject(kind, [text_of(path) for path in files], named, (), load, lambda i: load.paths[i].read_bytes(), unused)
+    return Subject(
+        kind, [text_of(path) for path in files], named, (), load, lambda i: load.paths[i].read_bytes(), unused
+    )
 
 
 @dataclass
@@ -116,7 +124,9 @@ class Survey:
 
     def named(self, numbers: Sequence[int]) -> str:
         """The first three names."""
-        return ", ".join(printable(self.subject.names[i]) for i in numbers[:3]) + (" …" if len(numbers) > 3 else "")
+        return ", ".join(printable(self.subject.names[i]) for i in numbers[:3]) + (
+            " …" if len(numbers) > 3 else ""
+        )
 
 
 def survey(subject: Subject, limit: int) -> Survey:
@@ -157,7 +167,8 @@ def look(seen: Survey, number: int, image: Image.Image, colour: Image.Image) -> 
 
 
 def facing(thumbs: np.ndarray, classes: list[str] | None) -> float:
-    """Share of the mirror differences x - flip(x) that their class means explain, without what chance explains; 0 where they have no facing.
+    """Share of the mirror differences x - flip(x) that their class means explain, without what chance
+    explains; 0 where they have no facing.
 
     Args:
         thumbs: (n, h, w) grey.
@@ -183,7 +194,9 @@ def examine_files(seen: Survey) -> list[Finding]:
     if seen.refused:
         why = ", ".join(dict.fromkeys(words for _, words in seen.refused))
         text = f"{len(seen.refused)} of {len(seen.opened)} files cannot be opened ({why}): {seen.named([i for i, _ in seen.refused])}"
-        found.append(Finding("cannot_open", text, "training stops at the first of them; check the rights and the disk"))
+        found.append(
+            Finding("cannot_open", text, "training stops at the first of them; check the rights and the disk")
+        )
     found += examine_unused(seen.subject.unused)
     count = len(seen.subject.names) - len(seen.broken) - len(seen.refused)
     if count < 100:
@@ -217,7 +230,13 @@ def examine_unused(unused: Unused) -> list[Finding]:
     """What lies beside the images and is not read; wrong where it may be images that somebody misses."""
     found = []
     if lost := unused.summary((FORMATS,)):
-        found.append(Finding("other_formats", f"not used: {lost}", "training leaves them out; convert them, or take them away"))
+        found.append(
+            Finding(
+                "other_formats",
+                f"not used: {lost}",
+                "training leaves them out; convert them, or take them away",
+            )
+        )
     if rest := unused.summary((OTHER, HIDDEN, FOLDERS, LINKS)):
         found.append(Finding("not_used", f"not used: {rest}", "", wrong=False))
     return found
@@ -232,7 +251,10 @@ def examine_levels(seen: Survey) -> list[Finding]:
     deep = Counter(mode for mode in seen.modes if is_deep(mode))
     if not deep:
         return found
-    kinds = {kind: {n: some for n, some in seen.levels.items() if (some.dtype.kind == "f") == kind} for kind in (False, True)}
+    kinds = {
+        kind: {n: some for n, some in seen.levels.items() if (some.dtype.kind == "f") == kind}
+        for kind in (False, True)
+    }
     whites = {kind: white_of(list(some.values())) for kind, some in kinds.items() if some}
     text = f"{deep.total()} images have more than 8 bits per level ({', '.join(deep)})"
     if len(set(whites.values())) > 1:
@@ -241,10 +263,18 @@ def examine_levels(seen: Survey) -> list[Finding]:
         return found
     white = next(iter(whites.values()), 0.0)
     hint = f"if white is another level, say data.white; as it is: data.white {white:g}"
-    found.append(Finding("levels", f"{text}: white is taken to be {white:g} in all of them", hint, wrong=False))
-    dark = [n for n, some in kinds[True].items() if white > TOLERANCE and len(some) and 0 < some.max() <= TOLERANCE]
+    found.append(
+        Finding("levels", f"{text}: white is taken to be {white:g} in all of them", hint, wrong=False)
+    )
+    dark = [
+        n
+        for n, some in kinds[True].items()
+        if white > TOLERANCE and len(some) and 0 < some.max() <= TOLERANCE
+    ]
     if dark:
-        text = f"{len(dark)} images of floating point end at 1 where others go to {white:g}: {seen.named(dark)}"
+        text = (
+            f"{len(dark)} images of floating point end at 1 where others go to {white:g}: {seen.named(dark)}"
+        )
         found.append(Finding("other_scale", text, "they will be almost black; bring them to one scale"))
     below = [n for n, some in seen.levels.items() if len(some) and float(np.mean(some < 0)) > CLIPPED]
     if below:
@@ -260,15 +290,30 @@ def examine_shapes(seen: Survey) -> list[Finding]:
     tiny = [number for number, side in zip(seen.good, sides) if side < LEAST]
     if tiny:
         text = f"{len(tiny)} images are smaller than {LEAST} pixels: {seen.named(tiny)}"
-        found.append(Finding("tiny", text, "they will be blurred when enlarged; leave them out", wrong=len(tiny) > 0.01 * len(sides)))
+        found.append(
+            Finding(
+                "tiny",
+                text,
+                "they will be blurred when enlarged; leave them out",
+                wrong=len(tiny) > 0.01 * len(sides),
+            )
+        )
     if len(set(seen.sizes)) > 1:
         text = f"sizes differ: short sides of {min(sides)} to {max(sides)} pixels"
-        found.append(Finding("mixed_sizes", text, "nothing to do: images are resized to data.image_size", wrong=False))
+        found.append(
+            Finding("mixed_sizes", text, "nothing to do: images are resized to data.image_size", wrong=False)
+        )
     ratios = np.array([max(w / h, h / w) for w, h in seen.sizes])
     lost = float(np.mean(1 - 1 / ratios))
     if lost > 0.25:
         text = f"the images are far from square: the centre crop cuts off {lost:.0%} of them on average"
-        found.append(Finding("far_from_square", text, "give data.image_size as [height, width], or data.crop random or stretch"))
+        found.append(
+            Finding(
+                "far_from_square",
+                text,
+                "give data.image_size as [height, width], or data.crop random or stretch",
+            )
+        )
     elif len({round(float(r), 1) for r in ratios}) > 1:
         found.append(
             Finding(
@@ -283,11 +328,18 @@ def examine_shapes(seen: Survey) -> list[Finding]:
         text = f"{grey} of {len(seen.grey)} images are grey, the others coloured"
         found.append(
             Finding(
-                "mixed_colour", text, "with data.channels 3 the model learns both; take one kind out if that is not wanted", wrong=False
+                "mixed_colour",
+                text,
+                "with data.channels 3 the model learns both; take one kind out if that is not wanted",
+                wrong=False,
             )
         )
     if clear := sum(mode in ("RGBA", "LA", "PA") for mode in seen.modes):
-        found.append(Finding("transparency", f"{clear} images have transparency, which is laid on white", "", wrong=False))
+        found.append(
+            Finding(
+                "transparency", f"{clear} images have transparency, which is laid on white", "", wrong=False
+            )
+        )
     return found
 
 
@@ -298,17 +350,39 @@ def examine_classes(seen: Survey) -> list[Finding]:
     if loose:
         named = subject.unused.names(STRAY)
         text = f"{loose} images lie beside the class folders ({', '.join(named[:3])}{' …' if loose > 3 else ''}) and are left out"
-        found.append(Finding("loose_files", text, "move them into a class folder each; data.labels false uses them, without classes"))
+        found.append(
+            Finding(
+                "loose_files",
+                text,
+                "move them into a class folder each; data.labels false uses them, without classes",
+            )
+        )
     if classes is None:
-        beside = [i for i, name in enumerate(subject.names) if "/" not in name] if subject.source == "folder" else []
+        beside = (
+            [i for i, name in enumerate(subject.names) if "/" not in name]
+            if subject.source == "folder"
+            else []
+        )
         if len(beside) in (0, len(subject.names)):
             missing = "no labels" if subject.source == "shards" else "no subfolders"
-            return [*found, Finding("no_classes", f"{missing}: the model will have no classes", "", wrong=False)]
+            return [
+                *found,
+                Finding("no_classes", f"{missing}: the model will have no classes", "", wrong=False),
+            ]
         text = f"{len(beside)} images lie beside the subfolders ({seen.named(beside)}), so no classes are used at all"
-        return [*found, Finding("loose_files", text, "move them into a subfolder each, or say data.labels false")]
+        return [
+            *found,
+            Finding("loose_files", text, "move them into a subfolder each, or say data.labels false"),
+        ]
     if empty := sorted(set(subject.class_names) - set(classes)):
         text = f"{len(empty)} classes have no image: {', '.join(printable(name, 40) for name in empty[:3])}{' …' if len(empty) > 3 else ''}"
-        found.append(Finding("empty_classes", text, "the model would be asked for what it never saw; take them out of classnames.txt"))
+        found.append(
+            Finding(
+                "empty_classes",
+                text,
+                "the model would be asked for what it never saw; take them out of classnames.txt",
+            )
+        )
     counts = Counter(classes)
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     by = "subfolder" if subject.source == "folder" else "label"
@@ -334,7 +408,11 @@ def suggest(root: str, seen: Survey) -> Finding:
     why = "look alike in the mirror" if flip else "face one way: mirrored, they can be told apart"
     f = 4 if size <= 64 else 8 if size <= 128 else 16
     levels = {4: "[1,2]", 8: "[1,2,2]", 16: "[1,2,2,4]"}[f]
-    network = "" if f == 4 else f" --tokenizer.downsampling {f} --tokenizer.multipliers {levels} --tokenizer.quantizer.num_codes 1024"
+    network = (
+        ""
+        if f == 4
+        else f" --tokenizer.downsampling {f} --tokenizer.multipliers {levels} --tokenizer.quantizer.num_codes 1024"
+    )
     command = (
         f"d3pm-image train-tokenizer --data.source {seen.subject.source} --data.root {quoted(root)} --data.image_size {size} --data.channels {channels}"
         f" --data.flip {str(flip).lower()}{network} --out {quoted(f'runs/{run_name(root)}/tokenizer')}"
@@ -381,7 +459,13 @@ def examine_images(root: str | Path, limit: int = 0) -> list[Finding]:
     seen = survey(open_subject(root), limit)
     if not seen.good:
         return examine_files(seen)
-    found = [summary(root, seen), *examine_files(seen), *examine_shapes(seen), *examine_levels(seen), *examine_classes(seen)]
+    found = [
+        summary(root, seen),
+        *examine_files(seen),
+        *examine_shapes(seen),
+        *examine_levels(seen),
+        *examine_classes(seen),
+    ]
     found.append(suggest(root, seen))
     if len(seen.opened) < len(seen.subject.names):
         text = f"{len(seen.opened)} of {len(seen.subject.names)} images were read"

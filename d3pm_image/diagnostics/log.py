@@ -1,7 +1,9 @@
-"""What a run's log says: ``log.jsonl``, a line of numbers every few steps, and now and then a line of validation.
+"""What a run's log says: ``log.jsonl``, a line of numbers every few steps, and now and then a line of
+validation.
 
-Every check takes lines (dictionaries with "step") and gives findings; none reads a file. Thresholds are generous: a healthy run is silent. Losses
-are noisy from step to step, so trends are those of windows of lines, against the noise of neighbouring lines.
+Every check takes lines (dictionaries with "step") and gives findings; none reads a file. Thresholds are
+generous: a healthy run is silent. Losses are noisy from step to step, so trends are those of windows of
+lines, against the noise of neighbouring lines.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class Log:
     damaged: list[int]
 
     def add(self, line: Line) -> None:
-        """A line of training, of which only what the checks read is held (a log has many), or of validation."""
+        """A line of training, of which only what the checks read is held (a log has many), or of
+        validation."""
         if "loss" in line:
             self.steps.append({name: line[name] for name in READ if name in line})
         else:
@@ -95,7 +98,9 @@ def rising(log: Log, warmup: int) -> list[Finding]:
     doubt = DOUBT * noise(values) * math.sqrt(2 * len(means) / len(values))
     if last - low <= max(doubt, 0.1 * abs(low)):
         return []
-    where = settled(log, warmup)[min(len(values) - 1, round((means.index(low) + 0.5) * len(values) / len(means)))]["step"]
+    where = settled(log, warmup)[
+        min(len(values) - 1, round((means.index(low) + 0.5) * len(values) / len(means)))
+    ]["step"]
     text = f"the training loss rises: {low:.4g} about step {where}, {last:.4g} at the end"
     return [
         Finding(
@@ -122,7 +127,11 @@ def not_learning(log: Log, warmup: int, num_codes: int) -> list[Finding]:
 
 def overfitting(log: Log, warmup: int) -> list[Finding]:
     """Validation that rises past its best while the training loss falls."""
-    scores = [(line["step"], float(line["val_score"])) for line in log.validations if finite([line.get("val_score")])]
+    scores = [
+        (line["step"], float(line["val_score"]))
+        for line in log.validations
+        if finite([line.get("val_score")])
+    ]
     if len(scores) < 3:
         return []
     best_step, best = min(scores, key=lambda pair: pair[1])
@@ -144,7 +153,10 @@ def collapsed(log: Log, num_codes: int) -> list[Finding]:
     lines, prefix = [line for line in log.validations if "val_codes_used" in line], "val_"
     if not lines or num_codes < 2:
         return []
-    used, perplexity = float(lines[-1][prefix + "codes_used"]), float(lines[-1].get(prefix + "perplexity", num_codes))
+    used, perplexity = (
+        float(lines[-1][prefix + "codes_used"]),
+        float(lines[-1].get(prefix + "perplexity", num_codes)),
+    )
     if used >= USED * num_codes and perplexity >= PERPLEXITY * num_codes:
         return []
     text = f"the codebook has collapsed: {used:.0f} of {num_codes} codes used, perplexity {perplexity:.0f}, on held-out images at step {lines[-1]['step']}"
@@ -160,7 +172,9 @@ def waiting(log: Log) -> list[Finding]:
     text = f"training waits for data in {statistics.median(values):.0%} of its time"
     return [
         Finding(
-            "data_wait", text, "raise data.workers, or data.memory_mb so that the images are held in memory, or put them on a faster disk"
+            "data_wait",
+            text,
+            "raise data.workers, or data.memory_mb so that the images are held in memory, or put them on a faster disk",
         )
     ]
 
@@ -174,7 +188,12 @@ def clipped(log: Log, warmup: int, clip: float) -> list[Finding]:
     middle = statistics.median(norms)
     text = f"the gradient norm (median {middle:.3g}) is above train.clip={clip:g} in nearly every step: all steps have the same length"
     return [
-        Finding("always_clipped", text, f"raise train.clip (to {2 * middle:.2g}), or lower train.learning_rate", wrong=middle > 10 * clip)
+        Finding(
+            "always_clipped",
+            text,
+            f"raise train.clip (to {2 * middle:.2g}), or lower train.learning_rate",
+            wrong=middle > 10 * clip,
+        )
     ]
 
 
@@ -185,27 +204,47 @@ def gaps(log: Log, log_every: int, end: int) -> list[Finding]:
     repeated = [b for a, b in zip(steps, steps[1:]) if b <= a]
     if repeated:
         hint = "two runs may have written to one folder at once: give each its own --out; a resume mends the log from its first step on"
-        found.append(Finding("log_repeats", f"the log has steps twice or out of order, such as {repeated[0]}", hint))
+        found.append(
+            Finding("log_repeats", f"the log has steps twice or out of order, such as {repeated[0]}", hint)
+        )
     if steps:
         wanted = {1, *range(log_every, max(steps) + 1, log_every)}
         missing = sorted(wanted - set(steps))
         if missing:
             text = f"the log has no line for {len(missing)} of its steps, such as {missing[0]} (every {log_every} steps up to {max(steps)})"
             found.append(
-                Finding("log_gap", text, "train.log_every may have been changed at a resume; otherwise lines were lost: check the disk")
+                Finding(
+                    "log_gap",
+                    text,
+                    "train.log_every may have been changed at a resume; otherwise lines were lost: check the disk",
+                )
             )
         if max(steps) > end:
             text = f"the log goes to step {max(steps)}, past train.steps={end}"
-            found.append(Finding("log_past_end", text, "the log is another run's, or config.yaml is: keep one run a folder"))
+            found.append(
+                Finding(
+                    "log_past_end", text, "the log is another run's, or config.yaml is: keep one run a folder"
+                )
+            )
     if log.damaged:
         text = f"line {log.damaged[0]} of log.jsonl cannot be read{f', and {len(log.damaged) - 1} more' if len(log.damaged) > 1 else ''}"
-        found.append(Finding("log_damaged", text, "the machine may have stopped while writing; --resume true drops such lines"))
+        found.append(
+            Finding(
+                "log_damaged",
+                text,
+                "the machine may have stopped while writing; --resume true drops such lines",
+            )
+        )
     return found
 
 
 def not_at_its_best(log: Log, end: int) -> list[Finding]:
     """A finished run whose validation was still falling."""
-    scores = [(line["step"], float(line["val_score"])) for line in log.validations if finite([line.get("val_score")])]
+    scores = [
+        (line["step"], float(line["val_score"]))
+        for line in log.validations
+        if finite([line.get("val_score")])
+    ]
     if len(scores) < 2 or scores[-1][0] < end or scores[-1][1] >= 0.98 * scores[-2][1]:
         return []
     text = f"validation was still falling when training ended ({scores[-2][1]:.4g} at step {scores[-2][0]}, {scores[-1][1]:.4g} at step {scores[-1][0]}), at a learning rate near 0"
@@ -239,4 +278,12 @@ def examine_log(log: Log, train: dict[str, Any], num_codes: int) -> list[Finding
     trends = [] if bad else rising(log, warmup) + overfitting(log, warmup)
     learned = [] if bad else not_learning(log, warmup, num_codes)
     rest = collapsed(log, num_codes) + waiting(log) + clipped(log, warmup, float(train["clip"]))
-    return bad + warming_up(warmup, end) + trends + learned + rest + gaps(log, int(train["log_every"]), end) + not_at_its_best(log, end)
+    return (
+        bad
+        + warming_up(warmup, end)
+        + trends
+        + learned
+        + rest
+        + gaps(log, int(train["log_every"]), end)
+        + not_at_its_best(log, end)
+    )

@@ -26,7 +26,8 @@ def examine(name: str, limit: int = 5000) -> tuple[str, list[Finding]]:
     """
     folder = Path(name).expanduser()
     shards = implied_source(name) == "shards"
-    need(shards or folder.is_dir(), "folder", name, "no such folder; name a run's folder, a folder of images or shards")
+    hint = "no such folder; name a run's folder, a folder of images or shards"
+    need(shards or folder.is_dir(), "folder", name, hint)
     model = (folder / "model.safetensors").is_file() or (folder / "denoiser").is_dir()
     need(not model or is_run(folder), "folder", name, "is a model; name the run that trained it")
     if is_run(folder):

@@ -26,11 +26,15 @@ EXPORT_AGAIN = "copy it again; --resume true on a finished run writes model/ aga
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run: settings, log or checkpoints."""
-    return any((folder / name).exists() for name in ("log.jsonl", "checkpoints")) or (folder / "config.yaml").is_file()
+    return (
+        any((folder / name).exists() for name in ("log.jsonl", "checkpoints"))
+        or (folder / "config.yaml").is_file()
+    )
 
 
 def read_log(path: Path) -> Log:
-    """Lines of ``log.jsonl``; what cannot be read is counted, but for a half line at the end, which a run that is being written has."""
+    """Lines of ``log.jsonl``; what cannot be read is counted, but for a half line at the end, which a run
+    that is being written has."""
     log, half = Log([], [], []), 0
     for number, (text, line) in enumerate(read_lines(path), 1):
         if half:
@@ -50,9 +54,19 @@ def read_settings(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
     path = folder / "config.yaml"
     try:
         values = read_yaml(path)
-        return (values, []) if isinstance(values, dict) else ({}, [Finding("settings", f"{path} holds no settings", "write it again")])
+        return (
+            (values, [])
+            if isinstance(values, dict)
+            else ({}, [Finding("settings", f"{path} holds no settings", "write it again")])
+        )
     except Unreadable as error:
-        return {}, [Finding("settings", str(error), "without it the run's settings are not known: put the file back from a copy")]
+        return {}, [
+            Finding(
+                "settings",
+                str(error),
+                "without it the run's settings are not known: put the file back from a copy",
+            )
+        ]
 
 
 def readable(path: Path) -> bool:
@@ -65,13 +79,17 @@ def readable(path: Path) -> bool:
 
 
 def find_codes(folder: Path, settings: dict[str, Any]) -> int:
-    """K: the tokenizer's setting, or the rows of a denoiser's head in whatever weights there are; 0 where neither is found."""
+    """K: the tokenizer's setting, or the rows of a denoiser's head in whatever weights there are; 0 where
+    neither is found."""
     tokenizer = settings.get("tokenizer")
     if isinstance(tokenizer, dict):
         with contextlib.suppress(ConfigError, TypeError):  # of another version
             return TokenizerConfig.from_values(tokenizer).num_codes
         return 0
-    for path in (folder / "best/model.safetensors", *sorted(folder.glob("checkpoints/step-*/model.safetensors"), reverse=True)):
+    for path in (
+        folder / "best/model.safetensors",
+        *sorted(folder.glob("checkpoints/step-*/model.safetensors"), reverse=True),
+    ):
         try:
             with safe_open(path, "np") as file:
                 return int(file.get_slice("head.bias").get_shape()[0])
@@ -110,13 +128,21 @@ def examine_checkpoints(folder: Path, log: Log, train: dict[str, Any]) -> list[F
         if fault:
             found.append(
                 Finding(
-                    "checkpoint_damaged", f"checkpoints/{place.name}: {fault}", "a resume takes the last one that is whole; remove this one"
+                    "checkpoint_damaged",
+                    f"checkpoints/{place.name}: {fault}",
+                    "a resume takes the last one that is whole; remove this one",
                 )
             )
     reached = max((line["step"] for line in log.steps), default=0)
     if not good and reached >= int(train["checkpoint_every"]):
         text = f"{reached} steps were trained and there is no whole checkpoint (every {train['checkpoint_every']} steps)"
-        found.append(Finding("no_checkpoint", text, "training can only begin again; check the disk's space and rights first"))
+        found.append(
+            Finding(
+                "no_checkpoint",
+                text,
+                "training can only begin again; check the disk's space and rights first",
+            )
+        )
     left = [p for pattern in (".step-*.part", ".step-*.old") for p in (folder / "checkpoints").glob(pattern)]
     if left:
         text = f"an interrupted write has left {left[0].name} ({sum(map(folder_bytes, left)) / 1e6:.0f} MB)"
@@ -127,7 +153,10 @@ def examine_checkpoints(folder: Path, log: Log, train: dict[str, Any]) -> list[F
 def examine_weights(folder: Path, log: Log, diffusion: bool) -> list[Finding]:
     """Best weights and the finished model."""
     found = []
-    if any("val_score" in line for line in log.validations) and not (folder / "best/model.safetensors").is_file():
+    if (
+        any("val_score" in line for line in log.validations)
+        and not (folder / "best/model.safetensors").is_file()
+    ):
         found.append(
             Finding(
                 "best_missing",
@@ -137,15 +166,29 @@ def examine_weights(folder: Path, log: Log, diffusion: bool) -> list[Finding]:
         )
     for path in sorted([*folder.glob("best/*.safetensors"), *folder.glob("model/**/*.safetensors")]):
         if not readable(path):
-            found.append(Finding("weights_damaged", f"{path.relative_to(folder)} cannot be read: cut short or damaged", EXPORT_AGAIN))
+            found.append(
+                Finding(
+                    "weights_damaged",
+                    f"{path.relative_to(folder)} cannot be read: cut short or damaged",
+                    EXPORT_AGAIN,
+                )
+            )
     if (folder / "model").is_dir():
         parts = ("model/denoiser", "model/tokenizer") if diffusion else ("model",)
         for weights in (folder / part / "model.safetensors" for part in parts):
             expected = json_of(weights.with_name("config.json")).get("sha256")
             if not weights.is_file():
-                found.append(Finding("weights_missing", f"{weights.relative_to(folder)} is missing", EXPORT_AGAIN))
+                found.append(
+                    Finding("weights_missing", f"{weights.relative_to(folder)} is missing", EXPORT_AGAIN)
+                )
             elif expected and readable(weights) and sha256(weights) != expected:
-                found.append(Finding("weights_damaged", f"{weights.relative_to(folder)} is damaged (checksum differs)", EXPORT_AGAIN))
+                found.append(
+                    Finding(
+                        "weights_damaged",
+                        f"{weights.relative_to(folder)} is damaged (checksum differs)",
+                        EXPORT_AGAIN,
+                    )
+                )
     return found
 
 
@@ -201,7 +244,13 @@ def examine_run(folder: Path, free: int | None = None, now: float | None = None)
     train = dataclasses.asdict(TrainConfig()) | (given if isinstance(given, dict) else {})
     log = read_log(folder / "log.jsonl")
     if not log.steps:
-        found.append(Finding("no_log", "log.jsonl is missing or holds no step", "training has not begun, or its log was lost"))
+        found.append(
+            Finding(
+                "no_log",
+                "log.jsonl is missing or holds no step",
+                "training has not begun, or its log was lost",
+            )
+        )
     command = "train-diffusion" if is_stage_two(settings) else "train-tokenizer"
     if settings:
         found += examine_log(log, train, find_codes(folder, settings))

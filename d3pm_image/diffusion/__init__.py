@@ -1,7 +1,9 @@
-"""The uniform + absorbing D3PM process: schedule → process (corrupt) → posterior → loss. Pure tensor mathematics.
+"""The uniform + absorbing D3PM process: schedule → process (corrupt) → posterior → loss. Pure tensor
+mathematics.
 
-Notation, everywhere in this package: K codes, mask token m = K, t = 0 clean and t = 1 noise, s < t. Two survival
-curves describe the process: g(t), not yet masked, and κ(t), not yet resampled from the K codes given not masked:
+Notation, everywhere in this package: K codes, mask token m = K, t = 0 clean and t = 1 noise, s < t. Two
+survival curves describe the process: g(t), not yet masked, and κ(t), not yet resampled from the K codes given
+not masked:
 
     q(x_t | x_0) = g κ e_{x_0} + g (1-κ) u + (1-g) e_m ,   u uniform on the K codes.
 
@@ -11,7 +13,14 @@ docs/process.md derives it all.
 from .curve import Curve
 from .fused import fused_loss
 from .loss import Objective, Terms, bound_terms, diffusion_loss, low_discrepancy_times
-from .posterior import leave_one_out_logits, posterior, posterior_bias, posterior_logits, reverse_leave_one_out, reverse_mixture
+from .posterior import (
+    leave_one_out_logits,
+    posterior,
+    posterior_bias,
+    posterior_logits,
+    reverse_leave_one_out,
+    reverse_mixture,
+)
 from .process import Process
 from .schedule import ConstantShare, Gidd, Independent, MutualInformation, Schedule, make_schedule
 

@@ -1,7 +1,9 @@
-"""Curves r(t): the share of tokens that the noise has reached, 0 at t = 0 and 1 at t = 1 (unless said), never falling.
+"""Curves r(t): the share of tokens that the noise has reached, 0 at t = 0 and 1 at t = 1 (unless said), never
+falling.
 
-A curve is three formulas, r(t), its slope and its inverse: an entry of :data:`SHAPES`, by the name that ``process.corruption`` gives.
-Float64 throughout: survival probabilities are ratios of small differences near both ends.
+A curve is three formulas, r(t), its slope and its inverse: an entry of :data:`SHAPES`, by the name that
+``process.corruption`` gives. Float64 throughout: survival probabilities are ratios of small differences near
+both ends.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Curve:
     def __post_init__(self) -> None:
         need(self.name in SHAPES, "process.corruption", self.name, f"use one of {', '.join(SHAPES)}")
         need(self.power > 0, "process.power", self.power, "give a positive exponent, such as 2")
-        need(self.name != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, "vq_diffusion is discrete: give at least 2 steps")
+        hint = "vq_diffusion is discrete: give at least 2 steps"
+        need(self.name != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, hint)
 
     def value(self, t: Tensor) -> Tensor:
         """r(t), float64 of the shape of t."""
@@ -83,17 +86,23 @@ COSINE = Shape(
 
 
 def offset_value(t: Tensor, curve: Curve) -> Tensor:
-    """r = 1 - cos(a + x)/cos a, x the angle passed since the start a; near 0 by 2 sin(a + x/2) sin(x/2)/cos a, which keeps its digits."""
+    """r = 1 - cos(a + x)/cos a, x the angle passed since the start a; near 0 by 2 sin(a + x/2) sin(x/2)/cos
+    a, which keeps its digits."""
     small = 2 * torch.sin((OFFSET + t / 2) * OFFSET_RATE) * torch.sin(t / 2 * OFFSET_RATE) / OFFSET_START
-    return torch.where(t < 0.5, small, 1 - torch.cos((t + OFFSET) / (1 + OFFSET) * (math.pi / 2)) / OFFSET_START).clamp(0, 1)
+    return torch.where(
+        t < 0.5, small, 1 - torch.cos((t + OFFSET) / (1 + OFFSET) * (math.pi / 2)) / OFFSET_START
+    ).clamp(0, 1)
 
 
 def offset_inverse(r: Tensor, curve: Curve) -> Tensor:
-    """Inverse of :func:`offset_value`: x is small where arccos loses digits, and taken from its sine there."""
+    """Inverse of :func:`offset_value`: x is small where arccos loses digits, and taken from its sine
+    there."""
     cosine, climbing = (1 - r) * OFFSET_START, OFFSET_START**2 * r * (2 - r)
     climbed = climbing / ((OFFSET_SINE**2 + climbing).sqrt() + OFFSET_SINE)  # sin(a + x) - sin a
     small = torch.asin((OFFSET_START * (climbed + r * OFFSET_SINE)).clamp(0, 1)) / OFFSET_RATE
-    return torch.where(r < 0.25, small, torch.arccos(cosine.clamp(-1, 1)) * (2 / math.pi) * (1 + OFFSET) - OFFSET).clamp(0, 1)
+    return torch.where(
+        r < 0.25, small, torch.arccos(cosine.clamp(-1, 1)) * (2 / math.pi) * (1 + OFFSET) - OFFSET
+    ).clamp(0, 1)
 
 
 OFFSET_COSINE = Shape(
@@ -106,10 +115,14 @@ OFFSET_COSINE = Shape(
 ARCCOS = Shape(
     # the second forms are equal; the first ones lose their digits near 0
     lambda t, c: torch.where(
-        t > 0.5, torch.arccos((1 - t).clamp(-1, 1)) * (2 / math.pi), torch.asin((t / 2).clamp(0, 1).sqrt()) * (4 / math.pi)
+        t > 0.5,
+        torch.arccos((1 - t).clamp(-1, 1)) * (2 / math.pi),
+        torch.asin((t / 2).clamp(0, 1).sqrt()) * (4 / math.pi),
     ),
     lambda t, c: (2 / math.pi) / (t * (2 - t)).clamp_min(1e-300).sqrt(),
-    lambda r, c: torch.where(r > 0.5, 1 - torch.cos(r * (math.pi / 2)), 2 * torch.sin(r * (math.pi / 4)).square()),
+    lambda r, c: torch.where(
+        r > 0.5, 1 - torch.cos(r * (math.pi / 2)), 2 * torch.sin(r * (math.pi / 4)).square()
+    ),
 )
 """r = (2/π) arccos(1-t) = (4/π) arcsin √(t/2)."""
 
@@ -124,7 +137,9 @@ POLYNOMIAL = Shape(
 def vq_value(t: Tensor, curve: Curve) -> Tensor:
     """Linear in the step i = 1..T from 1e-5 to 1 - 9e-6, and linear from 0 up to the first step."""
     first = 1 / curve.steps
-    return torch.where(t < first, t * (FIRST * curve.steps), FIRST + (t - first) * ((LAST - FIRST) / (1 - first)))
+    return torch.where(
+        t < first, t * (FIRST * curve.steps), FIRST + (t - first) * ((LAST - FIRST) / (1 - first))
+    )
 
 
 def vq_slope(t: Tensor, curve: Curve) -> Tensor:
@@ -136,7 +151,9 @@ def vq_slope(t: Tensor, curve: Curve) -> Tensor:
 def vq_inverse(r: Tensor, curve: Curve) -> Tensor:
     """Inverse of :func:`vq_value`."""
     first = 1 / curve.steps
-    return torch.where(r < FIRST, r / (FIRST * curve.steps), first + (r - FIRST) * ((1 - first) / (LAST - FIRST))).clamp(0, 1)
+    return torch.where(
+        r < FIRST, r / (FIRST * curve.steps), first + (r - FIRST) * ((1 - first) / (LAST - FIRST))
+    ).clamp(0, 1)
 
 
 SHAPES: dict[str, Shape] = {

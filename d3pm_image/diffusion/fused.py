@@ -1,8 +1,9 @@
 """Head and loss together, in chunks of positions: all logits of a large vocabulary never exist at once.
 
-The logits of a chunk are computed, its terms and their derivatives taken (:func:`~d3pm_image.diffusion.terms.token_gradient`),
-and the gradients of features and head accumulated at once, so nothing is computed twice: three matrix products, as in the plain
-way. Equal to ``bound_terms(process, linear(hidden), …)`` and ``diffusion_loss`` in value and gradient.
+The logits of a chunk are computed, its terms and their derivatives taken
+(:func:`~d3pm_image.diffusion.terms.token_gradient`), and the gradients of features and head accumulated at
+once, so nothing is computed twice: three matrix products, as in the plain way. Equal to
+``bound_terms(process, linear(hidden), …)`` and ``diffusion_loss`` in value and gradient.
 """
 
 from __future__ import annotations
@@ -28,13 +29,23 @@ def fused_op(
     hidden: Tensor, weight: Tensor, bias: Tensor, i: Tensor, v: Tensor, masked: Tensor, image: Tensor, pack: Tensor, shift: Tensor | None,
     w_bound: Tensor, w_aux: Tensor, discrete: bool, absorbing: bool, smoothing: float, gradients: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """hidden (R, D), weight (K, D), bias (K,) → loss (), bound, auxiliary, correct (R,) and gradients of the first three."""
+    """hidden (R, D), weight (K, D), bias (K,) → loss (), bound, auxiliary, correct (R,) and gradients of the
+    first three."""
     kind = torch.float64 if hidden.dtype == torch.float64 else torch.float32
     codes = weight.shape[0]
     outputs = [hidden.new_zeros(len(hidden), dtype=d) for d in (kind, kind, torch.bool)]
-    total, g_hidden = hidden.new_zeros((), dtype=kind), torch.zeros_like(hidden) if gradients else hidden.new_empty(0)
-    g_weight, g_bias = (torch.zeros_like(p, dtype=kind) if gradients else p.new_empty(0) for p in (weight, bias))
-    step = max(1, LOGITS_AT_ONCE // codes) if hidden.device.type == "cpu" else max(1, 8 * LOGITS_AT_ONCE // codes)
+    total, g_hidden = (
+        hidden.new_zeros((), dtype=kind),
+        torch.zeros_like(hidden) if gradients else hidden.new_empty(0),
+    )
+    g_weight, g_bias = (
+        torch.zeros_like(p, dtype=kind) if gradients else p.new_empty(0) for p in (weight, bias)
+    )
+    step = (
+        max(1, LOGITS_AT_ONCE // codes)
+        if hidden.device.type == "cpu"
+        else max(1, 8 * LOGITS_AT_ONCE // codes)
+    )
     # an absorbing process says nothing about unmasked tokens: their logits are not computed
     order = masked.nonzero()[:, 0] if absorbing and shift is None else None
     with torch.autocast(hidden.device.type, enabled=False):
@@ -102,17 +113,25 @@ fused_op.register_autograd(_backward, setup_context=_keep)
 
 
 def fused_loss(
-    process: Process, objective: Objective, hidden: Tensor, weight: Tensor, bias: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor
+    process: Process,
+    objective: Objective,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    x_0: Tensor,
+    x_t: Tensor,
+    t: Tensor,
 ) -> tuple[Tensor, Terms]:
     """The objective and its terms from the features before the head.
 
     Args:
-        hidden: (B, N, D) features. weight: (K, D) and bias: (K,) of the head. Under autocast products run in its type.
+        hidden: (B, N, D) features. weight: (K, D) and bias: (K,) of the head. Under autocast products run in
+            its type.
         x_0, x_t: (B, N) clean and noisy codes. t: (B,) times.
 
     Returns:
-        Scalar loss, differentiable once by hidden, weight and bias; terms (B, N) to log, without gradient (at unmasked
-        tokens of an absorbing process they are 0 and not computed).
+        Scalar loss, differentiable once by hidden, weight and bias; terms (B, N) to log, without gradient (at
+        unmasked tokens of an absorbing process they are 0 and not computed).
     """
     (batch, tokens), device = x_0.shape, hidden.device
     c = coefficients(process, t)

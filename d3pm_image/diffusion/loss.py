@@ -2,8 +2,9 @@
 
     L = L_T + T · E_t[ KL( q(x_s | x_t, x_0) ‖ p(x_s | x_t) ) ] + λ · CE(π)        s = t - 1/T     (Austin et al. 2021, eq. 1 and 5)
 
-or, in continuous time, the integral of dL/dt in place of the sum (see :mod:`~d3pm_image.diffusion.terms`). Everything
-comes from the log-normaliser of the logits, two gathers and one reduction (:mod:`~d3pm_image.diffusion.reduction`).
+or, in continuous time, the integral of dL/dt in place of the sum (see :mod:`~d3pm_image.diffusion.terms`).
+Everything comes from the log-normaliser of the logits, two gathers and one reduction
+(:mod:`~d3pm_image.diffusion.reduction`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ BERT_KEPT = 0.1  # share of BERT's chosen tokens that it leaves as they were
 
 @dataclass(frozen=True)
 class Terms:
-    """Per-token terms, each (B, N), in nats: ``bound`` is the estimate of the bound without L_T (T·KL, or dL/dt);
-    ``auxiliary`` is CE(π), smoothed if asked; ``correct`` tells whether the largest posterior logit is the clean code."""
+    """Per-token terms, each (B, N), in nats: ``bound`` is the estimate of the bound without L_T (T·KL, or
+    dL/dt); ``auxiliary`` is CE(π), smoothed if asked; ``correct`` tells whether the largest posterior logit
+    is the clean code."""
 
     bound: Tensor
     auxiliary: Tensor
@@ -33,19 +35,22 @@ class Terms:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: bound · (weighted bound) + auxiliary · (cross-entropy on the posterior logits π), nats a token.
+    """What is minimised: bound · (weighted bound) + auxiliary · (cross-entropy on the posterior logits π),
+    nats a token.
 
     Args:
         bound: Weight of the bound.
         auxiliary: λ, weight of the cross-entropy.
-        weighting: Factor on the bound's terms, the same for kept and replaced tokens, with W the weight that the bound gives
-            a mask, or a replaced token where the token is unmasked: elbo 1 · clipped min(1, cap/W) · min_snr min(1, cap/SNR),
-            SNR = a/(1-a) (Hang et al. 2023) · dynamic 2 cap/W at masks and cap/W at unmasked tokens, which leaves kept ones the
-            weight cap ρ/(κ+ρ) (after GIDD, von Rütte et al. 2025).
+        weighting: Factor on the bound's terms, the same for kept and replaced tokens, with W the weight that
+            the bound gives a mask, or a replaced token where the token is unmasked: elbo 1 · clipped min(1,
+            cap/W) · min_snr min(1, cap/SNR), SNR = a/(1-a) (Hang et al. 2023) · dynamic 2 cap/W at masks and
+            cap/W at unmasked tokens, which leaves kept ones the weight cap ρ/(κ+ρ) (after GIDD, von Rütte et
+            al. 2025).
         weight_cap: cap.
-        auxiliary_on: all: mean over all tokens · masked: over the masked tokens of each image, then over images (MaskGIT,
-            Chang et al. 2022) · bert: masked and replaced tokens weigh 1, others the probability that BERT chose them
-            and left them as they were (Devlin et al. 2019); mean over all tokens.
+        auxiliary_on: all: mean over all tokens · masked: over the masked tokens of each image, then over
+            images (MaskGIT, Chang et al. 2022) · bert: masked and replaced tokens weigh 1, others the
+            probability that BERT chose them and left them as they were (Devlin et al. 2019); mean over all
+            tokens.
         label_smoothing: Share of the target spread over all codes.
     """
 
@@ -66,35 +71,25 @@ class Objective:
     def check(self, process: Process) -> None:
         """Raises ConfigError where the process cannot carry the objective."""
         schedule = process.schedule
+        hint = "a pure uniform process masks nothing; use all"
         need(
             self.auxiliary_on != "masked" or not schedule.uniform,
             "loss.auxiliary_on",
             self.auxiliary_on,
-            "a pure uniform process masks nothing; use all",
+            hint,
         )
         dropped = self.auxiliary_on == "masked" and not self.bound and not schedule.absorbing
-        need(
-            not dropped,
-            "loss.auxiliary_on",
-            self.auxiliary_on,
-            "a loss without the unmasked tokens teaches nothing about random codes; set process.uniform_share to 0 or use all",
-        )
-        need(
-            self.auxiliary_on != "bert" or process.steps == 1,
-            "loss.auxiliary_on",
-            self.auxiliary_on,
-            "BERT has a single noise level; set process.steps to 1, process.end to 0.135 and process.uniform_share to 0.1111",
-        )
+        hint = "a loss without the unmasked tokens teaches nothing about random codes; set process.uniform_share to 0 or use all"
+        need(not dropped, "loss.auxiliary_on", self.auxiliary_on, hint)
+        hint = "BERT has a single noise level; set process.steps to 1, process.end to 0.135 and process.uniform_share to 0.1111"
+        need(self.auxiliary_on != "bert" or process.steps == 1, "loss.auxiliary_on", self.auxiliary_on, hint)
         needs_rest = self.label_smoothing > 0 and schedule.absorbing and self.auxiliary_on != "masked"
-        need(
-            not needs_rest,
-            "loss.label_smoothing",
-            self.label_smoothing,
-            "unmasked tokens of an absorbing process are certain; use loss.auxiliary_on masked",
-        )
+        hint = "unmasked tokens of an absorbing process are certain; use loss.auxiliary_on masked"
+        need(not needs_rest, "loss.label_smoothing", self.label_smoothing, hint)
 
     def weights(self, process: Process, x_0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (B, N) float64 of the bound's and the auxiliary terms: the loss is the sum of weight · term."""
+        """Weights (B, N) float64 of the bound's and the auxiliary terms: the loss is the sum of weight ·
+        term."""
         masked, same = process.is_masked(x_t), x_t == x_0
         c = coefficients(process, t)
         each = 1 / x_0.numel()
@@ -103,7 +98,11 @@ class Objective:
             share = masked.to(torch.float64)
             on_auxiliary = self.auxiliary * share / share.sum(1, keepdim=True).clamp_min(1) / len(x_0)
         elif self.auxiliary_on == "bert":
-            on_auxiliary = self.auxiliary * each * torch.where(same, bert_kept_weight(process, t)[:, None], torch.ones_like(on_bound))
+            on_auxiliary = (
+                self.auxiliary
+                * each
+                * torch.where(same, bert_kept_weight(process, t)[:, None], torch.ones_like(on_bound))
+            )
         else:
             on_auxiliary = torch.full_like(on_bound, self.auxiliary * each)
         return on_bound, on_auxiliary
@@ -116,9 +115,11 @@ class Objective:
             g, kappa = process.schedule.survival(t)
             clean = g * kappa
             return one * (self.weight_cap * (1 - clean) / clean.clamp_min(1e-300)).clamp_max(1)[:, None]
-        # one factor for all unmasked tokens of a noise level: a factor that told kept from replaced would depend on x_0 and
-        # move the optimum of the bound
-        at_mask, at_other, scale, first = (value[:, None] for value in (c.at_mask, c.at_other, c.scale, c.first))
+        # one factor for all unmasked tokens of a noise level: a factor that told kept from replaced would
+        # depend on x_0 and move the optimum of the bound
+        at_mask, at_other, scale, first = (
+            value[:, None] for value in (c.at_mask, c.at_other, c.scale, c.first)
+        )
         own = scale * torch.where(first > 0, one, torch.where(masked, at_mask, at_other))
         if self.weighting == "clipped":
             return (self.weight_cap / own.clamp_min(1e-300)).clamp_max(1)
@@ -126,8 +127,8 @@ class Objective:
 
 
 def bert_kept_weight(process: Process, t: Tensor) -> Tensor:
-    """P(chosen | left as it was), (B,): with b, c the random and masked shares, p = (b+c)/0.9 of the tokens were chosen and
-    p (0.1 + 0.1/K) look as before; for BERT's 15 % it is .15(.1+.1/K)/(.85+.15(.1+.1/K))."""
+    """P(chosen | left as it was), (B,): with b, c the random and masked shares, p = (b+c)/0.9 of the tokens
+    were chosen and p (0.1 + 0.1/K) look as before; for BERT's 15 % it is .15(.1+.1/K)/(.85+.15(.1+.1/K))."""
     g, kappa = process.schedule.survival(t)
     chosen = (1 - g * kappa) / (1 - BERT_KEPT)
     as_before = chosen * BERT_KEPT + g * (1 - kappa) / process.num_codes
@@ -138,7 +139,8 @@ def low_discrepancy_times(offset: Tensor, batch_size: int, steps: int = 0) -> Te
     """One time an image, stratified over the batch: ((i + offset) mod B)/B-spaced, float64 (B,) in (0, 1].
 
     Args:
-        offset: scalar uniform in [0, 1) shared by the batch (Kingma et al. 2021, variational diffusion models).
+        offset: scalar uniform in [0, 1) shared by the batch (Kingma et al. 2021, variational diffusion
+            models).
         batch_size: B.
         steps: T rounds the times up to 1/T … 1; 0 leaves them continuous.
     """
@@ -153,14 +155,17 @@ def spread_rows(values: Coefficients, tokens: int) -> Coefficients:
 
 
 def posterior_shift(process: Process, x_t: Tensor, bias: Tensor) -> Tensor | None:
-    """What turns the network's logits at each own code into leave-one-out logits: -ℓ for a posterior network, (B, N)."""
+    """What turns the network's logits at each own code into leave-one-out logits: -ℓ for a posterior network,
+    (B, N)."""
     if process.parameterisation != "posterior":
         return None
     bias = bias[:, None].expand(x_t.shape)
     return torch.where(process.is_masked(x_t) | (bias >= 1e4), torch.zeros_like(bias), -bias)
 
 
-def bound_terms(process: Process, logits: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor, label_smoothing: float = 0.0) -> Terms:
+def bound_terms(
+    process: Process, logits: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor, label_smoothing: float = 0.0
+) -> Terms:
     """Terms of the bound at times t.
 
     Args:
@@ -178,12 +183,17 @@ def bound_terms(process: Process, logits: Tensor, x_0: Tensor, x_t: Tensor, t: T
     stats = statistics(
         logits.reshape(-1, k), x_0.flatten(), own.flatten(), rows.ratio, None if shift is None else shift.flatten(), spread, label_smoothing > 0
     )  # fmt: skip
-    values = token_terms(stats, rows, masked.flatten(), (own == x_0).flatten(), process.steps > 0, label_smoothing, k)
+    values = token_terms(
+        stats, rows, masked.flatten(), (own == x_0).flatten(), process.steps > 0, label_smoothing, k
+    )
     return Terms(*(value.view(batch, tokens) for value in values))
 
 
-def diffusion_loss(process: Process, objective: Objective, terms: Terms, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-    """The objective, a scalar in nats a token (L_T has no gradient and is left out), from terms with its label smoothing."""
+def diffusion_loss(
+    process: Process, objective: Objective, terms: Terms, x_0: Tensor, x_t: Tensor, t: Tensor
+) -> Tensor:
+    """The objective, a scalar in nats a token (L_T has no gradient and is left out), from terms with its
+    label smoothing."""
     on_bound, on_auxiliary = objective.weights(process, x_0, x_t, t)
     total = terms.bound.new_zeros(())
     if objective.bound:

@@ -53,7 +53,11 @@ def leave_one_out_logits(process: Process, logits: Tensor, x_t: Tensor, kappa: T
     if process.parameterisation == "leave_one_out":
         return logits
     kappa = kappa.to(torch.float64)
-    bias = torch.where(kappa < 1, torch.log1p(process.num_codes * kappa / (1 - kappa).clamp_min(1e-300)), torch.zeros_like(kappa))
+    bias = torch.where(
+        kappa < 1,
+        torch.log1p(process.num_codes * kappa / (1 - kappa).clamp_min(1e-300)),
+        torch.zeros_like(kappa),
+    )
     masked = process.is_masked(x_t)
     bias = torch.where(masked, torch.zeros_like(bias)[:, None], bias[:, None])
     own = torch.where(masked, torch.zeros_like(x_t), x_t)
@@ -107,7 +111,9 @@ class _Jump(NamedTuple):
     remasked: Tensor  # P(x_s = m | x_t = m)
 
 
-def _jump(process: Process, like: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, _Jump]:
+def _jump(
+    process: Process, like: Tensor, x_t: Tensor, t: Tensor, s: Tensor
+) -> tuple[Tensor, Tensor, Tensor, _Jump]:
     """Masked tokens, own codes, the evidence κ_ts 1[j=v] + (1-κ_ts)/K of x_t for each x_s = j, and the jump's numbers."""
     k = process.num_codes
     g_t, kappa_t = (value[:, None, None] for value in process.schedule.survival(t))
@@ -117,10 +123,16 @@ def _jump(process: Process, like: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> 
     kappa_ts = torch.where(kappa_s > 0, kappa_t / kappa_s.clamp_min(1e-300), torch.ones_like(kappa_s))
     evidence = ((1 - kappa_ts) / k).expand(like.shape).scatter_add(-1, own, kappa_ts.expand(own.shape))
     remasked = ((1 - g_s) / (1 - g_t).clamp_min(1e-300)).expand(own.shape)
-    return masked[..., None], own, evidence, _Jump(kappa_s, (1 - kappa_s) / k, kappa_t, (1 - kappa_t) / k, remasked)
+    return (
+        masked[..., None],
+        own,
+        evidence,
+        _Jump(kappa_s, (1 - kappa_s) / k, kappa_t, (1 - kappa_t) / k, remasked),
+    )
 
 
 def _with_mask(masked: Tensor, remasked: Tensor, from_mask: Tensor, from_code: Tensor) -> Tensor:
-    """Append the mask's probability: (1 - remasked) · from_mask at masks; codes never become masks on the way back."""
+    """Append the mask's probability: (1 - remasked) · from_mask at masks; codes never become masks on the way
+    back."""
     at_mask = torch.cat([(1 - remasked) * from_mask, remasked], -1)
     return torch.where(masked, at_mask, torch.cat([from_code, torch.zeros_like(remasked)], -1))

@@ -1,4 +1,5 @@
-"""The forward process: corrupting codes, its prior, and which token is the mask. (Austin et al. 2021, section 3.)
+"""The forward process: corrupting codes, its prior, and which token is the mask. (Austin et al. 2021, section
+3.)
 
 A jump s → t sends a code i to g_ts κ_ts e_i + g_ts (1-κ_ts) u + (1-g_ts) e_m with g_ts = g_t/g_s and
 κ_ts = κ_t/κ_s, and leaves m at m. The family is closed under composition, so a k-step jump is the same formula
@@ -37,16 +38,18 @@ class Process:
     def __post_init__(self) -> None:
         need(self.num_codes >= 1, "num_codes", self.num_codes, "a process needs at least 1 code")
         need(self.steps >= 0, "process.steps", self.steps, "give 0 (continuous time) or a number of steps")
+        hint = "use leave_one_out or posterior"
         need(
             self.parameterisation in ("leave_one_out", "posterior"),
             "process.parameterisation",
             self.parameterisation,
-            "use leave_one_out or posterior",
+            hint,
         )
 
     @classmethod
     def from_config(cls, config: ProcessConfig, num_codes: int) -> Process:
-        """The process that a configuration describes, for K = num_codes. Raises ConfigError for impossible settings."""
+        """The process that a configuration describes, for K = num_codes. Raises ConfigError for impossible
+        settings."""
         return cls(num_codes, make_schedule(config, num_codes), config.steps, config.parameterisation)
 
     @property
@@ -83,7 +86,8 @@ class Process:
         return torch.where(self.is_masked(x_s), x_s, moved)
 
     def corrupt(self, x_0: Tensor, t: Tensor, draws: Tensor) -> Tensor:
-        """Sample x_t from q(x_t | x_0): (B, N) codes, (B,) times, (B, N, 3) uniforms → (B, N) int64 in 0..K."""
+        """Sample x_t from q(x_t | x_0): (B, N) codes, (B,) times, (B, N, 3) uniforms → (B, N) int64 in
+        0..K."""
         return self.jump(x_0, torch.zeros_like(t), t, draws)
 
     def prior(self, draws: Tensor) -> Tensor:
@@ -103,6 +107,7 @@ class Process:
         return torch.where(g > 0, (g * inside).clamp_min(0), torch.zeros_like(g))
 
     def ends_in_noise(self) -> bool:
-        """Whether nothing is left of the codes at t = 1, so that the prior can start a sampler (up to 1e-3 of the tokens)."""
+        """Whether nothing is left of the codes at t = 1, so that the prior can start a sampler (up to 1e-3 of
+        the tokens)."""
         g, kappa = self.schedule.survival(torch.ones((), dtype=torch.float64))
         return float(g * kappa) < 1e-3

@@ -1,4 +1,5 @@
-"""What a loss needs from the logits, in one pass: the log-normaliser, two gathers and one reduction over the codes.
+"""What a loss needs from the logits, in one pass: the log-normaliser, two gathers and one reduction over the
+codes.
 
 For logits z (R, K), x̂ = softmax(z), and for each row a clean code i, an own code v and a ratio r = κ/ρ:
 
@@ -6,11 +7,12 @@ For logits z (R, K), x̂ = softmax(z), and for each row a clean code i, an own c
 
 A shift may be added to z_v first: it turns posterior logits into leave-one-out logits.
 
-Rows are taken in chunks that stay in the processor's cache, and the backward pass writes the one gradient of the size of
-the logits directly; nothing else of that size exists. The operator is opaque to torch.compile, so it never breaks a graph.
+Rows are taken in chunks that stay in the processor's cache, and the backward pass writes the one gradient of
+the size of the logits directly; nothing else of that size exists. The operator is opaque to torch.compile, so
+it never breaks a graph.
 
-On a CPU the logarithms dominate, so factors are first multiplied in fours: with a, b ≥ 0, (1+a)(1+b) - 1 = a + b + ab
-has no cancellation, and Σ log1p over K/4 products equals Σ log1p over K terms.
+On a CPU the logarithms dominate, so factors are first multiplied in fours: with a, b ≥ 0, (1+a)(1+b) - 1 = a
++ b + ab has no cancellation, and Σ log1p over K/4 products equals Σ log1p over K terms.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ def log_product(x: Tensor, ratio: Tensor, fold: bool) -> Tensor:
     return (x * r).log1p_().sum(-1)
 
 
-def chunk_statistics(z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, spread: bool, mean: bool, fold: bool) -> Statistics:
+def chunk_statistics(
+    z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, spread: bool, mean: bool, fold: bool
+) -> Statistics:
     """Statistics of one chunk of logits z (n, K), already in the working type."""
     top = z.amax(-1)
     x = torch.softmax(z, -1)
@@ -76,8 +80,11 @@ def chunk_statistics(z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, spread: boo
     )
 
 
-def chunk_gradient(z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, grads: Statistics, spread: bool, mean: bool, out: Tensor) -> None:
-    """Write ∂/∂z of one chunk into ``out`` (n, K), for gradients (n,) by lse, z_i, z_v, spread and (already over K) mean.
+def chunk_gradient(
+    z: Tensor, i: Tensor, v: Tensor, ratio: Tensor, grads: Statistics, spread: bool, mean: bool, out: Tensor
+) -> None:
+    """Write ∂/∂z of one chunk into ``out`` (n, K), for gradients (n,) by lse, z_i, z_v, spread and (already
+    over K) mean.
 
     With w = r/(1 + r x̂), ∂S/∂z_k = x̂_k (w_k - Σ_j w_j x̂_j).
     """
@@ -101,7 +108,8 @@ def folds(ratio: Tensor) -> bool:
 
 
 def working_chunk(logits: Tensor, rows: slice, v: Tensor, shift: Tensor | None) -> Tensor:
-    """Rows of the logits in the working type, shifted at their own codes; the logits themselves are never changed."""
+    """Rows of the logits in the working type, shifted at their own codes; the logits themselves are never
+    changed."""
     z = logits[rows].to(working_type(logits))
     return z if shift is None else z.scatter_add(-1, v[rows, None], shift[rows, None])
 
@@ -116,7 +124,9 @@ def statistics_op(
     step = chunk_rows(logits.shape[0], logits.shape[1], logits.device)
     for start in range(0, len(logits), step):
         rows = slice(start, start + step)
-        values = chunk_statistics(working_chunk(logits, rows, v, shift), i[rows], v[rows], ratio[rows], spread, mean, fold)
+        values = chunk_statistics(
+            working_chunk(logits, rows, v, shift), i[rows], v[rows], ratio[rows], spread, mean, fold
+        )
         for place, value in zip(out, values, strict=True):
             place[rows] = value
     return cast("tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]", out)  # range(6)
@@ -137,8 +147,19 @@ def gradient_op(
     step = chunk_rows(logits.shape[0], logits.shape[1], logits.device)
     for start in range(0, len(logits), step):
         rows = slice(start, start + step)
-        grads = Statistics(g_lse[rows], g_i[rows], g_v[rows], g_s[rows], g_s[rows], g_mean[rows] / logits.shape[1])
-        chunk_gradient(working_chunk(logits, rows, v, shift), i[rows], v[rows], ratio[rows], grads, spread, mean, out[rows])
+        grads = Statistics(
+            g_lse[rows], g_i[rows], g_v[rows], g_s[rows], g_s[rows], g_mean[rows] / logits.shape[1]
+        )
+        chunk_gradient(
+            working_chunk(logits, rows, v, shift),
+            i[rows],
+            v[rows],
+            ratio[rows],
+            grads,
+            spread,
+            mean,
+            out[rows],
+        )
     return out
 
 
@@ -152,19 +173,38 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
     ctx.save_for_backward(logits, i, v, ratio, shift)
 
 
-def _backward(ctx: Any, g_lse: Tensor, g_i: Tensor, g_v: Tensor, g_s: Tensor, g_top: Tensor, g_mean: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(
+    ctx: Any, g_lse: Tensor, g_i: Tensor, g_v: Tensor, g_s: Tensor, g_top: Tensor, g_mean: Tensor
+) -> tuple[Tensor | None, ...]:
     logits, i, v, ratio, shift = ctx.saved_tensors
-    grads = (ratio.new_zeros(len(logits)) if g is None else g.contiguous() for g in (g_lse, g_i, g_v, g_s, g_mean))
-    return gradient_op(logits, i, v, ratio, shift, *grads, ctx.spread, ctx.mean), None, None, None, None, None, None
+    grads = (
+        ratio.new_zeros(len(logits)) if g is None else g.contiguous() for g in (g_lse, g_i, g_v, g_s, g_mean)
+    )
+    return (
+        gradient_op(logits, i, v, ratio, shift, *grads, ctx.spread, ctx.mean),
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 statistics_op.register_autograd(_backward, setup_context=_keep)
 
 
 def statistics(
-    logits: Tensor, i: Tensor, v: Tensor, ratio: Tensor, shift: Tensor | None = None, spread: bool = True, mean: bool = False
+    logits: Tensor,
+    i: Tensor,
+    v: Tensor,
+    ratio: Tensor,
+    shift: Tensor | None = None,
+    spread: bool = True,
+    mean: bool = False,
 ) -> Statistics:
-    """Statistics of logits (R, K) for clean codes i (R,), own codes v (R,) and ratios κ/ρ (R,); differentiable by the logits.
+    """Statistics of logits (R, K) for clean codes i (R,), own codes v (R,) and ratios κ/ρ (R,);
+    differentiable by the logits.
 
     Args:
         shift: Added to the logit of the own code, (R,).
@@ -172,4 +212,6 @@ def statistics(
         mean: Compute the mean logit; label smoothing needs it.
     """
     kind = working_type(logits)
-    return Statistics(*statistics_op(logits, i, v, ratio.to(kind), None if shift is None else shift.to(kind), spread, mean))
+    return Statistics(
+        *statistics_op(logits, i, v, ratio.to(kind), None if shift is None else shift.to(kind), spread, mean)
+    )

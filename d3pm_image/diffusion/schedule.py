@@ -50,8 +50,8 @@ class Schedule:
     def time_of_mask_share(self, share: Tensor) -> Tensor:
         """The time at which a share of the tokens is masked, 1 - g(t) = share, clamped to [0, 1]; float64.
 
-        Samplers that choose their own number of masks (MaskGIT) use it to find the κ the denoiser was trained with at
-        that number. A pure uniform schedule has no masks: time 0.
+        Samplers that choose their own number of masks (MaskGIT) use it to find the κ the denoiser was trained
+        with at that number. A pure uniform schedule has no masks: time 0.
         """
         share = share.to(torch.float64)
         if self.uniform:
@@ -72,8 +72,8 @@ class ConstantShare(Schedule):
 
     Args:
         corruption: Name of the curve r(t), see :class:`~d3pm_image.diffusion.curve.Curve`.
-        uniform_share: w in [0, 1]; 0 is pure absorbing, 1 pure uniform. VQ-Diffusion's text says 0.1; its released
-            schedule has about 1e-6 and is mask-only in effect.
+        uniform_share: w in [0, 1]; 0 is pure absorbing, 1 pure uniform. VQ-Diffusion's text says 0.1; its
+            released schedule has about 1e-6 and is mask-only in effect.
         power: Exponent of the polynomial curve.
         end: Share corrupted at t = 1; BERT's single step has 0.135.
         steps: T of the vq_diffusion curve.
@@ -87,7 +87,8 @@ class ConstantShare(Schedule):
     curve: Curve = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, "give a share in [0, 1]")
+        hint = "give a share in [0, 1]"
+        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
         need(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]; 1 ends in pure noise")
         object.__setattr__(self, "curve", Curve(self.corruption, self.power, self.steps))
 
@@ -171,7 +172,8 @@ class MutualInformation(ConstantShare):
 
 @library.custom_op("d3pm_image::corrupted_share", mutates_args=())
 def corrupted_share(t: Tensor, uniform_share: float, num_codes: int) -> Tensor:
-    """r(t) of :class:`MutualInformation`: Newton's steps, kept inside a bracket that always shrinks. One operator to torch.compile."""
+    """r(t) of :class:`MutualInformation`: Newton's steps, kept inside a bracket that always shrinks. One
+    operator to torch.compile."""
     schedule = MutualInformation(uniform_share=uniform_share, num_codes=num_codes)
     total = schedule.information(torch.zeros((), dtype=torch.float64, device=t.device))[0]
     low, high, r = torch.zeros_like(t), torch.ones_like(t), t.clone()
@@ -206,8 +208,10 @@ class Independent(Schedule):
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, "give a share in [0, 1]")
-        need("vq_diffusion" not in (self.mask, self.scramble), "process.scramble", self.scramble, "vq_diffusion has its own random codes")
+        hint = "give a share in [0, 1]"
+        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
+        hint = "vq_diffusion has its own random codes"
+        need("vq_diffusion" not in (self.mask, self.scramble), "process.scramble", self.scramble, hint)
         for name in (self.mask, self.scramble):
             Curve(name, self.power)
 
@@ -243,7 +247,8 @@ class Gidd(Schedule):
     uniform_share: float = 0.1
 
     def __post_init__(self) -> None:
-        need(0 < self.uniform_share < 1, "process.uniform_share", self.uniform_share, "give GIDD's share of random codes in (0, 1)")
+        hint = "give GIDD's share of random codes in (0, 1)"
+        need(0 < self.uniform_share < 1, "process.uniform_share", self.uniform_share, hint)
 
     @property
     def amount(self) -> float:

@@ -1,4 +1,5 @@
-"""The terms of the loss at one token, as scalar formulas of the statistics of its logits, and their derivatives.
+"""The terms of the loss at one token, as scalar formulas of the statistics of its logits, and their
+derivatives.
 
 With x̂ = softmax(z) the leave-one-out prediction, i = x_0, v = x_t, q̄ = κ e_i + ρ, p̄ = κ x̂ + ρ, ρ = (1-κ)/K, r = κ/ρ:
 
@@ -11,7 +12,8 @@ and, as T → ∞, the densities dL/dt
 
     v = m:  (-g'/(1-g)) KLbar          v ≠ m:  ((-κ'/κ)/(K q̄_t(v))) (KLbar + R - log R - 1)
 
-Ratios that involve only the schedule are float64; what involves the network is float32 (float64 for double logits).
+Ratios that involve only the schedule are float64; what involves the network is float32 (float64 for double
+logits).
 """
 
 from __future__ import annotations
@@ -28,11 +30,13 @@ from .reduction import Statistics
 TINY = 1e-300
 CERTAIN = 1e4  # stands for ℓ = ∞, where κ = 1
 LARGEST = 1e30  # of a coefficient: still finite in float32 after a product with a term
-SOFTPLUS_LINEAR = 40.0  # where softplus(x) may be taken for x: e^-40 is below float64's precision (torch's own 20 is not)
+# where softplus(x) may be taken for x: e^-40 is below float64's precision (torch's own 20 is not)
+SOFTPLUS_LINEAR = 40.0
 
 
 class Coefficients(NamedTuple):
-    """What the schedule says at the times of a batch, each (B,) float64; ``same`` is v = i, ``other`` v ≠ i."""
+    """What the schedule says at the times of a batch, each (B,) float64; ``same`` is v = i, ``other`` v ≠
+    i."""
 
     ratio: Tensor  # κ/ρ where the sum S is needed, else 0
     kappa: Tensor
@@ -69,7 +73,8 @@ def coefficients(process: Process, t: Tensor) -> Coefficients:
     else:
         kappa, rho = kappa_t, rho_t
         g_slope, kappa_slope = schedule.slopes(t)
-        # where 1 - g or 1 - κ underflows nothing is masked or replaced: no weight, rather than an infinite one times 0
+        # where 1 - g or 1 - κ underflows nothing is masked or replaced: no weight, rather than an infinite
+        # one times 0
         at_mask = torch.where(g_t < 1, -g_slope / (1 - g_t).clamp_min(TINY), zero).clamp_max(LARGEST)
         rate = -kappa_slope / kappa_t.clamp_min(1e-12) / k  # the clamp keeps the last instant of κ → 0 finite
         rate = torch.where(rho > 0, rate, zero)
@@ -78,12 +83,14 @@ def coefficients(process: Process, t: Tensor) -> Coefficients:
         rest_same, rest_other, first, scale = zero, zero, zero, one
     ratio = torch.where(rho > 0, kappa / rho.clamp_min(TINY), zero).clamp_max(LARGEST)
     bias, log_odds = torch.log1p(odds).clamp_max(CERTAIN), odds.log().clamp(-CERTAIN, CERTAIN)
-    return Coefficients(ratio, kappa, rho, at_mask, at_same, at_other, rest_same, rest_other, bias, log_odds, first, scale)
+    return Coefficients(
+        ratio, kappa, rho, at_mask, at_same, at_other, rest_same, rest_other, bias, log_odds, first, scale
+    )
 
 
 class TokenTerms(NamedTuple):
-    """Each of the shape of its inputs, in nats: the bound's term (T·KL, or dL/dt), the (smoothed) CE(π), and whether
-    the largest posterior logit is the clean code."""
+    """Each of the shape of its inputs, in nats: the bound's term (T·KL, or dL/dt), the (smoothed) CE(π), and
+    whether the largest posterior logit is the clean code."""
 
     bound: Tensor
     auxiliary: Tensor
@@ -91,15 +98,23 @@ class TokenTerms(NamedTuple):
 
 
 def token_terms(
-    stats: Statistics, c: Coefficients, masked: Tensor, same: Tensor, discrete: bool, smoothing: float, num_codes: int
+    stats: Statistics,
+    c: Coefficients,
+    masked: Tensor,
+    same: Tensor,
+    discrete: bool,
+    smoothing: float,
+    num_codes: int,
 ) -> TokenTerms:
-    """Terms from statistics, with c, masked (v = m) and same (v = i) of the statistics' shape or one that broadcasts to it."""
+    """Terms from statistics, with c, masked (v = m) and same (v = i) of the statistics' shape or one that
+    broadcasts to it."""
     c = Coefficients(*(value.to(stats.lse.dtype) for value in c))
     log_xi, log_xv = stats.z_i - stats.lse, stats.z_v - stats.lse
     log_rest = torch.log1p(-log_xv.exp().clamp_max(1 - torch.finfo(log_xv.dtype).eps))  # log(1 - x̂_v)
     certain = ~masked & (c.bias >= CERTAIN)
     kept = F.softplus(log_rest - log_xv - c.bias, threshold=SOFTPLUS_LINEAR)  # with v = i the ℓ cancels
-    kept = torch.where(certain, torch.zeros_like(kept), kept)  # whatever the network says of it, -inf included
+    # whatever the network says of it, -inf included
+    kept = torch.where(certain, torch.zeros_like(kept), kept)
     normaliser = torch.logaddexp(log_rest, log_xv + c.bias)  # of π, less that of x̂
     entropy = torch.where(masked, -log_xi, torch.where(same, kept, normaliser - log_xi))
 
@@ -109,12 +124,16 @@ def token_terms(
         rest, r = torch.where(same, c.rest_same, c.rest_other), log_r.exp()
         # near h = 1 the exact 1-h keeps the digits that log1p(h(R-1)) would lose
         tail = torch.where(
-            at_code > 0.5, torch.log((rest + at_code * r).clamp_min(torch.finfo(r.dtype).tiny)), torch.log1p(at_code * (r - 1))
+            at_code > 0.5,
+            torch.log((rest + at_code * r).clamp_min(torch.finfo(r.dtype).tiny)),
+            torch.log1p(at_code * (r - 1)),
         )
         code = _weighted(at_code, kl_bar - log_r) + tail
     else:
         code = _weighted(at_code, kl_bar + torch.expm1(log_r) - log_r)
-    bound = c.scale * torch.where(c.first > 0, entropy, torch.where(masked, _weighted(c.at_mask, kl_bar), code))
+    bound = c.scale * torch.where(
+        c.first > 0, entropy, torch.where(masked, _weighted(c.at_mask, kl_bar), code)
+    )
 
     auxiliary = entropy
     if smoothing:
@@ -128,7 +147,14 @@ def token_terms(
 
 
 def token_gradient(
-    stats: Statistics, c: Coefficients, masked: Tensor, same: Tensor, discrete: bool, smoothing: float, w_bound: Tensor, w_aux: Tensor
+    stats: Statistics,
+    c: Coefficients,
+    masked: Tensor,
+    same: Tensor,
+    discrete: bool,
+    smoothing: float,
+    w_bound: Tensor,
+    w_aux: Tensor,
 ) -> Statistics:
     """Derivatives of w_bound · bound + w_aux · auxiliary by each statistic (none by ``top``)."""
     c = Coefficients(*(value.to(stats.lse.dtype) for value in c))
@@ -138,7 +164,9 @@ def token_gradient(
     x_v = log_xv.exp().clamp_max(1 - torch.finfo(log_xv.dtype).eps)
     u = torch.log1p(-x_v) - log_xv - c.bias
     certain = ~masked & (c.bias >= CERTAIN)
-    kept = torch.where(u > 0, torch.sigmoid(u) / (1 - x_v), (-log_xv - c.bias).clamp_max(80.0).exp() * torch.sigmoid(-u))
+    kept = torch.where(
+        u > 0, torch.sigmoid(u) / (1 - x_v), (-log_xv - c.bias).clamp_max(80.0).exp() * torch.sigmoid(-u)
+    )
     kept = torch.where(certain, zero, kept)
     lifted = torch.sigmoid(log_xv + c.odds)  # of the normaliser of π by log x̂_v
     entropy_i = torch.where(same & ~masked, zero, -one)
@@ -168,7 +196,8 @@ def token_gradient(
 
 
 def _weighted(weight: Tensor, term: Tensor) -> Tensor:
-    """weight · term, and 0 for weight 0 even where the term is infinite (a clean code that the network rules out)."""
+    """weight · term, and 0 for weight 0 even where the term is infinite (a clean code that the network rules
+    out)."""
     return torch.where(weight > 0, weight * term, torch.zeros_like(term))
 
 
@@ -180,7 +209,9 @@ def _kl_bar(c: Coefficients, log_xi: Tensor, spread: Tensor) -> Tensor:
 
 def _log_ratio(c: Coefficients, log_xv: Tensor, same: Tensor) -> Tensor:
     """log R = log(κ 1[v=i] + ρ) - log(κ x̂_v + ρ)."""
-    return torch.where(same, torch.log1p(c.ratio), torch.zeros_like(log_xv)) - torch.log1p(c.ratio * log_xv.exp())
+    return torch.where(same, torch.log1p(c.ratio), torch.zeros_like(log_xv)) - torch.log1p(
+        c.ratio * log_xv.exp()
+    )
 
 
 def _share(c: Coefficients, log_x: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""A region of a picture as the tokenizer sees it, and back: hidden pixels filled in, resized, padded; painted pixels in their place."""
+"""A region of a picture as the tokenizer sees it, and back: hidden pixels filled in, resized, padded; painted
+pixels in their place."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class Canvas:
 
 
 def convert_for(image: Image.Image, channels: int, size: Size) -> Image.Image:
-    """A picture in the model's mode, in sRGB and at its size (height, width), stretched if the shape differs."""
+    """A picture in the model's mode, in sRGB and at its size (height, width), stretched if the shape
+    differs."""
     return resized(plain_srgb(image, channels), size)
 
 
@@ -39,7 +41,9 @@ def resized(image: Image.Image, size: Size) -> Image.Image:
     return image if image.size == size[::-1] else image.resize(size[::-1], Image.Resampling.BICUBIC)
 
 
-def make_canvas(image: Image.Image, mask: np.ndarray, region: Region, channels: int, hide: bool = True) -> Canvas:
+def make_canvas(
+    image: Image.Image, mask: np.ndarray, region: Region, channels: int, hide: bool = True
+) -> Canvas:
     """The canvas of a region.
 
     Args:
@@ -60,11 +64,14 @@ def make_canvas(image: Image.Image, mask: np.ndarray, region: Region, channels: 
     if not any(margin):
         return Canvas(region, pixels, touched)
     padding = F.pad(torch.zeros_like(touched), margin, value=True)
-    return Canvas(region, fill_hidden(F.pad(pixels, margin)[None], padding[None])[0], F.pad(touched, margin, value=True))
+    return Canvas(
+        region, fill_hidden(F.pad(pixels, margin)[None], padding[None])[0], F.pad(touched, margin, value=True)
+    )
 
 
 def put_back(region: Region, painted: Tensor, size: Size) -> Image.Image:
-    """A picture of a size (height, width) that shows painted pixels (C, h, w) of a canvas in their region, and black elsewhere."""
+    """A picture of a size (height, width) that shows painted pixels (C, h, w) of a canvas in their region,
+    and black elsewhere."""
     part = resized(to_pil(painted[None, :, : region.size[0], : region.size[1]])[0], region.pixels)
     if region.pixels == size:
         return part
@@ -74,7 +81,8 @@ def put_back(region: Region, painted: Tensor, size: Size) -> Image.Image:
 
 
 def covered_pixels(region: Region, cells: Tensor, downsampling: int, size: Size) -> np.ndarray:
-    """Pixels of a picture of a size (height, width) that lie in the given cells (H, W) of a region's canvas, (h, w) bool."""
+    """Pixels of a picture of a size (height, width) that lie in the given cells (H, W) of a region's canvas,
+    (h, w) bool."""
     pixels = cells.cpu().repeat_interleave(downsampling, 0).repeat_interleave(downsampling, 1)
     pixels = pixels[: region.size[0], : region.size[1]]
     inside = F.interpolate(pixels[None, None].float(), region.pixels, mode="nearest-exact")[0, 0] > 0

@@ -13,9 +13,9 @@ from .regions import bounding, grown
 def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.ndarray:
     """Share of the painted picture in every pixel, (h, w) float in [0, 1].
 
-    1 in the mask and 0 outside the cells that were drawn. Between them, with d pixels to the mask and e to the nearest pixel that was
-    not drawn, max(0, 1 - d / min(feather + 1, d + e)): a line from 1 at the mask's edge to 0 behind ``feather`` pixels, or where the
-    drawn cells end, whichever comes first.
+    1 in the mask and 0 outside the cells that were drawn. Between them, with d pixels to the mask and e to
+    the nearest pixel that was not drawn, max(0, 1 - d / min(feather + 1, d + e)): a line from 1 at the mask's
+    edge to 0 behind ``feather`` pixels, or where the drawn cells end, whichever comes first.
 
     Args:
         mask: (h, w) bool, what was asked for, at least one pixel.
@@ -25,7 +25,8 @@ def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.nd
     weights = mask.astype(np.float64)
     if feather == 0:
         return weights
-    # with a margin of one pixel, which holds the nearest of those that were not drawn; a large picture is not gone through
+    # with a margin of one pixel, which holds the nearest of those that were not drawn; a large picture is not
+    # gone through
     rows, columns = (grown(bounding((drawn | mask).any(1 - axis)), 1, mask.shape[axis]) for axis in (0, 1))
     part = np.s_[slice(*rows), slice(*columns)]
     to_mask = distance(torch.from_numpy(mask[part].copy()), feather + 1)

@@ -28,8 +28,8 @@ def pictures(image: Any, name: str = "image") -> tuple[list[Image.Image], bool]:
     """Pillow images of whatever stands for pictures, and whether it was a single one.
 
     Args:
-        image: A Pillow image, a path, an array or a tensor; several as a list, an array (n, h, w, C) or a tensor (n, C, h, w).
-            Shapes and numbers are those of :func:`~d3pm_image.data.conversion.as_image`.
+        image: A Pillow image, a path, an array or a tensor; several as a list, an array (n, h, w, C) or a
+            tensor (n, C, h, w). Shapes and numbers are those of :func:`~d3pm_image.data.conversion.as_image`.
 
     Raises:
         ConfigError: anything else, or none.
@@ -59,9 +59,20 @@ def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.nda
     if isinstance(given, np.ndarray) and given.ndim == 3 and len(given) == 1 and single:
         given = given[0]
     # what is given for a picture is its mask, a nested list too, which as_mask takes for an array
-    masks = [as_array(m) for m in given] if several(given) and not single else [cast("Mask | None", given)] * len(images)
+    masks = (
+        [as_array(m) for m in given]
+        if several(given) and not single
+        else [cast("Mask | None", given)] * len(images)
+    )
     need(len(masks) == len(images), "mask", len(masks), f"give one mask for each of the {len(images)} images")
-    return images, [np.ones((i.height, i.width), bool) if m is None else as_mask(m, i) for i, m in zip(images, masks, strict=True)], single
+    return (
+        images,
+        [
+            np.ones((i.height, i.width), bool) if m is None else as_mask(m, i)
+            for i, m in zip(images, masks, strict=True)
+        ],
+        single,
+    )
 
 
 def several(mask: Any) -> TypeGuard[Sequence[Mask | None]]:
@@ -69,8 +80,11 @@ def several(mask: Any) -> TypeGuard[Sequence[Mask | None]]:
     return mask.ndim > 2 if isinstance(mask, np.ndarray) else isinstance(mask, (list, tuple))
 
 
-def read_region(image: Image.Image, mask: str = "", box: str = "", polygon: str = "", needed: bool = True) -> np.ndarray | None:
-    """The pixels to repaint, (h, w) bool, as the command line names them: the union of all that is given; None for nothing.
+def read_region(
+    image: Image.Image, mask: str = "", box: str = "", polygon: str = "", needed: bool = True
+) -> np.ndarray | None:
+    """The pixels to repaint, (h, w) bool, as the command line names them: the union of all that is given;
+    None for nothing.
 
     Args:
         mask: File of a mask, or the word alpha: where the image itself is transparent.
@@ -79,7 +93,8 @@ def read_region(image: Image.Image, mask: str = "", box: str = "", polygon: str 
         needed: Whether one of them must be given.
 
     Raises:
-        ConfigError: nothing where a region is needed, a mask of another size or that marks nothing, or an area that cannot be read or lies outside the image.
+        ConfigError: nothing where a region is needed, a mask of another size or that marks nothing, or an
+            area that cannot be read or lies outside the image.
     """
     given: list[Mask] = [Box.parse(box)] if box else []
     given += [Polygon.parse(polygon)] if polygon else []

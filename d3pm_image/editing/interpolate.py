@@ -1,13 +1,15 @@
-"""From one picture to another through their codes: the discrete counterpart of interpolation in a diffusion model (Ho et al. 2020, figure 8).
+"""From one picture to another through their codes: the discrete counterpart of interpolation in a diffusion
+model (Ho et al. 2020, figure 8).
 
-The codes of both pictures are mixed, every frame is corrupted to one noise level with the same uniforms, and denoised with the same
-randomness. Corruption works on each cell alone, so it makes no difference that it comes after mixing. With share f of the second picture
+The codes of both pictures are mixed, every frame is corrupted to one noise level with the same uniforms, and
+denoised with the same randomness. Corruption works on each cell alone, so it makes no difference that it
+comes after mixing. With share f of the second picture
 
     vectors   a cell is the code nearest to (1-f) v_a + f v_b, v the vectors that codes stand for: pictures fade into each other
     cells     a cell is b's where a uniform that all frames share is under f, else a's: each goes over once, and only codes of the two occur
 
-On Fashion-MNIST vectors look better at strengths up to 0.5, where cells leave a patchwork; at 0.7 they look alike. Cells is for tokenizers
-whose codes have no near ones: bits that all flip at f = 1/2, or categories.
+On Fashion-MNIST vectors look better at strengths up to 0.5, where cells leave a patchwork; at 0.7 they look
+alike. Cells is for tokenizers whose codes have no near ones: bits that all flip at f = 1/2, or categories.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ Mix = Literal["vectors", "cells"]
 
 
 def mix_cells(a: Tensor, b: Tensor, shares: Tensor, uniforms: Tensor) -> Tensor:
-    """Frames (F, N) of codes a and b (N,): b's where a cell's uniform (N,) is under the frame's share (F,)."""
+    """Frames (F, N) of codes a and b (N,): b's where a cell's uniform (N,) is under the frame's share
+    (F,)."""
     return torch.where(uniforms < shares[:, None], b, a)
 
 
 def mix_vectors(tokenizer: Tokenizer, a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
-    """Frames (F, N) of codes a and b (N,): the codes whose vectors are nearest to the mean of theirs with weights 1-f and f."""
+    """Frames (F, N) of codes a and b (N,): the codes whose vectors are nearest to the mean of theirs with
+    weights 1-f and f."""
     every = torch.arange(tokenizer.num_codes, device=a.device)
     book, start, end = (tokenizer.vectors(codes[None, None])[0, :, 0].T for codes in (every, a, b))
     frames = []
@@ -45,21 +49,24 @@ def mix_vectors(tokenizer: Tokenizer, a: Tensor, b: Tensor, shares: Tensor) -> T
     return torch.stack(frames)
 
 
-def interpolate(model: Model, request: Request, images: Tensor, frames: int, strength: float, labels: list[int], mix: Mix) -> Tensor:
+def interpolate(
+    model: Model, request: Request, images: Tensor, frames: int, strength: float, labels: list[int], mix: Mix
+) -> Tensor:
     """Frames (F, C, h, w) in [0, 1] between two images.
 
     Args:
         request: Sampler, its one seed, callback.
         images: (2, C, h, w) in [0, 1], of the model's size.
         frames: F, with the two ends; 2 or more.
-        strength: Noise level that the codes are corrupted to and denoised from: 0 shows the mixed codes as they are, and the two
-            reconstructions at the ends.
+        strength: Noise level that the codes are corrupted to and denoised from: 0 shows the mixed codes as
+            they are, and the two reconstructions at the ends.
         labels: Class numbers of the two images; a frame has that of the nearer one.
         mix: vectors or cells.
     """
     need(frames >= 2, "frames", frames, "ask for at least 2 frames, the two ends")
     need(mix in get_args(Mix), "mix", mix, f"use one of {', '.join(get_args(Mix))}")
-    need(isinstance(request.seed, int), "seed", request.seed, "give one seed: all frames share their randomness")
+    hint = "give one seed: all frames share their randomness"
+    need(isinstance(request.seed, int), "seed", request.seed, hint)
     assert isinstance(request.seed, int)
     a, b = model.tokenizer.encode(images.to(model.device)).flatten(1)
     shares = torch.linspace(0, 1, frames, dtype=torch.float64, device=model.device)

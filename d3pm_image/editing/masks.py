@@ -1,4 +1,5 @@
-"""Which pixels are repainted: pictures, arrays, boxes, polygons and a picture's own transparency, as one bool array.
+"""Which pixels are repainted: pictures, arrays, boxes, polygons and a picture's own transparency, as one bool
+array.
 
 Pixel (0, 0) is the top left one; x runs to the right, y downwards. True, and white, is repainted.
 """
@@ -43,7 +44,8 @@ class Box:
     def __post_init__(self) -> None:
         whole = all(isinstance(number, Integral) for number in (self.x, self.y, self.width, self.height))
         need(whole, "box", str(self), "give x, y, width and height in whole pixels")
-        need(self.width >= 1 and self.height >= 1, "box", str(self), "its width and height (the last two) must be 1 pixel or more")
+        hint = "its width and height (the last two) must be 1 pixel or more"
+        need(self.width >= 1 and self.height >= 1, "box", str(self), hint)
 
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.width},{self.height}"
@@ -61,11 +63,15 @@ class Box:
         return cls(*numbers)
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
-        """bool (h, w) in a picture of ``size`` (width, height). Raises ConfigError for a box that covers no pixel of it."""
+        """bool (h, w) in a picture of ``size`` (width, height). Raises ConfigError for a box that covers no
+        pixel of it."""
         width, height = size
         mask = np.zeros((height, width), bool)
-        mask[max(self.y, 0) : max(self.y + self.height, 0), max(self.x, 0) : max(self.x + self.width, 0)] = True
-        need(bool(mask.any()), "box", str(self), f"lies outside the picture, which is {width}x{height} pixels")
+        mask[max(self.y, 0) : max(self.y + self.height, 0), max(self.x, 0) : max(self.x + self.width, 0)] = (
+            True
+        )
+        hint = f"lies outside the picture, which is {width}x{height} pixels"
+        need(bool(mask.any()), "box", str(self), hint)
         return mask
 
 
@@ -73,7 +79,8 @@ class Box:
 class Polygon:
     """An area by its corners, pixels (x, y); the pixels on its outline belong to it.
 
-    What of it lies outside the picture is left out; a polygon that covers no pixel of the picture is an error.
+    What of it lies outside the picture is left out; a polygon that covers no pixel of the picture is an
+    error.
     """
 
     points: tuple[tuple[int, int], ...]
@@ -92,16 +99,21 @@ class Polygon:
             ConfigError: corners that are not pairs of whole numbers, or fewer than three.
         """
         hint = "give three corners or more, each as x,y in whole pixels, with spaces between: '10,10 60,10 35,50'"
-        points = [_whole_numbers(part, "polygon", text, hint) for part in re.sub(r"\s*,\s*", ",", text.strip()).split()]
+        points = [
+            _whole_numbers(part, "polygon", text, hint)
+            for part in re.sub(r"\s*,\s*", ",", text.strip()).split()
+        ]
         need(len(points) >= 3 and all(len(point) == 2 for point in points), "polygon", text, hint)
         return cls(tuple((x, y) for x, y in points))
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
-        """bool (h, w) in a picture of ``size`` (width, height). Raises ConfigError for a polygon that covers no pixel of it."""
+        """bool (h, w) in a picture of ``size`` (width, height). Raises ConfigError for a polygon that covers
+        no pixel of it."""
         area = Image.new("L", size)
         ImageDraw.Draw(area).polygon(self.points, fill=1, outline=1)
         mask = np.asarray(area) > 0
-        need(bool(mask.any()), "polygon", str(self), f"lies outside the picture, which is {size[0]}x{size[1]} pixels")
+        hint = f"lies outside the picture, which is {size[0]}x{size[1]} pixels"
+        need(bool(mask.any()), "polygon", str(self), hint)
         return mask
 
 
@@ -114,16 +126,17 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
     Args:
         mask: One of
 
-            - a picture of the image's size: from half of its full level on, see :func:`full_of`. Colour is reduced to
-              grey. Of a picture with transparent parts only what is at least half opaque counts; where that is paint (all
-              of it dark, all light, or coloured) rather than black and white, all of it is repainted;
+            - a picture of the image's size: from half of its full level on, see :func:`full_of`. Colour is
+              reduced to grey. Of a picture with transparent parts only what is at least half opaque counts;
+              where that is paint (all of it dark, all light, or coloured) rather than black and white, all of
+              it is repainted;
             - an array (h, w): bool as it is; else from half of the full level on;
             - a :class:`Box` or :class:`Polygon`;
             - the text ``"alpha"``: where the image itself is less than half opaque.
 
     Raises:
-        ConfigError: another size, an area wholly outside the image, ``"alpha"`` for an image without transparency, or a
-            picture or array that is not black all over and yet marks no pixel.
+        ConfigError: another size, an area wholly outside the image, ``"alpha"`` for an image without
+            transparency, or a picture or array that is not black all over and yet marks no pixel.
     """
     if isinstance(mask, (Box, Polygon)):
         return mask.mask(image.size)
@@ -131,14 +144,16 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
         need(mask == "alpha", "mask", mask, 'give a picture, an array, a Box, a Polygon or the word "alpha"')
         return _transparent(image)
     if isinstance(mask, Image.Image):
-        need(mask.size == image.size, "mask", mask.size, f"must have the image's size {image.width}x{image.height}")
+        hint = f"must have the image's size {image.width}x{image.height}"
+        need(mask.size == image.size, "mask", mask.size, hint)
         return _white(mask)
     array = np.asarray(mask)
     shape = (image.height, image.width)
     need(array.shape == shape, "mask", array.shape, f"must have the image's shape {shape}")
     if array.dtype == bool:
         return array.copy()
-    need(array.dtype.kind in "uif" and bool(np.isfinite(array).all()), "mask", str(array.dtype), "give bool, or finite numbers")
+    hint = "give bool, or finite numbers"
+    need(array.dtype.kind in "uif" and bool(np.isfinite(array).all()), "mask", str(array.dtype), hint)
     return _from_half(array)
 
 
@@ -148,7 +163,8 @@ def combine(masks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def full_of(levels: np.ndarray) -> int:
-    """What white is in a mask of some levels: 1 if none is over 1 (masks of 0 and 1), 255 if none is over 255, else 65535."""
+    """What white is in a mask of some levels: 1 if none is over 1 (masks of 0 and 1), 255 if none is over
+    255, else 65535."""
     most = levels[np.isfinite(levels)].max(initial=0)
     return 1 if most <= 1 else 255 if most <= 255 else 65535
 
@@ -180,20 +196,24 @@ def _white(mask: Image.Image) -> np.ndarray:
         return _from_half(levels, levels != key if isinstance(key, int) else None)
     if key is None and mask.getbands()[-1] not in ("A", "a"):
         # LAB and HSV have no way to grey but through RGB
-        return _from_half(np.asarray((mask.convert("RGB") if mask.mode in ("LAB", "HSV") else mask).convert("L")))
+        return _from_half(
+            np.asarray((mask.convert("RGB") if mask.mode in ("LAB", "HSV") else mask).convert("L"))
+        )
     layer = with_opacity(mask)
     alpha, colours = np.asarray(layer.getchannel("A")), layer.convert("RGB")
     opaque = alpha >= 128
     one_colour = all(low == high for low, high in colours.getextrema())  # type: ignore[misc]
     if opaque.all() and not (one_colour and np.ptp(alpha)):
         return _from_half(np.asarray(colours.convert("L")))
-    need(bool(opaque.any()), "mask", f"{mask.width}x{mask.height} {mask.mode}", "is transparent everywhere; paint what is to be repainted")
+    hint = "is transparent everywhere; paint what is to be repainted"
+    need(bool(opaque.any()), "mask", f"{mask.width}x{mask.height} {mask.mode}", hint)
     grey = np.asarray(colours.convert("L"))
     return opaque if _is_paint(np.asarray(colours)[opaque]) else opaque & (grey >= 128)
 
 
 def _is_paint(colours: np.ndarray) -> bool:
-    """Whether the opaque pixels (n, 3) of a layer are the strokes of a brush: coloured, all dark or all light; not black and white."""
+    """Whether the opaque pixels (n, 3) of a layer are the strokes of a brush: coloured, all dark or all
+    light; not black and white."""
     coloured = np.ptp(colours, axis=1).max() > COLOURLESS
     light = colours.max(axis=1) >= 128
     return bool(coloured or light.all() or not light.any())
@@ -202,7 +222,8 @@ def _is_paint(colours: np.ndarray) -> bool:
 def _transparent(image: Image.Image) -> np.ndarray:
     """Less than half opaque."""
     has = "transparency" in image.info or image.getbands()[-1] in ("A", "a")
-    need(has, "mask", "alpha", f"the picture (mode {image.mode}) has no transparency; give a mask, a box or a polygon")
+    hint = f"the picture (mode {image.mode}) has no transparency; give a mask, a box or a polygon"
+    need(has, "mask", "alpha", hint)
     if image.mode == "I" or image.mode.startswith("I;16"):
         return np.asarray(image) == image.info["transparency"]
     return np.asarray(with_opacity(image).getchannel("A")) < 128

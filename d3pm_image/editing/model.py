@@ -15,8 +15,8 @@ from .regions import Size
 class Model(Protocol):
     """A tokenizer, a denoiser over its codes and the process that the denoiser was trained with.
 
-    image_size (height, width) in pixels and grid (H, W) in codes are those of the training images; no_label is the label that
-    means none.
+    image_size (height, width) in pixels and grid (H, W) in codes are those of the training images; no_label
+    is the label that means none.
     """
 
     process: Process
@@ -32,5 +32,7 @@ class Model(Protocol):
     def device(self) -> torch.device:
         """Where the model runs."""
 
-    def predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor:
+    def predict(
+        self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None
+    ) -> Tensor:
         """Logits (B, N, K); see :meth:`d3pm_image.Pipeline.predict`."""

@@ -1,4 +1,5 @@
-"""A picture continued beyond its borders: a larger canvas with the picture on it, and a mask over what is new."""
+"""A picture continued beyond its borders: a larger canvas with the picture on it, and a mask over what is
+new."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
         sides: Pixels to add at ``left``, ``top``, ``right`` and ``bottom``.
 
     Raises:
-        ConfigError: a negative number or too much on a side, or a canvas of more pixels than Pillow takes for harmless.
+        ConfigError: a negative number or too much on a side, or a canvas of more pixels than Pillow takes for
+            harmless.
     """
     for name, value in sides.items():
         need(0 <= value <= MOST, name, value, f"give 0 to {MOST} pixels")
@@ -31,8 +33,11 @@ def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
     need(fits, ", ".join(sides), sides, f"{width}x{height} pixels are too many")
 
 
-def extend(image: Image.Image, left: int, top: int, right: int, bottom: int) -> tuple[Image.Image, np.ndarray]:
-    """A picture in its own mode with so many more pixels on each side, and the mask (h, w) bool of the new ones.
+def extend(
+    image: Image.Image, left: int, top: int, right: int, bottom: int
+) -> tuple[Image.Image, np.ndarray]:
+    """A picture in its own mode with so many more pixels on each side, and the mask (h, w) bool of the new
+    ones.
 
     Raises:
         ConfigError: see :func:`check_sides`.
@@ -45,6 +50,7 @@ def extend(image: Image.Image, left: int, top: int, right: int, bottom: int) -> 
 
 
 def outpaint_window(window: Window, canvases: Sequence[Size], model: Size) -> Window:
-    """``auto`` as tiles where a canvas (height, width) is larger than the model's size, so that pictures keep their scale."""
+    """``auto`` as tiles where a canvas (height, width) is larger than the model's size, so that pictures keep
+    their scale."""
     larger = any(size[0] > model[0] or size[1] > model[1] for size in canvases)
     return "tiles" if window == "auto" and larger else window

@@ -1,8 +1,10 @@
-"""How far a filled hole is felt: codes outside a mask that the encoder gives otherwise than for the whole picture.
+"""How far a filled hole is felt: codes outside a mask that the encoder gives otherwise than for the whole
+picture.
 
-Cells that the mask touches are drawn anew; the cells around them are taken for known. But an encoder looks further than its cell, so
-the codes nearest to a hole are those of a picture with a smooth patch in it. A ring of cells that are drawn anew as well hides them from
-the denoiser, at the price of known cells that it could have looked at.
+Cells that the mask touches are drawn anew; the cells around them are taken for known. But an encoder looks
+further than its cell, so the codes nearest to a hole are those of a picture with a smooth patch in it. A ring
+of cells that are drawn anew as well hides them from the denoiser, at the price of known cells that it could
+have looked at.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from ..types import Tokenizer
 RING = 0
 """Cells around a mask that are drawn as well where nothing else is asked for.
 
-By :func:`smallest_ring` it would be 1; beyond the first cell, codes are disturbed by what GroupNorm spreads over the whole image
-(docs/results/editing_receptive.json). But a drawn cell knows less of the image than a disturbed one. Completing halves of Fashion-MNIST,
-every ring lowers the accuracy of labels and raises the jump across the seam (docs/results/editing_fashion_mnist.json), so none is drawn.
+By :func:`smallest_ring` it would be 1; beyond the first cell, codes are disturbed by what GroupNorm spreads
+over the whole image (docs/results/editing_receptive.json). But a drawn cell knows less of the image than a
+disturbed one. Completing halves of Fashion-MNIST, every ring lowers the accuracy of labels and raises the
+jump across the seam (docs/results/editing_fashion_mnist.json), so none is drawn.
 """
 
 
@@ -34,20 +37,25 @@ def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthe
         furthest: Largest distance looked at, in cells.
 
     Returns:
-        furthest + 1 shares: of the cells at distance 1 from a cell that the mask touches (side or corner), at distance 2 and so on, and
-        at last of all cells further away; nan where there is no such cell.
+        furthest + 1 shares: of the cells at distance 1 from a cell that the mask touches (side or corner), at
+        distance 2 and so on, and at last of all cells further away; nan where there is no such cell.
     """
     differ = tokenizer.encode(images) != tokenizer.encode(fill_hidden(images, masks))
     shares, inside = [], hidden_cells(masks, tokenizer.downsampling)
     for distance in range(1, furthest + 2):
-        within = hidden_cells(masks, tokenizer.downsampling, distance) if distance <= furthest else torch.ones_like(inside)
+        within = (
+            hidden_cells(masks, tokenizer.downsampling, distance)
+            if distance <= furthest
+            else torch.ones_like(inside)
+        )
         shares.append(float(differ[within & ~inside].double().mean()))
         inside = within
     return shares
 
 
 def smallest_ring(shares: list[float], limit: float = 0.05) -> int:
-    """The smallest ring beyond which the hole is felt no more than far away: at every further distance the share of disturbed codes is
-    less than ``limit`` above the last one that is known. What is felt everywhere alike, no ring can keep out."""
+    """The smallest ring beyond which the hole is felt no more than far away: at every further distance the
+    share of disturbed codes is less than ``limit`` above the last one that is known. What is felt everywhere
+    alike, no ring can keep out."""
     known = [share for share in shares if not math.isnan(share)]
     return max((distance for distance, share in enumerate(known, 1) if share - known[-1] >= limit), default=0)

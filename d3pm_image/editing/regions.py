@@ -5,8 +5,9 @@
     tiles   the neighbourhood of the mask at the picture's own scale, whatever its size
     auto    whole for pictures of the model's size or smaller, else crop
 
-A neighbourhood is the mask's bounding box with context around it, moved so that it stays inside the picture. What the canvas of the
-tokenizer has more than the picture gives is padding on the right and at the bottom. Sizes are (height, width) in pixels throughout.
+A neighbourhood is the mask's bounding box with context around it, moved so that it stays inside the picture.
+What the canvas of the tokenizer has more than the picture gives is padding on the right and at the bottom.
+Sizes are (height, width) in pixels throughout.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ Span = tuple[int, int]
 CONTEXT = 0.5
 """Known surroundings that a crop keeps on each side, as a share of the mask's side.
 
-Boxes of 48 and of 64 pixels in 180 flowers of 128 pixels, a model of 64 pixels: at 0.25, 0.5 and 1 the root mean squared error against what was
-hidden is 0.290, 0.275, 0.278 and 0.291, 0.285, the jump at the seam 3.06, 2.69, 2.99 and 3.24, 3.18 times the picture's own."""
+Boxes of 48 and of 64 pixels in 180 flowers of 128 pixels, a model of 64 pixels: at 0.25, 0.5 and 1 the root
+mean squared error against what was hidden is 0.290, 0.275, 0.278 and 0.291, 0.285, the jump at the seam 3.06,
+2.69, 2.99 and 3.24, 3.18 times the picture's own."""
 
 
 @dataclass(frozen=True)
@@ -67,33 +69,47 @@ def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: i
         mask: (h, w) bool with at least one True.
         model: Size of the training images.
         downsampling: Pixels a code cell side.
-        ring: Code cells around the mask that are drawn as well; a crop keeps its known surroundings beyond them.
+        ring: Code cells around the mask that are drawn as well; a crop keeps its known surroundings beyond
+            them.
     """
     if window == "auto":
         window = "whole" if mask.shape[0] <= model[0] and mask.shape[1] <= model[1] else "crop"
     if window == "whole":
         return Region((0, mask.shape[0]), (0, mask.shape[1]), model, model)
     bounds = bounding(np.any(mask, axis=1)), bounding(np.any(mask, axis=0))
-    return crop(bounds, mask.shape, model, ring * downsampling) if window == "crop" else tiles(bounds, mask.shape, model, downsampling)
+    return (
+        crop(bounds, mask.shape, model, ring * downsampling)
+        if window == "crop"
+        else tiles(bounds, mask.shape, model, downsampling)
+    )
 
 
 def crop(bounds: tuple[Span, Span], picture: Size, model: Size, drawn: int = 0) -> Region:
-    """The neighbourhood of a bounding box (rows, columns), of the model's size or reduced to it; the shape is kept.
+    """The neighbourhood of a bounding box (rows, columns), of the model's size or reduced to it; the shape is
+    kept.
 
-    ``drawn`` pixels of the model's size around the box are drawn as well and tell the model nothing: context begins after them, though it
-    never leaves the box less than half of the model's size.
+    ``drawn`` pixels of the model's size around the box are drawn as well and tell the model nothing: context
+    begins after them, though it never leaves the box less than half of the model's size.
     """
-    near = [grown(span, math.ceil(CONTEXT * length(span)), end) for span, end in zip(bounds, picture, strict=True)]
+    near = [
+        grown(span, math.ceil(CONTEXT * length(span)), end) for span, end in zip(bounds, picture, strict=True)
+    ]
     everything = min(side / end for side, end in zip(model, picture, strict=True))
-    beyond = min(max(side - 2 * drawn, side / 2) / length(span) for span, side in zip(near, model, strict=True))
+    beyond = min(
+        max(side - 2 * drawn, side / 2) / length(span) for span, side in zip(near, model, strict=True)
+    )
     scale = min(1.0, max(everything, beyond))
-    spans = [around(span, math.floor(side / scale + 1e-6), end) for span, side, end in zip(near, model, picture, strict=True)]
+    spans = [
+        around(span, math.floor(side / scale + 1e-6), end)
+        for span, side, end in zip(near, model, picture, strict=True)
+    ]
     sides = [min(side, max(1, round(length(span) * scale))) for span, side in zip(spans, model, strict=True)]
     return Region(spans[0], spans[1], (sides[0], sides[1]), model)
 
 
 def tiles(bounds: tuple[Span, Span], picture: Size, model: Size, downsampling: int) -> Region:
-    """The neighbourhood of a bounding box (rows, columns) at its own scale: half a model's size of context on each side."""
+    """The neighbourhood of a bounding box (rows, columns) at its own scale: half a model's size of context on
+    each side."""
     near = [grown(span, side // 2, end) for span, side, end in zip(bounds, model, picture, strict=True)]
     reach = [multiple(max(length(span), side), downsampling) for span, side in zip(near, model, strict=True)]
     rows, columns = (around(span, side, end) for span, side, end in zip(near, reach, picture, strict=True))
@@ -122,7 +138,8 @@ def grown(span: Span, by: int, end: int) -> Span:
 
 
 def around(span: Span, reach: int, end: int) -> Span:
-    """``reach`` pixels with a span in their middle, moved to stay inside the axis; all of an axis that is shorter."""
+    """``reach`` pixels with a span in their middle, moved to stay inside the axis; all of an axis that is
+    shorter."""
     reach = min(max(reach, length(span)), end)
     first = min(max((span[0] + span[1] - reach) // 2, 0), end - reach)
     return first, first + reach

@@ -1,7 +1,9 @@
-"""Repaints: pictures and masks → canvases → codes, drawn where they are open → painted pixels, pasted under the mask.
+"""Repaints: pictures and masks → canvases → codes, drawn where they are open → painted pixels, pasted under
+the mask.
 
-With strength 1 the masked pixels are filled in before anything is encoded and their codes are drawn from noise (inpainting). With less, the
-codes of the picture itself are corrupted to that noise level and denoised from there (image to image; SDEdit, Meng et al. 2022, in codes).
+With strength 1 the masked pixels are filled in before anything is encoded and their codes are drawn from
+noise (inpainting). With less, the codes of the picture itself are corrupted to that noise level and denoised
+from there (image to image; SDEdit, Meng et al. 2022, in codes).
 """
 
 from __future__ import annotations
@@ -40,10 +42,12 @@ class Brush:
 
     Args:
         window: What of a picture is worked on, see :mod:`~d3pm_image.editing.regions`.
-        ring: Code cells around the mask that are drawn as well; None takes :data:`~d3pm_image.editing.receptive.RING`, or what the
-            feather needs.
-        feather: Pixels over which the painted picture fades into the known one, inside cells that are drawn; 0 is a hard seam.
-        strength: Noise level t that the codes are corrupted to: 1 draws anew and hides what is there, 0 changes no code.
+        ring: Code cells around the mask that are drawn as well; None takes
+            :data:`~d3pm_image.editing.receptive.RING`, or what the feather needs.
+        feather: Pixels over which the painted picture fades into the known one, inside cells that are drawn;
+            0 is a hard seam.
+        strength: Noise level t that the codes are corrupted to: 1 draws anew and hides what is there, 0
+            changes no code.
 
     Raises:
         ConfigError: impossible values.
@@ -55,10 +59,13 @@ class Brush:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        need(self.window in get_args(Window), "window", self.window, f"use one of {', '.join(get_args(Window))}")
-        need(self.ring is None or self.ring >= 0, "ring", self.ring, "give 0 or more code cells, or None for the default")
+        hint = f"use one of {', '.join(get_args(Window))}"
+        need(self.window in get_args(Window), "window", self.window, hint)
+        hint = "give 0 or more code cells, or None for the default"
+        need(self.ring is None or self.ring >= 0, "ring", self.ring, hint)
         need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
-        need(finite(self.strength) and 0 <= self.strength <= 1, "strength", self.strength, "give a noise level in [0, 1]")
+        hint = "give a noise level in [0, 1]"
+        need(finite(self.strength) and 0 <= self.strength <= 1, "strength", self.strength, hint)
 
     @property
     def hides(self) -> bool:
@@ -66,13 +73,15 @@ class Brush:
         return self.strength == 1
 
     def cells_around(self, downsampling: int) -> int:
-        """The ring in cells; a feather fades inside drawn cells, so without a ring of the user's own it gets one that is wide enough."""
+        """The ring in cells; a feather fades inside drawn cells, so without a ring of the user's own it gets
+        one that is wide enough."""
         return max(RING, -(-self.feather // downsampling)) if self.ring is None else self.ring
 
 
 @dataclass(frozen=True)
 class Sketch:
-    """A picture on its way: what was given, and on its canvas the codes (H, W) and which of them are to be drawn, (H, W) bool."""
+    """A picture on its way: what was given, and on its canvas the codes (H, W) and which of them are to be
+    drawn, (H, W) bool."""
 
     original: Image.Image
     mask: np.ndarray
@@ -90,10 +99,12 @@ def repaint(
     labels: Sequence[int],
     variants: int,
 ) -> list[list[Image.Image]]:
-    """``variants`` pictures of each, of its size and mode; variant j of picture i is image i·variants + j of the request.
+    """``variants`` pictures of each, of its size and mode; variant j of picture i is image i·variants + j of
+    the request.
 
     Args:
-        masks: (h, w) bool each, True = repaint. A picture without any comes back as it is, without a network call.
+        masks: (h, w) bool each, True = repaint. A picture without any comes back as it is, without a network
+            call.
         labels: Class numbers, one a picture.
 
     Raises:
@@ -109,11 +120,15 @@ def repaint(
         bar.set_description("drawing")
         for places in batches(sketches, model, request, variants):
             numbers = [place // variants for place in places]
-            codes, unknown = (torch.stack([getattr(sketches[i], name) for i in numbers]) for name in ("codes", "unknown"))
+            codes, unknown = (
+                torch.stack([getattr(sketches[i], name) for i in numbers]) for name in ("codes", "unknown")
+            )
             label = torch.tensor([labels[i] for i in numbers], device=model.device)
             drawn = draw_codes(model, request, places, label, codes, unknown, brush.strength, bar)
             for place, i, pixels in zip(places, numbers, decode(model, request, drawn), strict=True):
-                results[i][place % variants] = finish(sketches[i], pixels, model.tokenizer.downsampling, brush.feather)
+                results[i][place % variants] = finish(
+                    sketches[i], pixels, model.tokenizer.downsampling, brush.feather
+                )
     return results
 
 
@@ -124,12 +139,15 @@ def region_of(model: Model, brush: Brush, mask: np.ndarray) -> Region:
         ConfigError: more pixels at once than memory is sure to hold.
     """
     downsampling = model.tokenizer.downsampling
-    region = choose_region(brush.window, mask, model.image_size, downsampling, brush.cells_around(downsampling))
+    region = choose_region(
+        brush.window, mask, model.image_size, downsampling, brush.cells_around(downsampling)
+    )
     size = f"{region.canvas[1]}x{region.canvas[0]} pixels"
     fits = math.prod(region.canvas) <= MOST_PIXELS
-    need(
-        fits, "window", brush.window, f"works on {size} at once, and at most {MOST_PIXELS:,} are possible; mark a smaller part, or use crop"
+    hint = (
+        f"works on {size} at once, and at most {MOST_PIXELS:,} are possible; mark a smaller part, or use crop"
     )
+    need(fits, "window", brush.window, hint)
     return region
 
 
@@ -140,11 +158,16 @@ def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
     return tqdm(desc="encoding", unit="window", disable=quiet, leave=False, mininterval=0.5)
 
 
-def make_sketches(model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray, Region]]) -> list[Sketch]:
-    """Canvases and codes of pictures with their masks and regions; canvases of one size are encoded together."""
+def make_sketches(
+    model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray, Region]]
+) -> list[Sketch]:
+    """Canvases and codes of pictures with their masks and regions; canvases of one size are encoded
+    together."""
     tokenizer = model.tokenizer
     ring = brush.cells_around(tokenizer.downsampling)
-    canvases = [make_canvas(image, mask, region, tokenizer.channels, brush.hides) for image, mask, region in given]
+    canvases = [
+        make_canvas(image, mask, region, tokenizer.channels, brush.hides) for image, mask, region in given
+    ]
     codes: dict[int, Tensor] = {}
     for shape in dict.fromkeys(canvas.pixels.shape for canvas in canvases):
         alike = [i for i, canvas in enumerate(canvases) if canvas.pixels.shape == shape]
@@ -152,12 +175,19 @@ def make_sketches(model: Model, request: Request, brush: Brush, given: list[tupl
             chosen = [alike[p] for p in part]
             found = tokenizer.encode(torch.stack([canvases[i].pixels for i in chosen]).to(model.device))
             codes |= dict(zip(chosen, found, strict=True))
-    unknown = [hidden_cells(canvas.open[None], tokenizer.downsampling, ring)[0].to(model.device) for canvas in canvases]
-    return [Sketch(*own[:2], canvas, codes[i], unknown[i]) for i, (own, canvas) in enumerate(zip(given, canvases, strict=True))]
+    unknown = [
+        hidden_cells(canvas.open[None], tokenizer.downsampling, ring)[0].to(model.device)
+        for canvas in canvases
+    ]
+    return [
+        Sketch(*own[:2], canvas, codes[i], unknown[i])
+        for i, (own, canvas) in enumerate(zip(given, canvases, strict=True))
+    ]
 
 
 def batches(sketches: dict[int, Sketch], model: Model, request: Request, variants: int) -> list[list[int]]:
-    """Places of results that are drawn together: those on the trained grid; variants of one picture on another grid."""
+    """Places of results that are drawn together: those on the trained grid; variants of one picture on
+    another grid."""
     groups: dict[int, list[int]] = {}
     for i, sketch in sketches.items():
         group = -1 if tuple(sketch.codes.shape) == tuple(model.grid) else i

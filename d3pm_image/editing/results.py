@@ -1,4 +1,5 @@
-"""Results of an edit: their file names, the sheet of several variants, and the writing of all of them together."""
+"""Results of an edit: their file names, the sheet of several variants, and the writing of all of them
+together."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from .image_files.files import PictureFile, write_picture
 WIDEST = 512
 """Pixels of an image's longer side on a sheet."""
 COLOURED = 8
-"""Difference of the channels, of 255, from which an image counts as coloured: JPEG leaves a little in grey ones."""
+"""Difference of the channels, of 255, from which an image counts as coloured: JPEG leaves a little in grey
+ones."""
 
 
 def coloured(image: Image.Image) -> bool:
@@ -40,7 +42,9 @@ def result_files(out: Path, variants: int) -> list[Path]:
     return [added(out, f"-{number}") for number in range(1, variants + 1)]
 
 
-def variants_sheet(image: Image.Image, hidden: np.ndarray | None, results: Sequence[Image.Image]) -> Image.Image:
+def variants_sheet(
+    image: Image.Image, hidden: np.ndarray | None, results: Sequence[Image.Image]
+) -> Image.Image:
     """The original, what was hidden of it, bool (h, w), and all results on one sheet."""
     shown = {"original": plain(image, 3)}
     if hidden is not None:
@@ -75,10 +79,15 @@ def write_results(
         The files, the sheet first, and a line where a format does not keep every pixel.
     """
     several = len(results) > 1
-    with new_files(out, overwrite, lambda one: [one, *result_files(one, len(results))] if several else [one]) as files:
+    with new_files(
+        out, overwrite, lambda one: [one, *result_files(one, len(results))] if several else [one]
+    ) as files:
         drafts = files.drafts[several:]
         numbers = [{"variant": first + number} if several else {} for number in range(len(results))]
-        notes = [write_picture(one, path, source, facts | own) for one, path, own in zip(results, drafts, numbers, strict=True)]
+        notes = [
+            write_picture(one, path, source, facts | own)
+            for one, path, own in zip(results, drafts, numbers, strict=True)
+        ]
         if several:
             save_image(variants_sheet(*sheet, results), files.draft, facts)
     return files.paths, notes[0]

@@ -1,8 +1,8 @@
 """Codes of any grid, by windows of the grid that the denoiser was trained on.
 
-A window draws the cells in it that are still unknown; everything else in it, given or already drawn, is what it goes by. Windows overlap by
-half, and the next one is always the one with the most known cells, so that a picture grows outward from what is known. A grid of the
-trained size is one window: plain sampling.
+A window draws the cells in it that are still unknown; everything else in it, given or already drawn, is what
+it goes by. Windows overlap by half, and the next one is always the one with the most known cells, so that a
+picture grows outward from what is known. A grid of the trained size is one window: plain sampling.
 """
 
 from __future__ import annotations
@@ -81,9 +81,12 @@ def window_count(size: Grid, window: Grid) -> int:
 
 
 def window_order(unknown: Tensor, size: Grid) -> list[tuple[int, int]]:
-    """Corners (row, column) of windows of a size that cover all unknown cells (H, W), in the order in which they are to be drawn."""
+    """Corners (row, column) of windows of a size that cover all unknown cells (H, W), in the order in which
+    they are to be drawn."""
     left, order = unknown.clone(), list[tuple[int, int]]()
-    rows, columns = (torch.tensor(starts(length, side)) for length, side in zip(unknown.shape, size, strict=True))
+    rows, columns = (
+        torch.tensor(starts(length, side)) for length, side in zip(unknown.shape, size, strict=True)
+    )
     open_cells, none = counts(left, rows, columns, size), size[0] * size[1] + 1
     open_cells[open_cells == 0] = none
     while True:
@@ -112,7 +115,8 @@ def starts(length: int, side: int) -> list[int]:
 
 
 def counts(cells: Tensor, rows: Tensor, columns: Tensor, size: Grid) -> Tensor:
-    """True cells (H, W) in the windows of a size that begin at some rows and columns, (rows, columns) int64."""
+    """True cells (H, W) in the windows of a size that begin at some rows and columns, (rows, columns)
+    int64."""
     top, left = int(rows[0]), int(columns[0])
     part = cells[top : int(rows[-1]) + size[0], left : int(columns[-1]) + size[1]]
     table, rows, columns = F.pad(part.long().cumsum(0).cumsum(1), (1, 0, 1, 0)), rows - top, columns - left

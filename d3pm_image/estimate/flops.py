@@ -1,9 +1,10 @@
 """What a training step costs, counted on the real code without its numbers.
 
-Network, loss, backward pass and optimizer run once on fake tensors, which have shapes and types but no memory: a counter adds up the operations of
-every matrix product and convolution, a hook sees what autograd keeps for the backward pass, and a watch follows the storages that are alive. So
-a network far larger than this machine is counted in seconds, and the figures are those of the code that trains. Elementwise operations are
-not counted, nor, in memory, what libraries keep for themselves.
+Network, loss, backward pass and optimizer run once on fake tensors, which have shapes and types but no
+memory: a counter adds up the operations of every matrix product and convolution, a hook sees what autograd
+keeps for the backward pass, and a watch follows the storages that are alive. So a network far larger than
+this machine is counted in seconds, and the figures are those of the code that trains. Elementwise operations
+are not counted, nor, in memory, what libraries keep for themselves.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Costs:
 
     Args:
         parameters: Trained numbers (the codebook, a buffer, is not among them).
-        forward_flops, backward_flops, optimizer_flops: Floating-point operations of matrix products and convolutions, a multiply-add as 2; forward
-            and backward of all accumulation parts.
+        forward_flops, backward_flops, optimizer_flops: Floating-point operations of matrix products and
+            convolutions, a multiply-add as 2; forward and backward of all accumulation parts.
         weights_bytes: Parameters and buffers.
         gradient_bytes, optimizer_bytes, ema_bytes: Beside them.
         activation_bytes: What autograd keeps between forward and backward pass of one accumulation part.
@@ -68,7 +69,8 @@ class Costs:
 
 @contextlib.contextmanager
 def imagined() -> Iterator[None]:
-    """Tensors made inside have a shape and a type but no memory and no numbers. They must not outlive it, so what layers remember is forgotten."""
+    """Tensors made inside have a shape and a type but no memory and no numbers. They must not outlive it, so
+    what layers remember is forgotten."""
     rotary_table.cache_clear()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -78,7 +80,8 @@ def imagined() -> Iterator[None]:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Follows the storages of tensors that operations return; ``peak`` is the largest number of bytes alive at once."""
+    """Follows the storages of tensors that operations return; ``peak`` is the largest number of bytes alive
+    at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +104,11 @@ class LiveBytes(TorchDispatchMode):
         self.peak = max(self.peak, self.now)
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
@@ -111,7 +118,8 @@ class LiveBytes(TorchDispatchMode):
 
 
 def fused_flops(hidden: torch.Size, weight: torch.Size, *_: object, **__: object) -> int:
-    """Head and loss in one operation: the head's product and both its gradients, for all tokens (an absorbing process leaves unmasked ones out)."""
+    """Head and loss in one operation: the head's product and both its gradients, for all tokens (an absorbing
+    process leaves unmasked ones out)."""
     return 6 * hidden[0] * hidden[1] * weight[0]
 
 
@@ -121,10 +129,11 @@ def size(tensors: Iterable[Tensor]) -> int:
 
 
 def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
-    """Costs of a step of ``model`` under ``loss``, the scalar of one accumulation part. Call it inside :func:`imagined` to spend
-    nothing; on real tensors it takes a real step and gives the same figures.
+    """Costs of a step of ``model`` under ``loss``, the scalar of one accumulation part. Call it inside
+    :func:`imagined` to spend nothing; on real tensors it takes a real step and gives the same figures.
 
-    The model's weights are those of training: gradients are made, and the optimizer of ``train`` moves it once.
+    The model's weights are those of training: gradients are made, and the optimizer of ``train`` moves it
+    once.
     """
     kept: dict[int, int] = {}
     own = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
@@ -139,9 +148,13 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
     for tensor in (*model.parameters(), *model.buffers()):
         live.add(tensor)
     model.train()
-    inside = {torch.ops.d3pm_image.fused_loss: fused_flops}  # the counter does not look into operations of our own
+    # the counter does not look into operations of our own
+    inside = {torch.ops.d3pm_image.fused_loss: fused_flops}
     with FlopCounterMode(display=False, custom_mapping=inside) as counter, live:
-        with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=train.mixed_precision != "no"):
+        with (
+            saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=train.mixed_precision != "no"),
+        ):
             value = loss(model)
         forward = counter.get_total_flops()
         activation = sum(kept.values())
@@ -151,7 +164,13 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
         optimizers.step()
         everything = counter.get_total_flops()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    moments = [v for o, _ in optimizers.members for entry in o.state.values() for v in entry.values() if isinstance(v, Tensor)]
+    moments = [
+        v
+        for o, _ in optimizers.members
+        for entry in o.state.values()
+        for v in entry.values()
+        if isinstance(v, Tensor)
+    ]
     stored = size(model.state_dict().values())
     weights = size((*model.parameters(), *model.buffers()))
     ema = weights if train.ema else 0
@@ -165,13 +184,15 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
         optimizer_bytes=size(moments),
         ema_bytes=ema,
         activation_bytes=activation,
-        peak_bytes=max(with_gradients + size(moments), live.peak) + ema,  # from the second step on, moments are there all the time
+        # from the second step on, moments are there all the time
+        peak_bytes=max(with_gradients + size(moments), live.peak) + ema,
         checkpoint_bytes=stored + size(moments) + (stored if train.ema else 0),
     )
 
 
 def tokenizer_model(config: TokenizerRun) -> nn.Module:
-    """The tokenizer as it is after its k-means start, whose work depends on the data; with a codebook of noise, and no codes revived."""
+    """The tokenizer as it is after its k-means start, whose work depends on the data; with a codebook of
+    noise, and no codes revived."""
     from ..tokenizer import Autoencoder
 
     model = Autoencoder(config.tokenizer, config.data.channels)
@@ -200,8 +221,8 @@ def diffusion_batch(num_codes: int, grid: tuple[int, int], classes: int, images:
 
 
 def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
-    """The objective of stage one on ``images`` random images (without the figures for the log, which depend on the codes drawn, and without a
-    perceptual network or a discriminator)."""
+    """The objective of stage one on ``images`` random images (without the figures for the log, which depend
+    on the codes drawn, and without a perceptual network or a discriminator)."""
     from ..tokenizer.loss import reconstruction_loss
 
     def loss(model: nn.Module) -> Tensor:
@@ -212,7 +233,9 @@ def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
     return loss
 
 
-def diffusion_loss(config: DiffusionRun, num_codes: int, grid: tuple[int, int], classes: int, images: int) -> Loss:
+def diffusion_loss(
+    config: DiffusionRun, num_codes: int, grid: tuple[int, int], classes: int, images: int
+) -> Loss:
     """The objective of stage two on ``images`` random grids of codes."""
     from ..diffusion import Process
     from ..recipes.diffusion import make_loss

@@ -1,4 +1,5 @@
-"""The figures of ``d3pm-image estimate``: what is counted, what is measured on this machine, what is assumed of another; and how they are told."""
+"""The figures of ``d3pm-image estimate``: what is counted, what is measured on this machine, what is assumed
+of another; and how they are told."""
 
 from __future__ import annotations
 
@@ -17,7 +18,16 @@ from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
 from ..training.job import Loss as TrainingLoss
-from .flops import Loss, count, diffusion_batch, diffusion_loss, imagined, tokenizer_batch, tokenizer_loss, tokenizer_model
+from .flops import (
+    Loss,
+    count,
+    diffusion_batch,
+    diffusion_loss,
+    imagined,
+    tokenizer_batch,
+    tokenizer_loss,
+    tokenizer_model,
+)
 from .grids import Codes
 from .timing import free_bytes, time_steps
 
@@ -70,7 +80,9 @@ class Problem:
         if isinstance(self.config, TokenizerRun):
             bare = dataclasses.replace(self.config.loss, perceptual=0.0, adversarial=AdversarialConfig())
             return tokenizer_recipe.make_loss(dataclasses.replace(self.config, loss=bare))
-        return diffusion_recipe.make_loss(Process.from_config(self.config.process, self.coded.num_codes), self.config.loss, self.coded.grid)
+        return diffusion_recipe.make_loss(
+            Process.from_config(self.config.process, self.coded.num_codes), self.config.loss, self.coded.grid
+        )
 
     def batch(self, images: int) -> dict[str, torch.Tensor]:
         """Random images or codes, as the loader gives them."""
@@ -94,7 +106,11 @@ def counted(problem: Problem) -> dict[str, Any]:
     train = problem.config.train
     with imagined():
         costs = count(problem.network(), problem.loss(problem.part), train)
-    figures: dict[str, Any] = {"images": problem.images, "classes": problem.classes, "devices": problem.devices}
+    figures: dict[str, Any] = {
+        "images": problem.images,
+        "classes": problem.classes,
+        "devices": problem.devices,
+    }
     figures |= {"steps": train.steps, "batch_size": train.batch_size, "images_at_once": problem.part}
     figures["epochs"] = train.steps * train.batch_size / problem.images
     if problem.codes is not None:
@@ -102,12 +118,14 @@ def counted(problem: Problem) -> dict[str, Any]:
         figures |= {"num_codes": problem.codes.num_codes, "grid": list(grid)}
         figures["cache_bytes"] = cache_bytes(problem.config.data, grid, problem.images)
     figures |= dataclasses.asdict(costs) | {"flops_a_step": costs.flops}
-    figures["run_folder_bytes"] = train.keep * costs.checkpoint_bytes + 2 * costs.weights_bytes  # kept checkpoints, best/ and model/
+    # kept checkpoints, best/ and model/
+    figures["run_folder_bytes"] = train.keep * costs.checkpoint_bytes + 2 * costs.weights_bytes
     return figures
 
 
 def cache_bytes(data: DataConfig, grid: tuple[int, int], images: int) -> int:
-    """Bytes of the training images' cached codes: 16 bits per code, mirror images too where flips are configured, and a 64-bit label."""
+    """Bytes of the training images' cached codes: 16 bits per code, mirror images too where flips are
+    configured, and a 64-bit label."""
     return images * (grid[0] * grid[1] * 2 * (2 if data.flip else 1) + 8)
 
 
@@ -124,7 +142,9 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
             peaks.append(count(problem.network(), problem.loss(images), single).peak_bytes)
     room, each = SPARE * free_bytes(), max(1, peaks[1] - peaks[0])
     if room < peaks[0]:
-        notes.append(f"not measured: one image needs {bytes_text(peaks[0])}, more than {SPARE:.0%} of the memory that is free here")
+        notes.append(
+            f"not measured: one image needs {bytes_text(peaks[0])}, more than {SPARE:.0%} of the memory that is free here"
+        )
         return None
     largest = min(train.batch_size, int((room - peaks[0]) // each) + 1)
     torch.manual_seed(train.seed)
@@ -134,8 +154,17 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
         notes.append(
             f"this machine was busy: the measurement was given {timing.worked:.0%} of its processors' time, so it may be that much slower than alone"
         )
-    here = {"device": timing.device, "batches": list(timing.batches), "seconds_fixed": timing.fixed, "seconds_an_image": timing.each}
-    return here | {"seconds_a_step": step, "images_per_s": train.batch_size / step, "hours": step * train.steps / 3600}
+    here = {
+        "device": timing.device,
+        "batches": list(timing.batches),
+        "seconds_fixed": timing.fixed,
+        "seconds_an_image": timing.each,
+    }
+    return here | {
+        "seconds_a_step": step,
+        "images_per_s": train.batch_size / step,
+        "hours": step * train.steps / 3600,
+    }
 
 
 def assumed(figures: dict[str, Any], peak_tflops: float, reached: float) -> dict[str, Any]:
@@ -165,14 +194,24 @@ def hours_text(hours: float) -> str:
 def report(f: dict[str, Any]) -> None:
     """Print the figures in plain words."""
     part = f["images_at_once"]
-    share = "" if f["devices"] == 1 else f", {f['batch_size'] // f['devices']} on each of {f['devices']} devices"
+    share = (
+        "" if f["devices"] == 1 else f", {f['batch_size'] // f['devices']} on each of {f['devices']} devices"
+    )
     rows = [
         ("stage", f["stage"]),
-        ("training", f"{f['steps']:,} steps of {f['batch_size']} images{share}; {f['epochs']:,.1f} epochs of {f['images']:,} images"),
+        (
+            "training",
+            f"{f['steps']:,} steps of {f['batch_size']} images{share}; {f['epochs']:,.1f} epochs of {f['images']:,} images",
+        ),
     ]
     if "grid" in f:
         rows.append(("codes", f"{f['grid'][0]}x{f['grid'][1]} of {f['num_codes']}; {f['classes']} classes"))
-        rows.append(("code cache", f"{bytes_text(f['cache_bytes'])} ({f['cache_bytes'] / f['images']:.0f} bytes per image)"))
+        rows.append(
+            (
+                "code cache",
+                f"{bytes_text(f['cache_bytes'])} ({f['cache_bytes'] / f['images']:.0f} bytes per image)",
+            )
+        )
     rows += [
         ("parameters", f"{f['parameters']:,}"),
         (
@@ -184,8 +223,14 @@ def report(f: dict[str, Any]) -> None:
         ("gradients", bytes_text(f["gradient_bytes"])),
         ("optimizer", bytes_text(f["optimizer_bytes"])),
         ("averaged weights", bytes_text(f["ema_bytes"])),
-        ("activations", f"{bytes_text(f['activation_bytes'])} for {part} image{'s' if part > 1 else ''} at once"),
-        ("memory at its peak", f"{bytes_text(f['peak_bytes'])} (tensors, the above and temporary ones; libraries come on top)"),
+        (
+            "activations",
+            f"{bytes_text(f['activation_bytes'])} for {part} image{'s' if part > 1 else ''} at once",
+        ),
+        (
+            "memory at its peak",
+            f"{bytes_text(f['peak_bytes'])} (tensors, the above and temporary ones; libraries come on top)",
+        ),
         ("a checkpoint", bytes_text(f["checkpoint_bytes"])),
         (
             "the run's folder",

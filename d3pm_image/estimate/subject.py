@@ -6,7 +6,16 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config import ConfigError, DiffusionRun, TokenizerRun, is_stage_two, need, pixel_codes, pixel_levels, size_pair
+from ..config import (
+    ConfigError,
+    DiffusionRun,
+    TokenizerRun,
+    is_stage_two,
+    need,
+    pixel_codes,
+    pixel_levels,
+    size_pair,
+)
 from ..config.estimate import EstimateConfig
 from ..data.sources import open_source
 from ..documents import Unreadable, read_yaml
@@ -25,7 +34,8 @@ def make_problem(
         read: Reads the YAML file of a tokenizer's run.
 
     Raises:
-        ConfigError: a batch that the devices cannot share, no tokenizer, or a number of images that is neither given nor found.
+        ConfigError: a batch that the devices cannot share, no tokenizer, or a number of images that is
+            neither given nor found.
     """
     train, notes = config.train, []
     hint = f"devices x train.accumulate must divide train.batch_size={train.batch_size}"
@@ -33,7 +43,9 @@ def make_problem(
     if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
         notes.append("the perceptual network and the discriminator are not counted")
     codes = tokenizer_codes(config, asked.file, notes, read) if isinstance(config, DiffusionRun) else None
-    return Problem(config, codes, *count_images(config, asked.images, asked.classes, notes), asked.devices), notes
+    return Problem(
+        config, codes, *count_images(config, asked.images, asked.classes, notes), asked.devices
+    ), notes
 
 
 def stage_of(path: str, stage: str) -> str:
@@ -45,28 +57,25 @@ def stage_of(path: str, stage: str) -> str:
     try:
         values = read_yaml(Path(path).expanduser())
     except Unreadable as error:
-        raise ConfigError("file", path, f"{error}; name a YAML file of train-tokenizer or train-diffusion") from error
-    need(
-        isinstance(values, dict),
-        "file",
-        path,
-        "holds no options; name a YAML file of train-tokenizer or train-diffusion",
-    )
+        raise ConfigError(
+            "file", path, f"{error}; name a YAML file of train-tokenizer or train-diffusion"
+        ) from error
+    hint = "holds no options; name a YAML file of train-tokenizer or train-diffusion"
+    need(isinstance(values, dict), "file", path, hint)
     if stage != "auto":
         return stage
     if is_stage_two(values):
         return "diffusion"
-    need(
-        isinstance(values.get("tokenizer"), dict),
-        "file",
-        path,
-        "does not say which stage it trains; add --stage tokenizer or diffusion",
-    )
+    hint = "does not say which stage it trains; add --stage tokenizer or diffusion"
+    need(isinstance(values.get("tokenizer"), dict), "file", path, hint)
     return "tokenizer"
 
 
-def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str], read: Callable[[str], TokenizerRun]) -> Codes:
-    """Grid and codes of the tokenizer of a stage-two run: pixels, a trained one, or one that a YAML file will train.
+def tokenizer_codes(
+    config: DiffusionRun, path: str, notes: list[str], read: Callable[[str], TokenizerRun]
+) -> Codes:
+    """Grid and codes of the tokenizer of a stage-two run: pixels, a trained one, or one that a YAML file will
+    train.
 
     Raises:
         ConfigError: none of these, or image settings that are not the tokenizer's.
@@ -102,7 +111,8 @@ def tokenizer_codes(config: DiffusionRun, path: str, notes: list[str], read: Cal
 
 
 def planned(tokenizer: str, path: str, read: Callable[[str], TokenizerRun]) -> Path | None:
-    """The YAML file of a tokenizer that is not trained yet: named outright, left by a run, or beside ``path`` and writing to that folder."""
+    """The YAML file of a tokenizer that is not trained yet: named outright, left by a run, or beside ``path``
+    and writing to that folder."""
     place = Path(tokenizer).expanduser()
     if place.is_file():
         return place
@@ -115,7 +125,9 @@ def planned(tokenizer: str, path: str, read: Callable[[str], TokenizerRun]) -> P
     return None
 
 
-def count_images(config: TokenizerRun | DiffusionRun, images: int, classes: int, notes: list[str]) -> tuple[int, int]:
+def count_images(
+    config: TokenizerRun | DiffusionRun, images: int, classes: int, notes: list[str]
+) -> tuple[int, int]:
     """Training images and classes, as given or as the source has them.
 
     Raises:

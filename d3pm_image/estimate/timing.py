@@ -1,7 +1,9 @@
-"""Seconds of a training step on this machine: a few real steps at two batch sizes, and a straight line through them.
+"""Seconds of a training step on this machine: a few real steps at two batch sizes, and a straight line
+through them.
 
-A step costs a part that does not depend on the batch (optimizer, averaged weights) and a part for each image: seconds = fixed + images · each. The
-steps are the trainer's own, on random images or codes; nothing is read or written.
+A step costs a part that does not depend on the batch (optimizer, averaged weights) and a part for each image:
+seconds = fixed + images · each. The steps are the trainer's own, on random images or codes; nothing is read
+or written.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ from ..training.loop import Job, make_accelerator
 from ..training.trainer import Trainer
 
 ROUNDS = 3
-CLEARLY = 2.0  # the larger step takes at least so many times a step of one image: a slope must stand out of the noise
+# the larger step takes at least so many times a step of one image: a slope must stand out of the noise
+CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a step = ``fixed`` + images · ``each``, measured at ``batches`` images on ``device``; ``worked`` is the share of the time that the
-    process was given its threads' processors, little where other programs run."""
+    """Seconds a step = ``fixed`` + images · ``each``, measured at ``batches`` images on ``device``;
+    ``worked`` is the share of the time that the process was given its threads' processors, little where other
+    programs run."""
 
     fixed: float
     each: float
@@ -50,7 +54,8 @@ def free_bytes() -> int:
 
 
 def line(points: dict[int, float]) -> tuple[float, float]:
-    """(fixed, each) of the line through the smallest and the largest of {images: seconds}; never negative. One point gives no fixed part."""
+    """(fixed, each) of the line through the smallest and the largest of {images: seconds}; never negative.
+    One point gives no fixed part."""
     small, large = min(points), max(points)
     each = points[large] / large if small == large else (points[large] - points[small]) / (large - small)
     each = min(max(each, 0.0), points[large] / large)
@@ -58,9 +63,15 @@ def line(points: dict[int, float]) -> tuple[float, float]:
 
 
 def time_steps(
-    model: nn.Module, loss: Callable, make_batch: Callable[[int], dict[str, Tensor]], train: TrainConfig, largest: int, seconds: float
+    model: nn.Module,
+    loss: Callable,
+    make_batch: Callable[[int], dict[str, Tensor]],
+    train: TrainConfig,
+    largest: int,
+    seconds: float,
 ) -> Timing:
-    """Measure for about ``seconds``, after steps of one image that warm up, with at most ``largest`` images at once.
+    """Measure for about ``seconds``, after steps of one image that warm up, with at most ``largest`` images
+    at once.
 
     Args:
         model: Fresh network; it is trained. Its processes, if any, are not: one process measures.
@@ -71,7 +82,8 @@ def time_steps(
         ConfigError: started on several processes, or a precision that this machine does not have.
     """
     world = os.environ.get("WORLD_SIZE", "1")
-    need(world == "1", "processes", world, "estimate measures with one process; start it without torchrun or accelerate launch")
+    hint = "estimate measures with one process; start it without torchrun or accelerate launch"
+    need(world == "1", "processes", world, hint)
     settings = dataclasses.replace(train, batch_size=1, accumulate=1, compile=False, fsdp=False)
     accelerator = make_accelerator(settings)
     trainer = Trainer(Job(model, lambda *_: [], loss), settings, Path(), accelerator)
@@ -96,5 +108,6 @@ def time_steps(
         for images in sizes:
             times[images].append(once(images))
     worked = (time.process_time() - worked) / (time.perf_counter() - began) / torch.get_num_threads()
-    fixed, each = line({images: min(values) for images, values in times.items()})  # what disturbs a step makes it longer only
+    # what disturbs a step makes it longer only
+    fixed, each = line({images: min(values) for images, values in times.items()})
     return Timing(fixed, each, tuple(sizes), accelerator.device.type, worked)

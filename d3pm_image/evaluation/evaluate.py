@@ -150,12 +150,8 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
         if name:
             check_ending(Path(name))
     pipe, tokenizer, facts = opened(args, model)
-    need(
-        pipe is not None or not args.likelihood,
-        "likelihood",
-        True,
-        "needs a diffusion model; name the run that trained one",
-    )
+    hint = "needs a diffusion model; name the run that trained one"
+    need(pipe is not None or not args.likelihood, "likelihood", True, hint)
     if pipe is not None:
         args = dataclasses.replace(args, precision=cast(Any, pipe.precision))
         check_sampler(pipe, args)
@@ -194,7 +190,9 @@ def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
     except TypeError as error:
         names = [*(f.name for f in dataclasses.fields(Evaluation)), *SAMPLERS.types(), *SHARED]
         unknown = next((name for name in args.changes() if name not in names), "")
-        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}") from error
+        raise TypeError(
+            f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}"
+        ) from error
 
 
 def images_of(
@@ -220,8 +218,16 @@ def images_of(
         if isinstance(tokenizer, (Autoencoder, Pixels)) and tokenizer.info is not None
         else 0
     )
-    known: dict[str, Any] = {f.name: facts["data"][f.name] for f in dataclasses.fields(DataConfig) if f.name in facts.get("data", {})}
-    kept: dict[str, Any] = {name: known[name] for name in ("crop", "flip", "white", "labels", "val_share", "memory_mb") if name in known}
+    known: dict[str, Any] = {
+        f.name: facts["data"][f.name]
+        for f in dataclasses.fields(DataConfig)
+        if f.name in facts.get("data", {})
+    }
+    kept: dict[str, Any] = {
+        name: known[name]
+        for name in ("crop", "flip", "white", "labels", "val_share", "memory_mb")
+        if name in known
+    }
     trained = filled(DataConfig(image_size=size, channels=cast(Any, tokenizer.channels)), kept, "data.")
     return data_settings(data, trained, trained, {})
 
@@ -270,7 +276,9 @@ def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space
             raise
         classes = "" if len(subject.held_out.source.class_names) > 1 else "the images have no classes; "
         return None, f"reconstruction Fréchet distance left out: {classes}{error}"
-    return Space(judge.space.features, judge.space.name, judge.seen.moments if args.reference == "held_out" else None), ""
+    return Space(
+        judge.space.features, judge.space.name, judge.seen.moments if args.reference == "held_out" else None
+    ), ""
 
 
 def has_pipeline(model: str) -> bool:
@@ -297,14 +305,18 @@ def weights_sha256(model: str, pipe: Pipeline) -> dict[str, str]:
             "tokenizer_sha256": weights_digest(pipe.tokenizer),
         }
     place = find(model, "pipeline", "model")
-    return {f"{part}_sha256": sha256(place / part / "model.safetensors") for part in ("denoiser", "tokenizer")}
+    return {
+        f"{part}_sha256": sha256(place / part / "model.safetensors") for part in ("denoiser", "tokenizer")
+    }
 
 
 def weights_digest(network: HasWeights) -> str:
     """Hash of the safetensors file of a network's weights, as ``save_pretrained`` writes it."""
     from safetensors.torch import save
 
-    return hashlib.sha256(save({name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()})).hexdigest()
+    return hashlib.sha256(
+        save({name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()})
+    ).hexdigest()
 
 
 def judge_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[str, Any]:
@@ -330,9 +342,15 @@ def judge_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[
         return codes.to(device), torch.from_numpy(labels[indices]).to(device)
 
     began = time.perf_counter()
-    found = bound_in_bits(pipe.predict, pipe.process, read, len(labels), pipe.grid, args.draws, args.seed, args.batch_size)
-    rounded = {name: round(value, 5) for name, value in dataclasses.asdict(found).items() if isinstance(value, float)}
-    values = {f"{name}_bits_per_code" if name in PARTS_IN_BITS else name: value for name, value in rounded.items()}
+    found = bound_in_bits(
+        pipe.predict, pipe.process, read, len(labels), pipe.grid, args.draws, args.seed, args.batch_size
+    )
+    rounded = {
+        name: round(value, 5) for name, value in dataclasses.asdict(found).items() if isinstance(value, float)
+    }
+    values = {
+        f"{name}_bits_per_code" if name in PARTS_IN_BITS else name: value for name, value in rounded.items()
+    }
     pixels = isinstance(pipe.tokenizer, Pixels)
     per_dimension = {"bits_per_dimension": round(found.bits / pipe.tokenizer.channels, 5)} if pixels else {}
     by_time = {f"t<={upper:g}": round(bits, 5) for upper, bits in found.by_time}

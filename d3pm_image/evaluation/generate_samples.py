@@ -54,9 +54,17 @@ def draw(args: Any, pipe: Pipeline) -> Drawn | None:
     request = pipe.request(**args.changes())
     share = len(torch.arange(args.num_samples).tensor_split(processes)[rank])
     form = "drawing samples {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
-    with tqdm(total=calls_expected(request.sampling), bar_format=form, mininterval=0.5, disable=rank > 0, leave=False) as bar:
+    with tqdm(
+        total=calls_expected(request.sampling),
+        bar_format=form,
+        mininterval=0.5,
+        disable=rank > 0,
+        leave=False,
+    ) as bar:
         meter, began = Meter(bar, share), time.perf_counter()
-        images, labels = draw_images(pipe, args.num_samples, args.seed, args.batch_size, args.changes(), meter, rank, processes)
+        images, labels = draw_images(
+            pipe, args.num_samples, args.seed, args.batch_size, args.changes(), meter, rank, processes
+        )
         seconds = time.perf_counter() - began
     parts: list[Any] = [(images, labels, meter.calls, seconds)]
     if processes > 1:

@@ -30,17 +30,26 @@ class EvaluateOptions:
     Args:
         model: Model or tokenizer folder, or the run that trained it.
         root: Folder of the data set, where it is not the one that the model remembers.
-        val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
+        val_root: Folder of the held-out images, where the model was trained with such a folder and it is
+            elsewhere now.
         likelihood: Also measure the variational bound of held-out images, in bits per code.
         draws: Noise levels an image for the bound; more make its standard error smaller.
-        reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for images with classes in the features of a classifier of them, which is trained once; for others in those of EfficientNet-Lite0, if it is installed. It is no FID.
-        worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for none.
+        reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for
+            images with classes in the features of a classifier of them, which is trained once; for others in
+            those of EfficientNet-Lite0, if it is installed. It is no FID.
+        worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for
+            none.
         num_samples: Images to generate; 0 judges the tokenizer alone.
-        features: What images are compared in: train (a classifier of the model's own training images, trained once and kept), efficientnet (EfficientNet-Lite0 from a package), inception (the network of published FIDs, from torch-fidelity), or auto: train where there are classes, else efficientnet.
-        features_weights: Weight file of inception; without it torch-fidelity may fetch it, if download is true.
+        features: What images are compared in: train (a classifier of the model's own training images, trained
+            once and kept), efficientnet (EfficientNet-Lite0 from a package), inception (the network of
+            published FIDs, from torch-fidelity), or auto: train where there are classes, else efficientnet.
+        features_weights: Weight file of inception; without it torch-fidelity may fetch it, if download is
+            true.
         download: Let torch-fidelity fetch the weights of inception.
-        reference: Real images that samples are compared with: held_out, or training, as many published FIDs do.
-        neighbours: Picture of the samples that are nearest to a training image, each above that image, and figures of memorisation; empty for none.
+        reference: Real images that samples are compared with: held_out, or training, as many published FIDs
+            do.
+        neighbours: Picture of the samples that are nearest to a training image, each above that image, and
+            figures of memorisation; empty for none.
         samples: Picture of the first 64 samples; empty for none.
         out: JSON file for the figures; empty prints them only.
     """
@@ -64,15 +73,24 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         need(1 <= self.draws <= 1000, "draws", self.draws, "give 1 to 1000 noise levels an image")
         unread = self.features != "inception" and (self.features_weights or self.download)
-        need(not unread, "features_weights", self.features_weights, "only inception reads weights of its own; add --features inception")
+        hint = "only inception reads weights of its own; add --features inception"
+        need(not unread, "features_weights", self.features_weights, hint)
         for name in ("neighbours", "samples"):
-            need(not getattr(self, name) or self.num_samples > 0, name, getattr(self, name), "there are no samples with num_samples=0")
-        need(self.num_samples == 0 or 20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 0, or 20 to 1000000")
+            hint = "there are no samples with num_samples=0"
+            need(not getattr(self, name) or self.num_samples > 0, name, getattr(self, name), hint)
+        hint = "give 0, or 20 to 1000000"
+        need(
+            self.num_samples == 0 or 20 <= self.num_samples <= 1_000_000,
+            "num_samples",
+            self.num_samples,
+            hint,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(EvaluateOptions):
-    """An evaluation: what is measured, what it runs on, and the settings of the sampler that are not the model's own.
+    """An evaluation: what is measured, what it runs on, and the settings of the sampler that are not the
+    model's own.
 
     Args:
         seed: Image i under a seed is the same whatever the number of images.
@@ -97,8 +115,12 @@ class Evaluation(EvaluateOptions):
         need(self.seed >= 0, "seed", self.seed, "give 0 or more")
         need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
         need(self.precision in ("float32", "bf16"), "precision", self.precision, "use float32 or bf16")
-        for name, options in (("features", ("auto", "train", "efficientnet", "inception")), ("reference", ("held_out", "training"))):
-            need(getattr(self, name) in options, name, getattr(self, name), f"use one of {', '.join(options)}")
+        for name, options in (
+            ("features", ("auto", "train", "efficientnet", "inception")),
+            ("reference", ("held_out", "training")),
+        ):
+            hint = f"use one of {', '.join(options)}"
+            need(getattr(self, name) in options, name, getattr(self, name), hint)
 
     def changes(self) -> dict[str, Any]:
         """The settings of the sampler that were given, by name."""
@@ -106,7 +128,8 @@ class Evaluation(EvaluateOptions):
 
 
 class EvaluateSettings(TypedDict, total=False):
-    """Keyword arguments of :func:`~d3pm_image.evaluation.evaluate.evaluate`, which :class:`Evaluation` explains."""
+    """Keyword arguments of :func:`~d3pm_image.evaluation.evaluate.evaluate`, which :class:`Evaluation`
+    explains."""
 
     root: str | os.PathLike[str]
     val_root: str | os.PathLike[str]
@@ -140,12 +163,17 @@ class TuneOptions:
 
     Args:
         model: Model folder, or the run that trained it; trained on images with classes.
-        metric: What to choose by: frechet (distance to held-out images, lower is better), label_accuracy, coverage, recall or precision (higher is better). Equal values: fewer network calls win.
+        metric: What to choose by: frechet (distance to held-out images, lower is better), label_accuracy,
+            coverage, recall or precision (higher is better). Equal values: fewer network calls win.
         min_accuracy: Choose only among settings with at least this label accuracy; 0 is off.
-        num_samples: Images per setting. The Fréchet distance falls with it, so compare values of one number only.
+        num_samples: Images per setting. The Fréchet distance falls with it, so compare values of one number
+            only.
         root: Folder of the data set, where it is not the one that the model remembers.
-        val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
-        out: Folder for tune.json (all figures; a later search adds its own) and tune.png (quality over network calls). Default: tune in the run's folder, beside its model; for a model folder elsewhere NAME-tune beside it.
+        val_root: Folder of the held-out images, where the model was trained with such a folder and it is
+            elsewhere now.
+        out: Folder for tune.json (all figures; a later search adds its own) and tune.png (quality over
+            network calls). Default: tune in the run's folder, beside its model; for a model folder elsewhere
+            NAME-tune beside it.
         save: Make the winner the model's default sampler.
     """
 
@@ -160,7 +188,8 @@ class TuneOptions:
 
     def __post_init__(self) -> None:
         need(self.metric in METRICS, "metric", self.metric, f"use one of {', '.join(METRICS)}")
-        need(0 <= self.min_accuracy <= 1, "min_accuracy", self.min_accuracy, "give a share in [0, 1], such as 0.9")
+        hint = "give a share in [0, 1], such as 0.9"
+        need(0 <= self.min_accuracy <= 1, "min_accuracy", self.min_accuracy, hint)
         need(20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 20 to 1000000")
 
 
@@ -211,7 +240,9 @@ class Tuning(TuneOptions):
                 if name in SHARED:
                     SamplingConfig(**{name: value})
                 elif name != "sampler":
-                    check_for_some(name, value, [owner for owner in SAMPLERS.owners(name) if owner in self.samplers])
+                    check_for_some(
+                        name, value, [owner for owner in SAMPLERS.owners(name) if owner in self.samplers]
+                    )
 
     def lists(self) -> dict[str, list[Any]]:
         """The values to try by the names of settings, each once."""
@@ -220,8 +251,8 @@ class Tuning(TuneOptions):
 
 
 def check_for_some(name: str, value: float, samplers: list[str]) -> None:
-    """Raises ConfigError for a value of a sampler's own setting that none of the samplers takes; those that do
-    not take it are skipped later."""
+    """Raises ConfigError for a value of a sampler's own setting that none of the samplers takes; those that
+    do not take it are skipped later."""
     for number, sampler in enumerate(samplers, 1):
         try:
             make_sampler(sampler, **{name: value})

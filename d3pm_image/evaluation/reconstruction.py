@@ -1,4 +1,5 @@
-"""One pass of a tokenizer over held-out images: each is read, encoded and decoded once, and all that is said of it is measured then."""
+"""One pass of a tokenizer over held-out images: each is read, encoded and decoded once, and all that is said
+of it is measured then."""
 
 from __future__ import annotations
 
@@ -54,11 +55,15 @@ class Distance:
     def figures(self) -> dict[str, Any]:
         """The Fréchet distance of all reconstructions added so far, and the features that it was taken in."""
         distance = frechet_distance(self.outputs, self.space.originals or self.originals)
-        return {"reconstruction_frechet_distance": rounded(distance), "reconstruction_frechet_features": self.space.name}
+        return {
+            "reconstruction_frechet_distance": rounded(distance),
+            "reconstruction_frechet_features": self.space.name,
+        }
 
 
 class Worst:
-    """The images with the largest squared error so far, each with its reconstruction; of equal errors the first ones."""
+    """The images with the largest squared error so far, each with its reconstruction; of equal errors the
+    first ones."""
 
     def __init__(self, most: int = WORST_IMAGES):
         self.most = most
@@ -72,7 +77,10 @@ class Worst:
 
     def listed(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Names and errors, worst first."""
-        return [{"number": number, "name": names[number], "mse": rounded(error)} for error, number, _, _ in self.rows]
+        return [
+            {"number": number, "name": names[number], "mse": rounded(error)}
+            for error, number, _, _ in self.rows
+        ]
 
     def sheet(self) -> Image.Image:
         """Rows of originals, each above its reconstruction, worst first."""
@@ -88,7 +96,8 @@ class Worst:
 
 @dataclass(frozen=True)
 class Found:
-    """What a pass leaves: figures; the worst images, and codes (n, N) uint16 with labels (n,) int64, where they were asked for."""
+    """What a pass leaves: figures; the worst images, and codes (n, N) uint16 with labels (n,) int64, where
+    they were asked for."""
 
     figures: dict[str, Any]
     worst: Worst | None = None
@@ -116,7 +125,9 @@ def judge_tokenizer(
     errors, ranking = Errors(tokenizer), Worst() if worst else None
     distance = Distance(space) if space else None
     count, codes, labels = len(held_out), None, np.empty(len(held_out), np.int64)
-    for numbers in tqdm(torch.arange(count).split(batch_size), desc="reconstructing", unit="batch", leave=False):
+    for numbers in tqdm(
+        torch.arange(count).split(batch_size), desc="reconstructing", unit="batch", leave=False
+    ):
         batch = held_out.__getitems__(numbers.tolist())
         images = from_levels(batch["images"].to(device))
         found = tokenizer.encode(images)
@@ -131,7 +142,9 @@ def judge_tokenizer(
                 with tempfile.TemporaryFile() as file:  # the map keeps it
                     codes = np.memmap(file, np.uint16, "w+", shape=(count, found[0].numel()))
             codes[numbers], labels[numbers] = found.flatten(1).cpu().numpy(), batch["labels"]
-    figures: dict[str, Any] = {name: int(v) if name in COUNTS else rounded(v) for name, v in errors.figures().items()}
+    figures: dict[str, Any] = {
+        name: int(v) if name in COUNTS else rounded(v) for name, v in errors.figures().items()
+    }
     figures |= {"num_codes": tokenizer.num_codes}
     figures |= distance.figures() if distance is not None else {}
     return Found(figures, ranking, codes, labels if keep_codes else None)

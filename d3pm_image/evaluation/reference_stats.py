@@ -1,6 +1,7 @@
 """The reference set of an evaluation: features of real images, computed once and kept.
 
-Kept under a hash of the images, of how they are prepared, and of the network: another of any of these is another file.
+Kept under a hash of the images, of how they are prepared, and of the network: another of any of these is
+another file.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Reference:
 
     Args:
         moments: Of all of them.
-        features, labels: (n, F) float32 and (n,) of up to KEPT_IMAGES of them, evenly spread: sets are often sorted by class.
+        features, labels: (n, F) float32 and (n,) of up to KEPT_IMAGES of them, evenly spread: sets are often
+            sorted by class.
     """
 
     moments: Moments
@@ -52,24 +54,38 @@ def parts(images: ImageSet, size: int = 500) -> Iterator[dict[str, Tensor]]:
 
 def images_sha256(images: ImageSet) -> str:
     """Hash of a set and of how its images are prepared."""
-    how: dict[str, object] = {"size": size_pair(images.config.image_size), "channels": images.config.channels, "crop": images.config.crop}
+    how: dict[str, object] = {
+        "size": size_pair(images.config.image_size),
+        "channels": images.config.channels,
+        "crop": images.config.crop,
+    }
     how |= images.preparation()
-    return hashlib.sha256(json.dumps({"source": images.source.fingerprint, "images": len(images), **how}).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps({"source": images.source.fingerprint, "images": len(images), **how}).encode()
+    ).hexdigest()
 
 
 def reference(images: ImageSet, space: FeatureSpace, folder: Path | None = None) -> Reference:
-    """Features of a set, from ``folder`` where they have been computed before. A file that does not fit is computed anew.
+    """Features of a set, from ``folder`` where they have been computed before. A file that does not fit is
+    computed anew.
 
     Args:
         images: At least two.
     """
-    key = json.dumps({"images": images_sha256(images), **space.facts(), "kept": KEPT_IMAGES, "format": FORMAT}, sort_keys=True)
+    key = json.dumps(
+        {"images": images_sha256(images), **space.facts(), "kept": KEPT_IMAGES, "format": FORMAT},
+        sort_keys=True,
+    )
     if folder is None:
         return from_tensors(computed(images, space))
     place = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     count = len(images)
     found = cached_tensors(
-        place, key, lambda some: is_sound(some, count), lambda: computed(images, space), "the reference of an evaluation"
+        place,
+        key,
+        lambda some: is_sound(some, count),
+        lambda: computed(images, space),
+        "the reference of an evaluation",
     )
     return from_tensors(found)
 
@@ -100,7 +116,12 @@ def is_sound(found: dict[str, Tensor], images: int) -> bool:
     size, kept = found["origin"].numel(), min(images, KEPT_IMAGES)
     double = torch.float64
     expected = {
-        **{"count": ((), torch.int64), "origin": ((size,), double), "sum": ((size,), double), "products": ((size, size), double)},
+        **{
+            "count": ((), torch.int64),
+            "origin": ((size,), double),
+            "sum": ((size,), double),
+            "products": ((size, size), double),
+        },
         **{"features": ((kept, size), torch.float32), "labels": ((kept,), torch.int64)},
     }
     return kinds == expected and int(found["count"]) == images

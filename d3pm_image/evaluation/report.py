@@ -26,7 +26,8 @@ NEAREST = 16  # samples in the picture of neighbours
 
 
 def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, drawn: Drawn) -> dict[str, Any]:
-    """Label accuracy, fidelity and diversity of samples, see :class:`~.judging.Judge`, and how they were made and compared.
+    """Label accuracy, fidelity and diversity of samples, see :class:`~.judging.Judge`, and how they were made
+    and compared.
 
     Args:
         args: Options of evaluate.
@@ -54,7 +55,12 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
     if args.neighbours:
         values["memorisation"] = nearest_picture(args, judge, drawn)
     if args.samples:
-        save_report(grid_image([enlarge(i) for i in to_pil(from_levels(drawn.images[:64]))], 8), args.samples, args.overwrite, "samples")
+        save_report(
+            grid_image([enlarge(i) for i in to_pil(from_levels(drawn.images[:64]))], 8),
+            args.samples,
+            args.overwrite,
+            "samples",
+        )
     values["note"] = (
         "fidelity in the features named above, against the reference; precision, recall, density and coverage of "
         f"{judge.count(len(drawn.images))} samples and as many real images; within_class_spread is the mean distance of two images of a class, "
@@ -64,7 +70,8 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
 
 
 def nearest_picture(args: Any, judge: Judge, drawn: Drawn) -> dict[str, float]:
-    """Memorisation; writes the samples that are nearest to a training image, each above that image, nearest first."""
+    """Memorisation; writes the samples that are nearest to a training image, each above that image, nearest
+    first."""
     figures, distance, number = judge.memory(drawn.images)
     chosen = distance.argsort()[:NEAREST].tolist()
     real = judge.training.__getitems__(number[chosen].tolist())["images"]
@@ -73,13 +80,18 @@ def nearest_picture(args: Any, judge: Judge, drawn: Drawn) -> dict[str, float]:
         here = slice(start, start + 8)
         rows = from_levels(torch.cat([drawn.images[chosen[here]], real[here]]))
         pictures += [enlarge(image, 96) for image in to_pil(rows)]
-        captions += [f"sample {i}" for i in chosen[here]] + [f"training, {float(distance[i]):.2f}" for i in chosen[here]]
-    save_report(grid_image(pictures, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours")
+        captions += [f"sample {i}" for i in chosen[here]] + [
+            f"training, {float(distance[i]):.2f}" for i in chosen[here]
+        ]
+    save_report(
+        grid_image(pictures, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours"
+    )
     return figures
 
 
 def write_figures(path: str, overwrite: bool, text: str) -> None:
-    """Write figures as a file and say where it is on stderr. Where the file cannot be written, they are printed, for they took long."""
+    """Write figures as a file and say where it is on stderr. Where the file cannot be written, they are
+    printed, for they took long."""
     try:
         with new_files(Path(path), overwrite) as files:
             write_text(files.draft, text + "\n")
@@ -90,7 +102,8 @@ def write_figures(path: str, overwrite: bool, text: str) -> None:
 
 
 def save_report(picture: Image.Image, path: str, overwrite: bool, what: str) -> None:
-    """Write a picture that goes with the figures, and say where it is on stderr: stdout is for the figures alone."""
+    """Write a picture that goes with the figures, and say where it is on stderr: stdout is for the figures
+    alone."""
     with new_files(Path(path), overwrite) as files:
         save_image(picture, files.draft)
     print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)

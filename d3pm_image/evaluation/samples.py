@@ -1,4 +1,5 @@
-"""What samples are measured with: a classifier of the real images, features to compare them in, and the same measures of real images."""
+"""What samples are measured with: a classifier of the real images, features to compare them in, and the same
+measures of real images."""
 
 from __future__ import annotations
 
@@ -36,10 +37,14 @@ SPLITS = 10  # of the inception score
 LEAST_MB = 512  # of training images for the classifier, also where memory_mb asks for less
 
 
-def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "", option: str = "root") -> DataConfig:
-    """The data that a model was trained on, at ``root`` and, for its held-out images, ``val_root`` if those are given.
+def remembered_data(
+    facts: dict, model: str, root: str = "", val_root: str = "", option: str = "root"
+) -> DataConfig:
+    """The data that a model was trained on, at ``root`` and, for its held-out images, ``val_root`` if those
+    are given.
 
-    A model from elsewhere may name any folder of this machine: one that it remembers is read only where the user trained on it.
+    A model from elsewhere may name any folder of this machine: one that it remembers is read only where the
+    user trained on it.
 
     Args:
         option: Name of the option that gives ``root``, for messages.
@@ -49,12 +54,18 @@ def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "",
     """
     remembered = facts.get("data")
     if remembered is None:
-        raise ConfigError("model", model, "does not remember the data it was trained on; train it with this version")
+        raise ConfigError(
+            "model", model, "does not remember the data it was trained on; train it with this version"
+        )
     try:
         remembered = {"white": EACH} | remembered  # models of before judged each image by itself
         if remembered.get("source", "digits") not in ("folder", "shards"):
             remembered |= {"val_root": ""}  # neither of these was read
-            remembered |= {"root": ""} if remembered.get("source", "digits") in ("digits", "python", "huggingface") else {}
+            remembered |= (
+                {"root": ""}
+                if remembered.get("source", "digits") in ("digits", "python", "huggingface")
+                else {}
+            )
         data = DataConfig(**remembered).resolved()
     except (TypeError, ValueError, LookupError) as error:
         hint = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
@@ -62,14 +73,14 @@ def remembered_data(facts: dict, model: str, root: str = "", val_root: str = "",
     hub = data.source == "huggingface"
     folder = data.name if hub and Path(data.name).expanduser().exists() else data.root
     for name, given, found in ((option, root, folder), ("val_root", val_root, data.val_root)):
-        hint = (
-            f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with --{name} FOLDER if it is yours"
-        )
+        hint = f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with --{name} FOLDER if it is yours"
         need(bool(given) or not found or is_noted(found), "model", model, hint)
     # a model from elsewhere may not start a download
     if hub:
         return dataclasses.replace(data, name=root or data.name, download=False)
-    return dataclasses.replace(data, root=root or data.root, val_root=val_root or data.val_root, download=False)
+    return dataclasses.replace(
+        data, root=root or data.root, val_root=val_root or data.val_root, download=False
+    )
 
 
 def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
@@ -109,19 +120,24 @@ def draw_images(
     rank: int = 0,
     world: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """Samples to be judged, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were asked for; of several processes
-    the part of one. Sample i is the same whatever the batch size and the number of processes."""
+    """Samples to be judged, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were
+    asked for; of several processes the part of one. Sample i is the same whatever the batch size and the
+    number of processes."""
     numbers = torch.arange(count).tensor_split(world)[rank].tolist()
-    codes = pipe.generate_codes(len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], callback=callback, **settings)
+    codes = pipe.generate_codes(
+        len(numbers), seed=seed, batch_size=batch_size, first=numbers[0], callback=callback, **settings
+    )
     images = to_levels(pipe.tokenizer_decode(codes, batch_size).cpu())
     return images, torch.tensor(pipe.label_ids(None, count))[numbers]
 
 
 class Judge:
-    """Label accuracy, Fréchet and kernel distance, precision/recall, density/coverage, inception score and within-class spread of images.
+    """Label accuracy, Fréchet and kernel distance, precision/recall, density/coverage, inception score and
+    within-class spread of images.
 
-    Where there are classes, a classifier is trained on the real training images (as many as ``data.memory_mb`` holds). The same measures of
-    real training images against the reference are the values to reach.
+    Where there are classes, a classifier is trained on the real training images (as many as
+    ``data.memory_mb`` holds). The same measures of real training images against the reference are the values
+    to reach.
 
     Args:
         train: The training images' source. data: How they are prepared.
@@ -146,7 +162,11 @@ class Judge:
         self.class_names, self.held_out, self.against = class_names, held_out, against
         self.training = ImageSet(within_memory(train, data), data)
         if space is None and self.classifier is None:
-            raise ConfigError("features", "train", "the images have no classes to train a classifier on; use efficientnet or inception")
+            raise ConfigError(
+                "features",
+                "train",
+                "the images have no classes to train a classifier on; use efficientnet or inception",
+            )
         self.space = space or self.classifier.space  # type: ignore[union-attr]
 
     @cached_property
@@ -154,12 +174,21 @@ class Judge:
         """Trained when it is first asked for, or loaded; None without classes."""
         if len(self.class_names) < 2:
             return None
-        return train_classifier(*everything(self.training), len(self.class_names), cache_root() / "classifiers", self.training.config.flip)
+        return train_classifier(
+            *everything(self.training),
+            len(self.class_names),
+            cache_root() / "classifiers",
+            self.training.config.flip,
+        )
 
     @cached_property
     def seen(self) -> Reference:
         """Features of the reference set."""
-        return reference(self.held_out if self.against == "held_out" else self.training, self.space, cache_root() / "references")
+        return reference(
+            self.held_out if self.against == "held_out" else self.training,
+            self.space,
+            cache_root() / "references",
+        )
 
     @cached_property
     def test_spread(self) -> float:
@@ -170,11 +199,14 @@ class Judge:
     def accuracy(self) -> float:
         """Share of the held-out images that the classifier gets right."""
         assert self.classifier is not None
-        right = sum(int((self.classifier.predict(b["images"]) == b["labels"]).sum()) for b in parts(self.held_out))
+        right = sum(
+            int((self.classifier.predict(b["images"]) == b["labels"]).sum()) for b in parts(self.held_out)
+        )
         return round(right / len(self.held_out), 4)
 
     def count(self, images: int) -> int:
-        """How many of so many samples are compared with as many real ones for precision, recall, density and coverage."""
+        """How many of so many samples are compared with as many real ones for precision, recall, density and
+        coverage."""
         return min(images, len(self.seen.features), MANIFOLD_IMAGES)
 
     def fidelity(self, images: Tensor, labels: Tensor) -> dict[str, float]:
@@ -189,7 +221,8 @@ class Judge:
         count = self.count(len(features))
         values |= manifold(self.seen.features[evenly(len(self.seen.features), count)], features[:count])
         if self.space.probabilities is not None:
-            mixed = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # parts of all classes, whatever the order
+            # parts of all classes, whatever the order
+            mixed = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
             values["inception_score"], values["inception_score_deviation"] = inception_score(
                 self.space.probabilities(images[mixed]), SPLITS
             )
@@ -206,8 +239,14 @@ class Judge:
     def labels_shown(self, classifier: Classifier, images: Tensor, labels: Tensor) -> dict:
         """How many images show the class that was asked for, and of each class."""
         given = classifier.predict(images)
-        per_class = {self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4) for c in labels.unique().tolist()}
-        return {"label_accuracy": round(float((given == labels).double().mean()), 4), "label_accuracy_by_class": per_class}
+        per_class = {
+            self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4)
+            for c in labels.unique().tolist()
+        }
+        return {
+            "label_accuracy": round(float((given == labels).double().mean()), 4),
+            "label_accuracy_by_class": per_class,
+        }
 
     def measure_real(self, samples: int) -> dict[str, float]:
         """Fidelity of as many real training images as there are samples (or as there are at all)."""
@@ -215,8 +254,9 @@ class Judge:
         return self.fidelity(some["images"], some["labels"])
 
     def memory(self, images: Tensor) -> tuple[dict[str, float], Tensor, Tensor]:
-        """Nearest training images of uint8 images (n, C, h, w): figures of :func:`~d3pm_image.metrics.neighbours.memorisation`, distances (n,)
-        and the numbers (n,) of the training images."""
+        """Nearest training images of uint8 images (n, C, h, w): figures of
+        :func:`~d3pm_image.metrics.neighbours.memorisation`, distances (n,) and the numbers (n,) of the
+        training images."""
 
         def read(numbers: list[int]) -> Tensor:
             return self.training.__getitems__(numbers)["images"]
@@ -225,5 +265,7 @@ class Judge:
         queries = torch.cat([self.space.features(images), unseen])
         found = nearest(queries, over_batches(read, len(self.training), self.space.features))
         own, others = ((d[: len(images)], d[len(images) :]) for d in (found.distance, found.number))
-        figures = memorisation(dataclasses.replace(found, distance=own[0]), dataclasses.replace(found, distance=own[1]))
+        figures = memorisation(
+            dataclasses.replace(found, distance=own[0]), dataclasses.replace(found, distance=own[1])
+        )
         return {name: round(value, 4) for name, value in figures.items()}, own[0], others[0]

@@ -69,7 +69,9 @@ def side_by_side(
     """
     if not isinstance(images, Tensor):
         scaled = [with_white(image, remembered_white(info.facts)) for image in images]
-        images = torch.stack([to_tensor(convert_for(image, info.channels, info.image_size)) for image in scaled])
+        images = torch.stack(
+            [to_tensor(convert_for(image, info.channels, info.image_size)) for image in scaled]
+        )
     batch = images.to(device)
     outputs = torch.cat([tokenizer.decode(tokenizer.encode(part)) for part in batch.split(64)])
     columns, rows = min(8, len(batch)), []

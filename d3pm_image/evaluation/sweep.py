@@ -1,4 +1,5 @@
-"""A sweep of sampler settings: which there are, what each one's samples measure, and a file that keeps what was measured."""
+"""A sweep of sampler settings: which there are, what each one's samples measure, and a file that keeps what
+was measured."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ def combine(lists: dict[str, list], pipe: Pipeline) -> tuple[list[Setting], list
     """Every combination of the listed settings that fits a model, once, and those that do not.
 
     Args:
-        lists: Values by the names of settings, sampler and steps among them; what is not named is the model's own, and a sampler takes
-            part once where it does not have a setting.
+        lists: Values by the names of settings, sampler and steps among them; what is not named is the model's
+            own, and a sampler takes part once where it does not have a setting.
     """
     fitting: dict[Setting, None] = {}
     skipped: dict[Skipped, None] = {}
@@ -56,7 +57,13 @@ def combine(lists: dict[str, list], pipe: Pipeline) -> tuple[list[Setting], list
         chosen = dict(zip(lists, values, strict=True))
         own = SAMPLERS[chosen["sampler"]].types()
         try:
-            request = pipe.request(**{name: value for name, value in chosen.items() if name in own or name in ("sampler", *SHARED)})
+            request = pipe.request(
+                **{
+                    name: value
+                    for name, value in chosen.items()
+                    if name in own or name in ("sampler", *SHARED)
+                }
+            )
             request.check_fit(pipe.process, pipe.grid)
         except ConfigError as error:
             skipped[Skipped(chosen["sampler"], chosen["steps"], str(error))] = None
@@ -75,7 +82,10 @@ def model_sha256(folder: Path) -> str:
     place = find(folder, "pipeline", "model")
     raw = read_config(place, "model")
     parts = {name: raw.get(name) for name in ("process", "class_names", "tokenizer_sha256")}
-    parts |= {"denoiser": read_config(place / "denoiser", "model"), "weights": sha256(place / "denoiser" / "model.safetensors")}
+    parts |= {
+        "denoiser": read_config(place / "denoiser", "model"),
+        "weights": sha256(place / "denoiser" / "model.safetensors"),
+    }
     return digest(parts)
 
 
@@ -88,7 +98,8 @@ class Results:
     """The figures measured so far, in a JSON file that is whole after every one of them.
 
     Args:
-        path: The file; entries of other models, seeds and numbers of samples in it are kept. None keeps them in memory.
+        path: The file; entries of other models, seeds and numbers of samples in it are kept. None keeps them
+            in memory.
         conditions: What the figures depend on besides the sampler's settings.
 
     Raises:
@@ -103,9 +114,14 @@ class Results:
                 raw = read_json(path)
                 if (raw["format"], raw["version"]) != (FORMAT, VERSION):
                     raise ValueError("another format")
-                self.entries = [{"conditions": e["conditions"], "settings": e["settings"], "figures": e["figures"]} for e in raw["entries"]]
+                self.entries = [
+                    {"conditions": e["conditions"], "settings": e["settings"], "figures": e["figures"]}
+                    for e in raw["entries"]
+                ]
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise ConfigError("out", str(path), f"is no file of this command ({error}); move it away") from error
+                raise ConfigError(
+                    "out", str(path), f"is no file of this command ({error}); move it away"
+                ) from error
 
     def find(self, setting: Setting | None) -> dict[str, Any] | None:
         """Figures measured under the same conditions; None of the real images."""
@@ -116,7 +132,8 @@ class Results:
 
     @staticmethod
     def same(values: dict[str, Any] | None, setting: Setting | None) -> bool:
-        """Whether stored values, of this version or of 0.1.0, are those of a setting; None stands for real images."""
+        """Whether stored values, of this version or of 0.1.0, are those of a setting; None stands for real
+        images."""
         if values is None or setting is None:
             return values is setting
         try:
@@ -135,7 +152,9 @@ class Results:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": FORMAT, "version": VERSION, **summary, "entries": self.entries}, indent=1)
+        text = json.dumps(
+            {"format": FORMAT, "version": VERSION, **summary, "entries": self.entries}, indent=1
+        )
         write_text(self.path, text + "\n")
 
 
@@ -146,12 +165,15 @@ class Meter:
         self.bar, self.samples, self.calls, self.before = bar, samples, 0, 0
 
     def __call__(self, frame: SamplerStep) -> None:
-        new = frame.calls - self.before if frame.calls >= self.before else frame.calls  # a batch counts from 0
+        # a batch counts from 0
+        new = frame.calls - self.before if frame.calls >= self.before else frame.calls
         self.before, self.calls = frame.calls, self.calls + new
         self.bar.update(new / self.samples)
 
 
-def measure(pipe: Pipeline, judge: Judge, setting: Setting, conditions: dict, batch_size: int, bar: tqdm) -> dict[str, float]:
+def measure(
+    pipe: Pipeline, judge: Judge, setting: Setting, conditions: dict, batch_size: int, bar: tqdm
+) -> dict[str, float]:
     """Figures of one setting's samples; those that are not a number are left out."""
     samples = conditions["num_samples"]
     meter, began = Meter(bar, samples), time.perf_counter()
@@ -164,7 +186,13 @@ def measure(pipe: Pipeline, judge: Judge, setting: Setting, conditions: dict, ba
     return {**figures, "calls_per_image": round(meter.calls / samples, 3), "seconds": round(seconds, 2)}
 
 
-def measure_all(pipe: Pipeline, settings: Iterable[Setting], results: Results, make_judge: Callable[[], Judge], batch_size: int) -> None:
+def measure_all(
+    pipe: Pipeline,
+    settings: Iterable[Setting],
+    results: Results,
+    make_judge: Callable[[], Judge],
+    batch_size: int,
+) -> None:
     """Measure what is not yet among the results; nothing is prepared where nothing is missing."""
     missing = [setting for setting in settings if results.find(setting) is None]
     if not missing and results.find(None) is not None:
@@ -174,7 +202,11 @@ def measure_all(pipe: Pipeline, settings: Iterable[Setting], results: Results, m
         real = {"label_accuracy": judge.accuracy, **judge.measure_real(results.conditions["num_samples"])}
         results.add(None, {name: value for name, value in real.items() if math.isfinite(value)})
     form = "{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
-    with tqdm(total=sum(calls_expected(sampling) for _, sampling in missing), bar_format=form, mininterval=0.5) as bar:
+    with tqdm(
+        total=sum(calls_expected(sampling) for _, sampling in missing), bar_format=form, mininterval=0.5
+    ) as bar:
         for number, setting in enumerate(missing, 1):
-            bar.set_description_str(f"setting {number} of {len(missing)}: {setting[0].name}, {setting[1].steps} steps")
+            bar.set_description_str(
+                f"setting {number} of {len(missing)}: {setting[0].name}, {setting[1].steps} steps"
+            )
             results.add(setting, measure(pipe, judge, setting, results.conditions, batch_size, bar))

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 Row = tuple[Setting, dict[str, float]]
 
 
-def tune(model: str | os.PathLike[str] | Pipeline, data: Data | None = None, **settings: Unpack[TuneSettings]) -> Tuned:
+def tune(
+    model: str | os.PathLike[str] | Pipeline, data: Data | None = None, **settings: Unpack[TuneSettings]
+) -> Tuned:
     """Find the sampler settings with which a trained model's images are best, against held-out images, and
     make them its default: ``tune(pipe, steps=[8, 16], guidance=[1, 2]).best``.
 
@@ -58,7 +60,9 @@ def tune(model: str | os.PathLike[str] | Pipeline, data: Data | None = None, **s
     unknown = next((name for name in settings if name not in known), "")
     if unknown:
         raise TypeError(f"tune() got an unexpected keyword argument {unknown!r}{near(unknown, known)}")
-    found = search(filled(Tuning(model=named), settings, ""), model if isinstance(model, Pipeline) else None, data)
+    found = search(
+        filled(Tuning(model=named), settings, ""), model if isinstance(model, Pipeline) else None, data
+    )
     _ = found.winning  # raises where there is none
     return found
 
@@ -114,7 +118,9 @@ class Tuned:
             lines.append([*"-" * 7, item.sampler, str(item.steps), *"-" * 4, f"skipped: {item.reason}"])
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]
         text = [[f"{cell:>{width}}" for cell, width in zip(line, widths, strict=False)] for line in lines]
-        return "\n".join("  ".join([*cells, line[-1]]).rstrip() for cells, line in zip(text, lines, strict=True))
+        return "\n".join(
+            "  ".join([*cells, line[-1]]).rstrip() for cells, line in zip(text, lines, strict=True)
+        )
 
 
 def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None) -> Tuned:
@@ -138,7 +144,9 @@ def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None)
     folder = results_folder(args, place)
     tried, skipped, results = measured(args, pipe, place, folder, data)
     rows = ranked([(setting, results.find(setting) or {}) for setting in tried], args.metric)
-    winner = next((row for row in rows if figure(row, args) is not None and accuracy(row) >= args.min_accuracy), None)
+    winner = next(
+        (row for row in rows if figure(row, args) is not None and accuracy(row) >= args.min_accuracy), None
+    )
     results.write(summary(args, rows, skipped, winner))
     chart = None if folder is None else draw(rows, args, winner, folder / "tune.png")
     if winner is not None and args.save:
@@ -152,8 +160,8 @@ def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None)
 
 
 def results_folder(args: Tuning, place: Path | None) -> Path | None:
-    """Where the figures go: ``out``, else ``tune`` beside the model of a run, ``NAME-tune`` beside a folder of
-    another name, and nowhere for a pipeline in memory or a model that came with the package."""
+    """Where the figures go: ``out``, else ``tune`` beside the model of a run, ``NAME-tune`` beside a folder
+    of another name, and nowhere for a pipeline in memory or a model that came with the package."""
     if args.out:
         return Path(args.out).expanduser()
     if place is None or place.is_relative_to(SHIPPED):
@@ -230,12 +238,19 @@ def row_of_figures(found: dict[str, float], names: Sequence[str]) -> list[str]:
     """Figures of one row of the table, as text."""
     values = [found.get(METRICS[name]) for name in names]
     rest = [found.get("calls_per_image"), found.get("seconds")]
-    return [*("-" if v is None else f"{v:.4f}" for v in values), *("-" if v is None else f"{v:.1f}" for v in rest)]
+    return [
+        *("-" if v is None else f"{v:.4f}" for v in values),
+        *("-" if v is None else f"{v:.1f}" for v in rest),
+    ]
 
 
 def chosen(args: Tuning, figures: dict[str, float]) -> dict[str, Any]:
     """What is remembered of a choice."""
-    facts = {"metric": args.metric, "value": figures.get(METRICS[args.metric]), "min_accuracy": args.min_accuracy}
+    facts = {
+        "metric": args.metric,
+        "value": figures.get(METRICS[args.metric]),
+        "min_accuracy": args.min_accuracy,
+    }
     facts |= {name: figures.get(name) for name in ("label_accuracy", "calls_per_image")}
     return facts | {"num_samples": args.num_samples, "seed": args.seed, "precision": args.precision}
 
@@ -264,9 +279,15 @@ def draw(rows: list[Row], args: Tuning, winner: Row | None, path: Path) -> Path 
     names = [name for name in SAMPLERS if any(row[0][0].name == name for row in shown)]
     series = {name: [point(row) for row in shown if row[0][0].name == name] for name in names}
     lower = args.metric == "frechet"
-    words = "Frechet distance (lower is better)" if lower else f"{args.metric.replace('_', ' ')} (higher is better)"
+    words = (
+        "Frechet distance (lower is better)"
+        if lower
+        else f"{args.metric.replace('_', ' ')} (higher is better)"
+    )
     title = f"{args.num_samples} images per setting, seed {args.seed}"
-    image = draw_chart(series, title, "network calls per image", words, lower, point(winner) if winner else None)
+    image = draw_chart(
+        series, title, "network calls per image", words, lower, point(winner) if winner else None
+    )
     with new_files(path, args.overwrite) as files:
         save_image(image, files.draft)
     return files.path

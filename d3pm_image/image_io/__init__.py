@@ -1,12 +1,23 @@
-"""Image files of anybody: which formats are opened, how pixels are read whatever stands beside them, and what a colour profile means.
+"""Image files of anybody: which formats are opened, how pixels are read whatever stands beside them, and what
+a colour profile means.
 
-:mod:`opening` is the only place that opens image files, :mod:`bare` copies a file without its metadata, :mod:`exif` reads and writes
-EXIF entry by entry, :mod:`profile` converts between an image's own colours and sRGB.
+:mod:`opening` is the only place that opens image files, :mod:`bare` copies a file without its metadata,
+:mod:`exif` reads and writes EXIF entry by entry, :mod:`profile` converts between an image's own colours and
+sRGB.
 """
 
 from .exif import Entries, entries_of, orientation_of, same_entry, to_exif, upright, writable
 from .frames import MOST_FRAMES, count_frames
-from .opening import FORMATS, image_endings, is_of_the_machine, open_image, opened, read_header, read_image, readable_formats
+from .opening import (
+    FORMATS,
+    image_endings,
+    is_of_the_machine,
+    open_image,
+    opened,
+    read_header,
+    read_image,
+    readable_formats,
+)
 from .profile import from_srgb, srgb_transform, to_srgb
 
 __all__ = [

@@ -1,7 +1,8 @@
-"""Copies of image files without what stands beside their pixels, for decoders that refuse a file because of it.
+"""Copies of image files without what stands beside their pixels, for decoders that refuse a file because of
+it.
 
-A copy keeps the bytes of the compressed pixels and of what they mean (size, palette, transparency). First tried is one without the parts that
-are damaged or too long, then one without any.
+A copy keeps the bytes of the compressed pixels and of what they mean (size, palette, transparency). First
+tried is one without the parts that are damaged or too long, then one without any.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def unpacked_size(name: bytes, body: bytes) -> int:
     elif name == b"iTXt" and after[:1] == b"\1":
         packed = after[2:].partition(b"\0")[2].partition(b"\0")[2]
     else:
-        return 0 if name not in (b"tEXt", b"iTXt") else min(len(body), MOST_TEXT)  # not packed: only their sum is limited
+        # not packed: only their sum is limited
+        return 0 if name not in (b"tEXt", b"iTXt") else min(len(body), MOST_TEXT)
     try:
         return len(zlib.decompressobj().decompress(packed, MOST_TEXT + 1))
     except zlib.error:
@@ -93,7 +95,8 @@ def png_words(name: bytes, body: bytes) -> str:
 
 
 def jpeg(data: bytes, bare: bool) -> Copy:
-    """A JPEG without application segments but those for colours, EXIF, XMP and profile, or without these as well."""
+    """A JPEG without application segments but those for colours, EXIF, XMP and profile, or without these as
+    well."""
     kept, names, place = [data[:2]], [], 2
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker, (length,) = data[place + 1], struct.unpack(">H", data[place + 2 : place + 4])
@@ -109,7 +112,13 @@ def jpeg(data: bytes, bare: bool) -> Copy:
             if needed or wanted:
                 kept.append(data[place:end])
             else:
-                word = "EXIF" if body.startswith(b"Exif\0") else "comment" if marker == 0xFE else f"segment APP{marker - 0xE0}"
+                word = (
+                    "EXIF"
+                    if body.startswith(b"Exif\0")
+                    else "comment"
+                    if marker == 0xFE
+                    else f"segment APP{marker - 0xE0}"
+                )
                 names.append("colour profile" if body.startswith(b"ICC_PROFILE\0") else word)
         else:
             kept.append(data[place:end])
@@ -118,7 +127,8 @@ def jpeg(data: bytes, bare: bool) -> Copy:
 
 
 def tiff(data: bytes) -> Iterator[Copy]:
-    """The first page of a TIFF with the tags alone that say how pixels are stored; nothing where that cannot be told."""
+    """The first page of a TIFF with the tags alone that say how pixels are stored; nothing where that cannot
+    be told."""
     order = "<" if data[:2] == b"II" else ">"
     try:
         (place,) = struct.unpack_from(order + "L", data, 4)
@@ -129,7 +139,10 @@ def tiff(data: bytes) -> Iterator[Copy]:
         return
     kept = [row for row, tag in zip(rows, tags, strict=True) if tag < 700 and tag not in TIFF_WORDS]
     directory = struct.pack(order + "H", len(kept)) + b"".join(kept) + struct.pack(order + "L", 0)
-    yield io.BytesIO(data[:place] + directory + data[place + len(directory) :]), ["EXIF and all tags that describe the image"]
+    yield (
+        io.BytesIO(data[:place] + directory + data[place + len(directory) :]),
+        ["EXIF and all tags that describe the image"],
+    )
 
 
 def without_exif(data: bytes) -> Iterator[Copy]:
@@ -144,7 +157,8 @@ def without_exif(data: bytes) -> Iterator[Copy]:
 
 
 def without_long_comments(file: BinaryIO, words: list[str]) -> BinaryIO:
-    """The file itself; of a GIF with long comments before its first image a copy in which they are passed over."""
+    """The file itself; of a GIF with long comments before its first image a copy in which they are passed
+    over."""
     file.seek(0)
     head = file.read(13)
     if head[:4] != b"GIF8" or len(head) < 13:

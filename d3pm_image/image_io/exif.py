@@ -1,6 +1,8 @@
-"""EXIF entry by entry: what can be written is written as it was read, the rest is left out by name, and orientation turns the pixels.
+"""EXIF entry by entry: what can be written is written as it was read, the rest is left out by name, and
+orientation turns the pixels.
 
-Pillow reads texts as Latin-1, byte by byte, and writes them as ASCII with question marks; :class:`Text` writes the bytes that were read.
+Pillow reads texts as Latin-1, byte by byte, and writes them as ASCII with question marks; :class:`Text`
+writes the bytes that were read.
 """
 
 from __future__ import annotations
@@ -16,7 +18,16 @@ from PIL import ExifTags, Image, ImageOps
 SUB_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 Entries = dict[tuple[int, int], Any]
 """(directory, tag) → value; directory 0 is the first, the others are :data:`SUB_IFDS`."""
-UNWRITABLE = (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
+UNWRITABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 """What Pillow raises for entries that it cannot write: whatever their values run into."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,7 +59,8 @@ def _said(image: Image.Image) -> Any:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """How an image is to be turned, 1 to 8, also where the number is written as text; 1 where nothing sensible is said."""
+    """How an image is to be turned, 1 to 8, also where the number is written as text; 1 where nothing
+    sensible is said."""
     value = _said(image)
     value = value[0] if isinstance(value, tuple) and value else value
     if isinstance(value, bytes):
@@ -59,7 +71,8 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """A loaded copy of an image, turned as its orientation says; EXIF that Pillow cannot write does not stop it.
+    """A loaded copy of an image, turned as its orientation says; EXIF that Pillow cannot write does not stop
+    it.
 
     Raises:
         Exception: whatever decoding the pixels raises.
@@ -122,7 +135,8 @@ def with_texts(value: Any) -> Any:
 
 
 def writable(entries: Entries, dropped: list[str]) -> Entries:
-    """Those entries that come back as they were when they are written; the others are named in ``dropped``."""
+    """Those entries that come back as they were when they are written; the others are named in
+    ``dropped``."""
     kept = {}
     for key, value in entries.items():
         try:

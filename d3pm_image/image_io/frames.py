@@ -1,6 +1,7 @@
 """How many frames or pages an image file has, counted by their headers alone and up to a limit.
 
-Pillow counts the pages of a TIFF by loading the tags of each and looking every page up among all before it, and the frames of a GIF likewise.
+Pillow counts the pages of a TIFF by loading the tags of each and looking every page up among all before it,
+and the frames of a GIF likewise.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ def count_pages(file: BinaryIO) -> int:
     """Pages of a TIFF: the links from each directory to the next."""
     head = file.read(16)
     order, big = "<" if head[:2] == b"II" else ">", 43 in (head[2], head[3])
-    count_of, link_of = struct.Struct(order + ("Q" if big else "H")), struct.Struct(order + ("Q" if big else "L"))
+    count_of, link_of = (
+        struct.Struct(order + ("Q" if big else "H")),
+        struct.Struct(order + ("Q" if big else "L")),
+    )
     row = 20 if big else 12
     (place,), seen = link_of.unpack_from(head, 8 if big else 4), set[int]()
     while place and place not in seen and len(seen) <= MOST_FRAMES:

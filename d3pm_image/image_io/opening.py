@@ -1,8 +1,8 @@
 """Open image files: formats of a fixed list only, regular files only, and pixels before metadata.
 
-Pillow chooses the decoder by content, not by name, and some of its decoders start programs (EPS runs Ghostscript), read or open what the file
-names or holds (IPTC), unpack without a limit (FITS), or hand the file to whatever is installed (WMF, GRIB, HDF5, BUFR, FlashPix, MIC). None of
-them is in :data:`FORMATS`.
+Pillow chooses the decoder by content, not by name, and some of its decoders start programs (EPS runs
+Ghostscript), read or open what the file names or holds (IPTC), unpack without a limit (FITS), or hand the
+file to whatever is installed (WMF, GRIB, HDF5, BUFR, FlashPix, MIC). None of them is in :data:`FORMATS`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ FORMATS = (
     "PCX",
     "TGA",
 )
-"""Pillow's names of all formats that are opened, anywhere. HEIF is there where pillow-heif has registered it; MPO is opened as JPEG. TGA, which
-has no signature, comes last."""
+"""Pillow's names of all formats that are opened, anywhere. HEIF is there where pillow-heif has registered it;
+MPO is opened as JPEG. TGA, which has no signature, comes last."""
 
 
 @functools.cache
@@ -91,7 +91,8 @@ def _open(file: BinaryIO, formats: tuple[str, ...] | None, load: bool) -> ImageF
 
 
 def is_of_the_machine(error: Exception) -> bool:
-    """Whether an error says nothing about the file: memory, disk, threads, or too many open files. Those of the system have a number (errno)."""
+    """Whether an error says nothing about the file: memory, disk, threads, or too many open files. Those of
+    the system have a number (errno)."""
     if isinstance(error, OSError):
         # Pillow's decoders report a failed allocation as an OSError without a number
         return error.errno is not None or "out of memory" in str(error)
@@ -100,9 +101,13 @@ def is_of_the_machine(error: Exception) -> bool:
 
 @contextmanager
 def opened(
-    source: str | Path | BinaryIO, load: bool = True, dropped: list[str] | None = None, formats: tuple[str, ...] | None = None
+    source: str | Path | BinaryIO,
+    load: bool = True,
+    dropped: list[str] | None = None,
+    formats: tuple[str, ...] | None = None,
 ) -> Iterator[ImageFile.ImageFile]:
-    """An image file, open and in its own mode. Metadata that Pillow refuses is left out rather than the pixels.
+    """An image file, open and in its own mode. Metadata that Pillow refuses is left out rather than the
+    pixels.
 
     Args:
         source: Path, or an open binary file that can seek.
@@ -123,7 +128,9 @@ def opened(
         yield image
 
 
-def _readable(file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words: list[str]) -> ImageFile.ImageFile:
+def _readable(
+    file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words: list[str]
+) -> ImageFile.ImageFile:
     """The image of an open file, or of a copy of it without some metadata; ``words`` gets what that lacks."""
     file = without_long_comments(file, words)
     try:
@@ -137,7 +144,9 @@ def _readable(file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words
         return found
 
 
-def _without_metadata(file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words: list[str]) -> ImageFile.ImageFile | None:
+def _without_metadata(
+    file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words: list[str]
+) -> ImageFile.ImageFile | None:
     """The image out of the first copy without some of its metadata that can be read, or None."""
     for copy, names in copies(file):
         try:
@@ -152,7 +161,8 @@ def _without_metadata(file: BinaryIO, formats: tuple[str, ...] | None, load: boo
 
 
 def read_header(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """An image of which the header is read and no pixels yet; arguments as in :func:`read_image`. Raises as :func:`opened`."""
+    """An image of which the header is read and no pixels yet; arguments as in :func:`read_image`. Raises as
+    :func:`opened`."""
     return _readable(file, formats, False, [])
 
 

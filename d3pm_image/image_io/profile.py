@@ -18,24 +18,28 @@ SAME = 2
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """An image of mode L, RGB or CMYK whose colours are those of a profile, in sRGB: itself where that is no change, else mode RGB."""
+    """An image of mode L, RGB or CMYK whose colours are those of a profile, in sRGB: itself where that is no
+    change, else mode RGB."""
     transform = _transform(profile or b"", image.mode, True)
     return image if transform is None else ImageCms.applyTransform(image, transform)  # type: ignore[return-value]
 
 
 def from_srgb(image: Image.Image, profile: bytes | None, mode: str) -> Image.Image:
-    """An sRGB image (L or RGB) in the colours of a profile for images of ``mode`` (L, RGB or CMYK): itself where that is no change."""
+    """An sRGB image (L or RGB) in the colours of a profile for images of ``mode`` (L, RGB or CMYK): itself
+    where that is no change."""
     transform = _transform(profile or b"", mode, False)
     return image if transform is None else ImageCms.applyTransform(image.convert("RGB"), transform)  # type: ignore[return-value]
 
 
 @functools.lru_cache(64)
 def srgb_transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, bool]:
-    """The transform from a profile to sRGB for images of a mode, None where it would change nothing or the profile is broken; and
-    whether it is broken."""
+    """The transform from a profile to sRGB for images of a mode, None where it would change nothing or the
+    profile is broken; and whether it is broken."""
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        there = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGBA" if mode == "RGBA" else "RGB")
+        there = ImageCms.buildTransform(
+            own, ImageCms.createProfile("sRGB"), mode, "RGBA" if mode == "RGBA" else "RGB"
+        )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError, SyntaxError):
         return None, True
     return (None, False) if mode != "CMYK" and is_srgb(there, mode) else (there, False)
@@ -57,9 +61,12 @@ def _transform(profile: bytes, mode: str, to: bool) -> ImageCms.ImageCmsTransfor
 
 
 def is_srgb(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a transform to sRGB, for images of mode L, RGB or RGBA, changes no level by more than :data:`SAME`."""
+    """Whether a transform to sRGB, for images of mode L, RGB or RGBA, changes no level by more than
+    :data:`SAME`."""
     levels = np.arange(0, 256, 15, dtype=np.uint8)
-    colours = levels[None] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    colours = (
+        levels[None] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    )
     before = Image.fromarray(colours).convert(mode)
     after = ImageCms.applyTransform(before, transform)
     assert after is not None  # as where the image itself is changed

@@ -23,7 +23,8 @@ from ..tensor_cache import cached_tensors
 from .feature_extractor import FeatureSpace
 
 EPOCHS, LEAST_STEPS, BATCH, PEAK_RATE = 3, 200, 128, 2e-3
-"""Three passes, and of a small set as many as make 200 steps: of 1,500 flowers, three passes tell 63 % of held-out ones right, twenty 83 %."""
+"""Three passes, and of a small set as many as make 200 steps: of 1,500 flowers, three passes tell 63 % of
+held-out ones right, twenty 83 %."""
 AS_THEY_ARE = "as they are"
 
 
@@ -88,7 +89,8 @@ def train_classifier(
     """
     if max(images.shape[-2:]) <= 16:
         return _support_vectors(images, labels)
-    stamp = hashlib.sha256(images.contiguous().numpy().data)  # in parts: joined, a large set would be in memory twice
+    # in parts: joined, a large set would be in memory twice
+    stamp = hashlib.sha256(images.contiguous().numpy().data)
     stamp.update(labels.numpy().data)
     stamp.update(f"{classes} {flip} {seed} {passes(len(images))} v2".encode())
     digest = stamp.hexdigest()[:24]
@@ -103,7 +105,9 @@ def train_classifier(
     def sound(found: dict[str, Tensor]) -> bool:
         return {name: (value.shape, value.dtype) for name, value in found.items()} == shapes
 
-    network.load_state_dict(cached_tensors(stored, digest, sound, make, "the classifier") if stored is not None else make())
+    network.load_state_dict(
+        cached_tensors(stored, digest, sound, make, "the classifier") if stored is not None else make()
+    )
     network.eval()
 
     @torch.no_grad()
@@ -135,11 +139,15 @@ def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int
             reset()
     steps = passes(len(images)) * (len(images) // BATCH)
     if steps == 0:
-        raise ConfigError("data", len(images), f"too few labelled images to train a classifier; it needs at least {BATCH}")
+        raise ConfigError(
+            "data", len(images), f"too few labelled images to train a classifier; it needs at least {BATCH}"
+        )
     optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
     network.train()
-    with tqdm(total=steps, desc="training the judging classifier", unit="step", leave=False, mininterval=5) as bar:
+    with tqdm(
+        total=steps, desc="training the judging classifier", unit="step", leave=False, mininterval=5
+    ) as bar:
         for _ in range(passes(len(images))):
             order = torch.randperm(len(images), generator=generator)
             for part in order[: len(order) // BATCH * BATCH].split(BATCH):
@@ -162,7 +170,9 @@ def _support_vectors(images: Tensor, labels: Tensor) -> Classifier:
         from sklearn.svm import SVC
     except ImportError:
         raise ConfigError(
-            "classifier", "scikit-learn", "judging pictures of up to 16 pixels needs it; pip install 'd3pm-image[digits]'"
+            "classifier",
+            "scikit-learn",
+            "judging pictures of up to 16 pixels needs it; pip install 'd3pm-image[digits]'",
         ) from None
     machine = SVC(gamma="scale", C=10.0).fit(_flat(images).numpy(), labels.numpy())
     digest = hashlib.sha256(images.contiguous().numpy().tobytes() + labels.numpy().tobytes()).hexdigest()

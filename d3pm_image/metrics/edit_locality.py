@@ -8,9 +8,11 @@ from ..types import Tokenizer
 
 
 def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> float:
-    """Share of the codes out of reach that change when the left quarter of every picture is replaced by that of the next.
+    """Share of the codes out of reach that change when the left quarter of every picture is replaced by that
+    of the next.
 
-    Out of reach are cells whose receptive field holds no replaced pixel. What reaches them all the same are statistics over the picture.
+    Out of reach are cells whose receptive field holds no replaced pixel. What reaches them all the same are
+    statistics over the picture.
 
     Args:
         tokenizer: In eval mode.
@@ -24,7 +26,8 @@ def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> f
     edited = images.clone()
     edge = width // 4
     edited[..., :edge] = images.roll(1, 0)[..., :edge]
-    first = -(-(2 * edge + receptive_field - cell) // (2 * cell))  # the cell's left pixel, less its overhang, is at the edge or beyond
+    # the cell's left pixel, less its overhang, is at the edge or beyond
+    first = -(-(2 * edge + receptive_field - cell) // (2 * cell))
     if first * cell >= width:
         raise ValueError(
             f"images of {width} pixels have no cell out of reach of an edit of {edge} pixels; a receptive field is {receptive_field}"

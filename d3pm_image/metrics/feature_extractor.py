@@ -33,9 +33,10 @@ class FeatureSpace:
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, float]:
-    """exp of the mean KL divergence of p(y|x) from p(y), over ``splits`` equal parts of the images: mean and standard deviation (Salimans et al.
-    2016), from probabilities (n, classes), n ≥ splits. It means something only where the classes are those that the images show: high for
-    samples that are sure and cover all classes evenly."""
+    """exp of the mean KL divergence of p(y|x) from p(y), over ``splits`` equal parts of the images: mean and
+    standard deviation (Salimans et al. 2016), from probabilities (n, classes), n ≥ splits. It means something
+    only where the classes are those that the images show: high for samples that are sure and cover all
+    classes evenly."""
     assert len(probabilities) >= splits
     scores = []
     for part in probabilities.double().tensor_split(splits):

@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 class Moments:
-    """Mean (F,) and covariance (F, F) of feature vectors that come in batches, in memory that does not grow with their number."""
+    """Mean (F,) and covariance (F, F) of feature vectors that come in batches, in memory that does not grow
+    with their number."""
 
     def __init__(self, features: Tensor | None = None):
         self.count = 0
@@ -19,7 +20,8 @@ class Moments:
         features = features.double()
         if not self.count:
             size = features.shape[1]
-            self.origin = features[0].clone()  # differences from it keep their digits where the mean is far larger than the spread
+            # differences from it keep their digits where the mean is far larger than the spread
+            self.origin = features[0].clone()
             self.sum, self.products = features.new_zeros(size), features.new_zeros(size, size)
         features = features - self.origin
         self.count += len(features)
@@ -28,7 +30,12 @@ class Moments:
 
     def tensors(self) -> dict[str, Tensor]:
         """What :meth:`of` makes them from again."""
-        return {"count": torch.tensor(self.count), "origin": self.origin, "sum": self.sum, "products": self.products}
+        return {
+            "count": torch.tensor(self.count),
+            "origin": self.origin,
+            "sum": self.sum,
+            "products": self.products,
+        }
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> Moments:
@@ -51,12 +58,13 @@ class Moments:
 
 
 def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
-    """Fréchet distance of Gaussians fitted to two feature sets, (n, F) and (m, F) or their moments (Heusel et al. 2017):
+    """Fréchet distance of Gaussians fitted to two feature sets, (n, F) and (m, F) or their moments (Heusel et
+    al. 2017):
     |μ_a-μ_b|² + tr(C_a + C_b - 2 (C_a C_b)^½)."""
     a, b = (x if isinstance(x, Moments) else Moments(x) for x in (a, b))
     c_a, c_b = a.covariance, b.covariance
-    # tr (C_a C_b)^½ as singular values of the roots' product: eigenvalues of a product of covariances would lose half the digits, which
-    # is all of them in directions that few images leave empty
+    # tr (C_a C_b)^½ as singular values of the roots' product: eigenvalues of a product of covariances would
+    # lose half the digits, which is all of them in directions that few images leave empty
     cross = torch.linalg.svdvals(root(c_a) @ root(c_b)).sum()
     distance = float((a.mean - b.mean).square().sum() + c_a.trace() + c_b.trace() - 2 * cross)
     return max(0.0, distance)  # rounding may leave less than nothing of equal sets
@@ -69,7 +77,8 @@ def root(covariance: Tensor) -> Tensor:
 
 
 def manifold(real: Tensor, fake: Tensor, neighbours: int = 5) -> dict[str, float]:
-    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020), features (n, F)."""
+    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020), features (n,
+    F)."""
     real, fake = real.double(), fake.double()
     k = min(neighbours, len(real) - 1, len(fake) - 1)
     radius_real = torch.cdist(real, real).kthvalue(k + 1, dim=1).values
@@ -85,8 +94,8 @@ def manifold(real: Tensor, fake: Tensor, neighbours: int = 5) -> dict[str, float
 
 
 def spread(features: Tensor, labels: Tensor, most: int = 2000) -> float:
-    """Mean distance of two images of the same class, averaged over classes with at least two images (of at most the
-    first ``most`` of each); NaN if there is no such class."""
+    """Mean distance of two images of the same class, averaged over classes with at least two images (of at
+    most the first ``most`` of each); NaN if there is no such class."""
     features = features.double()
     means = []
     for label in labels.unique():

@@ -1,7 +1,8 @@
-"""The Inception network of the published FID and KID figures, as torch-fidelity ports it (weights of the original TensorFlow graph).
+"""The Inception network of the published FID and KID figures, as torch-fidelity ports it (weights of the
+original TensorFlow graph).
 
-Weights are its own file, ``weights-inception-2015-12-05-6726825d.pth``: from a path, or downloaded by torch-fidelity where that is allowed. A
-file is read with ``weights_only`` first, which runs no code of it.
+Weights are its own file, ``weights-inception-2015-12-05-6726825d.pth``: from a path, or downloaded by
+torch-fidelity where that is allowed. A file is read with ``weights_only`` first, which runs no code of it.
 """
 
 from __future__ import annotations
@@ -32,21 +33,23 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        raise ConfigError("features", "inception", "needs torch-fidelity: pip install 'd3pm-image[fidelity]'") from error
-    need(
-        bool(weights) or download,
-        "features_weights",
-        weights,
-        "name torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or let it be downloaded with --download true",
-    )
+        raise ConfigError(
+            "features", "inception", "needs torch-fidelity: pip install 'd3pm-image[fidelity]'"
+        ) from error
+    hint = "name torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or let it be downloaded with --download true"
+    need(bool(weights) or download, "features_weights", weights, hint)
     if weights:
         check(Path(weights).expanduser())
     path = str(Path(weights).expanduser()) if weights else None
     try:
-        network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=path).to(device)
+        network = FeatureExtractorInceptionV3(
+            "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=path
+        ).to(device)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError("features_weights", weights or "download", f"cannot be loaded ({reason}); name the file itself") from error
+        raise ConfigError(
+            "features_weights", weights or "download", f"cannot be loaded ({reason}); name the file itself"
+        ) from error
 
     @torch.no_grad()
     def both(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,15 +57,24 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
         features, logits = (torch.cat(found).cpu() for found in zip(*parts, strict=True))
         return features, logits.softmax(1)
 
-    return FeatureSpace(lambda x: both(x)[0], NAME, tensors_sha256(network.state_dict()), PREPARATION, lambda x: both(x)[1])
+    return FeatureSpace(
+        lambda x: both(x)[0], NAME, tensors_sha256(network.state_dict()), PREPARATION, lambda x: both(x)[1]
+    )
 
 
 def check(path: Path) -> None:
-    """Raises ConfigError where a file is missing or is not a table of tensors, without running what it may hold."""
+    """Raises ConfigError where a file is missing or is not a table of tensors, without running what it may
+    hold."""
     need(path.is_file(), "features_weights", str(path), "no such file")
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ConfigError("features_weights", str(path), "is not a file of weights; give torch-fidelity's own") from error
-    fits = isinstance(found, dict) and all(isinstance(v, Tensor) for v in found.values()) and "Conv2d_1a_3x3.conv.weight" in found
+        raise ConfigError(
+            "features_weights", str(path), "is not a file of weights; give torch-fidelity's own"
+        ) from error
+    fits = (
+        isinstance(found, dict)
+        and all(isinstance(v, Tensor) for v in found.values())
+        and "Conv2d_1a_3x3.conv.weight" in found
+    )
     need(fits, "features_weights", str(path), "holds no Inception network; give torch-fidelity's own")

@@ -2,8 +2,9 @@
 
     -log p(x_0) ≤ L_T + Σ_t L_t + L_0        (Austin et al. 2021, eq. 1; the integral of dL/dt in continuous time)
 
-Every image gets its own times, stratified over all images, so the estimate is unbiased; L_0, one step of the T, is
-measured on every image by itself. Bits are per code; where codes are pixels, bits per dimension are bits per code over channels.
+Every image gets its own times, stratified over all images, so the estimate is unbiased; L_0, one step of the
+T, is measured on every image by itself. Bits are per code; where codes are pixels, bits per dimension are
+bits per code over channels.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Likelihood:
 
     Args:
         bits: Upper bound on the bits per code; ``standard_error`` is that of the mean over images.
-        reconstruction: L_0 (0 in continuous time). prior: L_T. diffusion: the rest, ``by_time`` its parts: pairs (upper end
-            of the interval of t, bits per code that the interval adds).
+        reconstruction: L_0 (0 in continuous time). prior: L_T. diffusion: the rest, ``by_time`` its parts:
+            pairs (upper end of the interval of t, bits per code that the interval adds).
         accuracy: Share of corrupted codes that the largest posterior logit gets right.
         images, draws: What it was measured on.
     """
@@ -64,7 +65,12 @@ def bound_in_bits(
         seed: Seed of times and noise.
     """
     generator = torch.Generator().manual_seed(seed)
-    total, first, right, corrupted = torch.zeros(images, dtype=torch.float64), torch.zeros(images, dtype=torch.float64), 0, 0
+    total, first, right, corrupted = (
+        torch.zeros(images, dtype=torch.float64),
+        torch.zeros(images, dtype=torch.float64),
+        0,
+        0,
+    )
     by_time = torch.zeros(PARTS, dtype=torch.float64)
     for _ in range(draws):
         times = _times(process, images, generator)
@@ -82,7 +88,9 @@ def bound_in_bits(
                 share = (process.steps - 1) / process.steps if process.steps else 1.0  # the rest is L_0
                 bits = _bits(terms.bound) * share
                 total[here] += bits
-                by_time.scatter_add_(0, (times[here] * PARTS).ceil().long().clamp(1, PARTS) - 1, bits / images)
+                by_time.scatter_add_(
+                    0, (times[here] * PARTS).ceil().long().clamp(1, PARTS) - 1, bits / images
+                )
             right, corrupted = right + int((terms.correct & changed).sum()), corrupted + int(changed.sum())
     prior = float(process.prior_kl()) / math.log(2)
     each = (total + first) / draws
@@ -90,7 +98,15 @@ def bound_in_bits(
     error = float(each.std() / math.sqrt(images)) if images > 1 else float("nan")
     mean_first, mean_total = float(first.mean()) / draws, float(total.mean()) / draws
     return Likelihood(
-        mean_first + mean_total + prior, error, mean_first, prior, mean_total, parts, right / max(1, corrupted), images, draws
+        mean_first + mean_total + prior,
+        error,
+        mean_first,
+        prior,
+        mean_total,
+        parts,
+        right / max(1, corrupted),
+        images,
+        draws,
     )
 
 
@@ -104,7 +120,13 @@ def _times(process: Process, images: int, generator: torch.Generator) -> Tensor:
 
 
 def _terms(
-    denoiser: Denoiser, process: Process, x_0: Tensor, labels: Tensor, t: Tensor, grid: Grid, generator: torch.Generator
+    denoiser: Denoiser,
+    process: Process,
+    x_0: Tensor,
+    labels: Tensor,
+    t: Tensor,
+    grid: Grid,
+    generator: torch.Generator,
 ) -> tuple[Terms, Tensor]:
     noise = torch.rand(*x_0.shape, 3, dtype=torch.float64, generator=generator).to(x_0.device)
     x_t = process.corrupt(x_0, t, noise)

@@ -1,7 +1,8 @@
-"""Nearest training images of samples: does a model make new images, or give back those that it was trained on?
+"""Nearest training images of samples: does a model make new images, or give back those that it was trained
+on?
 
-A distance alone says little, so that of images which the model has never seen stands beside it: a model that memorises makes samples which lie
-nearer to the training images than held-out images do.
+A distance alone says little, so that of images which the model has never seen stands beside it: a model that
+memorises makes samples which lie nearer to the training images than held-out images do.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ class Neighbours:
 
 
 def nearest(images: Tensor, training: Iterable[Tensor]) -> Neighbours:
-    """Nearest of training features, which come in batches (b, F), to features (n, F), n > 0. Memory does not grow with the training images."""
+    """Nearest of training features, which come in batches (b, F), to features (n, F), n > 0. Memory does not
+    grow with the training images."""
     images = images.double()
     distance = torch.full((len(images),), float("inf"), dtype=torch.float64)
     number, seen = torch.zeros(len(images), dtype=torch.int64), 0
     for batch in training:
-        found, index = torch.cdist(images, batch.double(), compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
+        found, index = torch.cdist(images, batch.double(), compute_mode="donot_use_mm_for_euclid_dist").min(
+            dim=1
+        )
         nearer = found < distance
         distance, number = torch.where(nearer, found, distance), torch.where(nearer, index + seen, number)
         seen += len(batch)
@@ -42,8 +46,9 @@ def nearest(images: Tensor, training: Iterable[Tensor]) -> Neighbours:
 
 
 def memorisation(samples: Neighbours, held_out: Neighbours) -> dict[str, float]:
-    """How near samples are to training images, against held-out images: medians, and the share of samples that are nearer than all but the
-    nearest hundredth of the held-out images (0.01 is what new images have)."""
+    """How near samples are to training images, against held-out images: medians, and the share of samples
+    that are nearer than all but the nearest hundredth of the held-out images (0.01 is what new images
+    have)."""
     limit = held_out.distance.quantile(NEAR)
     return {
         "median_distance": float(samples.distance.median()),

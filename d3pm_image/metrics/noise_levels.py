@@ -1,7 +1,8 @@
 """What a training step says about each noise level and each kind of token.
 
-A bound that is fine on average can hide a network that ignores its noise level, or that has learnt masks and nothing about random codes.
-Every figure is a pair (sum, count), so that shares of a batch on several processes add up.
+A bound that is fine on average can hide a network that ignores its noise level, or that has learnt masks and
+nothing about random codes. Every figure is a pair (sum, count), so that shares of a batch on several
+processes add up.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ def bound_by_noise_level(bound: Tensor, t: Tensor) -> dict[str, Tensor]:
     """
     level = (t * LEVELS).ceil().long().clamp(1, LEVELS) - 1
     each = bound.detach().double().mean(1)
-    sums, counts = each.new_zeros(LEVELS).scatter_add_(0, level, each), each.new_zeros(LEVELS).scatter_add_(0, level, torch.ones_like(each))
+    sums, counts = (
+        each.new_zeros(LEVELS).scatter_add_(0, level, each),
+        each.new_zeros(LEVELS).scatter_add_(0, level, torch.ones_like(each)),
+    )
     return {f"bound_nats_t<={(i + 1) / LEVELS:g}": torch.stack([sums[i], counts[i]]) for i in range(LEVELS)}
 
 
 def accuracy_by_token(process: Process, correct: Tensor, x_0: Tensor, x_t: Tensor) -> dict[str, Tensor]:
-    """Number right and number of the masked, replaced and kept tokens, each (2,), without those that the process does not make or
-    cannot get wrong.
+    """Number right and number of the masked, replaced and kept tokens, each (2,), without those that the
+    process does not make or cannot get wrong.
 
     Args:
         correct: (B, N) bool, whether the largest posterior logit is the clean code. x_0, x_t: (B, N) codes.
@@ -37,4 +41,7 @@ def accuracy_by_token(process: Process, correct: Tensor, x_0: Tensor, x_t: Tenso
     kinds = {} if process.schedule.uniform else {"masked": masked}
     if not process.schedule.absorbing:  # an absorbing process leaves unmasked tokens as they are
         kinds |= {"replaced": ~masked & ~same, "kept": same}
-    return {f"{name}_accuracy": torch.stack([(correct & where).sum(), where.sum()]).double() for name, where in kinds.items()}
+    return {
+        f"{name}_accuracy": torch.stack([(correct & where).sum(), where.sum()]).double()
+        for name, where in kinds.items()
+    }

@@ -1,6 +1,8 @@
-"""Features of a network that was trained on other images: for images without classes, where no classifier of their own can be had.
+"""Features of a network that was trained on other images: for images without classes, where no classifier of
+their own can be had.
 
-A Fréchet distance in them has the formula of the FID and other features, so its values are no FID and compare among themselves alone.
+A Fréchet distance in them has the formula of the FID and other features, so its values are no FID and compare
+among themselves alone.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ NAME = "EfficientNet-Lite0 trained on ImageNet, 1280 features"
 
 
 def pretrained_space(device: str = "cpu") -> FeatureSpace:
-    """Features (B, 1280) of uint8 images (B, C, h, w): what EfficientNet-Lite0's classes are read from, averaged over places.
+    """Features (B, 1280) of uint8 images (B, C, h, w): what EfficientNet-Lite0's classes are read from,
+    averaged over places.
 
     Raises:
         ConfigError: its packages are not installed.

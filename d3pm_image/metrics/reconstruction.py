@@ -1,7 +1,8 @@
 """How well a tokenizer gives images back, and how it uses its codes.
 
-Figures are sums over images, in float64 and batch by batch: memory does not grow with the number of images, but for one number an image (8
-bytes) that the percentiles need, and the figures do not depend on how images are batched beyond the last digits of float64.
+Figures are sums over images, in float64 and batch by batch: memory does not grow with the number of images,
+but for one number an image (8 bytes) that the percentiles need, and the figures do not depend on how images
+are batched beyond the last digits of float64.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Errors:
         self.places = nothing  # Σ of squared errors a pixel place
 
     def add(self, images: Tensor, output: Tensor, codes: Tensor) -> Tensor:
-        """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean squared error, (b,) float64 on
-        the CPU."""
+        """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean
+        squared error, (b,) float64 on the CPU."""
         difference = (output - images).double()
         square = difference.square()
         error = square.flatten(1).mean(1).cpu()
@@ -58,7 +59,9 @@ class Errors:
         self.cells = codes[0].numel()
         pairs = torch.stack([output, images]).double()
         self.moments = self.moments + torch.stack([pairs.sum(1), pairs.square().sum(1)]).cpu()
-        self.limits = self.limits + ((pairs < NEAR_LIMIT) | (pairs > 1 - NEAR_LIMIT)).flatten(1).double().sum(1).cpu()
+        self.limits = (
+            self.limits + ((pairs < NEAR_LIMIT) | (pairs > 1 - NEAR_LIMIT)).flatten(1).double().sum(1).cpu()
+        )
         if self.judge is not None:
             self.judged += float(self.judge(output, images)) * len(images)
         return error
@@ -78,7 +81,10 @@ class Errors:
             "mae": self.absolute / count,
             "ssim": self.similar / count,
             # numpy's: torch's quantile takes no more than 2^24 numbers
-            **{f"mse_p{p}": float(value) for p, value in zip(PERCENTILES, np.percentile(error.numpy(), PERCENTILES))},
+            **{
+                f"mse_p{p}": float(value)
+                for p, value in zip(PERCENTILES, np.percentile(error.numpy(), PERCENTILES))
+            },
             **used,
             "dead_codes": self.num_codes - used["codes_used"],
             "codes_per_image": float(self.cells),
@@ -105,12 +111,14 @@ def reconstruction_error(
         judge: See :class:`Errors`.
 
     Returns:
-        ``mse``, the mean squared error of all images; ``psnr_db`` of that error, and ``mean_psnr_db``, the mean of each image's own (never
-        smaller, and what papers mostly report; an exact image counts as 120 dB); ``mae``, the mean absolute error; ``ssim`` (Wang et al.
-        2004), averaged over images; ``mse_p10`` to ``mse_p99``, percentiles over images; ``codes_used``, ``perplexity``, ``dead_codes``
-        (never used), ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ from image to image as a share
-        of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of the images; ``border_ratio``, the squared error
-        of the outermost cells over that of the others (absent where there are no others).
+        ``mse``, the mean squared error of all images; ``psnr_db`` of that error, and ``mean_psnr_db``, the
+        mean of each image's own (never smaller, and what papers mostly report; an exact image counts as 120
+        dB); ``mae``, the mean absolute error; ``ssim`` (Wang et al. 2004), averaged over images; ``mse_p10``
+        to ``mse_p99``, percentiles over images; ``codes_used``, ``perplexity``, ``dead_codes`` (never used),
+        ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ from image to
+        image as a share of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of
+        the images; ``border_ratio``, the squared error of the outermost cells over that of the others (absent
+        where there are no others).
     """
     errors = Errors(tokenizer, judge)
     for start in range(0, count, batch_size):
@@ -121,7 +129,8 @@ def reconstruction_error(
 
 
 def border_ratio(places: Tensor, cell: int) -> dict[str, float]:
-    """Mean of an error map (h, w) over the outermost cells of ``cell`` pixels per side, over that of the cells inside; empty without any."""
+    """Mean of an error map (h, w) over the outermost cells of ``cell`` pixels per side, over that of the
+    cells inside; empty without any."""
     height, width = places.shape
     if min(height, width) <= 2 * cell:
         return {}

@@ -1,4 +1,5 @@
-"""How visible the border of a repaint is: the jump of the picture across it, against that of the real picture at the same place."""
+"""How visible the border of a repaint is: the jump of the picture across it, against that of the real picture
+at the same place."""
 
 from __future__ import annotations
 
@@ -7,10 +8,11 @@ from torch import Tensor
 
 
 def seam_gradients(images: Tensor, masks: Tensor) -> Tensor:
-    """Mean absolute difference across the mask's border, (B,) float64, of images (B, C, h, w) with masks (B, h, w) bool.
+    """Mean absolute difference across the mask's border, (B,) float64, of images (B, C, h, w) with masks (B,
+    h, w) bool.
 
-    The mean of |x_p - x_q| over all pairs p, q of pixels next to each other (sides, not corners) of which the mask holds exactly one, and
-    over channels; nan for a mask without a border.
+    The mean of |x_p - x_q| over all pairs p, q of pixels next to each other (sides, not corners) of which the
+    mask holds exactly one, and over channels; nan for a mask without a border.
     """
     totals, pairs = torch.zeros(2, len(images), dtype=torch.float64, device=images.device)
     for axis in (-2, -1):
@@ -23,8 +25,10 @@ def seam_gradients(images: Tensor, masks: Tensor) -> Tensor:
 
 
 def seam_ratio(results: Tensor, originals: Tensor, masks: Tensor) -> float:
-    """Mean of :func:`seam_gradients` of results over that of the real images at the same places; 1 is a seam like any other place.
+    """Mean of :func:`seam_gradients` of results over that of the real images at the same places; 1 is a seam
+    like any other place.
 
-    The means are over all images whose mask has a border, so images that are flat there do not divide by nothing.
+    The means are over all images whose mask has a border, so images that are flat there do not divide by
+    nothing.
     """
     return float(seam_gradients(results, masks).nanmean() / seam_gradients(originals, masks).nanmean())

@@ -1,10 +1,12 @@
-"""What is wrong with a tokenizer, in plain words, from what :func:`~d3pm_image.metrics.reconstruction.reconstruction_error` measures."""
+"""What is wrong with a tokenizer, in plain words, from what
+:func:`~d3pm_image.metrics.reconstruction.reconstruction_error` measures."""
 
 from __future__ import annotations
 
 from ..config import TokenizerConfig
 
-FEW_CODES, FEW_EVEN_CODES = 0.3, 0.1  # share of the codes that could be used: in use at all, and by perplexity
+# share of the codes that could be used: in use at all, and by perplexity
+FEW_CODES, FEW_EVEN_CODES = 0.3, 0.1
 FLAT, CLIPPED = 0.5, 0.2
 
 

@@ -1,10 +1,22 @@
-"""What a picture says of how it was made: written into PNGs beside the pixels, read back in plain words, and enough to make it again.
+"""What a picture says of how it was made: written into PNGs beside the pixels, read back in plain words, and
+enough to make it again.
 
-A command or the page collects the settings, :mod:`record` adds what of the model and of the pictures that went in must be known later,
-:func:`~d3pm_image.imaging.save_image` or :func:`~d3pm_image.editing.image_files.files.write_picture` writes them, :mod:`reading` reads them.
+A command or the page collects the settings, :mod:`record` adds what of the model and of the pictures that
+went in must be known later, :func:`~d3pm_image.imaging.save_image` or
+:func:`~d3pm_image.editing.image_files.files.write_picture` writes them, :mod:`reading` reads them.
 """
 
 from .reading import describe, read_settings
 from .record import edit_record, made_by, mask_of, mask_text, origin, picture_record, recorded_model
 
-__all__ = ["describe", "edit_record", "made_by", "mask_of", "mask_text", "origin", "picture_record", "read_settings", "recorded_model"]
+__all__ = [
+    "describe",
+    "edit_record",
+    "made_by",
+    "mask_of",
+    "mask_text",
+    "origin",
+    "picture_record",
+    "read_settings",
+    "recorded_model",
+]

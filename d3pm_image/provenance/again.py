@@ -1,8 +1,8 @@
 """The options that make an image again, out of the settings that it carries.
 
-Settings may be a stranger's: they become fields of the command's dataclass, each of the type that the field has and no
-larger than what the image itself shows. They never become words of a command line, name no file that is written, and
-name no model that would have to be downloaded.
+Settings may be a stranger's: they become fields of the command's dataclass, each of the type that the field
+has and no larger than what the image itself shows. They never become words of a command line, name no file
+that is written, and name no model that would have to be downloaded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ NOT_SETTINGS = {
     "compile",
     "batch_size",
 }
-"""Options that do not come from the picture: a picture of another's may not say what is read and written here."""
+"""Options that do not come from the picture: a picture of another's may not say what is read and written
+here."""
 TILE = {"num_images": 64, "frames": 96, "variants": 96}
 """Pixels of a side that each image has at least in a grid, a strip or a sheet."""
 MOST_TEXT = 100_000
@@ -89,7 +90,8 @@ def make_again(
         facts: Its settings.
         kind: Dataclass of the command's options. work: What runs them.
         out: Where the new image goes; default PICTURE-again.png beside it.
-        model: The model, where it is not where it was then. inputs: Likewise the images that went in, separated by commas.
+        model: The model, where it is not where it was then. inputs: Likewise the images that went in,
+            separated by commas.
 
     Returns:
         The new image, and what is different; empty where every pixel is the same.
@@ -120,13 +122,17 @@ def places(picture: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[
     """Where the new image goes, and the images that go in.
 
     Raises:
-        ConfigError: an image that cannot be made again, or a result that would take the place of what is read.
+        ConfigError: an image that cannot be made again, or a result that would take the place of what is
+            read.
     """
     command, place = facts["command"], Path(picture)
-    need(command in REPEATABLE, "picture", picture, f"was made by {command!r}, which cannot be run again from a picture")
-    need(not facts.get("shows"), "picture", picture, "shows the steps of a decode; only results can be made again")
+    hint = f"was made by {command!r}, which cannot be run again from a picture"
+    need(command in REPEATABLE, "picture", picture, hint)
+    hint = "shows the steps of a decode; only results can be made again"
+    need(not facts.get("shows"), "picture", picture, hint)
     target = Path(out) if out else added(place, "-again", ".png")
-    need(target.resolve() != place.resolve(), "out", str(target), "would overwrite the picture itself; choose another name")
+    hint = "would overwrite the picture itself; choose another name"
+    need(target.resolve() != place.resolve(), "out", str(target), hint)
     went_in = find_inputs(picture, inputs, facts)
     hint = "would overwrite a picture that is read; choose another name"
     need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), hint)
@@ -152,7 +158,9 @@ def planned(picture: str, facts: dict[str, Any], size: tuple[int, int], kind: ty
     most = size[0] * size[1]
     if command == "generate":
         grid = "number" not in facts
-        damaged(picture, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most)
+        damaged(
+            picture, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most
+        )
         damaged(picture, "columns", not grid or given.get("columns", 0) * TILE["num_images"] <= size[0])
         return Plan(given | sized(picture, facts)) if grid else one_of(picture, facts, given, "number", most)
     if command == "interpolate":
@@ -161,8 +169,13 @@ def planned(picture: str, facts: dict[str, Any], size: tuple[int, int], kind: ty
     for name in ("ring", "feather"):
         damaged(picture, name, given.get(name, 0) <= max(size))
     if command == "outpaint" and ("variant" in facts or facts.get("variants", 1) == 1):
-        added = {sides: sum(given.get(side, 0) for side in sides) for sides in (("left", "right"), ("top", "bottom"))}
-        damaged(picture, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True)))
+        added = {
+            sides: sum(given.get(side, 0) for side in sides)
+            for sides in (("left", "right"), ("top", "bottom"))
+        }
+        damaged(
+            picture, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True))
+        )
     if "variant" in facts:
         return one_of(picture, facts, given, "variant", most)
     given.setdefault("variants", facts.get("variants", 1) if whole(facts.get("variants", 1)) else 0)
@@ -179,7 +192,8 @@ def options_of(
     inputs: list[Path],
     folder: Path,
 ) -> dict[str, Any]:
-    """Fields of the command's dataclass: those of the plan, the images that go in, and a place inside ``folder`` for the result.
+    """Fields of the command's dataclass: those of the plan, the images that go in, and a place inside
+    ``folder`` for the result.
 
     Args:
         kind: Dataclass of the command's options.
@@ -199,18 +213,25 @@ def size_of(path: Path) -> tuple[int, int]:
     try:
         return open_image(path).size
     except Exception as error:  # Pillow raises many kinds for broken files
-        raise ConfigError("image", str(path), f"not a readable image ({type(error).__name__}: {error})") from error
+        raise ConfigError(
+            "image", str(path), f"not a readable image ({type(error).__name__}: {error})"
+        ) from error
 
 
 def result_of(plan: Plan, facts: dict[str, Any], folder: Path) -> Path:
     """The image that a command with these options has written."""
     if "number" in facts:
         return sorted((folder / "result").iterdir())[plan.place]
-    return folder / (f"result-{plan.place + 1}.png" if plan.options.get("variants", 1) > 1 and "variant" in facts else "result.png")
+    return folder / (
+        f"result-{plan.place + 1}.png"
+        if plan.options.get("variants", 1) > 1 and "variant" in facts
+        else "result.png"
+    )
 
 
 def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
-    """One image of several: made in the batch that it came from, where the picture tells it and it is not too large.
+    """One image of several: made in the batch that it came from, where the picture tells it and it is not too
+    large.
 
     Args:
         name: Fact that holds its number, ``number`` or ``variant``.
@@ -224,7 +245,9 @@ def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str
     )
     if whole(first) and whole(count) and first <= facts[name] < first + count and few(count, pixels):
         together = {"batch_size": count} if name == "number" else sized(picture, facts)
-        return Plan(given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together))
+        return Plan(
+            given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together)
+        )
     return Plan(given | {"first": facts[name], counted: 1})
 
 
@@ -288,41 +311,44 @@ def find_model(given: str, facts: dict[str, Any]) -> str:
 
 
 def find_inputs(picture: str, given: str, facts: dict[str, Any]) -> list[Path]:
-    """The pictures that went in: as named, or under their recorded names beside the picture or in the working folder.
+    """The pictures that went in: as named, or under their recorded names beside the picture or in the working
+    folder.
 
     Raises:
         ConfigError: not recorded, not there, or not the same any more.
     """
     fields = PICTURES.get(facts["command"], ("image",))
     named = [name.strip() for name in given.split(",")] if given else []
-    need(
-        not named or len(named) == len(fields),
-        "inputs",
-        given,
-        f"{facts['command']} takes {len(fields)} pictures",
-    )
+    hint = f"{facts['command']} takes {len(fields)} pictures"
+    need(not named or len(named) == len(fields), "inputs", given, hint)
     found = []
     for number, field in enumerate(fields):
         recorded = facts.get(field)
-        need(
-            bool(named) or isinstance(recorded, str),
-            "inputs",
-            "",
-            "the picture does not say what went in; name it with --inputs FILE",
+        hint = "the picture does not say what went in; name it with --inputs FILE"
+        need(bool(named) or isinstance(recorded, str), "inputs", "", hint)
+        places = (
+            [Path(named[number])]
+            if named
+            else [folder / Path(str(recorded)).name for folder in (Path(picture).parent, Path())]
         )
-        places = [Path(named[number])] if named else [folder / Path(str(recorded)).name for folder in (Path(picture).parent, Path())]
         path = next((place for place in places if os.path.isfile(place)), None)
         if path is None:
-            text = "no such file" if named else "went in, and is not beside the picture any more; name it with --inputs FILE"
+            text = (
+                "no such file"
+                if named
+                else "went in, and is not beside the picture any more; name it with --inputs FILE"
+            )
             raise ConfigError("inputs", named[number] if named else recorded, text)
         known = facts.get(f"{field}_sha256")
-        need(known in (None, sha256(path)), "inputs", str(path), "is not the picture that went in: its content differs; name it with --inputs FILE")  # fmt: skip
+        hint = "is not the picture that went in: its content differs; name it with --inputs FILE"
+        need(known in (None, sha256(path)), "inputs", str(path), hint)  # fmt: skip
         found.append(path)
     return found
 
 
 def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
-    """What is different in a picture that was made again, in a line; nothing where every pixel is the same."""
+    """What is different in a picture that was made again, in a line; nothing where every pixel is the
+    same."""
     if one.size != other.size or one.mode != other.mode:
         return f"differs from {name}: {other.width}x{other.height} {other.mode} in place of {one.width}x{one.height} {one.mode}"
     differing = np.asarray(one) != np.asarray(other)

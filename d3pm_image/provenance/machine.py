@@ -13,8 +13,14 @@ def machine() -> dict[str, str | int]:
     """Processor, threads, GPU and versions: what speed and, in the last digits, figures depend on."""
     import torch
 
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if os.path.exists("/proc/cpuinfo") else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    lines = (
+        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if os.path.exists("/proc/cpuinfo")
+        else []
+    )
+    model = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     return {
         "processor": model,
         "threads": torch.get_num_threads(),

@@ -25,7 +25,19 @@ SPOKEN = ("sampler", "steps", "guidance")
 """Settings of the sampler that are named always; others where they are not the default."""
 MOST_LINES = 60
 """Lines of a description: settings may be a stranger's."""
-TOLD = ("command", "version", "model", "weights_sha256", "label", "labels", "number", "variant", "seed", "shows", "batch_first")
+TOLD = (
+    "command",
+    "version",
+    "model",
+    "weights_sha256",
+    "label",
+    "labels",
+    "number",
+    "variant",
+    "seed",
+    "shows",
+    "batch_first",
+)
 """Facts that have a line of their own."""
 
 
@@ -43,18 +55,25 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # Pillow raises many kinds for broken files
         raise ConfigError("picture", str(path), f"not a readable image ({type(error).__name__})") from error
     need(kind == "PNG", "picture", str(path), f"is a {kind} file; only PNGs carry their settings")
-    need(text is not None, "picture", str(path), "carries no settings: it was not made by d3pm-image, or they were taken out since")
+    hint = "carries no settings: it was not made by d3pm-image, or they were taken out since"
+    need(text is not None, "picture", str(path), hint)
     try:
         facts = json.loads(str(text))
     except (ValueError, RecursionError) as error:
         raise ConfigError("picture", str(path), "its settings are damaged") from error
-    need(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), "its settings are not of this program")
+    hint = "its settings are not of this program"
+    need(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), hint)
     return of_today(facts)
 
 
 def of_today(facts: dict[str, Any]) -> dict[str, Any]:
-    """Settings of an image of version 0.1.0, which recorded a value for every setting of every sampler, as this version records them; all others as they are."""
-    if "ctmc_form" not in facts or not isinstance(facts.get("sampler"), str) or facts["sampler"] not in SAMPLERS:
+    """Settings of an image of version 0.1.0, which recorded a value for every setting of every sampler, as
+    this version records them; all others as they are."""
+    if (
+        "ctmc_form" not in facts
+        or not isinstance(facts.get("sampler"), str)
+        or facts["sampler"] not in SAMPLERS
+    ):
         return facts
     try:
         drawn = flat(*migrated({name: value for name, value in facts.items() if is_setting(name)}))
@@ -74,8 +93,15 @@ def describe(facts: dict[str, Any]) -> dict[str, str]:
     for name, value in facts.items():
         if len(lines) == MOST_LINES:
             return lines | {"…": f"{len(facts)} settings in all"}
-        if name not in TOLD and not is_setting(name) and not name.endswith("_sha256") and value not in (None, ""):
-            lines[name.replace("_", " ")] = "painted, carried by the picture" if name == "mask" else str(value)
+        if (
+            name not in TOLD
+            and not is_setting(name)
+            and not name.endswith("_sha256")
+            and value not in (None, "")
+        ):
+            lines[name.replace("_", " ")] = (
+                "painted, carried by the picture" if name == "mask" else str(value)
+            )
     return {name: text for name, text in lines.items() if text}
 
 
@@ -83,10 +109,20 @@ def what(facts: dict[str, Any]) -> str:
     """The kind of picture."""
     text = WHAT.get(facts["command"], facts["command"])
     several = facts.get("num_images", facts.get("variants", 1))
-    text = f"a grid of {several} new images" if facts["command"] == "generate" and "number" not in facts else text
-    text += f", a sheet of {several} results" if "variants" in facts and several != 1 and "variant" not in facts else ""
+    text = (
+        f"a grid of {several} new images"
+        if facts["command"] == "generate" and "number" not in facts
+        else text
+    )
+    text += (
+        f", a sheet of {several} results"
+        if "variants" in facts and several != 1 and "variant" not in facts
+        else ""
+    )
     text = f"the steps of a decode: {text}" if facts.get("shows") else text
-    return f"{text} ({facts['command']})" + (f", by version {facts['version']}" if facts.get("version") else "")
+    return f"{text} ({facts['command']})" + (
+        f", by version {facts['version']}" if facts.get("version") else ""
+    )
 
 
 def model(facts: dict[str, Any]) -> str:
@@ -106,5 +142,9 @@ def sampler(facts: dict[str, Any]) -> dict[str, str]:
     kinds = [kind for kind in (SAMPLERS.get(str(facts.get("sampler"))), SamplingConfig) if kind is not None]
     usual = {field.name: field.default for kind in kinds for field in dataclasses.fields(kind)}
     lines = {name: str(facts[name]) for name in SPOKEN if name in facts}
-    others = [f"{name} {facts[name]}" for name, value in usual.items() if name not in SPOKEN and facts.get(name, value) != value]
+    others = [
+        f"{name} {facts[name]}"
+        for name, value in usual.items()
+        if name not in SPOKEN and facts.get(name, value) != value
+    ]
     return lines | ({"drawing": ", ".join(others)} if others else {})

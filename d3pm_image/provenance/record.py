@@ -1,4 +1,5 @@
-"""What is recorded besides settings: which weights, which pictures went in (by name and content, never by path), which pixels were masked."""
+"""What is recorded besides settings: which weights, which pictures went in (by name and content, never by
+path), which pixels were masked."""
 
 from __future__ import annotations
 
@@ -34,14 +35,16 @@ def origin(tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
 
 
 def made_by(model: str | Path, tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
-    """What a PNG says of its model: its name, version and weights. Where it lies is noted on this machine alone."""
+    """What a PNG says of its model: its name, version and weights. Where it lies is noted on this machine
+    alone."""
     found = origin(tokenizer, denoiser)
     note_model(model, found["weights_sha256"])
     return {"model": model_name(model), **found}
 
 
 def recorded_model(facts: dict[str, Any]) -> str | None:
-    """The model that a PNG names, if it is on this machine: under that name, else where it lay when it was used here before."""
+    """The model that a PNG names, if it is on this machine: under that name, else where it lay when it was
+    used here before."""
     name = facts.get("model")
     if isinstance(name, str) and (name in shipped() or os.path.isdir(os.path.expanduser(name))):
         return name
@@ -55,8 +58,9 @@ def weights_sha256(*networks: HasWeights) -> str:
 
 
 def model_name(model: str | Path) -> str:
-    """What a PNG calls its model: a shipped name, a hub id or a relative path as it is; of an absolute path, which tells of its owner's
-    folders, the part below the working folder, or else its last name (the last two of RUN/model)."""
+    """What a PNG calls its model: a shipped name, a hub id or a relative path as it is; of an absolute path,
+    which tells of its owner's folders, the part below the working folder, or else its last name (the last two
+    of RUN/model)."""
     path = Path(model).expanduser()
     if not path.is_absolute():
         return str(model)
@@ -67,7 +71,8 @@ def model_name(model: str | Path) -> str:
 
 
 def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str, str]:
-    """Name and content of a picture that goes in, as ``field`` and ``field_sha256``. A path would tell of its owner's folders.
+    """Name and content of a picture that goes in, as ``field`` and ``field_sha256``. A path would tell of its
+    owner's folders.
 
     Args:
         name: Where the file's own name is not what its owner calls it.
@@ -76,7 +81,12 @@ def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str
 
 
 def edit_record(
-    command: str, options: dict[str, Any], sampler: dict[str, Any], made: dict[str, str], picture: Path, mask: np.ndarray | None = None
+    command: str,
+    options: dict[str, Any],
+    sampler: dict[str, Any],
+    made: dict[str, str],
+    picture: Path,
+    mask: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What a PNG says of an edit: how it was made, without paths of images.
 
@@ -111,9 +121,14 @@ def mask_of(text: Any, size: tuple[int, int] | None = None) -> Image.Image:
     """
     try:
         with opened(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
-            need(size in (None, image.size), "mask", image.size, f"the mask that this picture carries must have the image's size {size}")
+            hint = f"the mask that this picture carries must have the image's size {size}"
+            need(size in (None, image.size), "mask", image.size, hint)
             return image.convert("1")
     except ConfigError:
         raise
     except (OSError, TypeError, ValueError, binascii.Error, Image.DecompressionBombError) as error:
-        raise ConfigError("mask", str(text)[:40], f"the mask that this picture carries cannot be read ({type(error).__name__})") from error
+        raise ConfigError(
+            "mask",
+            str(text)[:40],
+            f"the mask that this picture carries cannot be read ({type(error).__name__})",
+        ) from error

@@ -49,7 +49,11 @@ def run_settings(
 
         run = filled(run, nested(defaults(kind, start)), "")
     given_sizes = bool(start) and kind is TokenizerRun
-    sizes = DataConfig(image_size=run.data.image_size, channels=run.data.channels) if given_sizes else DataConfig()
+    sizes = (
+        DataConfig(image_size=run.data.image_size, channels=run.data.channels)
+        if given_sizes
+        else DataConfig()
+    )
     stage = dict(settings)
     if "tokenizer" in stage and kind is DiffusionRun:
         stage["tokenizer"] = tokenizer_name(stage["tokenizer"])
@@ -59,7 +63,9 @@ def run_settings(
     return filled(run, {**stage, "data": config}, ""), given
 
 
-def check_names(function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]) -> None:
+def check_names(
+    function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]
+) -> None:
     """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones
     included."""
     names = [*others, *(item.name for item in dataclasses.fields(run))]
@@ -72,7 +78,8 @@ def check_names(function: str, given: Mapping[str, Any], run: DataclassInstance,
 
 
 def paths(group: Any, prefix: str = "") -> list[str]:
-    """Dotted names of all settings in a group, and of groups in it; of every quantizer's, whichever is chosen."""
+    """Dotted names of all settings in a group, and of groups in it; of every quantizer's, whichever is
+    chosen."""
     if isinstance(group, Quantizer):
         return [f"{prefix}name", *(f"{prefix}{name}" for name in QUANTIZERS.types())]
     if not dataclasses.is_dataclass(group):
@@ -124,20 +131,30 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
         value = {"name": value}
     if isinstance(default, Quantizer) and isinstance(value, Mapping):
         types = {"name": str} | QUANTIZERS.types()
-        own = {name: converted(item, types.get(name, Any), None, f"{path}.{name}") for name, item in value.items()}
+        own = {
+            name: converted(item, types.get(name, Any), None, f"{path}.{name}")
+            for name, item in value.items()
+        }
         return QUANTIZERS.change(default, **own)
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if isinstance(value, Mapping):
             return filled(default, value, f"{path}.")
+        hint = f"give a dictionary of settings, or a {type(default).__name__}"
         need(
             isinstance(value, Quantizer if isinstance(default, Quantizer) else type(default)),
             path,
             value,
-            f"give a dictionary of settings, or a {type(default).__name__}",
+            hint,
         )
         return value
     value = scalar(value)
-    value = os.fspath(value) if isinstance(value, os.PathLike) else tuple(value) if isinstance(value, list) else value
+    value = (
+        os.fspath(value)
+        if isinstance(value, os.PathLike)
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+    )
     need(fits(value, hint), path, value, f"give {words(hint)}")
     return value
 
@@ -198,12 +215,8 @@ def data_settings(
     elif isinstance(data, Mapping) and not is_splits(data):
         settings = {name: value for name, value in data.items() if name not in OBJECTS}
         config = filled(sizes if "images" in data else default, settings, "data.")
-        need(
-            "images" in data or "val_images" not in data,
-            "data.val_images",
-            "given",
-            "goes with images; leave it out",
-        )
+        hint = "goes with images; leave it out"
+        need("images" in data or "val_images" not in data, "data.val_images", "given", hint)
         if "images" in data:
             given = given_images(data["images"], data.get("val_images"), "data.images")
     elif isinstance(data, (str, os.PathLike)):

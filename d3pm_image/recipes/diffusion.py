@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
-from ..config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, ProcessConfig, SamplingConfig, TrainConfig, size_pair
+from ..config import (
+    DenoiserConfig,
+    DiffusionLossConfig,
+    DiffusionRun,
+    ProcessConfig,
+    SamplingConfig,
+    TrainConfig,
+    size_pair,
+)
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import Ancestor
@@ -43,7 +51,8 @@ VALIDATION_SEED = 0xC0DE
 
 
 class DiffusionSettings(TypedDict, total=False):
-    """Settings of stage two, which :class:`~d3pm_image.config.DiffusionRun` explains; groups may be dictionaries."""
+    """Settings of stage two, which :class:`~d3pm_image.config.DiffusionRun` explains; groups may be
+    dictionaries."""
 
     tokenizer: str | os.PathLike[str] | Tokenizer
     out: str | os.PathLike[str]
@@ -71,8 +80,10 @@ def train_diffusion(
 
     Args:
         data: As :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes it.
-        image_size, channels, flip: Shortcuts for these fields of ``data``; the first two are the tokenizer's own.
-        settings: The fields of :class:`~d3pm_image.config.DiffusionRun`, as in its YAML file. ``tokenizer`` may be a tokenizer itself.
+        image_size, channels, flip: Shortcuts for these fields of ``data``; the first two are the tokenizer's
+            own.
+        settings: The fields of :class:`~d3pm_image.config.DiffusionRun`, as in its YAML file. ``tokenizer``
+            may be a tokenizer itself.
 
     Returns:
         The pipeline of ``<out>/model``, on the device of the training.
@@ -178,7 +189,19 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
     unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
-    return Material(config, tokenizer, info, process, codes, held_out, place, sources, sources[0].source.class_names, ancestor, unused)
+    return Material(
+        config,
+        tokenizer,
+        info,
+        process,
+        codes,
+        held_out,
+        place,
+        sources,
+        sources[0].source.class_names,
+        ancestor,
+        unused,
+    )
 
 
 def make_job(material: Material, accelerator: Accelerator) -> Job:
@@ -200,16 +223,24 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
             f"{len(codes)} images as {grid} codes in {printable(material.place, 0)}; {len(material.classes)} classes; {count:.2f}M parameters"
         )
         if material.ancestor:
-            print(f"begun with the weights of {printable(config.start_from)}, which knows {known} of the classes")
+            print(
+                f"begun with the weights of {printable(config.start_from)}, which knows {known} of the classes"
+            )
 
     def loader(first: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
-        order = BatchOrder(len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
+        order = BatchOrder(
+            len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world
+        )
         return batches(codes, order, config.data.workers, pin=accelerator.device.type == "cuda")
 
     shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
-    loop = {name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")}
+    loop = {
+        name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")
+    }
     parts = {"tokenizer": material.info.sha256, **shared, **loop}
-    identity = RunIdentity(config, parts, *(images_of(images, material.info.sha256) for images in material.images))
+    identity = RunIdentity(
+        config, parts, *(images_of(images, material.info.sha256) for images in material.images)
+    )
     validate = make_validation(material.process, material.held_out, accelerator.device)
     return Job(
         model,
@@ -228,7 +259,9 @@ def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
     """What the images of a run are known by: the keys of their codes."""
     from ..data.codes import cache_key, former_key
 
-    return Images(cache_key(tokenizer_sha256, images), (former_key(tokenizer_sha256, images),), images.listed.known_as)
+    return Images(
+        cache_key(tokenizer_sha256, images), (former_key(tokenizer_sha256, images),), images.listed.known_as
+    )
 
 
 def begin(material: Material) -> None:
@@ -250,14 +283,19 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     training_curves(folder)
-    print(f"held-out bound {scores['bits_per_code']:.3f} bits per code, accuracy at corrupted codes {scores['accuracy']:.3f}")
+    print(
+        f"held-out bound {scores['bits_per_code']:.3f} bits per code, accuracy at corrupted codes {scores['accuracy']:.3f}"
+    )
     shown = printable(folder, 0)
-    print(f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png")
+    print(
+        f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png"
+    )
     print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
 
 
 def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid) -> Loss:
-    """The objective of a :class:`~d3pm_image.types.TrainableDenoiser` on a batch of codes, with labels hidden at random."""
+    """The objective of a :class:`~d3pm_image.types.TrainableDenoiser` on a batch of codes, with labels hidden
+    at random."""
     import torch
 
     from ..diffusion import Objective, bound_terms, diffusion_loss, fused_loss, low_discrepancy_times
@@ -265,7 +303,9 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid) -> Loss
 
     objective = Objective.from_config(config)
 
-    def loss(model: nn.Module, batch: dict[str, Tensor], random: StepRandom) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        model: nn.Module, batch: dict[str, Tensor], random: StepRandom
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         x_0, labels = batch["codes"], batch["labels"]
         network = unwrapped(model)  # calls go to the wrapper, which exchanges the gradients of its processes
         times = low_discrepancy_times(random.shared(), random.total, process.steps)
@@ -276,7 +316,9 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid) -> Loss
         labels = torch.where(hidden, torch.full_like(labels, network.num_classes), labels)
         output = model(x_t, kappa, labels, grid, head=not config.fused, keys=random.keys())
         if config.fused:
-            total, terms = fused_loss(process, objective, output, network.head.weight, network.head.bias, x_0, x_t, t)
+            total, terms = fused_loss(
+                process, objective, output, network.head.weight, network.head.bias, x_0, x_t, t
+            )
         else:
             terms = bound_terms(process, output, x_0, x_t, t, objective.label_smoothing)
             total = diffusion_loss(process, objective, terms, x_0, x_t, t)
@@ -292,8 +334,11 @@ def unwrapped(model: nn.Module) -> TrainableDenoiser:
     return cast("TrainableDenoiser", getattr(model, "module", model))
 
 
-def make_validation(process: Process, held_out: CodeSet, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
-    """Variational bound in bits per code on held-out codes, with fixed noise so that checkpoints can be compared."""
+def make_validation(
+    process: Process, held_out: CodeSet, device: torch.device
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Variational bound in bits per code on held-out codes, with fixed noise so that checkpoints can be
+    compared."""
     import torch
 
     from ..metrics.likelihood import bound_in_bits
@@ -304,7 +349,9 @@ def make_validation(process: Process, held_out: CodeSet, device: torch.device) -
         def read(indices: list[int]) -> tuple[Tensor, Tensor]:
             batch = held_out.__getitems__(indices)
             labels = batch["labels"].to(device)
-            return batch["codes"].to(device), torch.where(labels < 0, torch.full_like(labels, network.num_classes), labels)
+            return batch["codes"].to(device), torch.where(
+                labels < 0, torch.full_like(labels, network.num_classes), labels
+            )
 
         found = bound_in_bits(network, process, read, len(held_out), held_out.grid, seed=VALIDATION_SEED)
         return {"score": found.bits, "bits_per_code": found.bits, "accuracy": found.accuracy}
@@ -312,7 +359,9 @@ def make_validation(process: Process, held_out: CodeSet, device: torch.device) -
     return validate
 
 
-def make_preview(assemble: Callable[[Transformer], Pipeline]) -> Callable[[nn.Module], dict[str, Image.Image]]:
+def make_preview(
+    assemble: Callable[[Transformer], Pipeline],
+) -> Callable[[nn.Module], dict[str, Image.Image]]:
     """A grid of samples, every class in turn, always from the same seed."""
     from ..imaging import enlarge, grid_image
 
@@ -320,7 +369,10 @@ def make_preview(assemble: Callable[[Transformer], Pipeline]) -> Callable[[nn.Mo
         pipe = assemble(cast("Transformer", model))
         images = pipe.generate(PREVIEW_IMAGES, seed=0)
         return {
-            "samples": grid_image([enlarge(i) for i in images], columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5)
+            "samples": grid_image(
+                [enlarge(i) for i in images],
+                columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5,
+            )
         }
 
     return preview

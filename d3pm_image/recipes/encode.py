@@ -53,7 +53,9 @@ def encode(
     shortcuts = {"image_size": image_size, "channels": channels, "flip": flip}
     config, given = data_settings(data, DataConfig(), DataConfig(), shortcuts)
     config = with_sizes(config, given) if pixel_levels(name) else config
-    return run(Encode(tokenizer=name, data=config, cache=os.fspath(cache), drop_unused=os.fspath(drop_unused)), given)
+    return run(
+        Encode(tokenizer=name, data=config, cache=os.fspath(cache), drop_unused=os.fspath(drop_unused)), given
+    )
 
 
 def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
@@ -74,7 +76,9 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
     if accelerator.is_main_process:
         for name, place in zip(("training", "held-out"), places, strict=True):
             codes = CodeSet(place)
-            print(f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {printable(place, 0)}")
+            print(
+                f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {printable(place, 0)}"
+            )
     if args.drop_unused:
         tokenizer, info = smaller(args, tokenizer, info, places[0], accelerator)
         tokenizer.to(accelerator.device)

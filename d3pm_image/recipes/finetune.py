@@ -1,7 +1,9 @@
-"""Training that begins with a trained model (``--start_from``): its settings are the defaults, its weights the first ones.
+"""Training that begins with a trained model (``--start_from``): its settings are the defaults, its weights
+the first ones.
 
-What shapes a network must be the model's own, and everything else may be another: images, sizes, losses, the process. A diffusion model can only
-go on over codes that mean the same, so its tokenizer must be the model's, or one that differs in the decoder alone (``--learn decoder``).
+What shapes a network must be the model's own, and everything else may be another: images, sizes, losses, the
+process. A diffusion model can only go on over codes that mean the same, so its tokenizer must be the model's,
+or one that differs in the decoder alone (``--learn decoder``).
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
     from ..tokenizer.folder import TokenizerInfo
     from ..types import Tokenizer
 
-LEARNING = {"dropout", *(item.name for kind in QUANTIZERS.values() for item in kind.own() if item.metadata.get("learning"))}
+LEARNING = {
+    "dropout",
+    *(item.name for kind in QUANTIZERS.values() for item in kind.own() if item.metadata.get("learning")),
+}
 """Settings of a network that say how it learns: they may be others than the model's."""
 
 
 def defaults(kind: type, model: str) -> dict[str, Any]:
-    """Settings of a trained model by dotted name, as defaults of a run of stage one (TokenizerRun) or two (DiffusionRun).
+    """Settings of a trained model by dotted name, as defaults of a run of stage one (TokenizerRun) or two
+    (DiffusionRun).
 
     Raises:
         ConfigError: no such model, or one that a run of this kind cannot begin with.
@@ -38,7 +44,11 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
         network, info = trained_tokenizer(model)
         height, width = info.image_size
         size = height if height == width else [height, width]
-        return {"data.image_size": size, "data.channels": info.channels, **dotted("tokenizer", network.config)}
+        return {
+            "data.image_size": size,
+            "data.channels": info.channels,
+            **dotted("tokenizer", network.config),
+        }
     assert kind is DiffusionRun
     bundle = trained_model(model)
     from ..sampling.choice import to_values
@@ -51,7 +61,10 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
 def dotted(group: str, config: Any) -> dict[str, Any]:
     """A frozen configuration's values, as a parser takes them."""
     values = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
-    return {f"{group}.{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {
+        f"{group}.{name}": list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
 
 
 def trained_tokenizer(model: str) -> tuple[Autoencoder, TokenizerInfo]:
@@ -64,7 +77,8 @@ def trained_tokenizer(model: str) -> tuple[Autoencoder, TokenizerInfo]:
 
     with told_of(model):
         network, info = load_tokenizer(model)
-    need(isinstance(network, Autoencoder), "start_from", model, "takes pixels as codes, which are not trained; leave it out")
+    hint = "takes pixels as codes, which are not trained; leave it out"
+    need(isinstance(network, Autoencoder), "start_from", model, hint)
     assert isinstance(network, Autoencoder)
     return network, info
 
@@ -90,11 +104,13 @@ def need_same(room: str, given: Any, found: Any, model: str) -> None:
     """Raises ConfigError, by name, where settings that shape a network differ from a trained model's."""
     asked = shape(given)
     for name, value in shape(found).items():  # the name of a quantizer before its own settings
-        need(asked.get(name) == value, f"{room}.{name}", asked.get(name), f"start_from {model} has {value}; leave it out, or start_from")
+        hint = f"start_from {model} has {value}; leave it out, or start_from"
+        need(asked.get(name) == value, f"{room}.{name}", asked.get(name), hint)
 
 
 def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any]:
-    """Give a new tokenizer the weights that ``config.start_from`` names, in place; returns what is remembered of them.
+    """Give a new tokenizer the weights that ``config.start_from`` names, in place; returns what is remembered
+    of them.
 
     Raises:
         ConfigError: no tokenizer there, or one of another shape.
@@ -137,9 +153,11 @@ class Ancestor:
         return cls(config.start_from, bundle)
 
     def hand_down(self, network: Transformer, classes: tuple[str, ...]) -> int:
-        """Give its weights to a new denoiser, in place, and to a class those of its class of that name; returns how many classes it knew.
+        """Give its weights to a new denoiser, in place, and to a class those of its class of that name;
+        returns how many classes it knew.
 
-        Classes that it does not know begin as "no label" is, from which guidance tells them apart as they learn.
+        Classes that it does not know begin as "no label" is, from which guidance tells them apart as they
+        learn.
         """
         import torch
 
@@ -160,10 +178,16 @@ def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
 
     if type(one) is not type(other):
         return False
-    if one.channels != other.channels or not same_shape(getattr(one, "config", None), getattr(other, "config", None)):
+    if one.channels != other.channels or not same_shape(
+        getattr(one, "config", None), getattr(other, "config", None)
+    ):
         return False
-    mine, others = ({k: v for k, v in t.state_dict().items() if not k.startswith("decoder.")} for t in (one, other))
-    return mine.keys() == others.keys() and all(torch.equal(mine[name].cpu(), others[name].cpu()) for name in mine)
+    mine, others = (
+        {k: v for k, v in t.state_dict().items() if not k.startswith("decoder.")} for t in (one, other)
+    )
+    return mine.keys() == others.keys() and all(
+        torch.equal(mine[name].cpu(), others[name].cpu()) for name in mine
+    )
 
 
 def same_shape(one: Any, other: Any) -> bool:
@@ -173,12 +197,19 @@ def same_shape(one: Any, other: Any) -> bool:
 
 def shape(config: Any) -> dict[str, Any]:
     """What a network is by dotted name, without how it learns."""
-    return {name: value for name, value in leaves(dataclasses.asdict(config)).items() if name.rpartition(".")[2] not in LEARNING}
+    return {
+        name: value
+        for name, value in leaves(dataclasses.asdict(config)).items()
+        if name.rpartition(".")[2] not in LEARNING
+    }
 
 
 def remembered(model: str, facts: dict[str, Any]) -> dict[str, Any]:
     """A trained model's name, where it is no folder of this machine, and what it was trained on."""
     made = facts.get("training", {})
-    found = {"model": "" if Path(model).expanduser().exists() else model, "data": facts.get("data", {}).get("source", "")}
+    found = {
+        "model": "" if Path(model).expanduser().exists() else model,
+        "data": facts.get("data", {}).get("source", ""),
+    }
     found |= {name: made[name] for name in ("steps", "started_from") if name in made}
     return {name: value for name, value in found.items() if value}

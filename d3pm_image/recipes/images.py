@@ -1,4 +1,5 @@
-"""The images of a command: opened, described in the first line that it prints, and with one level of white for the whole set."""
+"""The images of a command: opened, described in the first line that it prints, and with one level of white
+for the whole set."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ UNUSED = "unused_files.txt"
 """In the run's folder: everything that lies beside the images and is not used."""
 
 
-def open_images(data: DataConfig, out: str = "", given: GivenImages | None = None) -> tuple[DataConfig, ImageSource, ImageSource]:
+def open_images(
+    data: DataConfig, out: str = "", given: GivenImages | None = None
+) -> tuple[DataConfig, ImageSource, ImageSource]:
     """The settings with the level of white, the training images and the held-out ones; says what is read.
 
     Args:
@@ -44,7 +47,13 @@ def open_images(data: DataConfig, out: str = "", given: GivenImages | None = Non
     return data, source, held_out
 
 
-def announce(data: DataConfig, source: ImageSource, held_out: ImageSource | None = None, out: str = "", file: TextIO | None = None) -> None:
+def announce(
+    data: DataConfig,
+    source: ImageSource,
+    held_out: ImageSource | None = None,
+    out: str = "",
+    file: TextIO | None = None,
+) -> None:
     """Print what is read and what is not, on the first process.
 
     Args:

@@ -1,9 +1,11 @@
-"""What a run that goes on must share with the run as it was begun, so that it ends with the weights of one that was never stopped.
+"""What a run that goes on must share with the run as it was begun, so that it ends with the weights of one
+that was never stopped.
 
-Every setting that the weights depend on must stay, by name. Not looked at (:data:`FREE`): where files lie, what is logged and kept, and how the same
-numbers are computed. Noted and let pass (:data:`NOTED`): what messages of the program advise to change, such as the learning rate. Images are
-the same by their contents (:mod:`~d3pm_image.data.identity`); ``--data.same true`` accepts others. Checkpoints of versions that recorded fewer
-settings are compared in what they recorded.
+Every setting that the weights depend on must stay, by name. Not looked at (:data:`FREE`): where files lie,
+what is logged and kept, and how the same numbers are computed. Noted and let pass (:data:`NOTED`): what
+messages of the program advise to change, such as the learning rate. Images are the same by their contents
+(:mod:`~d3pm_image.data.identity`); ``--data.same true`` accepts others. Checkpoints of versions that recorded
+fewer settings are compared in what they recorded.
 """
 
 from __future__ import annotations
@@ -23,12 +25,39 @@ if TYPE_CHECKING:
 
 FREE = {
     *("out", "resume", "start_from", "cache", "tokenizer", "sampler", "sampling"),
-    *(f"data.{name}" for name in ("root", "val_root", "download", "workers", "max_unreadable", "memory_mb", "same")),
-    *(f"train.{name}" for name in ("accumulate", "compile", "fsdp", "max_skips", "log_every", "preview_every", "checkpoint_every", "keep")),
+    *(
+        f"data.{name}"
+        for name in ("root", "val_root", "download", "workers", "max_unreadable", "memory_mb", "same")
+    ),
+    *(
+        f"train.{name}"
+        for name in (
+            "accumulate",
+            "compile",
+            "fsdp",
+            "max_skips",
+            "log_every",
+            "preview_every",
+            "checkpoint_every",
+            "keep",
+        )
+    ),
 }
-"""Settings, or groups of them, without influence on the weights. The tokenizer that a diffusion model works on may lie elsewhere: its hash counts."""
+"""Settings, or groups of them, without influence on the weights. The tokenizer that a diffusion model works
+on may lie elsewhere: its hash counts."""
 NOTED = {
-    *(f"train.{name}" for name in ("steps", "learning_rate", "muon_rate", "warmup_steps", "final_rate", "mixed_precision", "tf32")),
+    *(
+        f"train.{name}"
+        for name in (
+            "steps",
+            "learning_rate",
+            "muon_rate",
+            "warmup_steps",
+            "final_rate",
+            "mixed_precision",
+            "tf32",
+        )
+    ),
     "loss.adversarial",
 }
 """Settings, or groups, that change the weights and may be changed on the way."""
@@ -39,7 +68,11 @@ BY_DATA = {"data.source", "data.name", "data.limit", "data.val_share", "data.lab
 def settings_of(config: TokenizerRun | DiffusionRun) -> dict[str, Any]:
     """Every setting that may matter by dotted name, as JSON values."""
     found = leaves(dataclasses.asdict(config))
-    found = {name: value for name, value in found.items() if name not in FREE and name.partition(".")[0] not in FREE - {"tokenizer"}}
+    found = {
+        name: value
+        for name, value in found.items()
+        if name not in FREE and name.partition(".")[0] not in FREE - {"tokenizer"}
+    }
     found["data.image_size"] = list(size_pair(config.data.image_size))
     found["data.held_out"] = "val_root" if config.data.val_root else "val_share"
     return found
@@ -70,7 +103,8 @@ class RunIdentity:
 
     Args:
         config: All settings, those of the data as they are used.
-        parts: What earlier versions recorded, by name; ``tokenizer`` is the hash of a diffusion model's tokenizer.
+        parts: What earlier versions recorded, by name; ``tokenizer`` is the hash of a diffusion model's
+            tokenizer.
         data: Training images.
         held_out: Images that select the best weights.
     """
@@ -108,9 +142,16 @@ class RunIdentity:
             if name in NOTED or name.rpartition(".")[0] in NOTED:
                 noted.append(f"{name} {now!r} (begun with {was!r})")
                 continue
-            raise ConfigError(name, now, f"the run in {folder} was begun with {was!r}; restore that, or choose another --out")
+            raise ConfigError(
+                name,
+                now,
+                f"the run in {folder} was begun with {was!r}; restore that, or choose another --out",
+            )
         if noted and os.environ.get("RANK", "0") == "0":
-            print(f"note: going on with {', '.join(noted)}: the weights will not be those of a run that was not changed", file=sys.stderr)
+            print(
+                f"note: going on with {', '.join(noted)}: the weights will not be those of a run that was not changed",
+                file=sys.stderr,
+            )
 
     def _check_parts(self, saved: dict[str, Any], folder: Path) -> None:
         before = leaves({name: value for name, value in saved.items() if name in self.parts})
@@ -119,11 +160,13 @@ class RunIdentity:
             if was == now:
                 continue
             if name == "tokenizer":
-                hint = (
-                    f"gives other codes than the tokenizer that the run in {folder} was begun with; name that one, or choose another --out"
-                )
+                hint = f"gives other codes than the tokenizer that the run in {folder} was begun with; name that one, or choose another --out"
                 raise ConfigError(name, self.config.tokenizer, hint)
-            raise ConfigError(name, now, f"the run in {folder} was begun with {was!r}; restore that, or choose another --out")
+            raise ConfigError(
+                name,
+                now,
+                f"the run in {folder} was begun with {was!r}; restore that, or choose another --out",
+            )
 
     def _check_images(self, name: str, now: Images, saved: dict[str, Any], folder: Path) -> None:
         before = saved["images"][name] if "images" in saved else {"key": saved.get("data", now.key)}
@@ -131,7 +174,11 @@ class RunIdentity:
             return
         data = self.config.data
         was = saved.get("settings", {})
-        changed = [f"{n} was {was[n]!r} and is {v!r}" for n, v in settings_of(self.config).items() if n in BY_DATA and was.get(n, v) != v]
+        changed = [
+            f"{n} was {was[n]!r} and is {v!r}"
+            for n, v in settings_of(self.config).items()
+            if n in BY_DATA and was.get(n, v) != v
+        ]
         if changed:
             why = ", ".join(changed)
         elif "files" not in before:
@@ -141,21 +188,31 @@ class RunIdentity:
         elif now.identity.contents:
             why = "the files have the same names and sizes, but other contents"
         else:
-            why = (
-                "the files have the same names and sizes but other times, and are too many to compare their contents, which may be the same"
-            )
-        field, place = ("data", data.root) if name == "data" or not data.val_root else ("data.val_root", data.val_root)
+            why = "the files have the same names and sizes but other times, and are too many to compare their contents, which may be the same"
+        field, place = (
+            ("data", data.root) if name == "data" or not data.val_root else ("data.val_root", data.val_root)
+        )
         hint = f"restore {'that' if changed else 'them'}, go on with these by --data.same true, or choose another --out"
-        raise ConfigError(field, place or data.source, f"other images than the run in {folder} was begun with: {why}; {hint}")
+        raise ConfigError(
+            field,
+            place or data.source,
+            f"other images than the run in {folder} was begun with: {why}; {hint}",
+        )
 
 
 def of_today(saved: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint holds of a run, with the tokenizer's settings as this version names them."""
     settings = saved.get("settings", {})
-    own = {name.removeprefix("tokenizer."): value for name, value in settings.items() if name.startswith("tokenizer.")}
+    own = {
+        name.removeprefix("tokenizer."): value
+        for name, value in settings.items()
+        if name.startswith("tokenizer.")
+    }
     others = {name: value for name, value in settings.items() if not name.startswith("tokenizer.")}
     found = {**saved, "settings": others | leaves(migrated(own), "tokenizer.")}
-    return found | ({"tokenizer": migrated(saved["tokenizer"])} if isinstance(saved.get("tokenizer"), dict) else {})
+    return found | (
+        {"tokenizer": migrated(saved["tokenizer"])} if isinstance(saved.get("tokenizer"), dict) else {}
+    )
 
 
 def resolved(config: Any) -> Any:
@@ -165,4 +222,5 @@ def resolved(config: Any) -> Any:
 
 def need_resume(config: TokenizerRun | DiffusionRun) -> None:
     """Raises ConfigError where other images are accepted for a run that does not go on."""
-    need(config.resume or not config.data.same, "data.same", True, "is for a run that goes on: add --resume true, or leave it out")
+    hint = "is for a run that goes on: add --resume true, or leave it out"
+    need(config.resume or not config.data.same, "data.same", True, hint)

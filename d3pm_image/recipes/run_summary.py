@@ -8,11 +8,15 @@ from typing import Any
 from ..documents import read_yaml
 
 PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
-ROOMS = {"data": ("root", "val_root", "name", "workers", "memory_mb", "download"), "train": ("preview_every", "log_every")}
+ROOMS = {
+    "data": ("root", "val_root", "name", "workers", "memory_mb", "download"),
+    "train": ("preview_every", "log_every"),
+}
 
 
 def training_facts(run: Path, command: str) -> dict[str, Any]:
-    """Settings, steps and duration of a run, without the paths of the machine it ran on; empty where the folder does not tell.
+    """Settings, steps and duration of a run, without the paths of the machine it ran on; empty where the
+    folder does not tell.
 
     Args:
         run: Folder of the run.
@@ -27,10 +31,16 @@ def training_facts(run: Path, command: str) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict) or not lines:
         return {}
-    settings = {name: value for name, value in settings.items() if name not in PLACES or isinstance(value, dict)}
+    settings = {
+        name: value for name, value in settings.items() if name not in PLACES or isinstance(value, dict)
+    }
     for room, left_out in ROOMS.items():
         held = settings.get(room)
-        settings[room] = {name: value for name, value in held.items() if name not in left_out} if isinstance(held, dict) else {}
+        settings[room] = (
+            {name: value for name, value in held.items() if name not in left_out}
+            if isinstance(held, dict)
+            else {}
+        )
     seconds = max((s for line in lines if isinstance(s := line.get("seconds"), (int, float))), default=0.0)
     steps = max(line["step"] for line in lines)
     return {"command": command, "steps": steps, "seconds": round(seconds, 1), "settings": settings}

@@ -23,7 +23,9 @@ def save_resolved(value: Any, path: Path) -> None:
     class Quoted(yaml.SafeDumper):
         """Quotes every text: YAML readers disagree on whether words such as 1e3 and no are texts."""
 
-    Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+    Quoted.add_representer(
+        str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, yaml.dump(plain(dataclasses.asdict(value)), Dumper=Quoted, sort_keys=False))
 
@@ -32,6 +34,8 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted name; tuples as JSON brings them back."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        inner = leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        inner = (
+            leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        )
         found |= {key: list(item) if isinstance(item, tuple) else item for key, item in inner.items()}
     return found

@@ -1,4 +1,5 @@
-"""The codes that a command works on: its tokenizer, its images at that tokenizer's size, and the cache of their codes.
+"""The codes that a command works on: its tokenizer, its images at that tokenizer's size, and the cache of
+their codes.
 
 Shared by training, ``encode`` and the comparisons in benchmarks: all of them find the same cache, made once.
 """
@@ -42,7 +43,8 @@ class OverTokenizer(Protocol):
 
 
 def open_tokenizer(config: OverTokenizer) -> tuple[Tokenizer, TokenizerInfo]:
-    """The tokenizer of a run, a folder's or pixels, in eval mode, and its facts (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
+    """The tokenizer of a run, a folder's or pixels, in eval mode, and its facts
+    (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
 
     Raises:
         ConfigError: no tokenizer there.
@@ -57,10 +59,13 @@ def open_tokenizer(config: OverTokenizer) -> tuple[Tokenizer, TokenizerInfo]:
 
 
 def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int) -> None:
-    """Raises ConfigError where stage two asks for another image size (h, w) or number of channels than its tokenizer's."""
-    need(data.channels in (0, channels), "data.channels", data.channels, f"the tokenizer was trained with {channels}; leave it out")
+    """Raises ConfigError where stage two asks for another image size (h, w) or number of channels than its
+    tokenizer's."""
+    hint = f"the tokenizer was trained with {channels}; leave it out"
+    need(data.channels in (0, channels), "data.channels", data.channels, hint)
     same = data.image_size == 0 or size_pair(data.image_size) == size
-    need(same, "data.image_size", data.image_size, f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out")
+    hint = f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out"
+    need(same, "data.image_size", data.image_size, hint)
 
 
 def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
@@ -80,7 +85,8 @@ def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
 
 
 def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = None) -> ImageSet:
-    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never mirrored).
+    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never
+    mirrored).
 
     Args:
         source: Where it is open already.
@@ -98,7 +104,8 @@ def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = N
 def open_code_images(
     data: DataConfig, accelerator: Accelerator, out: str = "", given: GivenImages | None = None
 ) -> tuple[DataConfig, tuple[ImageSet, ImageSet], Team]:
-    """The settings with the level of white, the images whose codes train and those that judge, and the processes that encode them.
+    """The settings with the level of white, the images whose codes train and those that judge, and the
+    processes that encode them.
 
     Args:
         out, given: See :func:`~d3pm_image.recipes.images.open_images`.
@@ -111,7 +118,11 @@ def open_code_images(
     with accelerator.main_process_first():  # a download is one process's work
         data, training, held_out = open_images(data, out, given)
         both = code_images(data, False, training), code_images(data, True, held_out)
-    return data, both, Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    return (
+        data,
+        both,
+        Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone),
+    )
 
 
 def cached(images: ImageSet, tokenizer: Tokenizer, tokenizer_sha256: str, cache: str, team: Team) -> Path:

@@ -42,7 +42,8 @@ PREVIEW_IMAGES = 16
 
 
 class TokenizerSettings(TypedDict, total=False):
-    """Settings of stage one, which :class:`~d3pm_image.config.TokenizerRun` explains; groups may be dictionaries."""
+    """Settings of stage one, which :class:`~d3pm_image.config.TokenizerRun` explains; groups may be
+    dictionaries."""
 
     out: str | os.PathLike[str]
     resume: bool
@@ -61,20 +62,24 @@ def train_tokenizer(
     flip: bool | None = None,
     **settings: Unpack[TokenizerSettings],
 ) -> Autoencoder:
-    """Train a tokenizer and write ``<out>/model``; ``train_tokenizer(data="photos", image_size=64, out="runs/tokenizer")``.
+    """Train a tokenizer and write ``<out>/model``; ``train_tokenizer(data="photos", image_size=64,
+    out="runs/tokenizer")``.
 
     Args:
-        data: A folder of images, or shards; a torchvision set or "digits" by name; a DataConfig or a dictionary of its fields; or the images:
-            an array (n, h, w[, c]), a pair (images, labels), a list, a torch data set or a Hugging Face data set.
-        image_size, channels, flip: Shortcuts for these fields of ``data``. Channels that are left out are those of the images.
+        data: A folder of images, or shards; a torchvision set or "digits" by name; a DataConfig or a
+            dictionary of its fields; or the images: an array (n, h, w[, c]), a pair (images, labels), a list,
+            a torch data set or a Hugging Face data set.
+        image_size, channels, flip: Shortcuts for these fields of ``data``. Channels that are left out are
+            those of the images.
         settings: The fields of :class:`~d3pm_image.config.TokenizerRun`, as in its YAML file.
 
     Returns:
-        The trained tokenizer in eval mode, which ``train_diffusion`` and ``encode`` take; ``.folder`` says where it lies.
+        The trained tokenizer in eval mode, which ``train_diffusion`` and ``encode`` take; ``.folder`` says
+        where it lies.
 
     Raises:
-        ConfigError: wrong input. TypeError: an unknown argument. TrainingError: training cannot go on. Interrupted: it was stopped by a
-            signal, after it saved (``resume=True`` goes on).
+        ConfigError: wrong input. TypeError: an unknown argument. TrainingError: training cannot go on.
+            Interrupted: it was stopped by a signal, after it saved (``resume=True`` goes on).
     """
     from ..tokenizer import Autoencoder, load_tokenizer
     from .arguments import run_settings
@@ -100,7 +105,8 @@ def run(config: TokenizerRun, given: GivenImages | None = None) -> Accelerator:
     from ..training.loop import end_training, make_accelerator, run_folder
 
     need_resume(config)
-    perceptual = Perceptual(config.loss) if config.loss.perceptual else None  # first: a missing package is known at once
+    # first: a missing package is known at once
+    perceptual = Perceptual(config.loss) if config.loss.perceptual else None
     accelerator = make_accelerator(config.train)
     with run_folder(Path(config.out), config.resume, accelerator):
         train_in_folder(config, accelerator, perceptual, given)
@@ -110,7 +116,10 @@ def run(config: TokenizerRun, given: GivenImages | None = None) -> Accelerator:
 
 
 def train_in_folder(
-    config: TokenizerRun, accelerator: Accelerator, perceptual: Perceptual | None, given: GivenImages | None = None
+    config: TokenizerRun,
+    accelerator: Accelerator,
+    perceptual: Perceptual | None,
+    given: GivenImages | None = None,
 ) -> None:
     """All of a run but its folder, which nobody else may write to meanwhile."""
     from ..training.loop import train
@@ -123,7 +132,9 @@ def train_in_folder(
     job = dataclasses.replace(
         make_job(material, model, accelerator, perceptual),
         validate=validate,
-        validate_raw=make_validation(material.held_out, accelerator.device, config, perceptual, complain=False),
+        validate_raw=make_validation(
+            material.held_out, accelerator.device, config, perceptual, complain=False
+        ),
     )
     best = train(job, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
@@ -159,8 +170,8 @@ def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Material:
 
 
 def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencoder, dict[str, Any]]:
-    """The new tokenizer on its device, with a trained one's weights or its codebook begun where its quantizer wants that; what is remembered of
-    the trained one."""
+    """The new tokenizer on its device, with a trained one's weights or its codebook begun where its quantizer
+    wants that; what is remembered of the trained one."""
     import torch
 
     from ..tokenizer import Autoencoder
@@ -169,7 +180,9 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
     config, (height, width) = material.config, material.grid
     torch.manual_seed(config.train.seed)
     vectors = config.train.batch_size * height * width
-    model = Autoencoder(config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1)
+    model = Autoencoder(
+        config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1
+    )
     started = begin_tokenizer(model, config) if config.start_from else {}
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters()) / 1e6
@@ -183,7 +196,9 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
     return model, started
 
 
-def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None) -> Job:
+def make_job(
+    material: Material, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None
+) -> Job:
     """The tokenizer's batches, losses, opponent and previews."""
     import torch
 
@@ -194,15 +209,26 @@ def make_job(material: Material, model: Autoencoder, accelerator: Accelerator, p
     from ..training.loop import Job
 
     config, images = material.config, material.images
-    torch.manual_seed(derive(config.train.seed, 1))  # the tokenizer's own weights are the same with and without a discriminator
-    discriminator = Discriminator(config.loss.adversarial, config.data.channels) if config.loss.adversarial.weight else None
+    # the tokenizer's own weights are the same with and without a discriminator
+    torch.manual_seed(derive(config.train.seed, 1))
+    discriminator = (
+        Discriminator(config.loss.adversarial, config.data.channels)
+        if config.loss.adversarial.weight
+        else None
+    )
 
     def loader(first: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
-        order = BatchOrder(len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world)
+        order = BatchOrder(
+            len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world
+        )
         loaded = batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
         return count_unreadable(loaded, order, images)
 
-    shared = {"tokenizer": dataclasses.asdict(config.tokenizer), "seed": config.train.seed, "batch_size": config.train.batch_size}
+    shared = {
+        "tokenizer": dataclasses.asdict(config.tokenizer),
+        "seed": config.train.seed,
+        "batch_size": config.train.batch_size,
+    }
     shared |= {"learn": config.learn} if config.learn != "all" else {}
     shared |= {"prepared": images.preparation()} if images.preparation() else {}
     identity = RunIdentity(config, shared, images_of(images), images_of(material.held_out))
@@ -238,8 +264,16 @@ def finish(material: Material, best: Autoencoder, found: dict[str, float], start
 
     config, folder = material.config, Path(material.config.out)
     scores = {k: float(v) for k, v in found.items()}
-    facts = {"data": dataclasses.asdict(resolved(config).data), "validation": scores, "classes": list(material.images.source.class_names)}
-    facts["training"] = training_facts(folder, "train-tokenizer") | {"machine": machine()} | ({"started_from": started} if started else {})
+    facts = {
+        "data": dataclasses.asdict(resolved(config).data),
+        "validation": scores,
+        "classes": list(material.images.source.class_names),
+    }
+    facts["training"] = (
+        training_facts(folder, "train-tokenizer")
+        | {"machine": machine()}
+        | ({"started_from": started} if started else {})
+    )
     save_tokenizer(best, folder / "model", config.data.image_size, facts)
     training_curves(folder)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
@@ -263,7 +297,8 @@ def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens:
 
     from ..tokenizer.quantizer import QuantizerModule
 
-    vectors = min(num_codes * 16, max(num_codes, 500_000_000 // num_codes))  # k-means holds vectors × codes distances
+    # k-means holds vectors × codes distances
+    vectors = min(num_codes * 16, max(num_codes, 500_000_000 // num_codes))
     count = min(len(images), max(16, -(-vectors // tokens)), 4096)
     chosen = torch.linspace(0, len(images) - 1, count).long().tolist()
     batch = images.__getitems__(chosen)["images"].to(next(model.parameters()).device)
@@ -273,7 +308,8 @@ def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens:
         if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
             some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
             warnings.warn(f"{some}; use more images, or fewer tokenizer.quantizer.num_codes", stacklevel=1)
-        # a quantizer of its own, not synchronised: the same images give the same start on any number of processes
+        # a quantizer of its own, not synchronised: the same images give the same start on any number of
+        # processes
         alone = QuantizerModule(model.config.quantizer).to(features.device).eval()
         alone(features)
     model.quantizer.load_state_dict({name: broadcast(value) for name, value in alone.state_dict().items()})
@@ -309,17 +345,25 @@ def make_loss(
             with autocast():
                 terms["verdict"] = verdict(discriminator, output)
             if settings.adaptive:
-                total, terms["verdict_weight"] = balanced(output, total, terms["verdict"], weight * trust(discriminator))
+                total, terms["verdict_weight"] = balanced(
+                    output, total, terms["verdict"], weight * trust(discriminator)
+                )
             else:
                 total = total + weight * terms["verdict"]
         total = total + own
-        values = {"mse": F.mse_loss(output.detach().float(), images), "commitment": own, **usage(codes, config.tokenizer.num_codes)}
+        values = {
+            "mse": F.mse_loss(output.detach().float(), images),
+            "commitment": own,
+            **usage(codes, config.tokenizer.num_codes),
+        }
         return total, {**values, **terms}, (images, output)
 
     return loss
 
 
-def make_rival(config: TokenizerRun, accelerator: Accelerator, discriminator: Discriminator | None) -> Rival | None:
+def make_rival(
+    config: TokenizerRun, accelerator: Accelerator, discriminator: Discriminator | None
+) -> Rival | None:
     """The discriminator's side of training; None where it is off."""
     from ..tokenizer.discriminator import discriminator_loss
     from ..training.discriminator_step import Rival
@@ -331,9 +375,13 @@ def make_rival(config: TokenizerRun, accelerator: Accelerator, discriminator: Di
     def everywhere(value: Tensor) -> Tensor:
         return accelerator.reduce(value, "mean")
 
-    def loss(network: nn.Module, kept: tuple[Tensor, Tensor], random: StepRandom) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        network: nn.Module, kept: tuple[Tensor, Tensor], random: StepRandom
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         images, output = kept
-        return discriminator_loss(network, discriminator, images, output, settings, everywhere, 1 / config.train.accumulate)
+        return discriminator_loss(
+            network, discriminator, images, output, settings, everywhere, 1 / config.train.accumulate
+        )
 
     return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
 
@@ -345,9 +393,9 @@ def make_validation(
     perceptual: Perceptual | None = None,
     complain: bool = True,
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean squared error, or the whole
-    reconstruction loss where it has other terms. A complaint is printed when two judgements in a row agree on it: codebooks that form
-    look collapsed for a while."""
+    """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean
+    squared error, or the whole reconstruction loss where it has other terms. A complaint is printed when two
+    judgements in a row agree on it: codebooks that form look collapsed for a while."""
     import sys
 
     from tqdm import tqdm
@@ -367,8 +415,14 @@ def make_validation(
     def validate(model: nn.Module) -> dict[str, float]:
         network = cast("Autoencoder", model.eval())
         judge = None if plain else whole
-        values = reconstruction_error(network, lambda indices: held_out.read(indices, device), count, judge=judge)
-        now = {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)} if complain else {}
+        values = reconstruction_error(
+            network, lambda indices: held_out.read(indices, device), count, judge=judge
+        )
+        now = (
+            {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)}
+            if complain
+            else {}
+        )
         for kind in now.keys() & before:
             tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
         before.clear()

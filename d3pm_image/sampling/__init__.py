@@ -1,4 +1,5 @@
-"""Noise → codes: one loop, and many short samplers that a user chooses between by name. Importing this does not import torch."""
+"""Noise → codes: one loop, and many short samplers that a user chooses between by name. Importing this does
+not import torch."""
 
 from . import samplers as samplers  # registers every one
 from .base import SAMPLERS, MaskSampler, Sampler, register, setting

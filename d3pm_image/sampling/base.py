@@ -1,4 +1,5 @@
-"""What a sampler is: a frozen dataclass that holds its settings, with their defaults and ranges, and takes the steps of a decode.
+"""What a sampler is: a frozen dataclass that holds its settings, with their defaults and ranges, and takes
+the steps of a decode.
 
     @register("renoise")
     @dataclass(frozen=True, kw_only=True)
@@ -13,8 +14,9 @@
 
         def step(self, state, logits): ...
 
-Registration is all that it takes: the command line, YAML files, model folders, ``tune``, the web page, the documentation's table and the tests of the laws
-read :data:`SAMPLERS`. Nothing here imports torch before a sampler runs.
+Registration is all that it takes: the command line, YAML files, model folders, ``tune``, the web page, the
+documentation's table and the tests of the laws read :data:`SAMPLERS`. Nothing here imports torch before a
+sampler runs.
 """
 
 from __future__ import annotations
@@ -42,16 +44,20 @@ register = SAMPLERS.register
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(Choice):
-    """Noise to codes: where a decode starts, which noise level the denoiser is told, which images still need the network, and the step.
+    """Noise to codes: where a decode starts, which noise level the denoiser is told, which images still need
+    the network, and the step.
 
-    The defaults are those of samplers that follow the process through time, evenly from the beginning of the decode to t = 0.
+    The defaults are those of samplers that follow the process through time, evenly from the beginning of the
+    decode to t = 0.
     """
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
-        """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it has."""
+        """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it
+        has."""
         self.check_noise(process, begin)
         fits = process.steps == 0 or steps <= process.steps
-        need(fits, "steps", steps, f"the process was trained with {process.steps} steps; use at most that many")
+        hint = f"the process was trained with {process.steps} steps; use at most that many"
+        need(fits, "steps", steps, hint)
 
     def check_noise(self, process: Process, begin: float) -> None:
         """Raises ConfigError where the decode begins at t = 1 and the process keeps codes there."""
@@ -64,7 +70,8 @@ class Sampler(Choice):
         need(not process.schedule.uniform, "sampler", self.name, text)
 
     def start(self, state: DecodeState) -> Tensor:
-        """What the decode begins with, (B, N): prior noise at t = 1, before that x_t ~ q(x_t | x_0) of the known codes x_0."""
+        """What the decode begins with, (B, N): prior noise at t = 1, before that x_t ~ q(x_t | x_0) of the
+        known codes x_0."""
         if state.begin == 1:
             return state.process.prior(state.streams.uniform(state.x_t.shape[1], 2))
         return state.process.corrupt(state.x_t, state.times(state.begin), torch.stack(state.uniforms(3), -1))
@@ -83,7 +90,8 @@ class Sampler(Choice):
         return state.process.schedule.survival(state.t)[1]
 
     def active(self, state: DecodeState) -> Tensor:
-        """Images that still need the network, (B,) bool: those with masks; with random codes about, those with unknown tokens."""
+        """Images that still need the network, (B,) bool: those with masks; with random codes about, those
+        with unknown tokens."""
         return (state.masked if state.process.schedule.absorbing else state.unknown).any(-1)
 
     def wanted(self, state: DecodeState) -> Tensor:
@@ -96,16 +104,19 @@ class Sampler(Choice):
 
 
 class MaskSampler(Sampler):
-    """Samplers that start from masks and reveal them in an order of their own, whatever the process's clock says.
+    """Samplers that start from masks and reveal them in an order of their own, whatever the process's clock
+    says.
 
-    They never go back over a code. So where a decode begins before t = 1, every token that the corruption changes becomes a mask,
-    the random codes of a hybrid as well; these masks are the unknown tokens, and N₀ counts them.
+    They never go back over a code. So where a decode begins before t = 1, every token that the corruption
+    changes becomes a mask, the random codes of a hybrid as well; these masks are the unknown tokens, and N₀
+    counts them.
     """
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks, or more steps than there are tokens to reveal."""
         self.check_masks(process, "ancestral")
-        need(steps <= max(tokens, 1), "steps", steps, f"each step reveals at least one of the {tokens} codes; use at most {tokens}")
+        hint = f"each step reveals at least one of the {tokens} codes; use at most {tokens}"
+        need(steps <= max(tokens, 1), "steps", steps, hint)
 
     def start(self, state: DecodeState) -> Tensor:
         masks = state.process.masked_like(state.x_t)

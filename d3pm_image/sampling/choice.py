@@ -1,4 +1,5 @@
-"""Which sampler is meant: by name, by settings, or as an object; from files of this version and of earlier ones."""
+"""Which sampler is meant: by name, by settings, or as an object; from files of this version and of earlier
+ones."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ def choose(default: Sampler, sampler: str | Sampler | None = None, **settings: A
     given = {name: value for name, value in settings.items() if value is not None}
     if isinstance(sampler, Sampler):
         for name, value in given.items():
-            raise ConfigError(name, value, f"give it to the sampler itself: {type(sampler).__name__}({name}={value!r})")
+            raise ConfigError(
+                name, value, f"give it to the sampler itself: {type(sampler).__name__}({name}={value!r})"
+            )
         return sampler
     return SAMPLERS.change(default, sampler, **given)
 
@@ -56,7 +59,8 @@ def from_values(values: Any) -> Sampler:
         ConfigError: not such values.
     """
     values = {"name": values} if isinstance(values, str) else values
-    need(isinstance(values, dict) and "name" in values, "sampler", values, "give a name and settings, such as {name: renoise, eta: 1}")
+    hint = "give a name and settings, such as {name: renoise, eta: 1}"
+    need(isinstance(values, dict) and "name" in values, "sampler", values, hint)
     return make_sampler(values["name"], **{name: value for name, value in values.items() if name != "name"})
 
 
@@ -66,7 +70,8 @@ def to_values(sampler: Sampler) -> dict[str, Any]:
 
 
 def flat(sampler: Sampler, sampling: SamplingConfig) -> dict[str, Any]:
-    """All settings of a decode by name, the sampler's own beside those that all share, as images and result files record them."""
+    """All settings of a decode by name, the sampler's own beside those that all share, as images and result
+    files record them."""
     return {"sampler": sampler.name, **sampler.settings(), **dataclasses.asdict(sampling)}
 
 
@@ -76,20 +81,26 @@ def is_setting(name: str) -> bool:
 
 
 def separated(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The flat ``sampler`` group of a run configuration of version 0.1.0 as a sampler's values and shared ones; None of another group."""
+    """The flat ``sampler`` group of a run configuration of version 0.1.0 as a sampler's values and shared
+    ones; None of another group."""
     if "name" in values or not set(values) & {"sampler", *SHARED, *OLD_NAMES}:
         return None
     own = {OLD_NAMES.get(name, name): value for name, value in values.items()}
     shared = {name: own.pop(name) for name in SHARED if name in own}
     kind = SAMPLERS.get(str(own.get("sampler")))
     named = {"name": own.pop("sampler")} if "sampler" in own else {}
-    return {**named, **{name: value for name, value in own.items() if kind is None or name in kind.types()}}, shared
+    return {
+        **named,
+        **{name: value for name, value in own.items() if kind is None or name in kind.types()},
+    }, shared
 
 
 def migrated(values: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
-    """Sampler and shared settings out of the flat settings of version 0.1.0, in model folders, run configurations, results of ``tune`` and images.
+    """Sampler and shared settings out of the flat settings of version 0.1.0, in model folders, run
+    configurations, results of ``tune`` and images.
 
-    Version 0.1.0 stored a value for every setting of every sampler: the chosen one's own are taken, all as they were, and the others dropped.
+    Version 0.1.0 stored a value for every setting of every sampler: the chosen one's own are taken, all as
+    they were, and the others dropped.
 
     Raises:
         ConfigError: no such sampler, or impossible values.

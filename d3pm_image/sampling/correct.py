@@ -1,6 +1,8 @@
-"""Self-correction of a finished grid (GIDD, von Rütte et al. 2025, section 4.4): a model that knows random codes finds its own errors.
+"""Self-correction of a finished grid (GIDD, von Rütte et al. 2025, section 4.4): a model that knows random
+codes finds its own errors.
 
-On a clean grid draw x' ~ softmax(z/τ) and change the positions with the largest 1[x' ≠ x] · p(x'); stop when nothing improves.
+On a clean grid draw x' ~ softmax(z/τ) and change the positions with the largest 1[x' ≠ x] · p(x'); stop when
+nothing improves.
 """
 
 from __future__ import annotations
@@ -18,16 +20,13 @@ LEVEL = 0.95  # κ that the network is told: a grid with few random codes
 
 def check_correctable(process: Process, correct_steps: int) -> None:
     """Raises ConfigError for a model that has never seen a random code."""
-    need(
-        correct_steps == 0 or not process.schedule.absorbing,
-        "correct_steps",
-        correct_steps,
-        "this model was trained without random codes (process.uniform_share 0); use 0",
-    )
+    hint = "this model was trained without random codes (process.uniform_share 0); use 0"
+    need(correct_steps == 0 or not process.schedule.absorbing, "correct_steps", correct_steps, hint)
 
 
 def correct(state: DecodeState, logits: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
-    """One step: codes (B, N) with up to ``tokens`` of them changed an image, and which images changed at all, (B,) bool.
+    """One step: codes (B, N) with up to ``tokens`` of them changed an image, and which images changed at all,
+    (B,) bool.
 
     A change must be to a code that is likelier than the present one.
     """

@@ -17,8 +17,8 @@ ROWS_IN_CACHE = 128
 
 @dataclass(frozen=True)
 class LogitsFilter:
-    """How logits become probabilities: temperature, then the top_k likeliest codes (0: all), then the fewest likeliest codes
-    that hold a probability of top_p."""
+    """How logits become probabilities: temperature, then the top_k likeliest codes (0: all), then the fewest
+    likeliest codes that hold a probability of top_p."""
 
     temperature: float = 1.0
     top_k: int = 0
@@ -30,8 +30,8 @@ class LogitsFilter:
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """softmax(logits / temperature) in float64, (…, K), cut to the likeliest codes. float32 sums lose unlikely codes at K in the
-    thousands."""
+    """softmax(logits / temperature) in float64, (…, K), cut to the likeliest codes. float32 sums lose
+    unlikely codes at K in the thousands."""
     z = logits.to(torch.float64) / temperature
     if 0 < top_k < z.shape[-1]:
         z = z.masked_fill(z < z.topk(top_k).values[..., -1:], -torch.inf)
@@ -40,18 +40,25 @@ def probabilities(logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_
 
 
 def nucleus(p: Tensor, share: float) -> Tensor:
-    """p (…, K) float64 cut to its fewest largest values that hold a share of it, and made to sum to one (Holtzman et al. 2020)."""
+    """p (…, K) float64 cut to its fewest largest values that hold a share of it, and made to sum to one
+    (Holtzman et al. 2020)."""
     rows = p.reshape(-1, p.shape[-1])
     # on a processor some rows at a time, which stay in its cache
-    parts = [cut_rows(part, share) for part in rows.split(ROWS_IN_CACHE if p.device.type == "cpu" else max(1, len(rows)))]
+    parts = [
+        cut_rows(part, share)
+        for part in rows.split(ROWS_IN_CACHE if p.device.type == "cpu" else max(1, len(rows)))
+    ]
     return torch.cat(parts).view(p.shape)
 
 
 def cut_rows(p: Tensor, share: float) -> Tensor:
     """:func:`nucleus` of rows (n, K)."""
     single = p.float()
-    # NumPy sorts values alone, with vector instructions: on a processor five times as fast as torch, which carries places along
-    ordered = single.sort(-1).values if p.device.type != "cpu" else torch.from_numpy(np.sort(single.numpy(), -1))
+    # NumPy sorts values alone, with vector instructions: on a processor five times as fast as torch, which
+    # carries places along
+    ordered = (
+        single.sort(-1).values if p.device.type != "cpu" else torch.from_numpy(np.sort(single.numpy(), -1))
+    )
     ordered = ordered.flip(-1)
     count = (ordered.cumsum(-1, dtype=torch.float64) - ordered < share).sum(-1, keepdim=True).clamp_min(1)
     kept = p.masked_fill(single < ordered.gather(-1, count - 1), 0)
@@ -59,7 +66,8 @@ def cut_rows(p: Tensor, share: float) -> Tensor:
 
 
 def draw(p: Tensor, uniforms: Tensor) -> Tensor:
-    """Categorical draw by the inverse distribution function: p (…, K) float64, uniforms (…) in [0, 1) → int64 (…)."""
+    """Categorical draw by the inverse distribution function: p (…, K) float64, uniforms (…) in [0, 1) → int64
+    (…)."""
     total = p.cumsum(-1)
     target = uniforms[..., None] * total[..., -1:]
     return torch.searchsorted(total, target, right=True)[..., 0].clamp_max(p.shape[-1] - 1)

@@ -1,8 +1,9 @@
 """Classifier-free guidance (Ho & Salimans 2022) as a denoiser around a denoiser.
 
-logits = u + w (c - u) on clean-code logits, w = 1 is off. Mixing must happen before a posterior is formed: mixing
-posteriors over K + 1 tokens inflates the unmask rate (from 3 % to 51 % at w = 4). The weight may rise over the decode, and be
-off outside an interval (Kynkäänniemi et al. 2024), where the second half of the batch is not computed.
+logits = u + w (c - u) on clean-code logits, w = 1 is off. Mixing must happen before a posterior is formed:
+mixing posteriors over K + 1 tokens inflates the unmask rate (from 3 % to 51 % at w = 4). The weight may rise
+over the decode, and be off outside an interval (Kynkäänniemi et al. 2024), where the second half of the batch
+is not computed.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from ..types import Denoiser, Grid
 
 
 def weight_at(config: SamplingConfig, progress: float) -> float:
-    """w at a fraction of the decode done before the call, in [0, 1): constant, or from 1 at the first call up to ``guidance`` at the last
-    by a line or half a cosine; a decode of a single call has ``guidance``."""
+    """w at a fraction of the decode done before the call, in [0, 1): constant, or from 1 at the first call up
+    to ``guidance`` at the last by a line or half a cosine; a decode of a single call has ``guidance``."""
     if config.guidance == 1 or not config.guidance_from <= progress < config.guidance_until:
         return 1.0
     # the last call has done (steps - 1)/steps of the decode
     share = min(1.0, progress * config.steps / (config.steps - 1)) if config.steps > 1 else 1.0
-    rise = {"constant": 1.0, "linear": share, "cosine": (1 - math.cos(math.pi * share)) / 2}[config.guidance_schedule]
+    rise = {"constant": 1.0, "linear": share, "cosine": (1 - math.cos(math.pi * share)) / 2}[
+        config.guidance_schedule
+    ]
     return 1 + (config.guidance - 1) * rise
 
 
@@ -48,9 +51,18 @@ class Guided:
     no_label: int
     negative: int
 
-    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, weight: float, where: Tensor | None = None) -> Tensor:
-        """Logits (B, N, K) at weight w, float32 (float64 if the network's are) whatever w is and whatever half precision the network
-        answers in; those of positions outside ``where`` (B, N) bool are undefined."""
+    def __call__(
+        self,
+        x_t: Tensor,
+        kappa: Tensor,
+        labels: Tensor,
+        grid: Grid,
+        weight: float,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (B, N, K) at weight w, float32 (float64 if the network's are) whatever w is and whatever
+        half precision the network answers in; those of positions outside ``where`` (B, N) bool are
+        undefined."""
         if weight == 1 or bool((labels == self.negative).all()):
             return working(self.denoiser(x_t, kappa, labels, grid, where))
         other = torch.full_like(labels, self.negative)

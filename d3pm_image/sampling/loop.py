@@ -1,7 +1,8 @@
 """The only sampling loop: it calls the denoiser, applies a step rule, and puts known codes back.
 
-It spends no network call that it need not: images that are finished are left out; where the process has no random codes, an image
-whose tokens did not change keeps its logits; the head runs at the positions that the rule reads; both halves of guidance share a batch.
+It spends no network call that it need not: images that are finished are left out; where the process has no
+random codes, an image whose tokens did not change keeps its logits; the head runs at the positions that the
+rule reads; both halves of guidance share a batch.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ CORRECT_SHARE = 0.05  # of an image's unknown tokens that a correction step may 
 
 @dataclass
 class GuidedDenoiser:
-    """The denoiser as the loop calls it: guidance, leave-one-out logits, positions left out (logits 0), logits kept where nothing changed."""
+    """The denoiser as the loop calls it: guidance, leave-one-out logits, positions left out (logits 0),
+    logits kept where nothing changed."""
 
     denoiser: Denoiser
     process: Process
@@ -40,20 +42,30 @@ class GuidedDenoiser:
 
     def __post_init__(self) -> None:
         negative = self.no_label if self.config.negative_label < 0 else self.config.negative_label
-        need(negative <= self.no_label, "negative_label", negative, f"there are classes 0 to {self.no_label - 1}; -1 means none")
+        hint = f"there are classes 0 to {self.no_label - 1}; -1 means none"
+        need(negative <= self.no_label, "negative_label", negative, hint)
         self.guided = Guided(self.denoiser, self.no_label, negative)
 
-    def __call__(self, state: DecodeState, images: Tensor, kappa: Tensor, wanted: Tensor, progress: float) -> Tensor:
-        """Leave-one-out logits (b, N, K) of the images of ``state``, which are numbers ``images`` of the batch."""
+    def __call__(
+        self, state: DecodeState, images: Tensor, kappa: Tensor, wanted: Tensor, progress: float
+    ) -> Tensor:
+        """Leave-one-out logits (b, N, K) of the images of ``state``, which are numbers ``images`` of the
+        batch."""
         weight = weight_at(self.config, progress)
         if not self.process.schedule.absorbing:
             return self._predict(state.x_t, kappa, self.labels[images], wanted, weight)
         key = torch.cat([state.x_t, torch.full_like(state.x_t[:, :1], round(weight * 1e6))], 1)
         known = self.kept.get("key")
-        fresh = torch.ones(len(images), dtype=torch.bool, device=key.device) if known is None else (known[images] != key).any(1)
+        fresh = (
+            torch.ones(len(images), dtype=torch.bool, device=key.device)
+            if known is None
+            else (known[images] != key).any(1)
+        )
         if bool(fresh.any()):
             rows = fresh.nonzero()[:, 0]
-            logits = self._predict(state.x_t[rows], kappa[rows], self.labels[images[rows]], wanted[rows], weight)
+            logits = self._predict(
+                state.x_t[rows], kappa[rows], self.labels[images[rows]], wanted[rows], weight
+            )
             if known is None:
                 self.kept = {"key": key.new_full((len(self.labels), key.shape[1]), -1), "logits": logits.new_empty(len(self.labels), *logits.shape[1:])}  # fmt: skip
             self.kept["key"][images[rows]], self.kept["logits"][images[rows]] = key[rows], logits
@@ -61,7 +73,9 @@ class GuidedDenoiser:
 
     def _predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, wanted: Tensor, weight: float) -> Tensor:
         self.calls += len(x_t) * (1 if weight == 1 else 2)
-        logits = leave_one_out_logits(self.process, self.guided(x_t, kappa, labels, self.grid, weight, wanted), x_t, kappa)
+        logits = leave_one_out_logits(
+            self.process, self.guided(x_t, kappa, labels, self.grid, weight, wanted), x_t, kappa
+        )
         # a network may leave NaN where it was not asked: a sampler must not read that
         return logits if bool(wanted.all()) else torch.where(wanted[..., None], logits, logits.new_zeros(()))
 
@@ -88,10 +102,12 @@ def sample(
         labels: (B,) int64 in 0..C; ``no_label`` = C where an image has none.
         grid: (H, W), N = H·W.
         streams: One stream of randomness per image.
-        known: (B, N) int64 clean codes of an image to complete; needed with ``unknown``, and with ``begin`` under 1.
+        known: (B, N) int64 clean codes of an image to complete; needed with ``unknown``, and with ``begin``
+            under 1.
         unknown: (B, N) bool, the positions to draw; default all.
-        begin: Noise level in [0, 1] at which the decode begins. 1 is noise; at less the unknown positions begin with ``known``,
-            corrupted so far by the process, and 0 gives ``known`` back without a network call.
+        begin: Noise level in [0, 1] at which the decode begins. 1 is noise; at less the unknown positions
+            begin with ``known``, corrupted so far by the process, and 0 gives ``known`` back without a
+            network call.
 
     Returns:
         (B, N) int64 in 0..K-1; where ``unknown`` is False, ``known`` unchanged.
@@ -100,11 +116,14 @@ def sample(
         ConfigError: the sampler does not fit the process, or too many steps.
     """
     request.check_fit(process, grid, begin)
-    need(known is not None or (unknown is None and begin == 1), "known", None, "needed with unknown positions, and to begin before t = 1")
+    hint = "needed with unknown positions, and to begin before t = 1"
+    need(known is not None or (unknown is None and begin == 1), "known", None, hint)
     every = torch.ones(len(labels), grid[0] * grid[1], dtype=torch.bool, device=labels.device)
     known = torch.zeros_like(every, dtype=torch.int64) if known is None else known
     config, sampler = request.sampling, request.sampler
-    state = _begun(sampler, process, config, grid, streams, known, every if unknown is None else unknown, begin)
+    state = _begun(
+        sampler, process, config, grid, streams, known, every if unknown is None else unknown, begin
+    )
     caller = GuidedDenoiser(denoiser, process, config, labels, no_label, grid)
     for step in range(config.steps):
         request.report(state, step, caller.calls)
@@ -128,7 +147,16 @@ def _begun(
 ) -> DecodeState:
     """The state before the first step; at t = 0 nothing is open."""
     logits_filter = LogitsFilter(config.temperature, config.top_k, config.top_p)
-    state = DecodeState(process, known, unknown & (begin > 0), streams, logits_filter, steps=config.steps, begin=begin, grid=grid)
+    state = DecodeState(
+        process,
+        known,
+        unknown & (begin > 0),
+        streams,
+        logits_filter,
+        steps=config.steps,
+        begin=begin,
+        grid=grid,
+    )
     state.x_t = torch.where(state.unknown, sampler.start(state), known)
     state.unknown = sampler.opened(state)
     return state
@@ -164,7 +192,9 @@ def _self_correct(state: DecodeState, caller: GuidedDenoiser, request: Request, 
         open_images = open_images.clone().index_copy(0, images, changed)
 
 
-def draw_codes(denoiser: Denoiser, process: Process, request: Request, labels: Tensor, no_label: int, grid: Grid) -> Tensor:
+def draw_codes(
+    denoiser: Denoiser, process: Process, request: Request, labels: Tensor, no_label: int, grid: Grid
+) -> Tensor:
     """Codes (B, N) of new images, a batch after the other; arguments as in :func:`sample`.
 
     Args:

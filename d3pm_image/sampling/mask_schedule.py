@@ -1,7 +1,9 @@
-"""How many masks are left after each step of the samplers that reveal masks in an order of their own, and which.
+"""How many masks are left after each step of the samplers that reveal masks in an order of their own, and
+which.
 
-At progress r = (i+1)/S the floor(N₀ γ(r)) least sure tokens stay masked, at least 1 and at most one fewer than now, N₀ being that image's own number of
-unknown codes. γ is cos(πr/2), (2/π) arccos r, 1 - r or 1 - r² (Chang et al. 2022, section 3.3).
+At progress r = (i+1)/S the floor(N₀ γ(r)) least sure tokens stay masked, at least 1 and at most one fewer
+than now, N₀ being that image's own number of unknown codes. γ is cos(πr/2), (2/π) arccos r, 1 - r or 1 - r²
+(Chang et al. 2022, section 3.3).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ REVEAL = {
 
 
 def still_masked(state: DecodeState, reveal: str) -> Tensor:
-    """Number of tokens of each image that stay masked after this step, (B,): floor(N₀ γ(r)) in [1, masked - 1], 0 at last."""
+    """Number of tokens of each image that stay masked after this step, (B,): floor(N₀ γ(r)) in [1, masked -
+    1], 0 at last."""
     masked = state.masked.sum(-1)
     if state.last:
         return torch.zeros_like(masked)

@@ -1,4 +1,5 @@
-"""A request to draw: sampler, settings, seeds, how many images at once. Made once, checked once, and passed whole."""
+"""A request to draw: sampler, settings, seeds, how many images at once. Made once, checked once, and passed
+whole."""
 
 from __future__ import annotations
 
@@ -48,8 +49,8 @@ class Request:
     Args:
         sampler: The sampler with its own settings.
         sampling: The settings that all samplers share.
-        seed: One seed, under which image i is the same whatever the number of images; or one for each image, which is then the
-            image that the seed gives as number 0.
+        seed: One seed, under which image i is the same whatever the number of images; or one for each image,
+            which is then the image that the seed gives as number 0.
         batch_size: Images in one network call.
         first: Number of the first image.
         callback: Called with a :class:`SamplerStep` before the first step of every batch and after each.
@@ -75,7 +76,8 @@ class Request:
         need(self.first >= 0, "first", self.first, "give 0 or more")
 
     def values(self) -> dict[str, Any]:
-        """All settings by name, as images and result files record them; see :func:`~d3pm_image.sampling.choice.flat`."""
+        """All settings by name, as images and result files record them; see
+        :func:`~d3pm_image.sampling.choice.flat`."""
         return flat(self.sampler, self.sampling)
 
     def check_count(self, count: int) -> None:
@@ -97,9 +99,15 @@ class Request:
 
     def batches(self, count: int) -> Iterator[range]:
         """Places 0..count-1 of the images, as many at a time as one network call takes."""
-        return (range(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size))
+        return (
+            range(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size)
+        )
 
     def streams(self, places: Sequence[int], device: torch.device) -> ImageStreams:
         """Randomness of the images at some places of the request."""
         numbers = [self.first + place for place in places]
-        return ImageStreams(self.seed if isinstance(self.seed, int) else [self.seed[place] for place in places], numbers, device)
+        return ImageStreams(
+            self.seed if isinstance(self.seed, int) else [self.seed[place] for place in places],
+            numbers,
+            device,
+        )

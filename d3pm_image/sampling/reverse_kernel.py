@@ -5,8 +5,8 @@ With x̂ the leave-one-out prediction, p̄_s = κ_s x̂ + ρ_s and a jump t → 
     masked:      unmask with probability (g_s-g_t)/(1-g_t); the code is then x̂ with probability κ_s, else uniform
     unmasked v:  stay : draw x̂ : draw uniform  =  κ_ts (κ_s x̂_v + ρ_s) : (1-κ_ts) κ_s / K : (1-κ_ts) ρ_s
 
-A Bernoulli decides before a code is drawn: a float32 Gumbel-max over K + 1 entries gets small unmask rates wrong
-(K = 16384 at a rate of 1/4096: by a factor of 0.075).
+A Bernoulli decides before a code is drawn: a float32 Gumbel-max over K + 1 entries gets small unmask rates
+wrong (K = 16384 at a rate of 1/4096: by a factor of 0.075).
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def unmask_probability(process: Process, t: Tensor, s: Tensor) -> Tensor:
     return torch.where(g_t < 1, (g_s - g_t) / (1 - g_t).clamp_min(TINY), torch.ones_like(g_t))
 
 
-def code_moves(state: DecodeState, p: Tensor, predicted: Tensor, u_code: Tensor, u_move: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def code_moves(
+    state: DecodeState, p: Tensor, predicted: Tensor, u_code: Tensor, u_move: Tensor, t: Tensor, s: Tensor
+) -> Tensor:
     """Unmasked tokens after the jump t → s, (B, N); what it says of masked tokens is meaningless."""
     process, k = state.process, state.process.num_codes
     if process.schedule.absorbing:
@@ -64,7 +66,9 @@ def code_moves(state: DecodeState, p: Tensor, predicted: Tensor, u_code: Tensor,
     stay = kappa_ts * (kappa_s * p.gather(-1, own[..., None])[..., 0] + rho_s)
     fresh, scatter = (1 - kappa_ts) * kappa_s / k, (1 - kappa_ts) * rho_s
     place = u_move * (stay + fresh + scatter)
-    return torch.where(place < fresh, predicted, torch.where(place < fresh + scatter, any_code(process, u_code), state.x_t))
+    return torch.where(
+        place < fresh, predicted, torch.where(place < fresh + scatter, any_code(process, u_code), state.x_t)
+    )
 
 
 def reverse_jump(state: DecodeState, p: Tensor, t: Tensor, s: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ def whole_number(name: str, value: Any) -> int:
 
 
 def as_seeds(seed: Any) -> int | list[int]:
-    """One seed, or one for each image, as Python's whole numbers; NumPy's and torch's, and their arrays, are taken too.
+    """One seed, or one for each image, as Python's whole numbers; NumPy's and torch's, and their arrays, are
+    taken too.
 
     Raises:
         ConfigError: anything else.
@@ -37,14 +38,17 @@ def as_seeds(seed: Any) -> int | list[int]:
 
 
 class ImageStreams:
-    """One generator per image, so that what is random in image i under a seed is the same in a batch of any size and on any device.
+    """One generator per image, so that what is random in image i under a seed is the same in a batch of any
+    size and on any device.
 
     Args:
         seed: Seed of the whole request, or one seed per image.
         images: Numbers of the images in this batch; image i of a request is always number i.
     """
 
-    def __init__(self, seed: int | Sequence[int], images: range | list[int], device: torch.device | str = "cpu"):
+    def __init__(
+        self, seed: int | Sequence[int], images: range | list[int], device: torch.device | str = "cpu"
+    ):
         self.device = torch.device(device)
         seed = as_seeds(seed)
         seeds = [derive(seed, i) for i in images] if isinstance(seed, int) else [derive(s, 0) for s in seed]
@@ -52,7 +56,9 @@ class ImageStreams:
 
     def uniform(self, *shape: int) -> Tensor:
         """float64 uniforms (B, *shape) in [0, 1)."""
-        return torch.stack([torch.rand(shape, dtype=torch.float64, generator=g) for g in self.generators]).to(self.device)
+        return torch.stack([torch.rand(shape, dtype=torch.float64, generator=g) for g in self.generators]).to(
+            self.device
+        )
 
     def take(self, images: list[int]) -> ImageStreams:
         """The streams of some of the images; they go on where these stand."""
@@ -72,7 +78,8 @@ class DecodeState:
         streams: Randomness, one stream per image.
         logits_filter: How logits become probabilities.
         step, steps: Number of this step (from 0) and of all.
-        begin: Noise level at which the decode begins: 1 is noise, less goes on from known codes that are corrupted so far.
+        begin: Noise level at which the decode begins: 1 is noise, less goes on from known codes that are
+            corrupted so far.
         t, s: (B,) float64, noise level of x_t and of what the step shall give.
         grid: (H, W).
         memory: What a sampler remembers of each image from step to step, tensors with B rows.
@@ -124,7 +131,9 @@ class DecodeState:
         memory = {name: value[images] for name, value in self.memory.items()}
         streams = self.streams.take(images.tolist())
         t, s = self.t.expand(len(self.x_t))[images], self.s.expand(len(self.x_t))[images]
-        return replace(self, x_t=self.x_t[images], unknown=self.unknown[images], streams=streams, t=t, s=s, memory=memory)
+        return replace(
+            self, x_t=self.x_t[images], unknown=self.unknown[images], streams=streams, t=t, s=s, memory=memory
+        )
 
     def put(self, images: Tensor, part: DecodeState) -> None:
         """Codes, times and memory of some images back into this state."""

@@ -1,4 +1,5 @@
-"""Failures that are nobody's fault of programming, in one line: no memory, no space, another process that died."""
+"""Failures that are nobody's fault of programming, in one line: no memory, no space, another process that
+died."""
 
 from __future__ import annotations
 
@@ -9,14 +10,24 @@ MEMORY = (
     "defaultcpuallocator", "can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc", "unable to allocate",
     "failed to map segment", "not enough memory", "could not create a primitive", "can't start new thread",
 )  # fmt: skip
-PEERS = ("connection closed by peer", "connection reset by peer", "broken pipe", "socket timeout", "timed out", "nccl", "gloo", "recvvalue")
+PEERS = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "broken pipe",
+    "socket timeout",
+    "timed out",
+    "nccl",
+    "gloo",
+    "recvvalue",
+)
 PEER_KINDS = {"DistBackendError", "DistNetworkError", "DistStoreError", "DistError"}
 KNOWN = {"TrainingError", "LoaderError"}
 SMALLER = "use a smaller batch (training: train.batch_size, or the same in parts: train.accumulate), smaller images or a smaller network"
 
 
 def in_words(error: Exception) -> str | None:
-    """What a failure means and what to do, or None for one that is not known: its traceback is needed then."""
+    """What a failure means and what to do, or None for one that is not known: its traceback is needed
+    then."""
     kind, text = type(error).__name__, " ".join(str(error).split())
     if kind in KNOWN:
         return text
@@ -31,7 +42,8 @@ def in_words(error: Exception) -> str | None:
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is not there, of the machine or of its graphics card, in any library's words."""
+    """Whether an error says that memory is not there, of the machine or of its graphics card, in any
+    library's words."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
@@ -43,7 +55,9 @@ def is_memory(error: BaseException) -> bool:
 def is_peer(text: str) -> bool:
     """Whether a RuntimeError comes from talking to another process."""
     lower = text.lower()
-    return ("gloo" in lower or "nccl" in lower or "store" in lower or "peer" in lower) and any(word in lower for word in PEERS)
+    return ("gloo" in lower or "nccl" in lower or "store" in lower or "peer" in lower) and any(
+        word in lower for word in PEERS
+    )
 
 
 def size_of(text: str) -> str:

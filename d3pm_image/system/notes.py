@@ -1,4 +1,5 @@
-"""Python's warnings as lines in words: what a command's user needs is the text, not the file and line of the code that gave it."""
+"""Python's warnings as lines in words: what a command's user needs is the text, not the file and line of the
+code that gave it."""
 
 from __future__ import annotations
 
@@ -11,17 +12,26 @@ from typing import Any
 from ..printable import printable
 
 
-def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
+def show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
     """One line to standard error; the arguments are those of ``warnings.showwarning``."""
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
         out = file or sys.stderr
-        out.write(f"note: {printable(' '.join(str(message).split()), 500)}\n")  # in one piece: threads and processes warn at once
+        # in one piece: threads and processes warn at once
+        out.write(f"note: {printable(' '.join(str(message).split()), 500)}\n")
         out.flush()
 
 
 @contextlib.contextmanager
 def warnings_in_words() -> Iterator[None]:
-    """Print warnings by :func:`show` for the length of a block; loader processes inherit it. Advice to programmers is not shown."""
+    """Print warnings by :func:`show` for the length of a block; loader processes inherit it. Advice to
+    programmers is not shown."""
     with warnings.catch_warnings():
         for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", kind)

@@ -1,8 +1,9 @@
-"""Signals end a command with one line and the conventional exit code, 128 + number, wherever it is; training, once it trains, saves first
-(:mod:`d3pm_image.training.signals`).
+"""Signals end a command with one line and the conventional exit code, 128 + number, wherever it is; training,
+once it trains, saves first (:mod:`d3pm_image.training.signals`).
 
-The handler raises, so that what is open is closed and what is unfinished is removed. A program that is deep in another library, such as one
-that waits for other processes, runs no handler: there a thread, which the system wakes by a socket, ends it.
+The handler raises, so that what is open is closed and what is unfinished is removed. A program that is deep
+in another library, such as one that waits for other processes, runs no handler: there a thread, which the
+system wakes by a socket, ends it.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def number_of(name: str) -> int:
 
 @contextlib.contextmanager
 def ended_by_signals(command: str) -> Iterator[None]:
-    """Signals raise :class:`Stopped` for the length of a block. One that is ignored on purpose (nohup) stays so, but for SIGINT, which
-    shells ignore for whatever runs in the background."""
+    """Signals raise :class:`Stopped` for the length of a block. One that is ignored on purpose (nohup) stays
+    so, but for SIGINT, which shells ignore for whatever runs in the background."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals belong to somebody else
         return

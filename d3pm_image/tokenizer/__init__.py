@@ -1,6 +1,8 @@
-"""Images ↔ codes: the convolutional VQ-VAE, its quantizer and its loss; pixels as codes; the folder format of both.
+"""Images ↔ codes: the convolutional VQ-VAE, its quantizer and its loss; pixels as codes; the folder format of
+both.
 
-torch is imported when one of these names is first used: the settings of quantizers lie below, and the command line reads them.
+torch is imported when one of these names is first used: the settings of quantizers lie below, and the command
+line reads them.
 """
 
 import importlib

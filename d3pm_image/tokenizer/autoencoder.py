@@ -1,9 +1,10 @@
 """The VQ-VAE (van den Oord et al. 2017): image → residual encoder → quantizer → residual decoder → image.
 
 The first halving is a pixel-unshuffle (and its inverse at the end): it matches a full-resolution level at a
-fraction of the cost. Levels are norm + SiLU residual blocks without attention, so any image whose sides divide by the downsampling
-can be encoded. What a code sees of its surroundings is bounded by the convolutions; beyond them there are only the means and variances
-that GroupNorm takes over the whole picture (``norm: channel`` has none). editing/receptive.py measures both.
+fraction of the cost. Levels are norm + SiLU residual blocks without attention, so any image whose sides
+divide by the downsampling can be encoded. What a code sees of its surroundings is bounded by the
+convolutions; beyond them there are only the means and variances that GroupNorm takes over the whole picture
+(``norm: channel`` has none). editing/receptive.py measures both.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 class ChannelNorm(nn.Module):
-    """Each position's channels to mean 0 and variance 1, then a gain and a shift a channel: no statistics over the picture.
+    """Each position's channels to mean 0 and variance 1, then a gain and a shift a channel: no statistics
+    over the picture.
 
     (B, C, H, W) → same (Ba et al. 2016, on channels alone)."""
 
@@ -43,12 +45,14 @@ def norm(config: TokenizerConfig, width: int) -> nn.Module:
 
 
 def conv(config: TokenizerConfig, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the sides (or halves them, stride 2 and size 4), padded as the configuration says."""
+    """A convolution that keeps the sides (or halves them, stride 2 and size 4), padded as the configuration
+    says."""
     return nn.Conv2d(inputs, outputs, size, stride, padding=1, padding_mode=config.padding)
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))))), the last convolution starting at zero. (B, C, H, W) → same."""
+    """x + conv(silu(norm(conv(silu(norm(x)))))), the last convolution starting at zero. (B, C, H, W) →
+    same."""
 
     def __init__(self, config: TokenizerConfig, width: int):
         super().__init__()
@@ -66,10 +70,12 @@ class ResidualBlock(nn.Module):
 
 
 def arrange(network: nn.Module, device: str) -> None:
-    """Lay weights out for the convolutions of a kind of device, such as ``cuda``: there with channels last, which tensor cores take as they are.
+    """Lay weights out for the convolutions of a kind of device, such as ``cuda``: there with channels last,
+    which tensor cores take as they are.
 
-    A CPU gains nothing: time of a training step (width 64, 32 pixels, 16 images, one core of an AMD EPYC, side by side) without it over with it,
-    0.96 in float32 and 0.92 in bf16 with ``norm: group``, 1.02 and 1.03 with ``norm: channel``. Not measured on a GPU.
+    A CPU gains nothing: time of a training step (width 64, 32 pixels, 16 images, one core of an AMD EPYC,
+    side by side) without it over with it, 0.96 in float32 and 0.92 in bf16 with ``norm: group``, 1.02 and
+    1.03 with ``norm: channel``. Not measured on a GPU.
     """
     if device == "cuda":
         network.to(memory_format=torch.channels_last)
@@ -116,7 +122,9 @@ class Autoencoder(nn.Module):
     info: TokenizerInfo | None = None
     """What its folder says of it."""
 
-    def __init__(self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False):
+    def __init__(
+        self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False
+    ):
         super().__init__()
         self.config, self.channels, self.fixed_codes = config, channels, False
         self.encoder = encoder(config, channels)
@@ -134,11 +142,13 @@ class Autoencoder(nn.Module):
         return self.config.downsampling
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
-        """Code grid (H, W) of an image. Raises ConfigError where the sides do not divide by the downsampling."""
+        """Code grid (H, W) of an image. Raises ConfigError where the sides do not divide by the
+        downsampling."""
         return self.config.grid(image_size)
 
     def receptive_field(self) -> int:
-        """Side in pixels of the square that a code sees through the encoder's convolutions, centred on its cell.
+        """Side in pixels of the square that a code sees through the encoder's convolutions, centred on its
+        cell.
 
         With ``norm: group`` the picture's mean and variance reach every code besides."""
         side, spacing = 1, 1  # of what one position sees, and between neighbouring positions
@@ -150,7 +160,8 @@ class Autoencoder(nn.Module):
         return side
 
     def fix_codes(self) -> None:
-        """Leave encoder and codebook as they are from now on: the decoder alone learns, and every image keeps its codes."""
+        """Leave encoder and codebook as they are from now on: the decoder alone learns, and every image keeps
+        its codes."""
         for part in (self.encoder, self.quantizer):
             part.requires_grad_(False)
         self.fixed_codes = True
@@ -165,8 +176,8 @@ class Autoencoder(nn.Module):
         return self
 
     def forward(self, images: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar, 0 with fixed codes). Share:
-        see :meth:`QuantizerModule.forward`."""
+        """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar,
+        0 with fixed codes). Share: see :meth:`QuantizerModule.forward`."""
         if self.fixed_codes:
             codes = self.codes(images)
             return self.decoder(self.vectors(codes)) * 0.5 + 0.5, codes, images.new_zeros(())
@@ -180,7 +191,8 @@ class Autoencoder(nn.Module):
         Raises:
             ValueError: wrong number of channels, or sides that the downsampling does not divide.
         """
-        need(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), f"give (B, {self.channels}, h, w)")
+        hint = f"give (B, {self.channels}, h, w)"
+        need(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), hint)
         self.grid((images.shape[2], images.shape[3]))
         assert not self.training, "encode() in training mode would move the codebook; call eval() first"
         return self.codes(images)
@@ -205,8 +217,9 @@ class Autoencoder(nn.Module):
         need_codes(codes, self.num_codes)
         if codes.device.type != "cpu" or not len(codes):
             return self.images(codes)
-        # A convolution adds up in another order for one image than for several; on several threads every number of images has its own
-        # order, and only an even number of threads treats both images of a pair alike. An image must not depend on its batch.
+        # A convolution adds up in another order for one image than for several; on several threads every
+        # number of images has its own order, and only an even number of threads treats both images of a pair
+        # alike. An image must not depend on its batch.
         filled = torch.cat([codes, codes[-1:]]) if len(codes) % 2 else codes
         at_once = len(filled) if torch.get_num_threads() == 1 else 2
         return torch.cat([self.images(part) for part in filled.split(at_once)])[: len(codes)]

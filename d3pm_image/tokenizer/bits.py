@@ -1,11 +1,13 @@
-"""The entropy loss of binary codes: every bit sure, all codes used (Yu et al. 2024, MAGVIT-v2, section 3.1; Zhao et al. 2024, BSQ, section 3.2).
+"""The entropy loss of binary codes: every bit sure, all codes used (Yu et al. 2024, MAGVIT-v2, section 3.1;
+Zhao et al. 2024, BSQ, section 3.2).
 
-With soft bits p_i = σ(s·u_i) the codes of a feature vector u are independent coins, so their entropy is a sum over bits. The loss is
-E[H(code | u)] - H(E[code]): low for each vector, high over the batch. The second term needs the probability of every code; more than
-2^10 of them are taken in groups of bits, whose entropies add up to an upper bound of the joint one (BSQ, equation 10).
+With soft bits p_i = σ(s·u_i) the codes of a feature vector u are independent coins, so their entropy is a sum
+over bits. The loss is E[H(code | u)] - H(E[code]): low for each vector, high over the batch. The second term
+needs the probability of every code; more than 2^10 of them are taken in groups of bits, whose entropies add
+up to an upper bound of the joint one (BSQ, equation 10).
 
-vector-quantize-pytorch has this loss too, but holds vectors × codes numbers for the first term, and under several processes drops the
-mean that it asked for; here both processes see the same mean, with its gradient.
+vector-quantize-pytorch has this loss too, but holds vectors × codes numbers for the first term, and under
+several processes drops the mean that it asked for; here both processes see the same mean, with its gradient.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def coin_entropy(logits: Tensor) -> Tensor:
 def group_entropy(logits: Tensor, synchronize: bool) -> Tensor:
     """Entropy of the mean distribution over the 2^D codes of (N, D) independent coins."""
     count = logits.shape[1]
-    bits = (torch.arange(2**count, device=logits.device)[:, None] >> torch.arange(count, device=logits.device)) & 1
+    bits = (
+        torch.arange(2**count, device=logits.device)[:, None] >> torch.arange(count, device=logits.device)
+    ) & 1
     mean = (logits @ bits.T.to(logits.dtype) - F.softplus(logits).sum(1, keepdim=True)).exp().mean(0)
     if synchronize:
         from torch.distributed import get_world_size

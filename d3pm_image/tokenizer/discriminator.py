@@ -1,9 +1,11 @@
-"""A patch discriminator and its losses: hinge (Lim & Ye 2017), patches (Isola et al. 2017), LeCam regularisation (Tseng et al. 2021).
+"""A patch discriminator and its losses: hinge (Lim & Ye 2017), patches (Isola et al. 2017), LeCam
+regularisation (Tseng et al. 2021).
 
-The discriminator gives a score for every patch: at least 1 for originals and at most -1 for reconstructions is what it is trained for, and
-the tokenizer's loss is minus the score of its reconstructions. It normalises with GroupNorm, so that pictures of a batch do not touch each
-other and nothing differs between processes. When the verdict begins to count is ``AdversarialConfig.verdict_weight``; by default it
-counts for a share of the other terms' gradient, and for less where the discriminator knows little: :func:`balanced`, :func:`trust`.
+The discriminator gives a score for every patch: at least 1 for originals and at most -1 for reconstructions
+is what it is trained for, and the tokenizer's loss is minus the score of its reconstructions. It normalises
+with GroupNorm, so that pictures of a batch do not touch each other and nothing differs between processes.
+When the verdict begins to count is ``AdversarialConfig.verdict_weight``; by default it counts for a share of
+the other terms' gradient, and for less where the discriminator knows little: :func:`balanced`, :func:`trust`.
 """
 
 from __future__ import annotations
@@ -46,21 +48,24 @@ class Discriminator(nn.Module):
 
 
 def verdict(discriminator: Discriminator, output: Tensor) -> Tensor:
-    """The tokenizer's adversarial loss, minus the mean score of its reconstructions; gradients reach ``output`` alone."""
+    """The tokenizer's adversarial loss, minus the mean score of its reconstructions; gradients reach
+    ``output`` alone."""
     fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
     return -torch.func.functional_call(discriminator, fixed, (output,)).float().mean()
 
 
 def trust(discriminator: Discriminator) -> float:
-    """Share of its weight that a verdict deserves, 0..1: how far the moving means of the scores of originals and of reconstructions are apart, over
-    the 2 that the hinge loss asks for. The gradient of a discriminator that cannot tell them apart is noise, and is as long as any other."""
+    """Share of its weight that a verdict deserves, 0..1: how far the moving means of the scores of originals
+    and of reconstructions are apart, over the 2 that the hinge loss asks for. The gradient of a discriminator
+    that cannot tell them apart is noise, and is as long as any other."""
     return float(((discriminator.anchors[0] - discriminator.anchors[1]) / 2).clamp(0, 1))
 
 
 def balanced(output: Tensor, wanted: Tensor, against: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-    """Two losses of reconstructions in one, the second with ``weight`` times the gradient of the first, image by image (after VQGAN, Esser et al.
-    2021, equation 7, which balances the gradients of the decoder's last layer). To first order a step in the pixels then lowers ``wanted``
-    whatever ``against`` asks for, as long as ``weight`` < 1; and no image's balance depends on the others of its batch or process.
+    """Two losses of reconstructions in one, the second with ``weight`` times the gradient of the first, image
+    by image (after VQGAN, Esser et al. 2021, equation 7, which balances the gradients of the decoder's last
+    layer). To first order a step in the pixels then lowers ``wanted`` whatever ``against`` asks for, as long
+    as ``weight`` < 1; and no image's balance depends on the others of its batch or process.
 
     Args:
         output: Reconstructions (B, C, h, w), part of a graph.
@@ -68,7 +73,8 @@ def balanced(output: Tensor, wanted: Tensor, against: Tensor, weight: float) -> 
         weight: Ratio of the gradients' lengths.
 
     Returns:
-        A scalar with the value of ``wanted`` and the joint gradient, and the mean factor that ``against`` was given.
+        A scalar with the value of ``wanted`` and the joint gradient, and the mean factor that ``against`` was
+        given.
     """
     (pull,) = torch.autograd.grad(wanted, output)
     (push,) = torch.autograd.grad(against, output)
@@ -111,6 +117,7 @@ def discriminator_loss(
 
 
 def lecam(real: Tensor, fake: Tensor, anchors: Tensor) -> Tensor:
-    """Mean square of how far scores of originals lie above the moving mean of reconstructions', and the reverse: scores are kept from
-    running away from each other (Tseng et al. 2021, equation 4, one-sided as in their program)."""
+    """Mean square of how far scores of originals lie above the moving mean of reconstructions', and the
+    reverse: scores are kept from running away from each other (Tseng et al. 2021, equation 4, one-sided as in
+    their program)."""
     return F.relu(real - anchors[1]).square().mean() + F.relu(anchors[0] - fake).square().mean()

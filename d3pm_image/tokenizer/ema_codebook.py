@@ -1,10 +1,12 @@
-"""The codebook's move in training: moving averages of what each code was given in a step, and new places for codes that nobody used.
+"""The codebook's move in training: moving averages of what each code was given in a step, and new places for
+codes that nobody used.
 
     n_k ← γ n_k + (1 - γ) Σ 1[code = k],    m_k ← γ m_k + (1 - γ) Σ x 1[code = k],    e_k = m_k / n_k      (van den Oord et al. 2017, appendix A.1)
 
-with counts smoothed as in the library, whose buffers these are. The sums run over the whole step: all accumulation parts and all processes,
-in float64, so that the order of addition does not show. A code whose n_k fell under a threshold is put on a feature vector of the step,
-the k-th of a random order that derives from the step's seed: again the same for any number of processes and parts.
+with counts smoothed as in the library, whose buffers these are. The sums run over the whole step: all
+accumulation parts and all processes, in float64, so that the order of addition does not show. A code whose
+n_k fell under a threshold is put on a feature vector of the step, the k-th of a random order that derives
+from the step's seed: again the same for any number of processes and parts.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from ..seeds import Share
 
 
 class Codebook(Protocol):
-    """The library's module: ``codebook_size`` K, buffers cluster_size (1, K), embed_avg and embed (1, K, D)."""
+    """The library's module: ``codebook_size`` K, buffers cluster_size (1, K), embed_avg and embed (1, K,
+    D)."""
 
     codebook_size: int
     cluster_size: Tensor
@@ -49,9 +52,11 @@ class Moves:
     @torch.compiler.disable
     @torch.no_grad()
     def add(self, flat: Tensor, codes: Tensor, share: Share) -> None:
-        """Add a part of a step, features (B, N, D) and their codes (B, N); after the last part of this process's share the codebook moves.
+        """Add a part of a step, features (B, N, D) and their codes (B, N); after the last part of this
+        process's share the codebook moves.
 
-        A step that was given up before its last part leaves nothing behind: the first part of the next one starts from zero.
+        A step that was given up before its last part leaves nothing behind: the first part of the next one
+        starts from zero.
         """
         rows, tokens, d = flat.shape
         own = share.total // (distributed.get_world_size() if self.synchronize else 1)
@@ -72,13 +77,21 @@ class Moves:
         if self.rows == own:
             if self.synchronize:
                 distributed.all_reduce(sums)
-            self._move(sums[:, :d], sums[:, d], sums[:, d + 1 :], None if order is None else order < share.total * tokens)
+            self._move(
+                sums[:, :d],
+                sums[:, d],
+                sums[:, d + 1 :],
+                None if order is None else order < share.total * tokens,
+            )
             self.rows, self.sums = 0, None
 
     @staticmethod
     def _order(num_codes: int, vectors: int, seed: int) -> Tensor:
-        """For every code the number of the vector of the step that would revive it, on the CPU, each vector once; numbers from ``vectors`` on mean none."""
-        return torch.randperm(max(num_codes, vectors), generator=torch.Generator().manual_seed(seed))[:num_codes]
+        """For every code the number of the vector of the step that would revive it, on the CPU, each vector
+        once; numbers from ``vectors`` on mean none."""
+        return torch.randperm(max(num_codes, vectors), generator=torch.Generator().manual_seed(seed))[
+            :num_codes
+        ]
 
     def _move(self, sums: Tensor, counts: Tensor, places: Tensor, able: Tensor | None) -> None:
         """Averages, codes, and codes that come back; sums and places (K, D), counts and able (K,)."""

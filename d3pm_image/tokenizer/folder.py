@@ -1,4 +1,5 @@
-"""A trained tokenizer as a folder: ``config.json`` and ``model.safetensors``, written together or not at all."""
+"""A trained tokenizer as a folder: ``config.json`` and ``model.safetensors``, written together or not at
+all."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerInfo:
-    """What the weights alone do not tell: image size it was trained at, weight hash, and free-form training facts."""
+    """What the weights alone do not tell: image size it was trained at, weight hash, and free-form training
+    facts."""
 
     image_size: tuple[int, int]
     channels: int
@@ -42,7 +44,8 @@ class TokenizerInfo:
 def pixel_tokenizer(
     levels: int, channels: int, image_size: int | tuple[int, int], facts: dict[str, Any] | None = None
 ) -> tuple[Pixels, TokenizerInfo]:
-    """A tokenizer that needs no training, in eval mode on the CPU, and its facts, as :func:`load_tokenizer` gives them.
+    """A tokenizer that needs no training, in eval mode on the CPU, and its facts, as :func:`load_tokenizer`
+    gives them.
 
     Raises:
         ConfigError: see :class:`Pixels`.
@@ -59,7 +62,8 @@ def save_tokenizer(
     facts: dict[str, Any] | None = None,
     half: bool = False,
 ) -> None:
-    """Write a tokenizer folder; an older tokenizer there is replaced once the new one is complete, and other files stay.
+    """Write a tokenizer folder; an older tokenizer there is replaced once the new one is complete, and other
+    files stay.
 
     Args:
         model: Trained network, or pixels; one that was written elsewhere has to be saved by its own code.
@@ -85,7 +89,9 @@ def save_tokenizer(
             "channels": model.channels,
             "image_size": list(size_pair(image_size)),
             "sha256": sha256(part / "model.safetensors"),
-            "tokenizer": {"levels": model.levels} if isinstance(model, Pixels) else dataclasses.asdict(model.config),
+            "tokenizer": {"levels": model.levels}
+            if isinstance(model, Pixels)
+            else dataclasses.asdict(model.config),
             "facts": facts or {},
         }
         write_text(part / "config.json", json.dumps(config, indent=1))
@@ -103,7 +109,8 @@ def folder_for(folder: str | Path, name: str) -> Path:
     except Unreadable:  # none, or one that is damaged
         return place
     own = isinstance(raw, dict) and raw.get("format") == f"d3pm-image-{name}"
-    need(own, "folder", str(folder), f"holds a config.json of something else than a {name}, which would be lost; name another folder")
+    hint = f"holds a config.json of something else than a {name}, which would be lost; name another folder"
+    need(own, "folder", str(folder), hint)
     return place
 
 
@@ -112,8 +119,8 @@ class NothingThere(ConfigError):
 
 
 def find(folder: str | Path, name: str, what: str) -> Path:
-    """``folder`` itself (or the shipped model or hub model of that name), its ``model`` (a run folder), or its ``name`` part: the first that
-    has a config.json of format ``d3pm-image-<name>``.
+    """``folder`` itself (or the shipped model or hub model of that name), its ``model`` (a run folder), or
+    its ``name`` part: the first that has a config.json of format ``d3pm-image-<name>``.
 
     Raises:
         NothingThere: none of them. ConfigError: no such folder, or a config.json that cannot be read.
@@ -121,14 +128,18 @@ def find(folder: str | Path, name: str, what: str) -> Path:
     try:
         root = locate(folder, what)
     except PermissionError as error:
-        raise ConfigError(what, str(folder), "may not be read by this user (no permission); ask its owner for the right") from error
+        raise ConfigError(
+            what, str(folder), "may not be read by this user (no permission); ask its owner for the right"
+        ) from error
     fault = None
     for place in (root, root / "model", root / name, root / "model" / name):
         try:
             if is_part(place, name):
                 return place
         except Unreadable as error:
-            fault = fault or ConfigError(what, str(place), f"{error}; copy the folder again, or ask its owner")
+            fault = fault or ConfigError(
+                what, str(place), f"{error}; copy the folder again, or ask its owner"
+            )
     raise fault or NothingThere(what, str(folder), f"holds no trained {name}{instead(root, name)}")
 
 
@@ -143,7 +154,8 @@ def instead(root: Path, name: str) -> str:
 
 
 def is_part(place: Path, name: str) -> bool:
-    """Whether a folder's config.json is that of a tokenizer, a denoiser or a pipeline. Raises Unreadable for one that cannot be read."""
+    """Whether a folder's config.json is that of a tokenizer, a denoiser or a pipeline. Raises Unreadable for
+    one that cannot be read."""
     try:
         raw = read_json(place / "config.json")
     except Missing:
@@ -155,7 +167,8 @@ def read_config(place: Path, what: str, name: str = "") -> dict[str, Any]:
     """A model folder's config.json.
 
     Args:
-        name: What the folder must hold in a version that this program reads: tokenizer, denoiser or pipeline; empty does not ask.
+        name: What the folder must hold in a version that this program reads: tokenizer, denoiser or pipeline;
+            empty does not ask.
 
     Raises:
         ConfigError: it cannot be read, or is another's.
@@ -166,7 +179,8 @@ def read_config(place: Path, what: str, name: str = "") -> dict[str, Any]:
         raise ConfigError(what, str(place), f"{error}; copy the folder again") from error
     need(isinstance(raw, dict), what, str(place), "config.json holds no settings; copy the folder again")
     if name:
-        need(raw.get("format") == f"d3pm-image-{name}", what, str(place), f"config.json is not that of a {name}; copy the folder again")
+        hint = f"config.json is not that of a {name}; copy the folder again"
+        need(raw.get("format") == f"d3pm-image-{name}", what, str(place), hint)
         version = f"has format version {printable(raw.get('version'), 40)}, this program reads {VERSION}; use the program that made it"
         need(raw.get("version") == VERSION, what, str(place), version)
     return raw
@@ -185,25 +199,32 @@ def read_weights(place: Path, what: str, expected_sha256: str | None = None) -> 
     check_weights(place, what)
     try:
         whole = expected_sha256 is None or sha256(path) == expected_sha256
-        need(whole, what, str(place), "model.safetensors is damaged (checksum differs); copy the folder again")
+        hint = "model.safetensors is damaged (checksum differs); copy the folder again"
+        need(whole, what, str(place), hint)
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ConfigError(what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again") from error
+        raise ConfigError(
+            what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again"
+        ) from error
     for name, value in weights.items():
         sound = not value.is_floating_point() or bool(value.isfinite().all())
-        need(sound, what, str(place), f"its weights are not finite numbers ({printable(name)}): training diverged, or the file is damaged")
+        hint = f"its weights are not finite numbers ({printable(name)}): training diverged, or the file is damaged"
+        need(sound, what, str(place), hint)
     return weights
 
 
 def check_weights(place: Path, what: str) -> None:
-    """Raises ConfigError where a model folder's weights are not there, may not be read, or are another kind of file."""
+    """Raises ConfigError where a model folder's weights are not there, may not be read, or are another kind
+    of file."""
     path = place / "model.safetensors"
     try:
         check_regular(path)
         with open(path, "rb") as file:
             pointer = file.read(len(LFS)) == LFS
     except Unreadable as error:
-        raise ConfigError(what, str(place), f"{error}; copy the folder again" if isinstance(error, Missing) else str(error)) from error
+        raise ConfigError(
+            what, str(place), f"{error}; copy the folder again" if isinstance(error, Missing) else str(error)
+        ) from error
     hint = "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git lfs pull'"
     need(not pointer, what, str(place), hint)
 
@@ -227,8 +248,8 @@ FLOATING = {"F64", "F32", "F16", "BF16"}
 
 
 def check_outline(make: Callable[[], nn.Module], place: Path, what: str) -> None:
-    """Compare a network that its settings describe with its weights' shapes and kinds of number, before either takes memory: settings of a
-    folder from elsewhere may ask for any size.
+    """Compare a network that its settings describe with its weights' shapes and kinds of number, before
+    either takes memory: settings of a folder from elsewhere may ask for any size.
 
     Args:
         make: Builds the network; called on torch's meta device.
@@ -240,15 +261,24 @@ def check_outline(make: Callable[[], nn.Module], place: Path, what: str) -> None
     try:
         stored = tensor_outlines(place / "model.safetensors")
     except (OSError, SafetensorError) as error:
-        raise ConfigError(what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again") from error
+        raise ConfigError(
+            what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again"
+        ) from error
     with torch.device("meta"):
-        described = {name: (tuple(value.shape), value.is_floating_point()) for name, value in make().state_dict().items()}
+        described = {
+            name: (tuple(value.shape), value.is_floating_point())
+            for name, value in make().state_dict().items()
+        }
     found = {name: (shape, kind in FLOATING) for name, (shape, kind) in stored.items()}
-    differing = sorted(name for name in described.keys() | found.keys() if described.get(name) != found.get(name))
+    differing = sorted(
+        name for name in described.keys() | found.keys() if described.get(name) != found.get(name)
+    )
     if differing:
         name = differing[0]
         words = f"{printable(name, 80)}: {outline(stored.get(name))} for {outline(described.get(name))}"
-        raise ConfigError(what, str(place), f"its weights do not fit its config.json ({words}); copy the folder again")
+        raise ConfigError(
+            what, str(place), f"its weights do not fit its config.json ({words}); copy the folder again"
+        )
 
 
 def outline(found: tuple[tuple[int, ...], str | bool] | None) -> str:
@@ -256,7 +286,9 @@ def outline(found: tuple[tuple[int, ...], str | bool] | None) -> str:
     if found is None:
         return "nothing"
     shape, kind = found
-    return f"{shape} {('a floating dtype' if kind else 'an integer dtype') if isinstance(kind, bool) else kind}"
+    return (
+        f"{shape} {('a floating dtype' if kind else 'an integer dtype') if isinstance(kind, bool) else kind}"
+    )
 
 
 def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | Pixels:
@@ -265,8 +297,13 @@ def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | P
     Raises:
         ConfigError: no such kind, or impossible settings. TypeError: unknown settings.
     """
-    need(kind in ("vqvae", "pixels"), "tokenizer", kind, "no such kind in this version; use the program that made it")
-    return Pixels(**settings, channels=channels) if kind == "pixels" else Autoencoder(TokenizerConfig.from_values(settings), channels)
+    hint = "no such kind in this version; use the program that made it"
+    need(kind in ("vqvae", "pixels"), "tokenizer", kind, hint)
+    return (
+        Pixels(**settings, channels=channels)
+        if kind == "pixels"
+        else Autoencoder(TokenizerConfig.from_values(settings), channels)
+    )
 
 
 def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerInfo]:

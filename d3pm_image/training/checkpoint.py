@@ -1,4 +1,5 @@
-"""Checkpoints: a folder that is complete or absent. Weights are safetensors, the rest JSON; nothing is pickled.
+"""Checkpoints: a folder that is complete or absent. Weights are safetensors, the rest JSON; nothing is
+pickled.
 
 A checkpoint is written into a hidden folder beside its place, synced to disk, and renamed: whoever finds
 ``step-00000500`` finds all of it. ``state.json`` holds the SHA-256 of every other file, checked on loading.
@@ -31,7 +32,11 @@ class CheckpointError(RuntimeError):
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str = "") -> dict[str, Tensor]:
     """State of an optimizer as flat tensors, ``<prefix><parameter number>.<name>``."""
     state = optimizer.state_dict()["state"]
-    return {f"{prefix}{number}.{name}": torch.as_tensor(value) for number, entries in state.items() for name, value in entries.items()}
+    return {
+        f"{prefix}{number}.{name}": torch.as_tensor(value)
+        for number, entries in state.items()
+        for name, value in entries.items()
+    }
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "") -> None:
@@ -45,7 +50,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]
+) -> Path:
     """Write ``folder/step-<step>`` with one safetensors file a dictionary of tensors and ``state.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{PREFIX}{step:08d}"
@@ -75,7 +82,9 @@ def load_checkpoint(place: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
         state = read_json(place / "state.json")
         sums = dict(state["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{place / 'state.json'} cannot be read ({type(error).__name__}: {error})") from error
+        raise CheckpointError(
+            f"{place / 'state.json'} cannot be read ({type(error).__name__}: {error})"
+        ) from error
     tensors = {}
     for name, expected in sums.items():
         file = place / Path(name).name
@@ -87,7 +96,11 @@ def load_checkpoint(place: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
 
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints in a folder, oldest first."""
-    found = [p for p in folder.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit() and (p / "state.json").is_file()]
+    found = [
+        p
+        for p in folder.glob(f"{PREFIX}*")
+        if p.name.removeprefix(PREFIX).isdigit() and (p / "state.json").is_file()
+    ]
     return sorted(found, key=lambda p: int(p.name.removeprefix(PREFIX)))
 
 

@@ -1,4 +1,5 @@
-"""A second network that is trained against the first, step by step: its own loss, optimizer, and part of the checkpoint."""
+"""A second network that is trained against the first, step by step: its own loss, optimizer, and part of the
+checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ class Rival:
 
     Args:
         model: Network, on its way to the same device as the job's.
-        loss: (network, what the job's loss kept, random) → scalar loss and a dictionary of scalar tensors to log.
+        loss: (network, what the job's loss kept, random) → scalar loss and a dictionary of scalar tensors to
+            log.
         rate: Learning rate as a multiple of the job's.
         start_step: First step that it trains.
         setting: Name of the setting that start_step comes from, for messages.
@@ -48,7 +50,9 @@ class Opponent:
         self.rival, self.config, self.accelerator = rival, config, accelerator
         made = make_optimizers(rival.model.to(accelerator.device), config)
         self.network, *prepared = accelerator.prepare(rival.model, *(o for o, _ in made.members))
-        self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
+        self.optimizers = Optimizers(
+            [(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)]
+        )
 
     def backward(self, kept: Any, random: StepRandom, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients of one accumulation part; processes exchange them on the last."""
@@ -77,7 +81,8 @@ class Opponent:
         return {"rival": dict(self.rival.model.state_dict()), "rival_optimizer": state}
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], step: int) -> None:
-        """Put :meth:`tensors` back. A checkpoint of ``step`` that holds none is one that the rival joins: it begins anew.
+        """Put :meth:`tensors` back. A checkpoint of ``step`` that holds none is one that the rival joins: it
+        begins anew.
 
         Raises:
             ConfigError: it would have had to begin before that step.

@@ -1,4 +1,5 @@
-"""Averaged weights, by torch's AveragedModel: parameters are averaged, buffers (such as a codebook) are copied."""
+"""Averaged weights, by torch's AveragedModel: parameters are averaged, buffers (such as a codebook) are
+copied."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel | None:
-    """An exponential moving average with a warm start: step n uses min(decay, (1+n)/(10+n)), so that short runs
-    are not averaged with their random beginning. None if decay is 0."""
+    """An exponential moving average with a warm start: step n uses min(decay, (1+n)/(10+n)), so that short
+    runs are not averaged with their random beginning. None if decay is 0."""
     if decay == 0:
         return None
 

@@ -1,4 +1,5 @@
-"""A run's folder belongs to one run at a time: its lock, what killed runs have left in it, and whether it may be written to."""
+"""A run's folder belongs to one run at a time: its lock, what killed runs have left in it, and whether it may
+be written to."""
 
 from __future__ import annotations
 
@@ -31,15 +32,21 @@ def check_folder(folder: Path, resume: bool) -> None:
     found = bool(ckpt.checkpoints(folder / "checkpoints"))
     finished = [name for name in ("model", "best") if (folder / name).exists()]
     if resume and finished and not found:
-        raise ConfigError("out", str(folder), f"holds {finished[0]}/ but no checkpoint to go on from; choose another folder")
+        raise ConfigError(
+            "out", str(folder), f"holds {finished[0]}/ but no checkpoint to go on from; choose another folder"
+        )
     if not resume and (found or finished):
-        raise ConfigError("out", str(folder), "holds an earlier run; add --resume true to go on with it, or choose another folder")
+        raise ConfigError(
+            "out",
+            str(folder),
+            "holds an earlier run; add --resume true to go on with it, or choose another folder",
+        )
 
 
 @contextlib.contextmanager
 def run_folder(folder: Path, resume: bool, accelerator: Accelerator) -> Iterator[None]:
-    """The folder of a run, locked for the length of a block and free of what killed runs left; all processes must call. A folder that
-    nothing was written to is not there afterwards.
+    """The folder of a run, locked for the length of a block and free of what killed runs left; all processes
+    must call. A folder that nothing was written to is not there afterwards.
 
     Raises:
         ConfigError: another run is at work in it, or it holds an earlier one and resume was not asked for.
@@ -63,14 +70,21 @@ def run_folder(folder: Path, resume: bool, accelerator: Accelerator) -> Iterator
 
 def shared(error: ConfigError | OSError | None) -> ConfigError | OSError | None:
     """The main process's error, on all processes."""
-    fields = [error.name, error.value, error.hint] if isinstance(error, ConfigError) else [str(error)] if error is not None else []
+    fields = (
+        [error.name, error.value, error.hint]
+        if isinstance(error, ConfigError)
+        else [str(error)]
+        if error is not None
+        else []
+    )
     (fields,) = broadcast_object_list([fields])
     return None if not fields else ConfigError(*fields) if len(fields) == 3 else OSError(*fields)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """A folder, made where it is missing and locked. Raises ConfigError, with the holder's process and host, where another has it."""
+    """A folder, made where it is missing and locked. Raises ConfigError, with the holder's process and host,
+    where another has it."""
     folder_to_write(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -92,9 +106,16 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what runs that were killed were just writing, and checkpoints without state.json; only under the lock."""
+    """Remove what runs that were killed were just writing, and checkpoints without state.json; only under the
+    lock."""
     written = [folder, folder / "checkpoints", folder / "best", folder / "previews"]
-    left = [place for parent in written if parent.is_dir() for place in parent.iterdir() if UNFINISHED.fullmatch(place.name)]
+    left = [
+        place
+        for parent in written
+        if parent.is_dir()
+        for place in parent.iterdir()
+        if UNFINISHED.fullmatch(place.name)
+    ]
     left += [place for place in (folder / "model").rglob("*") if UNFINISHED.fullmatch(place.name)]
     left += [*(folder / "checkpoints").glob(f".{ckpt.PREFIX}*.old"), *ckpt.incomplete(folder / "checkpoints")]
     for place in left:

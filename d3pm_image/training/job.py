@@ -15,8 +15,8 @@ from .discriminator_step import Rival
 from .random import StepRandom
 
 Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
-"""(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape (2,), whose mean over all
-processes is logged; with a rival, third, what its loss is given."""
+"""(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape
+(2,), whose mean over all processes is logged; with a rival, third, what its loss is given."""
 
 
 class TrainingError(RuntimeError):
@@ -40,8 +40,10 @@ class Job:
         batches: (first step, rank, world) → this process's share of the batches from that step on, each a
             dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
         loss: See :data:`Loss`.
-        identity: What the run is known by (settings, data, tokenizer, seed, …), JSON values; saved with every checkpoint.
-        check_identity: (a checkpoint's identity, run folder) → nothing; raises ConfigError where a resumed run may not go on with it.
+        identity: What the run is known by (settings, data, tokenizer, seed, …), JSON values; saved with every
+            checkpoint.
+        check_identity: (a checkpoint's identity, run folder) → nothing; raises ConfigError where a resumed
+            run may not go on with it.
         begin: Called on the main process once the run is known to go ahead, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
@@ -66,8 +68,10 @@ class Progress:
     """Where a run stands; saved with every checkpoint.
 
     Args:
-        skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row up to now.
-        reference: Loss of the first step, at least 1: one far above it is that of a network that has exploded. 0 before that step.
+        skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row
+            up to now.
+        reference: Loss of the first step, at least 1: one far above it is that of a network that has
+            exploded. 0 before that step.
     """
 
     step: int = 0

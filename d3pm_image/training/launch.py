@@ -1,4 +1,5 @@
-"""Several processes that train together: whether the variables that tell each of the others make sense, and how long they wait to meet."""
+"""Several processes that train together: whether the variables that tell each of the others make sense, and
+how long they wait to meet."""
 
 from __future__ import annotations
 
@@ -12,9 +13,7 @@ from ..config import ConfigError, need
 
 TELL_S, GIVE_UP_S = 20.0, 900.0
 """Seconds of waiting for the other processes after which this one says so, and ends."""
-UNSET = (
-    "left over from another program? unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT; to use several processes start with torchrun"
-)
+UNSET = "left over from another program? unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT; to use several processes start with torchrun"
 
 
 def number(name: str, least: int) -> int | None:
@@ -29,7 +28,9 @@ def number(name: str, least: int) -> int | None:
     try:
         value = int(text)
     except ValueError:
-        raise ConfigError(name, text, f"(a variable of the environment) is no whole number; {UNSET}") from None
+        raise ConfigError(
+            name, text, f"(a variable of the environment) is no whole number; {UNSET}"
+        ) from None
     need(value >= least, name, value, f"(a variable of the environment) must be {least} or more; {UNSET}")
     return value
 
@@ -38,36 +39,38 @@ def check_launch() -> int:
     """How many processes were started together.
 
     Raises:
-        ConfigError: the environment's variables contradict one another, as those do that another program has left.
+        ConfigError: the environment's variables contradict one another, as those do that another program has
+            left.
     """
     world, rank, local = number("WORLD_SIZE", 1), number("RANK", 0), number("LOCAL_RANK", -1)
     if rank:
-        need(
-            world is not None and rank < world,
-            "RANK",
-            rank,
-            f"(a variable of the environment) does not go with WORLD_SIZE={world}; {UNSET}",
-        )
+        hint = f"(a variable of the environment) does not go with WORLD_SIZE={world}; {UNSET}"
+        need(world is not None and rank < world, "RANK", rank, hint)
     if world is None or world == 1:
         return 1
     missing = [n for n, v in (("RANK", rank), ("LOCAL_RANK", local)) if v is None]
     missing += [n for n in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(n)]
-    need(not missing, "WORLD_SIZE", world, f"(a variable of the environment) stands alone, without {', '.join(missing)}; {UNSET}")
+    hint = f"(a variable of the environment) stands alone, without {', '.join(missing)}; {UNSET}"
+    need(not missing, "WORLD_SIZE", world, hint)
     number("MASTER_PORT", 1)
     return world
 
 
 @contextlib.contextmanager
 def meeting(world: int) -> Iterator[None]:
-    """While the processes of a run wait for each other: say so after some seconds, and end the program after minutes (torch would wait for
-    as long as one process may wait for another's work, for hours)."""
+    """While the processes of a run wait for each other: say so after some seconds, and end the program after
+    minutes (torch would wait for as long as one process may wait for another's work, for hours)."""
     if world == 1:
         yield
         return
     where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
 
     def tell() -> None:
-        print(f"waiting for the other processes (WORLD_SIZE={world}, {where}); {UNSET}", file=sys.stderr, flush=True)
+        print(
+            f"waiting for the other processes (WORLD_SIZE={world}, {where}); {UNSET}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def give_up() -> None:
         text = f"error: WORLD_SIZE={world}: the other processes have not come to {where} within {GIVE_UP_S:.0f} s; {UNSET}"

@@ -33,28 +33,44 @@ from .optim import learning_rate
 from .signals import StopRequests, stop_requests
 from .trainer import Interrupted, Job, Trainer, TrainingError
 
-__all__ = ["Interrupted", "Job", "TrainingError", "check_folder", "end_training", "make_accelerator", "run_folder", "train"]
+__all__ = [
+    "Interrupted",
+    "Job",
+    "TrainingError",
+    "check_folder",
+    "end_training",
+    "make_accelerator",
+    "run_folder",
+    "train",
+]
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """The Accelerator of a run; made before any quantizer, which looks for the process group when it is built.
+    """The Accelerator of a run; made before any quantizer, which looks for the process group when it is
+    built.
 
     Raises:
-        ConfigError: the precision does not fit the machine, the batch does not divide among the processes, or the variables that tell a
-            process of the others make no sense.
+        ConfigError: the precision does not fit the machine, the batch does not divide among the processes, or
+            the variables that tell a process of the others make no sense.
     """
     started = check_launch()
     several = started > 1
-    need(several or not config.fsdp, "train.fsdp", True, "splits a network over processes, and this is one: use torchrun, or leave it out")
-    need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", "needs a GPU; use bf16 or no")
+    hint = "splits a network over processes, and this is one: use torchrun, or leave it out"
+    need(several or not config.fsdp, "train.fsdp", True, hint)
+    hint = "needs a GPU; use bf16 or no"
+    need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", hint)
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
-    patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))  # others wait while one encodes or validates
+    # others wait while one encodes or validates
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     # without cpu=True, processes that torchrun starts on a machine without a GPU would each train alone
     alone = not torch.cuda.is_available()
-    AcceleratorState._reset_state()  # a second run in one program may choose another precision; the process group stays
+    # a second run in one program may choose another precision; the process group stays
+    AcceleratorState._reset_state()
     with meeting(started):
-        accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience])
+        accelerator = Accelerator(
+            mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience]
+        )
     choose_products(config.tf32, accelerator.device.type)
     if accelerator.num_processes != started:
         raise TrainingError(
@@ -63,14 +79,19 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     parts = accelerator.num_processes * config.accumulate
     if config.batch_size % parts:
         fit = max(parts, config.batch_size // parts * parts)
-        raise ConfigError("train.batch_size", config.batch_size, f"must divide by processes × accumulate = {parts}; use {fit}")
+        raise ConfigError(
+            "train.batch_size",
+            config.batch_size,
+            f"must divide by processes × accumulate = {parts}; use {fit}",
+        )
     return accelerator
 
 
 def end_training(accelerator: Accelerator) -> None:
     """Wait for all processes at the end of a run.
 
-    The process group stays until the program ends: another training may follow in it, and a group that is made again may meet its peers' old addresses.
+    The process group stays until the program ends: another training may follow in it, and a group that is
+    made again may meet its peers' old addresses.
     """
     accelerator.wait_for_everyone()
     if accelerator.num_processes > 1:
@@ -85,13 +106,16 @@ def leave_group() -> None:
 
 
 def choose_products(tf32: bool, device: str) -> None:
-    """Whether float32 products and convolutions on a ``cuda`` device may round their factors to TF32; other devices are left as they are."""
+    """Whether float32 products and convolutions on a ``cuda`` device may round their factors to TF32; other
+    devices are left as they are."""
     if device == "cuda":
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
 
 
-def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator, resume: bool = False) -> nn.Module:
+def train(
+    job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator, resume: bool = False
+) -> nn.Module:
     """Train and return the network to export: the best by validation (averaged weights), in eval mode.
 
     Args:
@@ -113,10 +137,18 @@ def train(job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator,
     if trainer.main and job.begin is not None:
         job.begin()
     if resume and trainer.main:
-        print(f"resuming at step {trainer.progress.step}" if progress_known else f"no complete checkpoint in {folder}; starting anew")
+        print(
+            f"resuming at step {trainer.progress.step}"
+            if progress_known
+            else f"no complete checkpoint in {folder}; starting anew"
+        )
     first = trainer.progress.step
     monitor = Monitor(folder, trainer.main, first)
-    source = iter(job.batches(0 if config.overfit_one_batch else first, accelerator.process_index, accelerator.num_processes))
+    source = iter(
+        job.batches(
+            0 if config.overfit_one_batch else first, accelerator.process_index, accelerator.num_processes
+        )
+    )
     loader = itertools.repeat(next(source)) if config.overfit_one_batch else source
     quiet = not trainer.main
     with (
@@ -149,7 +181,9 @@ def overfit_verdict(folder: Path) -> str:
     lines = [line for _, line in read_lines(folder / "log.jsonl") if line is not None]
     losses = [line["loss"] for line in lines if isinstance(line.get("loss"), float)]
     if not losses:
-        raise TrainingError("one batch: not one loss was finite; lower train.learning_rate, or look at the data")
+        raise TrainingError(
+            "one batch: not one loss was finite; lower train.learning_rate, or look at the data"
+        )
     last = losses[-max(1, len(losses) // 10) :]
     end = sum(last) / len(last)
     said = f"one batch: loss {losses[0]:.4g} at first, {end:.4g} over the last tenth of {lines[-1]['step']} steps"
@@ -160,7 +194,9 @@ def overfit_verdict(folder: Path) -> str:
     return f"{said}: the network learns; now train without train.overfit_one_batch"
 
 
-def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monitor, bar: tqdm, signals: StopRequests) -> None:
+def _steps(
+    trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monitor, bar: tqdm, signals: StopRequests
+) -> None:
     """All remaining steps, with logs, previews and checkpoints in between."""
     config, began, images, waited = trainer.config, time.perf_counter(), 0, 0.0
     since_start, before = time.perf_counter(), trainer.progress.seconds
@@ -182,9 +218,14 @@ def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monit
                 values["skipped"] = trainer.progress.skipped
             values["learning_rate"] = learning_rate(step - 1, config)
             values["images_per_s"], values["data_wait"] = round(images / span, 2), round(waited / span, 4)
-            values["seconds"], values["processes"] = round(trainer.progress.seconds, 2), trainer.accelerator.num_processes
+            values["seconds"], values["processes"] = (
+                round(trainer.progress.seconds, 2),
+                trainer.accelerator.num_processes,
+            )
             monitor.scalars(step, values)
-            bar.set_postfix_str(f"loss {values.get('loss', math.nan):.4g}, {values['images_per_s']:.0f} images/s")
+            bar.set_postfix_str(
+                f"loss {values.get('loss', math.nan):.4g}, {values['images_per_s']:.0f} images/s"
+            )
             began, images, waited = time.perf_counter(), 0, 0.0
         if config.preview_every and (step % config.preview_every == 0 or end):
             values = trainer.judge(monitor)
@@ -200,13 +241,19 @@ def _steps(trainer: Trainer, loader: Iterator[dict[str, Tensor]], monitor: Monit
 
 
 def means(values: dict[str, Tensor]) -> dict[str, float]:
-    """Numbers to log: scalars, and sums (2,) over their counts; what has no count, or is not a number, is left out."""
-    plain = {k: float(v[0] / v[1]) if v.ndim else float(v) for k, v in values.items() if not v.ndim or v[1] > 0}
+    """Numbers to log: scalars, and sums (2,) over their counts; what has no count, or is not a number, is
+    left out."""
+    plain = {
+        k: float(v[0] / v[1]) if v.ndim else float(v) for k, v in values.items() if not v.ndim or v[1] > 0
+    }
     return {k: float(f"{v:.8g}") for k, v in plain.items() if math.isfinite(v)}
 
 
-def _awaited(trainer: Trainer, loader: Iterator[dict[str, Tensor]], signals: StopRequests) -> dict[str, Tensor] | None:
-    """The next batch; None where a signal came instead, for which a lone process need not wait (others would wait for its step)."""
+def _awaited(
+    trainer: Trainer, loader: Iterator[dict[str, Tensor]], signals: StopRequests
+) -> dict[str, Tensor] | None:
+    """The next batch; None where a signal came instead, for which a lone process need not wait (others would
+    wait for its step)."""
     if signals.names and trainer.accelerator.num_processes == 1:
         return None
     try:
@@ -230,7 +277,9 @@ def _interrupted(trainer: Trainer, signals: StopRequests) -> Interrupted:
     code = 128 + getattr(signal, by, signal.SIGINT)
     if not step:
         return Interrupted(f"stopped by {by} before the first step", code)
-    return Interrupted(f"stopped by {by} at step {step} of a run that diverges, which was not saved: {trainer.safe()}", code)
+    return Interrupted(
+        f"stopped by {by} at step {step} of a run that diverges, which was not saved: {trainer.safe()}", code
+    )
 
 
 def _stop_requested(trainer: Trainer, signals: StopRequests) -> bool:

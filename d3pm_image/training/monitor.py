@@ -19,8 +19,9 @@ LONGEST_LINE = 1_000_000
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Lines of a ``log.jsonl``, one at a time: the text (of one that is too long its end), and the numbers, or None where it is no line of a log: a half one of a run that
-    was killed, another JSON value, bytes that are no text, a line without an end. Nothing where there is no file."""
+    """Lines of a ``log.jsonl``, one at a time: the text (of one that is too long its end), and the numbers,
+    or None where it is no line of a log: a half one of a run that was killed, another JSON value, bytes that
+    are no text, a line without an end. Nothing where there is no file."""
     if not path.is_file():
         return
     with open(path, "rb") as file:
@@ -55,7 +56,8 @@ class Monitor:
         self.log = folder / "log.jsonl"
         if not enabled:
             return
-        need(self.log.is_file() or not self.log.exists(), "out", str(self.log), "is no plain file; move it away")
+        hint = "is no plain file; move it away"
+        need(self.log.is_file() or not self.log.exists(), "out", str(self.log), hint)
         (folder / "previews").mkdir(parents=True, exist_ok=True)
         self._rewind(first_step)
         try:
@@ -74,7 +76,10 @@ class Monitor:
                 if line is not None and line["step"] <= first_step:
                     file.write(text.rstrip(b"\r\n") + b"\n")
         if dropped:
-            print(f"{self.log}: {dropped} line{'s' if dropped > 1 else ''} that cannot be read left out", file=sys.stderr)
+            print(
+                f"{self.log}: {dropped} line{'s' if dropped > 1 else ''} that cannot be read left out",
+                file=sys.stderr,
+            )
 
     def scalars(self, step: int, values: dict[str, Any]) -> None:
         """Append one line of numbers for a step (counted from 1)."""

@@ -1,8 +1,9 @@
-"""Optimizers with linear warm-up and cosine decay: AdamW, or Muon for hidden matrices with AdamW for the rest.
+"""Optimizers with linear warm-up and cosine decay: AdamW, or Muon for hidden matrices with AdamW for the
+rest.
 
-Weight decay acts on matrices, not on norms, biases and embeddings. Muon (Jordan et al. 2024, torch.optim.Muon)
-orthogonalises the update of each hidden matrix; with ``match_rms_adamw`` its rate is on AdamW's scale (Liu et al.
-2025), so one learning rate, times ``muon_rate``, serves both.
+Weight decay acts on matrices, not on norms, biases and embeddings. Muon (Jordan et al. 2024,
+torch.optim.Muon) orthogonalises the update of each hidden matrix; with ``match_rms_adamw`` its rate is on
+AdamW's scale (Liu et al. 2025), so one learning rate, times ``muon_rate``, serves both.
 """
 
 from __future__ import annotations
@@ -43,12 +44,16 @@ class Optimizers:
 
 
 def make_optimizers(model: nn.Module, config: TrainConfig) -> Optimizers:
-    """AdamW over all parameters, or Muon over the matrices inside ``model.blocks`` and AdamW over the rest."""
+    """AdamW over all parameters, or Muon over the matrices inside ``model.blocks`` and AdamW over the
+    rest."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     hidden = {
         name
         for name, p in parameters.items()
-        if config.optimizer == "muon" and p.ndim == 2 and name.startswith("blocks.") and "modulation" not in name
+        if config.optimizer == "muon"
+        and p.ndim == 2
+        and name.startswith("blocks.")
+        and "modulation" not in name
     }
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     others = {name: p for name, p in parameters.items() if name not in hidden}
@@ -70,8 +75,11 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> Optimizers:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Rate of step ``step`` (from 0): rises over warmup_steps, then falls as a half cosine to final_rate × peak."""
+    """Rate of step ``step`` (from 0): rises over warmup_steps, then falls as a half cosine to final_rate ×
+    peak."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = min(1.0, (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps))
-    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return config.learning_rate * (
+        config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+    )

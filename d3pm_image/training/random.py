@@ -1,7 +1,7 @@
 """Randomness of a training step, derived from (seed, step): a resumed run needs no generator state.
 
-Numbers are drawn for the global batch and each process (and accumulation part) takes its own rows, so that the
-noise of a step does not depend on the number of processes.
+Numbers are drawn for the global batch and each process (and accumulation part) takes its own rows, so that
+the noise of a step does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -38,13 +38,17 @@ class StepRandom:
         return self._draw((self.total, *shape))[self.rows].to(self.device)
 
     def keys(self) -> Tensor:
-        """A 63-bit number for every row, (rows,) int64: what a network draws dropout from. Each call opens the next stream."""
+        """A 63-bit number for every row, (rows,) int64: what a network draws dropout from. Each call opens
+        the next stream."""
         self.stream += 1
-        state = np.random.SeedSequence(entropy(self.seed, self.step, self.stream)).generate_state(self.total, np.uint64)
+        state = np.random.SeedSequence(entropy(self.seed, self.step, self.stream)).generate_state(
+            self.total, np.uint64
+        )
         return torch.from_numpy((state >> 1).astype(np.int64))[self.rows].to(self.device)
 
     def share(self) -> Share:
-        """The rows and a seed of the step, for a network whose own state moves with the global batch. Each call opens the next stream."""
+        """The rows and a seed of the step, for a network whose own state moves with the global batch. Each
+        call opens the next stream."""
         self.stream += 1
         return Share(self.rows.start, self.total, derive(self.seed, self.step, self.stream))
 

@@ -1,8 +1,10 @@
-"""Networks past one device: each process keeps a part of every parameter, gradient, moment and average (Zhao et al. 2023, FSDP).
+"""Networks past one device: each process keeps a part of every parameter, gradient, moment and average (Zhao
+et al. 2023, FSDP).
 
-torch's ``fully_shard`` gathers the parameters of a block when it is computed and drops them after; what it computes is what data parallelism
-computes. Parameters are then DTensors. Everything that leaves a process (checkpoints, judgements, the exported model) is gathered first, so
-that files are those of a run without sharding, and either kind of run goes on from the other's checkpoints.
+torch's ``fully_shard`` gathers the parameters of a block when it is computed and drops them after; what it
+computes is what data parallelism computes. Parameters are then DTensors. Everything that leaves a process
+(checkpoints, judgements, the exported model) is gathered first, so that files are those of a run without
+sharding, and either kind of run goes on from the other's checkpoints.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def shard(network: nn.Module, device: torch.device) -> None:
-    """Split the parameters of a network over all processes, in place and before its optimizer is made; a unit for each of ``network.blocks``."""
+    """Split the parameters of a network over all processes, in place and before its optimizer is made; a unit
+    for each of ``network.blocks``."""
     from torch.distributed.fsdp import fully_shard  # imports for a second, so only where it is used
 
     mesh = torch.distributed.init_device_mesh(device.type, (torch.distributed.get_world_size(),))
@@ -40,8 +43,9 @@ def whole(value: Tensor) -> Tensor:
 
 
 def placed(value: Tensor, like: Tensor) -> Tensor:
-    """The parts of a whole tensor, the same on all processes, as ``like`` holds them, in its order in memory (fused optimizers walk
-    through parameters and moments side by side). A tensor of another shape stays as it is."""
+    """The parts of a whole tensor, the same on all processes, as ``like`` holds them, in its order in memory
+    (fused optimizers walk through parameters and moments side by side). A tensor of another shape stays as it
+    is."""
     if like.shape != value.shape:
         return value
     if not is_split(like):
@@ -52,7 +56,8 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
 
 
 def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Whole tensors by name, in the memory of the CPU where they were split; all processes must call, those that do not ``keep`` get nothing."""
+    """Whole tensors by name, in the memory of the CPU where they were split; all processes must call, those
+    that do not ``keep`` get nothing."""
     found = {}
     for name, value in tensors.items():
         tensor = whole(value)
@@ -64,7 +69,9 @@ def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
 def load(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """``load_state_dict`` from whole tensors, into a network that is split or not."""
     own = network.state_dict()
-    network.load_state_dict({name: placed(value, own[name]) if name in own else value for name, value in tensors.items()})
+    network.load_state_dict(
+        {name: placed(value, own[name]) if name in own else value for name, value in tensors.items()}
+    )
 
 
 def exchange(network: nn.Module, now: bool) -> None:

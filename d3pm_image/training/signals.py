@@ -16,8 +16,8 @@ class StopRequests:
 
     Args:
         names: In order.
-        waiting: The program waits for something that may never come, and nothing is half done: the next signal raises KeyboardInterrupt
-            instead of being kept for later.
+        waiting: The program waits for something that may never come, and nothing is half done: the next
+            signal raises KeyboardInterrupt instead of being kept for later.
     """
 
     names: list[str] = field(default_factory=list)
@@ -34,8 +34,8 @@ class StopRequests:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Collect SIGINT, SIGTERM, SIGHUP and SIGUSR1 instead of dying; a second Ctrl-C interrupts at once. SIGHUP stays ignored where it is
-    (nohup)."""
+    """Collect SIGINT, SIGTERM, SIGHUP and SIGUSR1 instead of dying; a second Ctrl-C interrupts at once.
+    SIGHUP stays ignored where it is (nohup)."""
     received, previous, wakeup = StopRequests(), {}, -1
     with contextlib.suppress(ValueError):  # not in the main thread: signals belong to somebody else
         wakeup = signal.set_wakeup_fd(-1)  # of whoever else would end the program at a signal

@@ -28,7 +28,8 @@ __all__ = ["Interrupted", "Job", "Progress", "Trainer", "TrainingError"]
 
 
 EXPLODED = 1000.0
-"""A loss so many times that of the first step (or 1) is beyond repair; no training comes near it that goes well."""
+"""A loss so many times that of the first step (or 1) is beyond repair; no training comes near it that goes
+well."""
 
 
 def put(buffers: list[Tensor], values: list[Tensor]) -> None:
@@ -50,25 +51,32 @@ class Trainer:
         if config.compile:
             job.model.compile()
         if config.fsdp:
-            self.copy = copy.deepcopy(job.model) if self.main else job.model  # what is judged needs no other process
+            # what is judged needs no other process
+            self.copy = copy.deepcopy(job.model) if self.main else job.model
             for network in [job.model] if self.average is None else [job.model, self.average.module]:
                 sharding.shard(network, accelerator.device)
         made = make_optimizers(job.model, config)
-        self.model = accelerator.prepare_model(job.model, evaluation_mode=config.fsdp)  # no wrapper of its own where it is sharded
+        # no wrapper of its own where it is sharded
+        self.model = accelerator.prepare_model(job.model, evaluation_mode=config.fsdp)
         prepared = [accelerator.prepare_optimizer(o) for o, _ in made.members]
-        self.optimizers = Optimizers([(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)])
+        self.optimizers = Optimizers(
+            [(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)]
+        )
         self.opponent = Opponent(job.rival, config, accelerator) if job.rival is not None else None
         self.progress = Progress()
         self.due = False
-        """A checkpoint of the weights as they are is to be written as soon as a loss shows that they are good."""
+        """A checkpoint of the weights as they are is to be written as soon as a loss shows that they are
+        good."""
         self.doubted: Path | None = None
         """The checkpoint that the run goes on from, where no loss has shown yet that it is good."""
         self.saved_step, self.has_good, self.loss = 0, False, torch.zeros(())
 
     def judged(self, raw: bool = False) -> nn.Module:
-        """The network that is validated, previewed and exported, in eval mode: averaged weights where there are any, or the last ones.
+        """The network that is validated, previewed and exported, in eval mode: averaged weights where there
+        are any, or the last ones.
 
-        A sharded network is gathered, for which all processes must call, into a copy that the main process alone may use.
+        A sharded network is gathered, for which all processes must call, into a copy that the main process
+        alone may use.
         """
         network = self.job.model if raw or self.average is None else self.average.module
         if self.config.fsdp:
@@ -80,11 +88,14 @@ class Trainer:
         return network.eval()
 
     def _agree(self) -> None:
-        """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing else does."""
+        """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing
+        else does."""
         if self.accelerator.num_processes == 1:
             return
         networks = [self.job.model] if self.job.rival is None else [self.job.model, self.job.rival.model]
-        sums = [b.double().sum() for n in networks for b in n.buffers()] or [torch.zeros((), dtype=torch.float64)]
+        sums = [b.double().sum() for n in networks for b in n.buffers()] or [
+            torch.zeros((), dtype=torch.float64)
+        ]
         everywhere = self.accelerator.gather(torch.stack([s.to(self.accelerator.device) for s in sums])[None])
         if not bool((everywhere == everywhere[:1]).all()):
             raise TrainingError(
@@ -103,7 +114,9 @@ class Trainer:
         if self.main or self.config.fsdp:
             tensors = {"model": sharding.gathered(self.job.model.state_dict(), self.main), "optimizer": {}}
             for number, (optimizer, _) in enumerate(self.optimizers.members):
-                tensors["optimizer"] |= sharding.gathered(ckpt.optimizer_tensors(optimizer, f"{number}."), self.main)
+                tensors["optimizer"] |= sharding.gathered(
+                    ckpt.optimizer_tensors(optimizer, f"{number}."), self.main
+                )
             if self.average is not None:
                 tensors["ema"] = sharding.gathered(self.average.state_dict(), self.main)
         if self.main:
@@ -111,7 +124,12 @@ class Trainer:
                 tensors |= self.opponent.tensors()
             scaler = self.accelerator.scaler
             self.progress.scaler = scaler.state_dict() if scaler is not None else {}
-            known = {**vars(self.progress), "identity": self.job.identity, "proven": proven, "exploded": exploded}
+            known = {
+                **vars(self.progress),
+                "identity": self.job.identity,
+                "proven": proven,
+                "exploded": exploded,
+            }
             ckpt.save_checkpoint(self.checkpoints, self.progress.step, tensors, known)
             ckpt.prune(self.checkpoints, self.config.keep + spare, self.progress.step)
         self.due, self.saved_step, self.has_good = False, self.progress.step, self.has_good or not exploded
@@ -123,7 +141,8 @@ class Trainer:
         return self.folder / "checkpoints"
 
     def _save_due(self, buffers: list[Tensor], before: list[Tensor]) -> None:
-        """Write the checkpoint that is due, in the middle of a step whose loss was finite: nothing has moved yet but buffers.
+        """Write the checkpoint that is due, in the middle of a step whose loss was finite: nothing has moved
+        yet but buffers.
 
         Not where the loss has exploded, unless there is no better checkpoint.
         """
@@ -137,7 +156,11 @@ class Trainer:
     def _exploded(self, loss: Tensor) -> bool:
         """Whether a loss, the mean over all processes, is far above that of the first step."""
         loss = loss.detach().double().to(self.accelerator.device)
-        mean = float(self.accelerator.reduce(loss, "mean")) if self.accelerator.num_processes > 1 else float(loss)
+        mean = (
+            float(self.accelerator.reduce(loss, "mean"))
+            if self.accelerator.num_processes > 1
+            else float(loss)
+        )
         self.progress.reference = self.progress.reference or max(1.0, abs(mean))
         return not mean <= EXPLODED * self.progress.reference
 
@@ -147,12 +170,14 @@ class Trainer:
         return [p for p in places if not ckpt.read_state(p).get("exploded")]
 
     def save_last(self) -> None:
-        """The checkpoint at the end of a run; none where its last steps were skipped, or its loss has exploded and there is a better one."""
+        """The checkpoint at the end of a run; none where its last steps were skipped, or its loss has
+        exploded and there is a better one."""
         if not self.progress.skipped_in_a_row and not (self._exploded(self.loss) and self.has_good):
             self.save(proven=False)
 
     def save_interrupted(self) -> bool:
-        """Write a checkpoint before the end; False, and nothing written, while a run diverges. No other one is removed for it."""
+        """Write a checkpoint before the end; False, and nothing written, while a run diverges. No other one
+        is removed for it."""
         if self.progress.step == self.saved_step:
             return self.progress.step > 0
         if self.progress.skipped_in_a_row or self._exploded(self.loss):
@@ -206,7 +231,8 @@ class Trainer:
         return False
 
     def _know_best(self) -> None:
-        """Best weights of a later step than the checkpoint's, of a run that was stopped or diverged after it, are not its best ones."""
+        """Best weights of a later step than the checkpoint's, of a run that was stopped or diverged after it,
+        are not its best ones."""
         try:
             with safe_open(self.folder / "best" / "model.safetensors", "pt") as file:
                 step = (file.metadata() or {}).get("step")
@@ -216,24 +242,32 @@ class Trainer:
             self.progress.best, self.progress.best_step = math.inf, -1
 
     def together(self) -> None:
-        """All processes must go on from the same step: on several machines the run's folder must be on a shared disk."""
+        """All processes must go on from the same step: on several machines the run's folder must be on a
+        shared disk."""
         if self.accelerator.num_processes > 1:
-            steps = self.accelerator.gather(torch.tensor([self.progress.step], device=self.accelerator.device))
+            steps = self.accelerator.gather(
+                torch.tensor([self.progress.step], device=self.accelerator.device)
+            )
             if not bool((steps == steps[0]).all()):
-                raise TrainingError(f"processes found different checkpoints (steps {steps.tolist()}); put --out on a disk that all share")
+                raise TrainingError(
+                    f"processes found different checkpoints (steps {steps.tolist()}); put --out on a disk that all share"
+                )
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One optimizer step on this process's share of the batch; returns means to log (still on the device). A step whose loss or
-        gradient is not finite changes nothing.
+        """One optimizer step on this process's share of the batch; returns means to log (still on the
+        device). A step whose loss or gradient is not finite changes nothing.
 
         Raises:
             TrainingError: too many such steps in a row.
         """
         config, step = self.config, self.progress.step
         self.optimizers.set_learning_rate(learning_rate(step, config))
-        opponent = self.opponent if self.opponent is not None and step >= self.opponent.rival.start_step else None
+        opponent = (
+            self.opponent if self.opponent is not None and step >= self.opponent.rival.start_step else None
+        )
         networks = [self.job.model] if opponent is None else [self.job.model, opponent.rival.model]
-        buffers = [b for network in networks for b in network.buffers()]  # the codebook, say, moves in the forward pass
+        # the codebook, say, moves in the forward pass
+        buffers = [b for network in networks for b in network.buffers()]
         before = [b.detach().clone() for b in buffers]
         self.model.train()
         logs, bad = self._gradients(batch, opponent)
@@ -258,8 +292,11 @@ class Trainer:
         self.progress.step += 1
         return logs
 
-    def _gradients(self, batch: dict[str, Tensor], opponent: Opponent | None) -> tuple[dict[str, Tensor], str]:
-        """Gradients of the whole step, part by part; means to log, and what was not finite, such as "loss=nan", or nothing."""
+    def _gradients(
+        self, batch: dict[str, Tensor], opponent: Opponent | None
+    ) -> tuple[dict[str, Tensor], str]:
+        """Gradients of the whole step, part by part; means to log, and what was not finite, such as
+        "loss=nan", or nothing."""
         config, device = self.config, self.accelerator.device
         share = config.batch_size // self.accelerator.num_processes
         part, first = share // config.accumulate, self.accelerator.process_index * share
@@ -267,7 +304,13 @@ class Trainer:
         for number in range(config.accumulate):
             rows = slice(number * part, (number + 1) * part)
             piece = {k: v[rows].to(device, non_blocking=True) for k, v in batch.items()}
-            random = StepRandom(config.seed, self.progress.step, config.batch_size, slice(first + rows.start, first + rows.stop), device)
+            random = StepRandom(
+                config.seed,
+                self.progress.step,
+                config.batch_size,
+                slice(first + rows.start, first + rows.stop),
+                device,
+            )
             last = number == config.accumulate - 1
             if config.fsdp:
                 sharding.exchange(self.job.model, last)
@@ -278,14 +321,20 @@ class Trainer:
                     self.accelerator.backward(loss / config.accumulate)
             if opponent is not None and not bad:
                 against, more = opponent.backward(kept[0], random, last)
-                bad, values = f"rival loss={float(against.detach()):g}" if self._not_finite(against) else "", {**values, **more}
+                bad, values = (
+                    f"rival loss={float(against.detach()):g}" if self._not_finite(against) else "",
+                    {**values, **more},
+                )
             for name, value in {"loss": loss, **values}.items():
                 logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
             if bad:
                 return logs, bad
         if config.clip:
-            logs["grad_norm"] = sharding.whole(self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip))
-            if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"]):  # fp16 skips such steps by itself
+            logs["grad_norm"] = sharding.whole(
+                self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+            )
+            # fp16 skips such steps by itself
+            if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"]):
                 return logs, f"grad_norm={float(logs['grad_norm']):g}"
         return logs, ""
 
@@ -308,7 +357,9 @@ class Trainer:
                 self.doubted = None  # there is no other
             safe = self.safe()
             hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
-            raise TrainingError(f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {hint}")
+            raise TrainingError(
+                f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {hint}"
+            )
         if self.main:
             print(f"{here}: the step was skipped ({self.progress.skipped} so far)", file=sys.stderr)
 
@@ -318,7 +369,9 @@ class Trainer:
             return {}
         network, values = self.judged(raw=True), {}
         if self.main:
-            values = {f"val_raw_{k}": float(v) for k, v in self.job.validate_raw(network).items() if k != "score"}
+            values = {
+                f"val_raw_{k}": float(v) for k, v in self.job.validate_raw(network).items() if k != "score"
+            }
         network.train()
         return values
 
@@ -332,13 +385,16 @@ class Trainer:
             if self.job.validate is not None:
                 values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()} | raw
                 score = values.get("val_score", math.inf)
-                # the first network's own error does not show what a rival teaches it, so the last weights count as the best
+                # the first network's own error does not show what a rival teaches it, so the last weights
+                # count as the best
                 opposed = self.opponent is not None and step > self.opponent.rival.start_step
                 if (score < self.progress.best or opposed) and math.isfinite(score) and not diverges:
                     self.progress.best, self.progress.best_step = score, step
                     (self.folder / "best").mkdir(exist_ok=True)
                     write_tensors(
-                        self.folder / "best" / "model.safetensors", dict(network.state_dict()), {"step": str(step), "score": repr(score)}
+                        self.folder / "best" / "model.safetensors",
+                        dict(network.state_dict()),
+                        {"step": str(step), "score": repr(score)},
                     )
             if self.job.preview is not None:
                 for name, image in self.job.preview(network).items():

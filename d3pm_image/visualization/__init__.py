@@ -1,4 +1,5 @@
-"""A decode as it went: which cells were revealed when, masked again or replaced, as an animation and a contact sheet.
+"""A decode as it went: which cells were revealed when, masked again or replaced, as an animation and a
+contact sheet.
 
 sampling.loop → Recorder (a callback) → Trajectory → cells → sheet, animation → FILE.gif and FILE-sheet.png
 """

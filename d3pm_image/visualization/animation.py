@@ -68,7 +68,8 @@ def save_trajectory(
     title: str = "",
     settings: dict[str, Any] | None = None,
 ) -> Path:
-    """Write the animation of all images, its last frame held for longer, and the contact sheet of image 0 beside it.
+    """Write the animation of all images, its last frame held for longer, and the contact sheet of image 0
+    beside it.
 
     Args:
         trajectory: From a :class:`~d3pm_image.visualization.Recorder`.

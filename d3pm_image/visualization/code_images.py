@@ -1,7 +1,7 @@
 """Grids of codes as pictures: decoded or as colours, with masked cells in grey.
 
-A grid with masks is decoded with the nearest visible codes in place of the masks, so that nothing of a later step shows, and
-the cells that are still masked are painted grey afterwards.
+A grid with masks is decoded with the nearest visible codes in place of the masks, so that nothing of a later
+step shows, and the cells that are still masked are painted grey afterwards.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ RIM_FROM = 6  # pixels of a cell from which it has a rim
 
 
 def fill_masks(codes: Tensor, masked: Tensor, grid: Grid) -> Tensor:
-    """Clean codes (B, H, W): masks of (B, N) take the code of a nearest visible cell (in steps up, down and sideways), 0 where
-    a grid has none."""
+    """Clean codes (B, H, W): masks of (B, N) take the code of a nearest visible cell (in steps up, down and
+    sideways), 0 where a grid has none."""
     height, width = grid
     filled = codes.masked_fill(masked, 0).view(-1, height, width)
     known = ~masked.view(-1, height, width)
@@ -41,10 +41,11 @@ def fill_masks(codes: Tensor, masked: Tensor, grid: Grid) -> Tensor:
 
 
 def code_colours(codes: np.ndarray) -> np.ndarray:
-    """(…, 3) uint8 RGB of codes (…): each code its own colour, the same in every picture and for every number of codes.
+    """(…, 3) uint8 RGB of codes (…): each code its own colour, the same in every picture and for every number
+    of codes.
 
-    Hue, saturation and value follow the additive sequence of the plastic number in three dimensions (Roberts 2018), which spreads
-    any first K codes evenly.
+    Hue, saturation and value follow the additive sequence of the plastic number in three dimensions (Roberts
+    2018), which spreads any first K codes evenly.
     """
     hue, saturation, value = (np.modf(0.5 + codes * share)[0] for share in (0.8191725, 0.6710436, 0.5497005))
     saturation, value = 0.35 + 0.6 * saturation, 0.45 + 0.55 * value
@@ -75,10 +76,15 @@ def decoded_tiles(codes: Tensor, masked: Tensor, grid: Grid, decode: Decode) -> 
     pictures = to_pil(decode(fill_masks(codes, masked, grid)))
     sides = sorted(pictures[0].size)
     at_least = min(96, max(1, 400 * sides[0] // sides[1]))  # strips grow by their longer side
-    return [grey_masks(enlarge(p, at_least), m.view(grid).numpy()) for p, m in zip(pictures, masked, strict=True)]
+    return [
+        grey_masks(enlarge(p, at_least), m.view(grid).numpy()) for p, m in zip(pictures, masked, strict=True)
+    ]
 
 
 def code_tiles(codes: Tensor, masked: Tensor, grid: Grid, size: tuple[int, int]) -> list[Image.Image]:
     """Grids (B, N) as squares of their codes' colours, RGB of ``size`` (width, height); masks are grey."""
     coloured = code_colours(codes.view(-1, *grid).numpy())
-    return [grey_masks(Image.fromarray(stretch(c, size)), m.view(grid).numpy()) for c, m in zip(coloured, masked, strict=True)]
+    return [
+        grey_masks(Image.fromarray(stretch(c, size)), m.view(grid).numpy())
+        for c, m in zip(coloured, masked, strict=True)
+    ]

@@ -1,4 +1,5 @@
-"""The contact sheet of one image: decoded and as codes at chosen steps, and the map of the order in which its cells came."""
+"""The contact sheet of one image: decoded and as codes at chosen steps, and the map of the order in which its
+cells came."""
 
 from __future__ import annotations
 
@@ -16,7 +17,16 @@ GAP, MARGIN, LABELS = 4, 14, 74
 INK, FAINT, STILL = (30, 30, 34), (110, 110, 118), (222, 222, 226)
 REMASKED, REPLACED = (226, 26, 28), (255, 140, 0)
 RAMP = np.array(
-    [(8, 29, 88), (37, 52, 148), (34, 94, 168), (29, 145, 192), (65, 182, 196), (127, 205, 187), (199, 233, 180), (255, 255, 217)]
+    [
+        (8, 29, 88),
+        (37, 52, 148),
+        (34, 94, 168),
+        (29, 145, 192),
+        (65, 182, 196),
+        (127, 205, 187),
+        (199, 233, 180),
+        (255, 255, 217),
+    ]
 )  # ColorBrewer's YlGnBu, dark to bright
 
 
@@ -31,7 +41,9 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
 
 
-def tile_row(label: str, tiles: list[Image.Image], above: list[str] | None = None, below: list[str] | None = None) -> Image.Image:
+def tile_row(
+    label: str, tiles: list[Image.Image], above: list[str] | None = None, below: list[str] | None = None
+) -> Image.Image:
     """Tiles side by side, RGB, with a label on the left and a text above and below each."""
     width, height = tiles[0].size
     top, bottom = 20 * bool(above), 18 * bool(below)
@@ -44,23 +56,29 @@ def tile_row(label: str, tiles: list[Image.Image], above: list[str] | None = Non
         if above:
             draw.text((x + width / 2, 2), above[number], fill=INK, font=font(13), anchor="ma")
         if below:
-            draw.text((x + width / 2, top + height + 3), below[number], fill=FAINT, font=font(12), anchor="ma")
+            draw.text(
+                (x + width / 2, top + height + 3), below[number], fill=FAINT, font=font(12), anchor="ma"
+            )
     return row
 
 
 def mark(draw: ImageDraw.ImageDraw, x: int, y: int, cell: int, remasked: bool, replaced: bool) -> None:
-    """The marks of a cell: a red frame where it was masked again, an orange corner where its code was replaced."""
+    """The marks of a cell: a red frame where it was masked again, an orange corner where its code was
+    replaced."""
     if remasked:
         draw.rectangle((x, y, x + cell - 2, y + cell - 2), outline=REMASKED, width=max(1, cell // 10))
     if replaced:
         side = max(2, cell * 2 // 5)
         draw.polygon(
-            [(x + cell - 2 - side, y), (x + cell - 2, y), (x + cell - 2, y + side)], fill=REPLACED, outline=INK if cell >= 16 else None
+            [(x + cell - 2 - side, y), (x + cell - 2, y), (x + cell - 2, y + side)],
+            fill=REPLACED,
+            outline=INK if cell >= 16 else None,
         )
 
 
 def order_map(seen: Reveals, image: int, grid: Grid, steps: int, cell: int) -> Image.Image:
-    """Cells coloured from dark (early) to bright (late), with their step where it fits, and the marks of :func:`mark`.
+    """Cells coloured from dark (early) to bright (late), with their step where it fits, and the marks of
+    :func:`mark`.
 
     Args:
         seen: What happened to the cells, image ``image`` of it.
@@ -76,7 +94,13 @@ def order_map(seen: Reveals, image: int, grid: Grid, steps: int, cell: int) -> I
         share = (step - 1) / max(1, steps - 1)
         draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=ramp(share) if step else STILL)
         if step and cell >= 20:
-            draw.text((x + cell / 2 - 0.5, y + cell / 2), str(step), fill="white" if share < 0.45 else INK, font=text, anchor="mm")
+            draw.text(
+                (x + cell / 2 - 0.5, y + cell / 2),
+                str(step),
+                fill="white" if share < 0.45 else INK,
+                font=text,
+                anchor="mm",
+            )
         mark(draw, x, y, cell, bool(seen.remasked[image, number]), bool(seen.replaced[image, number]))
     return picture
 
@@ -86,7 +110,12 @@ def legend(seen: Reveals, image: int, steps: int, words: str) -> Image.Image:
     box, bar = 20, 260
     entries = [
         (f"masked again at least once: {int(seen.remasked[image].sum())}", True, False, (150, 185, 205)),
-        (f"code replaced without being masked: {int(seen.replaced[image].sum())}", False, True, (150, 185, 205)),
+        (
+            f"code replaced without being masked: {int(seen.replaced[image].sum())}",
+            False,
+            True,
+            (150, 185, 205),
+        ),
     ]
     still = int((seen.step[image] == 0).sum())
     entries += [(f"never drawn (known) or never changed: {still}", False, False, STILL)] if still else []
@@ -122,7 +151,9 @@ def beside(label: str, left: Image.Image, right: Image.Image) -> Image.Image:
     return row
 
 
-def contact_sheet(trajectory: Trajectory, grid: Grid, decode: Decode, title: str = "", image: int = 0) -> Image.Image:
+def contact_sheet(
+    trajectory: Trajectory, grid: Grid, decode: Decode, title: str = "", image: int = 0
+) -> Image.Image:
     """One image's decode at up to 12 steps: decoded, as codes, and the map of the order of its cells.
 
     Args:
@@ -147,10 +178,17 @@ def contact_sheet(trajectory: Trajectory, grid: Grid, decode: Decode, title: str
     rows = [
         tile_row("decoded", decoded, [f"step {i}" if i else "start" for i in chosen]),
         tile_row("codes", coloured, below=left_over),
-        beside("order", order_map(seen, image, grid, steps, cell), legend(seen, image, steps, meaning(masked.any(0), seen.step[image]))),
+        beside(
+            "order",
+            order_map(seen, image, grid, steps, cell),
+            legend(seen, image, steps, meaning(masked.any(0), seen.step[image])),
+        ),
     ]
     top = MARGIN + 26 * bool(title)
-    size = (max(row.width for row in rows) + 2 * MARGIN, top + sum(row.height for row in rows) + 2 * GAP + 10 + MARGIN)
+    size = (
+        max(row.width for row in rows) + 2 * MARGIN,
+        top + sum(row.height for row in rows) + 2 * GAP + 10 + MARGIN,
+    )
     sheet = Image.new("RGB", size, "white")
     ImageDraw.Draw(sheet).text((MARGIN, MARGIN - 2), title, fill=INK, font=font(15))
     for row, gap in zip(rows, (GAP, GAP + 10, 0), strict=True):

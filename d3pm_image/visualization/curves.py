@@ -1,4 +1,5 @@
-"""Curves as images, drawn by matplotlib without a display: quality over network calls, and a training from its log."""
+"""Curves as images, drawn by matplotlib without a display: quality over network calls, and a training from
+its log."""
 
 from __future__ import annotations
 
@@ -34,7 +35,12 @@ def best_line(points: Sequence[Point], lower: bool) -> list[Point]:
 
 
 def draw_chart(
-    series: dict[str, list[Point]], title: str, x_label: str, y_label: str, lower: bool = True, best: Point | None = None
+    series: dict[str, list[Point]],
+    title: str,
+    x_label: str,
+    y_label: str,
+    lower: bool = True,
+    best: Point | None = None,
 ) -> Image.Image:
     """Named series over log2 x: all points, a line through each series' best value at every x, and a legend.
 
@@ -51,7 +57,14 @@ def draw_chart(
         others = [point for point in points if point not in line]
         axes.plot(*zip(*line, strict=True), color=colour, marker=marker, label=name)
         if others:
-            axes.plot(*zip(*others, strict=True), color=colour, marker=marker, markerfacecolor="white", markersize=4, linestyle="none")
+            axes.plot(
+                *zip(*others, strict=True),
+                color=colour,
+                marker=marker,
+                markerfacecolor="white",
+                markersize=4,
+                linestyle="none",
+            )
     if best is not None:
         axes.plot(*best, "o", color="black", markersize=16, markerfacecolor="none", label="chosen")
     axes.set_xscale("log", base=2)
@@ -86,7 +99,11 @@ def training_curves(folder: Path) -> Path | None:
 def points_of(lines: Sequence[dict], name: str) -> list[Point]:
     """(step, value) of every line of a log that has a finite number of that name."""
     found = [(line["step"], line.get(name)) for line in lines]
-    return [(step, float(value)) for step, value in found if isinstance(value, (int, float)) and abs(value) < float("inf")]
+    return [
+        (step, float(value))
+        for step, value in found
+        if isinstance(value, (int, float)) and abs(value) < float("inf")
+    ]
 
 
 def new_figure() -> Figure:

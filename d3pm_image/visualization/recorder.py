@@ -55,7 +55,9 @@ class Recorder:
         need(bool(batches), "trajectory", 0, "needs at least one decode that was watched")
         longest = max(map(len, batches))
         padded = [batch + batch[-1:] * (longest - len(batch)) for batch in batches]
-        codes, masked = (torch.cat([torch.stack([frame[i] for frame in batch]) for batch in padded], 1) for i in (0, 1))
+        codes, masked = (
+            torch.cat([torch.stack([frame[i] for frame in batch]) for batch in padded], 1) for i in (0, 1)
+        )
         return Trajectory(codes, masked)
 
 
@@ -64,8 +66,8 @@ class Reveals:
     """What happened to the cells of images, each (B, N).
 
     Args:
-        step: int64, the step (from 1) that revealed the cell for the last time; of a cell that never was a mask, the step that
-            changed it last; 0 where nothing ever happened.
+        step: int64, the step (from 1) that revealed the cell for the last time; of a cell that never was a
+            mask, the step that changed it last; 0 where nothing ever happened.
         remasked: bool, a mask again after it had been a code.
         replaced: bool, another code without being masked in between.
     """

@@ -1,6 +1,7 @@
 """Picture files in and out: upright, with what they say beside their pixels, and no pixel changed on the way.
 
-Pillow holds 16 bits per pixel in grey pictures alone: 16-bit colour (PNG, TIFF) is read as its upper 8 bits, which a note says.
+Pillow holds 16 bits per pixel in grey pictures alone: 16-bit colour (PNG, TIFF) is read as its upper 8 bits,
+which a note says.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def read_picture(path: str | Path, name: str = "image") -> PictureFile:
     """Read a file that will be edited.
 
     Raises:
-        ConfigError: missing, unreadable, or of more pixels than Pillow takes for harmless; ``name`` is the field named.
+        ConfigError: missing, unreadable, or of more pixels than Pillow takes for harmless; ``name`` is the
+            field named.
     """
     path = Path(path)
     try:
@@ -87,9 +89,13 @@ def read_picture(path: str | Path, name: str = "image") -> PictureFile:
         raise ConfigError(name, str(path), "no such file") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         most = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise ConfigError(name, str(path), f"holds more than {most} million pixels; make it smaller, or cut the part out") from None
+        raise ConfigError(
+            name, str(path), f"holds more than {most} million pixels; make it smaller, or cut the part out"
+        ) from None
     except Exception as error:  # Pillow raises many kinds for broken files
-        raise ConfigError(name, str(path), f"not a readable image ({type(error).__name__}: {error})") from error
+        raise ConfigError(
+            name, str(path), f"not a readable image ({type(error).__name__}: {error})"
+        ) from error
 
 
 def notes_on(path: Path, opened: Image.Image, kind: str, dropped: Sequence[str] = ()) -> list[str]:
@@ -100,8 +106,12 @@ def notes_on(path: Path, opened: Image.Image, kind: str, dropped: Sequence[str] 
         number = str(frames) if frames <= MOST_FRAMES else f"more than {MOST_FRAMES}"
         notes.append(f"{path.name}: the first of {number} {'pages' if kind == 'TIFF' else 'frames'} is used")
     if dropped:
-        names = ", ".join(dropped[:NAMED]) + (f" and {len(dropped) - NAMED} more" if len(dropped) > NAMED else "")
-        notes.append(f"{path.name}: left out, for it is damaged, too long, or cannot be written: {printable(names)}")
+        names = ", ".join(dropped[:NAMED]) + (
+            f" and {len(dropped) - NAMED} more" if len(dropped) > NAMED else ""
+        )
+        notes.append(
+            f"{path.name}: left out, for it is damaged, too long, or cannot be written: {printable(names)}"
+        )
     if opened.mode[0] != "I" and bits_a_band(path, opened, kind) > 8 and opened.mode != "F":
         notes.append(f"{path.name}: 16-bit colour is read, and written, with its upper 8 bits")
     return notes
@@ -116,7 +126,8 @@ def bits_a_band(path: Path, opened: Image.Image, kind: str) -> int:
 
 
 def result_path(source: PictureFile, command: str) -> Path:
-    """Where a result goes by default: NAME-COMMAND beside the picture, with its ending; of formats that cannot be written, .png."""
+    """Where a result goes by default: NAME-COMMAND beside the picture, with its ending; of formats that
+    cannot be written, .png."""
     suffix = source.path.suffix if kind_of(source.path) == source.kind else ENDINGS.get(source.kind, ".png")
     return added(source.path, f"-{command}", suffix)
 
@@ -137,12 +148,15 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
     read = {path.resolve() for path in inputs}
     for path in outputs:
         need(kind_of(path) is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
-        need(path.resolve() not in read, "out", str(path), "would overwrite a picture that is read; choose another name")
+        hint = "would overwrite a picture that is read; choose another name"
+        need(path.resolve() not in read, "out", str(path), hint)
         need(not path.is_dir(), "out", str(path), "is a folder; give a file name")
         folder_to_write(path.parent)
 
 
-def write_picture(image: Image.Image, path: Path, source: PictureFile, settings: Mapping[str, Any] | None = None) -> str | None:
+def write_picture(
+    image: Image.Image, path: Path, source: PictureFile, settings: Mapping[str, Any] | None = None
+) -> str | None:
     """Write a result as the file was that it came from, in the format of ``path``; complete, or not at all.
 
     Args:
@@ -157,7 +171,9 @@ def write_picture(image: Image.Image, path: Path, source: PictureFile, settings:
     kind = kind_of(path)
     need(kind is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
     with whole_file(path) as part:
-        for candidate, metadata in ((c, m) for c in candidates(image, str(kind)) for m in fewer(source.metadata)):
+        for candidate, metadata in (
+            (c, m) for c in candidates(image, str(kind)) for m in fewer(source.metadata)
+        ):
             arguments = save_arguments(metadata, str(kind), candidate.mode, image.size, settings)
             try:
                 candidate.save(part, format=kind, **arguments)
@@ -169,8 +185,14 @@ def write_picture(image: Image.Image, path: Path, source: PictureFile, settings:
             else:
                 break
         else:
-            raise ConfigError("out", str(path), f"{kind} cannot hold this picture ({refused}); use .png or .tif")
-    notes = [] if exact else [f"{kind} does not give back every pixel of this picture as it was; {keepers(image.mode)}"]
+            raise ConfigError(
+                "out", str(path), f"{kind} cannot hold this picture ({refused}); use .png or .tif"
+            )
+    notes = (
+        []
+        if exact
+        else [f"{kind} does not give back every pixel of this picture as it was; {keepers(image.mode)}"]
+    )
     notes += [f"{kind} does not hold {' and '.join(lost)} of the original"] if lost else []
     return f"{path.name}: {'. '.join(notes)}" if notes else None
 
@@ -182,9 +204,11 @@ def read_back(part: Path, image: Image.Image, kind: str, metadata: Metadata) -> 
         Exception: it cannot be read, by this program or others.
     """
     refused: list[str] = []
-    with opened(part, dropped=refused, formats=(kind,)) as written:  # Pillow 12 writes TIFFs in YCbCr that it cannot read
+    # Pillow 12 writes TIFFs in YCbCr that it cannot read
+    with opened(part, dropped=refused, formats=(kind,)) as written:
         need(not refused, "out", refused, "others could not read it")
-        need(written.size == image.size, "out", written.size, f"cannot hold a picture of {image.width}x{image.height} pixels")
+        hint = f"cannot hold a picture of {image.width}x{image.height} pixels"
+        need(written.size == image.size, "out", written.size, hint)
         return same_pixels(image, written), not_kept(metadata, kind, written)
 
 
@@ -193,9 +217,14 @@ def candidates(image: Image.Image, kind: str) -> list[Image.Image]:
     keyed, clear = "transparency" in image.info, image.getbands()[-1] in ("A", "a")
     offers = []
     # some encoders would take these modes, and clip their levels or drop their transparency
-    if (kind in DEEP or not is_deep(image.mode)) and (kind in CLEAR or not clear) and (kind in ("PNG", "GIF") or not keyed):
+    if (
+        (kind in DEEP or not is_deep(image.mode))
+        and (kind in CLEAR or not clear)
+        and (kind in ("PNG", "GIF") or not keyed)
+    ):
         levels = np.asarray(image)
-        if kind == "TIFF" or image.mode not in ("I;16B", "I;16N"):  # other encoders write them in the wrong order of bytes
+        # other encoders write them in the wrong order of bytes
+        if kind == "TIFF" or image.mode not in ("I;16B", "I;16N"):
             offers.append(image)
         if kind == "GIF" and image.mode == "P":  # opacity inside a palette would be written as colours
             offers = [image.copy()]
@@ -209,7 +238,10 @@ def candidates(image: Image.Image, kind: str) -> list[Image.Image]:
 
 def same_pixels(image: Image.Image, written: Image.Image) -> bool:
     """Whether two pictures show the same, bit for bit."""
-    if image.info.get("transparency") == written.info.get("transparency") and "P" not in image.mode + written.mode:
+    if (
+        image.info.get("transparency") == written.info.get("transparency")
+        and "P" not in image.mode + written.mode
+    ):
         one, other = np.asarray(image), np.asarray(written)
         whole = one.dtype.kind in "ui" and other.dtype.kind in "ui"
         if one.shape == other.shape and (whole or one.dtype == other.dtype):

@@ -21,20 +21,23 @@ __all__ = ["paste", "plain"]
 
 
 def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Image.Image:
-    """A copy of a picture with a painting in it, in the picture's mode and with its palette, profile and other facts.
+    """A copy of a picture with a painting in it, in the picture's mode and with its palette, profile and
+    other facts.
 
     Args:
         original: Any mode.
         painted: Of the same size; it is read as 8-bit grey or colour.
-        weight: (h, w), the painting's share in [0, 1]. Pixels of weight 0 are bit for bit the original's, those of
-            weight 1 the painting's, made opaque.
+        weight: (h, w), the painting's share in [0, 1]. Pixels of weight 0 are bit for bit the original's,
+            those of weight 1 the painting's, made opaque.
 
     Raises:
         ConfigError: another size, or weights outside [0, 1].
     """
     weight = np.asarray(weight, np.float64)
-    need(painted.size == original.size, "painted", painted.size, f"must have the picture's size {original.size}")
-    need(weight.shape == (original.height, original.width), "weight", weight.shape, f"must be ({original.height}, {original.width})")
+    hint = f"must have the picture's size {original.size}"
+    need(painted.size == original.size, "painted", painted.size, hint)
+    hint = f"must be ({original.height}, {original.width})"
+    need(weight.shape == (original.height, original.width), "weight", weight.shape, hint)
     need(bool(((weight >= 0) & (weight <= 1)).all()), "weight", "outside", "weights lie in [0, 1]")
     touched = weight > 0
     if not touched.any():
@@ -43,7 +46,9 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
     part, paint = original.crop(box), painted.crop(box)
     inside = np.s_[box[1] : box[3], box[0] : box[2]]
     if original.mode in ("P", "PA"):
-        return paste_indexed(original, mixed(plain(part, 3), plain(paint, 3), weight[inside])[touched[inside]], touched)
+        return paste_indexed(
+            original, mixed(plain(part, 3), plain(paint, 3), weight[inside])[touched[inside]], touched
+        )
     result, values = original.copy(), np.array(original)
     if original.mode == "1":
         new: np.ndarray = mixed(plain(part, 1), plain(paint, 1), weight[inside]) >= 128
@@ -58,7 +63,8 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
 
 
 def in_own_colours(painted: Image.Image, original: Image.Image) -> Image.Image:
-    """An sRGB painting in the colours of the profile that a picture carries: mode L, RGB or CMYK; itself where that is no change."""
+    """An sRGB painting in the colours of the profile that a picture carries: mode L, RGB or CMYK; itself
+    where that is no change."""
     mode = "CMYK" if original.mode == "CMYK" else "L" if profile_channels(original.mode) == 1 else "RGB"
     return from_srgb(painted, original.info.get("icc_profile"), mode)
 
@@ -77,13 +83,15 @@ def mixed(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> np
     if old.ndim == 2:
         return np.rint(old * (1 - weight) + new * weight).astype(np.uint8)
     result = np.empty_like(old)
-    for band in range(old.shape[2]):  # one at a time: in float64 all of a large picture would be eight times its size
+    # one at a time: in float64 all of a large picture would be eight times its size
+    for band in range(old.shape[2]):
         result[..., band] = np.rint(old[..., band] * (1 - weight) + new[..., band] * weight)
     return result
 
 
 def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, full: float) -> np.ndarray:
-    """The mixture of picture and painting in the picture's mode, (h, w) or (h, w, bands); ``full`` is the level of white."""
+    """The mixture of picture and painting in the picture's mode, (h, w) or (h, w, bands); ``full`` is the
+    level of white."""
     mode = original.mode
     if is_deep(mode):
         old = np.asarray(original).astype(np.float64)
@@ -104,7 +112,8 @@ def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, 
 
 
 def over(original: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mixture of a picture with opacity (h, w, bands + 1) and an opaque one (h, w) or (h, w, bands): each counts by its opacity."""
+    """Mixture of a picture with opacity (h, w, bands + 1) and an opaque one (h, w) or (h, w, bands): each
+    counts by its opacity."""
     painted = painted if painted.ndim == 3 else painted[..., None]
     old = original[..., -1:] / 255 * (1 - weight[..., None])
     alpha = old + weight[..., None]

@@ -1,4 +1,5 @@
-"""What a picture file says beside its pixels, so that an edited picture is written as the file was that it came from."""
+"""What a picture file says beside its pixels, so that an edited picture is written as the file was that it
+came from."""
 
 from __future__ import annotations
 
@@ -15,12 +16,34 @@ from ...imaging import SETTINGS
 
 # tags of a TIFF that describe the picture; all others describe how that one file is laid out
 DESCRIPTIVE = frozenset(
-    {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+    {
+        270,
+        271,
+        272,
+        282,
+        283,
+        296,
+        305,
+        306,
+        315,
+        316,
+        700,
+        33432,
+        33723,
+        34377,
+        ExifTags.IFD.Exif,
+        ExifTags.IFD.GPSInfo,
+    }
 )
 LOSSLESS_TIFF = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd", "group3", "group4", "tiff_ccitt"})  # fmt: skip
 MOST_DPI = 1_000_000
 XMP_TEXT = "XML:com.adobe.xmp"
-SPACES = {b"GRAY": ("1", "L", "LA", "I", "F"), b"RGB ": ("RGB", "RGBA", "P", "PA", "YCbCr", "HSV"), b"CMYK": ("CMYK",), b"Lab ": ("LAB",)}
+SPACES = {
+    b"GRAY": ("1", "L", "LA", "I", "F"),
+    b"RGB ": ("RGB", "RGBA", "P", "PA", "YCbCr", "HSV"),
+    b"CMYK": ("CMYK",),
+    b"Lab ": ("LAB",),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +52,8 @@ class Metadata:
 
     Args:
         mode: The picture's mode, which its colour profile is for.
-        exif: Entries, without orientation and thumbnail: the picture is upright, and a thumbnail would show it before the edit.
+        exif: Entries, without orientation and thumbnail: the picture is upright, and a thumbnail would show
+            it before the edit.
         icc_profile: Colour profile.
         dpi: Pixels an inch, horizontally and vertically.
         xmp: XML packet.
@@ -49,7 +73,8 @@ class Metadata:
 
 
 def read_metadata(opened: Image.Image, upright: Image.Image, turned: bool) -> Metadata:
-    """Metadata of a loaded file and the upright copy of its picture, which has been ``turned`` by a quarter or not."""
+    """Metadata of a loaded file and the upright copy of its picture, which has been ``turned`` by a quarter
+    or not."""
     info, dropped = upright.info, list[str]()
     dpi = info.get("dpi")
     if dpi and turned:
@@ -69,7 +94,8 @@ def read_metadata(opened: Image.Image, upright: Image.Image, turned: bool) -> Me
 
 
 def clean_exif(opened: Image.Image, dropped: list[str]) -> Entries:
-    """EXIF without orientation, thumbnail and, of a TIFF, what describes the layout of the file; what cannot be written is named in ``dropped``."""
+    """EXIF without orientation, thumbnail and, of a TIFF, what describes the layout of the file; what cannot
+    be written is named in ``dropped``."""
     try:
         exif = opened.getexif()
     except MemoryError:
@@ -79,7 +105,9 @@ def clean_exif(opened: Image.Image, dropped: list[str]) -> Entries:
         return {}
     found, tiff = entries_of(exif, dropped), opened.format == "TIFF"
     found.pop((0, ExifTags.Base.Orientation), None)
-    return writable({key: value for key, value in found.items() if not tiff or key[0] or key[1] in DESCRIPTIVE}, dropped)
+    return writable(
+        {key: value for key, value in found.items() if not tiff or key[0] or key[1] in DESCRIPTIVE}, dropped
+    )
 
 
 def encoding(opened: Image.Image) -> dict[str, dict[str, Any]]:
@@ -93,7 +121,9 @@ def encoding(opened: Image.Image) -> dict[str, dict[str, Any]]:
         return {"JPEG": own | {"progressive": True} if info.get("progressive") else own}
     if opened.format == "TIFF":
         compression = info.get("compression", "raw")
-        return {"TIFF": {"compression": compression if compression in LOSSLESS_TIFF else "tiff_adobe_deflate"}}
+        return {
+            "TIFF": {"compression": compression if compression in LOSSLESS_TIFF else "tiff_adobe_deflate"}
+        }
     return {}
 
 
@@ -105,17 +135,23 @@ def png_chunks(opened: Image.Image, info: Mapping[Any, Any]) -> tuple[tuple[byte
     for name, value in getattr(opened, "text", {}).items():
         if name != SETTINGS:
             value = info.get(name, value)  # upright: the orientation is taken out of XMP
-            chunks.add_itxt(name, str(value), getattr(value, "lang", None) or "", getattr(value, "tkey", None) or "")
+            chunks.add_itxt(
+                name, str(value), getattr(value, "lang", None) or "", getattr(value, "tkey", None) or ""
+            )
     if "srgb" in info:
         chunks.add(b"sRGB", bytes([info["srgb"]]))
     if "gamma" in info:
         chunks.add(b"gAMA", round(info["gamma"] * 100_000).to_bytes(4, "big"))
     if "chromaticity" in info:
-        chunks.add(b"cHRM", b"".join(round(value * 100_000).to_bytes(4, "big") for value in info["chromaticity"]))
+        chunks.add(
+            b"cHRM", b"".join(round(value * 100_000).to_bytes(4, "big") for value in info["chromaticity"])
+        )
     return tuple((chunk[0], chunk[1]) for chunk in chunks.chunks)
 
 
-def save_arguments(metadata: Metadata, kind: str, mode: str, size: tuple[int, int], settings: Mapping[str, Any] | None) -> dict[str, Any]:
+def save_arguments(
+    metadata: Metadata, kind: str, mode: str, size: tuple[int, int], settings: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Arguments of Pillow's ``save``.
 
     Args:
@@ -132,7 +168,9 @@ def save_arguments(metadata: Metadata, kind: str, mode: str, size: tuple[int, in
     own = metadata.encoding.get(kind) if mode == metadata.mode else None  # made for the bands of that mode
     arguments: dict[str, Any] = dict(own or defaults.get(kind, {}))
     # given even if empty: Pillow else takes the profile of the original, which may be for another mode
-    arguments["icc_profile"] = metadata.icc_profile if mode == metadata.mode or fits(metadata.icc_profile, mode) else None
+    arguments["icc_profile"] = (
+        metadata.icc_profile if mode == metadata.mode or fits(metadata.icc_profile, mode) else None
+    )
     if metadata.dpi:
         arguments["dpi"] = metadata.dpi
     if metadata.exif:
@@ -155,8 +193,9 @@ def fits(profile: bytes, mode: str) -> bool:
 
 def sized_exif(entries: Entries, size: tuple[int, int]) -> Entries:
     """EXIF whose own record of the picture's size, where it has one, is right."""
-    of = {ExifTags.Base.ExifImageWidth: size[0], ExifTags.Base.ExifImageHeight: size[1]}
-    return {key: of.get(key[1], value) if key[0] == ExifTags.IFD.Exif else value for key, value in entries.items()}  # type: ignore[call-overload]
+    own: dict[int, Any] = {ExifTags.Base.ExifImageWidth: size[0], ExifTags.Base.ExifImageHeight: size[1]}
+    exif = ExifTags.IFD.Exif
+    return {key: own.get(key[1], value) if key[0] == exif else value for key, value in entries.items()}
 
 
 def not_kept(metadata: Metadata, kind: str, written: Image.Image) -> list[str]:
@@ -171,7 +210,11 @@ def not_kept(metadata: Metadata, kind: str, written: Image.Image) -> list[str]:
     lost = [] if all(same_entry(value, there.get(key)) for key, value in wanted.items()) else ["EXIF"]
     if metadata.icc_profile and written.info.get("icc_profile") != metadata.icc_profile:
         lost.append("the colour profile")
-    if metadata.xmp and written.info.get("xmp") != metadata.xmp and not (kind == "PNG" and XMP_TEXT in written.info):
+    if (
+        metadata.xmp
+        and written.info.get("xmp") != metadata.xmp
+        and not (kind == "PNG" and XMP_TEXT in written.info)
+    ):
         lost.append("XMP")
     if not {*metadata.texts} <= {*png_chunks(written, written.info)}:
         lost.append("texts and colour chunks of the PNG")
@@ -184,5 +227,9 @@ def not_kept(metadata: Metadata, kind: str, written: Image.Image) -> list[str]:
 
 def fewer(metadata: Metadata) -> list[Metadata]:
     """The metadata, then less of it, for encoders that refuse a picture because of it."""
-    levels = [metadata, replace(metadata, exif={}, xmp=b""), Metadata(mode=metadata.mode, dropped=metadata.dropped)]
+    levels = [
+        metadata,
+        replace(metadata, exif={}, xmp=b""),
+        Metadata(mode=metadata.mode, dropped=metadata.dropped),
+    ]
     return [level for number, level in enumerate(levels) if level not in levels[:number]]

@@ -1,8 +1,8 @@
 """A painting put into a picture of indexed colours: every index in use keeps its colour.
 
-Painted pixels take the nearest opaque colour of the palette. Palettes of a drawing seldom have the colours of a
-painting; so the entries that no known pixel uses are also tried filled with colours of the painting (median cut), and
-the palette with the smaller squared error is taken. A palette may grow so, to 256 entries at most.
+Painted pixels take the nearest opaque colour of the palette. Palettes of a drawing seldom have the colours of
+a painting; so the entries that no known pixel uses are also tried filled with colours of the painting (median
+cut), and the palette with the smaller squared error is taken. A palette may grow so, to 256 entries at most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def paste_indexed(original: Image.Image, colours: np.ndarray, touched: np.ndarra
 
     Args:
         colours: (n, 3) uint8, what the painted pixels shall show, row by row.
-        touched: (h, w) bool, the n painted pixels; they become opaque. All other pixels keep index and opacity.
+        touched: (h, w) bool, the n painted pixels; they become opaque. All other pixels keep index and
+            opacity.
     """
     values = np.array(original)
     index = values if original.mode == "P" else values[..., 0]
@@ -69,7 +70,12 @@ def read_palette(image: Image.Image) -> tuple[np.ndarray, int, np.ndarray]:
 def write_palette(image: Image.Image, colours: np.ndarray, count: int, alpha: np.ndarray) -> None:
     """Give a picture a palette of ``count`` entries, with their opacity where the picture had any."""
     transparent = image.info.get("transparency")
-    if transparent is None and image.palette is not None and image.palette.mode == "RGBA" and image.mode == "P":
+    if (
+        transparent is None
+        and image.palette is not None
+        and image.palette.mode == "RGBA"
+        and image.mode == "P"
+    ):
         image.putpalette(np.concatenate([colours, alpha[:, None]], axis=1)[:count].tobytes(), "RGBA")
         return
     image.putpalette(colours[:count].tobytes(), "RGB")
@@ -77,8 +83,11 @@ def write_palette(image: Image.Image, colours: np.ndarray, count: int, alpha: np
         image.info["transparency"] = alpha[: len(transparent)].tobytes()
 
 
-def nearest(wanted: np.ndarray, often: np.ndarray, entries: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, float]:
-    """Index of the nearest allowed entry for each colour (n, 3), and the summed squared error of pixels that want it ``often`` (n,)."""
+def nearest(
+    wanted: np.ndarray, often: np.ndarray, entries: np.ndarray, allowed: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Index of the nearest allowed entry for each colour (n, 3), and the summed squared error of pixels that
+    want it ``often`` (n,)."""
     indices = np.nonzero(allowed)[0]
     if not len(indices):
         return np.zeros(len(wanted), np.uint8), float("inf")
@@ -96,7 +105,8 @@ def nearest(wanted: np.ndarray, often: np.ndarray, entries: np.ndarray, allowed:
 
 
 def distinct(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different colours (k, 3) among (n, 3) uint8, which of them each one is (n,), and how often each is there (k,)."""
+    """The different colours (k, 3) among (n, 3) uint8, which of them each one is (n,), and how often each is
+    there (k,)."""
     packed = (colours.astype(np.uint32) << np.array([16, 8, 0], np.uint32)).sum(1, dtype=np.uint32)
     values, place, often = np.unique(packed, return_inverse=True, return_counts=True)
     return (values[:, None] >> np.array([16, 8, 0], np.uint32)).astype(np.uint8), place, often

@@ -1,4 +1,5 @@
-"""Ancestral sampling: exact reverse jumps t → s of any length (Austin et al. 2021), see :mod:`~d3pm_image.sampling.reverse_kernel`."""
+"""Ancestral sampling: exact reverse jumps t → s of any length (Austin et al. 2021), see
+:mod:`~d3pm_image.sampling.reverse_kernel`."""
 
 from __future__ import annotations
 

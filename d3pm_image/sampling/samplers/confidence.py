@@ -1,4 +1,5 @@
-"""Reveal the masks that the network is surest of (MaskGIT, Chang et al. 2022, section 3.2): fill all, keep the best, repeat.
+"""Reveal the masks that the network is surest of (MaskGIT, Chang et al. 2022, section 3.2): fill all, keep
+the best, repeat.
 
 How many stay masked says :mod:`~d3pm_image.sampling.mask_schedule`. Sureness is
 

@@ -1,9 +1,10 @@
-"""First hitting: jump straight to the next time at which a mask disappears (Zheng et al. 2025, masked diffusion models are
-secretly time-agnostic masked models).
+"""First hitting: jump straight to the next time at which a mask disappears (Zheng et al. 2025, masked
+diffusion models are secretly time-agnostic masked models).
 
-With n masks left the masked mass c = 1 - g falls to c U^{1/n} at the next reveal, of a mask chosen at random. A step draws as many
-of those times as it must reveal to be done in S steps, an image each; with one reveal a step and no random codes it is exact.
-Random codes of a hybrid move by the κ-posterior over the same stretch of time.
+With n masks left the masked mass c = 1 - g falls to c U^{1/n} at the next reveal, of a mask chosen at random.
+A step draws as many of those times as it must reveal to be done in S steps, an image each; with one reveal a
+step and no random codes it is exact. Random codes of a hybrid move by the κ-posterior over the same stretch
+of time.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class FirstHitting(Sampler):
 
     @staticmethod
     def next_time(state: DecodeState, schedule: Schedule, masked: Tensor, left: Tensor) -> Tensor:
-        """The time at which ``left`` of ``masked`` masks remain: c · Π U_n^{1/n} over the reveals; without masks to reveal, the even grid's."""
+        """The time at which ``left`` of ``masked`` masks remain: c · Π U_n^{1/n} over the reveals; without
+        masks to reveal, the even grid's."""
         log_share = torch.log(1 - schedule.survival(state.t)[0]).nan_to_num(neginf=-700.0)
         u = state.streams.uniform(state.x_t.shape[1]).clamp_min(1e-300)
         n = torch.arange(1, state.x_t.shape[1] + 1, device=u.device)

@@ -1,7 +1,9 @@
-"""Reveal masks in the order of the 2-D Halton sequence, bases 2 and 3 (Besnier et al. 2025, Halton scheduler for MaskGIT).
+"""Reveal masks in the order of the 2-D Halton sequence, bases 2 and 3 (Besnier et al. 2025, Halton scheduler
+for MaskGIT).
 
-The order spreads each step's codes over the picture, so that codes drawn at once depend little on each other. It is filtered to
-each image's unknown positions; after step i max(i+1, floor(N₀ (1-γ(r)))) of them are revealed.
+The order spreads each step's codes over the picture, so that codes drawn at once depend little on each other.
+It is filtered to each image's unknown positions; after step i max(i+1, floor(N₀ (1-γ(r)))) of them are
+revealed.
 """
 
 from __future__ import annotations
@@ -69,7 +71,12 @@ class Halton(MaskSampler):
             rank = (rank + state.memory["roll"][:, None]) % rank.shape[1]
         codes = draw(state.probabilities(logits), state.uniforms(1)[0])
         total = state.unknown_count
-        shown = (total * (1 - max(0.0, REVEAL[self.reveal](state.progress))) + 1e-9).floor().long().clamp_min(state.step + 1)
+        shown = (
+            (total * (1 - max(0.0, REVEAL[self.reveal](state.progress))) + 1e-9)
+            .floor()
+            .long()
+            .clamp_min(state.step + 1)
+        )
         left = torch.zeros_like(total) if state.last else (total - shown).clamp_min(0)
         left = torch.minimum(left, (state.masked.sum(-1) - 1).clamp_min(0))
         return keep_best(state, codes, -rank.double(), left)

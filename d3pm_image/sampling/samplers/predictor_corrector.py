@@ -1,8 +1,8 @@
 """Predictor-corrector (Campbell et al. 2022, section 4.4): ancestral steps, with corrector steps in between.
 
-A corrector noises x_s forward to s' > s by the process's own jump and draws x_s back from p(x_s | x_{s'}): both halves keep
-the marginals at s, so errors of the predictor are drawn anew. Every half of the pair costs one network call, and ``steps`` counts calls:
-odd calls predict, even ones correct, the last one predicts.
+A corrector noises x_s forward to s' > s by the process's own jump and draws x_s back from p(x_s | x_{s'}):
+both halves keep the marginals at s, so errors of the predictor are drawn anew. Every half of the pair costs
+one network call, and ``steps`` counts calls: odd calls predict, even ones correct, the last one predicts.
 """
 
 from __future__ import annotations
@@ -42,13 +42,17 @@ class PredictorCorrector(Sampler):
         return state.unknown.any(-1)
 
     def schedule(self, state: DecodeState) -> None:
-        """A predictor goes from one time of the grid to the next; a corrector from a little above its time back to it, having
-        noised x_t on the way, at most to where the decode began."""
+        """A predictor goes from one time of the grid to the next; a corrector from a little above its time
+        back to it, having noised x_t on the way, at most to where the decode began."""
         predicts = plan(state.steps)
         times = uniform_times(sum(predicts), state.begin)
         done = sum(predicts[: state.step])
         s = times[done + 1] if predicts[state.step] else times[done]
-        t = times[done] if predicts[state.step] else min(state.begin, times[done] + self.eta * state.begin / sum(predicts))
+        t = (
+            times[done]
+            if predicts[state.step]
+            else min(state.begin, times[done] + self.eta * state.begin / sum(predicts))
+        )
         state.t, state.s = state.times(t), state.times(s)
         if not predicts[state.step]:
             noised = state.process.jump(state.x_t, state.s, state.t, torch.stack(state.uniforms(3), -1))

@@ -1,7 +1,9 @@
-"""Purity: ancestral steps that unmask where the network is surest (Tang et al. 2022, improved VQ-Diffusion, section 3.3).
+"""Purity: ancestral steps that unmask where the network is surest (Tang et al. 2022, improved VQ-Diffusion,
+section 3.3).
 
-The number of tokens that a jump t → s unmasks is drawn as ancestral sampling draws it; which ones is drawn without replacement
-with weights purity^(1/τ), purity = max_j x̂_j. Unmasked tokens move as in ancestral sampling.
+The number of tokens that a jump t → s unmasks is drawn as ancestral sampling draws it; which ones is drawn
+without replacement with weights purity^(1/τ), purity = max_j x̂_j. Unmasked tokens move as in ancestral
+sampling.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class Purity(Sampler):
     """Ancestral counts of revealed codes, at the positions where the network is surest.
 
     Args:
-        gumbel: Noise of the choice of what to keep; 0 always takes the purest, large values take any (ancestral).
+        gumbel: Noise of the choice of what to keep; 0 always takes the purest, large values take any
+            (ancestral).
     """
 
     gumbel: float = setting(1.0, low=0)

@@ -1,4 +1,5 @@
-"""Remasking (ReMDM, Wang et al. 2025): revealed tokens may become masks again and be drawn anew, at unchanged marginals.
+"""Remasking (ReMDM, Wang et al. 2025): revealed tokens may become masks again and be drawn anew, at unchanged
+marginals.
 
     v → m with probability σ ≤ σ_max = min(1, (1-g_s)/g_t);   m unmasks with (g_s-(1-σ)g_t)/(1-g_t);   else the κ-posterior
 
@@ -57,12 +58,18 @@ class Remask(Sampler):
         if self.strategy != "loop" or state.steps < 4 or state.begin == 0:
             return
         schedule = state.process.schedule
-        hold = float(schedule.time_of_mask_share(torch.tensor(LOOP_MASKS * (1 - float(schedule.survival(torch.ones(1))[0])))))
+        hold = float(
+            schedule.time_of_mask_share(
+                torch.tensor(LOOP_MASKS * (1 - float(schedule.survival(torch.ones(1))[0])))
+            )
+        )
         hold = min(hold, state.begin)
         before = max(1, round(state.steps * (1 - LOOP_SHARE) * (1 - hold / state.begin)))
         during = round(state.steps * LOOP_SHARE)
         after = max(1, state.steps - before - during)
-        times = [state.begin - (state.begin - hold) * i / before for i in range(before)] + [hold] * (state.steps - before - after)
+        times = [state.begin - (state.begin - hold) * i / before for i in range(before)] + [hold] * (
+            state.steps - before - after
+        )
         times += [hold * (1 - i / after) for i in range(after)] + [0.0]
         state.t, state.s = state.times(times[state.step]), state.times(times[state.step + 1])
 
@@ -88,12 +95,16 @@ class Remask(Sampler):
         u_predict, u_code, u_move, u_scramble, u_remask = state.uniforms(5)
         p = state.probabilities(logits)
         predicted = draw(p, u_predict)
-        unmask = torch.where(g_t < 1, (g_s - (1 - sigma) * g_t) / (1 - g_t).clamp_min(TINY), torch.ones_like(g_t))
+        unmask = torch.where(
+            g_t < 1, (g_s - (1 - sigma) * g_t) / (1 - g_t).clamp_min(TINY), torch.ones_like(g_t)
+        )
         shown = state.masked & (u_move < unmask)
         fresh = fresh_codes(process, predicted, u_code, u_scramble, state.s)
         moved = code_moves(state, p, predicted, u_code, u_move, state.t, state.s)
         hidden = ~state.masked & (u_remask < sigma)
         sure = p.gather(-1, predicted[..., None])[..., 0]
-        state.memory["sureness"] = torch.where(shown, sure, state.memory.get("sureness", torch.zeros_like(sure)))
+        state.memory["sureness"] = torch.where(
+            shown, sure, state.memory.get("sureness", torch.zeros_like(sure))
+        )
         out = torch.where(state.masked, torch.where(shown, fresh, state.x_t), moved)
         return torch.where(hidden, process.masked_like(out), out)

@@ -1,4 +1,5 @@
-"""One quantizer per file. Every module of this folder is imported and registers its class: a new file is all that a new quantizer takes."""
+"""One quantizer per file. Every module of this folder is imported and registers its class: a new file is all
+that a new quantizer takes."""
 
 from __future__ import annotations
 
@@ -16,4 +17,16 @@ from .simvq import SimVQ
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f".{_module.name}", __name__)
 
-__all__ = ["BSQ", "EMA", "FSQ", "LFQ", "MAX_CODES", "QUANTIZERS", "Codebook", "Cosine", "Quantizer", "SimVQ", "register"]
+__all__ = [
+    "BSQ",
+    "EMA",
+    "FSQ",
+    "LFQ",
+    "MAX_CODES",
+    "QUANTIZERS",
+    "Codebook",
+    "Cosine",
+    "Quantizer",
+    "SimVQ",
+    "register",
+]

@@ -1,4 +1,5 @@
-"""What a quantizer is: a frozen dataclass that holds its settings, with their defaults and ranges, and turns features into codes and back.
+"""What a quantizer is: a frozen dataclass that holds its settings, with their defaults and ranges, and turns
+features into codes and back.
 
     @register("fsq")
     @dataclass(frozen=True, kw_only=True)
@@ -14,9 +15,10 @@
         def build(self, synchronize): ...
         def quantize(self, vq, flat, training, synchronize): ...
 
-Registration is all that it takes. Weights and the codebook live in the module that ``build`` makes, as ``quantizer.vq`` of the network; whatever
-is done with it runs in float32, channel-last (B, N, D). Residual quantizers, which give several codes per cell, do not fit a grid of single codes.
-Nothing here imports torch before a network is built.
+Registration is all that it takes. Weights and the codebook live in the module that ``build`` makes, as
+``quantizer.vq`` of the network; whatever is done with it runs in float32, channel-last (B, N, D). Residual
+quantizers, which give several codes per cell, do not fit a grid of single codes. Nothing here imports torch
+before a network is built.
 """
 
 from __future__ import annotations
@@ -39,9 +41,11 @@ register = QUANTIZERS.register
 
 @dataclass(frozen=True, kw_only=True)
 class Quantizer(Choice):
-    """Features to codes: the codebook's size and width, the module that holds it, a pass, and what a code stands for.
+    """Features to codes: the codebook's size and width, the module that holds it, a pass, and what a code
+    stands for.
 
-    ``num_codes`` (K) and ``vector_dim`` (D, the width of a code vector, which the encoder gives) are settings or follow from them.
+    ``num_codes`` (K) and ``vector_dim`` (D, the width of a code vector, which the encoder gives) are settings
+    or follow from them.
     """
 
     path: ClassVar[str] = "tokenizer.quantizer."
@@ -59,11 +63,15 @@ class Quantizer(Choice):
         raise NotImplementedError
 
     def build(self, synchronize: bool) -> nn.Module:
-        """The module that holds weights and codebook. ``synchronize``: take statistics over all processes; their group exists by then."""
+        """The module that holds weights and codebook. ``synchronize``: take statistics over all processes;
+        their group exists by then."""
         raise NotImplementedError
 
-    def quantize(self, vq: Any, flat: Tensor, training: bool, synchronize: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, N, D) → quantized (B, N, D) with gradients to the input, codes (B, N), and the quantizer's own loss, a scalar."""
+    def quantize(
+        self, vq: Any, flat: Tensor, training: bool, synchronize: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, N, D) → quantized (B, N, D) with gradients to the input, codes (B, N), and the quantizer's own
+        loss, a scalar."""
         raise NotImplementedError
 
     def vectors(self, vq: Any, codes: Tensor) -> Tensor:
@@ -71,7 +79,8 @@ class Quantizer(Choice):
         return vq.codebook[codes]
 
     def moves(self, vq: Any, vectors_a_step: int, synchronize: bool) -> Moves | None:
-        """What moves the codebook in training where no gradient does; ``vectors_a_step``: B·N of a step over all processes."""
+        """What moves the codebook in training where no gradient does; ``vectors_a_step``: B·N of a step over
+        all processes."""
         return None
 
     def collapse_hint(self) -> str:

@@ -12,7 +12,7 @@ from .ema import EMA
 @register("cosine")
 @dataclass(frozen=True, kw_only=True)
 class Cosine(EMA):
-    """The nearest direction: moving averages on the unit sphere (Yu et al. 2022, ViT-VQGAN). For codebooks of 1024 codes and more, with a
-    ``code_dim`` of 8 to 16."""
+    """The nearest direction: moving averages on the unit sphere (Yu et al. 2022, ViT-VQGAN). For codebooks of
+    1024 codes and more, with a ``code_dim`` of 8 to 16."""
 
     unit: ClassVar[bool] = True

@@ -1,4 +1,5 @@
-"""A codebook of moving averages (van den Oord et al. 2017, appendix A.1), with a k-means start and unused codes replaced."""
+"""A codebook of moving averages (van den Oord et al. 2017, appendix A.1), with a k-means start and unused
+codes replaced."""
 
 from __future__ import annotations
 
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 @register("ema")
 @dataclass(frozen=True, kw_only=True)
 class EMA(Codebook):
-    """The nearest vector of a codebook of moving averages, with a k-means start and unused codes replaced (van den Oord et al. 2017). The default.
+    """The nearest vector of a codebook of moving averages, with a k-means start and unused codes replaced
+    (van den Oord et al. 2017). The default.
 
     Args:
         decay: Moving-average rate of the codebook.
-        revive_below: A code whose moving count of uses falls under this fraction of the average is replaced by a feature vector; 0 is never.
-        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty et al. 2024).
+        revive_below: A code whose moving count of uses falls under this fraction of the average is replaced
+            by a feature vector; 0 is never.
+        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty
+            et al. 2024).
     """
 
     decay: float = setting(0.99, 0, below=1, learning=True)
@@ -36,7 +40,8 @@ class EMA(Codebook):
     def build(self, synchronize: bool) -> nn.Module:
         from vector_quantize_pytorch import VectorQuantize  # imports for seconds, so only where it is used
 
-        # its only log line, of few vectors for many codes, is a line of its source code; callers say that in words
+        # its only log line, of few vectors for many codes, is a line of its source code; callers say that in
+        # words
         with contextlib.suppress(ImportError):
             from loguru import logger
 
@@ -54,14 +59,23 @@ class EMA(Codebook):
             sync_codebook=synchronize,
         )
 
-    def quantize(self, vq: Any, flat: Tensor, training: bool, synchronize: bool) -> tuple[Tensor, Tensor, Tensor]:
-        quantized, codes, loss = vq(flat, freeze_codebook=True)  # ema_codebook.py moves it at the end of the step
+    def quantize(
+        self, vq: Any, flat: Tensor, training: bool, synchronize: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        # ema_codebook.py moves it at the end of the step
+        quantized, codes, loss = vq(flat, freeze_codebook=True)
         return quantized, codes, loss.sum()
 
     def moves(self, vq: Any, vectors_a_step: int, synchronize: bool) -> Moves:
         from ..ema_codebook import Moves
 
-        return Moves(vq._codebook, self.decay, self.revive_below * vectors_a_step / self.num_codes, self.unit, synchronize)
+        return Moves(
+            vq._codebook,
+            self.decay,
+            self.revive_below * vectors_a_step / self.num_codes,
+            self.unit,
+            synchronize,
+        )
 
     def collapse_hint(self) -> str:
         if self.revive_below >= 0.05:

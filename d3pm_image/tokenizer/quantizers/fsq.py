@@ -1,4 +1,5 @@
-"""Each coordinate bounded and rounded to one of a few values (Mentzer et al. 2024, FSQ); nothing is learned."""
+"""Each coordinate bounded and rounded to one of a few values (Mentzer et al. 2024, FSQ); nothing is
+learned."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 @register("fsq")
 @dataclass(frozen=True, kw_only=True)
 class FSQ(Quantizer):
-    """Each coordinate rounded to one of a few values (Mentzer et al. 2024). Where a codebook collapses, for large codebooks, or for speed.
+    """Each coordinate rounded to one of a few values (Mentzer et al. 2024). Where a codebook collapses, for
+    large codebooks, or for speed.
 
     Args:
-        levels: Values of each coordinate, 3 or more; their product is the number of codes: [8,5,5,5] makes 1000.
+        levels: Values of each coordinate, 3 or more; their product is the number of codes: [8,5,5,5] makes
+            1000.
     """
 
     levels: tuple[int, ...] = (8, 8, 8)
@@ -47,10 +50,13 @@ class FSQ(Quantizer):
         import torch
         from vector_quantize_pytorch import FSQ as Module
 
-        with torch.device("cpu"):  # it asks for a product when it is built, which networks laid out on the meta device cannot answer
+        # it asks for a product when it is built, which networks laid out on the meta device cannot answer
+        with torch.device("cpu"):
             return Module(self.levels)
 
-    def quantize(self, vq: Any, flat: Tensor, training: bool, synchronize: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def quantize(
+        self, vq: Any, flat: Tensor, training: bool, synchronize: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         quantized, codes = vq(flat)
         return quantized, codes, flat.new_zeros(())
 

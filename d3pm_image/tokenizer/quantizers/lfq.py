@@ -1,4 +1,5 @@
-"""The sign of each coordinate (Yu et al. 2024, MAGVIT-v2, LFQ); nothing is learned, and an entropy loss spreads the codes."""
+"""The sign of each coordinate (Yu et al. 2024, MAGVIT-v2, LFQ); nothing is learned, and an entropy loss
+spreads the codes."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from .base import MAX_CODES, Quantizer, register
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# of soft bits in the entropy loss, for features of about unit size. The library's 400 has no gradient except at 0: after 300 steps on
-# Fashion-MNIST (width 32, 512 codes) LFQ had 19.2 dB with it, 20.1 with 20 and 20.2 with 4
+# of soft bits in the entropy loss, for features of about unit size. The library's 400 has no gradient except
+# at 0: after 300 steps on Fashion-MNIST (width 32, 512 codes) LFQ had 19.2 dB with it, 20.1 with 20 and 20.2
+# with 4
 SHARPNESS = 4.0
 
 
@@ -49,15 +51,19 @@ class LFQ(Quantizer):
 
         return Module(codebook_size=self.num_codes)
 
-    def quantize(self, vq: Any, flat: Tensor, training: bool, synchronize: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def quantize(
+        self, vq: Any, flat: Tensor, training: bool, synchronize: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         import torch
         from torch.nn import functional as F
 
         from ..bits import entropy_loss
 
         with torch.no_grad():
-            signs, codes, _ = vq.eval()(flat)  # its training mode would compute the entropy that bits.py computes
-        if not training:  # one process may validate alone: it must not wait for the others' share of the entropy
+            # its training mode would compute the entropy that bits.py computes
+            signs, codes, _ = vq.eval()(flat)
+        # one process may validate alone: it must not wait for the others' share of the entropy
+        if not training:
             return signs, codes, flat.new_zeros(())
         loss = self.commitment * F.mse_loss(flat, signs)
         if self.entropy:

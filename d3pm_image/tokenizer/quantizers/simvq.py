@@ -1,4 +1,5 @@
-"""A fixed random codebook under a learned linear map, which moves all codes at once (Zhu et al. 2024, SimVQ)."""
+"""A fixed random codebook under a learned linear map, which moves all codes at once (Zhu et al. 2024,
+SimVQ)."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 @register("simvq")
 @dataclass(frozen=True, kw_only=True)
 class SimVQ(Codebook):
-    """The nearest vector of a fixed random codebook under a learned linear map (Zhu et al. 2024). For codes that die in spite of reviving.
+    """The nearest vector of a fixed random codebook under a learned linear map (Zhu et al. 2024). For codes
+    that die in spite of reviving.
 
     Args:
-        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty et al. 2024).
+        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty
+            et al. 2024).
     """
 
     rotation_trick: bool = setting(False, learning=True)
@@ -27,10 +30,15 @@ class SimVQ(Codebook):
         from vector_quantize_pytorch import SimVQ as Module
 
         return Module(
-            self.code_dim, self.num_codes, rotation_trick=self.rotation_trick, input_to_quantize_commit_loss_weight=self.commitment
+            self.code_dim,
+            self.num_codes,
+            rotation_trick=self.rotation_trick,
+            input_to_quantize_commit_loss_weight=self.commitment,
         )
 
-    def quantize(self, vq: Any, flat: Tensor, training: bool, synchronize: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def quantize(
+        self, vq: Any, flat: Tensor, training: bool, synchronize: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return vq(flat)
 
     def collapse_hint(self) -> str:
