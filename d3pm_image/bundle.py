@@ -181,6 +181,9 @@ def own_model(folder: str | Path) -> Path:
         ConfigError: no model there, or one that came with the package.
     """
     place = find(folder, "pipeline", "model")
-    hint = "came with the package and stays as it is; copy it first: Pipeline.from_pretrained(NAME).save_pretrained(FOLDER)"
+    hint = (
+        "came with the package and stays as it is; copy it first:"
+        " Pipeline.from_pretrained(NAME).save_pretrained(FOLDER)"
+    )
     need(not place.resolve().is_relative_to(SHIPPED), "model", str(folder), hint)
     return place

@@ -157,7 +157,8 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
             raise ConfigError(
                 "form",
                 form,
-                f"the graph of the {part.name} differs from its network by {found[part.name]:g}; use the other form",
+                f"the graph of the {part.name} differs from its network by {found[part.name]:g}; use the"
+                " other form",
             )
         described[part.name] = {
             "file": path.name,

@@ -34,7 +34,10 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
     Raises:
         ConfigError: none of these, or the hub cannot be reached.
     """
-    known = f"name a trained model, the run that made it, a shipped model ({', '.join(shipped()) or 'none here'}) or a hub id (OWNER/NAME)"
+    known = (
+        f"name a trained model, the run that made it, a shipped model ({', '.join(shipped()) or 'none here'})"
+        " or a hub id (OWNER/NAME)"
+    )
     need(isinstance(model, str | PathLike), what, model, known)
     folder = Path(model).expanduser()
     if folder.is_dir():

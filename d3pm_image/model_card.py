@@ -17,8 +17,8 @@ import yaml
 from .printable import printable, printable_html
 
 LIMITS = (
-    "It knows the images of its training data, at their size, and nothing else; what those leave out or show one-sidedly, it does too. "
-    "Its figures hold for the sampler and the features named beside them."
+    "It knows the images of its training data, at their size, and nothing else; what those leave out or show"
+    " one-sidedly, it does too. Its figures hold for the sampler and the features named beside them."
 )
 
 
@@ -87,9 +87,10 @@ def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int
     rows, columns = model["grid"]
     counts = ", ".join(f"{part} {count / 1e6:.1f}M" for part, count in model["parameters"].items())
     return (
-        f"A {kind} generator of {height}×{width} {'grey' if model['channels'] == 1 else 'colour'} images: a tokenizer makes {rows}×{columns} codes of "
-        f"{model['codes']}, a bidirectional transformer trained with the uniform + absorbing D3PM loss (Austin et al. 2021) generates them in "
-        f"parallel. Parameters: {counts}.\n"
+        f"A {kind} generator of {height}×{width} {'grey' if model['channels'] == 1 else 'colour'} images: a"
+        f" tokenizer makes {rows}×{columns} codes of {model['codes']}, a bidirectional transformer trained"
+        " with the uniform + absorbing D3PM loss (Austin et al. 2021) generates them in parallel."
+        f" Parameters: {counts}.\n"
     )
 
 
@@ -100,8 +101,14 @@ def usage(name: str, model: dict[str, Any]) -> str:
     )
     name = printable(name)
     labels = f", labels=[{first}]" if len(model["classes"]) > 1 else ""
-    shell = f"d3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png mask.png\n"
-    python = f'from d3pm_image import Pipeline\n\npipe = Pipeline.from_pretrained("{name}")\nimages = pipe.generate(16{labels}, seed=7)\n'
+    shell = (
+        f"d3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png"
+        " mask.png\n"
+    )
+    python = (
+        f'from d3pm_image import Pipeline\n\npipe = Pipeline.from_pretrained("{name}")\nimages ='
+        f" pipe.generate(16{labels}, seed=7)\n"
+    )
     return f"## Use\n\n{block('bash', shell)}\n{block('python', python)}"
 
 
@@ -191,10 +198,15 @@ def scores(facts: dict[str, Any]) -> str:
         for name, value in (samples | settings).items()
         if isinstance(value, (str, int, float))
     }
-    against = f"{printable_html(reference.get('images'))} {printable_html(str(reference.get('set')).replace('_', '-'))} images"
+    against = (
+        f"{printable_html(reference.get('images'))}"
+        f" {printable_html(str(reference.get('set')).replace('_', '-'))} images"
+    )
     command = printable(found.get("command", ""), 1000).replace("`", "'")
     return (
-        f"## Scores\n\n{said.get('num_samples')} samples, {said.get('sampler')}, {said.get('steps')} steps, "
-        f"guidance {figure(settings.get('guidance'), 'g')}, seed {said.get('seed')}, {said.get('precision')}; features: "
-        f"{printable_html(table(samples.get('features')).get('network'))}; against {against}. `{command}`\n\n{lines}"
+        f"## Scores\n\n{said.get('num_samples')} samples, {said.get('sampler')}, {said.get('steps')} steps,"
+        f" guidance {figure(settings.get('guidance'), 'g')}, seed {said.get('seed')},"
+        f" {said.get('precision')}; features:"
+        f" {printable_html(table(samples.get('features')).get('network'))}; against {against}."
+        f" `{command}`\n\n{lines}"
     )

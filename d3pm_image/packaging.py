@@ -71,7 +71,10 @@ def check_free(out: Path, name: str) -> None:
     folder_for(out, "pipeline")
     with suppress(Missing):
         own = "library_name: d3pm-image" in read_text(out / "README.md")[:2000]
-        hint = "holds a README.md that is no model card of this program and would be lost; move it, or name a new folder"
+        hint = (
+            "holds a README.md that is no model card of this program and would be lost; move it, or name a"
+            " new folder"
+        )
         need(own, "out", name, hint)
 
 
@@ -93,7 +96,10 @@ def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:
         ConfigError: no tokenizer there, or one whose codes are not the model's.
     """
     network, info = load_tokenizer(tokenizer)
-    hint = f"gives other codes than the tokenizer of {model}, so its denoiser does not fit: train it with start_from {model} and learn decoder"
+    hint = (
+        f"gives other codes than the tokenizer of {model}, so its denoiser does not fit: train it with"
+        f" start_from {model} and learn decoder"
+    )
     need(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, hint)
     pipe.tokenizer = network.to(pipe.device)
     pipe.facts = {name: value for name, value in pipe.facts.items() if name != "evaluation"} | {
@@ -139,7 +145,10 @@ def evaluated(path: str, digests: dict[str, str]) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError("evaluation", path, str(error).split(": ", 1)[-1]) from error
     need("samples" in found, "evaluation", path, "has no samples; evaluate with --num-samples over 0")
-    hint = "is of a model with other weights (half precision changes them: evaluate the packaged folder itself, then package it again)"
+    hint = (
+        "is of a model with other weights (half precision changes them: evaluate the packaged folder itself,"
+        " then package it again)"
+    )
     for part, digest in digests.items():
         need(found.get(f"{part}_sha256", digest) == digest, "evaluation", path, hint)
     # a command may name folders of this machine

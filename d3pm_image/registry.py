@@ -71,7 +71,10 @@ class Choice:
             elif type_ in (int, float):
                 low, high, below = item.metadata.get("range", (-math.inf, math.inf, math.inf))
                 number = isinstance(value, Integral if type_ is int else Real) and math.isfinite(value)
-                hint = f"{self.name} takes {'whole numbers, ' if type_ is int else ''}{between(low, high, below)}"
+                hint = (
+                    f"{self.name} takes"
+                    f" {'whole numbers, ' if type_ is int else ''}{between(low, high, below)}"
+                )
                 need(number and low <= value <= high and value < below, where, value, hint)
 
     @classmethod
@@ -133,7 +136,8 @@ class Registry(dict[str, type[C]], Generic[C]):
             for setting_name, type_ in kind.types().items():
                 if known.get(setting_name, type_) != type_:
                     raise ValueError(
-                        f"{name}.{setting_name} has another type than that of {', '.join(self.owners(setting_name))}"
+                        f"{name}.{setting_name} has another type than that of"
+                        f" {', '.join(self.owners(setting_name))}"
                     )
             kind.name = name
             self[name] = kind  # type: ignore[assignment]

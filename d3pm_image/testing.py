@@ -120,14 +120,16 @@ def check_tokenizer(
     images = torch.rand(2, tokenizer.channels, height, width, generator=generator).to(device)
     grid = tokenizer.grid(image_size)
     step = tokenizer.downsampling
-    assert grid == (height // step, width // step), (
-        f"grid({image_size}) is {grid}, not {(height // step, width // step)}"
-    )
+    assert grid == (
+        height // step,
+        width // step,
+    ), f"grid({image_size}) is {grid}, not {(height // step, width // step)}"
     with torch.no_grad():
         codes = tokenizer.encode(images)
-        assert codes.shape == (2, *grid), (
-            f"codes have the shape {tuple(codes.shape)}, not (B, H, W) = {(2, *grid)}"
-        )
+        assert codes.shape == (
+            2,
+            *grid,
+        ), f"codes have the shape {tuple(codes.shape)}, not (B, H, W) = {(2, *grid)}"
         assert codes.dtype == torch.int64, f"codes have the type {codes.dtype}, not int64"
         most = int(codes.max())
         assert int(codes.min()) >= 0 and most < tokenizer.num_codes, (

@@ -45,5 +45,8 @@ def failure(error: Exception) -> gr.Error:
     places = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     print(f"d3pm-image app: {kind}{where}: {printable(error, 500)}", file=sys.stderr, flush=True)
-    text = f"This did not work, and the fault is in the page ({kind}). Its terminal says more; load the page again to go on."
+    text = (
+        f"This did not work, and the fault is in the page ({kind}). Its terminal says more; load the page"
+        " again to go on."
+    )
     return gr.Error(html.escape(text), title="A fault", print_exception=False)

@@ -154,7 +154,10 @@ class Handlers:
         for note in seen.notes[:1]:
             gr.Info(html.escape(printable(note, 300)))
         count = len(seen.paths)
-        text = f"{count} picture{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the settings."
+        text = (
+            f"{count} picture{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the"
+            " settings."
+        )
         gallery = gr.update(
             value=[str(path) for path in seen.paths],
             visible=True,

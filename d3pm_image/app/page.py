@@ -307,7 +307,8 @@ def tokens_tab(handlers: Handlers) -> None:
         with gr.Column(scale=1, min_width=280):
             picture = upload("tokens")
             hint(
-                "The tokenizer turns a picture into a grid of codes, each shown in a colour of its own, and back."
+                "The tokenizer turns a picture into a grid of codes, each shown in a colour of its own, and"
+                " back."
             )
             text = gr.Markdown("", elem_classes=["status"])
         with gr.Column(scale=3, min_width=360), gr.Row():

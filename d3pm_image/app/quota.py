@@ -122,10 +122,12 @@ class Quota:
         if sum(size for own, size in sizes if own) > limits.session:
             raise Refused(
                 413,
-                f"You have handed in {limits.session // MIB} MB within an hour, the most that is kept for one. Try later.",
+                f"You have handed in {limits.session // MIB} MB within an hour, the most that is kept for"
+                " one. Try later.",
             )
         if sum(size for _, size in sizes) > limits.total:
             raise Refused(
                 413,
-                f"The page keeps {limits.total // MIB} MB of pictures of all its users for an hour, and is full. Try later.",
+                f"The page keeps {limits.total // MIB} MB of pictures of all its users for an hour, and is"
+                " full. Try later.",
             )

@@ -260,7 +260,10 @@ class Studio:
         side = max(1, SCREEN // max(height, width))
         coloured = code_tiles(codes.flatten(1), masked, self.pipe.grid, (width * side, height * side))[0]
         error = float((pixels.cpu() - back).square().mean())
-        words = f"{height}×{width} codes, {len(codes.unique())} different of {self.pipe.tokenizer.num_codes}; mean squared error {error:.4f}"
+        words = (
+            f"{height}×{width} codes, {len(codes.unique())} different of {self.pipe.tokenizer.num_codes};"
+            f" mean squared error {error:.4f}"
+        )
         return [original, coloured, result], words
 
 

@@ -42,7 +42,10 @@ COMMANDS = {
     "reconstruct": ("reconstruct.main", "show pictures beside their reconstructions by the tokenizer"),
     "evaluate": (
         "evaluate.main",
-        "measure a trained model: reconstruction error, distance to real images, label accuracy, memorisation",
+        (
+            "measure a trained model: reconstruction error, distance to real images, label accuracy,"
+            " memorisation"
+        ),
     ),
     "package": (
         "package.main",
@@ -59,7 +62,10 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
     listed = "\n".join(lines)
-    return f"usage: d3pm-image COMMAND [options]\n\ncommands:\n{listed}\n\nd3pm-image COMMAND --help shows the options of a command."
+    return (
+        f"usage: d3pm-image COMMAND [options]\n\ncommands:\n{listed}\n\nd3pm-image COMMAND --help shows the"
+        " options of a command."
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -159,7 +165,8 @@ def is_first(name: str) -> bool:
         check_launch()
     if not several and not first:
         say(
-            f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to do: the first one does the work"
+            f"d3pm-image {name}: process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has nothing to"
+            " do: the first one does the work"
         )
     return several or first
 

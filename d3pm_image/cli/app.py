@@ -53,7 +53,8 @@ def run(args: App) -> None:
 
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(
-            "d3pm-image app: note: whoever can reach this machine can use the page; see docs/app.md for a tunnel",
+            "d3pm-image app: note: whoever can reach this machine can use the page; see docs/app.md for a"
+            " tunnel",
             file=sys.stderr,
         )
     model = args.model or DEFAULT

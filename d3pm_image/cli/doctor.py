@@ -60,9 +60,11 @@ def run(args: Doctor) -> int:
         "\n".join(
             [
                 *listed(found),
-                f"{wrong} thing{'s' * (wrong != 1)} wrong with {place}"
-                if wrong
-                else f"all is well with {place}",
+                (
+                    f"{wrong} thing{'s' * (wrong != 1)} wrong with {place}"
+                    if wrong
+                    else f"all is well with {place}"
+                ),
             ]
         )
     )

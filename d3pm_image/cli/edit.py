@@ -23,7 +23,10 @@ from .parsing import parse
 TEXTS = {
     "model": "Model folder, or the run that trained it.",
     "image": "Picture of any size and mode.",
-    "mask": "Picture of the same size: white is repainted; or the word alpha: where the picture itself is transparent.",
+    "mask": (
+        "Picture of the same size: white is repainted; or the word alpha: where the picture itself is"
+        " transparent."
+    ),
 }
 HOW = ("variants", "first", "ring", "feather", "window", "seed", "batch_size")
 """Options that the pipeline's functions take under the same names."""

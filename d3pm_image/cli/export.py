@@ -57,5 +57,7 @@ def run(args: Export) -> None:
         found = export(pipe, files.draft.parent, args.form)
     for part, path in zip(PARTS, files.paths, strict=False):
         print(
-            f"{printable(path, 0)}: {'share of codes that differ' if part == 'encoder' else 'largest difference'} {found[part]:.2g}"
+            f"{printable(path, 0)}:"
+            f" {'share of codes that differ' if part == 'encoder' else 'largest difference'}"
+            f" {found[part]:.2g}"
         )

@@ -105,7 +105,8 @@ def run(args: Generate) -> None:
             save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
     where = printable(files.path, 0) if one_picture else listed(out, written)
     print(
-        f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s: {where}"
+        f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s:"
+        f" {where}"
     )
     label = [*pipe.class_names, "no class"][ids[0]]
     args.show(watch, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", facts)

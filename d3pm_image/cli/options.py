@@ -31,7 +31,8 @@ def _words() -> str:
     """What each of these does: for a sampler's own settings the words of every class that has it, with its
     default."""
     lines = [
-        f"        sampler: How codes are drawn: {', '.join(SAMPLERS)}; docs/samplers.md says which to use when."
+        f"        sampler: How codes are drawn: {', '.join(SAMPLERS)}; docs/samplers.md says which to use"
+        " when."
     ]
     lines += (SamplingConfig.__doc__ or "").split("Args:")[1].strip("\n").splitlines()
     lines += [f"        {name}: {SAMPLERS.explain(name)}" for name in SAMPLERS.types()]

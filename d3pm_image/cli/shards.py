@@ -62,8 +62,10 @@ def run(args: Shards) -> None:
     also = f", {done.kept} of them there already" if done.kept else ""
     lost = f"; {done.left_out} pictures could not be read" if done.left_out else ""
     print(
-        f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of {size / 2**20:,.1f} MB in all{also}{lost}"
+        f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of"
+        f" {size / 2**20:,.1f} MB in all{also}{lost}"
     )
     print(
-        f"next: d3pm-image train-tokenizer --data.source shards --data.root {printable(out, 0)} --data.image_size 64 --data.channels 3"
+        f"next: d3pm-image train-tokenizer --data.source shards --data.root {printable(out, 0)}"
+        " --data.image_size 64 --data.channels 3"
     )

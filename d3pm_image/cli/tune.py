@@ -93,5 +93,6 @@ def main(arguments: list[str]) -> None:
         print(f"quality over network calls: {printable(found.chart, 0)}")
     best = found.winning
     print(
-        f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}: {as_options(best)}"
+        f"{'saved as the default of ' + printable(args.model) if args.save else 'best, not saved'}:"
+        f" {as_options(best)}"
     )

@@ -115,7 +115,10 @@ class DataConfig:
         scale = math.isfinite(self.white) and (self.white >= 0 or self.white == -1)
         hint = "give 0 (estimated), -1 (each image by its own), or the level of white, such as 4095"
         need(scale, "data.white", self.white, hint)
-        embedded = "the digits are embedded: leave data.source out (then the root is a folder or shards), or leave out the root"
+        embedded = (
+            "the digits are embedded: leave data.source out (then the root is a folder or shards), or leave"
+            " out the root"
+        )
         need(self.source != "digits" or not self.root, "data.root", self.root, embedded)
         lone = "held-out images of their own go with data.root, a folder or shards; leave it out"
         taken = self.source in ("folder", "shards") or (not self.source and bool(self.root))

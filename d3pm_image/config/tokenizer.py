@@ -34,7 +34,10 @@ def pixel_codes(levels: int, channels: int) -> int:
     """
     need(channels in (1, 3), "data.channels", channels, "pixels as codes need 1 for grey or 3 for colour")
     most = int(MAX_CODES ** (1 / channels))
-    hint = f"must be pixels:2 to pixels:{most} for {channels} colour channel{'s' if channels > 1 else ''} (codes are cached as 16-bit numbers)"
+    hint = (
+        f"must be pixels:2 to pixels:{most} for {channels} colour channel{'s' if channels > 1 else ''} (codes"
+        " are cached as 16-bit numbers)"
+    )
     need(levels >= 2 and levels**channels <= MAX_CODES, "tokenizer", f"pixels:{levels}", hint)
     return levels**channels
 
@@ -115,7 +118,10 @@ class TokenizerConfig:
         need(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
         hint = "use zeros, replicate or reflect"
         need(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
-        hint = "give a quantizer with its settings, such as EMA(num_codes=512), of d3pm_image.tokenizer.quantizers"
+        hint = (
+            "give a quantizer with its settings, such as EMA(num_codes=512), of"
+            " d3pm_image.tokenizer.quantizers"
+        )
         need(isinstance(self.quantizer, Quantizer), "tokenizer.quantizer", self.quantizer, hint)
 
     @classmethod
@@ -138,7 +144,10 @@ class TokenizerConfig:
         height, width = size_pair(image_size)
         f = self.downsampling
         near = tuple(max(f, round(s / f) * f) for s in (height, width))
-        hint = f"not divisible by tokenizer.downsampling={f}; use {near[0] if near[0] == near[1] else list(near)}"
+        hint = (
+            f"not divisible by tokenizer.downsampling={f}; use"
+            f" {near[0] if near[0] == near[1] else list(near)}"
+        )
         need(height % f == 0 and width % f == 0, "data.image_size", image_size, hint)
         hint = f"reflection needs 2 codes per side, {2 * f} pixels; or use tokenizer.padding replicate"
         need(self.padding != "reflect" or min(height, width) >= 2 * f, "data.image_size", image_size, hint)

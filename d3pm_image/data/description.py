@@ -26,7 +26,10 @@ def describe(data: DataConfig, source: ImageSource, held_out: ImageSource | None
     count = f"{len(source)} images"
     if held_out is not None:
         elsewhere = f" in {where(data, data.val_root)}" if data.val_root else ""
-        count = f"{len(source) + len(held_out)} images ({len(source)} to train on, {len(held_out)} held out{elsewhere})"
+        count = (
+            f"{len(source) + len(held_out)} images ({len(source)} to train on, {len(held_out)} held"
+            f" out{elsewhere})"
+        )
     headers = source.headers
     place = where(data, data.root) if data.root else printable(source.place or data.source)
     parts = [count, classes(source), *(text for text in (sizes(headers), levels(data, headers)) if text)]
@@ -53,7 +56,10 @@ def classes(source: ImageSource) -> str:
     without = ", ".join(printable(names[i], 40) for i in empty[:SHOWN]) + (
         ", …" if len(empty) > SHOWN else ""
     )
-    return f"{len(names)} class{'es' if len(names) != 1 else ''} ({shown}{f'; no image of {without}' if len(empty) else ''})"
+    return (
+        f"{len(names)} class{'es' if len(names) != 1 else ''}"
+        f" ({shown}{f'; no image of {without}' if len(empty) else ''})"
+    )
 
 
 def sizes(headers: Headers) -> str:

@@ -62,7 +62,10 @@ def coins(seed: int, epoch: int, indices: np.ndarray, columns: int) -> np.ndarra
 
 def check_readable(unreadable: int, images: int, config: DataConfig) -> None:
     """Raises ConfigError where more than the allowed share of the images cannot be read."""
-    hint = f"{unreadable} of {images} images cannot be decoded; repair them (they are named above), or raise data.max_unreadable"
+    hint = (
+        f"{unreadable} of {images} images cannot be decoded; repair them (they are named above), or raise"
+        " data.max_unreadable"
+    )
     need(unreadable <= config.max_unreadable * images, "data.max_unreadable", config.max_unreadable, hint)
 
 

@@ -80,7 +80,10 @@ def estimate_white(load: Callable[[int], Image.Image], deep: Sequence[int]) -> f
             samples[image.mode == "F"].append(finite_levels(image))
     found = {floating: white_of(some) for floating, some in samples.items() if some}
     if len(set(found.values())) > 1:
-        text = f"white is {found[False]:g} in images of whole numbers and {found[True]:g} in those of floating point"
+        text = (
+            f"white is {found[False]:g} in images of whole numbers and {found[True]:g} in those of floating"
+            " point"
+        )
         raise ConfigError(
             "data.white", 0.0, f"{text}; convert one kind, or give -1: each image by its own extreme"
         )

@@ -104,7 +104,8 @@ def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Ite
             print(f"a loader process died ({error}): new ones go on with step {step}", file=sys.stderr)
         except CannotStart as error:
             print(
-                f"no loader processes ({error}): images are read by the main process, as with --data.workers 0",
+                f"no loader processes ({error}): images are read by the main process, as with"
+                " --data.workers 0",
                 file=sys.stderr,
             )
             workers = 0

@@ -346,4 +346,7 @@ class MemberNames(Sequence):
             name = self.load.pread(path, 100, max(0, int(row["offset"]) - BLOCK))
         except OSError:
             name = b""
-        return f"{printable(path.name)}: {printable(name.partition(bytes(1))[0].decode('utf-8', 'surrogateescape'))}"
+        return (
+            f"{printable(path.name)}:"
+            f" {printable(name.partition(bytes(1))[0].decode('utf-8', 'surrogateescape'))}"
+        )

@@ -33,7 +33,10 @@ LIMIT_S = 600.0
 """Seconds to wait for one batch while all helpers live."""
 LOOK_S = 5.0
 """Seconds between two looks at whether they live."""
-WITHOUT = f"look at the space in {SHARED_MEMORY} (docker run --shm-size) and at the memory, or read without helpers: --data.workers 0"
+WITHOUT = (
+    f"look at the space in {SHARED_MEMORY} (docker run --shm-size) and at the memory, or read without"
+    " helpers: --data.workers 0"
+)
 
 
 class LoaderError(RuntimeError):

@@ -64,7 +64,10 @@ def examine_data(run: Path, settings: dict[str, Any]) -> list[Finding]:
             else "files were added, removed, renamed or changed in size"
         )
         text = f"the images in {where} are not those that the run was trained on: {other}"
-        hint = "put the images back, or go on with these by --resume true --data.same true: other weights than without the change"
+        hint = (
+            "put the images back, or go on with these by --resume true --data.same true: other weights than"
+            " without the change"
+        )
         found.append(Finding("data_changed", text, hint))
     return found
 

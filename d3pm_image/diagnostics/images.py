@@ -193,7 +193,10 @@ def examine_files(seen: Survey) -> list[Finding]:
         found.append(Finding("unreadable", text, "training leaves them out; remove or replace them"))
     if seen.refused:
         why = ", ".join(dict.fromkeys(words for _, words in seen.refused))
-        text = f"{len(seen.refused)} of {len(seen.opened)} files cannot be opened ({why}): {seen.named([i for i, _ in seen.refused])}"
+        text = (
+            f"{len(seen.refused)} of {len(seen.opened)} files cannot be opened ({why}):"
+            f" {seen.named([i for i, _ in seen.refused])}"
+        )
         found.append(
             Finding("cannot_open", text, "training stops at the first of them; check the rights and the disk")
         )
@@ -318,7 +321,8 @@ def examine_shapes(seen: Survey) -> list[Finding]:
         found.append(
             Finding(
                 "mixed_ratios",
-                f"aspect ratios differ, from 1 to {ratios.max():.2f}: the centre crop cuts off {lost:.0%} on average",
+                f"aspect ratios differ, from 1 to {ratios.max():.2f}: the centre crop cuts off {lost:.0%} on"
+                " average",
                 "",
                 wrong=False,
             )
@@ -349,7 +353,10 @@ def examine_classes(seen: Survey) -> list[Finding]:
     classes, loose = subject.classes, subject.unused[STRAY]
     if loose:
         named = subject.unused.names(STRAY)
-        text = f"{loose} images lie beside the class folders ({', '.join(named[:3])}{' …' if loose > 3 else ''}) and are left out"
+        text = (
+            f"{loose} images lie beside the class folders ({', '.join(named[:3])}{' …' if loose > 3 else ''})"
+            " and are left out"
+        )
         found.append(
             Finding(
                 "loose_files",
@@ -369,13 +376,19 @@ def examine_classes(seen: Survey) -> list[Finding]:
                 *found,
                 Finding("no_classes", f"{missing}: the model will have no classes", "", wrong=False),
             ]
-        text = f"{len(beside)} images lie beside the subfolders ({seen.named(beside)}), so no classes are used at all"
+        text = (
+            f"{len(beside)} images lie beside the subfolders ({seen.named(beside)}), so no classes are used"
+            " at all"
+        )
         return [
             *found,
             Finding("loose_files", text, "move them into a subfolder each, or say data.labels false"),
         ]
     if empty := sorted(set(subject.class_names) - set(classes)):
-        text = f"{len(empty)} classes have no image: {', '.join(printable(name, 40) for name in empty[:3])}{' …' if len(empty) > 3 else ''}"
+        text = (
+            f"{len(empty)} classes have no image:"
+            f" {', '.join(printable(name, 40) for name in empty[:3])}{' …' if len(empty) > 3 else ''}"
+        )
         found.append(
             Finding(
                 "empty_classes",
@@ -411,13 +424,20 @@ def suggest(root: str, seen: Survey) -> Finding:
     network = (
         ""
         if f == 4
-        else f" --tokenizer.downsampling {f} --tokenizer.multipliers {levels} --tokenizer.quantizer.num_codes 1024"
+        else (
+            f" --tokenizer.downsampling {f} --tokenizer.multipliers {levels} --tokenizer.quantizer.num_codes"
+            " 1024"
+        )
     )
     command = (
-        f"d3pm-image train-tokenizer --data.source {seen.subject.source} --data.root {quoted(root)} --data.image_size {size} --data.channels {channels}"
-        f" --data.flip {str(flip).lower()}{network} --out {quoted(f'runs/{run_name(root)}/tokenizer')}"
+        f"d3pm-image train-tokenizer --data.source {seen.subject.source} --data.root {quoted(root)}"
+        f" --data.image_size {size} --data.channels {channels} --data.flip {str(flip).lower()}{network} --out"
+        f" {quoted(f'runs/{run_name(root)}/tokenizer')}"
     )
-    text = f"suggested: data.image_size {size} (nine in ten images are at least {side:.0f} pixels), data.channels {channels}, data.flip {str(flip).lower()} (the images {why})"
+    text = (
+        f"suggested: data.image_size {size} (nine in ten images are at least {side:.0f} pixels),"
+        f" data.channels {channels}, data.flip {str(flip).lower()} (the images {why})"
+    )
     return Finding("begin", text, command, wrong=False)
 
 
@@ -430,7 +450,10 @@ def summary(root: str, seen: Survey) -> Finding:
     sizes = dict.fromkeys(f"{w}x{h}" for w, h in (min(seen.sizes, key=area), max(seen.sizes, key=area)))
     modes = ", ".join(mode for mode, _ in Counter(seen.modes).most_common())
     kinds = f"{classes or 'no'} class{'es' if classes != 1 else ''}"
-    text = f"images: {subject.source} {printable(place.resolve(), 0)}: {len(subject.names)} images, {kinds}, {' to '.join(sizes)} pixels, {modes}"
+    text = (
+        f"images: {subject.source} {printable(place.resolve(), 0)}: {len(subject.names)} images, {kinds},"
+        f" {' to '.join(sizes)} pixels, {modes}"
+    )
     return Finding("read", text, "", wrong=False)
 
 

@@ -83,7 +83,10 @@ def not_finite(log: Log) -> list[Finding]:
         for name in ("loss", "grad_norm"):
             value = line.get(name)
             if isinstance(value, float) and not math.isfinite(value):
-                hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
+                hint = (
+                    "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with"
+                    " --resume true"
+                )
                 return [Finding("not_finite", f"{name} is {value} at step {line['step']}", hint)]
     return []
 
@@ -106,7 +109,8 @@ def rising(log: Log, warmup: int) -> list[Finding]:
         Finding(
             "rising_loss",
             text,
-            "lower train.learning_rate or lengthen train.warmup_steps, and begin again from a checkpoint before the rise",
+            "lower train.learning_rate or lengthen train.warmup_steps, and begin again from a checkpoint"
+            " before the rise",
         )
     ]
 
@@ -120,8 +124,14 @@ def not_learning(log: Log, warmup: int, num_codes: int) -> list[Finding]:
     guess, mean = math.log(num_codes), statistics.fmean(bounds)
     if mean < LEARNED * guess:
         return []
-    text = f"the bound is {mean:.3g} nats a token after {lines[-1]['step']} steps, and guessing among {num_codes} codes is {guess:.3g}: nothing was learned"
-    hint = "raise train.learning_rate (1e-3 is usual with muon, 3e-4 with adamw), train for longer, and look at the tokenizer's previews: codes of noise cannot be learned"
+    text = (
+        f"the bound is {mean:.3g} nats a token after {lines[-1]['step']} steps, and guessing among"
+        f" {num_codes} codes is {guess:.3g}: nothing was learned"
+    )
+    hint = (
+        "raise train.learning_rate (1e-3 is usual with muon, 3e-4 with adamw), train for longer, and look at"
+        " the tokenizer's previews: codes of noise cannot be learned"
+    )
     return [Finding("not_learning", text, hint)]
 
 
@@ -143,8 +153,14 @@ def overfitting(log: Log, warmup: int) -> list[Finding]:
         return []
     if statistics.fmean(after) >= statistics.fmean(before):
         return []
-    text = f"overfitting: the validation score was best at step {best_step} ({best:.4g}) and is {later[-1]:.4g} now, while the training loss falls"
-    hint = "the best weights are kept in best/; stop here, or begin again with more images, data.flip true, denoiser.dropout 0.1 or a smaller network"
+    text = (
+        f"overfitting: the validation score was best at step {best_step} ({best:.4g}) and is {later[-1]:.4g}"
+        " now, while the training loss falls"
+    )
+    hint = (
+        "the best weights are kept in best/; stop here, or begin again with more images, data.flip true,"
+        " denoiser.dropout 0.1 or a smaller network"
+    )
     return [Finding("overfitting", text, hint)]
 
 
@@ -159,8 +175,14 @@ def collapsed(log: Log, num_codes: int) -> list[Finding]:
     )
     if used >= USED * num_codes and perplexity >= PERPLEXITY * num_codes:
         return []
-    text = f"the codebook has collapsed: {used:.0f} of {num_codes} codes used, perplexity {perplexity:.0f}, on held-out images at step {lines[-1]['step']}"
-    hint = "use falls at first and comes back: train for longer; then raise tokenizer.quantizer.revive_below (0.2), lower tokenizer.quantizer.code_dim (8 to 32), or take fewer tokenizer.quantizer.num_codes"
+    text = (
+        f"the codebook has collapsed: {used:.0f} of {num_codes} codes used, perplexity {perplexity:.0f}, on"
+        f" held-out images at step {lines[-1]['step']}"
+    )
+    hint = (
+        "use falls at first and comes back: train for longer; then raise tokenizer.quantizer.revive_below"
+        " (0.2), lower tokenizer.quantizer.code_dim (8 to 32), or take fewer tokenizer.quantizer.num_codes"
+    )
     return [Finding("codebook_collapse", text, hint)]
 
 
@@ -174,7 +196,8 @@ def waiting(log: Log) -> list[Finding]:
         Finding(
             "data_wait",
             text,
-            "raise data.workers, or data.memory_mb so that the images are held in memory, or put them on a faster disk",
+            "raise data.workers, or data.memory_mb so that the images are held in memory, or put them on a"
+            " faster disk",
         )
     ]
 
@@ -186,7 +209,10 @@ def clipped(log: Log, warmup: int, clip: float) -> list[Finding]:
     if clip <= 0 or len(norms) < 5 or sum(n > clip for n in norms) < 0.95 * len(norms):
         return []
     middle = statistics.median(norms)
-    text = f"the gradient norm (median {middle:.3g}) is above train.clip={clip:g} in nearly every step: all steps have the same length"
+    text = (
+        f"the gradient norm (median {middle:.3g}) is above train.clip={clip:g} in nearly every step: all"
+        " steps have the same length"
+    )
     return [
         Finding(
             "always_clipped",
@@ -203,7 +229,10 @@ def gaps(log: Log, log_every: int, end: int) -> list[Finding]:
     steps = [int(line["step"]) for line in log.steps]
     repeated = [b for a, b in zip(steps, steps[1:]) if b <= a]
     if repeated:
-        hint = "two runs may have written to one folder at once: give each its own --out; a resume mends the log from its first step on"
+        hint = (
+            "two runs may have written to one folder at once: give each its own --out; a resume mends the log"
+            " from its first step on"
+        )
         found.append(
             Finding("log_repeats", f"the log has steps twice or out of order, such as {repeated[0]}", hint)
         )
@@ -211,12 +240,16 @@ def gaps(log: Log, log_every: int, end: int) -> list[Finding]:
         wanted = {1, *range(log_every, max(steps) + 1, log_every)}
         missing = sorted(wanted - set(steps))
         if missing:
-            text = f"the log has no line for {len(missing)} of its steps, such as {missing[0]} (every {log_every} steps up to {max(steps)})"
+            text = (
+                f"the log has no line for {len(missing)} of its steps, such as {missing[0]} (every"
+                f" {log_every} steps up to {max(steps)})"
+            )
             found.append(
                 Finding(
                     "log_gap",
                     text,
-                    "train.log_every may have been changed at a resume; otherwise lines were lost: check the disk",
+                    "train.log_every may have been changed at a resume; otherwise lines were lost: check the"
+                    " disk",
                 )
             )
         if max(steps) > end:
@@ -227,7 +260,10 @@ def gaps(log: Log, log_every: int, end: int) -> list[Finding]:
                 )
             )
     if log.damaged:
-        text = f"line {log.damaged[0]} of log.jsonl cannot be read{f', and {len(log.damaged) - 1} more' if len(log.damaged) > 1 else ''}"
+        text = (
+            f"line {log.damaged[0]} of log.jsonl cannot be"
+            f" read{f', and {len(log.damaged) - 1} more' if len(log.damaged) > 1 else ''}"
+        )
         found.append(
             Finding(
                 "log_damaged",
@@ -247,7 +283,10 @@ def not_at_its_best(log: Log, end: int) -> list[Finding]:
     ]
     if len(scores) < 2 or scores[-1][0] < end or scores[-1][1] >= 0.98 * scores[-2][1]:
         return []
-    text = f"validation was still falling when training ended ({scores[-2][1]:.4g} at step {scores[-2][0]}, {scores[-1][1]:.4g} at step {scores[-1][0]}), at a learning rate near 0"
+    text = (
+        f"validation was still falling when training ended ({scores[-2][1]:.4g} at step {scores[-2][0]},"
+        f" {scores[-1][1]:.4g} at step {scores[-1][0]}), at a learning rate near 0"
+    )
     return [
         Finding(
             "could_go_on",

@@ -135,7 +135,10 @@ def examine_checkpoints(folder: Path, log: Log, train: dict[str, Any]) -> list[F
             )
     reached = max((line["step"] for line in log.steps), default=0)
     if not good and reached >= int(train["checkpoint_every"]):
-        text = f"{reached} steps were trained and there is no whole checkpoint (every {train['checkpoint_every']} steps)"
+        text = (
+            f"{reached} steps were trained and there is no whole checkpoint (every"
+            f" {train['checkpoint_every']} steps)"
+        )
         found.append(
             Finding(
                 "no_checkpoint",
@@ -229,7 +232,10 @@ def examine_disk(folder: Path, free: int) -> list[Finding]:
     largest = max((folder_bytes(p) for p in folder.glob("checkpoints/step-*") if p.is_dir()), default=0)
     if free >= max(SPARE_CHECKPOINTS * largest, 200_000_000):
         return []
-    text = f"the disk has {free / 1e6:,.0f} MB left, and a checkpoint takes {largest / 1e6:,.0f} MB (a new one is written before an old one goes)"
+    text = (
+        f"the disk has {free / 1e6:,.0f} MB left, and a checkpoint takes {largest / 1e6:,.0f} MB (a new one"
+        " is written before an old one goes)"
+    )
     return [Finding("disk_full", text, "make space, or lower train.keep")]
 
 

@@ -79,9 +79,15 @@ class Objective:
             hint,
         )
         dropped = self.auxiliary_on == "masked" and not self.bound and not schedule.absorbing
-        hint = "a loss without the unmasked tokens teaches nothing about random codes; set process.uniform_share to 0 or use all"
+        hint = (
+            "a loss without the unmasked tokens teaches nothing about random codes; set process.uniform_share"
+            " to 0 or use all"
+        )
         need(not dropped, "loss.auxiliary_on", self.auxiliary_on, hint)
-        hint = "BERT has a single noise level; set process.steps to 1, process.end to 0.135 and process.uniform_share to 0.1111"
+        hint = (
+            "BERT has a single noise level; set process.steps to 1, process.end to 0.135 and"
+            " process.uniform_share to 0.1111"
+        )
         need(self.auxiliary_on != "bert" or process.steps == 1, "loss.auxiliary_on", self.auxiliary_on, hint)
         needs_rest = self.label_smoothing > 0 and schedule.absorbing and self.auxiliary_on != "masked"
         hint = "unmasked tokens of an absorbing process are certain; use loss.auxiliary_on masked"

@@ -98,7 +98,10 @@ class Polygon:
         Raises:
             ConfigError: corners that are not pairs of whole numbers, or fewer than three.
         """
-        hint = "give three corners or more, each as x,y in whole pixels, with spaces between: '10,10 60,10 35,50'"
+        hint = (
+            "give three corners or more, each as x,y in whole pixels, with spaces between: '10,10 60,10"
+            " 35,50'"
+        )
         points = [
             _whole_numbers(part, "polygon", text, hint)
             for part in re.sub(r"\s*,\s*", ",", text.strip()).split()

@@ -143,7 +143,8 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
     room, each = SPARE * free_bytes(), max(1, peaks[1] - peaks[0])
     if room < peaks[0]:
         notes.append(
-            f"not measured: one image needs {bytes_text(peaks[0])}, more than {SPARE:.0%} of the memory that is free here"
+            f"not measured: one image needs {bytes_text(peaks[0])}, more than {SPARE:.0%} of the memory that"
+            " is free here"
         )
         return None
     largest = min(train.batch_size, int((room - peaks[0]) // each) + 1)
@@ -152,7 +153,8 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
     step = timing.step(train.batch_size)
     if timing.device == "cpu" and timing.worked < BUSY:
         notes.append(
-            f"this machine was busy: the measurement was given {timing.worked:.0%} of its processors' time, so it may be that much slower than alone"
+            f"this machine was busy: the measurement was given {timing.worked:.0%} of its processors' time,"
+            " so it may be that much slower than alone"
         )
     here = {
         "device": timing.device,
@@ -201,7 +203,10 @@ def report(f: dict[str, Any]) -> None:
         ("stage", f["stage"]),
         (
             "training",
-            f"{f['steps']:,} steps of {f['batch_size']} images{share}; {f['epochs']:,.1f} epochs of {f['images']:,} images",
+            (
+                f"{f['steps']:,} steps of {f['batch_size']} images{share}; {f['epochs']:,.1f} epochs of"
+                f" {f['images']:,} images"
+            ),
         ),
     ]
     if "grid" in f:
@@ -216,8 +221,11 @@ def report(f: dict[str, Any]) -> None:
         ("parameters", f"{f['parameters']:,}"),
         (
             "operations per step",
-            f"{f['flops_a_step']:.3g} FLOPs{' a device' if share else ''}: forward {f['forward_flops']:.3g}, backward {f['backward_flops']:.3g}, "
-            f"optimizer {f['optimizer_flops']:.3g} (counted: matrix products and convolutions)",
+            (
+                f"{f['flops_a_step']:.3g} FLOPs{' a device' if share else ''}: forward"
+                f" {f['forward_flops']:.3g}, backward {f['backward_flops']:.3g}, optimizer"
+                f" {f['optimizer_flops']:.3g} (counted: matrix products and convolutions)"
+            ),
         ),
         ("weights", bytes_text(f["weights_bytes"])),
         ("gradients", bytes_text(f["gradient_bytes"])),
@@ -234,7 +242,10 @@ def report(f: dict[str, Any]) -> None:
         ("a checkpoint", bytes_text(f["checkpoint_bytes"])),
         (
             "the run's folder",
-            f"{bytes_text(f['run_folder_bytes'])}, and {bytes_text(f['checkpoint_bytes'])} more while a checkpoint is written",
+            (
+                f"{bytes_text(f['run_folder_bytes'])}, and {bytes_text(f['checkpoint_bytes'])} more while a"
+                " checkpoint is written"
+            ),
         ),
     ]
     m = f.get("measured")
@@ -242,8 +253,12 @@ def report(f: dict[str, Any]) -> None:
         rows.append(
             (
                 f"this machine ({m['device']})",
-                f"{hours_text(m['hours'])}: {m['seconds_a_step']:.3g} s per step, {m['images_per_s']:.3g} images/s, one process; extrapolated from steps of "
-                f"{' and '.join(map(str, m['batches']))} images, without validation, previews and encoding",
+                (
+                    f"{hours_text(m['hours'])}: {m['seconds_a_step']:.3g} s per step, {m['images_per_s']:.3g}"
+                    " images/s, one process; extrapolated from steps of"
+                    f" {' and '.join(map(str, m['batches']))} images, without validation, previews and"
+                    " encoding"
+                ),
             )
         )
     a = f.get("assumed")
@@ -251,7 +266,10 @@ def report(f: dict[str, Any]) -> None:
         rows.append(
             (
                 f"{f['devices']} x {a['peak_tflops']:g} TFLOP/s",
-                f"{hours_text(a['hours'])}: {a['seconds_a_step']:.3g} s per step if {a['reached']:.0%} of the peak is reached ({a['device_hours']:,.0f} device hours); computed, not measured",
+                (
+                    f"{hours_text(a['hours'])}: {a['seconds_a_step']:.3g} s per step if {a['reached']:.0%} of"
+                    f" the peak is reached ({a['device_hours']:,.0f} device hours); computed, not measured"
+                ),
             )
         )
     width = max(len(name) for name, _ in rows)

@@ -43,9 +43,10 @@ def make_problem(
     if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
         notes.append("the perceptual network and the discriminator are not counted")
     codes = tokenizer_codes(config, asked.file, notes, read) if isinstance(config, DiffusionRun) else None
-    return Problem(
-        config, codes, *count_images(config, asked.images, asked.classes, notes), asked.devices
-    ), notes
+    return (
+        Problem(config, codes, *count_images(config, asked.images, asked.classes, notes), asked.devices),
+        notes,
+    )
 
 
 def stage_of(path: str, stage: str) -> str:

@@ -214,9 +214,11 @@ def images_of(
     size = (
         pipe.image_size
         if pipe is not None
-        else tokenizer.info.image_size
-        if isinstance(tokenizer, (Autoencoder, Pixels)) and tokenizer.info is not None
-        else 0
+        else (
+            tokenizer.info.image_size
+            if isinstance(tokenizer, (Autoencoder, Pixels)) and tokenizer.info is not None
+            else 0
+        )
     )
     known: dict[str, Any] = {
         f.name: facts["data"][f.name]
@@ -276,9 +278,14 @@ def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space
             raise
         classes = "" if len(subject.held_out.source.class_names) > 1 else "the images have no classes; "
         return None, f"reconstruction Fréchet distance left out: {classes}{error}"
-    return Space(
-        judge.space.features, judge.space.name, judge.seen.moments if args.reference == "held_out" else None
-    ), ""
+    return (
+        Space(
+            judge.space.features,
+            judge.space.name,
+            judge.seen.moments if args.reference == "held_out" else None,
+        ),
+        "",
+    )
 
 
 def has_pipeline(model: str) -> bool:

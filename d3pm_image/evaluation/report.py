@@ -62,9 +62,9 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
             "samples",
         )
     values["note"] = (
-        "fidelity in the features named above, against the reference; precision, recall, density and coverage of "
-        f"{judge.count(len(drawn.images))} samples and as many real images; within_class_spread is the mean distance of two images of a class, "
-        "as a share of that of the reference"
+        "fidelity in the features named above, against the reference; precision, recall, density and"
+        f" coverage of {judge.count(len(drawn.images))} samples and as many real images; within_class_spread"
+        " is the mean distance of two images of a class, as a share of that of the reference"
     )
     return values
 

@@ -57,7 +57,10 @@ def read_result(name: str) -> dict[str, Any]:
             "compare", name, f"cannot be read as a result of evaluate ({error}); name a JSON file"
         ) from error
     right = isinstance(raw, dict) and raw.get("format") == FORMAT and raw.get("version") == VERSION
-    hint = f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with --out"
+    hint = (
+        f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with"
+        " --out"
+    )
     need(right, "compare", name, hint)
     return raw
 

@@ -68,12 +68,18 @@ def remembered_data(
             )
         data = DataConfig(**remembered).resolved()
     except (TypeError, ValueError, LookupError) as error:
-        hint = f"remembers data that this version cannot read ({printable(error, 300)}); train it with this version"
+        hint = (
+            f"remembers data that this version cannot read ({printable(error, 300)}); train it with this"
+            " version"
+        )
         raise ConfigError("model", model, hint) from error
     hub = data.source == "huggingface"
     folder = data.name if hub and Path(data.name).expanduser().exists() else data.root
     for name, given, found in ((option, root, folder), ("val_root", val_root, data.val_root)):
-        hint = f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with --{name} FOLDER if it is yours"
+        hint = (
+            f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with"
+            f" --{name} FOLDER if it is yours"
+        )
         need(bool(given) or not found or is_noted(found), "model", model, hint)
     # a model from elsewhere may not start a download
     if hub:

@@ -173,7 +173,10 @@ def measured(
     args: Tuning, pipe: Pipeline, place: Path | None, folder: Path | None, data: Data | None
 ) -> tuple[list[Setting], list[Skipped], Results]:
     """Check everything, then measure what has not been measured yet."""
-    hint = "was trained without classes; samples are judged by a classifier of the training images, so tune needs a labelled data set"
+    hint = (
+        "was trained without classes; samples are judged by a classifier of the training images, so tune"
+        " needs a labelled data set"
+    )
     need(bool(pipe.class_names), "model", args.model, hint)
     settings, skipped = combine(args.lists(), pipe)
     reason = f"no combination fits this model ({skipped[0].reason})" if skipped else ""

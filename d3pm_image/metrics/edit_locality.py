@@ -30,7 +30,8 @@ def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> f
     first = -(-(2 * edge + receptive_field - cell) // (2 * cell))
     if first * cell >= width:
         raise ValueError(
-            f"images of {width} pixels have no cell out of reach of an edit of {edge} pixels; a receptive field is {receptive_field}"
+            f"images of {width} pixels have no cell out of reach of an edit of {edge} pixels; a receptive"
+            f" field is {receptive_field}"
         )
     before, after = (tokenizer.encode(x)[..., first:] for x in (images, edited))
     return float((before != after).double().mean())

@@ -36,7 +36,10 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
         raise ConfigError(
             "features", "inception", "needs torch-fidelity: pip install 'd3pm-image[fidelity]'"
         ) from error
-    hint = "name torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or let it be downloaded with --download true"
+    hint = (
+        "name torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or let it be downloaded with"
+        " --download true"
+    )
     need(bool(weights) or download, "features_weights", weights, hint)
     if weights:
         check(Path(weights).expanduser())

@@ -35,5 +35,8 @@ def pretrained_space(device: str = "cpu") -> FeatureSpace:
         parts = [perceptual.prepare(from_levels(part.to(device))) for part in images.split(100)]
         return torch.cat([lite.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
 
-    preparation = f"shorter side enlarged to {SMALLEST} pixels where it is smaller, bilinear; grey repeated to three channels"
+    preparation = (
+        f"shorter side enlarged to {SMALLEST} pixels where it is smaller, bilinear; grey repeated to three"
+        " channels"
+    )
     return FeatureSpace(features, NAME, tensors_sha256(lite.state_dict()), preparation)

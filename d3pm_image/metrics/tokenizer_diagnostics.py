@@ -22,17 +22,17 @@ def complaints(values: dict[str, float], config: TokenizerConfig, images: int) -
     reachable = max(2, min(config.num_codes, int(values["codes_per_image"] * images / 4)))
     if values["codes_used"] < FEW_CODES * reachable or values["perplexity"] < FEW_EVEN_CODES * reachable:
         found.append(
-            f"the codebook has collapsed: {values['codes_used']:.0f} of {config.num_codes} codes are used, as evenly as {values['perplexity']:.0f} "
-            f"would be; {config.quantizer.collapse_hint()}"
+            f"the codebook has collapsed: {values['codes_used']:.0f} of {config.num_codes} codes are used, as"
+            f" evenly as {values['perplexity']:.0f} would be; {config.quantizer.collapse_hint()}"
         )
     if values["contrast"] < FLAT:
         found.append(
-            f"reconstructions are flat: they differ from image to image {values['contrast']:.0%} as much as the images do; "
-            "train longer, or at another train.learning_rate"
+            f"reconstructions are flat: they differ from image to image {values['contrast']:.0%} as much as"
+            " the images do; train longer, or at another train.learning_rate"
         )
     if values["clipped"] > CLIPPED:
         found.append(
-            f"reconstructions are clipped: {values['clipped']:.0%} more of their pixels are pure black or full than of the images; "
-            "lower train.learning_rate, or loss.adversarial.weight if it is on"
+            f"reconstructions are clipped: {values['clipped']:.0%} more of their pixels are pure black or"
+            " full than of the images; lower train.learning_rate, or loss.adversarial.weight if it is on"
         )
     return found

@@ -350,7 +350,10 @@ def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
     """What is different in a picture that was made again, in a line; nothing where every pixel is the
     same."""
     if one.size != other.size or one.mode != other.mode:
-        return f"differs from {name}: {other.width}x{other.height} {other.mode} in place of {one.width}x{one.height} {one.mode}"
+        return (
+            f"differs from {name}: {other.width}x{other.height} {other.mode} in place of"
+            f" {one.width}x{one.height} {one.mode}"
+        )
     differing = np.asarray(one) != np.asarray(other)
     share = (differing.any(-1) if differing.ndim > 2 else differing).mean()
     return f"{share:.1%} of the pixels differ from {name}: {why} may do that" if share else ""

@@ -220,11 +220,13 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
         count = sum(p.numel() for p in model.parameters()) / 1e6
         grid = f"{codes.grid[0]}x{codes.grid[1]}"
         print(
-            f"{len(codes)} images as {grid} codes in {printable(material.place, 0)}; {len(material.classes)} classes; {count:.2f}M parameters"
+            f"{len(codes)} images as {grid} codes in {printable(material.place, 0)}; {len(material.classes)}"
+            f" classes; {count:.2f}M parameters"
         )
         if material.ancestor:
             print(
-                f"begun with the weights of {printable(config.start_from)}, which knows {known} of the classes"
+                f"begun with the weights of {printable(config.start_from)}, which knows {known} of the"
+                " classes"
             )
 
     def loader(first: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
@@ -284,11 +286,13 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     pipe.save_pretrained(folder / "model")
     training_curves(folder)
     print(
-        f"held-out bound {scores['bits_per_code']:.3f} bits per code, accuracy at corrupted codes {scores['accuracy']:.3f}"
+        f"held-out bound {scores['bits_per_code']:.3f} bits per code, accuracy at corrupted codes"
+        f" {scores['accuracy']:.3f}"
     )
     shown = printable(folder, 0)
     print(
-        f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out grid.png"
+        f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out"
+        " grid.png"
     )
     print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
 

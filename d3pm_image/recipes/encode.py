@@ -77,7 +77,8 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
         for name, place in zip(("training", "held-out"), places, strict=True):
             codes = CodeSet(place)
             print(
-                f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in {printable(place, 0)}"
+                f"{name}: {len(codes)} images as {codes.grid[0]}x{codes.grid[1]} codes in"
+                f" {printable(place, 0)}"
             )
     if args.drop_unused:
         tokenizer, info = smaller(args, tokenizer, info, places[0], accelerator)

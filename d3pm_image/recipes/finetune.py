@@ -147,7 +147,10 @@ class Ancestor:
         if not config.start_from:
             return None
         bundle = trained_model(config.start_from)
-        hint = f"gives other codes than the tokenizer of start_from {config.start_from}; leave it out, or start_from"
+        hint = (
+            f"gives other codes than the tokenizer of start_from {config.start_from}; leave it out, or"
+            " start_from"
+        )
         need(same_codes(tokenizer, bundle.tokenizer), "tokenizer", config.tokenizer, hint)
         need_same("denoiser", config.denoiser, bundle.denoiser.config, config.start_from)
         return cls(config.start_from, bundle)

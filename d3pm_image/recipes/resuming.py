@@ -149,7 +149,8 @@ class RunIdentity:
             )
         if noted and os.environ.get("RANK", "0") == "0":
             print(
-                f"note: going on with {', '.join(noted)}: the weights will not be those of a run that was not changed",
+                f"note: going on with {', '.join(noted)}: the weights will not be those of a run that was not"
+                " changed",
                 file=sys.stderr,
             )
 
@@ -160,7 +161,10 @@ class RunIdentity:
             if was == now:
                 continue
             if name == "tokenizer":
-                hint = f"gives other codes than the tokenizer that the run in {folder} was begun with; name that one, or choose another --out"
+                hint = (
+                    f"gives other codes than the tokenizer that the run in {folder} was begun with; name that"
+                    " one, or choose another --out"
+                )
                 raise ConfigError(name, self.config.tokenizer, hint)
             raise ConfigError(
                 name,
@@ -182,17 +186,26 @@ class RunIdentity:
         if changed:
             why = ", ".join(changed)
         elif "files" not in before:
-            why = "that version noted names, sizes and times of the files, and one of these differs; in a copy with other times the contents may be the same"
+            why = (
+                "that version noted names, sizes and times of the files, and one of these differs; in a copy"
+                " with other times the contents may be the same"
+            )
         elif before["files"] != now.identity.files:
             why = "files were added, removed or renamed, or have other sizes"
         elif now.identity.contents:
             why = "the files have the same names and sizes, but other contents"
         else:
-            why = "the files have the same names and sizes but other times, and are too many to compare their contents, which may be the same"
+            why = (
+                "the files have the same names and sizes but other times, and are too many to compare their"
+                " contents, which may be the same"
+            )
         field, place = (
             ("data", data.root) if name == "data" or not data.val_root else ("data.val_root", data.val_root)
         )
-        hint = f"restore {'that' if changed else 'them'}, go on with these by --data.same true, or choose another --out"
+        hint = (
+            f"restore {'that' if changed else 'them'}, go on with these by --data.same true, or choose"
+            " another --out"
+        )
         raise ConfigError(
             field,
             place or data.source,

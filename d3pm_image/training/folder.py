@@ -97,7 +97,10 @@ def locked(folder: Path) -> Iterator[None]:
                     with contextlib.suppress(OSError):
                         (folder / LOCK).unlink()
     except Locked as error:
-        hint = f"{printable(error.holder)} is training in this folder: wait until it has ended, or choose another"
+        hint = (
+            f"{printable(error.holder)} is training in this folder: wait until it has ended, or choose"
+            " another"
+        )
         raise ConfigError("out", str(folder), hint) from None
     finally:
         with contextlib.suppress(OSError):  # not empty

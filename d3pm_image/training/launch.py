@@ -13,7 +13,10 @@ from ..config import ConfigError, need
 
 TELL_S, GIVE_UP_S = 20.0, 900.0
 """Seconds of waiting for the other processes after which this one says so, and ends."""
-UNSET = "left over from another program? unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT; to use several processes start with torchrun"
+UNSET = (
+    "left over from another program? unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT; to use several"
+    " processes start with torchrun"
+)
 
 
 def number(name: str, least: int) -> int | None:
@@ -73,7 +76,10 @@ def meeting(world: int) -> Iterator[None]:
         )
 
     def give_up() -> None:
-        text = f"error: WORLD_SIZE={world}: the other processes have not come to {where} within {GIVE_UP_S:.0f} s; {UNSET}"
+        text = (
+            f"error: WORLD_SIZE={world}: the other processes have not come to {where} within {GIVE_UP_S:.0f}"
+            f" s; {UNSET}"
+        )
         print(text, file=sys.stderr, flush=True)
         os._exit(1)
 

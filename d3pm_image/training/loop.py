@@ -74,7 +74,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     choose_products(config.tf32, accelerator.device.type)
     if accelerator.num_processes != started:
         raise TrainingError(
-            f"{started} processes were started but {accelerator.num_processes} train together; launch with torchrun or accelerate launch"
+            f"{started} processes were started but {accelerator.num_processes} train together; launch with"
+            " torchrun or accelerate launch"
         )
     parts = accelerator.num_processes * config.accumulate
     if config.batch_size % parts:
@@ -186,10 +187,14 @@ def overfit_verdict(folder: Path) -> str:
         )
     last = losses[-max(1, len(losses) // 10) :]
     end = sum(last) / len(last)
-    said = f"one batch: loss {losses[0]:.4g} at first, {end:.4g} over the last tenth of {lines[-1]['step']} steps"
+    said = (
+        f"one batch: loss {losses[0]:.4g} at first, {end:.4g} over the last tenth of {lines[-1]['step']}"
+        " steps"
+    )
     if end > losses[0] / 2:
         raise TrainingError(
-            f"{said}: a network that learns knows one batch by heart; raise train.steps or train.learning_rate, or look at the data"
+            f"{said}: a network that learns knows one batch by heart; raise train.steps or"
+            " train.learning_rate, or look at the data"
         )
     return f"{said}: the network learns; now train without train.overfit_one_batch"
 

@@ -99,7 +99,8 @@ class Trainer:
         everywhere = self.accelerator.gather(torch.stack([s.to(self.accelerator.device) for s in sums])[None])
         if not bool((everywhere == everywhere[:1]).all()):
             raise TrainingError(
-                f"buffers differ between processes at step {self.progress.step}; build the quantizer after the Accelerator, with synchronize"
+                f"buffers differ between processes at step {self.progress.step}; build the quantizer after"
+                " the Accelerator, with synchronize"
             )
 
     def save(self, proven: bool = True, spare: int = 0) -> None:
@@ -218,7 +219,8 @@ class Trainer:
                 raise ConfigError(
                     "resume",
                     str(place),
-                    f"the checkpoint does not fit the configuration ({str(error).splitlines()[0]}); keep the network as it was or choose another --out",
+                    f"the checkpoint does not fit the configuration ({str(error).splitlines()[0]}); keep the"
+                    " network as it was or choose another --out",
                 ) from error
             known = {k: v for k, v in state.items() if k in vars(Progress())}
             self.progress = Progress(**known)
@@ -250,7 +252,8 @@ class Trainer:
             )
             if not bool((steps == steps[0]).all()):
                 raise TrainingError(
-                    f"processes found different checkpoints (steps {steps.tolist()}); put --out on a disk that all share"
+                    f"processes found different checkpoints (steps {steps.tolist()}); put --out on a disk"
+                    " that all share"
                 )
 
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -356,7 +359,10 @@ class Trainer:
             elif self.doubted is not None and not self._good():
                 self.doubted = None  # there is no other
             safe = self.safe()
-            hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
+            hint = (
+                "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume"
+                " true"
+            )
             raise TrainingError(
                 f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {hint}"
             )

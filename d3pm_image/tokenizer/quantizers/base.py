@@ -85,7 +85,10 @@ class Quantizer(Choice):
 
     def collapse_hint(self) -> str:
         """What to change where few codes are used."""
-        return "lower train.learning_rate, use fewer tokenizer.quantizer.num_codes, or tokenizer.quantizer.name fsq"
+        return (
+            "lower train.learning_rate, use fewer tokenizer.quantizer.num_codes, or"
+            " tokenizer.quantizer.name fsq"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

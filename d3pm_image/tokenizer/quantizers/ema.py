@@ -80,4 +80,7 @@ class EMA(Codebook):
     def collapse_hint(self) -> str:
         if self.revive_below >= 0.05:
             return super().collapse_hint()
-        return f"raise tokenizer.quantizer.revive_below to 0.1 (now {self.revive_below:g}), so that unused codes are replaced"
+        return (
+            f"raise tokenizer.quantizer.revive_below to 0.1 (now {self.revive_below:g}), so that unused codes"
+            " are replaced"
+        )
