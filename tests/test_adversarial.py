@@ -11,13 +11,17 @@ import sys
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_TOKENIZER, free_port, options
+from helpers.paths import ROOT
+from helpers.tensors import equal
+from helpers.tiny import TINY_TOKENIZER, free_port, options
 from safetensors.torch import load_file
 
 from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import AdversarialConfig, ConfigError, DataConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
 from d3pm_image.tokenizer.discriminator import Discriminator, balanced, discriminator_loss, lecam, trust, verdict
 from d3pm_image.training.checkpoint import checkpoints
+
+pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
 
 TINY = AdversarialConfig(weight=0.1, width=8, layers=1)
 # fsq: its result does not depend on how a step is split; ema's codebook moves once a part
@@ -33,12 +37,6 @@ AGAINST = [*BASE, *options("loss.adversarial", {**SETTINGS, "adaptive": "false"}
 ADAPTIVE = [*BASE, *options("loss.adversarial", {**SETTINGS, "rate": 5.0})]
 
 
-@pytest.fixture(autouse=True)
-def one_accelerator_a_test():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 def run(folder, *arguments):
     AcceleratorState._reset_state(reset_partial_state=True)
     train_tokenizer.main([*arguments, "--out", str(folder)])
@@ -47,10 +45,6 @@ def run(folder, *arguments):
 
 def at(folder, step: int, name: str = "model") -> dict[str, torch.Tensor]:
     return load_file(folder / "checkpoints" / f"step-{step:08d}" / f"{name}.safetensors")
-
-
-def equal(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def lines(folder) -> list[dict]:

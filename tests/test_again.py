@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 import pytest
+from helpers.command_line import fails, run
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from test_commands import fails, picture, run  # noqa: F401
 
 from d3pm_image.imaging import save_image
 from d3pm_image.provenance import read_settings
@@ -118,7 +118,7 @@ def one_bit(width: int, height: int) -> str:
         ("train_tokenizer", {}),
     ],
 )
-def test_edits_of_a_stranger_end_in_one_line(picture, tmp_path, capsys, command, facts):  # noqa: F811
+def test_edits_of_a_stranger_end_in_one_line(picture, tmp_path, capsys, command, facts):
     path = made(
         tmp_path, {name: value for name, value in (INPAINTED | {"command": command} | facts).items() if value is not None}, size=(30, 20)
     )
@@ -199,7 +199,7 @@ def test_an_image_is_made_again_in_its_batch(trained, tmp_path, monkeypatch, cap
     assert seen == [(2, 0, 2), (1, 2, 2)]
 
 
-def test_variants_are_made_again_together(trained, picture, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_variants_are_made_again_together(trained, picture, tmp_path, monkeypatch, capsys):
     from d3pm_image import Pipeline
 
     words = ["--variants", 3, "--first", 2, "--batch-size", 2, "--precision", "bf16", "--out", tmp_path / "v.png"]

@@ -8,8 +8,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers.command_line import fails, run
 from PIL import Image
-from test_commands import fails, run
 
 from d3pm_image import Pipeline
 from d3pm_image.app import streaming as live

@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 import pytest
-import reference
 import torch
-from asking import asked
-from conftest import DENOISER, ROOT, TINY_TOKENIZER
+from helpers import reference
+from helpers.asking import asked
+from helpers.paths import ROOT
+from helpers.tiny import DENOISER, TINY_TOKENIZER
 from torch.nn import functional as F
 
 from d3pm_image.config import DenoiserConfig, DiffusionRun, ProcessConfig, TrainConfig

@@ -22,11 +22,6 @@ def threads(request):
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def pipe():
-    return Pipeline.from_pretrained("fashion-mnist")
-
-
 def network(patch: int = 1) -> Transformer:
     torch.manual_seed(0)
     denoiser = Transformer(DenoiserConfig(width=48, depth=2, heads=2, patch=patch), 40, 5).eval()

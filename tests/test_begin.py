@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import reference
 import torch
-from asking import asked
-from test_sampling import SAMPLERS, FastStreams, at, named, noise_denoiser, toy, variation
+from helpers import reference
+from helpers.asking import asked
+from helpers.samplers import SAMPLERS, FastStreams, at, named, noise_denoiser, toy, variation
 
 from d3pm_image.config import ConfigError
 from d3pm_image.diffusion import ConstantShare, Process

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.paths import ROOT
 
 from d3pm_image.diffusion import ConstantShare, Process, bound_terms
 

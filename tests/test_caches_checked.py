@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.code_caches import FILES, Encoder, build, contents
+from helpers.damage import fifo, flip_a_bit
 from safetensors.torch import load_file, save_file
-from test_code_shards import FILES, Encoder, build, contents
 
 from d3pm_image.config import DataConfig
 from d3pm_image.data import code_sums
@@ -29,18 +30,12 @@ from d3pm_image.tensor_cache import cached_tensors
 # code caches
 
 
-def flip_a_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-3] ^= 1
-    path.write_bytes(bytes(data))
-
-
 @pytest.mark.parametrize("name", [FILES[0], FILES[3], "labels.npy"])
 def test_right_shape_and_wrong_content_is_found(tmp_path, capsys, name):
     place = build(tmp_path / "a")
     good = contents(place)
     stat = (place / name).stat()
-    flip_a_byte(place / name)
+    flip_a_bit(place / name)
     os.utime(place / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a failing disk does it
     assert not is_whole(place)
     assert f"is damaged ({name})" in capsys.readouterr().err
@@ -179,7 +174,7 @@ def test_a_large_cache_is_read_whole_once_and_again_where_it_changed(tmp_path, m
     read.clear()
     assert is_whole(place) and read == []
     stat = (place / FILES[1]).stat()
-    flip_a_byte(place / FILES[1])
+    flip_a_bit(place / FILES[1])
     os.utime(place / FILES[1], ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert not is_whole(place, quiet=True) and read == [FILES[1]]
     assert not is_whole(place, quiet=True)  # what is wrong is not noted as right
@@ -242,11 +237,6 @@ def without(name: str):
     return damage
 
 
-def pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
 def number(name: str, value: float):
     return other_tensors(**{name: lambda t: t.index_fill(0, torch.tensor([0]), value)})
 
@@ -258,8 +248,8 @@ DAMAGE = {
     "an archive": lambda path: path.write_bytes(archive()),
     "JSON": lambda path: path.write_text("{}"),
     "a header without end": lambda path: path.write_bytes((2**62).to_bytes(8, "little") + b"{"),
-    "a flipped byte": flip_a_byte,
-    "a pipe": pipe,
+    "a flipped byte": flip_a_bit,
+    "a pipe": fifo,
     "no features": without("features"),
     "no labels": without("labels"),
     "no sum": without("sum"),

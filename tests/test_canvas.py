@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.masked import holes, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_imaging import holes, noise
 
 from d3pm_image.editing.canvas import convert_for, covered_pixels, make_canvas, put_back
 from d3pm_image.editing.feather import blending_weights, distance

@@ -10,46 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.code_caches import COUNT, FILES, SHARD, Encoder, build, contents
 
-from d3pm_image.config import ConfigError, DataConfig
+from d3pm_image.config import ConfigError
 from d3pm_image.data import code_files
 from d3pm_image.data.code_files import MAPPED_PAGES, CodeFiles, Layout, empty, prepare
-from d3pm_image.data.codes import CodeSet, Team, build_cache, is_whole
-from d3pm_image.data.image_source import Arrays, ImageSource
-from d3pm_image.data.images import ImageSet
+from d3pm_image.data.codes import CodeSet, Team, is_whole
 from d3pm_image.data.order import BatchOrder, batches
-
-COUNT, BATCH, SHARD = 23, 5, 7  # batches that lie across the borders of files
-
-
-def images(flip: bool = False, count: int = COUNT) -> ImageSet:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8), np.uint8)
-    source = ImageSource([str(i) for i in range(count)], np.arange(count) % 5, tuple("abcde"), Arrays(pixels), "f")
-    return ImageSet(source, DataConfig("folder", "x", image_size=8, channels=1, flip=flip))
-
-
-class Encoder:
-    """A stand-in for a tokenizer; counts its batches, and can fail at one."""
-
-    def __init__(self, fails_at: int = -1):
-        self.batches, self.fails_at = 0, fails_at
-
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        if self.batches == self.fails_at:
-            raise OSError("no space left")
-        self.batches += 1
-        return batch[:, 0, ::4, ::2].long() * 200
-
-
-def build(place: Path, encoder=None, shard: int = SHARD, batch: int = BATCH, flip: bool = False, team: Team | None = None) -> Path:
-    return build_cache(images(flip), encoder or Encoder(), "k", place, batch, quiet=True, team=team, shard_images=shard)
-
-
-def contents(place: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in place.iterdir()}
-
-
-FILES = [f"codes-{number:05d}.npy" for number in range(4)]
 
 
 @pytest.mark.parametrize("batch", [1, 5, 7, 14, 100])

@@ -9,36 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers.command_line import fails, run
+from helpers.paths import ROOT
 from PIL import Image
 
-from d3pm_image import cli as commands
 from d3pm_image.config import ConfigError, DataConfig
-
-
-def run(*arguments: str) -> None:
-    commands.main([str(a) for a in arguments])
-
-
-def fails(capsys, *arguments: str) -> str:
-    """The one line that a wrong request prints; exit code 2."""
-    with pytest.raises(SystemExit) as stop:
-        run(*arguments)
-    assert stop.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    errors = [line for line in lines if "error:" in line]
-    assert len(errors) == 1, lines
-    return errors[0]
-
-
-@pytest.fixture
-def picture(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "image.png")
-    mask = np.zeros((20, 30), np.uint8)
-    mask[5:15, 10:20] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    return tmp_path / "image.png", tmp_path / "mask.png"
 
 
 def test_generate_a_labelled_grid(trained, tmp_path):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
 from d3pm_image.cli import COMMANDS, main
 from d3pm_image.cli.parsing import parse
@@ -28,7 +29,6 @@ from d3pm_image.config import (
 )
 from d3pm_image.recipes.settings import save_resolved
 
-ROOT = Path(__file__).resolve().parent.parent
 NAN, INF = float("nan"), float("inf")
 
 REJECTED = [

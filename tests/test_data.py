@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from helpers.damage import truncate
+from helpers.image_files import noise, noisy_folder
 from PIL import Image
 
 from d3pm_image.config import ConfigError, DataConfig
@@ -29,18 +31,6 @@ def two_colours(size: int = 16) -> Image.Image:
     return Image.fromarray(np.repeat(COLOURS, size // 2, 0)[None].repeat(size, 0))
 
 
-def noise(seed: int, width: int = 16, height: int = 16) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-def noisy_folder(root, count: int = 12, where: str = "{i}.png", **size):
-    for i in range(count):
-        path = root / where.format(i=i, c="abc"[i % 3])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(i, **size).save(path)
-    return root
-
-
 def config(root, **changes) -> DataConfig:
     return DataConfig("folder", str(root), **{"image_size": 16, "channels": 3, **changes})
 
@@ -55,11 +45,6 @@ def everything(root, **changes) -> ImageSet:
 
 def pixels(images: ImageSet) -> torch.Tensor:
     return images.__getitems__(list(range(len(images))))["images"]
-
-
-def truncate(path) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
 
 
 # what a folder holds

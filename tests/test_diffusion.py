@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
-import reference
 import torch
+from helpers import reference
+from helpers.strategies import from_settings, processes
+from helpers.tensors import f64
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import from_settings, processes
 
 from d3pm_image.config import ConfigError
 from d3pm_image.diffusion import (
@@ -29,10 +30,6 @@ from d3pm_image.diffusion import (
 )
 
 EXACT = 1e-10
-
-
-def f64(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def reachable(process: Process, x_0: int, x_t: int, t: float) -> bool:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_TOKENIZER
+from helpers.paths import ROOT
+from helpers.tiny import TINY_TOKENIZER
+from helpers.trainers import batch_of, trainer
 from safetensors.torch import load_file
-from test_storage import batch_of, trainer
 
 from d3pm_image.cli import train_tokenizer
 from d3pm_image.training.checkpoint import checkpoints, read_state
 from d3pm_image.training.monitor import Monitor
 from d3pm_image.training.trainer import TrainingError
+
+pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
 
 CASE = [
     "--data.source",
@@ -50,12 +52,6 @@ CASE = [
     "--train.clip",
     "0",
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_accelerator_a_test():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def names(folder: Path) -> list[str]:

@@ -18,11 +18,11 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import pages
 import pytest
 import yaml
-from asking import asked
-from conftest import ROOT
+from helpers import pages
+from helpers.asking import asked
+from helpers.paths import ROOT
 from PIL import Image
 
 from d3pm_image import cli as commands

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import odd_files as odd
 import pytest
+from helpers import odd_files as odd
 from PIL import Image, ImageCms
 
 from d3pm_image.editing.canvas import convert_for, make_canvas

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from helpers.samplers import SAMPLERS, named
+from helpers.tokenizers import small, started
 from PIL import Image
-from test_sampling import SAMPLERS, named
-from test_tokenizer import small, started
 
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig, SamplingConfig

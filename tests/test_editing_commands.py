@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command_line import fails, run
+from helpers.pictures import FILES, seen
+from helpers.pictures import picture as random_picture
 from PIL import Image
-from test_commands import fails, run
-from test_files import FILES, seen
-from test_picture import picture as random_picture
 
 from d3pm_image import Box, Pipeline
 from d3pm_image import cli as commands
@@ -32,11 +32,6 @@ COMMANDS = {
 def notes(capsys) -> list[str]:
     """What a command said on stderr, but for the colours that its grey model does not know."""
     return [line for line in capsys.readouterr().err.strip().splitlines() if "grey pictures only" not in line]
-
-
-@pytest.fixture
-def model(trained):
-    return trained / "diffusion"
 
 
 @pytest.fixture

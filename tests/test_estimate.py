@@ -8,7 +8,7 @@ import os
 
 import pytest
 import torch
-from conftest import DENOISER, LOOP, TOKENIZER
+from helpers.tiny import DENOISER, LOOP, TOKENIZER
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 

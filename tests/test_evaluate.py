@@ -10,9 +10,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers.command_line import fails, run
+from helpers.damage import truncate
+from helpers.image_files import noisy_folder
+from helpers.image_sets import image_set
+from helpers.tokenizers import small, started
 from PIL import Image
-from test_commands import fails, run
-from test_tokenizer import small, started
 
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.image_source import Arrays, ImageSource
@@ -23,14 +26,6 @@ from d3pm_image.metrics.fidelity import frechet_distance
 from d3pm_image.metrics.reconstruction import reconstruction_error
 from d3pm_image.tokenizer import Autoencoder, save_tokenizer
 from d3pm_image.tokenizer.similarity import structural_similarity
-
-
-def image_set(pixels: np.ndarray, labels: np.ndarray | None = None, **changes) -> ImageSet:
-    """Grey uint8 pictures (n, h, w)."""
-    names = [f"picture {i}" for i in range(len(pixels))]
-    classes = () if labels is None else tuple(str(i) for i in range(int(labels.max()) + 1))
-    source = ImageSource(names, labels, classes, Arrays(pixels), "fingerprint")
-    return ImageSet(source, DataConfig(image_size=pixels.shape[1:], channels=1, **changes))
 
 
 def noisy(count: int, side: int = 16, seed: int = 0) -> np.ndarray:
@@ -189,7 +184,6 @@ def test_the_worst_of_few_and_of_equal_images():
 
 def test_an_image_that_stands_in_keeps_its_own_name(tmp_path):
     """An unreadable picture of a set too large for memory is replaced by the next one; the list names that one."""
-    from test_data import noisy_folder, truncate
 
     from d3pm_image.data.sources import folder
 

@@ -11,9 +11,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, free_port
-from test_commands import fails, run
-from test_evaluate import image_set
+from helpers.command_line import fails, run
+from helpers.image_sets import image_set
+from helpers.paths import ROOT
+from helpers.tiny import free_port
 
 from d3pm_image.evaluation.reference_stats import images_sha256, reference
 from d3pm_image.evaluation.samples import Judge

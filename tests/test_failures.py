@@ -12,7 +12,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY_TOKENIZER, free_port
+from helpers.paths import ROOT
+from helpers.tiny import TINY_TOKENIZER, free_port
 from PIL import Image
 
 from d3pm_image import cli as commands

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.pictures import FILES, HEIGHT, LOSSLESS, MODES, WIDTH, YCBCR_TIFF, painting, picture, seen, weights
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
-from test_picture import HEIGHT, MODES, WIDTH, painting, picture, weights
 
 from d3pm_image.config import ConfigError
 from d3pm_image.editing.image_files.files import ENDINGS, PictureFile, check_outputs, read_picture, result_path, write_picture
 from d3pm_image.editing.image_files.image import paste
 from d3pm_image.editing.image_files.metadata import Metadata
-from d3pm_image.imaging import plain, with_opacity
+from d3pm_image.imaging import plain
 
-LOSSLESS = {"lossless": True, "exact": True}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -28,77 +26,7 @@ def written(path: Path, image: Image.Image, **options) -> Path:
     return path
 
 
-def seen(image: Image.Image) -> np.ndarray:
-    """What a picture of 8 bits shows, palettes and transparency resolved."""
-    return np.asarray(with_opacity(image))
-
-
-def keyed(mode: str) -> Image.Image:
-    image = picture(mode)
-    image.info["transparency"] = {"L": 7, "RGB": (1, 2, 3), "I;16": 300, "P": 3, "1": 0}[mode]
-    return image
-
-
-def bytes_palette() -> Image.Image:
-    image = picture("P")
-    image.info["transparency"] = bytes([0, 128, 255, 7])
-    return image
-
-
 # every mode through a file
-
-
-def reads_what_it_writes(mode: str, kind: str) -> bool:
-    """Whether this version of Pillow can read its own files: 12.3 cannot read TIFFs in YCbCr."""
-    buffer = io.BytesIO()
-    picture(mode).save(buffer, kind)
-    try:
-        Image.open(buffer).load()
-    except OSError:
-        return False
-    return True
-
-
-YCBCR_TIFF = reads_what_it_writes("YCbCr", "TIFF")
-FILES = {
-    "1.png": (picture("1"), {}),
-    "L.png": (picture("L"), {}),
-    "L key.png": (keyed("L"), {}),
-    "LA.png": (picture("LA"), {}),
-    "P.png": (picture("P"), {}),
-    "P key.png": (keyed("P"), {}),
-    "P bytes.png": (bytes_palette(), {}),
-    "RGB.png": (picture("RGB"), {}),
-    "RGB key.png": (keyed("RGB"), {}),
-    "RGBA.png": (picture("RGBA"), {}),
-    "I16.png": (picture("I;16"), {}),
-    "I16 key.png": (keyed("I;16"), {}),
-    "1.tif": (picture("1"), {"compression": "group4"}),
-    "L.tif": (picture("L"), {"compression": "tiff_lzw"}),
-    "LA.tif": (picture("LA"), {}),
-    "P.tif": (picture("P"), {"compression": "packbits"}),
-    "PA.tif": (picture("PA"), {}),
-    "RGB.tif": (picture("RGB"), {"compression": "tiff_adobe_deflate"}),
-    "RGBA.tif": (picture("RGBA"), {}),
-    "CMYK.tif": (picture("CMYK"), {}),
-    "LAB.tif": (picture("LAB"), {}),
-    "YCbCr.tif": (picture("YCbCr"), {}),
-    "I16.tif": (picture("I;16"), {"compression": "tiff_lzw"}),
-    "I16B.tif": (picture("I;16B"), {}),
-    "I.tif": (picture("I"), {}),
-    "F.tif": (picture("F"), {}),
-    "RGB.webp": (picture("RGB"), LOSSLESS),
-    "RGBA.webp": (picture("RGBA"), LOSSLESS),
-    "P.bmp": (picture("P"), {}),
-    "RGB.bmp": (picture("RGB"), {}),
-    "P.gif": (picture("P"), {}),
-    "P key.gif": (keyed("P"), {}),
-    "RGB.jp2": (picture("RGB"), {}),
-    "LA.tga": (picture("LA"), {}),
-    "I16.pgm": (picture("I"), {}),
-}
-if not YCBCR_TIFF:
-    del FILES["YCbCr.tif"]
 
 
 @pytest.mark.parametrize("name", FILES)

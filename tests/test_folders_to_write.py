@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_commands import picture, run  # noqa: F401
+from helpers.command_line import run
 
 from d3pm_image import Pipeline, hub, outputs, train_tokenizer
 from d3pm_image.config import ConfigError
@@ -32,7 +32,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("place", ["/dev/null", "/dev/null/below", "file", "file/below/deeper"])
 @pytest.mark.parametrize("command", FOLDERS)
-def test_a_file_where_a_folder_goes(picture, tmp_path, monkeypatch, capsys, command, place):  # noqa: F811
+def test_a_file_where_a_folder_goes(picture, tmp_path, monkeypatch, capsys, command, place):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("my thesis", encoding="utf-8")
     words = ["shards", tmp_path, place] if command == "shards" else [*FOLDERS[command], "--out", place]
@@ -46,7 +46,7 @@ def test_a_file_where_a_folder_goes(picture, tmp_path, monkeypatch, capsys, comm
 
 
 @pytest.mark.parametrize("command", PICTURES)
-def test_a_picture_below_a_file_is_refused_before_any_work(picture, tmp_path, monkeypatch, capsys, command):  # noqa: F811
+def test_a_picture_below_a_file_is_refused_before_any_work(picture, tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("my thesis", encoding="utf-8")
     for method in ("generate", "inpaint", "interpolate", "reconstruct"):

@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import free_port
+from helpers.from_python import DENOISER, LOOP, TOKENIZER, tokenizer_of, toy
+from helpers.paths import ROOT
+from helpers.tiny import free_port
 from PIL import Image
 
 import d3pm_image
@@ -35,29 +36,6 @@ from d3pm_image import (
 )
 from d3pm_image.data.objects import given_images, source_of
 from d3pm_image.training.monitor import read_lines
-
-ROOT = Path(__file__).resolve().parent.parent
-LOOP = {
-    "steps": 4,
-    "batch_size": 16,
-    "warmup_steps": 1,
-    "preview_every": 2,
-    "checkpoint_every": 2,
-    "log_every": 1,
-}
-TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 8, "num_codes": 16, "code_dim": 4}
-DENOISER = {"width": 32, "depth": 1, "heads": 2}
-
-
-def toy(count=60, channels=1, seed=0):
-    """Images (count, 8, 8[, 3]) uint8 and labels."""
-    random = np.random.default_rng(seed)
-    shape = (count, 8, 8) if channels == 1 else (count, 8, 8, channels)
-    return random.integers(0, 256, shape, np.uint8), np.arange(count) % 3
-
-
-def tokenizer_of(folder, images=None, **settings):
-    return train_tokenizer(toy() if images is None else images, out=folder, tokenizer=TOKENIZER, **{"train": LOOP, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +305,7 @@ def test_previews_are_shown_where_ipython_runs(tmp_path, monkeypatch):
 TWO_STAGES = """
 import sys
 sys.path.insert(0, {tests!r})
-import test_from_python as t
+from helpers import from_python as t
 from d3pm_image import encode, evaluate, train_diffusion
 tokenizer = t.tokenizer_of({out!r} + "/tokenizer")
 codes = encode(t.toy(), tokenizer, cache={out!r} + "/codes")

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from conftest import TINY_TOKENIZER
+from helpers.tiny import TINY_TOKENIZER
 from safetensors import safe_open
 
 from d3pm_image.cli import train_tokenizer

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER
+from helpers.damage import Payload
+from helpers.paths import ROOT
+from helpers.tiny import TINY_DIFFUSION, TINY_TOKENIZER
 from PIL import Image
 
 from d3pm_image import Pipeline
@@ -30,23 +31,9 @@ from d3pm_image.evaluation.samples import remembered_data
 from d3pm_image.tokenizer import load_tokenizer
 from d3pm_image.training.checkpoint import checkpoints, load_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
+
 pytest.importorskip("sklearn")
-
-
-@pytest.fixture(autouse=True)
-def one_accelerator_a_test():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-class Payload:
-    """A pickle that leaves a file behind when it is loaded."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 def fails(capsys, *arguments: object) -> str:

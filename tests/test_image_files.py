@@ -13,8 +13,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import odd_files as odd
 import pytest
+from helpers import odd_files as odd
 from PIL import EpsImagePlugin, ExifTags, Image, UnidentifiedImageError
 
 from d3pm_image.config import ConfigError

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from helpers.command_line import fails, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_commands import fails, run
 
 from d3pm_image.config import ConfigError
 from d3pm_image.labels import label_ids, label_text, parse_labels, read_labels

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.image_files import images
+from helpers.tiny import SMALL
 from PIL import Image, ImageCms
-from test_listing import SMALL, images
 
 from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig

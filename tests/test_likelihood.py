@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-import reference
 import torch
-from strategies import from_settings
+from helpers import reference
+from helpers.strategies import from_settings
 
 from d3pm_image.diffusion import bound_terms
 from d3pm_image.metrics.likelihood import bound_in_bits

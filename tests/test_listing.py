@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from helpers.image_files import images, noise, png, shard
+from helpers.tiny import SMALL
 
 from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.shards import open_shards
 from d3pm_image.data.sources import folder, open_source
-
-SMALL = (
-    "--data.image_size=8", "--data.channels=1", "--tokenizer.downsampling=2", "--tokenizer.multipliers=[1]", "--tokenizer.width=8",
-    "--tokenizer.num_codes=8", "--tokenizer.code_dim=4", "--train.steps=2", "--train.batch_size=4",
-)  # fmt: skip
-
-
-def noise(seed: int, size: int = 16) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
-
-
-def images(root: Path, *names: str) -> Path:
-    for number, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        noise(number).save(root / name, "PNG")
-    return root
-
-
-def shard(path: Path, *members: tuple[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, data in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
-
-
-def png(seed: int) -> bytes:
-    file = io.BytesIO()
-    noise(seed).save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("name", [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "Thumbs"])

@@ -12,36 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY_TOKENIZER
+from helpers.numbered_batches import ORDER, Numbers
+from helpers.paths import ROOT
+from helpers.tiny import TINY_TOKENIZER
 from PIL import Image
-from torch.utils.data import Dataset
 
 from d3pm_image.config import ConfigError
 from d3pm_image.data import workers
-from d3pm_image.data.order import BatchOrder, batches
+from d3pm_image.data.order import batches
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-ORDER = BatchOrder(16, 4, 0, 0, 8)
-
-
-class Numbers(Dataset):
-    """A batch of 4 items of 64 KB, by number."""
-
-    def __init__(self, fault: str = ""):
-        self.fault = fault
-
-    def __len__(self) -> int:
-        return 16
-
-    def __getitems__(self, keys):
-        if self.fault == "setting":
-            raise ConfigError("data.root", "x", "not one image could be decoded; check the folder")
-        if self.fault == "disk":
-            raise OSError(5, "Input/output error", "set/3.png")
-        if self.fault == "stuck" and keys[0] == list(ORDER)[3][0]:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        index = torch.tensor(keys) % 16
-        return {"images": index[:, None].repeat(1, 1 << 16).to(torch.uint8), "index": index}
 
 
 def same(found, expected) -> bool:
@@ -57,7 +37,7 @@ def test_batches_through_pipes_are_those_through_shared_memory(monkeypatch):
     assert same(found, expected) and all(batch["images"].numpy().flags.writeable for batch in found)
 
 
-SMALL = "import test_loader_processes as t; got = list(t.batches(t.Numbers(), t.ORDER, 2, False)); print(len(got), sum(int(b['index'].sum()) for b in got))"
+SMALL = "from d3pm_image.data.order import batches; from helpers.numbered_batches import Numbers, ORDER; got = list(batches(Numbers(), ORDER, 2, False)); print(len(got), sum(int(b['index'].sum()) for b in got))"
 
 
 @pytest.mark.parametrize(

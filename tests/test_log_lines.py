@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from conftest import TINY_TOKENIZER
+from helpers.tiny import TINY_TOKENIZER
 
 from d3pm_image.cli import train_tokenizer
 from d3pm_image.config import ConfigError

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from conftest import SHARED
+from helpers.paths import SHARED
 from torch.nn import functional as F
 
 from d3pm_image.config import ConfigError, TokenizerLossConfig

@@ -9,10 +9,8 @@ import math
 
 import pytest
 import torch
-from conftest import ROOT, options
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from textbook import (
+from helpers.paths import ROOT
+from helpers.textbook import (
     K,
     absorbing_chain,
     bayes,
@@ -26,6 +24,9 @@ from textbook import (
     surprise,
     with_mask,
 )
+from helpers.tiny import options
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -16,26 +16,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.damage import fifo, flip_a_bit
+from helpers.models import OWN, pipeline
+from helpers.paths import ROOT
 from safetensors.torch import load_file, save_file
 
 from d3pm_image import Pipeline, storage
 from d3pm_image.bundle import set_default_sampler
 from d3pm_image.cli import main
-from d3pm_image.config import ConfigError, DenoiserConfig, ProcessConfig, SamplingConfig
-from d3pm_image.denoiser import Transformer
+from d3pm_image.config import ConfigError, SamplingConfig
 from d3pm_image.export import export
 from d3pm_image.sampling.request import default_sampler
 from d3pm_image.tokenizer import Pixels, save_tokenizer
-
-OWN = sorted(["config.json", *(f"{part}/{name}" for part in ("denoiser", "tokenizer") for name in ("config.json", "model.safetensors"))])
-
-
-def pipeline(seed: int = 0) -> Pipeline:
-    torch.manual_seed(seed)
-    denoiser = Transformer(DenoiserConfig(width=16, depth=1, heads=1), 4, 2)
-    for p in denoiser.parameters():
-        torch.nn.init.normal_(p, std=0.1)
-    return Pipeline(Pixels(4, 1), denoiser, ProcessConfig(), (4, 4), ("cat", "dog"), sampling=SamplingConfig(steps=2))
 
 
 def files(folder: Path) -> list[str]:
@@ -134,9 +126,9 @@ def test_a_failure_leaves_the_old_model(model, monkeypatch, call):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import test_model_folders as t
-real, pipe = os.replace, t.pipeline(1)
-for point in range(1, t.POINTS):
+from helpers.models import pipeline
+real, pipe = os.replace, pipeline(1)
+for point in range(1, int(sys.argv[3])):
     if not os.fork():
         left = [point]
         def dies(a, b):
@@ -157,7 +149,7 @@ def test_a_kill_leaves_the_old_model_the_new_one_or_a_refusal(model, tmp_path):
     (model / "mine.txt").touch()
     for point in range(1, POINTS):
         shutil.copytree(model, tmp_path / f"m{point}")
-    subprocess.run([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path / "m")], check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", KILLED, str(ROOT / "tests"), str(tmp_path / "m"), str(POINTS)], check=True, timeout=100)
     seen = set()
     for point in range(1, POINTS):
         folder = tmp_path / f"m{point}"
@@ -275,17 +267,6 @@ def put(value):
         return tensor
 
     return change
-
-
-def flip_a_bit(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-5] ^= 1
-    path.write_bytes(data)
-
-
-def fifo(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
 
 
 def link(path: Path, target: str) -> None:

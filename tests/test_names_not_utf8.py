@@ -11,7 +11,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from test_listing import SMALL, images, noise, png
+from helpers.image_files import images, noise, png
+from helpers.tiny import SMALL
 
 from d3pm_image.config import ConfigError
 from d3pm_image.data.image_source import text_of

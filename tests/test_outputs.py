@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers.command_line import run
+from helpers.paths import ROOT
 from PIL import Image
-from test_commands import picture, run  # noqa: F401
 
 from d3pm_image import outputs
 from d3pm_image.outputs import name_part, new_files, new_folder
@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("case", COMMANDS)
-def test_a_file_that_is_there_stays(picture, tmp_path, monkeypatch, capsys, case):  # noqa: F811
+def test_a_file_that_is_there_stays(picture, tmp_path, monkeypatch, capsys, case):
     words, taken, new = COMMANDS[case]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()

@@ -20,7 +20,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 import pytest
-from conftest import ROOT
+from helpers.paths import ROOT
 
 pytest.importorskip("gradio", reason="needs the extra app")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and /proc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.pictures import HEIGHT, MODES, WIDTH, painting, picture, weights
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -13,39 +14,7 @@ from d3pm_image.editing.image_files.image import paste
 from d3pm_image.editing.image_files.palette import read_palette
 from d3pm_image.imaging import full_level, plain
 
-WIDTH, HEIGHT = 13, 9
-MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16", "I;16B", "I;16L"]
 EXACT = ["L", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "P", "PA"]  # show any painting exactly
-
-
-def picture(mode: str, seed: int = 0) -> Image.Image:
-    """A picture of random levels in any mode; palettes of 256 random colours, indices 0 to 99."""
-    random = np.random.default_rng(seed)
-    image = Image.new(mode, (WIDTH, HEIGHT))
-    array = np.asarray(image)
-    if mode == "1":
-        return Image.fromarray(random.random(array.shape) < 0.5)
-    if mode == "F":
-        values = random.random(array.shape).astype(np.float32)
-    elif mode.startswith("I"):
-        values = random.integers(0, 65536, array.shape).astype(array.dtype)
-    else:
-        values = random.integers(0, 100 if mode[0] == "P" else 256, array.shape, np.uint8)
-    image.frombytes(values.tobytes())
-    if mode[0] == "P":
-        image.putpalette(random.integers(0, 256, 768, np.uint8).tobytes())
-    return image
-
-
-def painting(channels: int = 3, seed: int = 7) -> Image.Image:
-    shape = (HEIGHT, WIDTH, 3) if channels == 3 else (HEIGHT, WIDTH)
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
-
-
-def weights(seed: int = 1) -> np.ndarray:
-    """A third each of 0, 1 and between."""
-    random = np.random.default_rng(seed)
-    return np.choose(random.integers(0, 3, (HEIGHT, WIDTH)), [0.0, 1.0, random.random((HEIGHT, WIDTH))])
 
 
 def opacity(image: Image.Image) -> np.ndarray:

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import DENOISER, TOKENIZER, options
+from helpers.tiny import DENOISER, TOKENIZER, options
 from PIL import Image
 
 from d3pm_image import Pipeline

@@ -8,13 +8,14 @@ import re
 
 import numpy as np
 import pytest
-import reference
 import torch
 import yaml
-from conftest import ROOT
+from helpers import reference
+from helpers.paths import ROOT
+from helpers.strategies import schedules
+from helpers.tensors import f64
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import schedules
 
 from d3pm_image.config import DiffusionLossConfig, ProcessConfig
 from d3pm_image.diffusion import ConstantShare, Objective, Process, bound_terms
@@ -23,10 +24,6 @@ from d3pm_image.diffusion.terms import coefficients
 PAGE = ROOT / "docs" / "process.md"
 CODES = 4
 LOGITS = torch.tensor([1.3, -0.4, 0.1, -2.0], dtype=torch.float64)
-
-
-def f64(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def blind_cost(process: Process, t: float) -> torch.Tensor:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, free_port, options
+from helpers.paths import ROOT
+from helpers.tiny import TINY_DIFFUSION, TINY_TOKENIZER, free_port, options
 from safetensors.torch import load_file
 
 from d3pm_image.cli import train_diffusion, train_tokenizer

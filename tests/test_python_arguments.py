@@ -23,11 +23,6 @@ QUICK = {"steps": 2}
 
 
 @pytest.fixture(scope="module")
-def pipe():
-    return Pipeline.from_pretrained("fashion-mnist")
-
-
-@pytest.fixture(scope="module")
 def image(pipe) -> Image.Image:
     return pipe.generate(1, **QUICK)[0]
 

@@ -11,39 +11,15 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, free_port
+from helpers.paths import ROOT
+from helpers.quantizers import SMALL, features, settings, started
+from helpers.tiny import free_port
 from torch.nn import functional as F
 
 from d3pm_image.config import ConfigError, TokenizerConfig
 from d3pm_image.config.tokenizer import QUANTIZERS
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer, save_tokenizer
 from d3pm_image.tokenizer.bits import coin_entropy, entropy_loss, group_entropy
-from d3pm_image.tokenizer.quantizer import Quantizer
-
-SMALL = {
-    "ema": {"num_codes": 16, "code_dim": 4},
-    "cosine": {"num_codes": 16, "code_dim": 4},
-    "simvq": {"num_codes": 16, "code_dim": 4},
-    "fsq": {"num_codes": 60, "levels": (4, 5, 3)},
-    "lfq": {"num_codes": 16},
-    "bsq": {"num_codes": 16},
-}
-
-
-def settings(quantizer: str, **changes) -> TokenizerConfig:
-    return TokenizerConfig(**{"downsampling": 2, "multipliers": (1,), "width": 8, "quantizer": quantizer, **SMALL[quantizer], **changes})
-
-
-def started(config: TokenizerConfig, **arguments) -> Quantizer:
-    """An eval-mode quantizer whose codebook, where it has one, was fitted to features."""
-    torch.manual_seed(0)
-    quantizer = Quantizer(config, **arguments).eval()
-    quantizer(features(config, 4, 16))
-    return quantizer
-
-
-def features(config: TokenizerConfig, count: int, side: int, seed: int = 1) -> torch.Tensor:
-    return torch.randn(count, config.vector_dim, side, side, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
@@ -256,7 +232,7 @@ def test_folders_of_the_first_version_load(tmp_path):
 
 PROCESSES = """
 import sys, torch, torch.distributed as dist
-from test_quantizers import SMALL, settings, features
+from helpers.quantizers import SMALL, settings, features
 from d3pm_image.config import TokenizerConfig
 from d3pm_image.seeds import Share
 from d3pm_image.tokenizer.quantizer import Quantizer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.strategies import processes, schedules
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import processes, schedules
 from torch.nn import functional as F
 
 from d3pm_image.diffusion import ConstantShare, Objective, Process, bound_terms, diffusion_loss, fused_loss, low_discrepancy_times

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.paths import ROOT
 
 import d3pm_image
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def schema_errors(schema: str, *files: Path) -> str:

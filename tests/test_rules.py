@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import reference
 import torch
-from asking import asked
-from test_sampling import ExactDenoiser, at, drawn, noise_denoiser, toy, variation
+from helpers import reference
+from helpers.asking import asked
+from helpers.samplers import ExactDenoiser, at, drawn, noise_denoiser, toy, variation
 
 from d3pm_image.config import ConfigError
 from d3pm_image.diffusion import ConstantShare, Process
@@ -95,7 +95,7 @@ def histogram(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_correctors_preserve_the_marginal(share):
     """x_t ~ q_t, noised a little and drawn back with the optimal denoiser, is q_t again; without the way back it is not."""
-    from test_sampling import FastStreams
+    from helpers.samplers import FastStreams
 
     from d3pm_image.sampling.reverse_kernel import reverse_jump
 

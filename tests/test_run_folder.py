@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, TINY_TOKENIZER, free_port
+from helpers.paths import ROOT
+from helpers.tiny import TINY_TOKENIZER, free_port
 
 from d3pm_image.config import ConfigError
 from d3pm_image.locks import file_lock

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers.paths import ROOT
 
 from d3pm_image import Pipeline, cli
 from d3pm_image.cli.options import SamplerChanges
@@ -21,11 +21,6 @@ PAPERS = {
     ("margin", "gumbel"): 4.5, ("margin", "reveal"): "cosine", ("halton", "reveal"): "arccos", ("purity", "gumbel"): 1.0,
     ("ctmc", "eta"): 0.0, ("renoise", "eta"): 1.0, ("remask", "eta"): 0.1, ("predictor_corrector", "eta"): 1.0,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    return Pipeline.from_pretrained("fashion-mnist")
 
 
 def test_the_classes_have_the_defaults_of_the_papers():

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from asking import asked
-from test_sampling import SAMPLERS, at, named, noise_denoiser
+from helpers.asking import asked
+from helpers.samplers import SAMPLERS, at, named, noise_denoiser
 
 from d3pm_image.diffusion import ConstantShare, Process
 from d3pm_image.sampling.guidance import weight_at

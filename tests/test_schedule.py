@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from helpers.strategies import PLAIN, SHARES, from_settings, processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import PLAIN, SHARES, from_settings, processes
 
 from d3pm_image.config import ConfigError, ProcessConfig
 from d3pm_image.diffusion import ConstantShare, Curve, Gidd, Independent, MutualInformation, Process

@@ -2,11 +2,9 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
+from helpers.paths import ROOT
 
 
 @pytest.mark.parametrize(("gigabytes", "free", "enough"), [(9, 8, False), (9, 9, True), (9, 500, True)])

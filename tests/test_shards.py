@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from helpers.damage import Payload
+from helpers.image_files import noise, shard
 
 from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig
@@ -30,24 +31,10 @@ from d3pm_image.data.shards import find_shards, open_shards
 from d3pm_image.data.sources import folder, open_source
 
 
-def noise(seed: int, size: int = 16) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
-
-
 def encoded(seed: int, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     noise(seed).save(file, kind)
     return file.getvalue()
-
-
-def shard(path: Path, *members: tuple[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, data in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
 
 
 def plain_shards(root: Path, shards: int = 3, each: int = 4) -> Path:
@@ -324,14 +311,6 @@ def test_shards_without_pictures_are_refused(tmp_path):
     shard(tmp_path / "s.tar", ("a.txt", b"x"), ("b.mp4", b"x"))
     with pytest.raises(ConfigError, match="no picture in 1 shards"):
         opened(tmp_path, tmp_path / "cache")
-
-
-class Payload:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 def test_pickles_links_and_paths_are_not_followed(tmp_path):

@@ -6,18 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from helpers.command_line import fails, run
 from PIL import Image
-from test_commands import fails, picture, run  # noqa: F401
 
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError
 from d3pm_image.imaging import save_image
 from d3pm_image.provenance import mask_of, mask_text, origin, read_settings
-
-
-@pytest.fixture
-def model(trained):
-    return trained / "diffusion"
 
 
 def pixels(path) -> np.ndarray:
@@ -66,7 +61,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_pictures_are_made_again_to_the_same_pixels(model, picture, tmp_path, case, capsys):  # noqa: F811
+def test_pictures_are_made_again_to_the_same_pixels(model, picture, tmp_path, case, capsys):
     command, *words = CASES[case]
     run(command, model, *(word.format(tmp_path) for word in words))
     if case == "mask":
@@ -81,7 +76,7 @@ def test_pictures_are_made_again_to_the_same_pixels(model, picture, tmp_path, ca
     )
 
 
-def test_single_images_and_variants_are_made_again(model, picture, tmp_path, capsys):  # noqa: F811
+def test_single_images_and_variants_are_made_again(model, picture, tmp_path, capsys):
     run("generate", model, "--num-images", 3, "--seed", 5, "--out", tmp_path / "many")
     run("inpaint", model, picture[0], "--box", "4,4,9,9", "--variants", 3, "--first", 2, "--out", tmp_path / "v.png")
     for made in (tmp_path / "many" / "0002-seed5-2.png", tmp_path / "v-3.png"):
@@ -90,7 +85,7 @@ def test_single_images_and_variants_are_made_again(model, picture, tmp_path, cap
         assert np.array_equal(pixels(made), pixels(made.with_name(f"{made.stem}-again.png")))
 
 
-def test_what_is_missing_is_said_and_nothing_written(model, trained, picture, tmp_path, capsys):  # noqa: F811
+def test_what_is_missing_is_said_and_nothing_written(model, trained, picture, tmp_path, capsys):
     image, _ = picture
     run("inpaint", model, image, "--box", "4,4,9,9", "--out", tmp_path / "made.png")
     with Image.open(image) as source:

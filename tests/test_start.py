@@ -9,11 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import LOOP, options
+from helpers.command_line import fails, run
+from helpers.quantizers import SMALL, settings
+from helpers.tiny import LOOP, options
 from PIL import Image
 from safetensors.torch import load_file
-from test_commands import fails, run
-from test_quantizers import SMALL, settings
 
 from d3pm_image import Pipeline
 from d3pm_image.cli.parsing import parse

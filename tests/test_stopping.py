@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_TOKENIZER, free_port
+from helpers.paths import ROOT
+from helpers.tiny import TINY_TOKENIZER, free_port
 
 from d3pm_image import cli as commands
 from d3pm_image.training.checkpoint import checkpoints

@@ -7,10 +7,11 @@ import json
 import math
 import os
 import shutil
-from collections import OrderedDict
 
 import pytest
 import torch
+from helpers.damage import flip_a_bit
+from helpers.trainers import CPU, batch_of, small_network, trainer
 from torch import nn
 
 from d3pm_image import storage
@@ -18,22 +19,9 @@ from d3pm_image.config import ConfigError, TrainConfig
 from d3pm_image.seeds import derive
 from d3pm_image.training import checkpoint as ckpt
 from d3pm_image.training.ema import make_average
-from d3pm_image.training.loop import make_accelerator
 from d3pm_image.training.optim import learning_rate, make_optimizers
 from d3pm_image.training.random import StepRandom
-from d3pm_image.training.trainer import Job, Trainer
-
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose more to waiting threads than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+from d3pm_image.training.trainer import Trainer
 
 # files and folders
 
@@ -144,12 +132,6 @@ def test_a_checkpoint_is_complete_or_absent(tmp_path, monkeypatch, broken, again
         assert ckpt.load_checkpoint(ckpt.checkpoints(tmp_path)[0])[0]["model"]["w"].tolist() == [1.0] * 3
 
 
-def flip_a_bit(path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
 DAMAGES = {
     "missing weights": lambda p: (p / "model.safetensors").unlink(),
     "cut weights": lambda p: (p / "optimizer.safetensors").write_bytes((p / "optimizer.safetensors").read_bytes()[:-1]),
@@ -197,26 +179,6 @@ def test_no_folder_holds_no_checkpoints(tmp_path):
 
 
 # a trainer goes on from what it saved
-
-
-def small_network() -> nn.Module:
-    torch.manual_seed(0)
-    parts = {"first": nn.Linear(4, 8), "norm": nn.LayerNorm(8), "blocks": nn.Sequential(nn.Linear(8, 8)), "last": nn.Linear(8, 2)}
-    return nn.Sequential(OrderedDict(parts))
-
-
-def trainer(folder, **changes) -> Trainer:
-    def loss(model, batch, random):
-        noise = random.uniform(4).float()
-        return (model(batch["x"] + noise) - batch["y"]).square().mean(), {}
-
-    config = TrainConfig(**{"steps": 10, "batch_size": 6, "warmup_steps": 2, "keep": 3, **changes})
-    return Trainer(Job(small_network(), lambda *_: [], loss), config, folder, make_accelerator(config))
-
-
-def batch_of(step: int) -> dict:
-    generator = torch.Generator().manual_seed(step)
-    return {"x": torch.randn(6, 4, generator=generator), "y": torch.randn(6, 2, generator=generator)}
 
 
 def weights(run: Trainer) -> dict:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.image_files import images
+from helpers.tiny import SMALL
 from PIL import Image
-from test_listing import SMALL, images
 
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.failures import is_decoder_error

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from helpers.command_line import fails, run
+from helpers.paths import ROOT
 from PIL import Image
-from test_commands import fails, picture, run  # noqa: F401
 
 from d3pm_image.config import ConfigError
 from d3pm_image.model_card import model_card
@@ -132,7 +132,7 @@ def test_a_card_of_odd_facts_is_a_card(part, value):
     assert "## Licence" in model_card("name", facts() | {part: value}, MODEL, "mit")
 
 
-def test_names_of_classes_and_files_reach_no_terminal_as_they_are(trained, picture, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_names_of_classes_and_files_reach_no_terminal_as_they_are(trained, picture, tmp_path, monkeypatch, capsys):
     from d3pm_image import Pipeline
 
     pipe = Pipeline.from_pretrained(trained / "diffusion")

@@ -6,15 +6,9 @@ import runpy
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.paths import ROOT
 
-from d3pm_image import Pipeline
 from d3pm_image.testing import check_denoiser, check_tokenizer
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    return Pipeline.from_pretrained("fashion-mnist")
 
 
 def test_own_networks_conform(pipe):

@@ -6,39 +6,12 @@ import json
 
 import pytest
 import torch
+from helpers.tokenizers import LEVELS, small, started
 
 from d3pm_image.config import ConfigError, TokenizerConfig, TokenizerLossConfig
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer, save_tokenizer
 from d3pm_image.tokenizer.loss import reconstruction_loss
 from d3pm_image.tokenizer.quantizer import Quantizer
-
-LEVELS = {1: (1,), 2: (1,), 4: (1, 2), 8: (1, 1, 2), 16: (1, 1, 1, 2)}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose more to waiting threads than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def small(downsampling: int = 4, **changes) -> TokenizerConfig:
-    return TokenizerConfig(
-        **{"downsampling": downsampling, "width": 8, "multipliers": LEVELS[downsampling], "num_codes": 16, "code_dim": 4, **changes}
-    )
-
-
-def started(config: TokenizerConfig, channels: int = 3, **settings) -> Autoencoder:
-    """An eval-mode tokenizer whose codebook has been started from features, as a trained one's has."""
-    torch.manual_seed(0)
-    model = Autoencoder(config, channels, **settings)
-    for block in model.modules():  # a fresh residual block adds nothing; trained ones do
-        if hasattr(block, "conv2"):
-            torch.nn.init.normal_(block.conv2.weight, std=0.1)
-    model(torch.rand(4, channels, 32, 32))
-    return model.eval()
 
 
 def pictures(count: int, channels: int, height: int, width: int, seed: int = 1) -> torch.Tensor:

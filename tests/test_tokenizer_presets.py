@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.paths import ROOT
 
 from d3pm_image.cli.parsing import parse
 from d3pm_image.config import TokenizerRun

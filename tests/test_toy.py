@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import reference
 import torch
+from helpers import reference
+from helpers.strategies import schedules
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import schedules
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from conftest import ROOT, TINY_DIFFUSION, TINY_TOKENIZER, free_port
+from helpers.paths import ROOT
+from helpers.tensors import equal
+from helpers.tiny import TINY_DIFFUSION, TINY_TOKENIZER, free_port
 from safetensors.torch import load_file
 
 from d3pm_image.cli import train_diffusion, train_tokenizer
@@ -23,14 +25,9 @@ from d3pm_image.config import ConfigError
 from d3pm_image.training.checkpoint import checkpoints
 from d3pm_image.training.loop import TrainingError
 
+pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
+
 pytest.importorskip("sklearn")
-
-
-@pytest.fixture(autouse=True)
-def one_accelerator_a_test():
-    """Accelerate keeps one state a process; each run of these tests is a program of its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def command(stage: str, *extra: str, processes: int = 1) -> list[str]:
@@ -49,10 +46,6 @@ def environment() -> dict[str, str]:
 
 def weights(folder: Path, name: str = "model") -> dict[str, torch.Tensor]:
     return load_file(checkpoints(folder / "checkpoints")[-1] / f"{name}.safetensors")
-
-
-def equal(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def steps_logged(folder: Path) -> list[int]:

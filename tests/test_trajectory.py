@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from asking import asked
+from helpers.asking import asked
 from PIL import Image
 
 from d3pm_image.config import ConfigError

@@ -6,9 +6,9 @@ import hashlib
 import json
 
 import pytest
-from asking import asked
+from helpers.asking import asked
+from helpers.command_line import fails, run
 from PIL import Image
-from test_commands import fails, run
 
 from d3pm_image import Pipeline
 from d3pm_image.bundle import set_default_sampler

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import DENOISER, options
+from helpers.command_line import fails, run
+from helpers.tiny import DENOISER, options
 from PIL import Image
-from test_commands import fails, run
 
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError, TokenizerConfig

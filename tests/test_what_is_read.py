@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_listing import SMALL, images, png, shard
+from helpers.image_files import images, png, shard
+from helpers.tiny import SMALL
 
 from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, DataConfig

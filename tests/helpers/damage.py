@@ -1,0 +1,32 @@
+"""Files that are spoilt: cut, flipped, replaced by a pipe, or hostile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def truncate(path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+class Payload:
+    """A pickle that leaves a file behind when it is loaded."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")

@@ -1,0 +1,45 @@
+"""Image files of noise: single ones, folders and tar shards."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def noise(seed: int, width: int = 16, height: int = 16) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def noisy_folder(root, count: int = 12, where: str = "{i}.png", **size):
+    for i in range(count):
+        path = root / where.format(i=i, c="abc"[i % 3])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise(i, **size).save(path)
+    return root
+
+
+def images(root: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        noise(number).save(root / name, "PNG")
+    return root
+
+
+def shard(path: Path, *members: tuple[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    noise(seed).save(file, "PNG")
+    return file.getvalue()
