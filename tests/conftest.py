@@ -11,11 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.paths import SHARED
+from helpers.paths import ROOT, SHARED
 from helpers.tiny import DENOISER, LOOP, TOKENIZER
 from PIL import Image
 
 warnings.filterwarnings("ignore", message=".*pin_memory.*")
+INTEGRATION = ROOT / "tests" / "integration"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What lies in tests/integration is marked by its folder."""
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker("integration")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
-import numpy as np
 import pytest
-from helpers.command_line import run
-from helpers.paths import ROOT
+from helpers.command_line import names, run
 from PIL import Image
 
 from d3pm_image import outputs
 from d3pm_image.outputs import name_part, new_files, new_folder
 
 SHIPPED = "fashion-mnist"
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 COMMANDS = {
@@ -151,29 +141,6 @@ def test_folders_get_a_number_too(tmp_path):
     assert (tmp_path / "m" / "x").read_text() == "1" and (tmp_path / "m-2" / "x").read_text() == "2"
 
 
-def test_evaluate_writes_beside_what_is_there(trained, tmp_path, capsys):
-    for name in ("w.png", "e.json"):
-        (tmp_path / name).write_bytes(b"mine")
-    run(
-        "evaluate", trained / "tokenizer", "--reconstruction-distance", "false", "--worst", tmp_path / "w.png", "--out", tmp_path / "e.json"
-    )
-    said = capsys.readouterr()
-    assert "e-2.json" in said.err and "w-2.png" in said.err and json.loads(said.out)["format"] == "d3pm-image-evaluation"
-    assert {(tmp_path / name).read_bytes() for name in ("w.png", "e.json")} == {b"mine"}
-
-
-def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsys):
-    for _ in range(2):
-        run("package", trained / "diffusion", "--out", tmp_path / "given")
-        run("export", trained / "diffusion", "--out", tmp_path / "graphs")
-    assert names(tmp_path) == {"given", "given-2", "graphs", "graphs-2"} and f"{tmp_path / 'given-2'}: " in capsys.readouterr().out
-    card = tmp_path / "given" / "README.md"
-    own = card.read_text()
-    card.write_text(own + "added")  # still a card of this program; a foreign README.md is refused (test_package.py)
-    run("package", trained / "diffusion", "--out", tmp_path / "given", "--overwrite")
-    assert card.read_text() == own
-
-
 def test_the_path_of_a_result_is_said_whole(tmp_path, capsys):
     """Also a long one: it is copied to the next command."""
     place = tmp_path / ("a" * 120) / ("b" * 120)
@@ -192,13 +159,3 @@ def test_packing_again_keeps_names_that_were_edited(tmp_path):
         run("shards", tmp_path / "set", tmp_path / "out")
         (tmp_path / "out" / "classnames.txt").write_text("apple\nbear\n")
     assert (tmp_path / "out" / "classnames.txt").read_text() == "apple\nbear\n"
-
-
-@pytest.mark.slow
-def test_two_programs_at_once_take_two_names(tmp_path):
-    words = [sys.executable, "-m", "d3pm_image", "generate", SHIPPED, "--num-images", "1", "--steps", "1", "--out", "g.png", "--seed"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    both = [subprocess.Popen([*words, str(seed)], cwd=tmp_path, env=env, stdout=subprocess.PIPE) for seed in (1, 2)]
-    assert all(b"g" in one.communicate()[0] for one in both)
-    a, b = (np.asarray(Image.open(tmp_path / name)) for name in ("g.png", "g-2.png"))
-    assert not np.array_equal(a, b)

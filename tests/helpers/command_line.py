@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from d3pm_image import cli as commands
@@ -20,3 +22,7 @@ def fails(capsys, *arguments: str) -> str:
     errors = [line for line in lines if "error:" in line]
     assert len(errors) == 1, lines
     return errors[0]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}

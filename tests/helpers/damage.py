@@ -30,3 +30,7 @@ class Payload:
 
     def __reduce__(self):
         return open, (str(self.path), "w")
+
+
+EVIL = "\x1b[2J\x9b\u202e\nwarning: all is well <img src=x onerror=alert(1)> ](javascript:x) `x` ``` | # _a_"
+UNSAFE = set("\x1b\x9b\u202e\x07\udcfc")

@@ -43,3 +43,12 @@ def png(seed: int) -> bytes:
     file = io.BytesIO()
     noise(seed).save(file, "PNG")
     return file.getvalue()
+
+
+def class_folder(root: Path, count: int = 23) -> Path:
+    """Files of several formats, nested; one in a format that shards do not hold as it is."""
+    for i in range(count):
+        path = root / "abc"[i % 3] / ("deep" if i % 2 else ".") / f"{i}.{('png', 'jpg', 'webp', 'jp2')[i % 4]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise(i).save(path)
+    return root

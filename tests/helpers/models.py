@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from d3pm_image import Pipeline
@@ -18,3 +20,11 @@ def pipeline(seed: int = 0) -> Pipeline:
     for p in denoiser.parameters():
         torch.nn.init.normal_(p, std=0.1)
     return Pipeline(Pixels(4, 1), denoiser, ProcessConfig(), (4, 4), ("cat", "dog"), sampling=SamplingConfig(steps=2))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def mark(pipe: Pipeline) -> float:
+    return pipe.denoiser.tokens.weight[0, 0].item()

@@ -12,6 +12,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.paths import ROOT
+
 PROGRAMS = ("d3pm-image", "python", "bash", "torchrun", "accelerate", "taskset", "srun", "pip", "pytest", "source", "TINY=1", "#!/")
 FENCE = re.compile(
     r"^( *)(?:<!-- long: (?P<long>[^>]+) -->\n(?:\n)?)?^ *```(?P<language>\w*)\n(?P<body>.*?)^ *```$", re.DOTALL | re.MULTILINE
@@ -109,3 +111,6 @@ def anchors(path: Path) -> set[str]:
     """Anchors of a page's headings, as they are made on the web."""
     heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from d3pm_image.config import TrainConfig
+from d3pm_image.training.checkpoint import checkpoints
 from d3pm_image.training.loop import make_accelerator
 from d3pm_image.training.trainer import Job, Trainer
 
@@ -32,3 +34,7 @@ def trainer(folder, **changes) -> Trainer:
 def batch_of(step: int) -> dict:
     generator = torch.Generator().manual_seed(step)
     return {"x": torch.randn(6, 4, generator=generator), "y": torch.randn(6, 2, generator=generator)}
+
+
+def names(folder: Path) -> list[str]:
+    return [p.name for p in checkpoints(folder / "checkpoints")]
