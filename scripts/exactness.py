@@ -4,7 +4,7 @@
 
 All 27 clean states can be enumerated, so the best leave-one-out prediction is known, and what a rule draws is compared with the truth in total
 variation. A rule is called exact where that distance is below :data:`BOUND`, with a token per step for rules that reveal an even share of the
-masks in each, else with :data:`STEPS` steps. (With :data:`FEW` steps these are all visibly worse.) tests/test_exactness.py computes the table again; scripts/results.py writes it into docs/samplers.md.
+masks in each, else with :data:`STEPS` steps. (With :data:`FEW` steps these are all visibly worse.) tests/repository/test_exactness.py computes the table again; scripts/results.py writes it into docs/samplers.md.
 """
 
 from __future__ import annotations

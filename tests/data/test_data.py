@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import threading
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from helpers.damage import truncate
-from helpers.image_files import noise, noisy_folder
+from helpers.image_files import HELD, LAZY, config, everything, noise, noisy_folder
 from PIL import Image
 
-from d3pm_image.config import ConfigError, DataConfig
-from d3pm_image.data.codes import CodeSet, Team, build_cache, cache_key
 from d3pm_image.data.images import ImageSet, fit
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.sources import open_source
-from d3pm_image.data.torchvision_sets import TORCHVISION
 
-LAZY, HELD = 0, 2048  # memory_mb: decode at every access, or once
 COLOURS = np.array([[200, 40, 90], [20, 160, 60]], np.uint8)
 
 
@@ -31,53 +22,11 @@ def two_colours(size: int = 16) -> Image.Image:
     return Image.fromarray(np.repeat(COLOURS, size // 2, 0)[None].repeat(size, 0))
 
 
-def config(root, **changes) -> DataConfig:
-    return DataConfig("folder", str(root), **{"image_size": 16, "channels": 3, **changes})
-
-
-def everything(root, **changes) -> ImageSet:
-    """All images of a folder, training and held-out part alike."""
-    from d3pm_image.data.sources import folder
-
-    chosen = config(root, **changes)
-    return ImageSet(folder(root, chosen.labels), chosen)
-
-
 def pixels(images: ImageSet) -> torch.Tensor:
     return images.__getitems__(list(range(len(images))))["images"]
 
 
 # what a folder holds
-
-
-@pytest.mark.parametrize("where", ["{i}.png", "deep/er/{i}.png", "{c}/{i}.png", "{c}/more/{i}.png"])
-def test_nested_and_flat_folders_hold_the_same_pictures(tmp_path, where):
-    """Class labels exactly where every picture lies in a subfolder, named by its first level."""
-    source = everything(noisy_folder(tmp_path, where=where)).source
-    assert len(source) == 12
-    assert all(np.array_equal(source.load(i), noise(int(name.split("/")[-1].split(".")[0]))) for i, name in enumerate(source.names))
-    if where == "{i}.png":
-        assert source.labels is None and source.class_names == ()
-    else:
-        assert [source.class_names[c] for c in source.labels] == [name.split("/")[0] for name in source.names]
-        assert list(source.class_names) == sorted({name.split("/")[0] for name in source.names})
-
-
-def test_a_picture_outside_the_class_folders_does_not_take_their_classes(tmp_path):
-    """It is left out and reported; as many outside as inside mean that there are no classes."""
-    noisy_folder(tmp_path, where="{c}/{i}.png")
-    noise(99).save(tmp_path / "loose.png")
-    source = everything(tmp_path).source
-    assert source.class_names == ("a", "b", "c") and len(source) == 12 and "1 image beside the class folders" in source.unused.summary()
-    assert len(everything(tmp_path, labels=False)) == 13
-    noisy_folder(tmp_path, 13, "loose{i}.png")
-    assert everything(tmp_path).source.labels is None and len(everything(tmp_path)) == 26
-
-
-def test_labels_can_be_ignored(tmp_path):
-    images = ImageSet(open_source(config(noisy_folder(tmp_path, where="{c}/{i}.png"), labels=False)), config(tmp_path))
-    assert images.source.class_names == ()
-    assert images.__getitems__([0, 1])["labels"].tolist() == [-1, -1]
 
 
 LOSSLESS = {
@@ -164,135 +113,7 @@ def test_pictures_are_turned_upright(tmp_path, orientation, stored, ending):
 # broken files
 
 
-def broken_folder(root):
-    """Twelve good pictures, eight in class a and four in b, and five broken ones, two of which have a readable header."""
-    (root / "b").mkdir(parents=True)
-    noisy_folder(root, 8, "a/{i}.png")
-    for i in range(8, 12):
-        noise(i).save(root / "b" / f"{i}.png")
-    (root / "a" / "text.png").write_text("not a picture")
-    (root / "a" / "empty.jpg").touch()
-    (root / "b" / "zeros.webp").write_bytes(bytes(100))
-    noise(20).save(root / "a" / "zz-cut.png")
-    noise(21, 99, 99).save(root / "b" / "0-cut.jpg")
-    truncate(root / "a" / "zz-cut.png")
-    truncate(root / "b" / "0-cut.jpg")
-    return root
-
-
-BROKEN = ["text.png", "empty.jpg", "zeros.webp", "a/zz-cut.png", "b/0-cut.jpg"]
-
-
-@pytest.mark.parametrize("memory_mb", [HELD, LAZY])
-def test_broken_files_are_reported_by_name_and_left_out(tmp_path, memory_mb):
-    """Every picture that comes out is that of a readable file, with the label of that file."""
-    with pytest.warns(UserWarning) as seen:
-        images = everything(broken_folder(tmp_path), memory_mb=memory_mb)
-        batch = images.__getitems__(list(range(len(images))))
-    assert all(any(name in str(w.message) for w in seen) for name in BROKEN)
-    label_of = {noise(i).tobytes(): int(i >= 8) for i in range(12)}
-    for picture, label in zip(batch["images"], batch["labels"].tolist(), strict=True):
-        assert label == label_of[picture.permute(1, 2, 0).numpy().tobytes()]
-    if memory_mb == HELD:
-        assert len(images) == 12
-
-
-@pytest.mark.parametrize("memory_mb", [HELD, LAZY])
-def test_nothing_decodable_is_a_configuration_error(tmp_path, memory_mb):
-    noisy_folder(tmp_path, 2)
-    for path in tmp_path.iterdir():
-        truncate(path)
-    with warnings.catch_warnings(), pytest.raises(ConfigError, match=r"data\.root"):
-        warnings.simplefilter("ignore")
-        everything(tmp_path, memory_mb=memory_mb).__getitems__([0])
-
-
-@pytest.mark.filterwarnings("ignore:.*not a readable image")
-def test_missing_empty_and_unreadable_folders_are_refused(tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "a.png").write_text("no picture")
-    (tmp_path / "text" / "b.txt").write_text("no picture")
-    for name in ("none", "empty", "text", "text/a.png"):
-        with pytest.raises(ConfigError, match=rf"data\.root='.*{name}'"):
-            open_source(config(tmp_path / name))
-    with pytest.raises(ConfigError, match=r"data\.source='imagenet': use one of digits, folder"):
-        open_source(DataConfig("imagenet"))
-
-
 # training and held-out parts
-
-
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.25, 0.5])
-def test_split_is_disjoint_complete_and_stable(tmp_path, share):
-    noisy_folder(tmp_path, 40)
-    train, held = (open_source(config(tmp_path, val_share=share), held_out=h) for h in (False, True))
-    assert len(held) == max(1, round(40 * share))
-    assert sorted(train.names + held.names) == sorted(f"{i}.png" for i in range(40))
-    assert open_source(config(tmp_path, val_share=share), held_out=True).names == held.names
-    assert all(np.array_equal(held.load(i), noise(int(name[:-4]))) for i, name in enumerate(held.names))
-
-
-def test_one_picture_cannot_be_split(tmp_path):
-    with pytest.raises(ConfigError, match="too few images"):
-        open_source(config(noisy_folder(tmp_path, 1)))
-
-
-def test_own_held_out_folder_is_used_whole(tmp_path):
-    noisy_folder(tmp_path / "train", 5)
-    noisy_folder(tmp_path / "val", 3)
-    chosen = config(tmp_path / "train", val_root=str(tmp_path / "val"))
-    assert len(open_source(chosen)) == 5
-    assert len(open_source(chosen, held_out=True)) == 3
-
-
-def test_a_class_has_the_same_number_in_the_held_out_folder(tmp_path):
-    """Also where the held-out folder lacks a class."""
-    noisy_folder(tmp_path / "train", 9, "{c}/{i}.png")
-    noise(0).save(tmp_path / "train" / "a" / "x.png")
-    (tmp_path / "val" / "b").mkdir(parents=True)
-    noise(1).save(tmp_path / "val" / "b" / "0.png")
-    chosen = config(tmp_path / "train", val_root=str(tmp_path / "val"))
-    train, held = open_source(chosen), open_source(chosen, held_out=True)
-    assert held.labels.tolist() == [train.class_names.index("b")]
-
-
-@pytest.mark.parametrize("limit", [1, 2, 7, 35, 36, 100])
-def test_limit_spreads_over_the_training_part(tmp_path, limit):
-    noisy_folder(tmp_path, 40)
-    full, held = open_source(config(tmp_path)), open_source(config(tmp_path, limit=limit), held_out=True)
-    some = open_source(config(tmp_path, limit=limit)).names
-    assert len(set(some)) == len(some) == min(limit, 36)
-    assert set(some) <= set(full.names)
-    assert len(held) == 4
-    if limit > 1:
-        assert some[0] == full.names[0] and some[-1] == full.names[-1]
-
-
-def test_digits_are_all_there():
-    pytest.importorskip("sklearn")
-    train, held = (open_source(DataConfig("digits"), held_out=h) for h in (False, True))
-    assert len(train) + len(held) == 1797 and not set(train.names) & set(held.names)
-    assert train.class_names == tuple("0123456789") and set(train.labels.tolist()) == set(range(10))
-    images = ImageSet(train, DataConfig("digits", image_size=8, channels=1))
-    batch = images.__getitems__(list(range(len(images))))["images"]
-    assert batch.shape == (len(train), 1, 8, 8) and batch.dtype == torch.uint8
-    assert int(batch.min()) == 0 and int(batch.max()) == 255 and len(batch.unique()) == 17
-
-
-@pytest.mark.parametrize("name", TORCHVISION)
-def test_a_missing_torchvision_set_says_what_to_do(name, tmp_path):
-    with pytest.raises(ConfigError, match=rf"data\.root='{tmp_path}': {name} is not there; add --data\.download true"):
-        open_source(DataConfig(name, root=str(tmp_path)))
-
-
-def test_fashion_mnist_loads(fashion_mnist):
-    """From the four archives alone: torchvision unpacks what is there and fetches nothing."""
-    train, held = (open_source(DataConfig("fashion_mnist", root=str(fashion_mnist), download=True), held_out=h) for h in (False, True))
-    assert (len(train), len(held)) == (60000, 10000)
-    assert np.bincount(train.labels).tolist() == [6000] * 10 and np.bincount(held.labels).tolist() == [1000] * 10
-    assert train.class_names[0] == "T-shirt/top" and train.fingerprint != held.fingerprint
-    assert train.load(59999).size == (28, 28) and train.load(0).mode == "L"
 
 
 # shape, crop and flip
@@ -413,163 +234,6 @@ def test_loader_yields_the_order_whatever_the_workers(tmp_path, workers):
 
 
 # code cache
-
-
-class Encoder:
-    """A stand-in for a tokenizer: the code of a cell is the red value of its first pixel, times 200."""
-
-    def __init__(self):
-        self.batches = 0
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        self.batches += 1
-        return images[:, 0, ::4, ::4].long() * 200
-
-
-def cached(root, store, sha: str = "t", encode=None, **changes):
-    images = everything(root, **changes)
-    return build_cache(images, encode or Encoder(), cache_key(sha, images), store, batch_size=5, quiet=True)
-
-
-def test_cache_is_built_once(tmp_path):
-    noisy_folder(tmp_path / "in", where="{c}/{i}.png")
-    encode = Encoder()
-    place = cached(tmp_path / "in", tmp_path / "out", encode=encode)
-    assert encode.batches == 4  # three batches, and one image to learn the size of the grid
-    assert cached(tmp_path / "in", tmp_path / "out", encode=encode) == place
-    assert encode.batches == 4
-    images, codes = everything(tmp_path / "in"), CodeSet(place)
-    batch = codes.__getitems__(list(range(12)))
-    assert codes.grid == (4, 4) and len(codes) == 12
-    assert batch["codes"].dtype == torch.int64 and batch["codes"].max() > 2**15
-    assert torch.equal(batch["codes"], Encoder()(pixels(images)).flatten(1))
-    assert batch["labels"].tolist() == images.source.labels.tolist()
-
-
-def test_cache_depends_on_all_that_the_codes_depend_on(tmp_path):
-    noisy_folder(tmp_path / "in", where="{c}/{i}.png", width=24)
-    store = tmp_path / "out"
-    places = [
-        cached(tmp_path / "in", store),
-        cached(tmp_path / "in", store, sha="other"),
-        cached(tmp_path / "in", store, flip=True),
-        cached(tmp_path / "in", store, crop="stretch"),
-        cached(tmp_path / "in", store, channels=1),
-        cached(tmp_path / "in", store, image_size=12),
-    ]
-    noise(50).save(tmp_path / "in" / "a" / "0.png")
-    os.utime(tmp_path / "in" / "a" / "0.png", (1, 1))
-    places.append(cached(tmp_path / "in", store))
-    (tmp_path / "in" / "a" / "0.png").unlink()
-    places.append(cached(tmp_path / "in", store))
-    assert len(set(places)) == len(places)
-
-
-def test_cached_labels_are_those_asked_for(tmp_path):
-    """A run without labels leaves no cache that a later run with labels would read, nor the other way round."""
-    noisy_folder(tmp_path / "in", where="{c}/{i}.png")
-    for labels in (False, True, False):
-        images = ImageSet(open_source(config(tmp_path / "in", labels=labels)), config(tmp_path / "in", labels=labels))
-        place = build_cache(images, Encoder(), cache_key("t", images), tmp_path / "out", quiet=True)
-        assert (CodeSet(place).labels >= 0).all() == labels
-
-
-def test_mirrored_variant_is_the_code_of_the_mirrored_picture(tmp_path):
-    noisy_folder(tmp_path / "in")
-    place, images = cached(tmp_path / "in", tmp_path / "out", flip=True), everything(tmp_path / "in")
-    plain, mirrored = Encoder()(pixels(images)).flatten(1), Encoder()(pixels(images).flip(-1)).flatten(1)
-    keys = list(range(20 * 12))
-    augmented = CodeSet(place, seed=4).__getitems__(keys)["codes"].view(20, 12, 16)
-    is_plain, is_mirrored = (augmented == plain).all(-1), (augmented == mirrored).all(-1)
-    assert (is_plain ^ is_mirrored).all() and 80 < int(is_mirrored.sum()) < 160
-    assert torch.equal(CodeSet(place, augment=False).__getitems__(keys)["codes"].view(20, 12, 16), plain.expand(20, 12, 16))
-    shuffled = np.random.default_rng(0).permutation(keys).tolist()
-    assert torch.equal(CodeSet(place, seed=4).__getitems__(shuffled)["codes"], augmented.view(-1, 16)[shuffled])
-    assert not torch.equal(CodeSet(place, seed=5).__getitems__(keys)["codes"], augmented.view(-1, 16))
-
-
-def test_a_failed_encoding_leaves_nothing_that_looks_complete(tmp_path):
-    noisy_folder(tmp_path / "in")
-    good = Encoder()
-
-    def breaks(images):
-        if good.batches == 2:
-            raise RuntimeError("out of memory")
-        return good(images)
-
-    with pytest.raises(RuntimeError, match="out of memory"):
-        cached(tmp_path / "in", tmp_path / "out", encode=breaks)
-    assert all(p.name.endswith(".part") for p in (tmp_path / "out").iterdir())
-    assert len(CodeSet(cached(tmp_path / "in", tmp_path / "out"))) == 12
-
-
-class Broken(Encoder):
-    """Fails at the third batch."""
-
-    def __call__(self, batch):
-        if self.batches == 3:
-            raise OSError("no space left")
-        return super().__call__(batch)
-
-
-def test_an_encoding_that_was_stopped_goes_on(tmp_path):
-    noisy_folder(tmp_path / "in", 23)
-    images = everything(tmp_path / "in")
-    with pytest.raises(OSError, match="no space"):
-        build_cache(images, Broken(), "k", tmp_path / "out", batch_size=5, quiet=True)
-    encoder = Encoder()
-    place = build_cache(images, encoder, "k", tmp_path / "out", batch_size=5, quiet=True)
-    assert encoder.batches < 5  # not all five batches again
-    unbroken = build_cache(images, Encoder(), "other", tmp_path / "out", batch_size=5, quiet=True)
-    for name in ("codes.npy", "labels.npy", "meta.json"):
-        assert (place / name).read_bytes() == (unbroken / name).read_bytes()
-    assert sorted(p.name for p in place.iterdir()) == ["codes.npy", "labels.npy", "meta.json"]
-
-
-def test_several_processes_make_one_cache(tmp_path):
-    """As threads here: each does its share, and the files are those of one process."""
-    noisy_folder(tmp_path / "in", 23)
-    images, barrier = everything(tmp_path / "in"), threading.Barrier(3)
-    encoders = [Encoder() for _ in range(3)]
-
-    def work(rank: int):
-        team = Team(rank, 3, lambda: barrier.wait(30))
-        return build_cache(images, encoders[rank], "k", tmp_path / "out", batch_size=5, quiet=True, team=team)
-
-    with ThreadPoolExecutor(3) as pool:
-        places = list(pool.map(work, range(3)))
-    assert len(set(places)) == 1 and all(e.batches for e in encoders)
-    alone = build_cache(images, Encoder(), "other", tmp_path / "out", batch_size=5, quiet=True)
-    for name in ("codes.npy", "labels.npy", "meta.json"):
-        assert (places[0] / name).read_bytes() == (alone / name).read_bytes()
-
-
-@pytest.mark.parametrize("left_over", [".{key}.{pid}.part", ".{key}.part", "{key}"])
-def test_a_partial_folder_is_never_taken_for_complete(tmp_path, left_over):
-    """Left by a killed process, without its meta.json, the folder is built anew."""
-    noisy_folder(tmp_path / "in")
-    images = everything(tmp_path / "in")
-    key = cache_key("t", images)
-    partial = tmp_path / "out" / left_over.format(key=key, pid=os.getpid())
-    partial.mkdir(parents=True)
-    np.save(partial / "codes.npy", np.zeros((1, 12, 4, 4), np.uint16))
-    np.save(partial / "labels.npy", np.zeros(12, np.int64))
-    place = build_cache(images, Encoder(), key, tmp_path / "out", quiet=True)
-    assert torch.equal(CodeSet(place).__getitems__([3])["codes"], Encoder()(pixels(images)[3:4]).flatten(1))
-    assert [p.name for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")] == [key]
-
-
-def test_default_cache_lies_in_the_cache_folder(tmp_path):
-    noisy_folder(tmp_path)
-    images = everything(tmp_path)
-    place = build_cache(images, Encoder(), cache_key("t", images), quiet=True)
-    assert str(place).startswith(os.environ["D3PM_IMAGE_CACHE"])
-
-
-def test_cached_codes_do_not_depend_on_memory(tmp_path):
-    noisy_folder(tmp_path / "in")
-    held, lazy = (CodeSet(cached(tmp_path / "in", tmp_path / str(mb), memory_mb=mb)) for mb in (HELD, LAZY))
-    assert torch.equal(*(codes.__getitems__(list(range(len(held))))["codes"] for codes in (held, lazy)))
 
 
 def test_a_configuration_is_not_changed(tmp_path):

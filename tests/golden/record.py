@@ -3,7 +3,7 @@
     PYTHONPATH=tests python -m golden.record FOLDER
 
 writes ``losses.json``, ``images.npz`` and ``evaluation.json``. The committed files were recorded at commit 30cd99f, before the structure
-of the package changed; ``tests/test_golden.py`` compares.
+of the package changed; ``tests/integration/test_golden.py`` compares.
 """
 
 from __future__ import annotations

@@ -34,3 +34,7 @@ class Payload:
 
 EVIL = "\x1b[2J\x9b\u202e\nwarning: all is well <img src=x onerror=alert(1)> ](javascript:x) `x` ``` | # _a_"
 UNSAFE = set("\x1b\x9b\u202e\x07\udcfc")
+
+
+def breaks(*args, **kwargs):
+    raise OSError("disk full")

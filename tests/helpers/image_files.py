@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from d3pm_image.config import DataConfig
+from d3pm_image.data.images import ImageSet
+
 
 def noise(seed: int, width: int = 16, height: int = 16) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -52,3 +55,18 @@ def class_folder(root: Path, count: int = 23) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         noise(i).save(path)
     return root
+
+
+LAZY, HELD = 0, 2048  # memory_mb: decode at every access, or once
+
+
+def config(root, **changes) -> DataConfig:
+    return DataConfig("folder", str(root), **{"image_size": 16, "channels": 3, **changes})
+
+
+def everything(root, **changes) -> ImageSet:
+    """All images of a folder, training and held-out part alike."""
+    from d3pm_image.data.sources import folder
+
+    chosen = config(root, **changes)
+    return ImageSet(folder(root, chosen.labels), chosen)

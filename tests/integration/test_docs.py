@@ -1,7 +1,7 @@
 """Every command and every Python block of README and docs is run with small models, word for word, or says that it is long; links lead somewhere.
 
 Commands that train get :data:`SMALL` options besides, which make the model small; some others get :data:`LESS`. Long ones, and those
-of launchers, have all their options read and are not run. tests/pages.py finds the commands and says how to mark long ones.
+of launchers, have all their options read and are not run. tests/helpers/pages.py finds the commands and says how to mark long ones.
 """
 
 from __future__ import annotations

@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 from helpers.paths import ROOT
 from PIL import Image
+
+
+def inked(path: Path) -> np.ndarray:
+    """How much is drawn in each of 48 by 64 cells of a figure."""
+    with Image.open(path) as image:
+        return 255 - np.asarray(image.convert("L").resize((64, 48), Image.Resampling.BOX), dtype=float)
 
 
 def test_the_script_draws_the_figures_of_the_page(tmp_path):
@@ -15,12 +23,9 @@ def test_the_script_draws_the_figures_of_the_page(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "figures.py"), "--out", str(tmp_path / "figures")]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     for name in ("marginals.png", "weights.png", "samplers.png"):
-        path = tmp_path / "figures" / name
-        assert path.stat().st_size < 120_000
-        with Image.open(path) as made, Image.open(ROOT / "docs" / "figures" / name) as kept:
-            assert made.size[0] >= 1200
-            assert abs(made.size[0] - kept.size[0]) < 40 and abs(made.size[1] - kept.size[1]) < 40
-            assert len(made.getcolors()) > 8
+        made, kept = inked(tmp_path / "figures" / name), inked(ROOT / "docs" / "figures" / name)
+        assert np.corrcoef(made.ravel(), kept.ravel())[0, 1] > 0.9, name  # another Matplotlib sets letters a little elsewhere
+        assert np.corrcoef(made.ravel(), kept[:, ::-1].ravel())[0, 1] < 0.9, name  # and another figure would not pass
 
 
 def test_tables_say_what_their_figures_say():

@@ -63,15 +63,15 @@ def test_a_noise_schedule(copy):
     put(copy / "d3pm_image/diffusion/curve.py", "SHAPES: dict", snippet("SQUARED_SINE = ") + "\n")
     put(copy / "d3pm_image/diffusion/curve.py", '    "vq_diffusion": Shape', f"    {line(chr(34) + 'squared_sine')}\n")
     put_first(copy / "d3pm_image/config/diffusion.py", "\nCURVES = (", '"squared_sine", ')
-    passes(copy, "tests/test_schedule.py", "-k", "squared_sine")
-    passes(copy, "tests/test_schedule.py", "tests/test_diffusion.py")
+    passes(copy, "tests/diffusion/test_schedule.py", "-k", "squared_sine")
+    passes(copy, "tests/diffusion/test_schedule.py", "tests/diffusion/test_diffusion.py")
 
 
 def test_a_sampler(copy):
     """One file and one row of tests."""
     (copy / "d3pm_image/sampling/samplers/left_to_right.py").write_text(snippet("class LeftToRight"), encoding="utf-8")
-    put_first(copy / "tests/test_sampling.py", "\nSAMPLERS = [", '{"sampler": "left_to_right"}, ')
-    passes(copy, "tests/test_sampling.py", "-k", "left_to_right or every_sampler or own_settings")
+    put_first(copy / "tests/helpers/samplers.py", "\nSAMPLERS = [", '{"sampler": "left_to_right"}, ')
+    passes(copy, "tests/sampling/test_sampling.py", "-k", "left_to_right or every_sampler or own_settings")
     command = [
         sys.executable,
         "-m",
@@ -93,9 +93,9 @@ def test_a_quantizer(copy):
     put(copy / "d3pm_image/config/tokenizer.py", '    "fsq": ("levels",)', '    "learned": ("code_dim", "commitment"),\n')
     put(copy / "d3pm_image/tokenizer/quantizer.py", "KINDS = {", snippet("class Learned") + "\n\n")
     put(copy / "d3pm_image/tokenizer/quantizer.py", '    "fsq": Kind', f"    {line(chr(34) + 'learned')}\n")
-    put(copy / "tests/test_quantizers.py", '    "fsq": {"num_codes"', '    "learned": {"num_codes": 16, "code_dim": 4},\n')
+    put(copy / "tests/helpers/quantizers.py", '    "fsq": {"num_codes"', '    "learned": {"num_codes": 16, "code_dim": 4},\n')
     put_first(copy / "tests/test_export.py", "\nEVERY = {", '"learned": {"quantizer": "learned", "num_codes": 32, "code_dim": 8}, ')
-    passes(copy, "tests/test_quantizers.py", "tests/test_export.py", "-k", "learned or quantizer")
+    passes(copy, "tests/tokenizer/test_quantizers.py", "tests/test_export.py", "-k", "learned or quantizer")
 
 
 def test_every_recipe_says_what_to_paste():

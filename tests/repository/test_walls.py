@@ -82,11 +82,49 @@ def test_what_is_imported_exists():
     assert [m for folder in ("d3pm_image", "tests", "scripts") for p in (root / folder).rglob("*.py") for m in missing(p)] == []
 
 
-def test_only_the_process_makes_mask_tokens():
-    allowed = {"process.py"}
+def mask_numbers(source: str) -> list[int]:
+    """Lines that know the number of the mask: by its name, or by comparing tokens with the number of codes, which it equals."""
+
+    def is_count(node: ast.expr) -> bool:
+        return getattr(node, "attr", getattr(node, "id", "")) in {"num_codes", *aliases}
+
+    tree = ast.parse(source)
+    given = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and len(node.targets) == 1]
+    pairs = [(node.targets[0], node.value) for node in given]
+    pairs += [pair for t, v in pairs if isinstance(t, ast.Tuple) and isinstance(v, ast.Tuple) for pair in zip(t.elts, v.elts)]
+    aliases = {t.id for t, v in pairs if isinstance(t, ast.Name) and getattr(v, "attr", "") == "num_codes"}
+    lines = [n.lineno for n in ast.walk(tree) if "mask_id" in (getattr(n, "attr", ""), getattr(n, "id", ""), getattr(n, "arg", ""))]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
+            sides = [node.left, *node.comparators]
+            counted = [side for side in sides if is_count(side)]
+            lines += [node.lineno] if len(counted) == 1 and not any(isinstance(side, ast.Constant) for side in sides) else []
+    return lines
+
+
+def test_only_the_process_knows_the_number_of_the_mask():
+    """Settings compare numbers of codes with one another; where tokens are, nothing but the process may."""
+    tokens = {"diffusion", "denoiser", "sampling", "editing", "recipes", "training", "visualization"}
     for path in modules():
-        if path.name not in allowed:
-            assert "mask_id" not in path.read_text(encoding="utf-8"), path
+        where = path.relative_to(PACKAGE)
+        if where.parts[0] in tokens and where.as_posix() != "diffusion/process.py":
+            assert mask_numbers(path.read_text(encoding="utf-8")) == [], path
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("hidden = process.mask_id", True),
+        ("hidden = x == process.num_codes", True),
+        ("w, k = share, process.num_codes\nhidden = x != k", True),
+        ("# mask_id", False),
+        ("if process.num_codes == 1: pass", False),
+        ("codes = x < process.num_codes", False),
+        ("hidden = process.is_masked(x)", False),
+    ],
+)
+def test_the_number_of_the_mask_is_seen_in_code_alone(source, found):
+    assert bool(mask_numbers(source)) == found
 
 
 def test_modules_have_a_docstring_and_stay_short():

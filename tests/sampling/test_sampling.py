@@ -113,8 +113,7 @@ def test_confidence_keeps_the_most_confident():
     logits[0, torch.arange(8), 1] = torch.tensor([9.0, 1, 12, 2, 15, 0, 18, 3])
     state = DecodeState(process, torch.full((1, 8), 4), torch.ones(1, 8, dtype=torch.bool), ImageStreams(0, [0]), steps=3)
     kept = Confidence(gumbel=0.0, reveal="linear").step(state, logits)[0] != 4
-    assert kept.tolist() == [True, False, True, False, True, False, True, False] or int(kept.sum()) == 3
-    assert kept[6] and kept[4] and not kept[5]
+    assert kept.tolist() == [False, False, True, False, True, False, True, False]  # 8 codes in 3 steps: the best 3 stay in the first
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=named)
