@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .editing.masks import Polygon as Polygon
     from .errors import ConfigError as ConfigError
     from .evaluation.evaluate import evaluate as evaluate
+    from .evaluation.tune import tune as tune
     from .pipeline import Pipeline as Pipeline
     from .recipes.diffusion import train_diffusion as train_diffusion
     from .recipes.encode import encode as encode
@@ -50,6 +51,7 @@ __all__ = [
     "load_tokenizer",
     "train_diffusion",
     "train_tokenizer",
+    "tune",
 ]
 _PLACES = {
     "Box": ".editing.masks",
@@ -71,6 +73,7 @@ _PLACES = {
     "load_tokenizer": ".tokenizer",
     "train_diffusion": ".recipes.diffusion",
     "train_tokenizer": ".recipes.tokenizer",
+    "tune": ".evaluation.tune",
 }
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from .config import near, need
 from .imaging import plain, to_tensor
-from .sampling import Sampler
-from .sampling.choice import SHARED, choose, own_settings
+from .sampling import SAMPLERS, Sampler
+from .sampling.choice import SHARED, choose
 from .sampling.request import Callback, Request, SamplerStep
 
 OutputType = Literal["pil", "pt", "np"]
@@ -82,8 +82,8 @@ def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
     Raises:
         ConfigError: impossible or contradicting values, or a setting that the sampler does not have. TypeError: no such argument.
     """
-    own = own_settings()
-    for name in drawing.keys() - Drawing.__annotations__.keys() - set(own):
+    own = SAMPLERS.types()
+    for name in drawing.keys() - Drawing.__annotations__.keys() - own.keys():
         raise TypeError(f"unexpected keyword argument {name!r}{near(name, [*argument_names(pipe), *own])}")
     # None is what somebody passes on who was given nothing
     drawing = {name: scalar(value) for name, value in drawing.items() if value is not None}

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="of each stage; 2000 give digits one can read")
     args = parser.parse_args()
 
-    network = {"downsampling": 2, "multipliers": [1], "width": 32, "num_codes": 64, "code_dim": 8}
+    network = {"downsampling": 2, "multipliers": [1], "width": 32, "quantizer": {"name": "ema", "num_codes": 64, "code_dim": 8}}
     loop = {"steps": args.steps, "warmup_steps": args.steps // 10}
     out, size = args.out, args.image_size
     tokenizer = train_tokenizer(args.data, image_size=size, out=out / "tokenizer", tokenizer=network, train=loop)

@@ -1,10 +1,12 @@
-# Sourced by quickstart.sh and test.sh: makes .venv beside the repository's files and installs the package into it,
-# once. Later runs reuse it unless pyproject.toml has changed. PYTHON chooses the interpreter (3.11 or later).
+# Sourced by quickstart.sh and test.sh: makes .venv beside the repository's files and installs the package
+# into it, once. Later runs reuse it unless pyproject.toml has changed. PYTHON names the interpreter, 3.11 or
+# later.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 find_python() {
+  local name recent='import sys; sys.exit(sys.version_info < (3, 11))'
   for name in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 python; do
-    if command -v "$name" >/dev/null && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if command -v "$name" >/dev/null && "$name" -c "$recent" 2>/dev/null; then
       echo "$name"
       return
     fi
@@ -13,14 +15,15 @@ find_python() {
   return 1
 }
 
-# need_space GIGABYTES FOLDER...: stops before anything is written where one of the folders has less room than that
+# need_space GIGABYTES FOLDER...: stops before anything is written where a folder has less room than that
 need_space() {
   local gigabytes=$1 folder free
   shift
   for folder in "$@"; do
     free=$(df -Pk "$folder" | awk 'NR == 2 { print int($4 / 1000000) }')
     if [ "$free" -lt "$gigabytes" ]; then
-      echo "installing torch takes $gigabytes GB for a while, and $folder has $free GB free: make room, or move TMPDIR and the repository" >&2
+      echo "installing torch takes $gigabytes GB for a while, and $folder has $free GB free:" \
+        "make room, or move TMPDIR and the repository" >&2
       return 1
     fi
   done

@@ -1,4 +1,5 @@
-"""`d3pm-image evaluate` as a script: `torchrun --nproc_per_node 4 scripts/evaluate.py MODEL …` draws samples on all processes."""
+"""`d3pm-image evaluate` as a script: `torchrun --nproc_per_node 4 scripts/evaluate.py MODEL …` draws samples
+on all processes."""
 
 import sys
 

@@ -1,11 +1,13 @@
-"""Which samplers draw from the model's own distribution: measured on three tokens of three codes under the optimal network.
+"""Which samplers draw from the model's own distribution: measured on three tokens of three codes under the
+optimal network.
 
     python scripts/exactness.py docs/results/sampler_exactness.json
 
-All 27 clean states can be enumerated, so the best leave-one-out prediction is known, and what a rule draws is compared with the truth in total
-variation. A rule is called exact where that distance is below :data:`BOUND`, with a token per step for rules that reveal an even share of the
-masks in each, else with :data:`STEPS` steps. (With :data:`FEW` steps these are all visibly worse.) tests/repository/test_exactness.py computes the table again; scripts/results.py writes it into docs/samplers.md.
-"""
+All 27 clean states can be enumerated, so the best leave-one-out prediction is known, and what a sampler draws
+is compared with the truth in total variation. A sampler is called exact where that distance is below
+:data:`BOUND`, with a token per step for samplers that reveal an equal part of the masks in each, else with
+:data:`STEPS` steps. (With :data:`FEW` steps these are all visibly worse.) tests/repository/test_exactness.py
+computes the table again; scripts.results writes it into docs/samplers.md."""
 
 from __future__ import annotations
 
@@ -27,12 +29,25 @@ K, N, IMAGES = 3, 3, 50_000
 FEW, STEPS = 16, 256
 BOUND = 0.023
 STATES, NOISY = (torch.cartesian_prod(*[torch.arange(k)] * N) for k in (K, K + 1))
-TOKEN_A_STEP = ("confidence", "entropy", "margin", "halton", "first_hitting")
-RULES: dict[str, dict] = {
-    "confidence": {}, "entropy": {}, "margin": {}, "halton": {}, "ancestral": {}, "purity": {}, "purity, τ 0": {"gumbel": 0.0}, "first_hitting": {},
-    "ctmc": {}, "ctmc, η 1": {"eta": 1.0}, "renoise": {}, "remask": {}, "remask, rescale": {"strategy": "rescale"},
-    "remask, confidence": {"strategy": "confidence"}, "remask, loop, η 0.5": {"strategy": "loop", "eta": 0.5}, "predictor_corrector": {},
-}  # fmt: skip
+TOKEN_PER_STEP = ("confidence", "entropy", "margin", "halton", "first_hitting")
+ROWS: dict[str, dict] = {
+    "confidence": {},
+    "entropy": {},
+    "margin": {},
+    "halton": {},
+    "ancestral": {},
+    "purity": {},
+    "purity, τ 0": {"gumbel": 0.0},
+    "first_hitting": {},
+    "ctmc": {},
+    "ctmc, η 1": {"eta": 1.0},
+    "renoise": {},
+    "remask": {},
+    "remask, rescale": {"strategy": "rescale"},
+    "remask, confidence": {"strategy": "confidence"},
+    "remask, loop, η 0.5": {"strategy": "loop", "eta": 0.5},
+    "predictor_corrector": {},
+}
 CASES = {
     "absorbing": (0.0, False),
     "hybrid": (0.2, False),
@@ -43,19 +58,28 @@ CASES = {
 KNOWN = 0  # the code of the first token, where it is given
 
 
-def settings(rule: str, steps: int = STEPS) -> Request:
+def settings(row: str, steps: int = STEPS) -> Request:
     """A row of the table at its number of steps; what it does not name is the sampler's own default."""
-    sampler = rule.split(",")[0]
-    return Request(make_sampler(sampler, **RULES[rule]), SamplingConfig(steps=N if sampler in TOKEN_A_STEP else steps))
+    sampler = row.split(",")[0]
+    steps = N if sampler in TOKEN_PER_STEP else steps
+    return Request(make_sampler(sampler, **ROWS[row]), SamplingConfig(steps=steps))
 
 
 class Optimal:
-    """p(token | all others, κ) of an enumerable distribution; answered once for each of the 64 noisy states."""
+    """p(token | all others, κ) of an enumerable distribution; answered once for each of the 64 noisy
+    states."""
 
     def __init__(self, data: Tensor, schedule: Schedule):
         self.data, self.schedule = data, schedule
 
-    def __call__(self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: tuple[int, int], where: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        x_t: Tensor,
+        kappa: Tensor,
+        labels: Tensor,
+        grid: tuple[int, int],
+        where: Tensor | None = None,
+    ) -> Tensor:
         place = (x_t * torch.tensor([(K + 1) ** 2, K + 1, 1])).sum(1)
         level = torch.ones(len(NOISY), dtype=torch.float64)
         level[place] = kappa.double()  # the same for all images in one state
@@ -63,7 +87,8 @@ class Optimal:
 
     def answer(self, x_t: Tensor, kappa: Tensor) -> Tensor:
         level, rest = kappa[:, None, None], ((1 - kappa) / K)[:, None, None]
-        evidence = torch.where((x_t == K)[..., None], 1.0, level * (x_t[..., None] == torch.arange(K)) + rest).double()
+        unmasked = level * (x_t[..., None] == torch.arange(K)) + rest
+        evidence = torch.where((x_t == K)[..., None], 1.0, unmasked).double()
         per_state = torch.stack([evidence[:, i][:, STATES[:, i]] for i in range(N)], 1)  # (B, N, states)
         out = torch.empty(*x_t.shape, K, dtype=torch.float64)
         for i in range(N):
@@ -91,41 +116,42 @@ class OneStream(ImageStreams):
 def distance(request: Request, case: str, images: int = IMAGES, seed: int = 0) -> float:
     """Total variation between what a sampler draws and the distribution that it should draw from."""
     share, given = CASES[case]
-    data = torch.softmax(2.5 * torch.randn(K**N, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), 0)
+    generator = torch.Generator().manual_seed(seed)
+    data = torch.softmax(2.5 * torch.randn(K**N, generator=generator, dtype=torch.float64), 0)
     process = Process(K, ConstantShare("linear", share), 0)
     known, unknown, truth = torch.full((images, N), KNOWN), torch.ones(images, N, dtype=torch.bool), data
     if given:
         unknown[:, 0] = False
         truth = torch.where(STATES[:, 0] == KNOWN, data, torch.zeros_like(data))
         truth = truth / truth.sum()
-    labels = torch.zeros(images, dtype=torch.long)
-    drawn = sample(Optimal(data, process.schedule), process, request, labels, 0, (1, N), OneStream(images, seed + 1), known, unknown)
+    labels, streams = torch.zeros(images, dtype=torch.long), OneStream(images, seed + 1)
+    network = Optimal(data, process.schedule)
+    drawn = sample(network, process, request, labels, 0, (1, N), streams, known, unknown)
     index = (drawn * torch.tensor([K * K, K, 1])).sum(1)
     return float((torch.bincount(index, minlength=K**N).double() / images - truth).abs().sum() / 2)
 
 
-def fits(rule: str, case: str) -> bool:
-    """Whether a process of this kind can be sampled so: rules of masks need masks."""
-    return case != "uniform" or rule.split(",")[0] in ("ancestral", "ctmc", "renoise", "predictor_corrector")
+def fits(row: str, case: str) -> bool:
+    """Whether a process of this kind can be sampled so: samplers of masks need masks."""
+    return case != "uniform" or row.split(",")[0] in ("ancestral", "ctmc", "renoise", "predictor_corrector")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("out", type=Path)
     parser.add_argument("--images", type=int, default=IMAGES)
     args = parser.parse_args()
-    rows = {}
-    for rule in RULES:
-        counts = [N] if settings(rule).sampling.steps == N else [FEW, STEPS]
-        rows[rule] = {
-            case: {str(steps): round(distance(settings(rule, steps), case, args.images), 4) for steps in counts}
-            for case in CASES
-            if fits(rule, case)
-        }
-        print(f"{rule:24}", rows[rule], flush=True)
-    args.out.write_text(
-        json.dumps({"images": args.images, "bound": BOUND, "distances": rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    distances: dict[str, dict[str, dict[str, float]]] = {}
+    for row in ROWS:
+        requests = {str(r.sampling.steps): r for r in (settings(row, FEW), settings(row, STEPS))}
+        distances[row] = {}
+        for case in (case for case in CASES if fits(row, case)):
+            found = {steps: distance(request, case, args.images) for steps, request in requests.items()}
+            distances[row][case] = {steps: round(value, 4) for steps, value in found.items()}
+        print(f"{row:24}", distances[row], flush=True)
+    results = {"images": args.images, "bound": BOUND, "distances": distances}
+    args.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

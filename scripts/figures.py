@@ -1,17 +1,16 @@
-"""The figures of docs/process.md, computed by the package's own schedules and loss coefficients, and the plot of docs/samplers.md.
+"""The figures of docs/process.md, computed by the package's own schedules and loss coefficients, and the
+plots of docs/samplers.md and docs/baselines.md.
 
-    python scripts/figures.py [--out docs/figures]
+    python -m scripts.figures [--out docs/figures]
 
-Writes marginals.png (what becomes of a token over time, a schedule a panel) and weights.png (what the variational bound
-multiplies a token's divergence with, discrete and continuous time) and, from docs/results/fashion_mnist_samplers.json, samplers.png
-(quality over network calls); baselines.png and uniform_share.png of docs/baselines.md where their figures are there.
-"""
+Writes marginals.png (what becomes of a token over time, one panel per schedule) and weights.png (what the
+variational bound multiplies a token's divergence with, discrete and continuous time) and, from docs/results,
+samplers.png (quality over network calls), baselines.png and uniform_share.png."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +18,6 @@ import matplotlib
 matplotlib.use("Agg")
 
 import torch
-from baselines import plots
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,6 +27,10 @@ from torch import Tensor
 from d3pm_image.config import ProcessConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.diffusion.terms import coefficients
+
+from . import baseline_plots
+from .tables.baselines import FILE
+from .tables.layout import read
 
 CODES = 512
 STEPS = 100
@@ -49,14 +51,33 @@ STYLE = {
 PANELS = {
     ("linear", "masks only (MDLM)"): ProcessConfig(corruption="linear", uniform_share=0.0),
     ("cosine", "masks only (MaskGIT, MD4)"): ProcessConfig(corruption="cosine", uniform_share=0.0),
-    ("offset_cosine", "random codes only (multinomial)"): ProcessConfig(corruption="offset_cosine", uniform_share=1.0),
-    ("vq_diffusion", "w = 0.1, 100 steps"): ProcessConfig(corruption="vq_diffusion", uniform_share=0.1, steps=100),
+    ("offset_cosine", "random codes only (multinomial)"): ProcessConfig(
+        corruption="offset_cosine",
+        uniform_share=1.0,
+    ),
+    ("vq_diffusion", "w = 0.1, 100 steps"): ProcessConfig(
+        corruption="vq_diffusion",
+        uniform_share=0.1,
+        steps=100,
+    ),
     ("polynomial, power 2", "w = 0.1"): ProcessConfig(corruption="polynomial", uniform_share=0.1, power=2.0),
-    ("mutual_information", "w = 0.5, 512 codes"): ProcessConfig(corruption="mutual_information", uniform_share=0.5),
+    ("mutual_information", "w = 0.5, 512 codes"): ProcessConfig(
+        corruption="mutual_information",
+        uniform_share=0.5,
+    ),
     ("gidd", "share 0.2 at t = ½"): ProcessConfig(corruption="gidd", uniform_share=0.2),
-    ("linear, scramble cosine", "0.6 of the unmasked at the end"): ProcessConfig(corruption="linear", scramble="cosine", uniform_share=0.6),
+    ("linear, scramble cosine", "0.6 of the unmasked at the end"): ProcessConfig(
+        corruption="linear",
+        scramble="cosine",
+        uniform_share=0.6,
+    ),
 }
-STATES = (("at_mask", "masked", "#70757e", -20), ("at_other", "replaced", "#d98410", 10), ("at_same", "kept", CLEAN, 10))
+DOTS = {"markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.8}
+STATES = (
+    ("at_mask", "masked", "#70757e", -20),
+    ("at_other", "replaced", "#d98410", 10),
+    ("at_same", "kept", CLEAN, 10),
+)
 FAMILIES = {
     "by confidence": ("confidence",),
     "by other orders": ("entropy", "margin", "halton"),
@@ -65,7 +86,7 @@ FAMILIES = {
     "noise again": ("renoise", "predictor_corrector"),
     "remasking": ("remask",),
 }
-HUES = (CLEAN, RANDOM, "#2f8f6b")
+COLORS = (CLEAN, RANDOM, "#2f8f6b")
 PROCESSES = {"absorbing (w = 0)": 0.0, "hybrid (w = 0.1)": 0.1, "uniform (w = 1)": 1.0}
 
 
@@ -76,7 +97,8 @@ def marginals(process: Process, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def weights(share: float, steps: int, t: Tensor) -> dict[str, Tensor]:
-    """The bound's weight of each state at times t (n,) of a linear process; NaN where the process has no such token."""
+    """The bound's weight of each state at times t (n,) of a linear process; NaN where the process has no such
+    token."""
     process = Process.from_config(ProcessConfig(corruption="linear", uniform_share=share, steps=steps), CODES)
     c = coefficients(process, t)
     values = {name: c.scale * getattr(c, name) for name, *_ in STATES}
@@ -95,7 +117,7 @@ def marginals_figure() -> Figure:
     t = torch.linspace(0, 1, 401, dtype=torch.float64)
     figure, grid = plt.subplots(2, 4, figsize=(11, 5.6), sharex=True, sharey=True, layout="constrained")
     for axes, ((title, detail), config) in zip(grid.flat, PANELS.items(), strict=True):
-        shares = (share.numpy() for share in marginals(Process.from_config(config, CODES), t))
+        shares = [share.numpy() for share in marginals(Process.from_config(config, CODES), t)]
         axes.stackplot(t.numpy(), *shares, colors=(CLEAN, RANDOM, MASKED), linewidth=0)
         axes.set(ylim=(0, 1), yticks=(0, 0.5, 1), yticklabels=("0", "½", "1"))
         axes.set_title(f"{title}\n", loc="left", weight="bold")
@@ -119,9 +141,10 @@ def weights_figure() -> Figure:
             if bool(smooth[name].isnan().all()):
                 continue
             axes.plot(fine, smooth[name], color=color, linewidth=2)
-            axes.plot(coarse, steps[name], "o", color=color, markersize=5.5, markeredgecolor="white", markeredgewidth=0.8)
-            place = (0.4, float(smooth[name][240]))
-            axes.annotate(label, place, xytext=(0, above), textcoords="offset points", ha="center", color=color, weight="bold")
+            axes.plot(coarse, steps[name], "o", color=color, **DOTS)
+            point = (0.4, float(smooth[name][240]))
+            style = {"textcoords": "offset points", "ha": "center", "color": color, "weight": "bold"}
+            axes.annotate(label, point, xytext=(0, above), **style)
         axes.set(yscale="log", ylim=(1e-4, 1e3))
         axes.set_title(title, loc="left", weight="bold")
         axes.grid(axis="y", color="#e4e6ea", linewidth=0.8)
@@ -137,24 +160,24 @@ def weights_figure() -> Figure:
 
 
 def samplers_figure() -> Figure:
-    """Fréchet distance over steps: a family of step rules a panel, all others in grey."""
-    path = Path(__file__).resolve().parent.parent / "docs" / "results" / "fashion_mnist_samplers.json"
+    """Fréchet distance over steps: one panel per family of samplers, all others in grey."""
     series: dict[str, dict[int, float]] = {}
-    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+    for row in read("fashion_mnist_samplers")["rows"]:
         series.setdefault(row["name"], {})[row["steps"]] = row["frechet_distance"]
     figure, grid = plt.subplots(2, 3, figsize=(11, 6), sharex=True, sharey=True, layout="constrained")
     for axes, (title, names) in zip(grid.flat, FAMILIES.items(), strict=True):
         for values in series.values():
             axes.plot(*zip(*sorted(values.items()), strict=True), color="#d9dce1", linewidth=1.2)
-        for name, color in zip((n for n in series if n.split(",")[0] in names), HUES, strict=False):
-            axes.plot(*zip(*sorted(series[name].items()), strict=True), "o-", color=color, linewidth=2, markersize=5, label=name)
+        for name, color in zip((n for n in series if n.split(",")[0] in names), COLORS, strict=False):
+            points = zip(*sorted(series[name].items()), strict=True)
+            axes.plot(*points, "o-", color=color, linewidth=2, markersize=5, label=name)
         axes.set(xscale="log", yscale="log", ylim=(0.7, 4))
         axes.set_xticks((4, 8, 16, 32, 64), ("4", "8", "16", "32", "64"))
         axes.set_yticks((0.7, 1, 2, 4), ("0.7", "1", "2", "4"))
         axes.minorticks_off()
         axes.set_title(title, loc="left", weight="bold")
         axes.legend(frameon=False, loc="upper right", fontsize=9)
-    figure.supxlabel("steps, which is network calls an image", fontsize=11)
+    figure.supxlabel("steps, which is network calls per image", fontsize=11)
     figure.supylabel("Fréchet distance (lower is better)", fontsize=11)
     return figure
 
@@ -163,18 +186,19 @@ def save(figure: Figure, path: Path) -> None:
     """A PNG of 64 colours: flat areas and lines need no more, and it is a third of the size."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    with Image.open(buffer) as picture:
-        picture.convert("RGB").quantize(64).save(path, optimize=True)
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {"marginals": marginals_figure, "weights": weights_figure, "samplers": samplers_figure}
-    if plots.FIGURES.is_file():
-        drawn |= {"baselines": plots.baselines_figure, "uniform_share": plots.share_figure}
+    if FILE.is_file():
+        drawn |= {"baselines": baseline_plots.methods_figure, "uniform_share": baseline_plots.share_figure}
     for name, draw in drawn.items():
         with plt.rc_context(STYLE):
             figure = draw()

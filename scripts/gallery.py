@@ -1,11 +1,11 @@
-"""The pictures of docs/editing.md: every kind of editing, on held-out images of the model's own data set.
+"""The images of docs/editing.md: every kind of editing, on held-out images of the model's own data set.
 
-    python scripts/gallery.py fashion_mnist runs/fashion_mnist/diffusion --classes Dress,Coat,Shirt,Trouser,Bag
+    python scripts/gallery.py fashion_mnist runs/fashion_mnist/diffusion --classes Dress,Coat,Shirt,Bag
     python scripts/gallery.py flowers runs/flowers/diffusion --root photos/val --beyond 0.5
 
-Writes docs/editing/NAME-inpaint.png, -outpaint, -edit (models with classes), -vary and -interpolate. Images are taken at even distances
-from the held-out ones, and no result is chosen by hand: what stands there is what the seed gives.
-"""
+Writes docs/editing/NAME-inpaint.png, -outpaint, -edit (models with classes), -vary and -interpolate. Images
+are taken at even distances from the held-out ones, and results are not cherry-picked: they are what the seed
+gives."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from d3pm_image.editing.masks import as_mask
 from d3pm_image.editing.outpaint import extend
 from d3pm_image.editing.results import blanked
 from d3pm_image.imaging import enlarge, grid_image, plain, save_image, to_pil
+from d3pm_image.pixel_range import from_levels
 
 TILE = 96
 """Pixels of a tile's longer side, at least."""
@@ -34,8 +35,8 @@ MOST_BYTES = 300_000
 
 
 @dataclass(frozen=True)
-class Held:
-    """Held-out images with the names of their classes (empty for none), and how to draw."""
+class HeldOut:
+    """Held-out images with the names of their classes (empty for none), and how results are generated."""
 
     pipe: Pipeline
     images: list[Image.Image]
@@ -46,7 +47,7 @@ class Held:
         return self.labels[i] or None
 
 
-def hold(pipe: Pipeline, root: str, count: int, settings: dict[str, Any]) -> Held:
+def held_out_images(pipe: Pipeline, root: str, count: int, settings: dict[str, Any]) -> HeldOut:
     """``count`` held-out images at the model's size, each of another class as long as there are enough."""
     data = DataConfig(**pipe.facts["data"])
     data = dataclasses.replace(data, root=root or data.root)
@@ -58,7 +59,7 @@ def hold(pipe: Pipeline, root: str, count: int, settings: dict[str, Any]) -> Hel
     turn = [[i for i, label in enumerate(labels) if label == wanted] for wanted in classes]
     chosen = [turn[n % len(turn)][n // len(turn) * 3] for n in range(count)]
     names = [pipe.class_names[labels[i]] if pipe.class_names else "" for i in chosen]
-    return Held(pipe, to_pil(batch["images"][chosen].float() / 255), names, settings)
+    return HeldOut(pipe, to_pil(from_levels(batch["images"][chosen])), names, settings)
 
 
 def stroke(width: int, height: int, turn: float) -> np.ndarray:
@@ -75,7 +76,7 @@ def regions(image: Image.Image) -> list[np.ndarray]:
     return [stroke(w, h, 0), as_mask(box, image), stroke(w, h, 0.4), as_mask(triangle, image)]
 
 
-def inpaint(held: Held) -> tuple[list[Image.Image], list[str]]:
+def inpaint(held: HeldOut) -> tuple[list[Image.Image], list[str]]:
     """Rows of original, hidden, five results."""
     rows, captions = [], []
     for i, hidden in zip(range(0, 8, 2), regions(held.images[0]), strict=True):
@@ -86,23 +87,25 @@ def inpaint(held: Held) -> tuple[list[Image.Image], list[str]]:
     return rows, captions
 
 
-def outpaint(held: Held, beyond: float) -> tuple[list[Image.Image], list[str]]:
-    """Rows of what is given, the canvas, four results: the middle of an image continued to its own size; with ``beyond`` whole images
-    continued to both sides by that share of their width."""
+def outpaint(held: HeldOut, beyond: float) -> tuple[list[Image.Image], list[str]]:
+    """Rows of what is given, the canvas, four results: the middle of an image continued to its own size; with
+    ``beyond`` whole images continued to both sides by that fraction of their width."""
     rows, captions = [], []
     for i in (1, 2, 5):
         image = held.images[i]
         w, h = image.size
-        given, side = (image, round(beyond * w)) if beyond else (image.crop((w // 4, 0, w - w // 4, h)), w // 4)
+        middle = image.crop((w // 4, 0, w - w // 4, h))
+        given, side = (image, round(beyond * w)) if beyond else (middle, w // 4)
         canvas, hidden = extend(given, side, 0, side, 0)
-        results = held.pipe.outpaint(given, left=side, right=side, labels=held.label(i), variants=4, **held.settings)
+        settings = {"labels": held.label(i), "variants": 4, **held.settings}
+        results = held.pipe.outpaint(given, left=side, right=side, **settings)
         first = [] if beyond else [image]
         rows += [*first, blanked(plain(canvas, 3), hidden), *results]
         captions += [*["original"][: len(first)], "given", *[f"result {n}" for n in range(1, 5)]]
     return rows, captions
 
 
-def edit(held: Held, classes: list[str]) -> tuple[list[Image.Image], list[str]]:
+def edit(held: HeldOut, classes: list[str]) -> tuple[list[Image.Image], list[str]]:
     """Rows of original, hidden, and the hidden part as each of some classes."""
     rows, captions = [], []
     for i in (0, 3, 4):
@@ -115,8 +118,8 @@ def edit(held: Held, classes: list[str]) -> tuple[list[Image.Image], list[str]]:
     return rows, captions
 
 
-def vary(held: Held) -> tuple[list[Image.Image], list[str]]:
-    """Two rows an image: it, and results at rising strength."""
+def vary(held: HeldOut) -> tuple[list[Image.Image], list[str]]:
+    """Two rows per image: it, and results at rising strength."""
     strengths = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     rows, captions = [], []
     for i in (1, 7):
@@ -128,20 +131,24 @@ def vary(held: Held) -> tuple[list[Image.Image], list[str]]:
     return rows, captions
 
 
-def interpolate(held: Held) -> tuple[list[Image.Image], list[str]]:
+def interpolate(held: HeldOut) -> tuple[list[Image.Image], list[str]]:
     """Rows of a, seven frames, b: two pairs, at two strengths each."""
     rows, captions = [], []
-    for a, b in ((0, 3), (5, 7)):
-        labels = [held.label(a), held.label(b)]
+    for i, j in ((0, 3), (5, 7)):
+        a, b, labels = held.images[i], held.images[j], [held.label(i), held.label(j)]
         for strength in (0.0, 0.5):
-            frames = held.pipe.interpolate(held.images[a], held.images[b], 7, strength, labels, **held.settings)
-            rows += [held.images[a], *frames, held.images[b]]
+            frames = held.pipe.interpolate(a, b, 7, strength, labels, **held.settings)
+            rows += [a, *frames, b]
             captions += ["a", *[f"{n}/7, t = {strength:g}" for n in range(1, 8)], "b"]
     return rows, captions
 
 
 def write(path: Path, tiles: Sequence[Image.Image], captions: list[str], columns: int) -> None:
-    """A labelled sheet; of colours that would make a large file, 256 are kept. Raises SystemExit where it is too large all the same."""
+    """A labelled sheet, with 256 colours where more make a large file.
+
+    Raises:
+        SystemExit: it is too large all the same.
+    """
     shown = [enlarge(plain(tile, 3), TILE) for tile in tiles]
     wide, high = (max(getattr(tile, side) for tile in shown) for side in ("width", "height"))
     framed = []
@@ -150,8 +157,8 @@ def write(path: Path, tiles: Sequence[Image.Image], captions: list[str], columns
         frame.paste(tile, ((wide - tile.width) // 2, (high - tile.height) // 2))
         framed.append(frame)
     sheet = grid_image(framed, columns, captions, gap=4)
-    for picture in (sheet, sheet.quantize(256, dither=Image.Dither.NONE)):
-        save_image(picture, path)
+    for image in (sheet, sheet.quantize(256, dither=Image.Dither.NONE)):
+        save_image(image, path)
         if path.stat().st_size <= MOST_BYTES:
             print(f"{path}: {sheet.width}x{sheet.height}, {path.stat().st_size // 1000} kB")
             return
@@ -159,13 +166,15 @@ def write(path: Path, tiles: Sequence[Image.Image], captions: list[str], columns
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("name", help="first part of the files' names")
     parser.add_argument("model")
     parser.add_argument("--out", type=Path, default=Path("docs/editing"))
-    parser.add_argument("--root", default="", help="folder of the data set, where it is not the one that the model remembers")
-    parser.add_argument("--beyond", type=float, default=0.0, help="continue whole images by this share of their width on both sides")
-    parser.add_argument("--classes", default="", help="what parts are edited to be, separated by commas; default the model's first five")
+    parser.add_argument("--root", default="", help="folder of the data set; default the model's own")
+    beyond = "continue whole images by this times their width on both sides"
+    parser.add_argument("--beyond", type=float, default=0.0, help=beyond)
+    parser.add_argument("--classes", default="", help="classes to edit to; default the first five")
     parser.add_argument("--only", choices=["inpaint", "outpaint", "edit", "vary", "interpolate"])
     parser.add_argument("--sampler")
     parser.add_argument("--steps", type=int)
@@ -175,7 +184,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     pipe = Pipeline.from_pretrained(args.model, args.device, args.precision)
-    held = hold(pipe, args.root, 8, {"sampler": args.sampler, "steps": args.steps, "guidance": args.guidance, "seed": args.seed})
+    settings = {name: getattr(args, name) for name in ("sampler", "steps", "guidance", "seed")}
+    held = held_out_images(pipe, args.root, 8, settings)
     classes = args.classes.split(",") if args.classes else list(pipe.class_names[:5])
     sheets = {
         "inpaint": (lambda: inpaint(held), 7),

@@ -1,11 +1,11 @@
-"""Tables of the pages, out of the figures in docs/results: no figure of a table is typed.
+"""Tables of the pages, out of the results in docs/results: no number of a table is typed.
 
-    python scripts/results.py            # writes every table into the page that has its markers
-    python scripts/results.py --check    # fails where a page says something else than its figures
+    python -m scripts.results            # writes every table into the page that has its markers
+    python -m scripts.results --check    # fails where a page says something else than its results
 
-A page marks the place of a table with ``<!-- table NAME -->`` and ``<!-- end of table -->``; NAME is a key of TABLES in scripts/tables.
-docs/tutorial.md marks a picture of scripts/tutorial.sh with ``<!-- picture NAME -->``, which stays empty until docs/tutorial/NAME.jpg is there.
-"""
+A page marks a table with ``<!-- table NAME -->`` and ``<!-- end of table -->``; NAME is a key of TABLES in
+scripts/tables. docs/tutorial.md marks an image of scripts/tutorial.sh with ``<!-- image NAME -->``, which
+stays empty until docs/tutorial/NAME.jpg is there."""
 
 from __future__ import annotations
 
@@ -14,39 +14,41 @@ import re
 import sys
 from pathlib import Path
 
-from tables import TABLES
-from tables.layout import ROOT
+from .tables import TABLES
+from .tables.layout import ROOT
 
-PICTURE = re.compile(r"<!-- picture (\w+) -->\n(?:!\[.*\n)?")
-PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+IMAGE = re.compile(r"<!-- image (\w+) -->\n(?:!\[.*\n)?")
+TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def picture(found: re.Match[str]) -> str:
-    """The marker of a picture, and the picture below it if there is one."""
+def image(found: re.Match[str]) -> str:
+    """The marker of an image, and the image below it if there is one."""
     name = found[1]
     there = (ROOT / "docs" / "tutorial" / f"{name}.jpg").is_file()
-    return f"<!-- picture {name} -->\n" + (f"![{name}](tutorial/{name}.jpg)\n" if there else "")
+    return f"<!-- image {name} -->\n" + (f"![{name}](tutorial/{name}.jpg)\n" if there else "")
 
 
 def written(page: Path) -> str:
-    """The page's text with its tables and pictures made anew."""
-    text = PLACE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], page.read_text(encoding="utf-8"))
-    return PICTURE.sub(picture, text)
+    """The page's text with its tables and images made anew."""
+    text = page.read_text(encoding="utf-8")
+    text = TABLE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+    return IMAGE.sub(image, text)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page differs from its figures")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--check", action="store_true", help="fail where a page differs from its results")
     check = parser.parse_args().check
     for page in pages():
         new = written(page)
         if new == page.read_text(encoding="utf-8"):
             continue
-        print(f"{'differs from its figures' if check else 'written'}: {page.relative_to(ROOT)}")
+        print(f"{'differs from its results' if check else 'written'}: {page.relative_to(ROOT)}")
         if check:
             sys.exit(1)
         page.write_text(new, encoding="utf-8")

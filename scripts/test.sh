@@ -6,5 +6,5 @@ set -euo pipefail
 make_environment test
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # the tests run side by side
 case " $* " in *" -m "*) ;; *) set -- -m "not slow and not gpu" "$@" ;; esac
-.venv/bin/ruff check d3pm_image scripts tests
+.venv/bin/ruff check d3pm_image scripts tests benchmarks examples
 exec .venv/bin/python -m pytest -n auto --maxprocesses 4 "$@"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds wheel and sdist into dist/, installs the wheel into an empty environment, and generates from a shipped model there, offline, away from
-# this repository. WHEEL_VENV names the environment's folder (default: a temporary one that is removed again).
+# Builds wheel and sdist into dist/, installs the wheel into an empty environment, and generates from a
+# shipped model there, offline, away from this repository. WHEEL_VENV names the environment's folder (default:
+# a temporary one that is removed again).
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 python=$(find_python)
@@ -10,7 +11,8 @@ need_space 9 "$work"
 "$python" -m venv "$work/build"
 "$work/build/bin/python" -m pip install -qq --disable-pip-version-check build
 rm -rf dist
-"$work/build/bin/python" -m build --outdir dist . > "$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
+"$work/build/bin/python" -m build --outdir dist . > "$work/build.log" 2>&1 ||
+  { cat "$work/build.log" >&2; exit 1; }
 ls -l dist
 venv=${WHEEL_VENV:-$work/venv}
 "$python" -m venv "$venv"
@@ -18,7 +20,9 @@ echo "installing the wheel into an empty environment …"
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check dist/*.whl
 cd "$work"
 offline=(env HF_HUB_OFFLINE=1)
-unshare --net --map-root-user true 2>/dev/null && offline=(env HF_HUB_OFFLINE=1 unshare --net --map-root-user) # where the system lets us, with no network at all
+if unshare --net --map-root-user true 2>/dev/null; then # where the system lets us, with no network at all
+  offline+=(unshare --net --map-root-user)
+fi
 "${offline[@]}" "$venv/bin/d3pm-image" --version
 began=$(date +%s.%N)
 "${offline[@]}" "$venv/bin/d3pm-image" generate fashion-mnist --num-images 16 --out g.png

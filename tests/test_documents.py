@@ -60,6 +60,20 @@ def test_a_settings_file_is_one_line(tmp_path, kind, capsys):
     assert words in said and "c.yaml" in said and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [("8: 1", "8"), ("data: {8: 1}", "data.8"), ("loss: {adversarial: {true: 1}}", "loss.adversarial.True"), ("null: x", "None"),
+     ("daat: {root: a}", "daat.root"), ("data: {rot: a}", "data.rot"), ("train: {steps: x}", "train.steps"), ("odd: 1", "odd"),
+     ("loss: {adversarial: {weight: x}}", "loss.adversarial.weight"), ("loss: {adversarial: {weight: -1}}", "weight")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["train-tokenizer", "estimate"])
+def test_what_is_wrong_with_a_key_names_its_file(tmp_path, content, key, command, capsys):
+    (tmp_path / "c.yaml").write_text(content)
+    given = [tmp_path / "c.yaml", "--stage", "tokenizer"] if command == "estimate" else ["--config", tmp_path / "c.yaml"]
+    said = fails(capsys, command, *given)
+    assert key in said and str(tmp_path / "c.yaml") in said
+
+
 @pytest.mark.parametrize("kind", ["pipe", "zeros", "folder"])
 @pytest.mark.parametrize("command", [["train-diffusion", "--config"], ["estimate"], ["evaluate", "--compare", __file__]])
 def test_what_is_no_file_is_not_opened(tmp_path, kind, command, capsys):

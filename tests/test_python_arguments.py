@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 
 from d3pm_image import Box, Pipeline
-from d3pm_image.config import ConfigError, TokenizerConfig
+from d3pm_image.config import ConfigError
+from d3pm_image.data.objects import source_of
+from d3pm_image.editing.inputs import pictures
 from d3pm_image.sampling.state import ImageStreams
-from d3pm_image.tokenizer.quantizer import KINDS, Quantizer
+from d3pm_image.tokenizer.quantizer import QuantizerModule
+from d3pm_image.tokenizer.quantizers import QUANTIZERS
 
 BOX = Box(0, 0, 12, 12)
 QUICK = {"steps": 2}
@@ -104,9 +107,9 @@ def test_paths_and_stacks_are_images(pipe, image, tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (5, "give a Pillow image, a path"), (None, "give a Pillow image"), ("missing.png", "no such file"), (np.zeros((3, 28, 28)), "give a Pillow image"),
-        (np.full((28, 28), 200.0), r"floats in \[0, 1\]"), (np.full((28, 28), np.nan), r"floats in \[0, 1\]"), (np.zeros((28, 28), np.int64), "give uint8"),
-        (np.zeros((0, 28)), "give a Pillow image"), ([], "at least one"), ([5], "give a Pillow image"),
+        (5, "give a Pillow image, a path"), (None, "give a Pillow image"), ("missing.png", "no such file"), (np.zeros((5, 28, 28)), r"an array \(h, w\)"),
+        (np.full((28, 28), 200.0), r"point in \[0, 1\]"), (np.full((28, 28), np.nan), r"point in \[0, 1\]"), (np.full((28, 28), 256), "uint8"),
+        (np.zeros((2, 2), complex), "uint8"), (np.full((28, 28, 3), 256, np.uint16), "uint16 of grey"), (np.zeros((0, 28)), r"an array \(h, w\)"), ([], "at least one"), ([5], "give a Pillow image"),
     ],
     ids=repr,
 )  # fmt: skip
@@ -115,6 +118,30 @@ def test_what_is_no_image_gets_a_line_that_says_what_to_give(pipe, given, said):
         with pytest.raises(ConfigError, match=said) as caught:
             method()
         assert caught.value.name == "image" and "\n" not in str(caught.value)
+
+
+LAYOUTS = {"h w": (0, 1), "h w 1": (0, 1, 2), "h w 3": (0, 1, 2), "1 h w": (2, 0, 1), "3 h w": (2, 0, 1)}
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint16", "bool", "float16", "float32", "float64", "bfloat16"])
+def test_training_and_editing_take_the_same_arrays(dtype, layout, library):
+    if dtype == "bfloat16" and library == "numpy":
+        pytest.skip("NumPy has no bfloat16")
+    levels = np.random.default_rng(0).choice([0, 255] if dtype == "bool" else np.arange(0, 256, 5), (6, 7, 3)).astype(np.uint8)
+    levels = levels if "3" in layout else levels[..., :1]
+    numbers = torch.from_numpy(levels / 255 if "float" in dtype else levels > 0 if dtype == "bool" else levels.copy())
+    given = (numbers[..., 0] if layout == "h w" else numbers).permute(LAYOUTS[layout]).to(getattr(torch, dtype))
+    given = given.numpy() if library == "numpy" else given
+    both = np.stack([given, given]) if library == "numpy" else torch.stack([given, given])
+    (edited,), single = pictures(given)
+    trained = [source_of(data).load(1) for data in (both, [given, given])]
+    assert single and pictures(both if both.ndim == 4 else [given, given])[0][1].tobytes() == edited.tobytes()
+    for image in (edited, *trained):
+        right = levels if "3" in layout else levels[..., 0]
+        assert np.abs(np.asarray(image).astype(int) - right).max() <= (1 if dtype == "bfloat16" else 0)
+        assert image.mode == ("RGB" if "3" in layout else "I;16" if dtype == "uint16" else "L")
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.bfloat16, torch.uint8, torch.int64], ids=str)
@@ -150,13 +177,10 @@ def test_unknown_names_are_answered_with_the_nearest_one(pipe, image, call, near
         call(pipe, image)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", QUANTIZERS)
 def test_every_quantizer_can_be_pickled(name):
-    config = {"fsq": {"levels": [8, 5, 5], "num_codes": 200}, "lfq": {"num_codes": 64}, "bsq": {"num_codes": 64}}.get(
-        name, {"num_codes": 32}
-    )
     torch.manual_seed(0)
-    quantizer = Quantizer(TokenizerConfig(quantizer=name, **config)).eval()
+    quantizer = QuantizerModule(QUANTIZERS[name]()).eval()
     again = pickle.loads(pickle.dumps(quantizer))
     codes = torch.arange(30).view(1, 5, 6)
     assert torch.equal(again.lookup(codes), quantizer.lookup(codes))

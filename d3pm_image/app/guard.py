@@ -21,7 +21,7 @@ from .gate import Gate
 from .quota import Limits
 
 SESSIONS = 32
-"""Sessions whose state gradio keeps, 0.3 MB each; of older ones only the number of the result last clicked on is lost."""
+"""Sessions whose state gradio keeps; of older ones only the number of the result last clicked on is lost."""
 IDLE_S = 60.0
 """Seconds after its last request after which a session that listens to nothing is forgotten."""
 MOST_SEEN = 1000

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..config import ConfigError
 from ..pipeline import Pipeline
+from ..system.stopping import Stopped
 from .quota import Limits
 
 QUIET = {
@@ -88,10 +89,6 @@ def tidy(page: Any) -> None:
         ended.wait(SWEEP_S)
 
 
-class Ended(BaseException):
-    """A signal asked the page to end."""
-
-
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into the end of a block, with one line; one that is ignored, as under nohup, stays so."""
@@ -101,7 +98,7 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, frame: Any) -> None:
         for other in before:
             signal.signal(other, signal.SIG_IGN)  # a second one must not stop the tidying up
-        raise Ended(signal.Signals(number).name)
+        raise Stopped(signal.Signals(number).name)
 
     with suppress(ValueError):  # not in the main thread: signals belong to somebody else
         for number in numbers:
@@ -109,7 +106,7 @@ def ended_by_signals() -> Iterator[None]:
                 before[number] = signal.signal(number, end)
     try:
         yield
-    except Ended as error:
+    except Stopped as error:
         print(f"The page has ended ({error}); its files are removed.", flush=True)
     finally:
         for number, handler in before.items():

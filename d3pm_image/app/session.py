@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, need
+from ..config.editing import check_added
 from ..editing.image_files.files import PictureFile, read_picture
 from ..editing.outpaint import check_sides
 from ..imaging import enlarge, grid_image
@@ -127,6 +128,7 @@ class Studio:
 
     def outpaint(self, source: PictureFile, sides: dict[str, int], drawing: Drawing, stop: threading.Event, name: str = ""):
         """A picture continued by so many pixels on each side (left, top, right, bottom)."""
+        check_added(sides)
         check_sides(source.image.size, sides)
         added = sides["left"] + sides["right"], sides["top"] + sides["bottom"]
         check_amount(drawing.count, source.image.width + added[0], source.image.height + added[1])

@@ -96,10 +96,9 @@ def prepared(args: Options, image: Any) -> tuple[Any, Any]:
         ConfigError: a region that cannot be read, or none, or no class, where one is needed.
     """
     from ..editing.inputs import read_region
-    from ..editing.outpaint import check_sides, extend
+    from ..editing.outpaint import extend
 
     if isinstance(args, Outpaint):
-        check_sides(image.size, args.painted())
         return extend(image, **args.painted())
     hidden = read_region(image, args.mask, args.box, args.polygon, needed=not isinstance(args, Vary))
     if isinstance(args, Edit):

@@ -14,13 +14,11 @@ from ..config import SamplingConfig, need
 from ..devices import pick_device
 from ..printable import printable
 from ..sampling import SAMPLERS
-from ..sampling.choice import own_settings, owners
 
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
     """The sampler's name, the settings of every sampler and those that all share; each may be left out (None: the model's own value)."""
-    own: dict[str, Any] = {name: type_ for kind in SAMPLERS.values() for name, type_ in kind.types().items()}
-    hints = {"sampler": Literal[tuple(SAMPLERS)], **typing.get_type_hints(SamplingConfig), **own}
+    hints = {"sampler": Literal[tuple(SAMPLERS)], **typing.get_type_hints(SamplingConfig), **SAMPLERS.types()}
     return [(name, typing.Optional[type_], dataclasses.field(default=None)) for name, type_ in hints.items()]  # noqa: UP045
 
 
@@ -28,12 +26,7 @@ def _words() -> str:
     """What each of these does: for a sampler's own settings the words of every class that has it, with its default."""
     lines = [f"        sampler: How codes are drawn: {', '.join(SAMPLERS)}; docs/samplers.md says which to use when."]
     lines += (SamplingConfig.__doc__ or "").split("Args:")[1].strip("\n").splitlines()
-    for name in own_settings():
-        said: dict[str, list[str]] = {}
-        for kind in (SAMPLERS[owner] for owner in owners(name)):
-            default = next(item.default for item in dataclasses.fields(kind) if item.name == name)
-            said.setdefault(kind.describe().get(name, "").rstrip("."), []).append(f"{kind.name} (default {default})")
-        lines.append(f"        {name}: " + "; ".join(f"{', '.join(names)}: {words}" for words, names in said.items()) + ".")
+    lines += [f"        {name}: {SAMPLERS.explain(name)}" for name in SAMPLERS.types()]
     return "\n".join(lines)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, near, need
+from ..config import ConfigError, migrated, near, need
 from ..documents import Missing, Unreadable, read_yaml
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "tuple": "a list such as [8,8]"}
@@ -24,6 +25,8 @@ def explain(error: Exception, options: list[str]) -> ConfigError:
     if "unrecognized arguments:" in text:
         name = text.split("unrecognized arguments:")[1].split()[0]
         return ConfigError(name, "unknown", f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help")
+    if ambiguous := re.search(r"ambiguous option: -*(\S+) could match (\S+),", text):
+        return ConfigError(ambiguous[1], "unknown", f"no such option (did you mean {ambiguous[2]}?); see --help")
     if "does not accept option" in text:
         group, option = (part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option "))
         return ConfigError(f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help")
@@ -69,6 +72,8 @@ def check_file(command: str, arguments: list[str]) -> None:
         except Unreadable as error:
             raise ConfigError("config", name, f"{error}: name a YAML file of settings, such as those in configs/") from error
         need(isinstance(held, dict), "config", name, "holds no settings; name a YAML file of settings, such as those in configs/")
+        odd = next((path for path in paths(held) if not isinstance(path[-1], str)), None)
+        need(odd is None, "config", name, f"holds the key {'.'.join(map(str, odd or ()))}, which is no text; remove it")
         if command in STAGES:
             (other,) = set(STAGES) - {command}
             hint = f"is a file of {other}: d3pm-image {other} --config {name}"
@@ -87,7 +92,15 @@ def settings(file: str) -> dict[str, Any]:
         found = read_yaml(Path(file).expanduser())
     except Unreadable:
         return {}
-    return found if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    return found | ({"tokenizer": migrated(found["tokenizer"])} if isinstance(found.get("tokenizer"), dict) else {})
+
+
+def paths(held: dict[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every key of settings with those that it stands under."""
+    for key, value in held.items():
+        yield (*above, key)
+        yield from paths(value, (*above, key)) if isinstance(value, dict) else ()
 
 
 def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[str]) -> ConfigError:
@@ -97,13 +110,14 @@ def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[
         start: Trained model whose settings are defaults, or nothing.
         inherited: Names of those settings.
     """
-    room, _, option = error.name.partition(".")
-    if any(argument.partition("=")[0] in (f"--{error.name}", f"--{room}") for argument in arguments):
+    parts = error.name.split(".")
+    groups = {f"--{'.'.join(parts[:depth])}" for depth in range(1, len(parts) + 1)}
+    if any(argument.partition("=")[0] in groups for argument in arguments):
         return error
     for file in reversed(files(arguments)):
-        held = settings(file).get(room)
-        if option in held if option and isinstance(held, dict) else not option and held is not None:
-            return ConfigError(error.name, error.value, f"{error.hint} (the value stands in {file}; --{error.name} overrules it)")
+        if tuple(parts) in paths(settings(file)):
+            also = f"the value stands in {file}; --{error.name} overrules it" if error.value != "unknown" else f"it stands in {file}"
+            return ConfigError(error.name, error.value, f"{error.hint} ({also})")
     if error.name in inherited:
         return ConfigError(error.name, error.value, f"{error.hint} (the value is that of start_from {start}; --{error.name} overrules it)")
     return error

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ..config import ConfigError, need
+from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, migrated, need
 from ..documents import LARGEST_YAML, check_yaml, read_text
+from ..tokenizer.quantizers import QUANTIZERS
 from .parser_errors import check_file, explain, whence
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def bare_flags(kind: type, arguments: list[str]) -> list[str]:
 def make_parser(command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()):
     """A parser of ``kind``'s fields (nested dataclasses as dotted options), ``--config`` and the given positionals, of
     which those named ``optional`` may be left out and are then empty."""
-    from jsonargparse import ArgumentParser
+    from jsonargparse import SUPPRESS, ArgumentParser
 
     class Parser(ArgumentParser):
         """Reads files of settings as :mod:`~d3pm_image.documents` does: bounded, regular files, whatever named them."""
@@ -73,7 +74,15 @@ def make_parser(command: str, kind: type, positionals: dict[str, str], descripti
     may_miss: dict[str, Any] = {"nargs": "?", "default": ""}
     for name, text in positionals.items():
         parser.add_argument(name, type=str, help=text, **(may_miss if name in optional else {}))
-    parser.add_class_arguments(kind, as_group=True, skip=set(positionals))
+    first = kind is TokenizerRun
+    parser.add_class_arguments(kind, as_group=True, skip={*positionals, *(["tokenizer"] if first else [])})
+    if first:
+        parser.add_class_arguments(TokenizerConfig, "tokenizer", skip={"quantizer"})
+        group = parser.add_argument_group("How features become codes; every quantizer has settings of its own")
+        words = f"{', '.join(QUANTIZERS)}; docs/tokenizer.md says which to use when"
+        group.add_argument("--tokenizer.quantizer.name", type=Literal[tuple(QUANTIZERS)], default=SUPPRESS, help=words)
+        for name, type_ in QUANTIZERS.types().items():
+            group.add_argument(f"--tokenizer.quantizer.{name}", type=type_, default=SUPPRESS, help=QUANTIZERS.explain(name))
     return parser
 
 
@@ -85,7 +94,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
     """
     description = " ".join((kind.__doc__ or "").split("Args:")[0].split())
     parser = make_parser(command, kind, positionals or {}, description, optional)
-    start, inherited = "", {}
+    start, inherited, quantizer = "", {}, TokenizerConfig().quantizer
     try:
         arguments = bare_flags(kind, normalise(arguments))
         check_file(command, arguments)
@@ -95,6 +104,7 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
             from ..recipes.finetune import defaults
 
             inherited = defaults(kind, start)
+            quantizer = inherited.pop("tokenizer.quantizer", quantizer)
             parser.set_defaults(inherited)
             values = parser.parse_args(arguments)
         for item in fields(kind):
@@ -103,29 +113,36 @@ def parse(command: str, kind: type[T], arguments: list[str], positionals: dict[s
                 need(
                     hasattr(given, "__dict__"), item.name, given, f"must hold options of its own, such as {item.name}.{first_option(item)}"
                 )
+        if kind is TokenizerRun:
+            own = values.get("tokenizer.quantizer", argparse.Namespace())
+            hint = "give a name and settings, such as {name: fsq, levels: [8,5,5,5]}"
+            need(hasattr(own, "__dict__"), "tokenizer.quantizer", own, hint)
+            values["tokenizer.quantizer"] = QUANTIZERS.change(quantizer, **vars(own))
         return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
     except ConfigError as error:
         raise whence(error, arguments, start, set(inherited)) from error
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         options = [o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")]
-        raise explain(error, options) from error
+        raise whence(explain(error, options), arguments, start, set(inherited)) from error
 
 
 def of_today(kind: type, text: str) -> str:
-    """A run's settings with the sampler as this version names it: version 0.1.0 stored the settings of all samplers in one flat group."""
+    """A run's settings with quantizer and sampler as this version names them: version 0.1.0 stored the settings of all in one flat group."""
     import yaml
 
-    from ..config import DiffusionRun
     from ..sampling.choice import separated
 
-    held = yaml.safe_load(text) if kind is DiffusionRun else None
-    old = held.get("sampler") if isinstance(held, dict) else None
-    if not isinstance(held, dict) or not isinstance(old, dict) or not (found := separated(old)):
+    held = yaml.safe_load(text) if kind in (DiffusionRun, TokenizerRun) else None
+    if not isinstance(held, dict):
         return text
-    own, shared = found
-    given = held.get("sampling")
-    held = {**held, "sampler": own, "sampling": {**(given if isinstance(given, dict) else {}), **shared}}
-    return yaml.safe_dump({name: value for name, value in held.items() if value != {}}, sort_keys=False)
+    found, tokenizer, sampler = dict(held), held.get("tokenizer"), held.get("sampler")
+    if isinstance(tokenizer, dict):
+        found["tokenizer"] = migrated(tokenizer)
+    if isinstance(sampler, dict) and (parts := separated(sampler)):
+        given = held.get("sampling")
+        found |= {"sampler": parts[0], "sampling": {**(given if isinstance(given, dict) else {}), **parts[1]}}
+        found = {name: value for name, value in found.items() if value != {}}
+    return text if found == held else yaml.safe_dump(found, sort_keys=False)
 
 
 def first_option(item: Field) -> str:

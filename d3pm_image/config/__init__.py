@@ -8,9 +8,9 @@ from ..errors import ConfigError, finite, near, need
 from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
-from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
+from .tokenizer import TokenizerConfig, migrated, pixel_codes, pixel_levels
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
-from .training import DiffusionRun, TokenizerRun, TrainConfig
+from .training import DiffusionRun, TokenizerRun, TrainConfig, is_stage_two
 
 __all__ = [
     "MAX_SIDE",
@@ -27,6 +27,8 @@ __all__ = [
     "TokenizerRun",
     "TrainConfig",
     "finite",
+    "is_stage_two",
+    "migrated",
     "near",
     "need",
     "pixel_codes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,11 @@ from ..errors import need
 def check_strength(strength: float) -> None:
     """Raises ConfigError for what is no noise level."""
     need(0 <= strength <= 1, "strength", strength, "give a noise level in [0, 1]")
+
+
+def check_added(sides: Mapping[str, int]) -> None:
+    """Raises ConfigError where no side of a canvas gets any pixels; pipelines take that for the image as it is."""
+    need(any(sides.values()), "left, right, top, bottom", 0, "give pixels to add on one side or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +115,7 @@ class Outpaint(LabelOptions, EditOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        some, hint = any(self.painted().values()), "give pixels to add: --left, --right, --top or --bottom"
-        need(some, "left, right, top, bottom", 0, hint)
+        check_added(self.painted())
 
     def painted(self) -> dict[str, Any]:
         """Pixels to add on each side."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from ..errors import finite, need
+from ..errors import need
+from ..tokenizer.quantizers import EMA, MAX_CODES, QUANTIZERS, Quantizer
 from .data import size_pair
-
-MAX_CODES = 65535  # codes are cached as 16-bit numbers
 
 
 def pixel_levels(tokenizer: str) -> int:
@@ -42,15 +42,30 @@ def pixel_codes(levels: int, channels: int) -> int:
     return levels**channels
 
 
-# the settings of the codebook that each quantizer reads; any other must be left at its default
-QUANTIZERS: dict[str, tuple[str, ...]] = {
-    "ema": ("code_dim", "decay", "commitment", "revive_below", "rotation_trick"),
-    "cosine": ("code_dim", "decay", "commitment", "revive_below", "rotation_trick"),
-    "simvq": ("code_dim", "commitment", "rotation_trick"),
-    "fsq": ("levels",),
-    "lfq": ("commitment", "entropy"),
-    "bsq": ("commitment", "entropy"),
-}
+FLAT = {
+    "num_codes": None, "code_dim": 32, "levels": (8, 8, 8), "decay": 0.99, "commitment": 0.25, "entropy": 0.05, "revive_below": 0.1,
+    "rotation_trick": False,
+}  # fmt: skip
+"""Settings that version 0.1.0 held beside the quantizer's name, whichever it was, and what they had to be where that one did not read them."""
+
+
+def migrated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a tokenizer, all or some, as this version names them: version 0.1.0 held those of all quantizers beside the network's.
+
+    What the quantizer does not have and was left as it was is dropped, and so is the number of codes that fsq's levels make. Model folders, run
+    configurations and checkpoints are read through here.
+    """
+    name = values.get("quantizer", "")
+    own = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in FLAT}
+    if not isinstance(name, str) or not (name or own):
+        return dict(values)
+    if name in QUANTIZERS:
+        own = {setting: value for setting, value in own.items() if setting in QUANTIZERS[name].types() or value != FLAT[setting]}
+    levels = own.get("levels", FLAT["levels"])
+    if name == "fsq" and isinstance(levels, tuple) and own.get("num_codes") == math.prod(levels):
+        del own["num_codes"]
+    rest = {key: value for key, value in values.items() if key not in FLAT}
+    return {**rest, "quantizer": ({"name": name} if name else {}) | own}
 
 
 @dataclass(frozen=True)
@@ -64,15 +79,7 @@ class TokenizerConfig:
         blocks: Residual blocks a level, in the encoder; the decoder has one more.
         norm: group normalises over the whole picture, so that every code depends a little on every pixel; channel normalises each position by itself.
         padding: What convolutions see beyond the border: zeros, replicate or reflect.
-        quantizer: How features become codes: ema (a codebook of moving averages), cosine (the same on the unit sphere; take a small code_dim), simvq (a learned map of a fixed codebook), fsq (rounded coordinates), lfq or bsq (one bit a coordinate).
-        num_codes: Codebook size K; the product of levels for fsq, a power of 2 for lfq and bsq.
-        code_dim: Width of a code vector (ema, cosine, simvq).
-        levels: Values of each coordinate (fsq), such as [8,5,5,5] for 1000 codes.
-        decay: Moving-average rate of the codebook (ema, cosine).
-        commitment: Weight of the loss that keeps features near their codes (all but fsq).
-        entropy: Weight of the loss that makes each bit sure and all codes used (lfq, bsq).
-        revive_below: A code whose moving count of uses falls under this share of the average is replaced by a feature vector (ema, cosine).
-        rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (ema, cosine, simvq).
+        quantizer: How features become codes, with settings of its own: EMA(num_codes=512), FSQ(levels=(8, 5, 5, 5)) …
     """
 
     downsampling: Literal[1, 2, 4, 8, 16] = 4
@@ -81,19 +88,10 @@ class TokenizerConfig:
     blocks: int = 1
     norm: Literal["group", "channel"] = "group"
     padding: Literal["zeros", "replicate", "reflect"] = "zeros"
-    quantizer: Literal[tuple(QUANTIZERS)] = "ema"  # type: ignore[valid-type]
-    num_codes: int = 512
-    code_dim: int = 32
-    levels: tuple[int, ...] = (8, 8, 8)
-    decay: float = 0.99
-    commitment: float = 0.25
-    entropy: float = 0.05
-    revive_below: float = 0.1
-    rotation_trick: bool = False
+    quantizer: Quantizer = field(default_factory=EMA)
 
     def __post_init__(self):
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
-        object.__setattr__(self, "levels", tuple(self.levels))
         levels = max(1, self.downsampling.bit_length() - 1)
         need(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, "use 1, 2, 4, 8 or 16")
         need(
@@ -112,51 +110,23 @@ class TokenizerConfig:
         need(1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks a level")
         need(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
         need(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, "use zeros, replicate or reflect")
-        need(
-            2 <= self.num_codes <= 65535, "tokenizer.num_codes", self.num_codes, "use 2 to 65535 codes (they are cached as 16-bit numbers)"
-        )
-        need(self.code_dim >= 1, "tokenizer.code_dim", self.code_dim, "use at least 1")
-        need(0 <= self.decay < 1, "tokenizer.decay", self.decay, "give a rate in [0, 1), such as 0.99")
-        need(finite(self.commitment) and self.commitment >= 0, "tokenizer.commitment", self.commitment, "give 0 or more, such as 0.25")
-        need(0 <= self.revive_below < 1, "tokenizer.revive_below", self.revive_below, "give a share in [0, 1), such as 0.1")
-        need(finite(self.entropy) and self.entropy >= 0, "tokenizer.entropy", self.entropy, "give 0 or more, such as 0.05")
-        self._check_quantizer()
+        hint = "give a quantizer with its settings, such as EMA(num_codes=512), of d3pm_image.tokenizer.quantizers"
+        need(isinstance(self.quantizer, Quantizer), "tokenizer.quantizer", self.quantizer, hint)
 
-    def _check_quantizer(self) -> None:
-        """Raises ConfigError for a codebook that the quantizer cannot have, and for settings that it would ignore."""
-        need(self.quantizer in QUANTIZERS, "tokenizer.quantizer", self.quantizer, f"use {', '.join(QUANTIZERS)}")
-        defaults = {f.name: f.default for f in fields(self)}
-        for name in sorted({n for names in QUANTIZERS.values() for n in names} - set(QUANTIZERS[self.quantizer])):
-            need(
-                getattr(self, name) == defaults[name],
-                f"tokenizer.{name}",
-                getattr(self, name),
-                f"is not read by the quantizer {self.quantizer} (it reads {', '.join(QUANTIZERS[self.quantizer])}); leave it at {defaults[name]}",
-            )
-        if self.quantizer == "fsq":
-            need(bool(self.levels) and min(self.levels) >= 3, "tokenizer.levels", list(self.levels), "give 3 values a coordinate or more")
-            codes = math.prod(self.levels)
-            need(
-                codes == self.num_codes,
-                "tokenizer.num_codes",
-                self.num_codes,
-                f"levels {list(self.levels)} make {codes} codes: give {codes}",
-            )
-        if self.quantizer in ("lfq", "bsq"):
-            near = 2 ** round(math.log2(self.num_codes))
-            need(
-                self.num_codes & (self.num_codes - 1) == 0,
-                "tokenizer.num_codes",
-                self.num_codes,
-                f"{self.quantizer} has one bit a coordinate: use a power of 2, such as {min(near, 32768)}",
-            )
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> TokenizerConfig:
+        """Out of a file of this version or of an earlier one.
+
+        Raises:
+            ConfigError: impossible values. TypeError: unknown ones.
+        """
+        found = migrated(values)
+        return cls(**{**found, "quantizer": QUANTIZERS.change(EMA(), **found.get("quantizer", {}))})
 
     @property
-    def vector_dim(self) -> int:
-        """Width of a code vector: code_dim, the number of levels, or the number of bits."""
-        if self.quantizer == "fsq":
-            return len(self.levels)
-        return self.num_codes.bit_length() - 1 if self.quantizer in ("lfq", "bsq") else self.code_dim
+    def num_codes(self) -> int:
+        """K."""
+        return self.quantizer.num_codes
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
         """Code grid (H, W) of an image, with a clear error where the sides do not divide."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from ..errors import finite, need
@@ -191,3 +192,9 @@ class DiffusionRun:
             need(self.data.channels != 0, "data.channels", 0, f"give 1 for grey or 3 for colour with tokenizer {self.tokenizer}")
             pixel_codes(levels, self.data.channels)
             self.denoiser.token_grid(size_pair(self.data.image_size))
+
+
+def is_stage_two(settings: Mapping[str, Any]) -> bool:
+    """Whether settings, as dictionaries, are those of stage two: by the tokenizer that they name, or a group that stage one has not."""
+    own = {field.name for field in fields(DiffusionRun)} - {field.name for field in fields(TokenizerRun)}
+    return isinstance(settings.get("tokenizer"), str) or bool(own & set(settings))

@@ -1,7 +1,6 @@
 """Checksums of a code cache: files of the right shape that hold the wrong codes are found before they train anything.
 
-``meta.json`` holds the SHA-256 of every other file. Up to :data:`READ_EACH_TIME` bytes all of them are read at every start, about a second per
-GiB. A larger cache is read whole once: what was found right is noted beside it (``.KEY.verified.json``) with the files' sizes, times of change
+``meta.json`` holds the SHA-256 of every other file. Up to :data:`READ_EACH_TIME` bytes all of them are read at every start. A larger cache is read whole once: what was found right is noted beside it (``.KEY.verified.json``) with the files' sizes, times of change
 and times of status change, and a file is read again when one of these is another. Caches of versions without checksums have none to compare.
 """
 
@@ -13,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..documents import Missing, Unreadable, read_json
 from ..storage import sha256, write_text
 
 READ_EACH_TIME = 2**30
@@ -24,10 +24,12 @@ DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, File
 
 def read_meta(place: Path) -> dict[str, Any]:
     """``meta.json`` of a cache. Raises one of :data:`DAMAGED` where it is not there or no dictionary."""
-    path = place / "meta.json"
-    if not path.is_file() or path.stat().st_size > MAX_META:
-        raise FileNotFoundError(path)
-    meta = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        meta = read_json(place / "meta.json", MAX_META)
+    except Unreadable as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error, Missing):
+            raise error.__cause__ from None
+        raise
     if not isinstance(meta, dict):
         raise ValueError("meta.json is not a dictionary")
     return meta
@@ -73,7 +75,7 @@ def stamp(path: Path) -> list[int]:
 def read_note(note: Path) -> dict[str, Any]:
     """Which files were read and found right; nothing where that cannot be read."""
     try:
-        known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and note.stat().st_size <= MAX_META else {}
-    except (OSError, ValueError, RecursionError):
+        known = read_json(note, MAX_META)
+    except Unreadable:
         return {}
     return known if isinstance(known, dict) else {}

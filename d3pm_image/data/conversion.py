@@ -1,4 +1,5 @@
-"""One image, or many in one array, in any form that Python programs hold them, as levels and as a Pillow image."""
+"""One image, or many in one array, in any form that Python programs hold them, as levels and as a Pillow image:
+one set of rules for training and editing."""
 
 from __future__ import annotations
 
@@ -13,6 +14,10 @@ from PIL import Image
 from ..config import need
 from ..image_io import open_image
 
+CHANNELS = (1, 3, 4)
+ONE = "an array (h, w) or (h, w, c), or a tensor (c, h, w)"
+MANY = "images as (n, h, w) or (n, h, w, c), or as a tensor (n, c, h, w)"
+
 
 def kind_of(data: Any) -> str:
     """What an object is, and its shape, for messages."""
@@ -20,68 +25,58 @@ def kind_of(data: Any) -> str:
     return f"{type(data).__name__}{shape}"
 
 
+def as_array(data: Any) -> Any:
+    """A tensor as an array, bfloat16 as float32; all else as it is."""
+    if not isinstance(data, torch.Tensor):
+        return data
+    data = data.detach().cpu()
+    return (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+
+
 def channels_last(data: np.ndarray | torch.Tensor, many: bool) -> np.ndarray:
     """(h, w) or (h, w, c) of one image or, after an axis of their own, of many. Tensors have channels first,
     as torch has them, and arrays last, unless their sizes say otherwise."""
-    shape, is_tensor = data.shape[many:], isinstance(data, torch.Tensor)
-    pixels = data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+    shape, pixels = data.shape[many:], as_array(data)
     if len(shape) == 2:
         return pixels
-    first, last = shape[0] in (1, 3, 4), shape[-1] in (1, 3, 4)
-    pixels = np.moveaxis(pixels, -3, -1) if first and (is_tensor or not last) else pixels
+    first, last = shape[0] in CHANNELS, shape[-1] in CHANNELS
+    pixels = np.moveaxis(pixels, -3, -1) if first and (isinstance(data, torch.Tensor) or not last) else pixels
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
-def as_levels(pixels: np.ndarray, field: str) -> np.ndarray:
-    """Levels of pixels that Pillow knows: uint8, or uint16 as they are; floating point in [0, 1] and truth
-    values become uint8.
+def as_levels(data: np.ndarray | torch.Tensor, field: str, many: bool = False) -> np.ndarray:
+    """Levels of one image, (h, w) or (h, w, 3 or 4), or of many, after an axis of their own; not copied where they
+    are uint8.
+
+    Floating point in [0, 1], truth values, and whole numbers in 0..255 become uint8; uint16 of grey images stays.
 
     Raises:
-        ConfigError: other numbers.
+        ConfigError: other shapes or numbers.
     """
-    if pixels.dtype in (np.uint8, np.uint16):
+    kind = kind_of(data)
+    need(data.ndim - many in (2, 3) and 0 not in data.shape, field, kind, f"give {MANY if many else ONE}")
+    pixels = channels_last(data, many)
+    grey = pixels.ndim - many == 2
+    need(grey or pixels.shape[-1] in CHANNELS, field, kind, f"give images with 1, 3 or 4 channels: {MANY if many else ONE}")
+    if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and grey):
         return pixels
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
-    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
-    shown = f"{pixels.dtype} from {low:g} to {high:g}"
-    if pixels.dtype.kind == "f":
-        need(
-            low >= 0 and high <= 1,
-            field,
-            shown,
-            "give floating point in [0, 1] (before it is normalised), or uint8",
-        )
-        return np.round(pixels * 255).astype(np.uint8)
-    need(
-        pixels.dtype.kind in "iu" and low >= 0 and high <= 255,
-        field,
-        shown,
-        "give uint8, or floating point in [0, 1]",
-    )
-    return pixels.astype(np.uint8)
+    hint = "give floating point in [0, 1] (before it is normalised), or uint8; uint16 of grey images"
+    need(pixels.dtype.kind in "fiu", field, kind, hint)
+    low, high = float(pixels.min()), float(pixels.max())
+    floating = pixels.dtype.kind == "f"
+    known = low >= 0 and high <= (1 if floating else 255)
+    need(known, field, f"{pixels.dtype} from {low:g} to {high:g}", hint)
+    return (np.round(pixels * 255) if floating else pixels).astype(np.uint8)
 
 
 def as_image(item: Any, field: str) -> Image.Image:
-    """A Pillow image of one image in any form."""
+    """A Pillow image of one image in any form. Raises ConfigError for what is none."""
     if isinstance(item, Image.Image):
         return item
     if isinstance(item, (str, os.PathLike)):
         return open_image(Path(item))
-    if isinstance(item, list):
-        item = np.asarray(item)
-    need(
-        isinstance(item, (np.ndarray, torch.Tensor)),
-        field,
-        kind_of(item),
-        "give each image as a Pillow image, an array or a tensor",
-    )
-    need(item.ndim in (2, 3), field, kind_of(item), "give an image as (h, w), (h, w, c), or a tensor (c, h, w)")
-    pixels = as_levels(channels_last(item, many=False), field)
-    need(
-        pixels.ndim == 2 or pixels.shape[-1] in (3, 4),
-        field,
-        kind_of(item),
-        "give an image with 1, 3 or 4 channels",
-    )
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    item = np.asarray(item) if isinstance(item, list) else item
+    need(isinstance(item, (np.ndarray, torch.Tensor)), field, kind_of(item), f"give a Pillow image, a path, {ONE}")
+    return Image.fromarray(np.ascontiguousarray(as_levels(item, field)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..config import DataConfig
 from ..printable import printable
-from .headers import Headers, headers_of
+from .headers import Headers
 from .image_source import ImageSource
 from .levels import is_deep
 
@@ -26,7 +26,7 @@ def describe(data: DataConfig, source: ImageSource, held_out: ImageSource | None
     if held_out is not None:
         elsewhere = f" in {where(data, data.val_root)}" if data.val_root else ""
         count = f"{len(source) + len(held_out)} images ({len(source)} to train on, {len(held_out)} held out{elsewhere})"
-    headers = headers_of(source)
+    headers = source.headers
     place = where(data, data.root) if data.root else printable(source.place or data.source)
     parts = [count, classes(source), *(text for text in (sizes(headers), levels(data, headers)) if text)]
     if headers.foreign:

@@ -65,11 +65,7 @@ class HeaderReader:
 
 
 class Loads(Protocol):
-    """What is read of an :class:`~d3pm_image.data.sources.ImageSource`."""
-
-    @property
-    def headers(self) -> Headers | None:
-        """Those that were read for the list."""
+    """What is read of an :class:`~d3pm_image.data.image_source.ImageSource`."""
 
     @property
     def load(self) -> Callable[[int], Image.Image]:
@@ -81,10 +77,8 @@ class Loads(Protocol):
     def __len__(self) -> int: ...
 
 
-def headers_of(source: Loads) -> Headers:
-    """What the headers of a source's images say: all where they were read for the list, else those of some, spread over it."""
-    if source.headers is not None:
-        return source.headers
+def read_some(source: Loads) -> Headers:
+    """What the headers of some of a source's images say, spread over it; those that cannot be decoded are passed over."""
     reader = HeaderReader()
     for index in spread_over(len(source), HEADERS_LOOKED_AT).tolist():
         try:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..documents import Unreadable, read_json
 from ..storage import sha256, write_text
 
 READ_AT_MOST = 2**38
@@ -28,6 +29,8 @@ READ_AT_MOST = 2**38
 SHOWN_FROM = 2**30
 """Bytes from which the reading has a progress bar."""
 READERS = 8
+MAX_NOTE = 1000
+"""Bytes of a note of contents."""
 ANEW: ContextVar[bool] = ContextVar("ANEW", default=False)
 
 
@@ -90,6 +93,15 @@ def identify(
     return Identity(whole, stamp, files.hexdigest(), contents)
 
 
+def stamp_of(names: Sequence[str | Path], stats: Sequence[os.stat_result], more: bytes = b"") -> str:
+    """Hex digest of names, sizes and times of files, and of what else tells a set from others."""
+    stamp = hashlib.sha256()
+    for name, stat in zip(names, stats, strict=True):
+        stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    stamp.update(more)
+    return stamp.hexdigest()
+
+
 def contents_of(paths: Sequence[Path], stats: Sequence[os.stat_result], cache: Path) -> tuple[str, str]:
     """Hex digests of the files' contents, in their order and whatever their order, from the note in ``cache`` where no file has changed
     since it was written."""
@@ -117,12 +129,10 @@ def own_sum(digests: Sequence[str]) -> str:
 def read_note(note: Path) -> tuple[str, str] | None:
     """What a note holds; None where it is not there or damaged."""
     try:
-        if not note.is_file() or note.stat().st_size > 1000:
-            return None
-        raw = json.loads(note.read_text(encoding="utf-8"))
+        raw = read_json(note, MAX_NOTE)
         found = (raw["ordered"], raw["contents"])
         return found if own_sum(found) == raw["sha256"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (Unreadable, KeyError, TypeError):
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from PIL import Image
 from ..config import need
 from ..image_io import open_image
 from .failures import decoded_or_error
-from .headers import Headers
+from .headers import Headers, read_some
 from .identity import Identity
 from .unused import Unused
 
@@ -87,7 +88,7 @@ class ImageSource:
         fingerprint: Hex digest of what the source holds.
         identity: That digest, and others that tell what differs where two are not alike.
         unused: What lies there besides and is not used.
-        headers: What the images' headers say, where they were read for the list; else see :func:`~d3pm_image.data.headers.headers_of`.
+        listed_headers: What the images' headers say, where all were read for the list.
         place: Folder, pattern or name, for messages.
     """
 
@@ -98,13 +99,18 @@ class ImageSource:
     fingerprint: str
     identity: Identity | None = None
     unused: Unused = field(default_factory=Unused)
-    headers: Headers | None = None
+    listed_headers: Headers | None = None
     place: str = ""
 
     @property
     def known_as(self) -> Identity:
         """All digests of the source; of one whose pixels are embedded the fingerprint alone."""
         return self.identity or Identity(self.fingerprint)
+
+    @cached_property
+    def headers(self) -> Headers:
+        """What the images' headers say: all where they were read for the list, else some, read once."""
+        return self.listed_headers or read_some(self)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -128,12 +134,13 @@ class ImageSource:
         part = self.known_as.part(chosen.tobytes())
         labels = None if self.labels is None else self.labels[chosen]
         names = [self.names[i] for i in chosen] if isinstance(self.names, list) else ChosenNames(self.names, chosen)
-        headers = self.headers
+        headers = self.listed_headers
         if headers is not None:
             among = {index: place for place, index in enumerate(chosen.tolist())} if headers.deep else {}
             headers = replace(headers, deep=tuple(among[i] for i in headers.deep if i in among))
         load = Chosen(self.load, chosen)
-        return replace(self, names=names, labels=labels, load=load, headers=headers, fingerprint=part.fingerprint, identity=part)
+        changed = replace(self, names=names, labels=labels, load=load, listed_headers=headers)
+        return replace(changed, fingerprint=part.fingerprint, identity=part)
 
     def read(self, index: int) -> bytes:
         """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""

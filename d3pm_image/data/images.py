@@ -23,7 +23,6 @@ from ..imaging import plain
 from ..pixel_range import from_levels
 from ..seeds import entropy
 from .colour import image_in_srgb
-from .headers import headers_of
 from .image_source import ImageSource
 from .levels import is_deep
 from .unused import BROKEN, ending_of
@@ -116,7 +115,7 @@ class ImageSet(Dataset):
 
     def preparation(self) -> dict[str, object]:
         """What changes the pixels of some of these images and changed nothing before there was such a setting; empty for most sets."""
-        headers, white = headers_of(self.source), self.config.white
+        headers, white = self.source.headers, self.config.white
         deep = {mode for mode in headers.modes if is_deep(mode)}
         as_before = white <= 0 or (white == 65535 and all(mode.startswith("I;16") for mode in deep))
         found: dict[str, object] = {} if not deep or as_before else {"white": white}

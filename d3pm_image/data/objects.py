@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..config import ConfigError, DataConfig, need
-from .conversion import as_image, as_levels, channels_last, kind_of
+from .conversion import as_image, as_levels, kind_of
 from .identity import Identity
 from .image_source import Arrays, ImageSource
 
@@ -119,19 +119,7 @@ def source_of(data: Any, field: str = "data") -> ImageSource:
 def from_array(data: np.ndarray | torch.Tensor, labels: Any, field: str) -> ImageSource:
     """All images in one array (n, h, w[, c]) or one tensor (n[, c], h, w), not copied where they are
     uint8."""
-    need(
-        data.ndim in (3, 4),
-        field,
-        kind_of(data),
-        "give images as (n, h, w), (n, h, w, c), or a tensor (n, c, h, w)",
-    )
-    pixels = as_levels(channels_last(data, many=True), field)
-    need(
-        pixels.ndim == 3 or pixels.shape[-1] in (3, 4),
-        field,
-        kind_of(data),
-        "give images with 1, 3 or 4 channels",
-    )
+    pixels = as_levels(data, field, many=True)
     digest = hashlib.sha256(f"array {pixels.shape} {pixels.dtype}".encode())
     for image in pixels:
         digest.update(np.ascontiguousarray(image).data)

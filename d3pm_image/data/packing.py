@@ -17,10 +17,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config import ConfigError, need
+from ..documents import Missing, Unreadable, read_json
 from ..imaging import plain
 from ..locks import waiting_lock
 from ..outputs import folder_to_write
 from ..storage import sync, whole_file, write_text
+from .code_sums import MAX_META
 from .colour import image_in_srgb
 from .image_source import Files, ImageSource, text_of
 from .shards import CLASS_NAMES
@@ -83,11 +85,11 @@ def begin(out: Path, facts: dict, former: str = "") -> None:
         ConfigError: other files or other images are there.
     """
     try:
-        before = json.loads((out / PACKED).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        before = read_json(out / PACKED, MAX_META)
+    except Missing:
         before = None if any(path.name != LOCK for path in out.iterdir()) else facts
-    except (ValueError, RecursionError):
-        before = None
+    except Unreadable as error:
+        raise ConfigError("out", str(out), f"holds other files ({error}); name a new folder") from error
     need(before is not None, "out", str(out), "holds other files; name a new folder")
     if former and isinstance(before, dict) and before.get("data") == former:
         before["data"] = facts["data"]

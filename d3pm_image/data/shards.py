@@ -29,11 +29,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config import need
+from ..documents import read_json
 from ..image_io import read_image
 from ..locks import waiting_lock
 from ..printable import printable
 from ..storage import replace_folder
-from .identity import Identity, identify
+from .identity import Identity, identify, stamp_of
 from .tar_members import BLOCK, FORMATS, MAX_CLASSES, MAX_LABEL, ROW, Tally, samples
 from .unused import Unused
 
@@ -128,7 +129,7 @@ def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tu
         with waiting_lock(place.with_name(f".{key}.lock"), f"the index {place}"):
             if not is_sound(place, shards):
                 write_index(place, shards, use_labels, names)
-    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+    meta = read_json(place / "meta.json")
     load = Members(tuple(shards), place / "index.npy")
     labels = load.rows["label"] if use_labels and not meta["unlabelled"] else None
     if use_labels and 0 < meta["unlabelled"] < meta["count"]:
@@ -160,12 +161,7 @@ def numbered(labels: np.ndarray, used: list[int]) -> tuple[np.ndarray, tuple[str
 
 def fingerprint_of(shards: list[Path], class_names: tuple[str, ...]) -> str:
     """Hex digest of names, sizes and times of the shards, and of what the labels mean."""
-    stamp = hashlib.sha256()
-    for path, name in zip(shards, short_names(shards), strict=True):
-        stat = path.stat()
-        stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    stamp.update("\n".join(class_names).encode())
-    return stamp.hexdigest()
+    return stamp_of(short_names(shards), [path.stat() for path in shards], "\n".join(class_names).encode())
 
 
 def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: tuple[str, ...]) -> None:
@@ -227,7 +223,7 @@ def header(file: io.BufferedWriter, count: int) -> None:
 def is_sound(place: Path, shards: list[Path]) -> bool:
     """Whether an index is there, whole, and points into its shards."""
     try:
-        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        meta = read_json(place / "meta.json")
         rows = np.load(place / "index.npy", mmap_mode="r")
         if not isinstance(meta["used"], list) or not isinstance(meta["unused"], list) or not isinstance(meta["dotted"], int):
             return False

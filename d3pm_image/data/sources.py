@@ -11,7 +11,6 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from ..printable import printable
 from .failures import decoded_or_error
 from .headers import HeaderReader
 from .huggingface import hugging_face
-from .identity import identify, shared_images
+from .identity import identify, shared_images, stamp_of
 from .image_source import Arrays, Files, ImageSource, text_of
 from .listing import list_images
 from .objects import GivenImages
@@ -114,14 +113,6 @@ def classes_by_folder(files: list[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
     need(len(set(names)) == len(names), "data.root", [n for n, k in Counter(names).items() if k > 1], twice)
     number = {name: i for i, name in enumerate(folders)}
     return np.array([number[path.parts[0]] for path in files], np.int64), names
-
-
-def stamp_of(names: Sequence[str | Path], stats: Sequence[os.stat_result]) -> str:
-    """Hex digest of names, sizes and times of files."""
-    stamp = hashlib.sha256()
-    for name, stat in zip(names, stats, strict=True):
-        stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return stamp.hexdigest()
 
 
 def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) -> ImageSource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ..config import ConfigError, DataConfig
 from ..data.identity import read_again, shared_images
 from ..data.image_source import ImageSource
 from ..data.sources import folder, open_source, shard_set
+from ..documents import Unreadable, read_json
 from ..printable import printable
 from .finding import Finding
 
@@ -20,10 +20,10 @@ def recorded_images(run: Path) -> dict[str, Any]:
     """What the last checkpoint holds of the training images; empty where it was written by a version that recorded no contents."""
     for place in sorted(run.glob("checkpoints/step-*"), reverse=True):
         try:
-            found = json.loads((place / "state.json").read_text(encoding="utf-8"))["identity"]["images"]["data"]
+            found = read_json(place / "state.json")["identity"]["images"]["data"]
             if isinstance(found["fingerprint"], str) and isinstance(found["files"], str):
                 return found
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (Unreadable, KeyError, TypeError):
             continue
     return {}
 

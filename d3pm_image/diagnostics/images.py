@@ -334,7 +334,7 @@ def suggest(root: str, seen: Survey) -> Finding:
     why = "look alike in the mirror" if flip else "face one way: mirrored, they can be told apart"
     f = 4 if size <= 64 else 8 if size <= 128 else 16
     levels = {4: "[1,2]", 8: "[1,2,2]", 16: "[1,2,2,4]"}[f]
-    network = "" if f == 4 else f" --tokenizer.downsampling {f} --tokenizer.multipliers {levels} --tokenizer.num_codes 1024"
+    network = "" if f == 4 else f" --tokenizer.downsampling {f} --tokenizer.multipliers {levels} --tokenizer.quantizer.num_codes 1024"
     command = (
         f"d3pm-image train-tokenizer --data.source {seen.subject.source} --data.root {quoted(root)} --data.image_size {size} --data.channels {channels}"
         f" --data.flip {str(flip).lower()}{network} --out {quoted(f'runs/{run_name(root)}/tokenizer')}"

@@ -148,7 +148,7 @@ def collapsed(log: Log, num_codes: int) -> list[Finding]:
     if used >= USED * num_codes and perplexity >= PERPLEXITY * num_codes:
         return []
     text = f"the codebook has collapsed: {used:.0f} of {num_codes} codes used, perplexity {perplexity:.0f}, on held-out images at step {lines[-1]['step']}"
-    hint = "use falls at first and comes back: train for longer; then raise tokenizer.revive_below (0.2), lower tokenizer.code_dim (8 to 32), or take fewer tokenizer.num_codes"
+    hint = "use falls at first and comes back: train for longer; then raise tokenizer.quantizer.revive_below (0.2), lower tokenizer.quantizer.code_dim (8 to 32), or take fewer tokenizer.quantizer.num_codes"
     return [Finding("codebook_collapse", text, hint)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ..config import TrainConfig
+from ..config import ConfigError, TokenizerConfig, TrainConfig, is_stage_two
 from ..documents import Unreadable, read_json, read_yaml
 from ..storage import sha256
 from ..training.monitor import read_lines
@@ -67,7 +68,9 @@ def find_codes(folder: Path, settings: dict[str, Any]) -> int:
     """K: the tokenizer's setting, or the rows of a denoiser's head in whatever weights there are; 0 where neither is found."""
     tokenizer = settings.get("tokenizer")
     if isinstance(tokenizer, dict):
-        return int(tokenizer.get("num_codes", 0))
+        with contextlib.suppress(ConfigError, TypeError):  # of another version
+            return TokenizerConfig.from_values(tokenizer).num_codes
+        return 0
     for path in (folder / "best/model.safetensors", *sorted(folder.glob("checkpoints/step-*/model.safetensors"), reverse=True)):
         try:
             with safe_open(path, "np") as file:
@@ -199,7 +202,7 @@ def examine_run(folder: Path, free: int | None = None, now: float | None = None)
     log = read_log(folder / "log.jsonl")
     if not log.steps:
         found.append(Finding("no_log", "log.jsonl is missing or holds no step", "training has not begun, or its log was lost"))
-    command = "train-diffusion" if isinstance(settings.get("tokenizer"), str) or "denoiser" in settings else "train-tokenizer"
+    command = "train-diffusion" if is_stage_two(settings) else "train-tokenizer"
     if settings:
         found += examine_log(log, train, find_codes(folder, settings))
         found += examine_checkpoints(folder, log, train)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..config import need
+from ..data.conversion import as_array, as_image
 from .image_files.files import read_picture
 from .masks import Box, Mask, Polygon, as_mask, combine
 
@@ -19,54 +19,23 @@ Picture = Image.Image | str | Path | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]
 Masks = Mask | Tensor | Sequence[Mask | Tensor | None] | None
 """One mask for all pictures or a list with one for each; None is the whole picture."""
-KINDS = "give a Pillow image, a path, an array (h, w) or (h, w, C), or a tensor (C, h, w), with C 1, 3 or 4; or a list of these"
 
 
 def pictures(image: Any, name: str = "image") -> tuple[list[Image.Image], bool]:
     """Pillow images of whatever stands for pictures, and whether it was a single one.
 
     Args:
-        image: A Pillow image, a path, an array (h, w) or (h, w, C) or a tensor (h, w) or (C, h, w); several as a list, an array
-            (n, h, w, C) or a tensor (n, C, h, w). Numbers are uint8, bool, or floats in [0, 1]; grey arrays may be uint16.
+        image: A Pillow image, a path, an array or a tensor; several as a list, an array (n, h, w, C) or a tensor (n, C, h, w).
+            Shapes and numbers are those of :func:`~d3pm_image.data.conversion.as_image`.
 
     Raises:
         ConfigError: anything else, or none.
     """
     if isinstance(image, (list, tuple)) or getattr(image, "ndim", 0) == 4:
         return [pictures(one, name)[0][0] for one in image], False
-    if isinstance(image, Image.Image):
-        return [image], True
     if isinstance(image, (str, Path)):
         return [read_picture(image, name).image], True
-    need(isinstance(image, (np.ndarray, Tensor)), name, type(image).__name__, KINDS)
-    return [of_array(as_array(image, channels_first=True), name)], True
-
-
-def as_array(values: Any, channels_first: bool = False) -> np.ndarray:
-    """A tensor as an array, its channels last; arrays as they are."""
-    if not isinstance(values, Tensor):
-        return values
-    values = values.detach().cpu()
-    values = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-    return (values.permute(1, 2, 0) if channels_first and values.ndim == 3 else values).numpy()
-
-
-def of_array(array: np.ndarray, name: str) -> Image.Image:
-    """A Pillow image of an array (h, w) or (h, w, C). Raises ConfigError for other shapes, types and ranges."""
-    shape = f"{array.dtype} of shape {array.shape}"
-    need(array.ndim in (2, 3) and array.size > 0 and (array.ndim == 2 or array.shape[2] in (1, 3, 4)), name, shape, KINDS)
-    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    if array.dtype.kind == "f":
-        fits = bool(((array >= 0) & (array <= 1)).all())
-        need(fits, name, f"{array.min():g} to {array.max():g}", "give floats in [0, 1], or uint8")
-        array = (array * 255).round()
-    else:
-        grey = array.dtype == np.uint16 and array.ndim == 2
-        need(array.dtype in (np.uint8, bool) or grey, name, shape, "give uint8, bool, or floats in [0, 1]")
-        if grey:
-            return Image.fromarray(array)
-        array = array * np.uint8(255) if array.dtype == bool else array
-    return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
+    return [as_image(image, name)], True
 
 
 def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.ndarray], bool]:

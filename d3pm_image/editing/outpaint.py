@@ -15,18 +15,17 @@ MOST = 10_000
 
 
 def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
-    """What the command and the page check before anything is allocated.
+    """What is checked before anything is allocated.
 
     Args:
         size: (width, height) of the picture.
         sides: Pixels to add at ``left``, ``top``, ``right`` and ``bottom``.
 
     Raises:
-        ConfigError: nothing or too much on a side, or a canvas of more pixels than Pillow takes for harmless.
+        ConfigError: a negative number or too much on a side, or a canvas of more pixels than Pillow takes for harmless.
     """
     for name, value in sides.items():
         need(0 <= value <= MOST, name, value, f"give 0 to {MOST} pixels")
-    need(any(sides.values()), ", ".join(sides), 0, "choose how many pixels to add")
     width, height = size[0] + sides["left"] + sides["right"], size[1] + sides["top"] + sides["bottom"]
     fits = width * height <= (Image.MAX_IMAGE_PIXELS or MOST**2)
     need(fits, ", ".join(sides), sides, f"{width}x{height} pixels are too many")
@@ -36,10 +35,9 @@ def extend(image: Image.Image, left: int, top: int, right: int, bottom: int) -> 
     """A picture in its own mode with so many more pixels on each side, and the mask (h, w) bool of the new ones.
 
     Raises:
-        ConfigError: a negative number of pixels.
+        ConfigError: see :func:`check_sides`.
     """
-    for name, value in (("left", left), ("top", top), ("right", right), ("bottom", bottom)):
-        need(value >= 0, name, value, "give 0 or more pixels")
+    check_sides(image.size, {"left": left, "top": top, "right": right, "bottom": bottom})
     mask = np.ones((image.height + top + bottom, image.width + left + right), bool)
     mask[top : top + image.height, left : left + image.width] = False
     # Pillow's crop beyond the borders keeps mode, palette and transparency

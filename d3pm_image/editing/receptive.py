@@ -18,9 +18,8 @@ from ..types import Tokenizer
 RING = 0
 """Cells around a mask that are drawn as well where nothing else is asked for.
 
-By :func:`smallest_ring` it would be 1: random boxes disturb 46, 21, 14 and 13 % of the codes at distances 1 to 4 on Fashion-MNIST (f4), 29, 8,
-7 and 6 % on EuroSAT (f4), 26, 11, 10 and 9 % on flowers (f8); beyond the first cell that is what GroupNorm spreads over the whole picture
-(docs/results/editing_receptive.json). But a drawn cell knows less of the picture than a disturbed one. Completing halves of Fashion-MNIST,
+By :func:`smallest_ring` it would be 1; beyond the first cell, codes are disturbed by what GroupNorm spreads over the whole image
+(docs/results/editing_receptive.json). But a drawn cell knows less of the image than a disturbed one. Completing halves of Fashion-MNIST,
 every ring lowers the accuracy of labels and raises the jump across the seam (docs/results/editing_fashion_mnist.json), so none is drawn.
 """
 

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config import DiffusionRun, TokenizerRun, TrainConfig
+from ..config import DiffusionRun, TokenizerRun, TrainConfig, size_pair
 from ..denoiser.layers import rotary_table
 from ..diffusion import fused  # noqa: F401  (registers the operation that is counted below)
 from ..pixel_range import from_levels
@@ -172,7 +172,7 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
     from ..tokenizer import Autoencoder
 
     model = Autoencoder(config.tokenizer, config.data.channels)
-    if not model.quantizer.kind.starts:
+    if not config.tokenizer.quantizer.kmeans_start:
         return model
     codebook = model.quantizer.vq._codebook
     codebook.initted = torch.ones_like(codebook.initted)
@@ -183,16 +183,26 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
     return model
 
 
+def tokenizer_batch(config: TokenizerRun, images: int) -> dict[str, Tensor]:
+    """So many random images, as the loader gives them."""
+    shape = (images, config.data.channels, *size_pair(config.data.image_size))
+    return {"images": torch.randint(256, shape, dtype=torch.uint8)}
+
+
+def diffusion_batch(num_codes: int, grid: tuple[int, int], classes: int, images: int) -> dict[str, Tensor]:
+    """So many random grids of codes, as the loader gives them."""
+    codes = torch.randint(num_codes, (images, grid[0] * grid[1]))
+    labels = torch.randint(classes, (images,)) if classes else torch.full((images,), -1)
+    return {"codes": codes, "labels": labels}
+
+
 def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
     """The objective of stage one on ``images`` random images (without the figures for the log, which depend on the codes drawn, and without a
     perceptual network or a discriminator)."""
-    from ..config import size_pair
     from ..tokenizer.loss import reconstruction_loss
 
-    height, width = size_pair(config.data.image_size)
-
     def loss(model: nn.Module) -> Tensor:
-        pictures = from_levels(torch.randint(256, (images, config.data.channels, height, width), dtype=torch.uint8))
+        pictures = from_levels(tokenizer_batch(config, images)["images"])
         output, _, own = model(pictures, Share(0, images, 0))
         return reconstruction_loss(output, pictures, config.loss)[0] + own
 
@@ -207,8 +217,7 @@ def diffusion_loss(config: DiffusionRun, num_codes: int, grid: tuple[int, int], 
     objective = make_loss(Process.from_config(config.process, num_codes), config, grid)
 
     def loss(model: nn.Module) -> Tensor:
-        codes = torch.randint(num_codes, (images, grid[0] * grid[1]))
-        labels = torch.randint(classes, (images,)) if classes else torch.full((images,), -1)
-        return objective(model, {"codes": codes, "labels": labels}, StepRandom(0, 0, images, slice(0, images), torch.device("cpu")))[0]
+        random = StepRandom(0, 0, images, slice(0, images), torch.device("cpu"))
+        return objective(model, diffusion_batch(num_codes, grid, classes, images), random)[0]
 
     return loss

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun, size_pair
+from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun
 from ..config.estimate import EstimateConfig
 from ..denoiser import Transformer
 from ..diffusion import Process
 from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
-from .flops import Loss, count, diffusion_loss, imagined, tokenizer_loss, tokenizer_model
+from .flops import Loss, count, diffusion_batch, diffusion_loss, imagined, tokenizer_batch, tokenizer_loss, tokenizer_model
 from .grids import Codes
 from .timing import free_bytes, time_steps
 
@@ -74,11 +74,8 @@ class Problem:
     def batch(self, images: int) -> dict[str, torch.Tensor]:
         """Random images or codes, as the loader gives them."""
         if isinstance(self.config, TokenizerRun):
-            shape = (images, self.config.data.channels, *size_pair(self.config.data.image_size))
-            return {"images": torch.randint(256, shape, dtype=torch.uint8)}
-        tokens = self.coded.grid[0] * self.coded.grid[1]
-        labels = torch.randint(self.classes, (images,)) if self.classes else torch.full((images,), -1)
-        return {"codes": torch.randint(self.coded.num_codes, (images, tokens)), "labels": labels}
+            return tokenizer_batch(self.config, images)
+        return diffusion_batch(self.coded.num_codes, self.coded.grid, self.classes, images)
 
 
 def figures_of(problem: Problem, notes: list[str], asked: EstimateConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config import ConfigError, DiffusionRun, TokenizerRun, need, pixel_codes, pixel_levels, size_pair
+from ..config import ConfigError, DiffusionRun, TokenizerRun, is_stage_two, need, pixel_codes, pixel_levels, size_pair
 from ..config.estimate import EstimateConfig
 from ..data.sources import open_source
 from ..documents import Unreadable, read_yaml
@@ -14,9 +14,6 @@ from ..recipes.token_cache import check_image_settings
 from ..tokenizer import load_tokenizer
 from .grids import Codes
 from .report import Problem
-
-OF_STAGE_TWO = {field.name for field in dataclasses.fields(DiffusionRun)} - {field.name for field in dataclasses.fields(TokenizerRun)}
-"""Groups of settings that only stage two has."""
 
 
 def make_problem(
@@ -57,7 +54,7 @@ def stage_of(path: str, stage: str) -> str:
     )
     if stage != "auto":
         return stage
-    if isinstance(values.get("tokenizer"), str) or OF_STAGE_TWO & set(values):
+    if is_stage_two(values):
         return "diffusion"
     need(
         isinstance(values.get("tokenizer"), dict),

@@ -24,11 +24,12 @@ from ..pipeline import Pipeline
 from ..provenance.record import HasWeights
 from ..recipes.arguments import data_settings, filled
 from ..recipes.images import announce
-from ..sampling.choice import SHARED, own_settings
+from ..sampling import SAMPLERS
+from ..sampling.choice import SHARED
 from ..tokenizer import Autoencoder, Pixels, load_tokenizer
 from ..types import Tokenizer
 from .generate_samples import Drawn, draw, first_process
-from .options import EvaluateSettings, Evaluation
+from .options import EvaluateSettings, Evaluation, Tuning
 from .report import judge_samples, save_report, write_figures
 from .samples import Judge, as_trained, remembered_data
 
@@ -160,10 +161,6 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
         check_sampler(pipe, args)
     device = str(next(iter(tokenizer.state_dict().values())).device)
     config, given = images_of(args, tokenizer, pipe, facts, data)
-    if config.source == "huggingface" and given is None:
-        from ..data.huggingface import hugging_face
-
-        given = hugging_face(config)
     source = open_source(config, held_out=True, given=given)
     if config.root or given is not None:
         announce(config, source, file=sys.stderr)
@@ -195,13 +192,13 @@ def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
     try:
         pipe.request(**args.changes())
     except TypeError as error:
-        names = [*(f.name for f in dataclasses.fields(Evaluation)), *own_settings(), *SHARED]
+        names = [*(f.name for f in dataclasses.fields(Evaluation)), *SAMPLERS.types(), *SHARED]
         unknown = next((name for name in args.changes() if name not in names), "")
         raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}") from error
 
 
 def images_of(
-    args: Evaluation,
+    args: Evaluation | Tuning,
     tokenizer: Tokenizer,
     pipe: Pipeline | None,
     facts: dict[str, Any],
@@ -210,7 +207,12 @@ def images_of(
     """The images to judge by: those that are given, prepared as in training, or those that the model
     remembers."""
     if data is None:
-        return remembered_data(facts, args.model, args.root, args.val_root), None
+        config = remembered_data(facts, args.model, args.root, args.val_root)
+        if config.source != "huggingface":
+            return config, None
+        from ..data.huggingface import hugging_face
+
+        return config, hugging_face(config)
     size = (
         pipe.image_size
         if pipe is not None

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-from ..config import need
+from ..config import ConfigError, SamplingConfig, near, need
+from ..sampling import SAMPLERS
+from ..sampling.choice import SHARED, make_sampler
+
+METRICS = {
+    "frechet": "frechet_distance",
+    "label_accuracy": "label_accuracy",
+    "coverage": "coverage",
+    "recall": "recall",
+    "precision": "precision",
+}
+"""What ``tune`` chooses by, and its name among the figures."""
+TRIED = ("steps", "temperature", "guidance", "eta", "gumbel")
+"""Settings that ``tune`` tries values of, besides the sampler."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +132,124 @@ class EvaluateSettings(TypedDict, total=False):
     temperature: float
     guidance: float
     eta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """What a search for the best sampler settings chooses by, and where its results go.
+
+    Args:
+        model: Model folder, or the run that trained it; trained on images with classes.
+        metric: What to choose by: frechet (distance to held-out images, lower is better), label_accuracy, coverage, recall or precision (higher is better). Equal values: fewer network calls win.
+        min_accuracy: Choose only among settings with at least this label accuracy; 0 is off.
+        num_samples: Images per setting. The Fréchet distance falls with it, so compare values of one number only.
+        root: Folder of the data set, where it is not the one that the model remembers.
+        val_root: Folder of the held-out images, where the model was trained with such a folder and it is elsewhere now.
+        out: Folder for tune.json (all figures; a later search adds its own) and tune.png (quality over network calls). Default: tune in the run's folder, beside its model; for a model folder elsewhere NAME-tune beside it.
+        save: Make the winner the model's default sampler.
+    """
+
+    model: str
+    metric: Literal["frechet", "label_accuracy", "coverage", "recall", "precision"] = "frechet"
+    min_accuracy: float = 0.0
+    num_samples: int = 1000
+    root: str = ""
+    val_root: str = ""
+    out: str = ""
+    save: bool = True
+
+    def __post_init__(self) -> None:
+        need(self.metric in METRICS, "metric", self.metric, f"use one of {', '.join(METRICS)}")
+        need(0 <= self.min_accuracy <= 1, "min_accuracy", self.min_accuracy, "give a share in [0, 1], such as 0.9")
+        need(20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 20 to 1000000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning(TuneOptions):
+    """A search: the values to try, and what it runs on.
+
+    Args:
+        samplers: Samplers to try; those that do not fit the model are noted and skipped.
+        steps: Numbers of steps to try.
+        temperature: Temperatures to try; empty for the model's own, as for every setting.
+        guidance: Guidance weights to try; 1 is off and costs half the network calls.
+        eta: Values of eta to try with the samplers that have it.
+        gumbel: Values of gumbel to try with the samplers that have it.
+        seed: Image i under a seed is the same whatever the number of images.
+        batch_size: Images in one network call.
+        device: auto, cpu or cuda.
+        precision: float32 or bf16.
+        compile: Compile the denoiser first (torch.compile).
+        overwrite: Replace the chart of an earlier search; without it the new one gets the next free number.
+    """
+
+    samplers: tuple[str, ...] = ("confidence", "ancestral", "ctmc", "remask")
+    steps: tuple[int, ...] = (8, 16, 32)
+    temperature: tuple[float, ...] = ()
+    guidance: tuple[float, ...] = (1.0, 1.5, 2.0)
+    eta: tuple[float, ...] = ()
+    gumbel: tuple[float, ...] = ()
+    seed: int = 0
+    batch_size: int = 64
+    device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
+        need(self.precision in ("float32", "bf16"), "precision", self.precision, "use float32 or bf16")
+        need(bool(self.samplers), "samplers", self.samplers, f"use some of {', '.join(SAMPLERS)}")
+        need(bool(self.steps), "steps", self.steps, "give numbers of steps, such as 8 and 16")
+        for name in self.samplers:
+            hint = f"use all, or some of {', '.join(SAMPLERS)}{near(name, SAMPLERS)}"
+            need(name in SAMPLERS, "samplers", name, hint)
+        for name, values in self.lists().items():
+            for value in values:
+                if name in SHARED:
+                    SamplingConfig(**{name: value})
+                elif name != "sampler":
+                    check_for_some(name, value, [owner for owner in SAMPLERS.owners(name) if owner in self.samplers])
+
+    def lists(self) -> dict[str, list[Any]]:
+        """The values to try by the names of settings, each once."""
+        values = {"sampler": self.samplers, **{name: getattr(self, name) for name in TRIED}}
+        return {name: list(dict.fromkeys(given)) for name, given in values.items() if given}
+
+
+def check_for_some(name: str, value: float, samplers: list[str]) -> None:
+    """Raises ConfigError for a value of a sampler's own setting that none of the samplers takes; those that do
+    not take it are skipped later."""
+    for number, sampler in enumerate(samplers, 1):
+        try:
+            make_sampler(sampler, **{name: value})
+            return
+        except ConfigError:
+            if number == len(samplers):
+                raise
+
+
+class TuneSettings(TypedDict, total=False):
+    """Keyword arguments of :func:`~d3pm_image.evaluation.tune.tune`, which :class:`Tuning` explains."""
+
+    samplers: Sequence[str]
+    steps: Sequence[int]
+    temperature: Sequence[float]
+    guidance: Sequence[float]
+    eta: Sequence[float]
+    gumbel: Sequence[float]
+    metric: Literal["frechet", "label_accuracy", "coverage", "recall", "precision"]
+    min_accuracy: float
+    num_samples: int
+    root: str | os.PathLike[str]
+    val_root: str | os.PathLike[str]
+    out: str | os.PathLike[str]
+    save: bool
+    seed: int
+    batch_size: int
+    device: str
+    precision: Literal["float32", "bf16"]
+    compile: bool
+    overwrite: bool

@@ -76,6 +76,11 @@ def model_sha256(folder: Path) -> str:
     raw = read_config(place, "model")
     parts = {name: raw.get(name) for name in ("process", "class_names", "tokenizer_sha256")}
     parts |= {"denoiser": read_config(place / "denoiser", "model"), "weights": sha256(place / "denoiser" / "model.safetensors")}
+    return digest(parts)
+
+
+def digest(parts: dict[str, Any]) -> str:
+    """Hash of JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,17 +88,17 @@ class Results:
     """The figures measured so far, in a JSON file that is whole after every one of them.
 
     Args:
-        path: The file; entries of other models, seeds and numbers of samples in it are kept.
+        path: The file; entries of other models, seeds and numbers of samples in it are kept. None keeps them in memory.
         conditions: What the figures depend on besides the sampler's settings.
 
     Raises:
         ConfigError: a file of another kind.
     """
 
-    def __init__(self, path: Path, conditions: dict[str, Any]):
+    def __init__(self, path: Path | None, conditions: dict[str, Any]):
         self.path, self.conditions = path, conditions
         self.entries: list[dict[str, Any]] = []
-        if path.exists():
+        if path is not None and path.exists():
             try:
                 raw = read_json(path)
                 if (raw["format"], raw["version"]) != (FORMAT, VERSION):
@@ -127,6 +132,8 @@ class Results:
 
     def write(self, summary: dict[str, Any]) -> None:
         """Write all entries, after a summary of what was asked and chosen."""
+        if self.path is None:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"format": FORMAT, "version": VERSION, **summary, "entries": self.entries}, indent=1)
         write_text(self.path, text + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..config import TokenizerConfig
-from ..config.tokenizer import QUANTIZERS
 
 FEW_CODES, FEW_EVEN_CODES = 0.3, 0.1  # share of the codes that could be used: in use at all, and by perplexity
 FLAT, CLIPPED = 0.5, 0.2
@@ -22,7 +21,7 @@ def complaints(values: dict[str, float], config: TokenizerConfig, images: int) -
     if values["codes_used"] < FEW_CODES * reachable or values["perplexity"] < FEW_EVEN_CODES * reachable:
         found.append(
             f"the codebook has collapsed: {values['codes_used']:.0f} of {config.num_codes} codes are used, as evenly as {values['perplexity']:.0f} "
-            f"would be; {_revive(config)}"
+            f"would be; {config.quantizer.collapse_hint()}"
         )
     if values["contrast"] < FLAT:
         found.append(
@@ -35,21 +34,3 @@ def complaints(values: dict[str, float], config: TokenizerConfig, images: int) -
             "lower train.learning_rate, or loss.adversarial.weight if it is on"
         )
     return found
-
-
-def _revive(config: TokenizerConfig) -> str:
-    """What brings codes back: of the settings that the quantizer reads."""
-    reads = QUANTIZERS[config.quantizer]
-    if "entropy" in reads:
-        return f"raise tokenizer.entropy (now {config.entropy:g})"
-    if "levels" in reads:
-        return "lower train.learning_rate, or use fewer or smaller tokenizer.levels"
-    if "rotation_trick" in reads and "revive_below" not in reads and not config.rotation_trick:
-        return "set tokenizer.rotation_trick true, or use a smaller tokenizer.code_dim"
-    if "revive_below" in reads and config.revive_below < 0.05:
-        return f"raise tokenizer.revive_below to 0.1 (now {config.revive_below:g}), so that unused codes are replaced"
-    if "code_dim" in reads and config.code_dim > 8:
-        return (
-            f"use a smaller tokenizer.code_dim, such as 8 (now {config.code_dim}), a lower train.learning_rate, or tokenizer.quantizer fsq"
-        )
-    return "lower train.learning_rate, use fewer tokenizer.num_codes, or tokenizer.quantizer fsq"

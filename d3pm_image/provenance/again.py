@@ -24,7 +24,6 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, need
-from ..hub import shipped
 from ..image_io import open_image
 from ..outputs import added, new_files
 from ..storage import sha256
@@ -280,16 +279,12 @@ def find_model(given: str, facts: dict[str, Any]) -> str:
     """
     if given:
         return given
-    model = recorded_model(facts)
-    need(
-        isinstance(model, str) and bool(model),
-        "model",
-        model,
-        "the picture does not name its model; name it with --model",
-    )
-    here = str(model) in shipped() or os.path.isdir(os.path.expanduser(str(model)))
-    need(here, "model", model, "is not on this machine; name the model with --model, which takes a hub id too")
-    return str(model)
+    if (model := recorded_model(facts)) is not None:
+        return model
+    named = facts.get("model")
+    known = isinstance(named, str) and bool(named)
+    hint = "is not on this machine" if known else "the picture does not name its model"
+    raise ConfigError("model", named, f"{hint}; name it with --model, which takes a hub id too")
 
 
 def find_inputs(picture: str, given: str, facts: dict[str, Any]) -> list[Path]:

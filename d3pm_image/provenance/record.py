@@ -40,13 +40,13 @@ def made_by(model: str | Path, tokenizer: HasWeights, denoiser: HasWeights) -> d
     return {"model": model_name(model), **found}
 
 
-def recorded_model(facts: dict[str, Any]) -> Any:
-    """The model that a PNG names: where it lies, if the name does not lead there and it was used on this machine before."""
+def recorded_model(facts: dict[str, Any]) -> str | None:
+    """The model that a PNG names, if it is on this machine: under that name, else where it lay when it was used here before."""
     name = facts.get("model")
     if isinstance(name, str) and (name in shipped() or os.path.isdir(os.path.expanduser(name))):
         return name
     place = noted_model(str(facts.get("weights_sha256", "")))
-    return name if place is None else str(place)
+    return None if place is None else str(place)
 
 
 def weights_sha256(*networks: HasWeights) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, near, need, pixel_levels
+from ..tokenizer.quantizers import QUANTIZERS, Quantizer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 R = TypeVar("R", TokenizerRun, DiffusionRun)
-GREY = ("1", "L", "LA", "La", "I", "F")
 GREY_SETS = ("digits", "mnist", "fashion_mnist", "kmnist")
-LOOKED_AT = 64
-"""Images of a folder whose headers say whether it holds colour."""
 OBJECTS = ("images", "val_images")
 """Keys of a dictionary of data settings that hold images instead of a setting."""
 
@@ -64,14 +62,25 @@ def run_settings(
 def check_names(function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]) -> None:
     """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones
     included."""
-    groups = [(f.name, getattr(run, f.name)) for f in dataclasses.fields(run)]
-    inner = [f"{name}.{f.name}" for name, group in groups if dataclasses.is_dataclass(group) for f in dataclasses.fields(group)]
-    names = [*others, *(name for name, _ in groups)]
+    names = [*others, *(item.name for item in dataclasses.fields(run))]
+    inner = paths(run)
     for name in given:
         if name not in names:
             deeper = [path for path in inner if path.endswith(f".{name}")]
             hint = f" (did you mean {' or '.join(deeper)}?)" if deeper else near(name, [*names, *inner])
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def paths(group: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all settings in a group, and of groups in it; of every quantizer's, whichever is chosen."""
+    if isinstance(group, Quantizer):
+        return [f"{prefix}name", *(f"{prefix}{name}" for name in QUANTIZERS.types())]
+    if not dataclasses.is_dataclass(group):
+        return []
+    found = []
+    for item in dataclasses.fields(group):
+        found += [f"{prefix}{item.name}", *paths(getattr(group, item.name), f"{prefix}{item.name}.")]
+    return found
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def filled(default: T, values: Mapping[str, Any], prefix: str) -> T:
     changes = {}
     for name, value in values.items():
         path = f"{prefix}{name}"
-        need(name in names, path, value, f"no such setting{near(str(name), names, prefix)}")
+        need(name in names, path, value, f"no such setting{near(str(name), paths(default), prefix)}")
         changes[name] = converted(value, hints[name], getattr(default, name), path)
     return dataclasses.replace(default, **changes)
 
@@ -109,17 +118,25 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
     Raises:
         ConfigError: another type.
     """
+    from ..keywords import scalar
+
+    if isinstance(default, Quantizer) and isinstance(value, str):
+        value = {"name": value}
+    if isinstance(default, Quantizer) and isinstance(value, Mapping):
+        types = {"name": str} | QUANTIZERS.types()
+        own = {name: converted(item, types.get(name, Any), None, f"{path}.{name}") for name, item in value.items()}
+        return QUANTIZERS.change(default, **own)
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if isinstance(value, Mapping):
             return filled(default, value, f"{path}.")
         need(
-            isinstance(value, type(default)),
+            isinstance(value, Quantizer if isinstance(default, Quantizer) else type(default)),
             path,
             value,
             f"give a dictionary of settings, or a {type(default).__name__}",
         )
         return value
-    value = value.item() if hasattr(value, "item") and not getattr(value, "ndim", 1) else value
+    value = scalar(value)
     value = os.fspath(value) if isinstance(value, os.PathLike) else tuple(value) if isinstance(value, list) else value
     need(fits(value, hint), path, value, f"give {words(hint)}")
     return value
@@ -223,51 +240,38 @@ def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
 def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
     """The settings with image_size and channels where they were left out: colour where the images have some,
     and the size of images that a program holds, where all have the same."""
+    from ..imaging import profile_channels
+
     changes: dict[str, Any] = {}
     if not config.channels:
-        changes["channels"] = 1 if all(mode in GREY or mode.startswith("I;16") for mode in modes(config, given)) else 3
+        changes["channels"] = max(map(profile_channels, modes(config, given)))
     if config.image_size == 0 and config.source == "digits":
         changes["image_size"] = 16
     elif config.image_size == 0 and given is not None:
-        from ..data.headers import headers_of
-
-        sizes = headers_of(given.training).sizes
-        width, height = sizes[0]
-        changes |= {"image_size": height if height == width else (height, width)} if len(set(sizes)) == 1 else {}
+        sizes = set(given.training.headers.sizes)
+        for width, height in sizes if len(sizes) == 1 else ():
+            changes["image_size"] = height if height == width else (height, width)
     return dataclasses.replace(config, **changes)
 
 
 def modes(config: DataConfig, given: GivenImages | None) -> list[str]:
-    """Pillow modes of some of the images, spread over the set."""
-    from ..data.headers import headers_of
+    """Pillow modes of some of the images, spread over the set; RGB where none can be looked at."""
+    from ..data.image_source import Files, ImageSource
+    from ..data.listing import list_images
     from ..data.sources import open_source
 
     if config.source in GREY_SETS:
         return ["L"]
     if given is not None or config.source == "shards":
-        return list(headers_of(given.training if given is not None else open_source(config)).modes)
-    return folder_modes(Path(config.root).expanduser()) if config.source == "folder" else ["RGB"]
-
-
-def folder_modes(root: Path) -> list[str]:
-    """Pillow modes of some of the images below a folder."""
-    from ..data.failures import is_decoder_error
-    from ..data.listing import list_images
-    from ..image_io import read_header
-
-    need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
-    files, found = list_images(root).files, []
-    for number in range(min(len(files), LOOKED_AT)):
-        try:
-            with (
-                open(root / files[number * len(files) // min(len(files), LOOKED_AT)], "rb") as file,
-                read_header(file) as image,
-            ):
-                found.append(image.mode)
-        except Exception as error:
-            if not is_decoder_error(error):
-                raise
-    return found or ["RGB"]
+        source = given.training if given is not None else open_source(config)
+    elif config.source == "folder":
+        root = Path(config.root).expanduser()
+        need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
+        files = [root / path for path in list_images(root).files]
+        source = ImageSource([path.name for path in files], None, (), Files(files), "")
+    else:
+        return ["RGB"]
+    return list(source.headers.modes) or ["RGB"]
 
 
 def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> str:

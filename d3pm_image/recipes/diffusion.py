@@ -13,11 +13,11 @@ from ..config import DenoiserConfig, DiffusionLossConfig, DiffusionRun, ProcessC
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import Ancestor
-from .images import open_images, write_unused
+from .images import write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved
 from .run_summary import training_facts
 from .settings import save_resolved
-from .token_cache import cached, code_images, open_tokenizer, tokenizer_data
+from .token_cache import cached, open_code_images, open_tokenizer, tokenizer_data
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -153,7 +153,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     Raises:
         ConfigError: wrong input.
     """
-    from ..data.codes import CodeSet, Team
+    from ..data.codes import CodeSet
     from ..diffusion import Objective, Process
     from ..sampling.choice import from_values
     from ..sampling.request import Request
@@ -167,17 +167,13 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     config.denoiser.token_grid((height, width))
     Objective.from_config(config.loss).check(process)
     Request(from_values(config.sampler), config.sampling).check_fit(process, (height, width))
-    with accelerator.main_process_first():  # a download is one process's work
-        data, *opened = open_images(config.data, config.out, given)
-        config = dataclasses.replace(config, data=data)
-        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
-    team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    data, sources, team = open_code_images(config.data, accelerator, config.out, given)
+    config = dataclasses.replace(config, data=data)
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
-    both = (sources[0], sources[1])
     unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
-    return Material(config, tokenizer, info, process, codes, held_out, place, both, sources[0].source.class_names, ancestor, unused)
+    return Material(config, tokenizer, info, process, codes, held_out, place, sources, sources[0].source.class_names, ancestor, unused)
 
 
 def make_job(material: Material, accelerator: Accelerator) -> Job:

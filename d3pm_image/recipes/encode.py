@@ -12,8 +12,7 @@ from ..config import DataConfig, TrainConfig, pixel_levels
 from ..config.encode import Encode
 from ..printable import printable
 from .arguments import data_settings, tokenizer_name, with_sizes
-from .images import open_images
-from .token_cache import cached, code_images, open_tokenizer, tokenizer_data
+from .token_cache import cached, open_code_images, open_tokenizer, tokenizer_data
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -62,17 +61,14 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
     Raises:
         ConfigError: wrong input, or a cache that cannot be written.
     """
-    from ..data.codes import CodeSet, Team
+    from ..data.codes import CodeSet
     from ..training.loop import end_training, make_accelerator
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
     tokenizer, info = open_tokenizer(args)
     tokenizer.to(accelerator.device)
     data = tokenizer_data(args.data, info)
-    with accelerator.main_process_first():
-        data, *opened = open_images(data, given=given)
-        sources = [code_images(data, held_out, source) for held_out, source in zip((False, True), opened, strict=True)]
-    team = Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    _, sources, team = open_code_images(data, accelerator, given=given)
     places = [cached(images, tokenizer, info.sha256, args.cache, team) for images in sources]
     if accelerator.is_main_process:
         for name, place in zip(("training", "held-out"), places, strict=True):

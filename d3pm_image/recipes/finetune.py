@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import ConfigError, DiffusionRun, TokenizerRun, need
+from ..tokenizer.quantizers import QUANTIZERS
+from .settings import leaves
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ..tokenizer.folder import TokenizerInfo
     from ..types import Tokenizer
 
-LEARNING = {"decay", "commitment", "entropy", "revive_below", "rotation_trick", "dropout"}
+LEARNING = {"dropout", *(item.name for kind in QUANTIZERS.values() for item in kind.own() if item.metadata.get("learning"))}
 """Settings of a network that say how it learns: they may be others than the model's."""
 
 
@@ -46,10 +48,10 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
     return {"tokenizer": model, "sampler": to_values(bundle.sampler)} | found
 
 
-def dotted(room: str, config: Any) -> dict[str, Any]:
+def dotted(group: str, config: Any) -> dict[str, Any]:
     """A frozen configuration's values, as a parser takes them."""
-    values = dataclasses.asdict(config)
-    return {f"{room}.{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    values = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
+    return {f"{group}.{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def trained_tokenizer(model: str) -> tuple[Autoencoder, TokenizerInfo]:
@@ -86,9 +88,9 @@ def told_of(model: str) -> Iterator[None]:
 
 def need_same(room: str, given: Any, found: Any, model: str) -> None:
     """Raises ConfigError, by name, where settings that shape a network differ from a trained model's."""
-    for name, value in dataclasses.asdict(found).items():
-        asked = getattr(given, name)
-        need(name in LEARNING or asked == value, f"{room}.{name}", asked, f"start_from {model} has {value}; leave it out, or start_from")
+    asked = shape(given)
+    for name, value in shape(found).items():  # the name of a quantizer before its own settings
+        need(asked.get(name) == value, f"{room}.{name}", asked.get(name), f"start_from {model} has {value}; leave it out, or start_from")
 
 
 def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any]:
@@ -166,8 +168,12 @@ def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
 
 def same_shape(one: Any, other: Any) -> bool:
     """Whether two configurations describe the same network; None is pixels, which have none."""
-    shapes = [c and {k: v for k, v in dataclasses.asdict(c).items() if k not in LEARNING} for c in (one, other)]
-    return shapes[0] == shapes[1]
+    return (one and shape(one)) == (other and shape(other))
+
+
+def shape(config: Any) -> dict[str, Any]:
+    """What a network is by dotted name, without how it learns."""
+    return {name: value for name, value in leaves(dataclasses.asdict(config)).items() if name.rpartition(".")[2] not in LEARNING}
 
 
 def remembered(model: str, facts: dict[str, Any]) -> dict[str, Any]:

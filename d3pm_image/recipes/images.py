@@ -27,7 +27,6 @@ def open_images(data: DataConfig, out: str = "", given: GivenImages | None = Non
     Raises:
         ConfigError: wrong input.
     """
-    from ..data.headers import headers_of
     from ..data.levels import settled
     from ..data.sources import open_source
     from ..local_notes import note_folder
@@ -40,7 +39,7 @@ def open_images(data: DataConfig, out: str = "", given: GivenImages | None = Non
 
         given = hugging_face(data)  # once, not once per part: all images are read for their contents
     source, held_out = (open_source(data, part, given) for part in (False, True))
-    data = settled(data, source.load, headers_of(source).deep)
+    data = settled(data, source.load, source.headers.deep)
     announce(data, source, held_out, out)
     return data, source, held_out
 

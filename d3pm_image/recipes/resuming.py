@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import ConfigError, DiffusionRun, TokenizerRun, need, size_pair
+from ..config import ConfigError, DiffusionRun, TokenizerRun, migrated, need, size_pair
+from .settings import leaves
 
 if TYPE_CHECKING:
     from ..data.identity import Identity
@@ -37,18 +38,8 @@ BY_DATA = {"data.source", "data.name", "data.limit", "data.val_share", "data.lab
 
 def settings_of(config: TokenizerRun | DiffusionRun) -> dict[str, Any]:
     """Every setting that may matter by dotted name, as JSON values."""
-
-    def leaves(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in values.items():
-            here = f"{prefix}{name}"
-            if isinstance(value, dict):
-                found |= leaves(value, f"{here}.")
-            elif here not in FREE and here.partition(".")[0] not in FREE - {"tokenizer"}:
-                found[here] = list(value) if isinstance(value, tuple) else value
-        return found
-
-    found = leaves(dataclasses.asdict(config), "")
+    found = leaves(dataclasses.asdict(config))
+    found = {name: value for name, value in found.items() if name not in FREE and name.partition(".")[0] not in FREE - {"tokenizer"}}
     found["data.image_size"] = list(size_pair(config.data.image_size))
     found["data.held_out"] = "val_root" if config.data.val_root else "val_share"
     return found
@@ -100,7 +91,8 @@ class RunIdentity:
         Raises:
             ConfigError: it belongs to a run with other settings or other images.
         """
-        self._check_settings(saved.get("settings", {}), folder)
+        saved = of_today(saved)
+        self._check_settings(saved["settings"], folder)
         self._check_parts(saved, folder)
         if not self.config.data.same:
             self._check_images("data", self.data, saved, folder)
@@ -121,8 +113,9 @@ class RunIdentity:
             print(f"note: going on with {', '.join(noted)}: the weights will not be those of a run that was not changed", file=sys.stderr)
 
     def _check_parts(self, saved: dict[str, Any], folder: Path) -> None:
-        for name, now in flat(self.parts).items():
-            was = flat({name: saved[name] for name in saved if name in self.parts}).get(name, now)
+        before = leaves({name: value for name, value in saved.items() if name in self.parts})
+        for name, now in leaves(self.parts).items():
+            was = before.get(name, now)
             if was == now:
                 continue
             if name == "tokenizer":
@@ -156,11 +149,13 @@ class RunIdentity:
         raise ConfigError(field, place or data.source, f"other images than the run in {folder} was begun with: {why}; {hint}")
 
 
-def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Nested settings under dotted names, one level deep; tuples as JSON brings them back."""
-    rooms = {k: v if isinstance(v, dict) else {"": v} for k, v in values.items()}
-    named = {f"{room}.{name}".rstrip("."): value for room, settings in rooms.items() for name, value in settings.items()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
+def of_today(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds of a run, with the tokenizer's settings as this version names them."""
+    settings = saved.get("settings", {})
+    own = {name.removeprefix("tokenizer."): value for name, value in settings.items() if name.startswith("tokenizer.")}
+    others = {name: value for name, value in settings.items() if not name.startswith("tokenizer.")}
+    found = {**saved, "settings": others | leaves(migrated(own), "tokenizer.")}
+    return found | ({"tokenizer": migrated(saved["tokenizer"])} if isinstance(saved.get("tokenizer"), dict) else {})
 
 
 def resolved(config: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +26,12 @@ def save_resolved(value: Any, path: Path) -> None:
     Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, yaml.dump(plain(dataclasses.asdict(value)), Dumper=Quoted, sort_keys=False))
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name; tuples as JSON brings them back."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        found |= {key: list(item) if isinstance(item, tuple) else item for key, item in inner.items()}
+    return found

@@ -1,6 +1,6 @@
 """The codes that a command works on: its tokenizer, its images at that tokenizer's size, and the cache of their codes.
 
-Shared by training, ``encode`` and the comparisons in scripts: all of them find the same cache, made once.
+Shared by training, ``encode`` and the comparisons in benchmarks: all of them find the same cache, made once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Protocol
 from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
 from ..data.spread import spread_over
 from ..pixel_range import from_levels
+from .images import open_images
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ..data.codes import Team
     from ..data.image_source import ImageSource
+    from ..data.images import ImageSet
+    from ..data.objects import GivenImages
 
 VALIDATION_IMAGES = 2048
 
@@ -69,7 +75,7 @@ def tokenizer_data(data: DataConfig, info) -> DataConfig:
     return dataclasses.replace(data, channels=info.channels, image_size=size, white=white)
 
 
-def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = None):
+def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = None) -> ImageSet:
     """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never mirrored).
 
     Args:
@@ -83,6 +89,25 @@ def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = N
     if held_out and len(source) > VALIDATION_IMAGES:
         source = source.subset(spread_over(len(source), VALIDATION_IMAGES))
     return ImageSet(source, dataclasses.replace(data, flip=data.flip and not held_out))
+
+
+def open_code_images(
+    data: DataConfig, accelerator: Accelerator, out: str = "", given: GivenImages | None = None
+) -> tuple[DataConfig, tuple[ImageSet, ImageSet], Team]:
+    """The settings with the level of white, the images whose codes train and those that judge, and the processes that encode them.
+
+    Args:
+        out, given: See :func:`~d3pm_image.recipes.images.open_images`.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from ..data.codes import Team
+
+    with accelerator.main_process_first():  # a download is one process's work
+        data, training, held_out = open_images(data, out, given)
+        both = code_images(data, False, training), code_images(data, True, held_out)
+    return data, both, Team(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
 
 
 def cached(images, tokenizer, tokenizer_sha256: str, cache: str, team) -> Path:

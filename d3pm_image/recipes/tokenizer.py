@@ -170,7 +170,7 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
             f"{sets}; {count:.2f}M parameters; {height}x{width} codes of {config.tokenizer.num_codes}{f'; begun with {printable(config.start_from)}' if started else ''}"
         )
     arrange(model.to(accelerator.device), accelerator.device.type)
-    if model.quantizer.kind.starts and not started:
+    if config.tokenizer.quantizer.kmeans_start and not started:
         start_codebook(model, material.images, config.tokenizer.num_codes, height * width)
     return model, started
 
@@ -253,7 +253,7 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
     import torch
     from accelerate.utils import broadcast
 
-    from ..tokenizer.quantizer import Quantizer
+    from ..tokenizer.quantizer import QuantizerModule
 
     vectors = min(num_codes * 16, max(num_codes, 500_000_000 // num_codes))  # k-means holds vectors × codes distances
     count = min(len(images), max(16, -(-vectors // tokens)), 4096)
@@ -264,9 +264,9 @@ def start_codebook(model, images, num_codes: int, tokens: int) -> None:
         features = torch.cat([model.encoder(to_signed(from_levels(part))) for part in batch.split(256)])
         if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
             some = f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies of others"
-            warnings.warn(f"{some}; use more images, or fewer tokenizer.num_codes", stacklevel=1)
+            warnings.warn(f"{some}; use more images, or fewer tokenizer.quantizer.num_codes", stacklevel=1)
         # a quantizer of its own, not synchronised: the same images give the same start on any number of processes
-        alone = Quantizer(model.config).to(features.device).eval()
+        alone = QuantizerModule(model.config.quantizer).to(features.device).eval()
         alone(features)
     model.quantizer.load_state_dict({name: broadcast(value) for name, value in alone.state_dict().items()})
     model.train()

@@ -19,17 +19,15 @@ read :data:`SAMPLERS`. Nothing here imports torch before a sampler runs.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import typing
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import need
 from ..lazy import torch
+from ..registry import Choice, Registry, setting
 from .times import uniform_times
+
+__all__ = ["SAMPLERS", "MaskSampler", "Sampler", "register", "setting"]
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,80 +35,17 @@ if TYPE_CHECKING:
     from ..diffusion import Process
     from .state import DecodeState
 
-SAMPLERS: dict[str, type[Sampler]] = {}
+SAMPLERS: Registry[Sampler] = Registry("sampler", "sampler")
 """Every sampler by the name that users choose it by."""
-S = TypeVar("S", bound="type[Sampler]")
-
-
-def register(name: str) -> Callable[[S], S]:
-    """Make a class the sampler of a name.
-
-    Raises:
-        ValueError: the name is taken, or a setting has another type than that of another sampler with the same name.
-    """
-
-    def put(kind: S) -> S:
-        if name in SAMPLERS:
-            raise ValueError(f"two samplers are called {name!r}: {SAMPLERS[name].__qualname__} and {kind.__qualname__}")
-        for other in SAMPLERS.values():
-            for setting_name, type_ in kind.types().items():
-                if other.types().get(setting_name, type_) != type_:
-                    raise ValueError(f"{name}.{setting_name} has another type than {other.name}.{setting_name}")
-        kind.name = name
-        SAMPLERS[name] = kind
-        return kind
-
-    return put
-
-
-def setting(default: Any, low: float = -math.inf, high: float = math.inf) -> Any:
-    """A numeric setting of a sampler and the range that it may have, both ends included."""
-    return field(default=default, metadata={"low": low, "high": high})
+register = SAMPLERS.register
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampler:
+class Sampler(Choice):
     """Noise to codes: where a decode starts, which noise level the denoiser is told, which images still need the network, and the step.
 
     The defaults are those of samplers that follow the process through time, evenly from the beginning of the decode to t = 0.
     """
-
-    name: ClassVar[str] = ""
-
-    def __post_init__(self):
-        """Raises ConfigError for a setting out of its range."""
-        types = self.types()
-        for item in dataclasses.fields(self):
-            value, options = getattr(self, item.name), typing.get_args(types[item.name])
-            if options:
-                need(value in options, item.name, value, f"use {', '.join(map(str, options))}")
-            elif types[item.name] is bool:
-                need(value in (True, False), item.name, value, "use True or False")
-            elif "low" in item.metadata:
-                low, high = item.metadata["low"], item.metadata["high"]
-                number = isinstance(value, Real) and math.isfinite(value)
-                need(number and low <= value <= high, item.name, value, f"{self.name} takes {between(low, high)}")
-
-    @classmethod
-    def types(cls) -> dict[str, Any]:
-        """The type of every setting by its name."""
-        hints = typing.get_type_hints(cls)
-        return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
-
-    @classmethod
-    def describe(cls) -> dict[str, str]:
-        """What every setting does, in the words of the class's docstring."""
-        words: dict[str, str] = {}
-        for kind in reversed(cls.__mro__):
-            for line in (kind.__doc__ or "").partition("Args:")[2].splitlines():
-                name, colon, text = line.strip().partition(": ")
-                if colon and name in cls.types():
-                    words[name] = text
-        return words
-
-    def settings(self) -> dict[str, Any]:
-        """The settings by name, as YAML and JSON hold them beside ``name``."""
-        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it has."""
@@ -158,13 +93,6 @@ class Sampler:
     def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         """x_s (B, N) from leave-one-out logits (B, N, K); known positions are put back by the loop."""
         raise NotImplementedError
-
-
-def between(low: float, high: float) -> str:
-    """A range in words."""
-    if math.isinf(high):
-        return "any number" if math.isinf(low) else f"{low:g} or more"
-    return f"{low:g} to {high:g}"
 
 
 class MaskSampler(Sampler):

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from ..config import SamplingConfig
-from ..errors import ConfigError, near, need
+from ..errors import ConfigError, need
 from .samplers import SAMPLERS, Sampler
 
 SHARED = tuple(item.name for item in dataclasses.fields(SamplingConfig))
@@ -19,34 +19,15 @@ Setting = tuple[Sampler, SamplingConfig]
 """A sampler with its own settings, and the settings that all share."""
 
 
-def owners(setting: str) -> list[str]:
-    """Names of the samplers that have a setting."""
-    return [name for name, kind in SAMPLERS.items() if setting in kind.types()]
-
-
-def own_settings() -> list[str]:
-    """Every setting that some sampler has for itself, each once."""
-    return list(dict.fromkeys(name for kind in SAMPLERS.values() for name in kind.types()))
-
-
 def make_sampler(name: str, **settings: Any) -> Sampler:
     """The sampler of a name; a setting that is not given has the sampler's own default.
 
     Raises:
         ConfigError: no such sampler, a setting that it does not have, or a value out of range.
     """
-    need(isinstance(name, str) and name in SAMPLERS, "sampler", name, f"use one of {', '.join(SAMPLERS)}{near(str(name), SAMPLERS)}")
-    kind = SAMPLERS[name]
-    for setting in settings.keys() - kind.types().keys():
-        if setting in SHARED:
-            raise ConfigError(setting, settings[setting], f"all samplers have it: give it as sampling.{setting}")
-        others = owners(setting)
-        known = f"{', '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else "no sampler has"
-        raise ConfigError(setting, settings[setting], f"the sampler {name} has no such setting; {known} it{near(setting, kind.types())}")
-    try:
-        return kind(**settings)
-    except TypeError as error:
-        raise ConfigError("sampler", name, str(error)) from error
+    for setting in settings.keys() & set(SHARED):
+        raise ConfigError(setting, settings[setting], f"all samplers have it: give it as sampling.{setting}")
+    return SAMPLERS.make(name, **settings)
 
 
 def choose(default: Sampler, sampler: str | Sampler | None = None, **settings: Any) -> Sampler:
@@ -65,9 +46,7 @@ def choose(default: Sampler, sampler: str | Sampler | None = None, **settings: A
         for name, value in given.items():
             raise ConfigError(name, value, f"give it to the sampler itself: {type(sampler).__name__}({name}={value!r})")
         return sampler
-    if sampler is None or sampler == default.name:
-        return make_sampler(default.name, **(default.settings() | given))
-    return make_sampler(sampler, **given)
+    return SAMPLERS.change(default, sampler, **given)
 
 
 def from_values(values: Any) -> Sampler:
@@ -93,7 +72,7 @@ def flat(sampler: Sampler, sampling: SamplingConfig) -> dict[str, Any]:
 
 def is_setting(name: str) -> bool:
     """Whether a recorded value is one of :func:`flat`'s, of any sampler and of version 0.1.0 too."""
-    return name == "sampler" or name in SHARED or name in OLD_NAMES or bool(owners(name))
+    return name == "sampler" or name in SHARED or name in OLD_NAMES or bool(SAMPLERS.owners(name))
 
 
 def separated(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..config import TokenizerConfig, need
 from ..pixel_range import to_signed
 from ..seeds import Share
-from .quantizer import Quantizer, need_codes
+from .quantizer import QuantizerModule, need_codes
 
 if TYPE_CHECKING:
     from .folder import TokenizerInfo
@@ -84,7 +84,7 @@ def encoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
         if level > 0:
             layers.append(conv(config, widths[level - 1], width, 4, stride=2))
         layers += [ResidualBlock(config, width) for _ in range(config.blocks)]
-    layers += [norm(config, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.vector_dim, 1)]
+    layers += [norm(config, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.quantizer.vector_dim, 1)]
     return nn.Sequential(*layers)
 
 
@@ -92,7 +92,7 @@ def decoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
     """(B, D, h/f, w/f) → (B, C, h, w) in about [-1, 1]."""
     stem = 2 if config.downsampling > 1 else 1
     widths = [config.width * m for m in config.multipliers]
-    layers: list[nn.Module] = [conv(config, config.vector_dim, widths[-1])]
+    layers: list[nn.Module] = [conv(config, config.quantizer.vector_dim, widths[-1])]
     for level in reversed(range(len(widths))):
         layers += [ResidualBlock(config, widths[level]) for _ in range(config.blocks + 1)]
         if level > 0:
@@ -108,7 +108,7 @@ class Autoencoder(nn.Module):
     Args:
         config: Network and codebook.
         channels: 1 or 3.
-        vectors_a_step, synchronize: See :class:`Quantizer`.
+        vectors_a_step, synchronize: See :class:`QuantizerModule`.
     """
 
     folder: Path | None = None
@@ -120,7 +120,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config, self.channels, self.fixed_codes = config, channels, False
         self.encoder = encoder(config, channels)
-        self.quantizer = Quantizer(config, vectors_a_step, synchronize)
+        self.quantizer = QuantizerModule(config.quantizer, vectors_a_step, synchronize)
         self.decoder = decoder(config, channels)
 
     @property
@@ -166,7 +166,7 @@ class Autoencoder(nn.Module):
 
     def forward(self, images: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar, 0 with fixed codes). Share:
-        see :meth:`Quantizer.forward`."""
+        see :meth:`QuantizerModule.forward`."""
         if self.fixed_codes:
             codes = self.codes(images)
             return self.decoder(self.vectors(codes)) * 0.5 + 0.5, codes, images.new_zeros(())

@@ -9,6 +9,7 @@ import torch
 
 from ..config import ConfigError, need
 from .autoencoder import Autoencoder
+from .quantizers import EMA
 
 CODEBOOK = "quantizer.vq._codebook."
 ROWS = ("embed", "embed_avg", "cluster_size")
@@ -22,14 +23,16 @@ def keep_codes(tokenizer: Autoencoder, kept: Sequence[int]) -> Autoencoder:
     Raises:
         ConfigError: a quantizer whose codes are not the rows of a codebook, less than 2 codes, or one that it does not have.
     """
-    kind = getattr(tokenizer.config, "quantizer", "ema")
-    if kind not in ("ema", "cosine"):
-        raise ConfigError("tokenizer.quantizer", kind, "has no codebook whose rows could be dropped; use all its codes")
+    quantizer = tokenizer.config.quantizer
+    if not isinstance(quantizer, EMA):
+        raise ConfigError("tokenizer.quantizer", quantizer.name, "has no codebook whose rows could be dropped; use all its codes")
     need(len(kept) >= 2 and len(set(kept)) == len(kept), "codes", len(kept), "keep at least 2 different codes")
     need(min(kept) >= 0 and max(kept) < tokenizer.num_codes, "codes", max(kept), f"must lie in 0..{tokenizer.num_codes - 1}")
     rows, state = torch.tensor(list(kept)), tokenizer.state_dict()
     for name in ROWS:
         state[CODEBOOK + name] = state[CODEBOOK + name][:, rows.to(state[CODEBOOK + name].device)]
-    small = Autoencoder(dataclasses.replace(tokenizer.config, num_codes=len(kept)), tokenizer.channels)
+    small = Autoencoder(
+        dataclasses.replace(tokenizer.config, quantizer=dataclasses.replace(quantizer, num_codes=len(kept))), tokenizer.channels
+    )
     small.load_state_dict(state)
     return small.eval()

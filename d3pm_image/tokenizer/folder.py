@@ -266,7 +266,7 @@ def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | P
         ConfigError: no such kind, or impossible settings. TypeError: unknown settings.
     """
     need(kind in ("vqvae", "pixels"), "tokenizer", kind, "no such kind in this version; use the program that made it")
-    return Pixels(**settings, channels=channels) if kind == "pixels" else Autoencoder(TokenizerConfig(**settings), channels)
+    return Pixels(**settings, channels=channels) if kind == "pixels" else Autoencoder(TokenizerConfig.from_values(settings), channels)
 
 
 def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerInfo]:

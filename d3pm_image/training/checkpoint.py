@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..documents import Unreadable, read_json
 from ..storage import replace_folder, sha256, write_tensors, write_text
 from .sharding import placed
 
@@ -71,9 +72,9 @@ def load_checkpoint(place: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
         CheckpointError: a file is missing or its checksum differs.
     """
     try:
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        state = read_json(place / "state.json")
         sums = dict(state["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{place / 'state.json'} cannot be read ({type(error).__name__}: {error})") from error
     tensors = {}
     for name, expected in sums.items():
@@ -99,8 +100,8 @@ def incomplete(folder: Path) -> list[Path]:
 def read_state(place: Path) -> dict[str, Any]:
     """``state.json`` of a checkpoint; empty where it cannot be read."""
     try:
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        state = read_json(place / "state.json")
+    except Unreadable:
         return {}
     return state if isinstance(state, dict) else {}
 

@@ -1,12 +1,8 @@
-"""Every table of the pages by its name, a function without arguments that gives its Markdown. New ones: write it in the module that fits, add it there to TABLES."""
+"""Every table of the pages by its name, a function without arguments that gives its Markdown. New ones: write
+it in the module that fits, add it there to TABLES."""
 
 from __future__ import annotations
 
-from functools import partial
+from . import baselines, evaluations, quality, speed
 
-from baselines import tables as baselines
-
-from . import evaluations, quality, speed
-
-TABLES = {**speed.TABLES, **quality.TABLES, **evaluations.TABLES}
-TABLES |= {name: partial(baselines.table, name) for name in baselines.NAMES}
+TABLES = {**speed.TABLES, **quality.TABLES, **evaluations.TABLES, **baselines.TABLES}

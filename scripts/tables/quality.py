@@ -1,14 +1,12 @@
-"""What the models draw and repaint: distances, accuracies, likelihoods."""
+"""What the models generate and repaint: distances, accuracies, likelihoods."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from baselines import tables
-
 from d3pm_image.sampling import SAMPLERS
 
-from .layout import RESULTS, markdown, read
+from .layout import NONE, RESULTS, markdown, read, threads, torch_version
 
 
 def digits() -> str:
@@ -16,8 +14,9 @@ def digits() -> str:
     kept = read("digits")["samples"]
     settings = kept["settings"]
     return (
-        f"Digits, 16 px (`scripts/quickstart.sh`): {kept['label_accuracy']:.1%} of {kept['num_samples']:,} samples ({settings['steps']} steps of "
-        f"{settings['sampler']}, guidance {settings['guidance']:g}) show the digit that was asked for, says {kept['judge']} "
+        f"Digits, 16 px (`scripts/quickstart.sh`): {kept['label_accuracy']:.1%} of {kept['num_samples']:,} "
+        f"samples ({settings['steps']} steps of {settings['sampler']}, guidance {settings['guidance']:g}) "
+        f"show the digit that was asked for, says {kept['judge']} "
         f"({kept['judge_accuracy_on_held_out']:.1%} on held-out digits).\n"
     )
 
@@ -32,18 +31,22 @@ def fashion() -> str:
     keys, rows = ("frechet_distance", "precision", "recall", "coverage", "within_class_spread"), []
     for title, name in names.items():
         found = read(f"fashion_mnist_{name}")["samples"]
-        rows.append([title, f"{found['label_accuracy']:.1%}", *(f"{found['fidelity'][key]:.2f}" for key in keys)])
+        values = [f"{found['fidelity'][key]:.2f}" for key in keys]
+        rows.append([title, f"{found['label_accuracy']:.1%}", *values])
     real = found["fidelity_of_real_training_images"]
-    rows.append(["real training images", f"{found['judge_accuracy_on_held_out']:.1%} (test images)", *(f"{real[key]:.2f}" for key in keys)])
-    return markdown(["2,000 samples", "label accuracy", "Fréchet", "precision", "recall", "coverage", "spread in class"], rows)
+    accuracy = f"{found['judge_accuracy_on_held_out']:.1%} (test images)"
+    rows.append(["real training images", accuracy, *(f"{real[key]:.2f}" for key in keys)])
+    columns = ["label accuracy", "Fréchet", "precision", "recall", "coverage", "spread in class"]
+    return markdown(["2,000 samples", *columns], rows)
 
 
 def samplers() -> str:
-    """Fréchet distance and label accuracy of every sampler at every number of steps; the best distance of a column is bold."""
+    """Fréchet distance and label accuracy of every sampler at every number of steps; the best distance of a
+    column is bold."""
     kept = read("fashion_mnist_samplers")
     cells = {(row["name"], row["steps"]): row for row in kept["rows"]}
     columns = sorted({steps for _, steps in cells})
-    best = {s: min(row["frechet_distance"] for (_, steps), row in cells.items() if steps == s) for s in columns}
+    best = {s: min(row["frechet_distance"] for row in kept["rows"] if row["steps"] == s) for s in columns}
     rows = []
     for name in dict.fromkeys(name for name, _ in cells):
         line = [name]
@@ -60,9 +63,12 @@ def exactness() -> str:
     kept = read("sampler_exactness")
     cases = list(kept["distances"]["ancestral"])
     titles = {
-        "absorbing": "masks", "hybrid": "masks, random codes", "uniform": "random codes", "absorbing, known": "masks; a code given",
+        "absorbing": "masks",
+        "hybrid": "masks, random codes",
+        "uniform": "random codes",
+        "absorbing, known": "masks; a code given",
         "hybrid, known": "masks, random codes; a code given",
-    }  # fmt: skip
+    }
     rows = []
     for name, found in kept["distances"].items():
         own = [
@@ -71,10 +77,12 @@ def exactness() -> str:
             if setting in ("gumbel", "reveal", "eta")
         ]
         steps = max(map(int, next(iter(found.values()))))
-        line = [f"{name} ({', '.join(own)})" if own else name, "a token per step" if steps < 10 else f"{steps}"]
+        title = f"{name} ({', '.join(own)})" if own else name
+        line = [title, "a token per step" if steps < 10 else f"{steps}"]
         for case in cases:
             distance = found.get(case, {}).get(str(steps))
-            line.append("" if distance is None else f"{'yes' if distance < kept['bound'] else '**no**'}, {distance:.3f}")
+            exact = "yes" if distance is not None and distance < kept["bound"] else "**no**"
+            line.append("" if distance is None else f"{exact}, {distance:.3f}")
         rows.append(line)
     return markdown(["sampler (its own defaults)", "steps", *(titles[case] for case in cases)], rows)
 
@@ -82,21 +90,24 @@ def exactness() -> str:
 def pixels() -> str:
     """Variational bounds of pixel-space Fashion-MNIST."""
     rows = []
-    for title, name in (("absorbing", "absorbing"), ("hybrid (a tenth random)", "hybrid"), ("uniform", "uniform")):
+    titles = {"absorbing": "absorbing", "hybrid": "hybrid (a tenth random)", "uniform": "uniform"}
+    for name, title in titles.items():
         bound = read(f"fashion_mnist_pixels_{name}")["likelihood"]
         rows.append([title, f"{bound['bits_per_code']:.3f}", f"{bound['standard_error_bits_per_code']:.3f}"])
     return markdown(["process", "bits per dimension", "standard error"], rows)
 
 
 def editing() -> str:
-    """Halves of Fashion-MNIST test images completed: do they still show their class, and does the seam show?"""
+    """Halves of Fashion-MNIST test images completed: do they still show their class, and does the seam
+    show?"""
     kept = read("editing_fashion_mnist")
     rows = []
     for name, row in kept["rows"].items():
         sides = [f"{row['accuracy_by_side'][side]:.1%}" for side in ("left", "right", "top", "bottom")]
         rows.append([name, f"{row['accuracy']:.1%}", *sides, f"{row['seam_ratio']:.2f}"])
     table = markdown(["the hidden half", "label accuracy", "left", "right", "top", "bottom", "seam"], rows)
-    return f"{table}\n{kept['num_images']} images, no label given, {kept['steps']} steps of {kept['sampler']}, guidance {kept['guidance']:g}, {kept['precision']}.\n"
+    settings = f"{kept['steps']} steps of {kept['sampler']}, guidance {kept['guidance']:g}"
+    return f"{table}\n{kept['num_images']} images, no label given, {settings}, {kept['precision']}.\n"
 
 
 def receptive() -> str:
@@ -113,28 +124,31 @@ def receptive() -> str:
 def tutorial() -> str:
     """What evaluate says of the tutorial's model, beside real images."""
     if not (RESULTS / "tutorial.json").is_file():
-        return tables.NONE
+        return NONE
     kept = read("tutorial")["evaluation"]
     samples, real = kept["samples"]["fidelity"], kept["samples"]["fidelity_of_real_training_images"]
-    names = [name for name in ("frechet_distance", "precision", "recall", "coverage") if name in samples and name in real]
+    measures = ("frechet_distance", "precision", "recall", "coverage")
+    names = [name for name in measures if name in samples and name in real]
     rows = [[name.replace("_", " "), f"{samples[name]:.2f}", f"{real[name]:.2f}"] for name in names]
-    judge = kept["samples"]
-    rows.insert(0, ["label accuracy", f"{judge['label_accuracy']:.1%}", f"{judge['judge_accuracy_on_held_out']:.1%} (held out)"])
+    shown, of_real = kept["samples"]["label_accuracy"], kept["samples"]["judge_accuracy_on_held_out"]
+    rows.insert(0, ["label accuracy", f"{shown:.1%}", f"{of_real:.1%} (held out)"])
     tokenizer = kept["tokenizer"]
-    also = f"Reconstructions: PSNR {tokenizer['psnr_db']:.1f} dB, {tokenizer['codes_used']:.0f} of {tokenizer['num_codes']} codes used."
-    return markdown([f"{judge['num_samples']} samples", "samples", "real images"], rows) + f"\n{also}\n"
+    codes = f"{tokenizer['codes_used']:.0f} of {tokenizer['num_codes']} codes used"
+    table = markdown([f"{kept['samples']['num_samples']} samples", "samples", "real images"], rows)
+    return f"{table}\nReconstructions: PSNR {tokenizer['psnr_db']:.1f} dB, {codes}.\n"
 
 
 def tutorial_seconds() -> str:
     """Seconds of every command of the tutorial."""
     if not (RESULTS / "tutorial.json").is_file():
-        return tables.NONE
+        return NONE
     kept = read("tutorial")
     rows = [[f"`{name}`", f"{seconds:,.0f}"] for name, seconds in kept["seconds"].items()]
     whole, machine = sum(kept["seconds"].values()), kept["evaluation"]["machine"]
-    on = f"{machine['processor']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}, GPU: {machine['gpu']}"
-    table = markdown(["command, with its start (training without)", "seconds"], [*rows, ["together", f"{whole:,.0f}"]])
-    return table + f"\n{whole / 60:.0f} minutes. {on}, torch {machine['torch'].partition('+')[0]}.\n"
+    on = f"{machine['processor']}, {threads(machine)}, GPU: {machine['gpu']}, {torch_version(machine)}"
+    rows.append(["together", f"{whole:,.0f}"])
+    table = markdown(["command, with its start (training without)", "seconds"], rows)
+    return table + f"\n{whole / 60:.0f} minutes. {on}.\n"
 
 
 TABLES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .layout import RESULTS, figure, markdown, read, under
+from .layout import RESULTS, load, markdown, read, rounded, threads, torch_version, under
 
 
 def loss() -> str:
@@ -15,36 +15,38 @@ def loss() -> str:
     for codes, name in dict.fromkeys((row["codes"], row["loss"]) for row in kept["rows"]):
         line = [f"{codes}", name]
         for start in ("features", "logits"):
-            row = cells.get((codes, name, start))
-            line += (
-                [figure(row["milliseconds"]), f"{row['ratio_to_cross_entropy']:.2f} ×", f"{row['peak_megabytes']:.0f}"] if row else [""] * 3
-            )
+            if row := cells.get((codes, name, start)):
+                ratio, memory = f"{row['ratio_to_cross_entropy']:.2f} ×", f"{row['peak_megabytes']:.0f}"
+                line += [rounded(row["milliseconds"]), ratio, memory]
+            else:
+                line += [""] * 3
         rows.append(line)
-    header = ["K", "loss", "head + loss, ms", "of cross-entropy", "peak MB", "loss alone, ms", "of cross-entropy", "peak MB"]
+    ratio_and_memory = ["of cross-entropy", "peak MB"]
+    header = ["K", "loss", "head + loss, ms", *ratio_and_memory, "loss alone, ms", *ratio_and_memory]
     return markdown(header, rows) + under(kept["machine"])
 
 
 def sampling() -> str:
-    """Images per second of every step rule, and what the loop costs."""
+    """Images per second of every sampler, and what the loop costs."""
     kept = read("benchmark_sampling")
     rows = [[r["sampler"], f"{r['images_per_s']:.2f}", f"{r['outside_denoiser']:.1%}"] for r in kept["rows"]]
     return markdown(["sampler", "images/s", "time outside the denoiser"], rows) + under(kept["machine"])
 
 
 def benchmarks() -> str:
-    """Every benchmark whose figures are kept: the command and the machine."""
+    """Every benchmark whose results are kept: the command and the machine."""
     rows = []
     for path in sorted(RESULTS.glob("benchmark_*.json")):
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept, name = load(path), path.stem.removeprefix("benchmark_")
         machine = kept["machine"]
-        where = f"{machine['processor']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}, torch {machine['torch'].partition('+')[0]}"
-        name = path.stem.removeprefix("benchmark_")
-        rows.append([f"[{name}](results/{path.name})", f"`python scripts/benchmark.py {name} --repeats {kept['repeats']}`", where])
+        where = f"{machine['processor']}, {threads(machine)}, {torch_version(machine)}"
+        command = f"`python -m benchmarks.speed {name} --repeats {kept['repeats']}`"
+        rows.append([f"[{name}](results/{path.name})", command, where])
     return markdown(["benchmark", "command", "machine"], rows)
 
 
-def roads() -> str:
-    """Seconds of every stage of the whole road."""
+def end_to_end() -> str:
+    """Seconds of every stage, from training to evaluation."""
     kept = read("benchmark_end_to_end")
     cells = {(row["stage"], row["precision"]): row["seconds"] for row in kept["rows"]}
     rows = []
@@ -52,7 +54,8 @@ def roads() -> str:
         full, half = cells[stage, "float32"], cells[stage, "bf16"]
         rows.append([stage, f"{full:.1f}", f"{half:.1f}", f"{full / half:.2f}"])
     steps = kept["rows"][0]["steps"]
-    return markdown([f"stage ({steps} steps of each training)", "float32, s", "bf16, s", "ratio"], rows) + under(kept["machine"])
+    header = [f"stage ({steps} steps of each training)", "float32, s", "bf16, s", "ratio"]
+    return markdown(header, rows) + under(kept["machine"])
 
 
 def tokenizers() -> str:
@@ -65,21 +68,15 @@ def tokenizers() -> str:
 def data() -> str:
     """Images and codes per second out of the loader, and memory over ten million images."""
     kept = read("benchmark_data")
-    table = markdown(["reading", "images/s"], [[row["what"], f"{row['images_per_s']:,.0f}"] for row in kept["rows"]])
-    rows = [
-        [
-            row["what"],
-            f"{row['files']}",
-            *(f"{row[name]:,.0f}" for name in ("own_before_mb", "own_after_mb", "file_before_mb", "file_after_mb")),
-        ]
-        for row in kept["rows"]
-        if "files" in row
-    ]
-    header = ["memory in MB", "files", "own, before", f"after {kept['rows'][-1]['read']:,} images", "mapped pages, before", "after"]
-    machine = under(kept["machine"]).replace(
-        "medians of runs that take turns", "the best of several runs, wall time, other programs beside it"
-    )
-    return table + "\n" + markdown(header, rows) + machine
+    rates = [[row["what"], f"{row['images_per_s']:,.0f}"] for row in kept["rows"]]
+    table = markdown(["reading", "images/s"], rates)
+    columns = ("own_before_mb", "own_after_mb", "file_before_mb", "file_after_mb")
+    caches = [row for row in kept["rows"] if "files" in row]
+    rows = [[r["what"], f"{r['files']}", *(f"{r[name]:,.0f}" for name in columns)] for r in caches]
+    read_images = f"after {caches[-1]['read']:,} images"
+    header = ["memory in MB", "files", "own, before", read_images, "mapped pages, before", "after"]
+    how = "the best of several runs, wall time, other programs beside it"
+    return table + "\n" + markdown(header, rows) + under(kept["machine"], how)
 
 
 def waits() -> str:
@@ -90,7 +87,8 @@ def waits() -> str:
         shares = [line["data_wait"] for line in lines if "data_wait" in line]
         if shares:
             name = path.name.removesuffix("_log.jsonl").replace("_", " ")
-            rows.append([name, f"{lines[-1]['step']:,}", f"{sum(shares) / len(shares):.2%}", f"{max(shares):.2%}"])
+            mean = sum(shares) / len(shares)
+            rows.append([name, f"{lines[-1]['step']:,}", f"{mean:.2%}", f"{max(shares):.2%}"])
     return markdown(["run", "steps", "mean `data_wait`", "largest of all logged"], rows)
 
 
@@ -98,7 +96,7 @@ TABLES = {
     "loss": loss,
     "sampling": sampling,
     "benchmarks": benchmarks,
-    "roads": roads,
+    "end_to_end": end_to_end,
     "tokenizers": tokenizers,
     "data": data,
     "waits": waits,

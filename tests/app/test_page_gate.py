@@ -98,6 +98,6 @@ def test_old_files_go_and_the_oldest_of_too_many(tmp_path):
 
 def test_sides_are_checked_before_anything_is_allocated():
     check_sides((9, 9), {"left": 10_000, "top": 0, "right": 0, "bottom": 0})
-    for sides in ((10_001, 0, 0, 0), (0, -1, 0, 5), (0, 0, 0, 0), (10_000, 10_000, 10_000, 10_000)):
+    for sides in ((10_001, 0, 0, 0), (0, -1, 0, 5), (10_000, 10_000, 10_000, 10_000)):
         with pytest.raises(ValueError):
             check_sides((9, 9), dict(zip(("left", "top", "right", "bottom"), sides, strict=True)))

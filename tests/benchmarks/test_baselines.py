@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 
 import pytest
 import torch
 from helpers import reference
 from helpers.asking import asked
-from helpers.paths import ROOT
 from torch.nn import functional as F
 
+from benchmarks.baselines import entries, training
+from benchmarks.baselines.argmax_flow import ArgmaxFlow
+from benchmarks.baselines.autoregressive import Autoregressive
+from benchmarks.baselines.dense_d3pm import DenseD3PM, matrices, products
+from benchmarks.baselines.masked_diffusion import MaskedDiffusion
+from benchmarks.baselines.maskgit import MaskGIT
+from benchmarks.baselines.problem import Problem
+from benchmarks.baselines.spline import spline, unspline
 from d3pm_image.config import DenoiserConfig, ProcessConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.diffusion import posterior as library_posterior
 from d3pm_image.training.random import StepRandom
-
-sys.path.insert(0, str(ROOT / "scripts"))
-from baselines import entries, training
-from baselines.argmax_flow import ArgmaxFlow
-from baselines.autoregressive import Autoregressive
-from baselines.dense_d3pm import DenseD3PM, matrices, products
-from baselines.masked_diffusion import MaskedDiffusion
-from baselines.maskgit import MaskGIT
-from baselines.problem import Problem
-from baselines.spline import spline, unspline
+from scripts import baseline_plots
 
 NETWORK = DenoiserConfig(width=32, depth=2, heads=2)
 PROBLEM = Problem(8, 2, (3, 3), NETWORK)
@@ -223,46 +220,38 @@ def test_rows_of_the_study_hold_the_calls_they_say():
     assert {(r.calls, r.settings["correct_steps"]) for r in rows} == {(8, 0), (8, 2), (16, 0), (16, 4)}
     assert len({r.sampler for r in rows}) == 3
     assert {r.settings["correct_steps"] for r in entries.study("absorbing", 49)} == {0}
-    assert entries.chosen(["share"]) == ["hybrid", "absorbing", "share_0.05", "share_0.2", "share_0.5"]
+    assert entries.selected(["share"]) == ["hybrid", "absorbing", "share_0.05", "share_0.2", "share_0.5"]
     with pytest.raises(SystemExit, match="no entry"):
-        entries.chosen(["maskgot"])
+        entries.selected(["maskgot"])
 
 
 def test_no_row_asks_a_sampler_for_more_calls_than_it_can_make():
-    from baselines.entries import ENTRIES, peers
-
-    from d3pm_image.config import ProcessConfig
-    from d3pm_image.diffusion import Process
-
     ours = {"hybrid": ("cosine", 0.1), "absorbing": ("cosine", 0.0)}
     for name, (curve, share) in ours.items():
-        rows = peers(name, [4, 64], 49, [1.0])
+        rows = entries.peers(name, [4, 64], 49, [1.0])
         for row in rows:
             config = asked(steps=row.calls, **row.settings)
             config.check_fit(Process.from_config(ProcessConfig(corruption=curve, uniform_share=share), 512), (7, 7))
-        assert {row.calls for row in rows if "ancestral" in row.sampler} == {4, 64} and name in ENTRIES
+        assert {row.calls for row in rows if "ancestral" in row.sampler} == {4, 64} and name in entries.ENTRIES
 
 
 def test_plots_show_every_method_and_share(tmp_path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from baselines import plots
-
-    drawings = [d for name in entries.chosen([]) for d in entries.peers(name, [4, 8], 49, [1.0, 1.5])]
-    drawings += [d for name in entries.GROUPS["share"] for d in entries.study(name, 49)]
+    cases = [c for name in entries.selected([]) for c in entries.peers(name, [4, 8], 49, [1.0, 1.5])]
+    cases += [c for name in entries.GROUPS["share"] for c in entries.study(name, 49)]
     rows = [
-        {"group": d.group, "entry": d.entry, "sampler": d.sampler, "calls": d.calls, "guidance": d.guidance}
-        | {"correct_steps": d.settings.get("correct_steps", 0), "frechet_distance": 1 + n % 7 / 10, "seconds_per_1000": float(d.calls)}
-        for n, d in enumerate(drawings)
+        {"group": c.group, "entry": c.entry, "sampler": c.sampler, "calls": c.calls, "guidance": c.guidance}
+        | {"correct_steps": c.settings.get("correct_steps", 0), "seconds_per_1000": float(c.calls)}
+        | {"frechet_distance": 1 + n % 7 / 10}
+        for n, c in enumerate(cases)
     ]
-    (tmp_path / "figures.json").write_text(json.dumps({"rows": rows}))
-    lines = plots.baselines_figure(tmp_path / "figures.json").axes[0].get_lines()
+    (tmp_path / "results.json").write_text(json.dumps({"rows": rows}))
+    lines = baseline_plots.methods_figure(tmp_path / "results.json").axes[0].get_lines()
     assert {line.get_label() for line in lines} == {entries.ENTRIES[name].title for name in entries.GROUPS["peers"]}
     hybrid = next(line for line in lines if line.get_label() == "ours, hybrid").get_xydata()
-    least = [min(r["frechet_distance"] for r in rows if (r["group"], r["entry"], r["calls"], r["guidance"]) == ("peers", "hybrid", c, 1)) for c in (4, 8)]  # fmt: skip
-    assert hybrid.tolist() == [[4, least[0]], [8, least[1]]]
-    for axes in plots.share_figure(tmp_path / "figures.json").axes:
+    own = [r for r in rows if (r["group"], r["entry"], r["guidance"]) == ("peers", "hybrid", 1)]
+    least = {calls: min(r["frechet_distance"] for r in own if r["calls"] == calls) for calls in (4, 8)}
+    assert hybrid.tolist() == [list(point) for point in least.items()]
+    for axes in baseline_plots.share_figure(tmp_path / "results.json").axes:
         solid, dashed = axes.get_lines()[::2], axes.get_lines()[1::2]
         assert len(solid) == 3 and all(len(line.get_xdata()) == 5 for line in solid)
         assert all(line.get_xdata().tolist() == [1, 2, 3, 4] for line in dashed)  # masks alone cannot correct

@@ -22,6 +22,7 @@ from d3pm_image.config import (
     TrainConfig,
 )
 from d3pm_image.recipes.settings import save_resolved
+from d3pm_image.tokenizer.quantizers import FSQ
 
 
 @pytest.mark.parametrize("kind", [TokenizerRun, DiffusionRun])
@@ -69,6 +70,12 @@ def test_yaml_then_overrides(tmp_path):
         (["--data.image_size", "10"], ["data.image_size", "10", "use 8"]),
         (["--tokenizer.multipliers", "1,2"], ["tokenizer.multipliers", "write it as a list: [1,2]"]),
         (["--tokenizer.norm", "grup"], ["tokenizer.norm", "grup", "use one of group, channel (did you mean group?)"]),
+        (["--tokenizer.quantizer", "fsq"], ["tokenizer.quantizer", "did you mean --tokenizer.quantizer.name?"]),
+        (["--tokenizer.num_codes", "64"], ["tokenizer.num_codes", "did you mean --tokenizer.quantizer.num_codes?"]),
+        (["--tokenizer.quantizer.name", "fsk"], ["tokenizer.quantizer.name", "did you mean fsq?"]),
+        (["--tokenizer.quantizer.num_codes", "x"], ["tokenizer.quantizer.num_codes", "x", "a whole number"]),
+        (["--tokenizer.quantizer.levels", "8,5"], ["tokenizer.quantizer.levels", "write it as a list: [8,5]"]),
+        (["--tokenizer.quantizer.levels", "[8,5]"], ["the quantizer ema has no such setting; fsq has it"]),
         (["--config", "nowhere.yaml"], ["config='nowhere.yaml': no such file"]),
         (
             ["--config", str(ROOT / "configs/digits/diffusion.yaml")],
@@ -92,6 +99,9 @@ def test_wrong_options_give_one_line(arguments, parts):
         ("data:\n  source: 5\n", ["data.source", "5", "a text"]),
         ("tokenizer:\n  multipliers: [1, x]\n", ["tokenizer.multipliers", "x", "a whole number"]),
         ("train: 5\n", ["train=", "5"]),
+        ("tokenizer: 5\n", ["tokenizer=", "5"]),
+        ("tokenizer: {quantizer: 5}\n", ["tokenizer.quantizer=5", "give a name and settings"]),
+        ("tokenizer: {quantizer: {nam: fsq}}\n", ["tokenizer.quantizer.nam", "did you mean tokenizer.quantizer.name"]),
         ("data: [\n", ["config=", "is no YAML"]),
         ("- 1\n- 2\n", ["config"]),
     ],
@@ -112,7 +122,7 @@ RUNS = [
     TokenizerRun(
         out="a: b",
         data=DataConfig("folder", "5", "null", 0.25, image_size=(8, 12), channels=3, crop="stretch", labels=False, limit=3),
-        tokenizer=TokenizerConfig(downsampling=2, multipliers=(3,), rotation_trick=True),
+        tokenizer=TokenizerConfig(downsampling=2, multipliers=(3,), quantizer=FSQ(levels=(3, 4))),
         loss=TokenizerLossConfig(0.5, 0.25),
         train=TrainConfig(learning_rate=1e-5, mixed_precision="bf16", seed=2**32 - 1),
     ),

@@ -16,6 +16,7 @@ from d3pm_image.config import (
     TokenizerRun,
     TrainConfig,
 )
+from d3pm_image.tokenizer.quantizers import EMA, LFQ
 
 NAN, INF = float("nan"), float("inf")
 
@@ -39,15 +40,19 @@ REJECTED = [
     (TokenizerConfig, "tokenizer.width", {"width": 0}),
     (TokenizerConfig, "tokenizer.width", {"width": 12}),
     (TokenizerConfig, "tokenizer.blocks", {"blocks": 0}),
-    (TokenizerConfig, "tokenizer.num_codes", {"num_codes": 1}),
-    (TokenizerConfig, "tokenizer.num_codes", {"num_codes": 65536}),
-    (TokenizerConfig, "tokenizer.code_dim", {"code_dim": 0}),
-    (TokenizerConfig, "tokenizer.decay", {"decay": 1.0}),
-    (TokenizerConfig, "tokenizer.decay", {"decay": -0.1}),
-    (TokenizerConfig, "tokenizer.commitment", {"commitment": -1.0}),
-    (TokenizerConfig, "tokenizer.commitment", {"commitment": NAN}),
-    (TokenizerConfig, "tokenizer.revive_below", {"revive_below": 1.0}),
-    (TokenizerConfig, "tokenizer.entropy", {"entropy": -0.1, "quantizer": "lfq"}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": 1}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": 65536}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": 16.0}),
+    (EMA, "tokenizer.quantizer.num_codes", {"num_codes": "16"}),
+    (EMA, "tokenizer.quantizer.code_dim", {"code_dim": 0}),
+    (EMA, "tokenizer.quantizer.decay", {"decay": 1.0}),
+    (EMA, "tokenizer.quantizer.decay", {"decay": -0.1}),
+    (EMA, "tokenizer.quantizer.commitment", {"commitment": -1.0}),
+    (EMA, "tokenizer.quantizer.commitment", {"commitment": NAN}),
+    (EMA, "tokenizer.quantizer.revive_below", {"revive_below": 1.0}),
+    (EMA, "tokenizer.quantizer.rotation_trick", {"rotation_trick": "no"}),
+    (LFQ, "tokenizer.quantizer.entropy", {"entropy": -0.1}),
+    (TokenizerConfig, "tokenizer.quantizer", {"quantizer": "fsq"}),
     (TokenizerLossConfig, "loss.l2", {"l2": -1.0, "l1": 2.0}),
     (TokenizerLossConfig, "loss", {"l2": 0.0, "l1": 0.0}),
     (ProcessConfig, "process.uniform_share", {"uniform_share": 1.01}),
@@ -93,7 +98,7 @@ REJECTED = [
     (TrainConfig, "train.preview_every", {"preview_every": -1}),
 ]
 INFINITE = [
-    (TokenizerConfig, "tokenizer.commitment", {"commitment": INF}),
+    (EMA, "tokenizer.quantizer.commitment", {"commitment": INF}),
     (TokenizerLossConfig, "loss.l2", {"l2": INF}),
     (DiffusionLossConfig, "loss", {"bound": INF}),
     (DenoiserConfig, "denoiser.mlp_ratio", {"mlp_ratio": INF}),

@@ -11,8 +11,8 @@ from helpers.paths import ROOT
 
 from d3pm_image.cli.parsing import parse
 from d3pm_image.config import TokenizerRun
-from d3pm_image.config.tokenizer import QUANTIZERS
 from d3pm_image.tokenizer import Autoencoder
+from d3pm_image.tokenizer.quantizers import QUANTIZERS
 
 PRESETS = sorted((ROOT / "configs" / "tokenizer").glob("*.yaml"))
 
@@ -48,7 +48,7 @@ def test_a_preset_runs(path):
     model = Autoencoder(config.tokenizer, config.data.channels).eval()
     f = config.tokenizer.downsampling
     images = torch.rand(1, config.data.channels, 2 * f, 3 * f)
-    if model.quantizer.kind.starts:  # any codebook will do
+    if config.tokenizer.quantizer.kmeans_start:  # any codebook will do
         model.quantizer.vq._codebook.initted.fill_(True)
         model.quantizer.vq.codebook.normal_()
     codes = model.encode(images)
@@ -60,9 +60,9 @@ def test_the_page_names_every_choice_and_preset():
     page = (ROOT / "docs" / "tokenizer.md").read_text(encoding="utf-8")
     quantizers, losses = page.split("## Quantizers")[1].split("## Losses")[0], page.split("## Losses")[1].split("## The network")[0]
     assert [name for name in QUANTIZERS if f"| `{name}` |" not in quantizers] == []
-    for name, fields in QUANTIZERS.items():
+    for name, kind in QUANTIZERS.items():
         row = next(line for line in quantizers.splitlines() if line.startswith(f"| `{name}` |"))
-        assert name in ("cosine", "bsq") or all(f"`{field}`" in row for field in fields)
+        assert name in ("cosine", "bsq") or all(f"`{field}`" in row for field in kind.types())
     assert [n for n in ("l2", "l1", "gradient", "ssim", "perceptual", "adversarial.weight") if f"| `{n}` |" not in losses] == []
     assert set(re.findall(r"\| `(tokenizer_\w+)` \|", page)) == {path.stem for path in PRESETS}
     for levels, codes in re.findall(r"([\d,]+\d) is (\d+)", quantizers):

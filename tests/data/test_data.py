@@ -10,6 +10,7 @@ import torch
 from helpers.image_files import HELD, LAZY, config, everything, noise, noisy_folder
 from PIL import Image
 
+from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet, fit
 from d3pm_image.data.order import BatchOrder, batches
 from d3pm_image.data.sources import open_source
@@ -241,3 +242,21 @@ def test_a_configuration_is_not_changed(tmp_path):
     before = dataclasses.asdict(chosen)
     ImageSet(open_source(chosen), chosen, augment=True).__getitems__([0, 5])
     assert dataclasses.asdict(chosen) == before
+
+
+def test_headers_of_a_source_are_read_once(tmp_path):
+    """The level of white, the line of what is read, and what is prepared all ask for them."""
+    from d3pm_image.data.image_source import ImageSource
+    from d3pm_image.data.objects import GivenImages
+    from d3pm_image.recipes.images import open_images
+
+    asked = []
+
+    def load(index):
+        asked.append(index)
+        return noise(index)
+
+    source = ImageSource([f"image {i}" for i in range(20)], None, (), load, "digest")
+    data, train, _ = open_images(DataConfig("python", image_size=16, channels=3), given=GivenImages(source, source))
+    ImageSet(train, dataclasses.replace(data, memory_mb=LAZY)).preparation()
+    assert sorted(asked) == list(range(20))

@@ -184,6 +184,19 @@ def test_an_index_is_made_once_and_again_when_a_shard_or_the_index_changed(tmp_p
     assert not [p for p in (cache / "shards").iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.parametrize("kind", ["nested", "other JSON", "pipe", "folder", "none"])
+def test_an_index_with_odd_facts_is_made_again(tmp_path, kind):
+    root, cache = plain_shards(tmp_path / "in"), tmp_path / "cache"
+    meta = opened(root, cache).load.index.with_name("meta.json")
+    good = meta.read_bytes()
+    meta.unlink()
+    if kind in ("pipe", "folder"):
+        os.mkfifo(meta) if kind == "pipe" else meta.mkdir()
+    elif kind != "none":
+        meta.write_text("[" * 100_000 if kind == "nested" else "[1]")
+    assert len(opened(root, cache).names) == 12 and meta.read_bytes() == good
+
+
 def test_programs_that_index_at_once_agree(tmp_path):
     root = plain_shards(tmp_path / "in", 20)
     pids = []
@@ -272,6 +285,10 @@ def test_packing_does_not_mix_with_other_files(tmp_path):
             pack(other, tmp_path / "out", each, quiet=True)
     with pytest.raises(ConfigError, match="holds other files"):
         pack(source, tmp_path / "in", 5, quiet=True)
+    (tmp_path / "out/packing.json").unlink()
+    os.mkfifo(tmp_path / "out/packing.json")
+    with pytest.raises(ConfigError, match=r"out=.*holds other files .*pipe"):  # and does not wait for it
+        pack(source, tmp_path / "out", 5, quiet=True)
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be read, left out")

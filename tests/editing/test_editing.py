@@ -283,6 +283,8 @@ def test_pictures_and_masks_must_fit():
         pipe.inpaint([], [])
     with pytest.raises(ConfigError, match=r"^left="):
         pipe.outpaint(image, left=-1)
+    with pytest.raises(ConfigError, match="are too many"):  # before anything is allocated
+        pipe.outpaint(image, left=10_000, right=10_000, top=10_000)
     with pytest.raises(ConfigError, match=r"^frames="):
         pipe.interpolate(image, image, 1)
     with pytest.raises(ConfigError, match=r"^mix="):

@@ -28,9 +28,12 @@ from d3pm_image.estimate.grids import Codes
 from d3pm_image.estimate.report import Problem, cache_bytes, counted
 from d3pm_image.estimate.subject import stage_of
 from d3pm_image.estimate.timing import line
+from d3pm_image.tokenizer.quantizers import EMA
 from d3pm_image.training.ema import make_average
 
-STAGE_ONE = TokenizerRun(data=DataConfig(image_size=16, channels=1), tokenizer=TokenizerConfig(width=16, num_codes=64, code_dim=8))
+STAGE_ONE = TokenizerRun(
+    data=DataConfig(image_size=16, channels=1), tokenizer=TokenizerConfig(width=16, quantizer=EMA(num_codes=64, code_dim=8))
+)
 
 
 def stage_two(**changes) -> DiffusionRun:
@@ -160,7 +163,7 @@ def test_measurement_and_plan_of_an_untrained_tokenizer(plans, capsys):
     printed = capsys.readouterr().out
     assert sorted(plans.rglob("*")) == sorted([*before, plans / "figures.json"])  # the run's folder is not made
     figures = json.loads((plans / "figures.json").read_text(encoding="utf-8"))
-    assert figures["grid"] == [4, 4] and figures["num_codes"] == TOKENIZER["num_codes"] and figures["epochs"] == 60 * 8 / 1000
+    assert figures["grid"] == [4, 4] and figures["num_codes"] == TOKENIZER["quantizer"]["num_codes"] and figures["epochs"] == 60 * 8 / 1000
     measured = figures["measured"]
     assert measured["seconds_a_step"] > 0 and max(measured["batches"]) <= 8
     assert measured["hours"] == pytest.approx(measured["seconds_a_step"] * 60 / 3600)

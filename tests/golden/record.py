@@ -30,15 +30,14 @@ DIGITS = {"data.source": "digits", "data.channels": 1}
 NETWORK = {"denoiser.width": 32, "denoiser.depth": 2, "denoiser.heads": 2}
 LEVEL = {"tokenizer.downsampling": 2, "tokenizer.multipliers": "[1]", "tokenizer.width": 16}
 TOKENIZERS: dict[str, dict[str, Any]] = {
-    "ema": {**LEVEL, "data.image_size": 8, "tokenizer.num_codes": 32, "tokenizer.code_dim": 8},
+    "ema": {**LEVEL, "data.image_size": 8, "tokenizer.quantizer.num_codes": 32, "tokenizer.quantizer.code_dim": 8},
     "fsq": {
         "data.image_size": 16,
         "tokenizer.downsampling": 4,
         "tokenizer.multipliers": "[1,2]",
         "tokenizer.width": 16,
-        "tokenizer.quantizer": "fsq",
-        "tokenizer.levels": "[4,4,4]",
-        "tokenizer.num_codes": 64,
+        "tokenizer.quantizer.name": "fsq",
+        "tokenizer.quantizer.levels": "[4,4,4]",
         "tokenizer.norm": "channel",
         "tokenizer.padding": "replicate",
         "loss.l1": 0.5,
@@ -53,9 +52,9 @@ TOKENIZERS: dict[str, dict[str, Any]] = {
         **LEVEL,
         "data.image_size": 8,
         "data.flip": "true",
-        "tokenizer.quantizer": "cosine",
-        "tokenizer.num_codes": 16,
-        "tokenizer.code_dim": 4,
+        "tokenizer.quantizer.name": "cosine",
+        "tokenizer.quantizer.num_codes": 16,
+        "tokenizer.quantizer.code_dim": 4,
         "train.accumulate": 2,
     },
 }

@@ -17,7 +17,7 @@ SETTINGS = {"weight": 0.2, "start_step": 2, "warmup_steps": 4, "ramp_steps": 4, 
 BASE = [
     *TINY_TOKENIZER,
     *options("train", LOOP),
-    *options("tokenizer", {"quantizer": "fsq", "num_codes": 60, "levels": [4, 5, 3], "code_dim": 32}),
+    *options("tokenizer", {"quantizer": {"name": "fsq", "levels": [4, 5, 3]}}),
 ]
 
 

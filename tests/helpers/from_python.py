@@ -16,7 +16,7 @@ LOOP = {
     "checkpoint_every": 2,
     "log_every": 1,
 }
-TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 8, "num_codes": 16, "code_dim": 4}
+TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 8, "quantizer": {"num_codes": 16, "code_dim": 4}}
 DENOISER = {"width": 32, "depth": 1, "heads": 2}
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 
+from d3pm_image.recipes.settings import leaves
+
 LOOP = {"steps": 60, "batch_size": 64, "warmup_steps": 5, "preview_every": 30, "checkpoint_every": 20, "log_every": 5}
-TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 16, "num_codes": 32, "code_dim": 8}
+TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 16, "quantizer": {"num_codes": 32, "code_dim": 8}}
 DENOISER = {"width": 32, "depth": 2, "heads": 2}
 
 
@@ -17,7 +19,8 @@ def free_port() -> str:
 
 
 def options(group: str, values: dict) -> list[str]:
-    return [word for name, value in values.items() for word in (f"--{group}.{name}", str(value))]
+    """Settings, nested or not, as options of the command line."""
+    return [word for name, value in leaves(values, f"{group}.").items() for word in (f"--{name}", str(value))]
 
 
 TINY_TOKENIZER = [*options("data", {"image_size": 8, "channels": 1}), *options("tokenizer", TOKENIZER), *options("train", LOOP)]
@@ -26,5 +29,5 @@ TINY_DIFFUSION = [*options("denoiser", DENOISER), *options("train", LOOP), *opti
 
 SMALL = (
     "--data.image_size=8", "--data.channels=1", "--tokenizer.downsampling=2", "--tokenizer.multipliers=[1]", "--tokenizer.width=8",
-    "--tokenizer.num_codes=8", "--tokenizer.code_dim=4", "--train.steps=2", "--train.batch_size=4",
+    "--tokenizer.quantizer.num_codes=8", "--tokenizer.quantizer.code_dim=4", "--train.steps=2", "--train.batch_size=4",
 )  # fmt: skip

@@ -6,14 +6,15 @@ import torch
 
 from d3pm_image.config import TokenizerConfig
 from d3pm_image.tokenizer import Autoencoder
+from d3pm_image.tokenizer.quantizers import EMA
 
 LEVELS = {1: (1,), 2: (1,), 4: (1, 2), 8: (1, 1, 2), 16: (1, 1, 1, 2)}
 
 
 def small(downsampling: int = 4, **changes) -> TokenizerConfig:
-    return TokenizerConfig(
-        **{"downsampling": downsampling, "width": 8, "multipliers": LEVELS[downsampling], "num_codes": 16, "code_dim": 4, **changes}
-    )
+    """``changes``: of the quantizer."""
+    quantizer = EMA(**{"num_codes": 16, "code_dim": 4, **changes})
+    return TokenizerConfig(downsampling=downsampling, width=8, multipliers=LEVELS[downsampling], quantizer=quantizer)
 
 
 def started(config: TokenizerConfig, channels: int = 3, **settings) -> Autoencoder:

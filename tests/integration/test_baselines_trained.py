@@ -9,12 +9,13 @@ import sys
 
 import pytest
 import torch
-from baselines import entries, training
-from baselines.problem import Problem
 from helpers.paths import ROOT
 from helpers.tiny import DENOISER, TINY_TOKENIZER
 
+from benchmarks.baselines import entries, training
+from benchmarks.baselines.problem import Problem
 from d3pm_image.config import DenoiserConfig, DiffusionRun, ProcessConfig, TrainConfig
+from scripts.tables import baselines as tables
 
 NETWORK = DenoiserConfig(width=32, depth=2, heads=2)
 PROBLEM = Problem(8, 2, (3, 3), NETWORK)
@@ -46,67 +47,61 @@ def test_an_entry_learns_and_draws_what_it_learnt(name):
     entry, patterns = entries.ENTRIES[name], Patterns(PROBLEM)
     baseline = entry.make(PROBLEM, RUN)
     steps = 240 if name == "argmax_flow" else 80  # a flow is slow to learn which places are certain
-    weights, facts = training.train(baseline, patterns, RECIPE, training.Budget(steps=steps), 0.1)
-    assert facts["steps"] == steps and facts["skipped"] == 0
-    assert facts["loss_last_tenth"] < 0.8 * facts["loss_first_tenth"]
+    weights, record = training.train(baseline, patterns, RECIPE, training.Budget(steps=steps), 0.1)
+    assert record["steps"] == steps and record["skipped"] == 0
+    assert record["loss_last_tenth"] < 0.8 * record["loss_first_tenth"]
     baseline.model.load_state_dict(weights)
     baseline.model.eval()
     labels = torch.arange(40) % 2
-    drawings = entries.peers(name, [6], PROBLEM.tokens, [1.0, 1.5])
-    assert {d.guidance for d in drawings} == ({1.0, 1.5} if entry.guided else {1.0})
+    cases = entries.peers(name, [6], PROBLEM.tokens, [1.0, 1.5])
+    assert {c.guidance for c in cases} == ({1.0, 1.5} if entry.guided else {1.0})
     clean = [patterns.codes[patterns.labels == c].mode(0).values for c in (0, 1)]
-    for drawing in drawings:
-        drawn = baseline.sample(labels, drawing.calls, 3, drawing.guidance, **drawing.settings)
+    for case in cases:
+        drawn = baseline.sample(labels, case.calls, 3, case.guidance, **case.settings)
         assert drawn.shape == (40, 9) and drawn.min() >= 0 and drawn.max() < 8
-        assert torch.equal(drawn, baseline.sample(labels, drawing.calls, 3, drawing.guidance, **drawing.settings))
+        assert torch.equal(drawn, baseline.sample(labels, case.calls, 3, case.guidance, **case.settings))
         agree = torch.stack([(drawn[labels == c] == clean[c]).double().mean() for c in (0, 1)]).mean()
-        assert agree > 0.3, (drawing, float(agree))  # 0.125 by chance
+        assert agree > 0.3, (case, float(agree))  # 0.125 by chance
 
 
-def test_the_command_trains_judges_and_writes_and_does_nothing_twice(tmp_path):
+def test_the_command_trains_evaluates_and_does_nothing_twice(tmp_path):
     pytest.importorskip("sklearn")
     from d3pm_image.cli import train_tokenizer
 
     train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path / "tokenizer")])
-    page = tmp_path / "page.md"
-    page.write_text("\n".join(f"<!-- table {n} -->\n<!-- end of table -->" for n in ("baselines", "baselines_times", "uniform_share")))
-    only = ["--only", "maskgit", "argmax_flow", "share_0.2"]
-    base = [sys.executable, str(ROOT / "scripts" / "baselines.py")]
-    place = [str(tmp_path / "figures.json"), str(page)]
-    length = [
-        "--tokenizer",
-        str(tmp_path / "tokenizer"),
-        "--work",
-        str(tmp_path / "work"),
-        "--data.source=digits",
-        "--denoiser.heads=2",
-        "--seconds",
-    ]
+    kept, work = tmp_path / "results.json", tmp_path / "work"
+    entry = ["--only", "maskgit", "argmax_flow", "share_0.2", "--work", str(work)]
+    data = ["--tokenizer", str(tmp_path / "tokenizer"), "--data.source=digits", "--denoiser.heads=2"]
     size = ["--width", str(DENOISER["width"]), "--depth", str(DENOISER["depth"])]
-    judged = ["--calls", "4", "--samples", "40"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
-    def run(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*base, *words], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    def command(*words: str) -> subprocess.CompletedProcess:
+        line = [sys.executable, "-m", "benchmarks.baselines", *words]
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
 
-    first = run("run", *place, *length, "1", *size, *only, *judged)
+    def both(seconds: str) -> subprocess.CompletedProcess:
+        words = [*data, "--seconds", seconds, *size, *entry, "--calls", "4", "--samples", "40"]
+        return command("run", str(kept), *words)
+
+    first = both("1")
     assert first.returncode == 0, first.stderr
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {r["entry"] for r in figures["rows"]} == {"maskgit", "argmax_flow", "share_0.2"}
-    assert {r["calls"] for r in figures["rows"] if r["group"] == "peers"} == {1, 4}
-    for facts in figures["training"].values():
-        assert facts["wall_seconds"] >= 1 and facts["steps"] >= 1
-    text = page.read_text()
-    assert "| MaskGIT: τ 4.5 |" in text and "ancestral, 8 calls, 2 of them correct" in text
-    weights = (tmp_path / "work" / "maskgit.safetensors").stat().st_mtime_ns
-    again = run("run", *place, *length, "1", *size, *only, *judged)
+    results = json.loads(kept.read_text())
+    assert {r["entry"] for r in results["rows"]} == {"maskgit", "argmax_flow", "share_0.2"}
+    assert {r["calls"] for r in results["rows"] if r["group"] == "peers"} == {1, 4}
+    for record in results["training"].values():
+        assert record["wall_seconds"] >= 1 and record["steps"] >= 1
+    weights = (work / "maskgit.safetensors").stat().st_mtime_ns
+    again = both("1")
     assert again.returncode == 0, again.stderr
-    assert json.loads((tmp_path / "figures.json").read_text()) == figures and page.read_text() == text
-    assert (tmp_path / "work" / "maskgit.safetensors").stat().st_mtime_ns == weights
-    timed = run("time", place[0], "--work", str(tmp_path / "work"), *only, "--calls", "4", "--samples", "10")
+    assert json.loads(kept.read_text()) == results
+    assert (work / "maskgit.safetensors").stat().st_mtime_ns == weights
+    timed = command("time", str(kept), *entry, "--calls", "4", "--samples", "10")
     assert timed.returncode == 0, timed.stderr
-    retimed = json.loads((tmp_path / "figures.json").read_text())["rows"]
-    different = {row["entry"] for row, old in zip(retimed, figures["rows"], strict=True) if row != old}
+    retimed = json.loads(kept.read_text())["rows"]
+    different = {row["entry"] for row, old in zip(retimed, results["rows"], strict=True) if row != old}
     assert different <= {"maskgit", "argmax_flow"} and all(row["seconds_per_1000"] > 0 for row in retimed)
-    other = run("run", *place, *length, "3", *size, *only, *judged)
+    other = both("3")
     assert other.returncode != 0 and "another budget" in other.stderr
+    table = tables.table("baselines", kept)
+    assert "| MaskGIT: τ 4.5 |" in table and "1 call |" in table
+    assert "ancestral, 8 calls, 2 of them correct" in tables.table("uniform_share", kept)

@@ -11,6 +11,8 @@ import pytest
 import torch
 from helpers.paths import ROOT
 
+from benchmarks.speed.loss import dense_bound, make_pass
+from benchmarks.speed.timing import peak_megabytes
 from d3pm_image.diffusion import ConstantShare, Process, bound_terms
 
 SMALL = {
@@ -18,7 +20,7 @@ SMALL = {
     "end_to_end": ["--steps", "3", "--precisions", "float32"],
     "loss": ["--codes", "16", "--batch", "2", "--tokens", "8", "--width", "8", "--skip-memory"],
     "sampling": ["--codes", "16", "--side", "4", "--width", "64", "--depth", "1", "--batch", "2", "--steps", "4"],
-    "tokenizer": ["--batch", "2", "--tokenizer.width", "8", "--tokenizer.num_codes", "16", "--data.image_size", "8"],
+    "tokenizer": ["--batch", "2", "--tokenizer.width", "8", "--tokenizer.quantizer.num_codes", "16", "--data.image_size", "8"],
     "training": [
         "--width",
         "64",
@@ -41,7 +43,7 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 def test_a_benchmark_prints_its_table(name, tmp_path):
     out = tmp_path / "figures.json"
-    command = [sys.executable, "scripts/benchmark.py", name, "--repeats", "1", "--json", str(out), *SMALL[name]]
+    command = [sys.executable, "-m", "benchmarks.speed", name, "--repeats", "1", "--json", str(out), *SMALL[name]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text())
@@ -49,10 +51,7 @@ def test_a_benchmark_prints_its_table(name, tmp_path):
     assert "processor" in done.stdout
 
 
-def test_the_dense_loss_of_the_benchmark_is_the_same_bound(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from benchmarks.loss import dense_bound
-
+def test_the_dense_loss_of_the_benchmark_is_the_same_bound():
     process = Process(5, ConstantShare("linear", 0.1), 50)
     x_0, t = torch.randint(5, (4, 9)), torch.tensor([0.1, 0.3, 0.6, 0.9], dtype=torch.float64)
     x_t = process.corrupt(x_0, t, torch.rand(4, 9, 3, dtype=torch.float64))
@@ -62,13 +61,9 @@ def test_the_dense_loss_of_the_benchmark_is_the_same_bound(monkeypatch):
     )
 
 
-def test_peak_memory_is_that_of_the_call(monkeypatch):
+def test_peak_memory_is_that_of_the_call():
     """A call that holds 64 MB for a moment is seen to, in a process of its own."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from benchmarks.loss import contender
-    from benchmarks.measure import peak_megabytes
-
     shape = (4, 256, 32)
-    plain, fused = (peak_megabytes(contender, name, 8192, shape, True) for name in ("cross-entropy", "fused"))
+    plain, fused = (peak_megabytes(make_pass, name, 8192, shape, True) for name in ("cross-entropy", "fused"))
     assert plain > 2 * 4 * 256 * 8192 * 4 / 2**20 * 0.9  # logits and their gradient
     assert fused < plain / 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import re
 import runpy
@@ -32,7 +33,7 @@ LAUNCHERS = {"train_tokenizer.py", "train_diffusion.py", "encode.py", "evaluate.
 ENDLESS = {"app"}  # commands that serve until they are stopped: their options are read
 LOOP = "--train.steps 2 --train.batch_size 8 --train.warmup_steps 1 --train.mixed_precision no"
 SMALL = {
-    "train-tokenizer": f"--data.image_size 16 --tokenizer.width 8 --tokenizer.num_codes 32 {LOOP}".split(),
+    "train-tokenizer": f"--data.image_size 16 --tokenizer.width 8 --tokenizer.quantizer.num_codes 32 {LOOP}".split(),
     "train-diffusion": f"--denoiser.width 16 --denoiser.depth 1 --denoiser.heads 1 {LOOP}".split(),
 }
 LESS = {
@@ -85,14 +86,27 @@ def read_script():
 
             return parse
 
-        way = "parse_args" if ".parse_args(" in Path(words[0]).read_text(encoding="utf-8") else "parse_known_args"
+        path, options = program(words)
+        way = "parse_args" if ".parse_args(" in path.read_text(encoding="utf-8") else "parse_known_args"
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
             patch.setattr(argparse.ArgumentParser, way, stopping(getattr(argparse.ArgumentParser, way)))
-            patch.setattr(sys, "argv", list(words))
-            patch.syspath_prepend(str(Path(words[0]).resolve().parent))
-            runpy.run_path(words[0], run_name="__main__")
+            patch.setattr(sys, "argv", [str(path), *options])
+            if words[0] == "-m":
+                runpy.run_module(words[1], run_name="__main__")
+            else:
+                runpy.run_path(words[0], run_name="__main__")
 
     return check
+
+
+def program(words: list[str]) -> tuple[Path, list[str]]:
+    """The file that ``python`` runs, by its path or as ``-m`` module, and the options behind it."""
+    if words[0] != "-m":
+        return Path(words[0]), words[1:]
+    spec = importlib.util.find_spec(words[1])
+    assert spec and spec.origin, f"no module {words[1]}"
+    path = Path(spec.origin)
+    return (path.with_name("__main__.py") if path.name == "__init__.py" else path), words[2:]
 
 
 def pictures(folder: Path) -> None:
@@ -132,7 +146,7 @@ def workplace(trained_photos, tmp_path, monkeypatch):
     """A copy of that folder to work in, with the repository's folders beside it."""
     place = tmp_path / "workplace"
     shutil.copytree(trained_photos, place)
-    for name in ("configs", "scripts", "docs"):
+    for name in ("configs", "scripts", "benchmarks", "docs"):
         (place / name).symlink_to(ROOT / name)
     monkeypatch.chdir(place)
     return place
@@ -187,7 +201,7 @@ def check(command: pages.Command, read_only, read_script) -> None:
             read_only(words[1:])
         else:
             run_here(words[1:])
-    elif words[0] == "python" and words[1].endswith(".py"):
+    elif words[0] == "python" and words[1].endswith(("-m", ".py")):
         if command.long:
             read_script(words[1:])
         else:
@@ -221,8 +235,8 @@ def test_options_of_commands_in_running_text_exist(path, workplace, read_only, r
         try:
             if name == "d3pm-image" and len(rest) > 1 and rest[0] in commands.COMMANDS and not re.search(r"[A-Z…]{3,}", " ".join(rest)):
                 read_only(rest)
-            elif name == "python" and rest[0].endswith(".py"):
-                assert Path(rest[0]).is_file()
+            elif name == "python" and rest[0].endswith(("-m", ".py")):
+                assert program(rest)[0].is_file()
         except (Exception, SystemExit) as error:
             raise AssertionError(f"{command}: {type(error).__name__}: {error}") from error
 
@@ -251,7 +265,7 @@ def test_the_tutorials_script_runs(tmp_path):
         )
         assert done.returncode == 0, done.stderr[-2000:]
     for name in ("reconstruction", "samples", "inpainted", "outpainted", "varied", "again"):
-        assert Image.open(tmp_path / "pictures" / f"{name}.png").width > 0
+        assert Image.open(tmp_path / "images" / f"{name}.png").width > 0
     assert len(list((tmp_path / "photos" / "cat").iterdir())) == 19 and len(list((tmp_path / "own").iterdir())) == 2
 
 

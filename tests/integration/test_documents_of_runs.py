@@ -35,8 +35,10 @@ main(sys.argv[1:])
 
 
 def test_a_tokenizer_is_trained_where_folders_and_reading_handles_cannot_be_flushed(tmp_path):
-    words = "train-tokenizer --data.source digits --data.image_size 16 --data.channels 1 --tokenizer.width 8 --tokenizer.num_codes 8"
-    words += f" --tokenizer.code_dim 4 --train.steps 2 --train.batch_size 8 --out {tmp_path / 'out'}"
+    words = (
+        "train-tokenizer --data.source digits --data.image_size 16 --data.channels 1 --tokenizer.width 8 --tokenizer.quantizer.num_codes 8"
+    )
+    words += f" --tokenizer.quantizer.code_dim 4 --train.steps 2 --train.batch_size 8 --out {tmp_path / 'out'}"
     result = subprocess.run([sys.executable, "-c", TWIN, *words.split()], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-2000:]
     assert (tmp_path / "out" / "model" / "config.json").is_file()

@@ -99,7 +99,7 @@ def test_unreadable_images_and_few_vectors_are_said_in_words(tmp_path, memory_mb
         *data,
         "--data.max_unreadable",
         "0.9",
-        "--tokenizer.num_codes",
+        "--tokenizer.quantizer.num_codes",
         "512",
         "--train.steps",
         "3",

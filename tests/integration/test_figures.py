@@ -20,8 +20,8 @@ def inked(path: Path) -> np.ndarray:
 
 def test_the_script_draws_the_figures_of_the_page(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "scripts" / "figures.py"), "--out", str(tmp_path / "figures")]
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    command = [sys.executable, "-m", "scripts.figures", "--out", str(tmp_path / "figures")]
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=ROOT)
     for name in ("marginals.png", "weights.png", "samplers.png"):
         made, kept = inked(tmp_path / "figures" / name), inked(ROOT / "docs" / "figures" / name)
         assert np.corrcoef(made.ravel(), kept.ravel())[0, 1] > 0.9, name  # another Matplotlib sets letters a little elsewhere
@@ -29,4 +29,5 @@ def test_the_script_draws_the_figures_of_the_page(tmp_path):
 
 
 def test_tables_say_what_their_figures_say():
-    subprocess.run([sys.executable, str(ROOT / "scripts" / "results.py"), "--check"], check=True, capture_output=True)
+    command = [sys.executable, "-m", "scripts.results", "--check"]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)

@@ -147,8 +147,17 @@ def test_the_command_packs_and_training_reads(tmp_path, capsys):
     assert "40 images, 3 classes: 5 shards" in capsys.readouterr().out
     small = ["--data.source", "shards", "--data.root", str(tmp_path / "out"), "--data.image_size", "8", "--data.channels", "1"]
     loop = ["--train.steps", "2", "--train.batch_size", "4", "--train.preview_every", "2", "--train.checkpoint_every", "2"]
-    model = ["--tokenizer.downsampling", "2", "--tokenizer.multipliers", "[1]", "--tokenizer.width", "8", "--tokenizer.num_codes", "8"]
-    main(["train-tokenizer", *small, *model, *loop, "--out", str(tmp_path / "t"), "--tokenizer.code_dim", "4"])
+    model = [
+        "--tokenizer.downsampling",
+        "2",
+        "--tokenizer.multipliers",
+        "[1]",
+        "--tokenizer.width",
+        "8",
+        "--tokenizer.quantizer.num_codes",
+        "8",
+    ]
+    main(["train-tokenizer", *small, *model, *loop, "--out", str(tmp_path / "t"), "--tokenizer.quantizer.code_dim", "4"])
     denoiser = ["--denoiser.width", "16", "--denoiser.depth", "1", "--denoiser.heads", "2", "--sampling.steps", "2"]
     source = ["--data.source", "shards", "--data.root", str(tmp_path / "out"), "--tokenizer", str(tmp_path / "t")]
     main(["train-diffusion", *source, *denoiser, *loop, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "d")])

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from helpers.from_python import DENOISER, LOOP, TOKENIZER, tokenizer_of, toy
 from helpers.paths import ROOT
-from helpers.tiny import free_port
+from helpers.tiny import free_port, options
 from PIL import Image
 
 import d3pm_image
@@ -110,7 +110,7 @@ def test_the_command_line_and_the_function_train_the_same_weights(tmp_path):
     pytest.importorskip("sklearn")
     from d3pm_image.cli import main
 
-    words = [f"--{group}.{name}={value}" for group, values in (("tokenizer", TOKENIZER), ("train", LOOP)) for name, value in values.items()]
+    words = [*options("tokenizer", TOKENIZER), *options("train", LOOP)]
     main(
         [
             "train-tokenizer",
@@ -151,7 +151,13 @@ def test_the_command_line_and_the_function_train_the_same_weights(tmp_path):
         ({"train": {"compile": "no"}}, ConfigError, r"train\.compile='no'.*True or False"),
         ({"train": 5}, ConfigError, "dictionary of settings, or a TrainConfig"),
         ({"train": {"steps": 0}}, ConfigError, r"train\.steps=0"),
-        ({"tokenizer": {"quantizer": "fsk"}}, ConfigError, r"tokenizer\.quantizer='fsk'"),
+        ({"tokenizer": {"quantizer": "fsk"}}, ConfigError, r"tokenizer\.quantizer='fsk'.*did you mean fsq"),
+        ({"tokenizer": {"quantizer": 5}}, ConfigError, r"tokenizer\.quantizer=5: give a dictionary of settings, or a"),
+        ({"tokenizer": {"num_codes": 5}}, ConfigError, r"did you mean tokenizer\.quantizer\.num_codes"),
+        ({"tokenizer": {"quantizer": {"num_codes": "x"}}}, ConfigError, r"tokenizer\.quantizer\.num_codes='x': give a whole number"),
+        ({"tokenizer": {"quantizer": {"levls": [8, 8]}}}, ConfigError, r"tokenizer\.quantizer\.levls=.*no quantizer has it"),
+        ({"tokenizer": {"quantizer": {"levels": [8, 8]}}}, ConfigError, r"the quantizer ema has no such setting; fsq has it"),
+        ({"levels": [8, 8]}, TypeError, r"did you mean tokenizer\.quantizer\.levels"),
         ({"data": "fashion_mnits", "image_size": 8}, ConfigError, r"did you mean fashion_mnist\?"),
         ({"data": {"crpo": "center"}}, ConfigError, r"did you mean data\.crop\?"),
         ({"channels": 2}, ConfigError, r"data\.channels=2"),
@@ -287,9 +293,7 @@ def test_local_folders_of_hugging_face_are_read_offline(parquet, tmp_path, monke
     assert given_images(splits).training.fingerprint == train.fingerprint
     network = tokenizer_of(tmp_path / "a", splits)
     assert network.info.facts["classes"] == ["a", "b", "c"]
-    words = [f"--tokenizer.{name}={value}" for name, value in TOKENIZER.items()] + [
-        f"--train.{name}={value}" for name, value in LOOP.items()
-    ]
+    words = [*options("tokenizer", TOKENIZER), *options("train", LOOP)]
     named = [
         "--data.source",
         "huggingface",

@@ -17,6 +17,7 @@ from d3pm_image.config import (
     DiffusionRun,
     TokenizerRun,
 )
+from d3pm_image.tokenizer.quantizers import QUANTIZERS, Quantizer
 
 
 def test_importing_the_package_does_not_import_torch():
@@ -65,7 +66,9 @@ def fields(value, prefix: str = ""):
     meanings = dict(re.findall(r"^ {4,8}(\w+): (.+)$", type(value).__doc__.split("Args:")[1], re.M))
     for item in dataclasses.fields(value):
         default = getattr(value, item.name)
-        if dataclasses.is_dataclass(default):
+        if isinstance(default, Quantizer):  # of all of them
+            yield from ((f"{prefix}quantizer.{name}", QUANTIZERS.explain(name), None) for name in QUANTIZERS.types())
+        elif dataclasses.is_dataclass(default):
             yield from fields(default, f"{prefix}{item.name}.")
         else:
             yield prefix + item.name, meanings[item.name], default
@@ -77,7 +80,8 @@ def test_help_shows_meaning_and_default_of_every_field(command, kind, helps):
     for name, meaning, default in fields(kind()):
         text = re.sub(r"\s", "", meaning)
         default = re.escape(re.sub(r"\s", "", str(default)))
-        assert re.search(rf"--{re.escape(name)}[^-]*?{re.escape(text)}\(type:[^-]*?default:{default}\)", shown), name
+        default = "" if default == "None" else f",default:{default}"
+        assert re.search(rf"--{re.escape(name)}[^-]*?{re.escape(text)}\(type:[^-]*?{default}\)", shown), name
 
 
 def test_module_exit_code_is_two_on_wrong_input():

@@ -91,7 +91,8 @@ def test_configurations_hold_no_objects(tmp_path, capsys):
 CHANGES = {
     "denoiser/config.json": [("denoiser.width", 1 << 40), ("denoiser.depth", 1 << 30), ("num_codes", 1 << 40), ("num_classes", "many")],
     "tokenizer/config.json": [
-        ("tokenizer.width", 1 << 40), ("tokenizer.blocks", 1 << 30), ("tokenizer.num_codes", 60000), ("tokenizer.code_dim", 1 << 40),
+        ("tokenizer.width", 1 << 40), ("tokenizer.blocks", 1 << 30), ("tokenizer.quantizer.num_codes", 60000),
+        ("tokenizer.quantizer.code_dim", 1 << 40), ("tokenizer.quantizer.name", "os.system"), ("tokenizer.quantizer", 5),
         ("image_size", [1 << 20, 1 << 20]), ("image_size", "big"), ("channels", 1 << 30), ("kind", "os.system"),
     ],
     "config.json": [("process.steps", -1), ("sampler.sampler", "__import__"), ("process.shell", "x")],

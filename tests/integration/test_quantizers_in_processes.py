@@ -12,10 +12,9 @@ from helpers.tiny import free_port
 
 PROCESSES = """
 import sys, torch, torch.distributed as dist
-from helpers.quantizers import SMALL, settings, features
-from d3pm_image.config import TokenizerConfig
+from helpers.quantizers import SMALL, features, small
 from d3pm_image.seeds import Share
-from d3pm_image.tokenizer.quantizer import Quantizer
+from d3pm_image.tokenizer.quantizer import QuantizerModule
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
@@ -23,8 +22,8 @@ rank, report = dist.get_rank(), []
 
 def run(config, parts, synchronize, seed):
     torch.manual_seed(0)
-    quantizer = Quantizer(config, vectors_a_step=128, synchronize=synchronize)
-    alone = Quantizer(config).eval()
+    quantizer = QuantizerModule(config, vectors_a_step=128, synchronize=synchronize)
+    alone = QuantizerModule(config).eval()
     alone(features(config, 4, 8))
     quantizer.load_state_dict(alone.state_dict())
     quantizer.train()
@@ -39,14 +38,14 @@ def run(config, parts, synchronize, seed):
 
 for name in SMALL:
     revive = {"revive_below": 0.0} if name in ("ema", "cosine") else {}
-    config = settings(name, **revive)
+    config = small(name, **revive)
     shared, mine = run(config, slice(rank, rank + 1), True, rank)
     whole, expected = run(config, slice(0, 2), False, 0)
     # each process's mean over its half is averaged later, so its gradients are twice those of the whole
     torch.testing.assert_close(mine / 2, expected[:, rank:rank + 1], atol=2e-6, rtol=1e-3, msg=lambda m: f"{name}: {m}")
     for key, value in shared.state_dict().items():
         torch.testing.assert_close(value, whole.state_dict()[key], atol=1e-5, rtol=1e-4, msg=lambda m: f"{name} {key}: {m}")
-    reviving = settings(name, **({"revive_below": 0.9, "decay": 0.5} if revive else {}))
+    reviving = small(name, **({"revive_below": 0.9, "decay": 0.5} if revive else {}))
     revived, _ = run(reviving, slice(rank, rank + 1), True, rank)
     alike, _ = run(reviving, slice(0, 2), False, 0)
     for key, value in revived.state_dict().items():

@@ -90,12 +90,11 @@ def test_a_sampler(copy):
 
 
 def test_a_quantizer(copy):
-    put(copy / "d3pm_image/config/tokenizer.py", '    "fsq": ("levels",)', '    "learned": ("code_dim", "commitment"),\n')
-    put(copy / "d3pm_image/tokenizer/quantizer.py", "KINDS = {", snippet("class Learned") + "\n\n")
-    put(copy / "d3pm_image/tokenizer/quantizer.py", '    "fsq": Kind', f"    {line(chr(34) + 'learned')}\n")
-    put(copy / "tests/helpers/quantizers.py", '    "fsq": {"num_codes"', '    "learned": {"num_codes": 16, "code_dim": 4},\n')
-    put_first(copy / "tests/test_export.py", "\nEVERY = {", '"learned": {"quantizer": "learned", "num_codes": 32, "code_dim": 8}, ')
-    passes(copy, "tests/tokenizer/test_quantizers.py", "tests/test_export.py", "-k", "learned or quantizer")
+    """One file and one row of tests."""
+    (copy / "d3pm_image/tokenizer/quantizers/learned.py").write_text(snippet("class Learned"), encoding="utf-8")
+    put(copy / "tests/helpers/quantizers.py", '    "fsq": {', f"    {line(chr(34) + 'learned')}\n")
+    passes(copy, "tests/tokenizer/test_quantizers.py", "tests/test_export.py", "tests/metrics/test_health.py", "-k", "learned or row")
+    passes(copy, "tests/integration/test_help.py", "-k", "help_shows")
 
 
 def test_every_recipe_says_what_to_paste():

@@ -18,7 +18,7 @@ from d3pm_image.data.sources import folder
 from d3pm_image.diagnostics import examine_run
 from d3pm_image.recipes.resuming import BY_DATA, FREE, NOTED, settings_of
 
-TOKENIZER = "--data.source folder --data.image_size 8 --data.channels 3 --tokenizer.width 8 --tokenizer.num_codes 8 --tokenizer.code_dim 4"
+TOKENIZER = "--data.source folder --data.image_size 8 --data.channels 3 --tokenizer.width 8 --tokenizer.quantizer.num_codes 8 --tokenizer.quantizer.code_dim 4"
 LOOP = "--train.steps 4 --train.batch_size 4 --train.checkpoint_every 2 --train.preview_every 0 --train.warmup_steps 1"
 DENOISER = "--data.source folder --denoiser.width 16 --denoiser.depth 1 --denoiser.heads 2 --sampling.steps 2"
 
@@ -130,7 +130,7 @@ def test_settings_that_select_images_are_named(runs):
 TOKENIZER_CHANGES = [
     "--data.image_size 16", "--data.crop random", "--data.crop stretch", "--data.flip true", "--data.channels 1", "--train.overfit_one_batch true",
     "--train.seed 1", "--train.batch_size 8", "--train.weight_decay 0.5", "--train.beta2 0.9", "--train.clip 0.1", "--train.ema 0.5",
-    "--loss.l1 1", "--loss.l2 0.5", "--loss.ssim 0.1", "--loss.gradient 0.1", "--tokenizer.decay 0.9", "--tokenizer.commitment 1",
+    "--loss.l1 1", "--loss.l2 0.5", "--loss.ssim 0.1", "--loss.gradient 0.1", "--tokenizer.quantizer.decay 0.9", "--tokenizer.quantizer.commitment 1",
 ]  # fmt: skip
 DIFFUSION_CHANGES = [
     "--data.crop stretch", "--data.flip true", "--train.overfit_one_batch true", "--train.optimizer adamw", "--train.ema 0.5",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.command_line import fails, run
-from helpers.quantizers import SMALL, settings
+from helpers.quantizers import SMALL, network
 from helpers.tiny import LOOP, options
 from PIL import Image
 from safetensors.torch import load_file
@@ -57,15 +57,16 @@ def test_settings_of_the_model_are_the_defaults_and_given_ones_stay(trained, tmp
     assert (mine.process.uniform_share, mine.sampling.steps, mine.sampling.guidance) == (0.3, 9, 2.0)
     assert mine.denoiser == pipe.denoiser.config and mine.process.corruption == pipe.process_config.corruption
 
-    stage_one = parse("train-tokenizer", TokenizerRun, ["--start_from", model, "--tokenizer.decay", "0.9"])
-    assert stage_one.tokenizer == dataclasses.replace(pipe.tokenizer.config, decay=0.9)
+    config = pipe.tokenizer.config
+    stage_one = parse("train-tokenizer", TokenizerRun, ["--start_from", model, "--tokenizer.quantizer.decay", "0.9"])
+    assert stage_one.tokenizer == dataclasses.replace(config, quantizer=dataclasses.replace(config.quantizer, decay=0.9))
     assert (stage_one.data.image_size, stage_one.data.channels) == (8, 1)
 
 
 @pytest.mark.parametrize("quantizer", sorted(SMALL))
 def test_fixed_codes_stay_through_training(quantizer):
     torch.manual_seed(0)
-    model = Autoencoder(settings(quantizer), 3, 256)
+    model = Autoencoder(network(quantizer), 3, 256)
     images = torch.rand(8, 3, 8, 8)
     for _ in range(3):
         model(images)  # a codebook fits itself to features
@@ -200,9 +201,14 @@ def test_a_new_decoder_takes_the_place_of_the_old_one(trained, decoder_only, tmp
 
 def test_a_value_that_was_not_typed_says_where_it_stands(tmp_path, capsys):
     out, file = ["--out", tmp_path / "x"], tmp_path / "mine.yaml"
-    file.write_text("tokenizer: {code_dim: 16}\n")
-    said = fails(capsys, "train-tokenizer", "--config", file, "--tokenizer.quantizer", "fsq", *out)
-    assert said.endswith(f"leave it at 32 (the value stands in {file}; --tokenizer.code_dim overrules it)")
-    said = fails(capsys, "train-tokenizer", "--start_from", "eurosat", "--tokenizer.quantizer", "fsq", *out)
-    assert "tokenizer.code_dim=8" in said and "the value is that of start_from eurosat" in said
-    assert fails(capsys, "train-tokenizer", "--tokenizer.quantizer", "fsq", "--tokenizer.code_dim", "16", *out).endswith("leave it at 32")
+    named = ["--tokenizer.quantizer.name", "fsq"]
+    for text in ("{code_dim: 16}", "{quantizer: {code_dim: 16}}"):  # as version 0.1.0 had it, and as it is
+        file.write_text(f"tokenizer: {text}\n")
+        said = fails(capsys, "train-tokenizer", "--config", file, *named, *out)
+        assert "tokenizer.quantizer.code_dim=16: the quantizer fsq has no such setting; ema, cosine, simvq have it" in said
+        assert said.endswith(f"(the value stands in {file}; --tokenizer.quantizer.code_dim overrules it)")
+    said = fails(capsys, "train-tokenizer", "--start_from", "eurosat", *named, *out)
+    assert "tokenizer.quantizer.name='fsq': start_from eurosat has ema" in said
+    assert fails(capsys, "train-tokenizer", *named, "--tokenizer.quantizer.code_dim", "16", *out).endswith("ema, cosine, simvq have it")
+    file.write_text("tokenizer: {width: 12}\n")
+    assert "use a multiple of 8" in fails(capsys, "train-tokenizer", "--start_from", "eurosat", "--config", file, *out)

@@ -37,7 +37,9 @@ def test_help_and_doctor_on_terminals_that_do_not_know_every_letter(tmp_path, en
 
 def test_the_end_of_training_on_such_a_terminal(tmp_path):
     small = "--data.source digits --data.image_size 8 --data.channels 1 --tokenizer.downsampling 2 --tokenizer.multipliers [1] --tokenizer.width 8"
-    small += " --tokenizer.num_codes 8 --tokenizer.code_dim 4 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1"
+    small += (
+        " --tokenizer.quantizer.num_codes 8 --tokenizer.quantizer.code_dim 4 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1"
+    )
     done = program("train-tokenizer", *small.split(), "--out", "läufe/日本", cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and b"\\u65e5\\u672c" in done.stdout, done.stderr[-2000:]
 

@@ -14,6 +14,7 @@ from helpers.tensors import equal
 from helpers.tiny import TINY_DIFFUSION, TINY_TOKENIZER
 
 from d3pm_image.cli import train_diffusion, train_tokenizer
+from d3pm_image.tokenizer.quantizers import FSQ
 from d3pm_image.training.checkpoint import checkpoints
 from d3pm_image.training.loop import TrainingError
 
@@ -132,7 +133,7 @@ def test_two_processes_train_as_one(stage, trained, tmp_path):
             "20",
             "--train.log_every",
             "1",
-            "--tokenizer.revive_below",
+            "--tokenizer.quantizer.revive_below",
             "0",
         ]
         extra = extra if stage == "train_tokenizer" else extra[:-2]
@@ -231,7 +232,7 @@ def test_channels_last_weights_train_and_resume_as_plain_ones():
 
     def made(device):
         torch.manual_seed(0)
-        model = Autoencoder(TokenizerConfig(downsampling=2, multipliers=(1,), width=16, quantizer="fsq", num_codes=60, levels=(4, 5, 3)), 3)
+        model = Autoencoder(TokenizerConfig(downsampling=2, multipliers=(1,), width=16, quantizer=FSQ(levels=(4, 5, 3))), 3)
         arrange(model, device)
         return model, make_optimizers(model, TrainConfig()).members[0][0]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from d3pm_image.config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun
-from d3pm_image.config.tokenizer import QUANTIZERS
 from d3pm_image.metrics.reconstruction import reconstruction_error
 from d3pm_image.metrics.tokenizer_diagnostics import complaints
 from d3pm_image.recipes import tokenizer as tokenizer_recipe
+from d3pm_image.tokenizer.quantizers import QUANTIZERS
 
 HEALTHY = {"codes_used": 400.0, "perplexity": 250.0, "codes_per_image": 49.0, "contrast": 0.95, "clipped": -0.1}
 CONFIGS = {
@@ -21,7 +21,7 @@ CONFIGS = {
 
 
 def settings(name: str) -> TokenizerConfig:
-    return TokenizerConfig(quantizer=name.split()[0].strip(","), **CONFIGS[name])
+    return TokenizerConfig(quantizer=QUANTIZERS[name.split()[0].strip(",")](**CONFIGS[name]))
 
 
 class Rounds:
@@ -75,8 +75,8 @@ def test_a_healthy_tokenizer_gets_no_finding_and_a_collapsed_one_a_hint_that_it_
     for values in ({"codes_used": 90.0}, {"perplexity": 20.0}):
         (text,) = complaints({**HEALTHY, **values}, config, 2000)
         assert text.startswith("the codebook has collapsed: ") and "\n" not in text
-        advised = set(re.findall(r"tokenizer\.(\w+)", text))
-        assert advised and advised <= {*QUANTIZERS[config.quantizer], "num_codes", "quantizer"}
+        advised = set(re.findall(r"tokenizer\.quantizer\.(\w+)", text))
+        assert advised and advised <= {*config.quantizer.types(), "name"}
 
 
 def test_few_images_cannot_use_many_codes():

@@ -100,6 +100,31 @@ def test_images_that_cannot_be_used_are_refused(data, text, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_images_that_cannot_be_looked_at_say_neither_grey_nor_a_size(tmp_path):
+    """Shards, or a Hugging Face data set, whose images looked at are all damaged: as from a folder, colour, and no size."""
+    from d3pm_image.data.image_source import ImageSource
+    from d3pm_image.data.objects import GivenImages
+    from d3pm_image.recipes.arguments import with_sizes
+
+    def damaged(index):
+        raise Image.UnidentifiedImageError
+
+    given = GivenImages(ImageSource(["a", "b"], None, (), damaged, "digest"))
+    config = with_sizes(DataConfig("python", image_size=0, channels=0), given)
+    assert (config.channels, config.image_size) == (3, 0)
+    (tmp_path / "a.png").write_bytes(b"no image")
+    assert with_sizes(DataConfig("folder", str(tmp_path), image_size=8, channels=0), None).channels == 3
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 1), ("I;16", 1), ("F", 1), ("RGB", 3), ("P", 3)])
+def test_channels_that_are_left_out_are_those_of_a_folder_s_images(tmp_path, mode, channels):
+    from d3pm_image.recipes.arguments import with_sizes
+
+    for name in "ab":
+        Image.new(mode, (4, 4)).save(tmp_path / f"{name}.tif" if mode == "F" else tmp_path / f"{name}.png")
+    assert with_sizes(DataConfig("folder", str(tmp_path), image_size=8, channels=0), None).channels == channels
+
+
 class Column:
     """What is used of a Hugging Face data set, without that package."""
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 from helpers.paths import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import exactness
+from scripts import exactness
+from scripts.tables.quality import exactness as table
 
 KEPT = json.loads((ROOT / "docs" / "results" / "sampler_exactness.json").read_text(encoding="utf-8"))
 FOUND = KEPT["distances"]
 FEW_IMAGES = 20_000
 
 
-@pytest.mark.parametrize("rule", exactness.RULES)
+@pytest.mark.parametrize("rule", exactness.ROWS)
 def test_the_kept_figures_are_what_the_samplers_draw(rule):
     """At the small number of steps, from other draws."""
-    steps = exactness.N if rule.split(",")[0] in exactness.TOKEN_A_STEP else exactness.FEW
+    steps = exactness.N if rule.split(",")[0] in exactness.TOKEN_PER_STEP else exactness.FEW
     assert set(FOUND[rule]) == {case for case in exactness.CASES if exactness.fits(rule, case)}
     for case, kept in FOUND[rule].items():
         config = exactness.settings(rule, steps)
@@ -33,7 +32,7 @@ def exact(rule: str, case: str) -> bool:
 
 
 def test_the_table_says_what_the_mathematics_says():
-    assert set(FOUND) == set(exactness.RULES) and KEPT["bound"] == exactness.BOUND
+    assert set(FOUND) == set(exactness.ROWS) and KEPT["bound"] == exactness.BOUND
     for rule in ("entropy", "margin", "halton", "first_hitting"):  # a token per step: exact, but for random codes
         assert exact(rule, "absorbing") and exact(rule, "absorbing, known") and not exact(rule, "hybrid")
     assert not exact("confidence", "absorbing") and not exact("confidence", "hybrid")
@@ -65,9 +64,7 @@ def test_rules_of_the_clock_get_better_with_steps_and_remask_more_slowly():
 
 
 def test_the_page_shows_these_figures():
-    from tables.quality import exactness as table
-
     page = (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8")
     assert table() in page
-    for rule in exactness.RULES:
+    for rule in exactness.ROWS:
         assert f"| {rule}" in table()

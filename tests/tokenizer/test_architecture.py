@@ -9,6 +9,7 @@ from d3pm_image.config import ConfigError, TokenizerConfig
 from d3pm_image.metrics.edit_locality import far_changes
 from d3pm_image.metrics.reconstruction import border_ratio
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer, save_tokenizer
+from d3pm_image.tokenizer.quantizers import FSQ
 
 LEVELS = {1: (1,), 2: (1,), 4: (1, 2), 8: (1, 1, 2), 16: (1, 1, 1, 2)}
 
@@ -20,9 +21,7 @@ def network(downsampling: int = 4, channels: int = 1, **changes) -> Autoencoder:
         "downsampling": downsampling,
         "width": 8,
         "multipliers": LEVELS[downsampling],
-        "quantizer": "fsq",
-        "num_codes": 64,
-        "levels": (4, 4, 4),
+        "quantizer": FSQ(levels=(4, 4, 4)),
     }
     model = Autoencoder(TokenizerConfig(**{**settings, **changes}), channels).eval()
     for block in model.modules():

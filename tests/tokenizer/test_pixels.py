@@ -147,7 +147,7 @@ def test_a_damaged_folder_is_refused_in_one_line(tmp_path, change):
 
 
 def test_folders_without_a_kind_are_vq_vaes(tmp_path):
-    model = Autoencoder(TokenizerConfig(**TOKENIZER), 1).eval()
+    model = Autoencoder(TokenizerConfig.from_values(TOKENIZER), 1).eval()
     save_tokenizer(model, tmp_path, 8)
     edited(tmp_path, lambda raw: raw.pop("kind"))
     again, _ = load_tokenizer(tmp_path)

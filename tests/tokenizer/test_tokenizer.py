@@ -11,7 +11,8 @@ from helpers.tokenizers import LEVELS, small, started
 from d3pm_image.config import ConfigError, TokenizerConfig, TokenizerLossConfig
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer, save_tokenizer
 from d3pm_image.tokenizer.loss import reconstruction_loss
-from d3pm_image.tokenizer.quantizer import Quantizer
+from d3pm_image.tokenizer.quantizer import QuantizerModule
+from d3pm_image.tokenizer.quantizers import EMA
 
 
 def pictures(count: int, channels: int, height: int, width: int, seed: int = 1) -> torch.Tensor:
@@ -62,7 +63,7 @@ def test_pictures_of_a_batch_do_not_touch_each_other():
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_a_decoded_image_does_not_depend_on_its_batch(threads):
     """To the last bit; with images of this size, convolutions of other numbers of images differ on 1, 2 and 4 threads."""
-    model = started(TokenizerConfig(width=16, num_codes=64, code_dim=8))
+    model = started(TokenizerConfig(width=16, quantizer=EMA(num_codes=64, code_dim=8)))
     codes = torch.randint(64, (7, 24, 24), generator=torch.Generator().manual_seed(0))
     torch.set_num_threads(threads)
     try:
@@ -126,7 +127,7 @@ def test_encoding_in_training_mode_is_a_mistake():
 def test_training_moves_the_codebook_to_the_mean_of_its_features():
     """With decay d, code k moves to the count-weighted mean of where it was and what it was given."""
     torch.manual_seed(0)
-    quantizer = Quantizer(small(num_codes=2, code_dim=1, decay=0.9))
+    quantizer = QuantizerModule(EMA(num_codes=2, code_dim=1, decay=0.9))
     quantizer(torch.tensor([-1.0, -1, 1, 1]).view(1, 1, 2, 2))
     for _ in range(300):
         quantizer(torch.tensor([-1.5, -0.5, 2, 2.2]).view(1, 1, 2, 2))
@@ -137,7 +138,7 @@ def test_training_moves_the_codebook_to_the_mean_of_its_features():
 def test_dead_codes_are_revived_in_training(revive_below, alive):
     """Half of the codebook is put where no feature comes; it returns only where reviving is on."""
     torch.manual_seed(0)
-    quantizer = Quantizer(small(num_codes=8, code_dim=2, decay=0.5, revive_below=revive_below), vectors_a_step=256)
+    quantizer = QuantizerModule(EMA(num_codes=8, code_dim=2, decay=0.5, revive_below=revive_below), vectors_a_step=256)
     features = torch.randn(1, 2, 16, 16)
     quantizer(features)
     with torch.no_grad():
@@ -242,7 +243,7 @@ DAMAGES = {
     "unknown setting": lambda p: edit(p / "config.json", lambda raw: raw["tokenizer"].update(colour=1)),
     "impossible setting": lambda p: edit(p / "config.json", lambda raw: raw["tokenizer"].update(width=9)),
     "another width": lambda p: edit(p / "config.json", lambda raw: raw["tokenizer"].update(width=16)),
-    "another codebook": lambda p: edit(p / "config.json", lambda raw: raw["tokenizer"].update(num_codes=8)),
+    "another codebook": lambda p: edit(p / "config.json", lambda raw: raw["tokenizer"]["quantizer"].update(num_codes=8)),
     "other channels": lambda p: edit(p / "config.json", lambda raw: raw.update(channels=3)),
     "a later version": lambda p: edit(p / "config.json", lambda raw: raw.update(version=2)),
 }

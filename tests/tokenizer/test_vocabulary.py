@@ -13,12 +13,15 @@ from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError, TokenizerConfig
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer
 from d3pm_image.tokenizer.codebook_pruning import keep_codes
+from d3pm_image.tokenizer.quantizers import FSQ, QUANTIZERS
 
 
 def fitted(quantizer: str) -> Autoencoder:
     """A small tokenizer whose codebook was fitted to features of noise."""
     torch.manual_seed(0)
-    tokenizer = Autoencoder(TokenizerConfig(downsampling=2, multipliers=(1,), width=8, quantizer=quantizer, num_codes=16, code_dim=4), 3)
+    tokenizer = Autoencoder(
+        TokenizerConfig(downsampling=2, multipliers=(1,), width=8, quantizer=QUANTIZERS[quantizer](num_codes=16, code_dim=4)), 3
+    )
     for _ in range(3):
         tokenizer(torch.rand(8, 3, 8, 8))
     return tokenizer.eval()
@@ -43,7 +46,7 @@ def test_what_cannot_be_kept_is_said():
     for kept in ([], [3], [3, 3], [3, 16]):
         with pytest.raises(ConfigError, match="codes"):
             keep_codes(tokenizer, kept)
-    levels = Autoencoder(TokenizerConfig(downsampling=2, multipliers=(1,), width=8, quantizer="fsq", num_codes=60, levels=(4, 5, 3)), 3)
+    levels = Autoencoder(TokenizerConfig(downsampling=2, multipliers=(1,), width=8, quantizer=FSQ(levels=(4, 5, 3))), 3)
     with pytest.raises(ConfigError, match="quantizer='fsq': has no codebook"):
         keep_codes(levels, [1, 2])
 

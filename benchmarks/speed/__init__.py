@@ -1,0 +1,1 @@
+"""How long things take, one module per benchmark: ``python -m benchmarks.speed --help``."""

@@ -1,0 +1,1 @@
+"""Launchers, and what makes the images, figures and tables of the pages."""
