@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from helpers.paths import ROOT, SHARED
+from helpers.tiny import DENOISER, LOOP, TOKENIZER
+from PIL import Image
 
-from d3pm_image.recipes.settings import leaves
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared" / "data"
 warnings.filterwarnings("ignore", message=".*pin_memory.*")
+INTEGRATION = ROOT / "tests" / "integration"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What lies in tests/integration is marked by its folder."""
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker("integration")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -58,29 +66,42 @@ def trained(tmp_path_factory):
     return folder
 
 
-LOOP = {"steps": 60, "batch_size": 64, "warmup_steps": 5, "preview_every": 30, "checkpoint_every": 20, "log_every": 5}
-TOKENIZER = {"downsampling": 2, "multipliers": [1], "width": 16, "quantizer": {"num_codes": 32, "code_dim": 8}}
-DENOISER = {"width": 32, "depth": 2, "heads": 2}
-
-
-def free_port() -> str:
-    """A port for torchrun that nobody listens on: tests run side by side."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def options(group: str, values: dict) -> list[str]:
-    """Settings, nested or not, as options of the command line."""
-    return [word for name, value in leaves(values, f"{group}.").items() for word in (f"--{name}", str(value))]
-
-
-TINY_TOKENIZER = [*options("data", {"image_size": 8, "channels": 1}), *options("tokenizer", TOKENIZER), *options("train", LOOP)]
-TINY_DIFFUSION = [*options("denoiser", DENOISER), *options("train", LOOP), *options("sampling", {"steps": 4})]
-
-
 @pytest.fixture
 def copied(trained, tmp_path):
     """A private copy of the trained runs."""
     shutil.copytree(trained, tmp_path / "runs")
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """An image file of 30 by 20 pixels, and a mask file whose middle is hidden."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    mask = np.zeros((20, 30), np.uint8)
+    mask[5:15, 10:20] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path / "image.png", tmp_path / "mask.png"
+
+
+@pytest.fixture
+def one_accelerator_a_test():
+    """Accelerate keeps one state a process; each run of these tests is a program of its own."""
+    yield
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    """A shipped model."""
+    from d3pm_image import Pipeline
+
+    return Pipeline.from_pretrained("fashion-mnist")
+
+
+@pytest.fixture
+def model(trained):
+    """Folder of the run of stage two."""
+    return trained / "diffusion"

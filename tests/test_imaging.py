@@ -7,39 +7,23 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.masked import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from d3pm_image.config import ConfigError
 from d3pm_image.image_io import open_image
-from d3pm_image.imaging import enlarge, fill_hidden, fitted, grid_image, hidden_cells, save_image, to_pil, to_tensor
-
-
-def noise(mode: str, width: int = 24, height: int = 16, seed: int = 0) -> Image.Image:
-    """A picture of random pixels in any mode, alpha and palette included."""
-    random = np.random.default_rng(seed)
-    if mode == "I;16":
-        return Image.fromarray(random.integers(0, 65536, (height, width), dtype=np.uint16))
-    if mode == "1":
-        return Image.fromarray(random.random((height, width)) < 0.5)
-    if mode == "P":
-        image = Image.fromarray(random.integers(0, 256, (height, width), dtype=np.uint8), "L").convert("P")
-        image.putpalette(random.integers(0, 256, 768, dtype=np.uint8).tobytes())
-        return image
-    bands = len(Image.new(mode, (1, 1)).getbands())
-    array = random.integers(0, 256, (height, width, bands), dtype=np.uint8)
-    return Image.frombytes(mode, (width, height), array.tobytes())
-
-
-def holes(width: int = 24, height: int = 16, seed: int = 1) -> np.ndarray:
-    """A rectangle, a single pixel and a stripe at the border."""
-    mask = np.zeros((height, width), bool)
-    mask[3 : height // 2, 4 : width // 2] = True
-    mask[-1, -3] = True
-    mask[:, 0] = True
-    return mask
-
+from d3pm_image.imaging import (
+    enlarge,
+    fill_hidden,
+    fitted,
+    grid_image,
+    hidden_cells,
+    save_image,
+    to_pil,
+    to_tensor,
+)
 
 # arrays and Pillow
 
@@ -53,10 +37,14 @@ def test_arrays_survive_pillow(channels, mode):
 
 
 def test_values_outside_the_range_are_clamped():
-    assert np.asarray(to_pil(torch.tensor([-1.0, 0.0, 0.499 / 255, 1.0, 7.0]).view(1, 1, 1, 5))[0]).tolist() == [[0, 0, 0, 255, 255]]
+    assert np.asarray(
+        to_pil(torch.tensor([-1.0, 0.0, 0.499 / 255, 1.0, 7.0]).view(1, 1, 1, 5))[0]
+    ).tolist() == [[0, 0, 0, 255, 255]]
 
 
-@pytest.mark.parametrize("size, factor", [((8, 8), 8), ((28, 28), 3), ((9, 64), 8), ((63, 200), 2), ((64, 64), 1), ((500, 70), 1)])
+@pytest.mark.parametrize(
+    "size, factor", [((8, 8), 8), ((28, 28), 3), ((9, 64), 8), ((63, 200), 2), ((64, 64), 1), ((500, 70), 1)]
+)
 def test_enlarged_pixels_are_whole_blocks(size, factor):
     image = noise("RGB", *size)
     assert np.array_equal(np.asarray(enlarge(image)), np.asarray(image).repeat(factor, 0).repeat(factor, 1))
@@ -67,7 +55,16 @@ def test_enlarged_pixels_are_whole_blocks(size, factor):
 
 @pytest.mark.parametrize(
     "count, columns, shape",
-    [(1, 0, (1, 1)), (4, 0, (2, 2)), (5, 0, (1, 5)), (3, 0, (1, 3)), (7, 0, (3, 3)), (7, 3, (3, 3)), (6, 6, (1, 6)), (2, 5, (1, 5))],
+    [
+        (1, 0, (1, 1)),
+        (4, 0, (2, 2)),
+        (5, 0, (1, 5)),
+        (3, 0, (1, 3)),
+        (7, 0, (3, 3)),
+        (7, 3, (3, 3)),
+        (6, 6, (1, 6)),
+        (2, 5, (1, 5)),
+    ],
 )
 @pytest.mark.parametrize("gap", [0, 2])
 def test_grid_holds_every_picture_row_by_row(count, columns, shape, gap):
@@ -113,18 +110,24 @@ def test_a_cell_is_hidden_if_one_pixel_of_it_is(y, x):
 @settings(max_examples=50, deadline=None)
 def test_hidden_cells_are_those_within_ring_of_a_touched_cell(seed, downsampling, ring, share):
     """At borders too, and image by image."""
-    mask = torch.from_numpy(np.random.default_rng(seed).random((2, 5 * downsampling, 7 * downsampling)) < share)
+    mask = torch.from_numpy(
+        np.random.default_rng(seed).random((2, 5 * downsampling, 7 * downsampling)) < share
+    )
     cells = hidden_cells(mask, downsampling, ring)
     for image, found in zip(mask, cells, strict=True):
         touched = {(y // downsampling, x // downsampling) for y, x in image.nonzero().tolist()}
-        expected = [[any(max(abs(r - y), abs(c - x)) <= ring for y, x in touched) for c in range(7)] for r in range(5)]
+        expected = [
+            [any(max(abs(r - y), abs(c - x)) <= ring for y, x in touched) for c in range(7)] for r in range(5)
+        ]
         assert found.tolist() == expected
 
 
 # filling
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 19), st.integers(1, 19), st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 19), st.integers(1, 19), st.sampled_from([0.0, 0.3, 0.9, 1.0])
+)
 @settings(max_examples=60, deadline=None)
 def test_filling_reads_known_pixels_only_and_keeps_them(seed, height, width, share):
     """Bit for bit: known pixels as they were, and the same result whatever lies under the mask, NaN included."""
@@ -135,7 +138,9 @@ def test_filling_reads_known_pixels_only_and_keeps_them(seed, height, width, sha
     filled = fill_hidden(images, mask)
     assert torch.equal(filled[~hidden], images[~hidden])
     assert torch.equal(filled, fill_hidden(torch.where(hidden, torch.tensor(float("nan")), images), mask))
-    assert torch.equal(filled, fill_hidden(torch.where(hidden, torch.rand(images.shape, generator=generator), images), mask))
+    assert torch.equal(
+        filled, fill_hidden(torch.where(hidden, torch.rand(images.shape, generator=generator), images), mask)
+    )
     for number in range(2):
         known = images[number][~hidden[number]]
         low, high = (float(known.min()), float(known.max())) if known.numel() else (0.5, 0.5)
@@ -220,4 +225,7 @@ def test_captions_keep_to_their_pictures():
             found = fitted(text, font, width)
             assert found == text or (found.endswith("…") and text.startswith(found[:-1]))
             assert font.getlength(found) <= width or found == "…"
-    assert fitted("HerbaceousVegetation", font, 66) != "HerbaceousVegetation" and fitted("Forest", font, 66) == "Forest"
+    assert (
+        fitted("HerbaceousVegetation", font, 66) != "HerbaceousVegetation"
+        and fitted("Forest", font, 66) == "Forest"
+    )

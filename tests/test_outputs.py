@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import ROOT
+from helpers.command_line import names, run
 from PIL import Image
-from test_commands import picture, run  # noqa: F401
 
 from d3pm_image import outputs
 from d3pm_image.outputs import name_part, new_files, new_folder
 
 SHIPPED = "fashion-mnist"
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 COMMANDS = {
@@ -45,13 +35,15 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("case", COMMANDS)
-def test_a_file_that_is_there_stays(picture, tmp_path, monkeypatch, capsys, case):  # noqa: F811
+def test_a_file_that_is_there_stays(picture, tmp_path, monkeypatch, capsys, case):
     words, taken, new = COMMANDS[case]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number in range(4):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
-    (tmp_path / "e.yaml").write_text("out: a\ntokenizer: {downsampling: 4}\ndata: {image_size: 28, channels: 1}\n", encoding="utf-8")
+    (tmp_path / "e.yaml").write_text(
+        "out: a\ntokenizer: {downsampling: 4}\ndata: {image_size: 28, channels: 1}\n", encoding="utf-8"
+    )
     (tmp_path / taken).write_bytes(b"my thesis")
     before = names(tmp_path)
     words = [SHIPPED if word == "MODEL" else word for word in words] + (
@@ -78,13 +70,34 @@ def test_images_in_a_folder_are_named_after_number_seed_and_class(tmp_path, caps
     for seed in (1, 2, 1):
         run("generate", SHIPPED, "--num-images", 2, "--steps", 1, "--seed", seed, "--out", tmp_path / "s")
     said = capsys.readouterr()
-    plain = {f"000{i}-seed{seed}-{name}.png" for seed in (1, 2) for i, name in enumerate(("T-shirt_top", "Trouser"))}
+    plain = {
+        f"000{i}-seed{seed}-{name}.png"
+        for seed in (1, 2)
+        for i, name in enumerate(("T-shirt_top", "Trouser"))
+    }
     assert names(tmp_path / "s") == plain | {"0000-seed1-T-shirt_top-2.png", "0001-seed1-Trouser-2.png"}
-    assert said.err.count("holds 2 other files already") == 1 and "0000-seed1-T-shirt_top-2.png" in said.out.splitlines()[-1]
+    assert (
+        said.err.count("holds 2 other files already") == 1
+        and "0000-seed1-T-shirt_top-2.png" in said.out.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["a/b", "a\\b", "..", "con:", "x\x1b[2J\ny", "é" * 400, "u\u0308", "\udcff", "trailing. ", "*?<>|\"'", "日本", "\u202egnp"]
+    "text",
+    [
+        "a/b",
+        "a\\b",
+        "..",
+        "con:",
+        "x\x1b[2J\ny",
+        "é" * 400,
+        "u\u0308",
+        "\udcff",
+        "trailing. ",
+        "*?<>|\"'",
+        "日本",
+        "\u202egnp",
+    ],
 )
 def test_every_class_name_makes_a_name_of_a_file(text, tmp_path):
     name = name_part(text)
@@ -119,12 +132,18 @@ def test_a_name_taken_while_writing_is_left_alone(tmp_path):
         place = tmp_path / str(links)
         with pytest.MonkeyPatch.context() as patch:
             if not links:
-                patch.setattr(outputs.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
+                patch.setattr(
+                    outputs.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here"))
+                )
             with new_files(place / "a.txt", members=lambda path: [path, path.with_suffix(".b")]) as files:
                 for draft in files.drafts:
                     draft.write_text("mine")
                 (place / "a.b").write_text("yours")
-        assert {p.name: p.read_text() for p in place.iterdir()} == {"a.b": "yours", "a-2.txt": "mine", "a-2.b": "mine"}
+        assert {p.name: p.read_text() for p in place.iterdir()} == {
+            "a.b": "yours",
+            "a-2.txt": "mine",
+            "a-2.b": "mine",
+        }
 
 
 def test_an_error_leaves_nothing(tmp_path):
@@ -151,29 +170,6 @@ def test_folders_get_a_number_too(tmp_path):
     assert (tmp_path / "m" / "x").read_text() == "1" and (tmp_path / "m-2" / "x").read_text() == "2"
 
 
-def test_evaluate_writes_beside_what_is_there(trained, tmp_path, capsys):
-    for name in ("w.png", "e.json"):
-        (tmp_path / name).write_bytes(b"mine")
-    run(
-        "evaluate", trained / "tokenizer", "--reconstruction-distance", "false", "--worst", tmp_path / "w.png", "--out", tmp_path / "e.json"
-    )
-    said = capsys.readouterr()
-    assert "e-2.json" in said.err and "w-2.png" in said.err and json.loads(said.out)["format"] == "d3pm-image-evaluation"
-    assert {(tmp_path / name).read_bytes() for name in ("w.png", "e.json")} == {b"mine"}
-
-
-def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsys):
-    for _ in range(2):
-        run("package", trained / "diffusion", "--out", tmp_path / "given")
-        run("export", trained / "diffusion", "--out", tmp_path / "graphs")
-    assert names(tmp_path) == {"given", "given-2", "graphs", "graphs-2"} and f"{tmp_path / 'given-2'}: " in capsys.readouterr().out
-    card = tmp_path / "given" / "README.md"
-    own = card.read_text()
-    card.write_text(own + "added")  # still a card of this program; a foreign README.md is refused (test_package.py)
-    run("package", trained / "diffusion", "--out", tmp_path / "given", "--overwrite")
-    assert card.read_text() == own
-
-
 def test_the_path_of_a_result_is_said_whole(tmp_path, capsys):
     """Also a long one: it is copied to the next command."""
     place = tmp_path / ("a" * 120) / ("b" * 120)
@@ -192,13 +188,3 @@ def test_packing_again_keeps_names_that_were_edited(tmp_path):
         run("shards", tmp_path / "set", tmp_path / "out")
         (tmp_path / "out" / "classnames.txt").write_text("apple\nbear\n")
     assert (tmp_path / "out" / "classnames.txt").read_text() == "apple\nbear\n"
-
-
-@pytest.mark.slow
-def test_two_programs_at_once_take_two_names(tmp_path):
-    words = [sys.executable, "-m", "d3pm_image", "generate", SHIPPED, "--num-images", "1", "--steps", "1", "--out", "g.png", "--seed"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    both = [subprocess.Popen([*words, str(seed)], cwd=tmp_path, env=env, stdout=subprocess.PIPE) for seed in (1, 2)]
-    assert all(b"g" in one.communicate()[0] for one in both)
-    a, b = (np.asarray(Image.open(tmp_path / name)) for name in ("g.png", "g-2.png"))
-    assert not np.array_equal(a, b)

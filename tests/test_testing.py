@@ -6,10 +6,9 @@ import runpy
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.paths import ROOT
 from torch import nn
 
-from d3pm_image import Pipeline
 from d3pm_image.config import DenoiserConfig, DiffusionLossConfig, SamplingConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.diffusion import ConstantShare, Process
@@ -19,11 +18,6 @@ from d3pm_image.sampling.loop import draw_codes
 from d3pm_image.sampling.request import Request
 from d3pm_image.testing import check_denoiser, check_tokenizer, check_trainable
 from d3pm_image.training.random import StepRandom
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    return Pipeline.from_pretrained("fashion-mnist")
 
 
 def test_own_networks_conform(pipe):
@@ -81,7 +75,9 @@ class Mixer(nn.Module):
         tokens = GRID[0] * GRID[1]
         self.num_codes, self.num_classes = CODES, CLASSES
         self.tokens, self.classes = nn.Embedding(CODES + 1, width), nn.Embedding(CLASSES + 1, width)
-        self.layers = nn.Sequential(nn.Linear(width * (tokens + 1), 64), nn.SiLU(), nn.Linear(64, tokens * width))
+        self.layers = nn.Sequential(
+            nn.Linear(width * (tokens + 1), 64), nn.SiLU(), nn.Linear(64, tokens * width)
+        )
         self.head = nn.Linear(width, CODES)
 
     def forward(self, x_t, kappa, labels, grid, where=None, head=True, keys=None):
@@ -115,7 +111,11 @@ def test_a_foreign_denoiser_trains_with_the_loss_and_draws_what_it_learnt(fused)
 
 def test_a_foreign_denoiser_has_one_loss_plain_and_fused():
     torch.manual_seed(0)
-    network, process, labels = Mixer(), Process(CODES, ConstantShare("linear", 0.1), 20), torch.arange(8) % CLASSES
+    network, process, labels = (
+        Mixer(),
+        Process(CODES, ConstantShare("linear", 0.1), 20),
+        torch.arange(8) % CLASSES,
+    )
     totals, gradients = [], []
     for fused in (False, True):
         random = StepRandom(0, 3, 8, slice(0, 8), torch.device("cpu"))
@@ -139,7 +139,10 @@ class Broken(Mixer):
 
     def __init__(self, fault):
         super().__init__()
-        self.fault, self.idle = fault, nn.Linear(2, 2) if fault == "no gradient reaches idle.weight, idle.bias" else None
+        self.fault, self.idle = (
+            fault,
+            nn.Linear(2, 2) if fault == "no gradient reaches idle.weight, idle.bias" else None,
+        )
         self.head = nn.Linear(8, CODES, bias="no bias" not in fault)
 
     def forward(self, x_t, kappa, labels, grid, where=None, head=True, keys=None):
@@ -148,7 +151,9 @@ class Broken(Mixer):
             return out[:, 1:]
         if self.fault == "does not make the logits" and not head:
             return out + 1
-        return nn.functional.dropout(out, 0.5, self.training) if "than a row and its key" in self.fault else out
+        return (
+            nn.functional.dropout(out, 0.5, self.training) if "than a row and its key" in self.fault else out
+        )
 
 
 FAULTS = (

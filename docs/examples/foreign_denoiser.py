@@ -4,7 +4,14 @@ import torch
 from torch import nn
 
 from d3pm_image.config import SamplingConfig
-from d3pm_image.diffusion import ConstantShare, Objective, Process, bound_terms, diffusion_loss, low_discrepancy_times
+from d3pm_image.diffusion import (
+    ConstantShare,
+    Objective,
+    Process,
+    bound_terms,
+    diffusion_loss,
+    low_discrepancy_times,
+)
 from d3pm_image.sampling.choice import make_sampler
 from d3pm_image.sampling.loop import sample
 from d3pm_image.sampling.request import Request
@@ -13,7 +20,9 @@ from d3pm_image.sampling.state import ImageStreams
 CODES, GRID = 5, (3, 4)  # K; H, W
 TOKENS = GRID[0] * GRID[1]
 row, column = torch.arange(TOKENS) // GRID[1], torch.arange(TOKENS) % GRID[1]
-DATA = torch.stack([(begin + row + slope * column) % CODES for begin in range(5) for slope in (1, 2)])  # ten patterns of 5^12
+DATA = torch.stack(
+    [(begin + row + slope * column) % CODES for begin in range(5) for slope in (1, 2)]
+)  # ten patterns of 5^12
 
 
 class Foreign(nn.Module):
@@ -23,13 +32,17 @@ class Foreign(nn.Module):
     def __init__(self, width: int = 256):
         super().__init__()
         self.tokens = nn.Embedding(CODES + 1, 16)  # one more: the mask
-        self.layers = nn.Sequential(nn.Linear(16 * TOKENS, width), nn.SiLU(), nn.Linear(width, TOKENS * CODES))
+        self.layers = nn.Sequential(
+            nn.Linear(16 * TOKENS, width), nn.SiLU(), nn.Linear(width, TOKENS * CODES)
+        )
 
     def forward(self, x_t, kappa, labels, grid, where=None):
         return self.layers(self.tokens(x_t).flatten(1)).unflatten(1, (TOKENS, CODES))
 
 
-def train(network: nn.Module, process: Process, objective: Objective, steps: int = 400, batch: int = 128) -> None:
+def train(
+    network: nn.Module, process: Process, objective: Objective, steps: int = 400, batch: int = 128
+) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     for _ in range(steps):
         x_0 = DATA[torch.randint(len(DATA), (batch,))]
@@ -56,4 +69,6 @@ if __name__ == "__main__":
     for sampler, steps in (("ancestral", 60), ("confidence", TOKENS)):
         request = Request(make_sampler(sampler), SamplingConfig(steps=steps))
         codes = sample(network.eval(), process, request, labels, 0, GRID, ImageStreams(7, range(500)))
-        print(f"{sampler}: {share_of_patterns(codes):.1%} of 500 samples are one of the ten patterns; chance {10 / CODES**TOKENS:.0e}")
+        print(
+            f"{sampler}: {share_of_patterns(codes):.1%} of 500 samples are one of the ten patterns; chance {10 / CODES**TOKENS:.0e}"
+        )

@@ -3,7 +3,7 @@
     PYTHONPATH=tests python -m golden.record FOLDER
 
 writes ``losses.json``, ``images.npz`` and ``evaluation.json``. The committed files were recorded at commit 30cd99f, before the structure
-of the package changed; ``tests/test_golden.py`` compares.
+of the package changed; ``tests/integration/test_golden.py`` compares.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ DIGITS = {"data.source": "digits", "data.channels": 1}
 NETWORK = {"denoiser.width": 32, "denoiser.depth": 2, "denoiser.heads": 2}
 LEVEL = {"tokenizer.downsampling": 2, "tokenizer.multipliers": "[1]", "tokenizer.width": 16}
 TOKENIZERS: dict[str, dict[str, Any]] = {
-    "ema": {**LEVEL, "data.image_size": 8, "tokenizer.quantizer.num_codes": 32, "tokenizer.quantizer.code_dim": 8},
+    "ema": {
+        **LEVEL,
+        "data.image_size": 8,
+        "tokenizer.quantizer.num_codes": 32,
+        "tokenizer.quantizer.code_dim": 8,
+    },
     "fsq": {
         "data.image_size": 16,
         "tokenizer.downsampling": 4,
@@ -60,7 +65,13 @@ TOKENIZERS: dict[str, dict[str, Any]] = {
 }
 DENOISERS: dict[str, dict[str, Any]] = {
     "ema": {"process.uniform_share": 0.1, "train.optimizer": "muon", "loss.label_dropout": 0.2},
-    "fsq": {"process.corruption": "linear", "process.steps": 0, "loss.auxiliary": 0.0, "loss.bound": 1.0, "loss.fused": "true"},
+    "fsq": {
+        "process.corruption": "linear",
+        "process.steps": 0,
+        "loss.auxiliary": 0.0,
+        "loss.bound": 1.0,
+        "loss.fused": "true",
+    },
     "cosine": {
         "process.uniform_share": 1.0,
         "process.steps": 100,
@@ -70,7 +81,14 @@ DENOISERS: dict[str, dict[str, Any]] = {
         "sampler.name": "ancestral",
     },
 }
-COMMON: dict[str, Any] = {"steps": 8, "seed": 11, "batch_size": 8, "guidance": 1.5, "correct_steps": 0, "temperature": 0.9}
+COMMON: dict[str, Any] = {
+    "steps": 8,
+    "seed": 11,
+    "batch_size": 8,
+    "guidance": 1.5,
+    "correct_steps": 0,
+    "temperature": 0.9,
+}
 SAMPLERS: dict[str, dict[str, Any]] = {
     "confidence": {"gumbel": 4.5, "reveal": "cosine"},
     "entropy": {"gumbel": 1.0, "reveal": "arccos"},
@@ -136,7 +154,9 @@ def draw() -> dict[str, np.ndarray]:
         images = pipe.generate(8, sampler=name, **COMMON, **settings)
         found[name] = np.stack([np.asarray(image) for image in images])
     whole = pipe.generate(1, labels=["Dress"], sampler="ancestral", **COMMON)[0]
-    edits = pipe.inpaint(whole, Box(6, 8, 12, 14), variants=4, sampler="confidence", gumbel=4.5, reveal="cosine", **COMMON)
+    edits = pipe.inpaint(
+        whole, Box(6, 8, 12, 14), variants=4, sampler="confidence", gumbel=4.5, reveal="cosine", **COMMON
+    )
     found["inpaint"] = np.stack([np.asarray(image) for image in edits])
     torch.set_num_threads(threads)
     return found
@@ -144,7 +164,14 @@ def draw() -> dict[str, np.ndarray]:
 
 def evaluate(folder: Path) -> dict[str, Any]:
     """The evaluation of 64 samples by the first denoiser, with its bound."""
-    options = {"num_samples": 64, "likelihood": "true", "draws": 1, "seed": 3, "steps": 4, "sampler": "ancestral"}
+    options = {
+        "num_samples": 64,
+        "likelihood": "true",
+        "draws": 1,
+        "seed": 3,
+        "steps": 4,
+        "sampler": "ancestral",
+    }
     command("evaluate", folder / "ema", *words(options), "--out", folder / "evaluation.json")
     return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
@@ -157,7 +184,9 @@ def main() -> None:
         os.environ["D3PM_IMAGE_CACHE"] = f"{scratch}/home"
         curves = train(Path(scratch))
         (place / "losses.json").write_text(json.dumps(curves, indent=0), encoding="utf-8")
-        (place / "evaluation.json").write_text(json.dumps(evaluate(Path(scratch)), indent=1), encoding="utf-8")
+        (place / "evaluation.json").write_text(
+            json.dumps(evaluate(Path(scratch)), indent=1), encoding="utf-8"
+        )
     np.savez_compressed(place / "images.npz", **draw())
 
 

@@ -1,0 +1,199 @@
+"""Command lines and YAML: overrides, one-line errors, and settings that read back as they were written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.paths import ROOT
+
+from d3pm_image.cli import main
+from d3pm_image.cli.parsing import parse
+from d3pm_image.config import (
+    ConfigError,
+    DataConfig,
+    DenoiserConfig,
+    DiffusionRun,
+    ProcessConfig,
+    SamplingConfig,
+    TokenizerConfig,
+    TokenizerLossConfig,
+    TokenizerRun,
+    TrainConfig,
+)
+from d3pm_image.recipes.settings import save_resolved
+from d3pm_image.tokenizer.quantizers import FSQ
+
+
+@pytest.mark.parametrize("kind", [TokenizerRun, DiffusionRun])
+def test_the_command_line_without_options_is_the_defaults(kind):
+    assert parse("train", kind, []) == kind()
+
+
+def yaml_file(folder: Path, text: str) -> list[str]:
+    (folder / "run.yaml").write_text(text)
+    return ["--config", str(folder / "run.yaml")]
+
+
+def test_yaml_then_overrides(tmp_path):
+    """Later arguments win over the file; dashes and underscores are the same; lists become pairs."""
+    text = "out: here\ndata:\n  image_size: [8, 12]\n  channels: 3\ntokenizer:\n  downsampling: 2\n  multipliers: [2]\ntrain:\n  steps: 5\n  learning_rate: 1e-4\n"
+    run = parse(
+        "train-tokenizer",
+        TokenizerRun,
+        [*yaml_file(tmp_path, text), "--train.steps", "7", "--train.batch-size=32", "--data.flip", "true"],
+    )
+    assert run == TokenizerRun(
+        out="here",
+        data=DataConfig(image_size=(8, 12), channels=3, flip=True),
+        tokenizer=TokenizerConfig(downsampling=2, multipliers=(2,)),
+        train=TrainConfig(steps=7, learning_rate=1e-4, batch_size=32),
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        (["--train.stepz", "5"], ["train.stepz", "did you mean --train.steps"]),
+        (["--trian.steps", "5"], ["trian.steps", "did you mean --train.steps"]),
+        (["--stepz=5"], ["stepz", "did you mean --train.steps"]),
+        (["stray"], ["stray"]),
+        (["--train.steps", "abc"], ["train.steps", "abc", "a whole number"]),
+        (["--train.steps", "1.5"], ["train.steps", "1.5", "a whole number"]),
+        (["--train.steps"], ["train.steps", "needs a value"]),
+        (["--train.ema", "none"], ["train.ema", "none", "a number"]),
+        (["--train.compile", "maybe"], ["train.compile", "maybe", "true or false"]),
+        (["--data.crop", "centre"], ["data.crop", "centre", "did you mean center?"]),
+        (["--data.channels", "2"], ["data.channels", "2", "0, 1, 3"]),
+        (
+            ["--data.image_size", "[8,8,8]"],
+            ["data.image_size", "[8, 8, 8]", "a whole number or a list such as [8,8]"],
+        ),
+        (["--data.image_size", "big"], ["data.image_size", "big", "a whole number or a list such as [8,8]"]),
+        (["--tokenizer.multipliers", "3"], ["tokenizer.multipliers", "3", "write it as a list: [3]"]),
+        (["--train.learning_rate", "0"], ["train.learning_rate", "0", "positive"]),
+        (["--data.image_size", "10"], ["data.image_size", "10", "use 8"]),
+        (["--tokenizer.multipliers", "1,2"], ["tokenizer.multipliers", "write it as a list: [1,2]"]),
+        (
+            ["--tokenizer.norm", "grup"],
+            ["tokenizer.norm", "grup", "use one of group, channel (did you mean group?)"],
+        ),
+        (
+            ["--tokenizer.quantizer", "fsq"],
+            ["tokenizer.quantizer", "did you mean --tokenizer.quantizer.name?"],
+        ),
+        (
+            ["--tokenizer.num_codes", "64"],
+            ["tokenizer.num_codes", "did you mean --tokenizer.quantizer.num_codes?"],
+        ),
+        (["--tokenizer.quantizer.name", "fsk"], ["tokenizer.quantizer.name", "did you mean fsq?"]),
+        (["--tokenizer.quantizer.num_codes", "x"], ["tokenizer.quantizer.num_codes", "x", "a whole number"]),
+        (
+            ["--tokenizer.quantizer.levels", "8,5"],
+            ["tokenizer.quantizer.levels", "write it as a list: [8,5]"],
+        ),
+        (["--tokenizer.quantizer.levels", "[8,5]"], ["the quantizer ema has no such setting; fsq has it"]),
+        (["--config", "nowhere.yaml"], ["config='nowhere.yaml': no such file"]),
+        (
+            ["--config", str(ROOT / "configs/digits/diffusion.yaml")],
+            ["config=", "is a file of train-diffusion: d3pm-image train-diffusion --config"],
+        ),
+    ],
+)
+def test_wrong_options_give_one_line(arguments, parts):
+    one_line(arguments, parts)
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("train:\n  stepz: 5\n", ["train.stepz", "did you mean train.steps"]),
+        ("train:\n  learning-rate: 0.1\n", ["train.learning-rate", "did you mean train.learning_rate"]),
+        ("trian:\n  steps: 5\n", ["trian", "did you mean train"]),
+        ("outt: here\n", ["outt", "did you mean out"]),
+        ("train:\n  steps: many\n", ["train.steps", "many", "a whole number"]),
+        ("train:\n  steps: 0\n", ["train.steps", "0"]),
+        ("data:\n  source: 5\n", ["data.source", "5", "a text"]),
+        ("tokenizer:\n  multipliers: [1, x]\n", ["tokenizer.multipliers", "x", "a whole number"]),
+        ("train: 5\n", ["train=", "5"]),
+        ("tokenizer: 5\n", ["tokenizer=", "5"]),
+        ("tokenizer: {quantizer: 5}\n", ["tokenizer.quantizer=5", "give a name and settings"]),
+        (
+            "tokenizer: {quantizer: {nam: fsq}}\n",
+            ["tokenizer.quantizer.nam", "did you mean tokenizer.quantizer.name"],
+        ),
+        ("data: [\n", ["config=", "is no YAML"]),
+        ("- 1\n- 2\n", ["config"]),
+    ],
+)
+def test_wrong_yaml_gives_one_line(tmp_path, text, parts):
+    one_line(yaml_file(tmp_path, text), parts)
+
+
+def one_line(arguments: list[str], parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse("train-tokenizer", TokenizerRun, arguments)
+    message = str(caught.value)
+    assert all(part in message for part in parts), message
+    assert "\n" not in message and "object at 0x" not in message and "functools" not in message, message
+
+
+RUNS = [
+    TokenizerRun(
+        out="a: b",
+        data=DataConfig(
+            "folder", "5", "null", 0.25, image_size=(8, 12), channels=3, crop="stretch", labels=False, limit=3
+        ),
+        tokenizer=TokenizerConfig(downsampling=2, multipliers=(3,), quantizer=FSQ(levels=(3, 4))),
+        loss=TokenizerLossConfig(0.5, 0.25),
+        train=TrainConfig(learning_rate=1e-5, mixed_precision="bf16", seed=2**32 - 1),
+    ),
+    DiffusionRun(
+        out="1.5",
+        resume=True,
+        tokenizer="x y",
+        process=ProcessConfig("cosine", 1.0, steps=0),
+        denoiser=DenoiserConfig(64, 2, 2),
+        sampler={"name": "halton", "reveal": "linear"},
+        sampling=SamplingConfig(steps=7),
+    ),
+]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_saved_configuration_reads_back_as_it_was(run, tmp_path):
+    save_resolved(run, tmp_path / "deep" / "config.yaml")
+    assert parse("train", type(run), ["--config", str(tmp_path / "deep" / "config.yaml")]) == run
+
+
+@pytest.mark.parametrize("name", ["1e3", "1_000", "yes", "~", "#1", "- a", "{a}", "0x1f", "2024-01-01"])
+def test_folder_names_that_look_like_yaml_read_back(name, tmp_path):
+    save_resolved(TokenizerRun(out=name), tmp_path / "config.yaml")
+    assert parse("train", TokenizerRun, ["--config", str(tmp_path / "config.yaml")]).out == name
+    assert parse("train", TokenizerRun, ["--out", name]).out == name
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_published_configurations_are_valid(path):
+    parse("train", TokenizerRun if "tokenizer" in path.stem else DiffusionRun, ["--config", str(path)])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nope"],
+        ["train-tokenizer", "--data.image_size", "10"],
+        ["train-diffusion", "--process.uniform_share", "2"],
+        ["generate"],
+    ],
+)
+def test_wrong_input_exits_with_two_and_writes_nothing(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == (1 if arguments else 0)
+    assert not list(tmp_path.iterdir())

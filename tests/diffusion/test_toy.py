@@ -1,0 +1,385 @@
+"""The bound on a distribution small enough to enumerate: three tokens of three codes, 27 pictures, 64 noisy ones.
+
+With the optimal leave-one-out prediction x̂* the reverse step is the product of the tokens' own q(x_s | x_t), so the bound is
+
+    H(x_0) + KL(q(x_T) ‖ prior) + Σ_t C(x_s | x_t) ,    C the total correlation that a product cannot carry.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from helpers import reference
+from helpers.strategies import schedules
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from d3pm_image.diffusion import (
+    ConstantShare,
+    Gidd,
+    Objective,
+    Process,
+    bound_terms,
+    diffusion_loss,
+    low_discrepancy_times,
+)
+
+K, N = 3, 3
+CLEAN = torch.cartesian_prod(*[torch.arange(K)] * N)
+NOISY = torch.cartesian_prod(*[torch.arange(K + 1)] * N)
+DATA = torch.softmax(
+    2 * torch.randn(len(CLEAN), generator=torch.Generator().manual_seed(0), dtype=torch.float64), 0
+)
+
+
+def surprise(p: Tensor) -> Tensor:
+    """-p log p, summed over all."""
+    return -torch.xlogy(p, p).sum()
+
+
+ENTROPY = float(surprise(DATA))
+
+
+def transitions(process: Process, s: float, t: float, start: Tensor) -> Tensor:
+    """q(x_t | x_s) of whole pictures: rows ``start`` (n, N), columns NOISY."""
+    return reference.transition(process, s, t)[start[:, None], NOISY[None]].prod(-1)
+
+
+def evidence(process: Process, t: float, own: bool) -> Tensor:
+    """Predictions (64, N, K) of each token: p(x_0 | x_t), or without what x_t shows of the token itself."""
+    table = reference.transition(process, 0, t)[CLEAN[:, None], NOISY[None]]  # (27, 64, N)
+    out = torch.zeros(len(NOISY), N, K, dtype=torch.float64)
+    for i in range(N):
+        seen = table if own else torch.cat([table[..., :i], table[..., i + 1 :]], -1)
+        weight = DATA[:, None] * seen.prod(-1)
+        for code in range(K):
+            out[:, i, code] = weight[CLEAN[:, i] == code].sum(0)
+    total = out.sum(-1, keepdim=True)
+    return torch.where(total > 0, out / total.clamp_min(1e-300), 1 / K)
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """The optimal prediction, spoiled: logits times ``sharp`` plus fixed noise."""
+
+    process: Process
+    noise: float = 0.0
+    sharp: float = 1.0
+    own: bool = False
+    seed: int = 0
+
+    def logits(self, t: float) -> Tensor:
+        noise = torch.randn(
+            len(NOISY), N, K, dtype=torch.float64, generator=torch.Generator().manual_seed(self.seed)
+        )
+        return self.sharp * evidence(self.process, t, self.own).clamp_min(1e-300).log() + self.noise * noise
+
+
+def expected_terms(process: Process, logits: Tensor, t: float) -> Tensor:
+    """E over x_t of the bound's term at t, for each x_0: (27,) nats a picture."""
+    rows, columns = len(CLEAN), len(NOISY)
+    x_0, x_t = CLEAN.repeat_interleave(columns, 0), NOISY.repeat(rows, 1)
+    likelihood = transitions(process, 0, t, CLEAN)
+    times = torch.full((len(x_0),), t, dtype=torch.float64)
+    terms = bound_terms(process, logits.repeat(rows, 1, 1), x_0, x_t, times).bound.sum(-1).view(rows, columns)
+    return torch.where(likelihood > 0, likelihood * terms, 0).sum(-1)
+
+
+def discrete_bound(denoiser: Denoiser) -> Tensor:
+    """The bound of each x_0, (27,), every x_t at every step enumerated."""
+    process = denoiser.process
+    steps = [step / process.steps for step in range(1, process.steps + 1)]
+    return (
+        N * process.prior_kl()
+        + sum(expected_terms(process, denoiser.logits(t), t) for t in steps) / process.steps
+    )
+
+
+def continuous_bound(denoiser: Denoiser, nodes: int = 40) -> Tensor:
+    """The same, integrated by Gauss and Legendre's rule over u with t = sin²(πφ/2), φ = u³ (10 - 15 u + 6 u²): nodes crowd at both
+    ends, where schedules have square roots and the bound has logarithms."""
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    total = N * denoiser.process.prior_kl()
+    for u, weight in zip((points + 1) / 2, weights / 2, strict=True):
+        angle = math.pi / 2 * u**3 * (10 - 15 * u + 6 * u**2)
+        speed = math.pi / 2 * math.sin(2 * angle) * 30 * u**2 * (1 - u) ** 2
+        t = math.sin(angle) ** 2
+        total = total + weight * speed * expected_terms(denoiser.process, denoiser.logits(t), t)
+    return total
+
+
+def mean(per_picture: Tensor) -> float:
+    return float(DATA @ per_picture)
+
+
+def reverse_step(process: Process, x_hat: Tensor, s: float, t: float) -> Tensor:
+    """p(x_s | x_t) of whole pictures, (64, 64), from predictions (64, N, K)."""
+    p_s = F.pad(x_hat, (0, 1)) @ reference.transition(process, 0, s)
+    joint = p_s * reference.transition(process, s, t).T[NOISY]  # (64, N, K+1)
+    tokens = joint / joint.sum(-1, keepdim=True).clamp_min(1e-300)
+    return torch.stack([tokens[:, i, NOISY[:, i]] for i in range(N)]).prod(0)
+
+
+def log_likelihood(denoiser: Denoiser) -> Tensor:
+    """log p(x_0) of the model, (27,): the whole reverse chain enumerated from its prior."""
+    process, steps = denoiser.process, denoiser.process.steps
+    g, _ = process.schedule.survival(torch.ones((), dtype=torch.float64))
+    token = torch.cat([g.expand(K) / K, (1 - g)[None]])
+    p = token[NOISY].prod(-1)
+    for step in range(steps, 0, -1):
+        t, s = step / steps, (step - 1) / steps
+        p = p @ reverse_step(process, denoiser.logits(t).softmax(-1), s, t)
+    places = (CLEAN * torch.tensor([(K + 1) ** (N - 1 - i) for i in range(N)])).sum(-1)
+    assert float(p[places].sum()) == pytest.approx(1, abs=1e-9)
+    return p[places].log()
+
+
+def known_gap(process: Process) -> float:
+    """KL(q(x_T) ‖ prior) + Σ_t C(x_s | x_t), from the dense joint distributions."""
+    end = DATA @ transitions(process, 0, 1, CLEAN)
+    alone = torch.stack(
+        [(end[:, None] * (NOISY[:, i : i + 1] == torch.arange(K + 1))).sum(0) for i in range(N)]
+    )
+    g, _ = process.schedule.survival(torch.ones((), dtype=torch.float64))
+    token = torch.cat([g.expand(K) / K, (1 - g)[None]])
+    gap = float(-surprise(end) - torch.xlogy(alone.sum(0), token).sum())
+    for step in range(1, process.steps + 1):
+        t, s = step / process.steps, (step - 1) / process.steps
+        joint = (DATA @ transitions(process, 0, s, CLEAN))[:, None] * transitions(process, s, t, NOISY)
+        x_t = float(surprise(joint.sum(0)))
+        apart = (
+            surprise(torch.stack([joint[NOISY[:, i] == code].sum(0) for code in range(K + 1)])) - x_t
+            for i in range(N)
+        )
+        gap += float(sum(apart) - (surprise(joint) - x_t))
+    return gap
+
+
+PROCESSES = {
+    "absorbing": ConstantShare("linear", 0.0),
+    "uniform": ConstantShare("linear", 1.0),
+    "hybrid": ConstantShare("linear", 0.3),
+    "cosine": ConstantShare("cosine", 0.1),
+    "gidd": Gidd(0.2),
+}
+every_process = pytest.mark.parametrize("name", PROCESSES)
+
+
+@given(schedules(K), st.sampled_from([1, 2, 3]), st.floats(0, 2), st.floats(0.2, 2), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_the_bound_of_every_picture_is_above_the_model_s_own_negative_log_likelihood(
+    schedule, steps, noise, sharp, seed
+):
+    """Whatever the denoiser; and no model is better on average than the entropy."""
+    denoiser = Denoiser(Process(K, schedule, steps), noise, sharp, seed=seed)
+    exact, bound = -log_likelihood(denoiser), discrete_bound(denoiser)
+    assert (bound >= exact - 1e-9).all()
+    assert mean(bound) >= mean(exact) - 1e-9 >= ENTROPY - 2e-9
+
+
+@given(schedules(K), st.sampled_from([2, 5]), st.floats(0.01, 2), st.floats(0.2, 2), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_no_denoiser_has_a_lower_bound_than_the_optimal_one(schedule, steps, noise, sharp, seed):
+    process = Process(K, schedule, steps)
+    assert (
+        mean(discrete_bound(Denoiser(process, noise, sharp, seed=seed)))
+        >= mean(discrete_bound(Denoiser(process))) - 1e-9
+    )
+
+
+@given(schedules(K), st.sampled_from([1, 2, 3, 8]))
+@settings(max_examples=25, deadline=None)
+def test_the_optimal_bound_exceeds_the_entropy_by_what_a_product_cannot_carry(schedule, steps):
+    """And the exact negative log-likelihood, by enumeration of the chain, lies between."""
+    denoiser = Denoiser(Process(K, schedule, steps))
+    bound = mean(discrete_bound(denoiser))
+    assert bound == pytest.approx(ENTROPY + known_gap(denoiser.process), abs=1e-9)
+    assert bound >= mean(-log_likelihood(denoiser)) - 1e-9
+
+
+def test_one_step_from_noise_is_the_product_of_the_tokens_own_distributions():
+    """T = 1 learns nothing of how tokens hang together: bound = exact negative log-likelihood = sum of the tokens' entropies."""
+    denoiser = Denoiser(Process(K, ConstantShare("linear", 0.3), 1))
+    tokens = sum(
+        float(surprise(torch.stack([DATA[CLEAN[:, i] == code].sum() for code in range(K)]))) for i in range(N)
+    )
+    assert mean(discrete_bound(denoiser)) == pytest.approx(tokens, abs=1e-12)
+    assert mean(-log_likelihood(denoiser)) == pytest.approx(tokens, abs=1e-12)
+
+
+@every_process
+def test_the_gap_falls_with_the_number_of_steps_and_in_the_end_as_its_inverse(name):
+    """More slowly for GIDD, whose codes are scrambled at an infinite rate at t = 0."""
+    gaps = [
+        mean(discrete_bound(Denoiser(Process(K, PROCESSES[name], steps)))) - ENTROPY
+        for steps in (2, 4, 8, 16, 32)
+    ]
+    assert all(few > 1.4 * many > 0 for few, many in itertools.pairwise(gaps)), gaps
+    assert gaps[-2] / gaps[-1] == pytest.approx(1.6 if name == "gidd" else 2, abs=0.1)
+
+
+@every_process
+def test_with_endless_steps_the_optimal_bound_is_the_entropy(name):
+    """GIDD's rate is kept finite below t = 1e-12, which costs it 7e-6."""
+    bound = mean(continuous_bound(Denoiser(Process(K, PROCESSES[name], 0))))
+    assert bound == pytest.approx(ENTROPY, abs=2e-5 if name == "gidd" else 1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("curve", ["linear", "cosine"])
+def test_masks_in_continuous_time_are_autoregression_in_every_order(noise, curve):
+    """Mean over the 6 orders of Σ -log x̂(next | those before), for a denoiser that knows nothing of time (Hoogeboom et al. 2022)."""
+    denoiser = Denoiser(Process(K, ConstantShare(curve, 0.0), 0), noise, seed=3)
+    log_x = denoiser.logits(0.5).log_softmax(-1)
+    total = torch.zeros(len(CLEAN), dtype=torch.float64)
+    for order in itertools.permutations(range(N)):
+        x_t = torch.full_like(CLEAN, K)
+        for i in order:
+            place = (x_t * torch.tensor([16, 4, 1])).sum(-1)
+            total -= log_x[place, i, CLEAN[:, i]] / 6
+            x_t = x_t.index_copy(1, torch.tensor([i]), CLEAN[:, i : i + 1])
+    torch.testing.assert_close(continuous_bound(denoiser), total, rtol=1e-9, atol=1e-9)
+    many = discrete_bound(Denoiser(Process(K, ConstantShare("linear", 0.0), 200), noise, seed=3))
+    torch.testing.assert_close(many, total, rtol=0.01, atol=0)
+
+
+@every_process
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_the_discrete_bound_meets_the_continuous_one(name, noise):
+    """At a distance that falls as 1/T (GIDD's more slowly)."""
+    limit = mean(continuous_bound(Denoiser(Process(K, PROCESSES[name], 0), noise, seed=1)))
+    off = [
+        abs(mean(discrete_bound(Denoiser(Process(K, PROCESSES[name], steps), noise, seed=1))) - limit)
+        for steps in (8, 32, 128)
+    ]
+    assert off[1] < off[0] / 2.5 and off[2] < off[1] / 2.5, (off, limit)
+    assert off[2] < 0.015 * limit
+
+
+@given(schedules(4), st.sampled_from([1, 2, 7]), st.lists(st.floats(-3, 3), min_size=4, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_of_a_single_token_the_optimal_bound_is_the_entropy(schedule, steps, logits):
+    """What the others say of it is its own distribution, and nothing is lost but what is left of it in x_T."""
+    process, p = Process(4, schedule, steps), torch.tensor(logits, dtype=torch.float64).softmax(0)
+    x_0, x_t = torch.cartesian_prod(torch.arange(4), torch.arange(5)).T[:, :, None]
+    total = float(process.prior_kl())
+    for step in range(1, steps + 1):
+        t = step / steps
+        weight = p[x_0[:, 0]] * reference.transition(process, 0, t)[x_0, x_t][:, 0]
+        terms = bound_terms(
+            process, p.log().expand(20, 1, 4), x_0, x_t, torch.full((20,), t, dtype=torch.float64)
+        )
+        total += float(torch.where(weight > 0, weight * terms.bound[:, 0], 0).sum()) / steps
+    end = p @ reference.transition(process, 0, 1)[:4]
+    g, _ = process.schedule.survival(torch.ones((), dtype=torch.float64))
+    left = float(
+        torch.xlogy(end, end).sum() - torch.xlogy(end, torch.cat([g.expand(4) / 4, (1 - g)[None]])).sum()
+    )
+    assert total == pytest.approx(float(surprise(p)) + left, abs=1e-9)
+
+
+def test_a_posterior_network_has_the_same_optimum():
+    """Logits log p(x_0 | x_t) in the posterior form: the bound of the leave-one-out optimum."""
+    for name, schedule in PROCESSES.items():
+        process = Process(K, schedule, 8)
+        twin = Process(K, schedule, 8, "posterior")
+        bound = mean(discrete_bound(Denoiser(twin, own=True)))
+        assert bound == pytest.approx(mean(discrete_bound(Denoiser(process))), abs=1e-9), name
+
+
+# Training. A table of logits has the optimum in reach; what it learns is judged by the exact bound.
+
+STEPS = 8
+TRAINED_ON = ConstantShare("linear", 0.3)
+
+
+class Table(Denoiser):
+    """Logits (T, 64, N, K) learned by heart."""
+
+    def learn(self, loss, updates: int = 300, batch: int = 2048) -> Table:
+        generator = torch.Generator().manual_seed(0)
+        table = torch.zeros(STEPS, len(NOISY), N, K, requires_grad=True)
+        optimizer = torch.optim.Adam([table], 0.1, betas=(0.9, 0.99))
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+        for _ in range(updates):
+            t = low_discrepancy_times(torch.rand((), generator=generator), batch, STEPS)
+            x_0 = CLEAN[torch.multinomial(DATA, batch, True, generator=generator)]
+            x_t = self.process.corrupt(
+                x_0, t, torch.rand(batch, N, 3, dtype=torch.float64, generator=generator)
+            )
+            place = (x_t * torch.tensor([16, 4, 1])).sum(-1)
+            logits = table[(t * STEPS).round().long() - 1, place]
+            optimizer.zero_grad()
+            loss(self.process, logits, x_0, x_t, t).backward()
+            optimizer.step()
+            decay.step()
+        object.__setattr__(self, "table", table.detach().double())
+        return self
+
+    def logits(self, t: float) -> Tensor:
+        return self.table[round(t * STEPS) - 1]
+
+
+def ours(objective: Objective):
+    return lambda process, logits, x_0, x_t, t: diffusion_loss(
+        process, objective, bound_terms(process, logits, x_0, x_t, t), x_0, x_t, t
+    )
+
+
+def raw_cross_entropy(process, logits, x_0, x_t, t):
+    return F.cross_entropy(logits.flatten(0, 1), x_0.flatten())
+
+
+@pytest.mark.parametrize(
+    "parameterisation, objective",
+    [
+        ("leave_one_out", Objective(1.0)),
+        ("leave_one_out", Objective(0.0, 1.0)),
+        ("leave_one_out", Objective(0.2, 1.0)),
+        ("posterior", Objective(1.0)),
+    ],
+    ids=["bound", "cross-entropy", "both", "posterior"],
+)
+def test_training_reaches_the_optimal_bound(parameterisation, objective):
+    """The bound and CE(π) share their optimum, whatever the logits mean."""
+    process = Process(K, TRAINED_ON, STEPS, parameterisation)
+    best = mean(discrete_bound(Denoiser(Process(K, TRAINED_ON, STEPS))))
+    found = mean(discrete_bound(Table(process).learn(ours(objective))))
+    assert best - 1e-6 <= found <= 1.015 * best
+
+
+def test_training_on_the_raw_prediction_ends_elsewhere():
+    """Cross-entropy of leave-one-out logits themselves learns p(x_0 | x_t), which counts the token's own evidence twice."""
+    process = Process(K, TRAINED_ON, STEPS)
+    best = mean(discrete_bound(Denoiser(process)))
+    fooled = mean(discrete_bound(Denoiser(process, own=True)))
+    assert fooled > 1.3 * best
+    assert mean(discrete_bound(Table(process).learn(raw_cross_entropy))) == pytest.approx(fooled, rel=0.015)
+
+
+@pytest.mark.parametrize("steps", [0, 8])
+def test_the_raw_cross_entropy_has_its_optimum_at_seven_eighths_where_the_bound_has_a_half(steps):
+    """One fair bit, κ = 3/4: nothing says what it was but itself. Shares of the optimal prediction that the noisy bit is right."""
+    process = Process(2, ConstantShare("linear", 1.0), steps)
+    x_0, x_t, t = (
+        torch.tensor([[0], [1]]),
+        torch.zeros(2, 1, dtype=torch.long),
+        torch.full((2,), 0.25, dtype=torch.float64),
+    )
+    weight = torch.tensor([0.875, 0.125], dtype=torch.float64)[:, None]
+    shares = torch.arange(1, 1000, dtype=torch.float64) / 1000
+
+    def best(loss) -> float:
+        values = [float((weight * loss(torch.stack([p, 1 - p]).log().expand(2, 1, 2))).sum()) for p in shares]
+        return float(shares[int(np.argmin(values))])
+
+    assert best(lambda logits: bound_terms(process, logits, x_0, x_t, t).bound) == 0.5
+    assert best(lambda logits: bound_terms(process, logits, x_0, x_t, t).auxiliary) == 0.5
+    assert best(lambda logits: -logits.log_softmax(-1).gather(-1, x_0[..., None])[..., 0]) == 0.875

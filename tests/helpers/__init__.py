@@ -1,0 +1,1 @@
+"""What several test modules build, run or compare with: no test module imports from another."""

@@ -1,0 +1,171 @@
+"""The page as it is put together, without a browser: every click of the decode's buttons gets what its handler expects."""
+
+from __future__ import annotations
+
+import inspect
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from d3pm_image import Pipeline
+from d3pm_image.app.session import Studio
+
+gr = pytest.importorskip("gradio", reason="needs the extra app")
+ASK = SimpleNamespace(session_hash="a")
+
+
+@pytest.fixture
+def page(trained, tmp_path):
+    from d3pm_image.app.page import build
+
+    (tmp_path / "shelf").mkdir()
+    return build(Studio(Pipeline.from_pretrained(trained / "diffusion"), "digits", tmp_path / "shelf"))
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (17, 23, 3), np.uint8)).save(path)
+    return path
+
+
+def clicked(page, name: str):
+    """The function behind a handler's name, and its fields."""
+    found = [event for event in page.fns.values() if getattr(event.fn, "__name__", "") == name]
+    assert len(found) == 1, name
+    return found[0]
+
+
+def pressed(event, given: dict[str, object]) -> list[tuple]:
+    """All updates that a handler gives for the fields as the page shows them, but for those that are ``given`` by their names."""
+    unknown = set(given) - {field.label for field in event.inputs}
+    assert not unknown, unknown
+    return list(event.fn(ASK, *(given.get(field.label, field.value) for field in event.inputs)))
+
+
+def painted(size: tuple[int, int]) -> dict:
+    from d3pm_image.app.canvas_mask import displayed
+
+    canvas = displayed(Image.new("RGB", size))
+    paint = Image.new("RGBA", canvas.size)
+    paint.paste(
+        (20, 184, 166, 255), (canvas.width // 4, canvas.height // 4, canvas.width // 2, canvas.height // 2)
+    )
+    return {"background": None, "layers": [paint], "composite": None}
+
+
+@pytest.mark.parametrize(
+    "name, count, size",
+    [("generate", 10, (8, 8)), ("inpaint", 4, (23, 17)), ("outpaint", 4, (31, 17)), ("vary", 6, (23, 17))],
+)
+def test_a_press_on_the_button_of_every_tab_draws_as_many_pictures_as_its_field_says(
+    page, own, name, count, size
+):
+    event = clicked(page, name)
+    given = {} if name == "generate" else {"Your picture: drop it here": str(own)}
+    if name == "inpaint":
+        given["Paint over what shall be made anew"] = painted((23, 17))
+    updates = pressed(event, {**given, "Steps": 2})
+    assert all(len(update) == len(event.outputs) == 4 for update in updates) and len(updates) > 1
+    live, gallery, download, status = updates[-1]
+    assert (
+        not live["visible"]
+        and gallery["visible"]
+        and len(gallery["value"]) == count
+        and download["interactive"]
+    )
+    assert status.startswith(f"{count} pictures in ") and all(
+        Image.open(path).size == size for path in gallery["value"]
+    )
+    assert updates[0][0]["visible"] and "step" in updates[0][3]  # the decode was shown as it happened
+
+
+def test_fields_reach_what_they_name(page):
+    drawn = {}
+    event = clicked(page, "generate")
+    for changed in (
+        {},
+        {"Seed": 1},
+        {"Class": "3"},
+        {"Temperature": 0.5},
+        {"Guidance": 3.0},
+        {"Sampler": "halton"},
+        {"Steps": 3},
+    ):
+        *_, (_, gallery, _, _) = pressed(event, {"Steps": 4, "Pictures": 3, **changed})
+        drawn[str(changed)] = b"".join(np.asarray(Image.open(path)).tobytes() for path in gallery["value"])
+    assert len(set(drawn.values())) == len(drawn)
+
+
+def test_wrong_input_is_a_message_and_changes_nothing(page, own):
+    for name, given, says in (
+        ("generate", {"Steps": None}, "whole number"),
+        ("generate", {"Pictures": 2.5}, "whole number"),
+        ("inpaint", {}, "Picture"),
+        ("outpaint", {"Your picture: drop it here": str(own), "Left": 0, "Right": 0}, "pixels"),
+        (
+            "vary",
+            {
+                "Your picture: drop it here": str(own),
+                "Strength (0 keeps what the tokenizer keeps, 1 is a new picture)": 3,
+            },
+            "0, 1",
+        ),
+    ):
+        with pytest.raises(gr.Error) as error:
+            pressed(clicked(page, name), given)
+        assert says in error.value.message, error.value.message
+    press = clicked(page, "generate")
+    assert len(pressed(press, {"Steps": 2, "Pictures": 1})[-1][1]["value"]) == 1  # and it goes on
+
+
+def test_a_picture_handed_in_is_shown_read_and_taken_apart(page, own):
+    load, about = clicked(page, "load").fn, clicked(page, "tokens").fn
+    canvas, text = load(str(own))
+    assert canvas["value"]["background"].size[0] > 23 and text.startswith("23×17 pixels, mode RGB")
+    assert load(None)[0]["value"] is None and about(None) == (None, None, None, "")
+    *pictures, line = about(str(own))
+    assert len(pictures) == 3 and "codes" in line
+    *_, (_, gallery, _, _) = pressed(clicked(page, "generate"), {"Steps": 2, "Pictures": 1, "Seed": 11})
+    read = clicked(page, "read").fn
+    table = read(gallery["value"][0])
+    assert "<th>" in table and "11" in table.partition("seed<")[2][:30] and read(None) == ""
+    with pytest.raises(gr.Error, match=r"Picture \(own.png\)"):
+        read(str(own))
+
+
+def test_a_result_goes_on_to_another_tab(page):
+    from d3pm_image.app.page import sent, which
+    from d3pm_image.config import ConfigError
+
+    shown = [("a.png", None), ("b.png", None)]
+    assert [sent("vary", shown, i)[0] for i in (0, 1, 5)] == ["a.png", "b.png", "b.png"]
+    assert sent("vary", shown, 0)[1]["selected"] == "vary" and which(SimpleNamespace(index=1)) == 1
+    for nothing in (None, []):
+        with pytest.raises(ConfigError, match="make some first"):
+            sent("vary", nothing, 0)
+
+
+def test_all_work_of_the_model_stands_in_one_line_and_no_click_is_a_public_address(page):
+    for event in page.fns.values():
+        assert event.api_visibility == "private"
+    line = [
+        event
+        for event in page.fns.values()
+        if getattr(event.fn, "__name__", "") in ("generate", "inpaint", "outpaint", "vary", "tokens")
+    ]
+    assert len(line) == 5 and {(event.concurrency_id, event.concurrency_limit) for event in line} == {
+        ("model", 1)
+    }
+    for event in line:
+        taken = [p for p in inspect.signature(event.fn).parameters.values() if p.kind is p.VAR_POSITIONAL]
+        assert taken or len(inspect.signature(event.fn).parameters) == len(event.inputs)
+
+
+def test_a_stop_without_a_decode_is_nothing(page):
+    clicked_stop = [event for event in page.fns.values() if getattr(event.fn, "__name__", "") == "stop"]
+    assert clicked_stop
+    for event in clicked_stop:
+        assert event.fn(ASK) is None
