@@ -57,7 +57,8 @@ class Edits(Protocol):
     @overload
     def inpaint(
         self, image: Single, mask: Masks, labels: Labels = None, variants: int = 1, ring: int | None = None,
-        window: Window = "auto", feather: int = 0, strength: float = 1.0, *, output_type: PIL = "pil", **drawing: Any,
+        window: Window = "auto", feather: int = 0, strength: float = 1.0, *, output_type: PIL = "pil",
+        **drawing: Any,
     ) -> Images: ...
     @overload
     def inpaint(
@@ -72,7 +73,8 @@ class Edits(Protocol):
     @overload
     def inpaint(
         self, image: Several, mask: Masks, labels: Labels = None, variants: int = 1, ring: int | None = None,
-        window: Window = "auto", feather: int = 0, strength: float = 1.0, *, output_type: PIL = "pil", **drawing: Any,
+        window: Window = "auto", feather: int = 0, strength: float = 1.0, *, output_type: PIL = "pil",
+        **drawing: Any,
     ) -> list[Images]: ...
     @overload
     def inpaint(
@@ -87,7 +89,8 @@ class Edits(Protocol):
     @overload
     def inpaint(
         self, image: Pictures, mask: Masks, labels: Labels = None, variants: int = 1, ring: int | None = None,
-        window: Window = "auto", feather: int = 0, strength: float = 1.0, *, output_type: OutputType = "pil", **drawing: Any,
+        window: Window = "auto", feather: int = 0, strength: float = 1.0, *, output_type: OutputType = "pil",
+        **drawing: Any,
     ) -> Edited: ...
     # fmt: on
     def inpaint(
@@ -289,7 +292,15 @@ class Edits(Protocol):
         mask: Masks = None, *, output_type: OutputType = "pil", **how: Any,
     ) -> Edited: ...
     # fmt: on
-    def vary(self, image: Pictures, strength: float = 0.5, labels: Labels = None, variants: int = 1, mask: Masks = None, **how: Any) -> Edited:  # fmt: skip
+    def vary(
+        self,
+        image: Pictures,
+        strength: float = 0.5,
+        labels: Labels = None,
+        variants: int = 1,
+        mask: Masks = None,
+        **how: Any,
+    ) -> Edited:
         """Variations of pictures, or of their masked part: the codes are corrupted to noise level t =
         strength and denoised from there.
 

@@ -62,9 +62,8 @@ class Encode(nn.Module):
         super().__init__()
         self.tokenizer = copy.deepcopy(own_tokenizer(pipe))
         for module in self.tokenizer.modules():
-            if (
-                "initted" in module._buffers
-            ):  # a tensor that the codebook branches on, which no graph can; it is true once training has begun
+            # a tensor that the codebook branches on, which no graph can; it is true once training has begun
+            if "initted" in module._buffers:
                 del module._buffers["initted"]
                 module.initted = True  # type: ignore[assignment]
 
@@ -226,7 +225,8 @@ def write_onnx(part: Part, path: Path, example: tuple[Inputs, Shapes | None]) ->
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            part.network, (), str(path), kwargs=given, dynamic_shapes=shapes, input_names=list(given), output_names=[part.output],
+            part.network, (), str(path), kwargs=given, dynamic_shapes=shapes, input_names=list(given),
+            output_names=[part.output],
             dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -162,7 +162,8 @@ def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> s
         part: sum(p.numel() for p in getattr(pipe, part).parameters()) for part in ("tokenizer", "denoiser")
     }
     model = {
-        "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid, "codes": pipe.tokenizer.num_codes,
+        "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid,
+        "codes": pipe.tokenizer.num_codes,
         "classes": list(pipe.class_names), "parameters": parameters, "half": half,
     }  # fmt: skip
     return model_card(name, pipe.facts, model, licence, note, "samples.jpg")

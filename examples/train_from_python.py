@@ -1,6 +1,7 @@
 """Train both stages on handwritten digits, generate, and repaint a part of an image.
 
-python examples/train_from_python.py --steps 2000 --out runs/from_python    # --data FOLDER for your own images
+python examples/train_from_python.py --steps 2000 --out runs/from_python
+--data FOLDER takes your own images.
 """
 
 import argparse

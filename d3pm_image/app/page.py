@@ -130,7 +130,9 @@ def results(columns: int = 4) -> Outputs:
         height=520,
     )
     gallery = gr.Gallery(
-        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png", type="filepath", buttons=["download", "fullscreen"], interactive=False, elem_classes=["results"], preview=False
+        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png",
+        type="filepath", buttons=["download", "fullscreen"], interactive=False, elem_classes=["results"],
+        preview=False
     )  # fmt: skip
     status = gr.Markdown("", elem_classes=["status"])
     with gr.Row():
@@ -236,8 +238,10 @@ def inpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
         with gr.Column(scale=1, min_width=360):
             picture = upload("inpaint")
             editor = gr.ImageEditor(
-                type="pil", format="png", image_mode="RGBA", layers=False, transforms=(), sources=(), buttons=[], height=520, label="Paint over what shall be made anew", show_label=False,
-                brush=gr.Brush(default_size=24, colors=["#14b8a6"], default_color="#14b8a6", color_mode="fixed"), elem_id="inpaint-editor",
+                type="pil", format="png", image_mode="RGBA", layers=False, transforms=(), sources=(),
+                buttons=[], height=520, label="Paint over what shall be made anew", show_label=False,
+                brush=gr.Brush(24, ["#14b8a6"], default_color="#14b8a6", color_mode="fixed"),
+                elem_id="inpaint-editor",
             )  # fmt: skip
             about = gr.Markdown(PROMISE, elem_classes=["hint"])
             button, stop = buttons("Inpaint")

@@ -69,9 +69,12 @@ def start(
     page = build(Studio(pipe, model, folder)).queue(max_size=64, api_open=False)
     try:
         _, address, _ = page.launch(
-            server_name=f"[{host}]" if ":" in host.strip("[]") else host, server_port=port or None, share=False, quiet=True,
-            prevent_thread_lock=True, inbrowser=False, ssr_mode=False, footer_links=[], max_file_size=limits.file, theme=theme(), css=CSS,
-            pwa=False, mcp_server=False, enable_monitoring=False, run_history=False, show_error=False, state_session_capacity=SESSIONS,
+            server_name=f"[{host}]" if ":" in host.strip("[]") else host, server_port=port or None,
+            share=False, quiet=True,
+            prevent_thread_lock=True, inbrowser=False, ssr_mode=False, footer_links=[],
+            max_file_size=limits.file, theme=theme(), css=CSS,
+            pwa=False, mcp_server=False, enable_monitoring=False, run_history=False, show_error=False,
+            state_session_capacity=SESSIONS,
             _app=Server(page, host, limits),
         )  # fmt: skip
     except OSError as error:

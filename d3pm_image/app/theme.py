@@ -18,12 +18,14 @@ SANS = (
 MONO = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "DejaVu Sans Mono", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1280px !important; width: 100% !important; margin: 0 auto; background: transparent !important; }
+.gradio-container { max-width: 1280px !important; width: 100% !important; margin: 0 auto;
+  background: transparent !important; }
 #head { padding: 6px 2px 0; }
 #head h1 { font-size: 1.5rem; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
 #head p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
 .hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
-.status p { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; min-height: 1.5em; margin: 0; }
+.status p { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums;
+  min-height: 1.5em; margin: 0; }
 .beside { align-self: end; flex-grow: 0 !important; height: 42px; }
 .pixels img, .live img { image-rendering: pixelated; }
 .live img { width: 100%; object-fit: contain; }
@@ -32,8 +34,10 @@ CSS = """
 .results .thumbnail-item img, .results .gallery-item img, .results .preview img { object-fit: contain; }
 .results .preview img { width: 100%; height: 100%; }
 table.facts, table.facts tr, table.facts th, table.facts td { border: 0; }
-table.facts { width: 100%; border-collapse: collapse; background: var(--block-background-fill); border-radius: var(--block-radius); }
-table.facts th, table.facts td { text-align: left; padding: 7px 10px; border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
+table.facts { width: 100%; border-collapse: collapse; background: var(--block-background-fill);
+  border-radius: var(--block-radius); }
+table.facts th, table.facts td { text-align: left; padding: 7px 10px; vertical-align: top;
+  border-bottom: 1px solid var(--border-color-primary); }
 table.facts th { font-weight: 600; width: 10rem; white-space: nowrap; }
 table.facts td { overflow-wrap: anywhere; }
 footer { display: none !important; }

@@ -43,7 +43,8 @@ def pixel_codes(levels: int, channels: int) -> int:
 
 
 FLAT = {
-    "num_codes": None, "code_dim": 32, "levels": (8, 8, 8), "decay": 0.99, "commitment": 0.25, "entropy": 0.05, "revive_below": 0.1,
+    "num_codes": None, "code_dim": 32, "levels": (8, 8, 8), "decay": 0.99, "commitment": 0.25,
+    "entropy": 0.05, "revive_below": 0.1,
     "rotation_trick": False,
 }  # fmt: skip
 """Settings that version 0.1.0 held beside the quantizer's name, whichever it was, and what they had to be

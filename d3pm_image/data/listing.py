@@ -16,7 +16,8 @@ from .unused import FOLDERS, HIDDEN, LINKS, Unused, ending_of, group_of
 
 KEPT_BY_PROGRAMS = frozenset(
     (
-        "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "__pycache__", "lost+found",
+        "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "__macosx",
+        "__pycache__", "lost+found",
         "network trash folder", "recycler", "system volume information", "temporary items",
     )
 )  # fmt: skip

@@ -103,7 +103,8 @@ def source_of(data: Any, field: str = "data") -> ImageSource:
         hint = f"the labels of {len(data)} images: give one for each"
         need(len(labels) == len(data), field, len(labels), hint)
     hint = "give a path, an array (n, h, w[, c]), a pair (images, labels), or a data set with a length"
-    need(hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)), field, kind_of(data), hint)  # fmt: skip
+    listed = hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes))
+    need(listed, field, kind_of(data), hint)
     need(len(data) > 0, field, kind_of(data), "holds no image")
     if hasattr(data, "features") and hasattr(data, "column_names"):
         return from_columns(data, labels, field)

@@ -13,7 +13,8 @@ from ..printable import printable
 from ..storage import whole_file
 
 FORMATS, BROKEN, STRAY, OTHER, HIDDEN, FOLDERS, LINKS = (
-    "files of image formats that are not read", "image files that cannot be decoded", "images beside the class folders",
+    "files of image formats that are not read", "image files that cannot be decoded",
+    "images beside the class folders",
     "other files", "hidden files", "folders that are not looked into", "links that lead nowhere or back",
 )  # fmt: skip
 """Groups, in the order in which they are reported."""
@@ -21,13 +22,16 @@ GROUPS = (FORMATS, BROKEN, STRAY, OTHER, HIDDEN, FOLDERS, LINKS)
 ENDINGS_SHOWN = 8
 HEIF = (".heic", ".heif", ".hif")
 RAW = (
-    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".gpr", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw",
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".gpr", ".iiq", ".kdc", ".mef", ".mos",
+    ".mrw", ".nef", ".nrw",
     ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 )  # fmt: skip
 IMAGE_ENDINGS = frozenset(
     (
-        *HEIF, *RAW, ".ai", ".apng", ".avif", ".avifs", ".bmp", ".dds", ".eps", ".exr", ".gif", ".hdr", ".ico", ".jfif", ".jls", ".jp2",
-        ".jpe", ".jpeg", ".jpg", ".jxl", ".jxr", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ps", ".psb", ".psd", ".qoi", ".svg", ".svgz",
+        *HEIF, *RAW, ".ai", ".apng", ".avif", ".avifs", ".bmp", ".dds", ".eps", ".exr", ".gif", ".hdr",
+        ".ico", ".jfif", ".jls", ".jp2",
+        ".jpe", ".jpeg", ".jpg", ".jxl", ".jxr", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ps", ".psb",
+        ".psd", ".qoi", ".svg", ".svgz",
         ".tga", ".tif", ".tiff", ".wdp", ".webp", ".wmf", ".xcf",
     )
 )  # fmt: skip

@@ -154,7 +154,8 @@ def started(
     helpers: set[Any] = set()
     try:
         loader = DataLoader(
-            Guarded(dataset), batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=Sender(workers, share),
+            Guarded(dataset), batch_sampler=order, num_workers=workers, pin_memory=pin,
+            collate_fn=Sender(workers, share),
             prefetch_factor=AHEAD, worker_init_fn=prepare_helper, timeout=LOOK_S,
         )  # fmt: skip
         watched = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None

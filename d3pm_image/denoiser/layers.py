@@ -185,8 +185,8 @@ class Places(nn.Module):
 class LevelEmbedding(nn.Module):
     """Noise level κ (B,) in [0, 1] → (B, D): Fourier features through a two-layer network.
 
-    Resolution matters near κ = 1, where posteriors change fastest, so features of -log10(1-κ+1e-4) stand beside
-    those of κ.
+    Resolution matters near κ = 1, where posteriors change fastest, so features of -log10(1-κ+1e-4) stand
+    beside     those of κ.
     """
 
     rates: Tensor

@@ -26,7 +26,8 @@ LOGITS_AT_ONCE = 1 << 22
 
 @library.custom_op("d3pm_image::fused_loss", mutates_args=())
 def fused_op(
-    hidden: Tensor, weight: Tensor, bias: Tensor, i: Tensor, v: Tensor, masked: Tensor, image: Tensor, pack: Tensor, shift: Tensor | None,
+    hidden: Tensor, weight: Tensor, bias: Tensor, i: Tensor, v: Tensor, masked: Tensor, image: Tensor,
+    pack: Tensor, shift: Tensor | None,
     w_bound: Tensor, w_aux: Tensor, discrete: bool, absorbing: bool, smoothing: float, gradients: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """hidden (R, D), weight (K, D), bias (K,) → loss (), bound, auxiliary, correct (R,) and gradients of the
@@ -147,8 +148,10 @@ def fused_loss(
     absorbing = process.schedule.absorbing
     differentiate = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     loss, bound, auxiliary, correct, *_ = fused_op(
-        hidden.reshape(-1, hidden.shape[-1]), weight, bias, x_0.flatten(), own.flatten(), masked.flatten(), image, torch.stack(tuple(c)),
-        None if shift is None or absorbing else shift.flatten(), on_bound.to(kind), on_auxiliary.to(kind), process.steps > 0, absorbing,
+        hidden.reshape(-1, hidden.shape[-1]), weight, bias, x_0.flatten(), own.flatten(), masked.flatten(),
+        image, torch.stack(tuple(c)),
+        None if shift is None or absorbing else shift.flatten(), on_bound.to(kind), on_auxiliary.to(kind),
+        process.steps > 0, absorbing,
         objective.label_smoothing, differentiate,
     )  # fmt: skip
     return loss, Terms(*(value.view(batch, tokens) for value in (bound, auxiliary, correct)))

@@ -1,6 +1,8 @@
 """Training objectives: the variational bound, the cross-entropy on the posterior logits, and their weights.
 
-    L = L_T + T · E_t[ KL( q(x_s | x_t, x_0) ‖ p(x_s | x_t) ) ] + λ · CE(π)        s = t - 1/T     (Austin et al. 2021, eq. 1 and 5)
+    L = L_T + T · E_t[ KL( q(x_s | x_t, x_0) ‖ p(x_s | x_t) ) ] + λ · CE(π)        s = t - 1/T
+
+(Austin et al. 2021, eq. 1 and 5)
 
 or, in continuous time, the integral of dL/dt in place of the sum (see :mod:`~d3pm_image.diffusion.terms`).
 Everything comes from the log-normaliser of the logits, two gathers and one reduction
@@ -65,7 +67,8 @@ class Objective:
     def from_config(cls, config: DiffusionLossConfig) -> Objective:
         """The objective that a configuration describes."""
         return cls(
-            config.bound, config.auxiliary, config.weighting, config.weight_cap, config.auxiliary_on, config.label_smoothing
+            config.bound, config.auxiliary, config.weighting, config.weight_cap, config.auxiliary_on,
+            config.label_smoothing
         )  # fmt: skip
 
     def check(self, process: Process) -> None:
@@ -187,7 +190,8 @@ def bound_terms(
     rows = spread_rows(c, tokens)
     spread = not process.schedule.absorbing
     stats = statistics(
-        logits.reshape(-1, k), x_0.flatten(), own.flatten(), rows.ratio, None if shift is None else shift.flatten(), spread, label_smoothing > 0
+        logits.reshape(-1, k), x_0.flatten(), own.flatten(), rows.ratio,
+        None if shift is None else shift.flatten(), spread, label_smoothing > 0
     )  # fmt: skip
     values = token_terms(
         stats, rows, masked.flatten(), (own == x_0).flatten(), process.steps > 0, label_smoothing, k

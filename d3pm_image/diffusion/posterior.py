@@ -9,11 +9,13 @@ With q̄_s = κ_s e_i + ρ_s and ρ = (1-κ)/K, the posterior of x_s given x_t =
 
     posterior form       p(x_s | x_t) = Σ_i q(x_s | x_t, x_0 = i) π_i,   π predicts p(x_0 | x_t)
                          (VQ-Diffusion, discrete flow models)
-    leave-one-out form   x̂ in place of e_i: q̄_s → p̄_s = κ_s x̂ + ρ_s, D → κ_t x̂_v + ρ_t,   x̂ predicts a token from all others
+    leave-one-out form   x̂ in place of e_i: q̄_s → p̄_s = κ_s x̂ + ρ_s, D → κ_t x̂_v + ρ_t;
+                         x̂ predicts a token from all others
                          (D3PM's code, multinomial diffusion, UDLM, GIDD)
 
-They are the same process exactly iff π = softmax(log x̂ + ℓ_t onehot(x_t)) with ℓ_t = log(1 + K κ_t/(1-κ_t)) on unmasked
-tokens: the token itself is evidence for its own code. Everything here works with x̂; a posterior network's ℓ_t is taken out first.
+They are the same process exactly iff π = softmax(log x̂ + ℓ_t onehot(x_t)) with ℓ_t = log(1 + K κ_t/(1-κ_t))
+on unmasked tokens: the token itself is evidence for its own code. Everything here works with x̂; a posterior
+network's ℓ_t is taken out first.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from .process import Process
 
 
 def posterior_bias(process: Process, t: Tensor) -> Tensor:
-    """ℓ_t = log(1 + K κ_t / (1-κ_t)), float64 of the shape of t; +inf where κ = 1 (carry-over of unmasked tokens)."""
+    """ℓ_t = log(1 + K κ_t / (1-κ_t)), float64 of the shape of t; +inf where κ = 1 (carry-over of unmasked
+    tokens)."""
     _, kappa = process.schedule.survival(t)
     return torch.log1p(process.num_codes * kappa / (1 - kappa))
 
@@ -35,7 +38,8 @@ def posterior_bias(process: Process, t: Tensor) -> Tensor:
 def posterior_logits(process: Process, logits: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
     """Logits of π, p(x_0 | x_t): leave-one-out logits (B, N, K) plus ℓ_t at each unmasked token's own code.
 
-    Where κ = 1 an unmasked token is certain to be clean; the bias is capped at 1e4 so that no infinity appears.
+    Where κ = 1 an unmasked token is certain to be clean; the bias is capped at 1e4 so that no infinity
+    appears.
     """
     masked = process.is_masked(x_t)
     bias = posterior_bias(process, t).clamp_max(1e4)[:, None].expand(x_t.shape)
@@ -47,8 +51,8 @@ def posterior_logits(process: Process, logits: Tensor, x_t: Tensor, t: Tensor) -
 def leave_one_out_logits(process: Process, logits: Tensor, x_t: Tensor, kappa: Tensor) -> Tensor:
     """A network's logits (B, N, K) as leave-one-out logits, whatever its parameterisation; κ_t (B,).
 
-    A posterior network's log π has the evidence ℓ_t of each unmasked token for its own code taken out again. Where κ = 1
-    both say the same about masked tokens, and unmasked ones are never asked.
+    A posterior network's log π has the evidence ℓ_t of each unmasked token for its own code taken out again.
+    Where κ = 1 both say the same about masked tokens, and unmasked ones are never asked.
     """
     if process.parameterisation == "leave_one_out":
         return logits
@@ -88,8 +92,10 @@ def reverse_leave_one_out(process: Process, x_hat: Tensor, x_t: Tensor, t: Tenso
 def reverse_mixture(process: Process, pi: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """p(x_s | x_t) = Σ_i q(x_s | x_t, x_0 = i) π_i, O(K): float64 (B, N, K+1).
 
-    With D_i = κ_t 1[v=i] + ρ_t an unmasked token has P(j) ∝ (κ_ts 1[j=v] + (1-κ_ts)/K) (κ_s π_j/D_j + ρ_s Σ_i π_i/D_i). Codes
-    that x_t rules out (κ = 1) are left out of π.
+    With D_i = κ_t 1[v=i] + ρ_t an unmasked token has
+    P(j) ∝ (κ_ts 1[j=v] + (1-κ_ts)/K) (κ_s π_j/D_j + ρ_s Σ_i π_i/D_i).
+
+    Codes that x_t rules out (κ = 1) are left out of π.
 
     Args:
         pi: (B, N, K) posterior probabilities of clean codes; others as in :func:`reverse_leave_one_out`.
@@ -114,7 +120,8 @@ class _Jump(NamedTuple):
 def _jump(
     process: Process, like: Tensor, x_t: Tensor, t: Tensor, s: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, _Jump]:
-    """Masked tokens, own codes, the evidence κ_ts 1[j=v] + (1-κ_ts)/K of x_t for each x_s = j, and the jump's numbers."""
+    """Masked tokens, own codes, the evidence κ_ts 1[j=v] + (1-κ_ts)/K of x_t for each x_s = j, and the
+    jump's numbers."""
     k = process.num_codes
     g_t, kappa_t = (value[:, None, None] for value in process.schedule.survival(t))
     g_s, kappa_s = (value[:, None, None] for value in process.schedule.survival(s))

@@ -2,8 +2,8 @@
 3.)
 
 A jump s → t sends a code i to g_ts κ_ts e_i + g_ts (1-κ_ts) u + (1-g_ts) e_m with g_ts = g_t/g_s and
-κ_ts = κ_t/κ_s, and leaves m at m. The family is closed under composition, so a k-step jump is the same formula
-and no K×K matrix or table over T exists anywhere. This is the only module that knows the mask id.
+κ_ts = κ_t/κ_s, and leaves m at m. The family is closed under composition, so a k-step jump is the same
+formula and no K×K matrix or table over T exists anywhere. This is the only module that knows the mask id.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Process:
         return torch.where(draws[..., 0] < g[:, None], code, self.masked_like(code))
 
     def prior_kl(self) -> Tensor:
-        """L_T = KL(q(x_1 | x_0) ‖ prior), nats a token, float64 scalar. The masses on m agree, so only the scrambled part
-        counts: L_T = g [(κ+ρ) log(κ+ρ) + (K-1) ρ log ρ + log K], ρ = (1-κ)/K."""
+        """L_T = KL(q(x_1 | x_0) ‖ prior), nats a token, float64 scalar. The masses on m agree, so only the
+        scrambled part counts: L_T = g [(κ+ρ) log(κ+ρ) + (K-1) ρ log ρ + log K], ρ = (1-κ)/K."""
         g, kappa = self.schedule.survival(torch.ones((), dtype=torch.float64))
         k = self.num_codes
         rho = (1 - kappa) / k

@@ -139,7 +139,8 @@ def _(logits: Tensor, *_: object) -> tuple[Tensor, ...]:
 
 @library.custom_op("d3pm_image::statistics_gradient", mutates_args=())
 def gradient_op(
-    logits: Tensor, i: Tensor, v: Tensor, ratio: Tensor, shift: Tensor | None, g_lse: Tensor, g_i: Tensor, g_v: Tensor,
+    logits: Tensor, i: Tensor, v: Tensor, ratio: Tensor, shift: Tensor | None, g_lse: Tensor, g_i: Tensor,
+    g_v: Tensor,
     g_s: Tensor, g_mean: Tensor, spread: bool, mean: bool,
 ) -> Tensor:  # fmt: skip
     """Gradient of :func:`statistics_op` by the logits, in the same chunks."""

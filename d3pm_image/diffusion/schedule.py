@@ -134,8 +134,8 @@ class ConstantShare(Schedule):
 class MutualInformation(ConstantShare):
     """I(x_t; x_0) = (1-t) H(x_0) (D3PM, section 3.2), for codes that are used equally often.
 
-    With J(κ) = log K + (κ+ρ) log(κ+ρ) + (K-1) ρ log ρ the information that an unmasked token carries, r(t) solves
-    g J(κ) = (1-t) log K. Pure absorbing gives r = t, D3PM's rate 1/(T-t+1).
+    With J(κ) = log K + (κ+ρ) log(κ+ρ) + (K-1) ρ log ρ the information that an unmasked token carries, r(t)
+    solves g J(κ) = (1-t) log K. Pure absorbing gives r = t, D3PM's rate 1/(T-t+1).
 
     Args:
         uniform_share: w, as in :class:`ConstantShare`.

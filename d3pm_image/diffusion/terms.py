@@ -1,11 +1,14 @@
 """The terms of the loss at one token, as scalar formulas of the statistics of its logits, and their
 derivatives.
 
-With x̂ = softmax(z) the leave-one-out prediction, i = x_0, v = x_t, q̄ = κ e_i + ρ, p̄ = κ x̂ + ρ, ρ = (1-κ)/K, r = κ/ρ:
+With x̂ = softmax(z) the leave-one-out prediction, i = x_0, v = x_t, q̄ = κ e_i + ρ, p̄ = κ x̂ + ρ,
+ρ = (1-κ)/K, r = κ/ρ:
 
-    KLbar = KL(q̄_s ‖ p̄_s) = (κ_s+ρ_s) (log1p(r) - log1p(r x̂_i)) - ρ_s (S - log1p(r x̂_i)),   -log x̂_i where ρ_s = 0
+    KLbar = KL(q̄_s ‖ p̄_s) = (κ_s+ρ_s) (log1p(r) - log1p(r x̂_i)) - ρ_s (S - log1p(r x̂_i)),
+            -log x̂_i where ρ_s = 0
     v = m:  KL = ((g_s-g_t)/(1-g_t)) KLbar
-    v ≠ m:  h = ((1-κ_ts)/K)/D,  D = κ_t 1[v=i] + ρ_t,  R = q̄_s(v)/p̄_s(v):   KL = h (KLbar - log R) + log1p(h (R-1))
+    v ≠ m:  h = ((1-κ_ts)/K)/D,  D = κ_t 1[v=i] + ρ_t,  R = q̄_s(v)/p̄_s(v):
+            KL = h (KLbar - log R) + log1p(h (R-1))
     s = 0:  KL = CE(π), the reconstruction term;   π = softmax(z + ℓ_t onehot(v)),  e^ℓ - 1 = K κ_t/(1-κ_t)
 
 and, as T → ∞, the densities dL/dt

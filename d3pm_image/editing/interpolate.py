@@ -5,8 +5,10 @@ The codes of both pictures are mixed, every frame is corrupted to one noise leve
 denoised with the same randomness. Corruption works on each cell alone, so it makes no difference that it
 comes after mixing. With share f of the second picture
 
-    vectors   a cell is the code nearest to (1-f) v_a + f v_b, v the vectors that codes stand for: pictures fade into each other
-    cells     a cell is b's where a uniform that all frames share is under f, else a's: each goes over once, and only codes of the two occur
+    vectors   a cell is the code nearest to (1-f) v_a + f v_b, v the vectors that codes stand for: pictures
+              fade into each other
+    cells     a cell is b's where a uniform that all frames share is under f, else a's: each goes over once,
+              and only codes of the two occur
 
 On Fashion-MNIST vectors look better at strengths up to 0.5, where cells leave a patchwork; at 0.7 they look
 alike. Cells is for tokenizers whose codes have no near ones: bits that all flip at f = 1/2, or categories.
@@ -77,6 +79,7 @@ def interpolate(
     for part in request.batches(frames):
         streams = ImageStreams([request.seed] * len(part), part, model.device)
         at = slice(part.start, part.stop)
-        drawn = sample(model.predict, model.process, request, label[at], model.no_label, model.grid, streams, mixed[at], None, strength)  # fmt: skip
+        how = (model.no_label, model.grid, streams, mixed[at], None, strength)
+        drawn = sample(model.predict, model.process, request, label[at], *how)
         pieces.append(model.tokenizer.decode(drawn.view(-1, *model.grid)).cpu())
     return torch.cat(pieces)

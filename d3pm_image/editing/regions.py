@@ -1,7 +1,8 @@
 """Which part of a picture is worked on, and at what scale.
 
     whole   all of it, stretched to the model's size
-    crop    the neighbourhood of the mask: at the picture's own scale where it fits into the model's size, else reduced until it fits
+    crop    the neighbourhood of the mask: at the picture's own scale where it fits into the model's size,
+            else reduced until it fits
     tiles   the neighbourhood of the mask at the picture's own scale, whatever its size
     auto    whole for pictures of the model's size or smaller, else crop
 

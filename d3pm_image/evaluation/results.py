@@ -15,7 +15,8 @@ from ..printable import printable
 FORMAT, VERSION = "d3pm-image-evaluation", 1
 # what two evaluations of samples must share: without it their figures are not of the same thing
 SHARED = (
-    "held_out_images", "samples.features.network", "samples.features.sha256", "samples.features.preparation", "samples.reference.set",
+    "held_out_images", "samples.features.network", "samples.features.sha256", "samples.features.preparation",
+    "samples.reference.set",
     "samples.reference.sha256", "samples.num_samples",
 )  # fmt: skip
 SHOWN = (
@@ -100,7 +101,8 @@ def compare(first: str, second: str) -> str:
         )
         change = f"{(b - a) / abs(a):+8.1%}" if numbers and name in shown else ""
         lines.append(
-            f"{printable(name.removeprefix('samples.')):44} {shortened(a):>24} {shortened(b):>24} {change}".rstrip()
+            f"{printable(name.removeprefix('samples.')):44} "
+            f"{shortened(a):>24} {shortened(b):>24} {change}".rstrip()
         )
     return "\n".join(lines)
 

@@ -1,6 +1,8 @@
 """The variational bound of held-out codes in bits per code, with its parts and a standard error.
 
-    -log p(x_0) ≤ L_T + Σ_t L_t + L_0        (Austin et al. 2021, eq. 1; the integral of dL/dt in continuous time)
+    -log p(x_0) ≤ L_T + Σ_t L_t + L_0
+
+(Austin et al. 2021, eq. 1; in continuous time the integral of dL/dt)
 
 Every image gets its own times, stratified over all images, so the estimate is unbiased; L_0, one step of the
 T, is measured on every image by itself. Bits are per code; where codes are pixels, bits per dimension are

@@ -187,10 +187,9 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters()) / 1e6
         sets = f"{len(material.images)} images, {len(material.held_out)} held out"
-        print(
-            f"{sets}; {count:.2f}M parameters; {height}x{width} codes of"
-            f" {config.tokenizer.num_codes}{f'; begun with {printable(config.start_from)}' if started else ''}"
-        )
+        begun = f"; begun with {printable(config.start_from)}" if started else ""
+        codes = f"{height}x{width} codes of {config.tokenizer.num_codes}"
+        print(f"{sets}; {count:.2f}M parameters; {codes}{begun}")
     arrange(model.to(accelerator.device), accelerator.device.type)
     if config.tokenizer.quantizer.kmeans_start and not started:
         start_codebook(model, material.images, config.tokenizer.num_codes, height * width)

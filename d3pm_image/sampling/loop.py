@@ -67,7 +67,9 @@ class GuidedDenoiser:
                 state.x_t[rows], kappa[rows], self.labels[images[rows]], wanted[rows], weight
             )
             if known is None:
-                self.kept = {"key": key.new_full((len(self.labels), key.shape[1]), -1), "logits": logits.new_empty(len(self.labels), *logits.shape[1:])}  # fmt: skip
+                rows = len(self.labels)
+                kept = key.new_full((rows, key.shape[1]), -1)
+                self.kept = {"key": kept, "logits": logits.new_empty(rows, *logits.shape[1:])}
             self.kept["key"][images[rows]], self.kept["logits"][images[rows]] = key[rows], logits
         return self.kept["logits"][images]
 

@@ -2,7 +2,8 @@
 
 With x̂ the leave-one-out prediction, p̄_s = κ_s x̂ + ρ_s and a jump t → s:
 
-    masked:      unmask with probability (g_s-g_t)/(1-g_t); the code is then x̂ with probability κ_s, else uniform
+    masked:      unmask with probability (g_s-g_t)/(1-g_t); the code is then x̂ with probability κ_s, else
+                 uniform
     unmasked v:  stay : draw x̂ : draw uniform  =  κ_ts (κ_s x̂_v + ρ_s) : (1-κ_ts) κ_s / K : (1-κ_ts) ρ_s
 
 A Bernoulli decides before a code is drawn: a float32 Gumbel-max over K + 1 entries gets small unmask rates

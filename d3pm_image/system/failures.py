@@ -7,7 +7,8 @@ import errno
 import re
 
 MEMORY = (
-    "defaultcpuallocator", "can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc", "unable to allocate",
+    "defaultcpuallocator", "can't allocate memory", "cannot allocate memory", "out of memory",
+    "std::bad_alloc", "unable to allocate",
     "failed to map segment", "not enough memory", "could not create a primitive", "can't start new thread",
 )  # fmt: skip
 PEERS = (

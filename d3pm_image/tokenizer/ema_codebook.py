@@ -1,7 +1,9 @@
 """The codebook's move in training: moving averages of what each code was given in a step, and new places for
 codes that nobody used.
 
-    n_k ← γ n_k + (1 - γ) Σ 1[code = k],    m_k ← γ m_k + (1 - γ) Σ x 1[code = k],    e_k = m_k / n_k      (van den Oord et al. 2017, appendix A.1)
+    n_k ← γ n_k + (1 - γ) Σ 1[code = k],    m_k ← γ m_k + (1 - γ) Σ x 1[code = k],    e_k = m_k / n_k
+
+(van den Oord et al. 2017, appendix A.1)
 
 with counts smoothed as in the library, whose buffers these are. The sums run over the whole step: all
 accumulation parts and all processes, in float64, so that the order of addition does not show. A code whose

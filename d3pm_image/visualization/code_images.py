@@ -33,7 +33,8 @@ def fill_masks(codes: Tensor, masked: Tensor, grid: Grid) -> Tensor:
         if bool(known.all()):
             break
         before, seen = filled.clone(), known.clone()
-        for to, source in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[..., 1:], np.s_[..., :-1]), (np.s_[..., :-1], np.s_[..., 1:])):  # fmt: skip
+        down, right = (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[..., 1:], np.s_[..., :-1])
+        for to, source in (down, down[::-1], right, right[::-1]):
             takes = ~known[to] & seen[source]
             filled[to] = torch.where(takes, before[source], filled[to])
             known[to] = known[to] | takes

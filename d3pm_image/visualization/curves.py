@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 SIZE = (1200, 720)
 COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c613c", "#4d4d4d", "#b8a800", "#c8102e",
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c613c", "#4d4d4d",
+    "#b8a800", "#c8102e",
 )  # fmt: skip
 MARKERS = "os^D"
 DPI = 100

@@ -1,9 +1,12 @@
 """A painting put into a picture of any mode: pixels of weight 0 keep their bits, in the picture's own mode.
 
 1                      black or white, whichever is nearer
-L, RGB, CMYK, YCbCr …  the painting in that mode, mixed band by band (HSV, whose hue is a circle: mixed in RGB)
-LA, RGBA, La, RGBa     as above; what is painted is opaque, and a soft edge fades from the picture's own opacity
-I;16, I, F             levels of :func:`~d3pm_image.imaging.full_level`: 257 times those of the painting in 16 bits
+L, RGB, CMYK, YCbCr …  the painting in that mode, mixed band by band (HSV, whose hue is a circle:
+                       mixed in RGB)
+LA, RGBA, La, RGBa     as above; what is painted is opaque, and a soft edge fades from the
+                       picture's own opacity
+I;16, I, F             levels of :func:`~d3pm_image.imaging.full_level`: 257 times those of the
+                       painting in 16 bits
 P, PA                  :mod:`~d3pm_image.editing.image_files.palette`
 """
 

@@ -35,7 +35,20 @@ DESCRIPTIVE = frozenset(
         ExifTags.IFD.GPSInfo,
     }
 )
-LOSSLESS_TIFF = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd", "group3", "group4", "tiff_ccitt"})  # fmt: skip
+LOSSLESS_TIFF = frozenset(
+    [
+        "raw",
+        "packbits",
+        "tiff_lzw",
+        "tiff_adobe_deflate",
+        "tiff_deflate",
+        "lzma",
+        "zstd",
+        "group3",
+        "group4",
+        "tiff_ccitt",
+    ]
+)
 MOST_DPI = 1_000_000
 XMP_TEXT = "XML:com.adobe.xmp"
 SPACES = {

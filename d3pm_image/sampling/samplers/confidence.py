@@ -3,7 +3,9 @@ the best, repeat.
 
 How many stay masked says :mod:`~d3pm_image.sampling.mask_schedule`. Sureness is
 
-    confidence   log p(drawn code)          entropy   Σ p log p          margin   p of the best less p of the second
+    confidence   log p(drawn code)
+    entropy      Σ p log p
+    margin       p of the best less p of the second
 
 plus τ (1-r) Gumbel noise.
 """

@@ -3,16 +3,20 @@ discrete flow models).
 
 Rates in the denoising direction, with p̄ = κ x̂ + ρ:
 
-    m → j:  ((-g'+η g)/(1-g)) p̄_j          v → m:  η          v → j:  ((-κ'/κ)/K) (p̄_j/p̄_v) + (η/K) (1 + p̄_j/p̄_v)
+    m → j:  ((-g'+η g)/(1-g)) p̄_j
+    v → m:  η
+    v → j:  ((-κ'/κ)/K) (p̄_j/p̄_v) + (η/K) (1 + p̄_j/p̄_v)
 
 η > 0 adds events that undo and redo, in balance; a uniform process has no masks to return to, an absorbing
 one no random codes. A draw of a token's own code is an event that changes nothing, so the third row is a jump
 at rate ((-κ'/κ)+η)/(K p̄_v) drawn from p̄ and one at rate η drawn uniformly. Rates are frozen over a step.
 What a step makes of them is the form:
 
-    exact   integrals of the schedule's own hazards, log((1-g_t)/(1-g_s)) and log(κ_s/κ_t): P(event) = 1 - e^{-hazard}
+    exact   integrals of the schedule's own hazards, log((1-g_t)/(1-g_s)) and log(κ_s/κ_t):
+            P(event) = 1 - e^{-hazard}
     euler   P(event) = rate · Δt, at most 1
-    tau     the number of events is Poisson; a token with two or more stays as it was (tau-leaping for unordered values)
+    tau     the number of events is Poisson; a token with two or more stays as it was (tau-leaping for
+            unordered values)
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
 """Remasking (ReMDM, Wang et al. 2025): revealed tokens may become masks again and be drawn anew, at unchanged
 marginals.
 
-    v → m with probability σ ≤ σ_max = min(1, (1-g_s)/g_t);   m unmasks with (g_s-(1-σ)g_t)/(1-g_t);   else the κ-posterior
+    v → m with probability σ ≤ σ_max = min(1, (1-g_s)/g_t)
+    m unmasks with (g_s-(1-σ)g_t)/(1-g_t)
+    else the κ-posterior
 
     cap          σ = min(η, σ_max)
     rescale      σ = η σ_max
-    confidence   σ = σ_max · softmax over the image's revealed tokens of minus the probability each had when it was drawn; masks have
-                 σ = 0, and unmask with (g_s-g_t)/(1-g_t), as in the paper and its code: a little more stays masked than the process says
-    loop         the decode runs to 10 % masks without remasking (or begins there, if it begins later), stays there remasking (σ = min(η, σ_max)) for half of
-                 the steps, and then ends without
+    confidence   σ = σ_max · softmax over the image's revealed tokens of minus the probability each had when
+                 it was drawn; masks have σ = 0, and unmask with (g_s-g_t)/(1-g_t), as in the paper and its
+                 code: a little more stays masked than the process says
+    loop         the decode runs to 10 % masks without remasking (or begins there, if it begins later), stays
+                 there remasking (σ = min(η, σ_max)) for half of the steps, and then ends without
 
 Wants a temperature near 0.8 on images.
 """
