@@ -67,9 +67,9 @@ class GuidedDenoiser:
                 state.x_t[rows], kappa[rows], self.labels[images[rows]], wanted[rows], weight
             )
             if known is None:
-                rows = len(self.labels)
-                kept = key.new_full((rows, key.shape[1]), -1)
-                self.kept = {"key": kept, "logits": logits.new_empty(rows, *logits.shape[1:])}
+                count = len(self.labels)
+                kept = key.new_full((count, key.shape[1]), -1)
+                self.kept = {"key": kept, "logits": logits.new_empty(count, *logits.shape[1:])}
             self.kept["key"][images[rows]], self.kept["logits"][images[rows]] = key[rows], logits
         return self.kept["logits"][images]
 

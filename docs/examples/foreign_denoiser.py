@@ -1,4 +1,7 @@
-"""The process, the loss and the samplers with a network and codes of one's own: python docs/examples/foreign_denoiser.py"""
+"""The process, the loss and the samplers with a network and codes of one's own.
+
+python docs/examples/foreign_denoiser.py
+"""
 
 import torch
 from torch import nn
@@ -26,8 +29,8 @@ DATA = torch.stack(
 
 
 class Foreign(nn.Module):
-    """Any network will do that gives logits (B, N, K) of noisy codes (B, N); this one leaves κ, labels, grid and the positions that are asked for unread,
-    which pure masking (uniform_share 0) permits."""
+    """Any network will do that gives logits (B, N, K) of noisy codes (B, N); this one leaves κ, labels, grid
+    and the positions that are asked for unread, which pure masking (uniform_share 0) permits."""
 
     def __init__(self, width: int = 256):
         super().__init__()
@@ -69,6 +72,5 @@ if __name__ == "__main__":
     for sampler, steps in (("ancestral", 60), ("confidence", TOKENS)):
         request = Request(make_sampler(sampler), SamplingConfig(steps=steps))
         codes = sample(network.eval(), process, request, labels, 0, GRID, ImageStreams(7, range(500)))
-        print(
-            f"{sampler}: {share_of_patterns(codes):.1%} of 500 samples are one of the ten patterns; chance {10 / CODES**TOKENS:.0e}"
-        )
+        share, chance = share_of_patterns(codes), 10 / CODES**TOKENS
+        print(f"{sampler}: {share:.1%} of 500 samples are one of the ten patterns; chance {chance:.0e}")
