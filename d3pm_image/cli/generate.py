@@ -72,24 +72,22 @@ def run(args: Generate) -> None:
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
     facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **settings}
     there = sum(1 for _ in out.iterdir()) if out.is_dir() and not (one_picture or args.overwrite) else 0
-    say(
-        "generate",
-        [f"{out} holds {there} other file{'s' * (there > 1)} already; the new ones are added"] * bool(there),
-    )
+    if there:
+        say(
+            "generate", [f"{out} holds {there} other file{'s' * (there > 1)} already; the new ones are added"]
+        )
     began, images, written = time.perf_counter(), [], []
     end = args.first + args.num_images
     # files are written as they come: nothing waits for the last
     for first in range(args.first, end, args.batch_size):
         count = min(args.batch_size, end - first)
-        made = pipe.generate(
-            count,
-            labels,
-            seed=args.seed,
-            batch_size=args.batch_size,
-            first=first,
-            callback=watch,
-            **args.changes(),
-        )
+        how: dict[str, Any] = {
+            "seed": args.seed,
+            "batch_size": args.batch_size,
+            "first": first,
+            "callback": watch,
+        }
+        made = pipe.generate(count, labels, **how, **args.changes())
         if one_picture:
             images += made
         else:

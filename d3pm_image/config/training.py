@@ -75,58 +75,12 @@ class TrainConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        hint = "use no, bf16 or fp16"
-        need(
-            self.mixed_precision in ("no", "bf16", "fp16"),
-            "train.mixed_precision",
-            self.mixed_precision,
-            hint,
-        )
-        need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
-        hint = "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16"
-        need(
-            self.mixed_precision != "fp16" or self.optimizer == "adamw",
-            "train.optimizer",
-            self.optimizer,
-            hint,
-        )
-        if self.fsdp:
-            one = "fsdp splits matrices, and Muon orthogonalises whole ones: use train.optimizer adamw"
-            need(self.optimizer == "adamw", "train.optimizer", self.optimizer, one)
-            hint = "with train.fsdp use bf16 or no"
-            need(self.mixed_precision != "fp16", "train.mixed_precision", "fp16", hint)
-            hint = "does not go with train.fsdp; leave one of the two out"
-            need(not self.compile, "train.compile", True, hint)
+        self._check_optimizer()
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
+        divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         hint = f"must divide train.batch_size={self.batch_size}"
-        need(
-            self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
-            "train.accumulate",
-            self.accumulate,
-            hint,
-        )
-        hint = "give a positive rate, such as 1e-3"
-        need(
-            finite(self.learning_rate) and self.learning_rate > 0,
-            "train.learning_rate",
-            self.learning_rate,
-            hint,
-        )
-        hint = "give a positive multiple, such as 10"
-        need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, hint)
-        need(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
-        hint = "give a share of the peak in [0, 1]"
-        need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, hint)
-        hint = "give 0 or more"
-        need(
-            finite(self.weight_decay) and self.weight_decay >= 0,
-            "train.weight_decay",
-            self.weight_decay,
-            hint,
-        )
-        need(0 < self.beta2 < 1, "train.beta2", self.beta2, "give a rate in (0, 1), such as 0.99")
-        need(self.clip >= 0, "train.clip", self.clip, "give 0 (off) or a norm, such as 1.0")
+        need(divides, "train.accumulate", self.accumulate, hint)
         need(0 <= self.ema < 1, "train.ema", self.ema, "give 0 (off) or a decay such as 0.999")
         need(0 <= self.seed < 2**32, "train.seed", self.seed, "give a seed from 0 to 4294967295")
         for name in ("log_every", "checkpoint_every", "keep"):
@@ -135,6 +89,32 @@ class TrainConfig:
         need(self.max_skips >= 0, "train.max_skips", self.max_skips, hint)
         hint = "give 0 (off) or a number of steps"
         need(self.preview_every >= 0, "train.preview_every", self.preview_every, hint)
+
+    def _check_optimizer(self) -> None:
+        """Raises ConfigError for optimizer settings out of their range, or that do not go together."""
+        precision = self.mixed_precision
+        need(precision in ("no", "bf16", "fp16"), "train.mixed_precision", precision, "use no, bf16 or fp16")
+        need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
+        hint = "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16"
+        need(precision != "fp16" or self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
+        if self.fsdp:
+            hint = "fsdp splits matrices, and Muon orthogonalises whole ones: use train.optimizer adamw"
+            need(self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
+            hint = "with train.fsdp use bf16 or no"
+            need(precision != "fp16", "train.mixed_precision", "fp16", hint)
+            hint = "does not go with train.fsdp; leave one of the two out"
+            need(not self.compile, "train.compile", True, hint)
+        rate, decay = self.learning_rate, self.weight_decay
+        hint = "give a positive rate, such as 1e-3"
+        need(finite(rate) and rate > 0, "train.learning_rate", rate, hint)
+        hint = "give a positive multiple, such as 10"
+        need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, hint)
+        need(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
+        hint = "give a share of the peak in [0, 1]"
+        need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, hint)
+        need(finite(decay) and decay >= 0, "train.weight_decay", decay, "give 0 or more")
+        need(0 < self.beta2 < 1, "train.beta2", self.beta2, "give a rate in (0, 1), such as 0.99")
+        need(self.clip >= 0, "train.clip", self.clip, "give 0 (off) or a norm, such as 1.0")
 
 
 @dataclass(frozen=True)

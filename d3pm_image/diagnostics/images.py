@@ -1,188 +1,28 @@
 """A folder of images, or shards, before training: what cannot be read, what is odd about it, and settings
-that suit it.
-
-Flips are judged by the pictures. Of a set without a facing, a picture and its mirror image are equally
-likely, so within a class the difference of the two averages to 0; shoes that all point left, and digits,
-leave a mean difference. Its share of the differences' size says which it is: 0.00 for photographs of flowers,
-0.01 for satellite pictures, 0.37 for digits and 0.43 for clothes by class, 0.04 and 0.10 without classes.
-"""
+that suit it."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
-import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ..cache_folder import cache_root
-from ..config import need
-from ..config.data import implied_source
-from ..data.colour import is_foreign
-from ..data.failures import is_decoder_error
-from ..data.image_source import Files, text_of
-from ..data.levels import CLIPPED, LOOKED_AT, TOLERANCE, finite_levels, white_of
-from ..data.listing import list_images
-from ..data.shards import open_shards
-from ..data.sources import stray
-from ..data.spread import spread_over
+from ..data.levels import CLIPPED, TOLERANCE, white_of
 from ..data.unused import FOLDERS, FORMATS, HIDDEN, LINKS, OTHER, STRAY, Unused
-from ..imaging import is_deep, plain, profile_channels
+from ..imaging import is_deep
 from ..printable import printable
 from .finding import Finding
+from .survey import Subject, Survey, facing, open_subject, survey
 
 LEAST, SIZES = 16, (64, 128, 256)
 """Shorter sides in pixels: what training makes sense from, and what is suggested; below the first of these
 any multiple of 4."""
-THUMB = 16
-# share of the mirror differences that their class means explain, above which flips change the picture's
-# meaning
 FACING = 0.03
-# largest difference of colour channels, of 255, in what counts as grey (JPEG leaves a little)
-COLOURLESS = 4.0
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is examined: a folder of images, or shards.
-
-    Args:
-        source: folder or shards, as ``data.source`` has it.
-        names: Of all images.
-        classes: Class of every image, or None.
-        class_names: Those that shards name, whether images have them or not.
-        load, read: Image and bytes of the i-th.
-        unused: What lies there besides.
-    """
-
-    source: str
-    names: Sequence[str]
-    classes: list[str] | None
-    class_names: tuple[str, ...]
-    load: Callable[[int], Image.Image]
-    read: Callable[[int], bytes]
-    unused: Unused
-
-
-def open_subject(root: str) -> Subject:
-    """The images of a folder, or of shards (a folder, a pattern or a file), as training takes them.
-
-    Raises:
-        ConfigError: no images at all, or damaged shards.
-    """
-    kind = implied_source(root)
-    if kind == "shards":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # labels that are missing are a finding
-            found = open_shards(root, cache_root())
-        named = None if found.labels is None else [found.class_names[label] for label in found.labels]
-        return Subject(kind, found.names, named, found.class_names, found.load, found.load.read, found.unused)
-    place = Path(root)
-    listing = list_images(place)
-    beside = stray(listing.files)
-    files = [path for path in listing.files if path not in set(beside)] if beside else listing.files
-    also = f" ({listing.unused.summary()})" if listing.unused else ""
-    hint = f"holds neither a run nor images{also}; name a run's folder, a folder of images or shards"
-    need(bool(files), "folder", root, hint)
-    unused = listing.unused.plus((str(path), STRAY, path.suffix.lower()) for path in beside)
-    named = [text_of(path.parts[0]) for path in files] if all(len(path.parts) > 1 for path in files) else None
-    load = Files([place / path for path in files])
-    return Subject(
-        kind, [text_of(path) for path in files], named, (), load, lambda i: load.paths[i].read_bytes(), unused
-    )
-
-
-@dataclass
-class Survey:
-    """What was seen of the images that were opened.
-
-    Args:
-        opened: Numbers of the images that were looked at.
-        broken: Those that cannot be decoded. refused: Those that the system does not give, with its words.
-        good: Those that can be read; the lists below have one entry for each of these.
-    """
-
-    subject: Subject
-    opened: list[int]
-    broken: list[int] = field(default_factory=list)
-    refused: list[tuple[int, str]] = field(default_factory=list)
-    good: list[int] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    modes: list[str] = field(default_factory=list)
-    grey: list[bool] = field(default_factory=list)
-    foreign: list[bool] = field(default_factory=list)
-    hashes: list[str] = field(default_factory=list)
-    thumbs: list[np.ndarray] = field(default_factory=list)
-    levels: dict[int, np.ndarray] = field(default_factory=dict)
-    """Levels of the first images of more than 8 bits, by number."""
-
-    def named(self, numbers: Sequence[int]) -> str:
-        """The first three names."""
-        return ", ".join(printable(self.subject.names[i]) for i in numbers[:3]) + (
-            " …" if len(numbers) > 3 else ""
-        )
-
-
-def survey(subject: Subject, limit: int) -> Survey:
-    """Read up to ``limit`` of the images (0: all), spread over them."""
-    count = len(subject.names)
-    chosen = range(count) if limit == 0 or limit >= count else spread_over(count, limit).tolist()
-    seen = Survey(subject, list(chosen))
-    for number in chosen:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it can read
-                image = subject.load(number)
-                colour = plain(image, 3)
-            look(seen, number, image, colour)
-        except Exception as error:
-            if is_decoder_error(error):  # whatever a broken file raises, it cannot be trained on
-                seen.broken.append(number)
-            elif isinstance(error, OSError):
-                seen.refused.append((number, error.strerror or str(error)))
-            else:
-                raise
-    return seen
-
-
-def look(seen: Survey, number: int, image: Image.Image, colour: Image.Image) -> None:
-    """Note what is to be known of an image."""
-    small = np.asarray(colour.resize((THUMB, THUMB), Image.Resampling.BOX), np.float32)
-    digest = hashlib.sha256(seen.subject.read(number)).hexdigest()
-    seen.good.append(number)
-    seen.sizes.append(image.size)
-    seen.modes.append(image.mode)
-    seen.grey.append(profile_channels(image.mode) == 1 or float(np.ptp(small, -1).max()) <= COLOURLESS)
-    seen.foreign.append(is_foreign(image))
-    seen.hashes.append(digest)
-    seen.thumbs.append(small.mean(-1))
-    if is_deep(image.mode) and len(seen.levels) < LOOKED_AT:
-        seen.levels[number] = finite_levels(image)
-
-
-def facing(thumbs: np.ndarray, classes: list[str] | None) -> float:
-    """Share of the mirror differences x - flip(x) that their class means explain, without what chance
-    explains; 0 where they have no facing.
-
-    Args:
-        thumbs: (n, h, w) grey.
-    """
-    groups = np.asarray(classes if classes is not None else [""] * len(thumbs))
-    difference = (thumbs - thumbs[:, :, ::-1]).reshape(len(thumbs), -1)
-    whole = explained = 0.0
-    for name in np.unique(groups):
-        rows = difference[groups == name]
-        if len(rows) > 1:
-            mean = rows.mean(0)
-            whole += float((rows**2).sum())
-            explained += len(rows) * float((mean**2).sum() - rows.var(0, ddof=1).sum() / len(rows))
-    return max(0.0, explained / whole) if whole else 0.0
+"""Share of the mirror differences that their class means explain, above which flips change what an image
+shows."""
 
 
 def examine_files(seen: Survey) -> list[Finding]:
@@ -293,121 +133,84 @@ def examine_shapes(seen: Survey) -> list[Finding]:
     tiny = [number for number, side in zip(seen.good, sides) if side < LEAST]
     if tiny:
         text = f"{len(tiny)} images are smaller than {LEAST} pixels: {seen.named(tiny)}"
-        found.append(
-            Finding(
-                "tiny",
-                text,
-                "they will be blurred when enlarged; leave them out",
-                wrong=len(tiny) > 0.01 * len(sides),
-            )
-        )
+        hint = "they will be blurred when enlarged; leave them out"
+        found.append(Finding("tiny", text, hint, wrong=len(tiny) > 0.01 * len(sides)))
     if len(set(seen.sizes)) > 1:
         text = f"sizes differ: short sides of {min(sides)} to {max(sides)} pixels"
-        found.append(
-            Finding("mixed_sizes", text, "nothing to do: images are resized to data.image_size", wrong=False)
-        )
+        hint = "nothing to do: images are resized to data.image_size"
+        found.append(Finding("mixed_sizes", text, hint, wrong=False))
     ratios = np.array([max(w / h, h / w) for w, h in seen.sizes])
     lost = float(np.mean(1 - 1 / ratios))
     if lost > 0.25:
         text = f"the images are far from square: the centre crop cuts off {lost:.0%} of them on average"
-        found.append(
-            Finding(
-                "far_from_square",
-                text,
-                "give data.image_size as [height, width], or data.crop random or stretch",
-            )
-        )
+        hint = "give data.image_size as [height, width], or data.crop random or stretch"
+        found.append(Finding("far_from_square", text, hint))
     elif len({round(float(r), 1) for r in ratios}) > 1:
-        found.append(
-            Finding(
-                "mixed_ratios",
-                f"aspect ratios differ, from 1 to {ratios.max():.2f}: the centre crop cuts off {lost:.0%} on"
-                " average",
-                "",
-                wrong=False,
-            )
-        )
-    grey = sum(seen.grey)
+        cut = f"the centre crop cuts off {lost:.0%} on average"
+        text = f"aspect ratios differ, from 1 to {ratios.max():.2f}: {cut}"
+        found.append(Finding("mixed_ratios", text, "", wrong=False))
+    return found + examine_colour(seen)
+
+
+def examine_colour(seen: Survey) -> list[Finding]:
+    """Grey images among coloured ones, and transparency."""
+    found, grey = [], sum(seen.grey)
     if 0 < grey < len(seen.grey):
         text = f"{grey} of {len(seen.grey)} images are grey, the others coloured"
-        found.append(
-            Finding(
-                "mixed_colour",
-                text,
-                "with data.channels 3 the model learns both; take one kind out if that is not wanted",
-                wrong=False,
-            )
-        )
+        hint = "with data.channels 3 the model learns both; take one kind out if that is not wanted"
+        found.append(Finding("mixed_colour", text, hint, wrong=False))
     if clear := sum(mode in ("RGBA", "LA", "PA") for mode in seen.modes):
-        found.append(
-            Finding(
-                "transparency", f"{clear} images have transparency, which is laid on white", "", wrong=False
-            )
-        )
+        text = f"{clear} images have transparency, which is laid on white"
+        found.append(Finding("transparency", text, "", wrong=False))
     return found
 
 
 def examine_classes(seen: Survey) -> list[Finding]:
-    """Classes by subfolder."""
+    """Classes by subfolder, or by the labels of shards."""
     subject, found = seen.subject, list[Finding]()
-    classes, loose = subject.classes, subject.unused[STRAY]
+    loose = subject.unused[STRAY]
     if loose:
-        named = subject.unused.names(STRAY)
-        text = (
-            f"{loose} images lie beside the class folders ({', '.join(named[:3])}{' …' if loose > 3 else ''})"
-            " and are left out"
-        )
-        found.append(
-            Finding(
-                "loose_files",
-                text,
-                "move them into a class folder each; data.labels false uses them, without classes",
-            )
-        )
-    if classes is None:
-        beside = (
-            [i for i, name in enumerate(subject.names) if "/" not in name]
-            if subject.source == "folder"
-            else []
-        )
-        if len(beside) in (0, len(subject.names)):
-            missing = "no labels" if subject.source == "shards" else "no subfolders"
-            return [
-                *found,
-                Finding("no_classes", f"{missing}: the model will have no classes", "", wrong=False),
-            ]
-        text = (
-            f"{len(beside)} images lie beside the subfolders ({seen.named(beside)}), so no classes are used"
-            " at all"
-        )
-        return [
-            *found,
-            Finding("loose_files", text, "move them into a subfolder each, or say data.labels false"),
-        ]
-    if empty := sorted(set(subject.class_names) - set(classes)):
-        text = (
-            f"{len(empty)} classes have no image:"
-            f" {', '.join(printable(name, 40) for name in empty[:3])}{' …' if len(empty) > 3 else ''}"
-        )
-        found.append(
-            Finding(
-                "empty_classes",
-                text,
-                "the model would be asked for what it never saw; take them out of classnames.txt",
-            )
-        )
-    counts = Counter(classes)
+        some = ", ".join(subject.unused.names(STRAY)[:3]) + (" …" if loose > 3 else "")
+        text = f"{loose} images lie beside the class folders ({some}) and are left out"
+        hint = "move them into a class folder each; data.labels false uses them, without classes"
+        found.append(Finding("loose_files", text, hint))
+    if subject.classes is None:
+        return [*found, without_classes(seen)]
+    if empty := sorted(set(subject.class_names) - set(subject.classes)):
+        some = ", ".join(printable(name, 40) for name in empty[:3]) + (" …" if len(empty) > 3 else "")
+        text = f"{len(empty)} classes have no image: {some}"
+        hint = "the model would be asked for what it never saw; take them out of classnames.txt"
+        found.append(Finding("empty_classes", text, hint))
+    return [*found, balance(subject)]
+
+
+def without_classes(seen: Survey) -> Finding:
+    """Why there are no classes."""
+    subject = seen.subject
+    folder = subject.source == "folder"
+    beside = [i for i, name in enumerate(subject.names) if folder and "/" not in name]
+    if len(beside) in (0, len(subject.names)):
+        missing = "no labels" if subject.source == "shards" else "no subfolders"
+        return Finding("no_classes", f"{missing}: the model will have no classes", "", wrong=False)
+    named = seen.named(beside)
+    text = f"{len(beside)} images lie beside the subfolders ({named}), so no classes are used at all"
+    return Finding("loose_files", text, "move them into a subfolder each, or say data.labels false")
+
+
+def balance(subject: Subject) -> Finding:
+    """How many images the largest and the smallest class have."""
+    counts = Counter(subject.classes)
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     by = "subfolder" if subject.source == "folder" else "label"
     least, most = printable(least, 40), printable(most, 40)
     text = f"{len(counts)} classes by {by}, from {few} images ({least}) to {many} ({most})"
     if len(counts) == 1:
         text = f"all images lie in one {by}, {most}: one class is none"
-        return [*found, Finding("one_class", text, "name that folder, or leave it", wrong=False)]
+        return Finding("one_class", text, "name that folder, or leave it", wrong=False)
     if few * 10 < many or few < 10:
         hint = f"the model will hardly know {least}: add images, merge it with another class, or remove it"
-        return [*found, Finding("imbalance", text, hint)]
-    return [*found, Finding("classes", text, "", wrong=False)]
+        return Finding("imbalance", text, hint)
+    return Finding("classes", text, "", wrong=False)
 
 
 def suggest(root: str, seen: Survey) -> Finding:

@@ -164,13 +164,8 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
         optimizers.step()
         everything = counter.get_total_flops()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    moments = [
-        v
-        for o, _ in optimizers.members
-        for entry in o.state.values()
-        for v in entry.values()
-        if isinstance(v, Tensor)
-    ]
+    states = [entry for optimizer, _ in optimizers.members for entry in optimizer.state.values()]
+    moments = [value for entry in states for value in entry.values() if isinstance(value, Tensor)]
     stored = size(model.state_dict().values())
     weights = size((*model.parameters(), *model.buffers()))
     ema = weights if train.ema else 0

@@ -195,84 +195,60 @@ def hours_text(hours: float) -> str:
 
 def report(f: dict[str, Any]) -> None:
     """Print the figures in plain words."""
-    part = f["images_at_once"]
-    share = (
-        "" if f["devices"] == 1 else f", {f['batch_size'] // f['devices']} on each of {f['devices']} devices"
-    )
-    rows = [
-        ("stage", f["stage"]),
-        (
-            "training",
-            (
-                f"{f['steps']:,} steps of {f['batch_size']} images{share}; {f['epochs']:,.1f} epochs of"
-                f" {f['images']:,} images"
-            ),
-        ),
-    ]
-    if "grid" in f:
-        rows.append(("codes", f"{f['grid'][0]}x{f['grid'][1]} of {f['num_codes']}; {f['classes']} classes"))
-        rows.append(
-            (
-                "code cache",
-                f"{bytes_text(f['cache_bytes'])} ({f['cache_bytes'] / f['images']:.0f} bytes per image)",
-            )
-        )
-    rows += [
-        ("parameters", f"{f['parameters']:,}"),
-        (
-            "operations per step",
-            (
-                f"{f['flops_a_step']:.3g} FLOPs{' a device' if share else ''}: forward"
-                f" {f['forward_flops']:.3g}, backward {f['backward_flops']:.3g}, optimizer"
-                f" {f['optimizer_flops']:.3g} (counted: matrix products and convolutions)"
-            ),
-        ),
-        ("weights", bytes_text(f["weights_bytes"])),
-        ("gradients", bytes_text(f["gradient_bytes"])),
-        ("optimizer", bytes_text(f["optimizer_bytes"])),
-        ("averaged weights", bytes_text(f["ema_bytes"])),
-        (
-            "activations",
-            f"{bytes_text(f['activation_bytes'])} for {part} image{'s' if part > 1 else ''} at once",
-        ),
-        (
-            "memory at its peak",
-            f"{bytes_text(f['peak_bytes'])} (tensors, the above and temporary ones; libraries come on top)",
-        ),
-        ("a checkpoint", bytes_text(f["checkpoint_bytes"])),
-        (
-            "the run's folder",
-            (
-                f"{bytes_text(f['run_folder_bytes'])}, and {bytes_text(f['checkpoint_bytes'])} more while a"
-                " checkpoint is written"
-            ),
-        ),
-    ]
-    m = f.get("measured")
-    if m:
-        rows.append(
-            (
-                f"this machine ({m['device']})",
-                (
-                    f"{hours_text(m['hours'])}: {m['seconds_a_step']:.3g} s per step, {m['images_per_s']:.3g}"
-                    " images/s, one process; extrapolated from steps of"
-                    f" {' and '.join(map(str, m['batches']))} images, without validation, previews and"
-                    " encoding"
-                ),
-            )
-        )
-    a = f.get("assumed")
-    if a:
-        rows.append(
-            (
-                f"{f['devices']} x {a['peak_tflops']:g} TFLOP/s",
-                (
-                    f"{hours_text(a['hours'])}: {a['seconds_a_step']:.3g} s per step if {a['reached']:.0%} of"
-                    f" the peak is reached ({a['device_hours']:,.0f} device hours); computed, not measured"
-                ),
-            )
-        )
+    rows = [*what_is_trained(f), *what_it_takes(f), *how_long(f)]
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {printable(text, 0)}" for name, text in rows))
     for note in f["notes"]:
         print(f"note: {printable(note, 0)}")
+
+
+def what_is_trained(f: dict[str, Any]) -> list[tuple[str, str]]:
+    """Stage, steps and codes, as rows of the report."""
+    devices, images = f["devices"], f"{f['images']:,} images"
+    share = "" if devices == 1 else f", {f['batch_size'] // devices} on each of {devices} devices"
+    steps = f"{f['steps']:,} steps of {f['batch_size']} images{share}"
+    rows = [("stage", f["stage"]), ("training", f"{steps}; {f['epochs']:,.1f} epochs of {images}")]
+    if "grid" in f:
+        height, width = f["grid"]
+        each = f"{f['cache_bytes'] / f['images']:.0f} bytes per image"
+        rows.append(("codes", f"{height}x{width} of {f['num_codes']}; {f['classes']} classes"))
+        rows.append(("code cache", f"{bytes_text(f['cache_bytes'])} ({each})"))
+    return rows
+
+
+def what_it_takes(f: dict[str, Any]) -> list[tuple[str, str]]:
+    """Operations, memory and disk, as rows of the report."""
+    parts = ", ".join(f"{part} {f[f'{part}_flops']:.3g}" for part in ("forward", "backward", "optimizer"))
+    operations = f"{f['flops_a_step']:.3g} FLOPs{' per device' if f['devices'] > 1 else ''}: {parts}"
+    at_once = f"{f['images_at_once']} image{'s' if f['images_at_once'] > 1 else ''} at once"
+    checkpoint = bytes_text(f["checkpoint_bytes"])
+    peak = f"{bytes_text(f['peak_bytes'])} (tensors, the above and temporary ones; libraries come on top)"
+    folder = f"{bytes_text(f['run_folder_bytes'])}, and {checkpoint} more while a checkpoint is written"
+    return [
+        ("parameters", f"{f['parameters']:,}"),
+        ("operations per step", f"{operations} (counted: matrix products and convolutions)"),
+        ("weights", bytes_text(f["weights_bytes"])),
+        ("gradients", bytes_text(f["gradient_bytes"])),
+        ("optimizer", bytes_text(f["optimizer_bytes"])),
+        ("averaged weights", bytes_text(f["ema_bytes"])),
+        ("activations", f"{bytes_text(f['activation_bytes'])} for {at_once}"),
+        ("memory at its peak", peak),
+        ("a checkpoint", checkpoint),
+        ("the run's folder", folder),
+    ]
+
+
+def how_long(f: dict[str, Any]) -> list[tuple[str, str]]:
+    """Time as measured here, and as computed for a peak rate, as rows of the report."""
+    rows = []
+    if m := f.get("measured"):
+        rate = f"{m['seconds_a_step']:.3g} s per step, {m['images_per_s']:.3g} images/s, one process"
+        batches = f"{' and '.join(map(str, m['batches']))} images"
+        how = f"extrapolated from steps of {batches}, without validation, previews and encoding"
+        rows.append((f"this machine ({m['device']})", f"{hours_text(m['hours'])}: {rate}; {how}"))
+    if a := f.get("assumed"):
+        rate = f"{a['seconds_a_step']:.3g} s per step if {a['reached']:.0%} of the peak is reached"
+        all_hours = f"{a['device_hours']:,.0f} device hours"
+        text = f"{hours_text(a['hours'])}: {rate} ({all_hours}); computed, not measured"
+        rows.append((f"{f['devices']} x {a['peak_tflops']:g} TFLOP/s", text))
+    return rows

@@ -67,12 +67,8 @@ def bound_in_bits(
         seed: Seed of times and noise.
     """
     generator = torch.Generator().manual_seed(seed)
-    total, first, right, corrupted = (
-        torch.zeros(images, dtype=torch.float64),
-        torch.zeros(images, dtype=torch.float64),
-        0,
-        0,
-    )
+    total, first = torch.zeros(2, images, dtype=torch.float64)
+    right, corrupted = 0, 0
     by_time = torch.zeros(PARTS, dtype=torch.float64)
     for _ in range(draws):
         times = _times(process, images, generator)
@@ -90,9 +86,8 @@ def bound_in_bits(
                 share = (process.steps - 1) / process.steps if process.steps else 1.0  # the rest is L_0
                 bits = _bits(terms.bound) * share
                 total[here] += bits
-                by_time.scatter_add_(
-                    0, (times[here] * PARTS).ceil().long().clamp(1, PARTS) - 1, bits / images
-                )
+                part = (times[here] * PARTS).ceil().long().clamp(1, PARTS) - 1
+                by_time.scatter_add_(0, part, bits / images)
             right, corrupted = right + int((terms.correct & changed).sum()), corrupted + int(changed.sum())
     prior = float(process.prior_kl()) / math.log(2)
     each = (total + first) / draws
