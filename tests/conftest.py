@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.image_files import images
+from helpers.odd_names import ODD
 from helpers.paths import ROOT, SHARED
 from helpers.tiny import DENOISER, LOOP, TOKENIZER
 from PIL import Image
@@ -105,3 +108,35 @@ def pipe():
 def model(trained):
     """Folder of the run of stage two."""
     return trained / "diffusion"
+
+
+@pytest.fixture
+def plans(tmp_path):
+    """YAML files of two stages; the second names a tokenizer that the first will train."""
+    loop = dict(LOOP, batch_size=8)
+    one = {
+        "out": str(tmp_path / "runs/tokenizer"),
+        "data": {"image_size": 8, "channels": 1},
+        "tokenizer": TOKENIZER,
+        "train": loop,
+    }
+    two = {
+        "out": str(tmp_path / "runs/diffusion"),
+        "tokenizer": one["out"],
+        "denoiser": DENOISER,
+        "train": loop,
+    }
+    for name, values in (("tokenizer", one), ("diffusion", two)):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
+    return tmp_path
+
+
+@pytest.fixture
+def odd(tmp_path) -> Path:
+    """Two classes and a root with such names; skips where the file system refuses them."""
+    root = tmp_path / ODD
+    try:
+        images(root, *(f"{ODD if i % 2 else 'b'}/{i}{ODD}.png" for i in range(10)))
+    except OSError:
+        pytest.skip("the file system wants UTF-8")
+    return root

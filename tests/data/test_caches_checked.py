@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -12,14 +11,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.code_caches import FILES, Encoder, build, contents
-from helpers.damage import fifo, flip_a_bit
+from helpers.damage import DAMAGE, archive, flip_a_bit, other_tensors
 from helpers.reference_images import Space, image_set
-from safetensors.torch import load_file, save_file
 
 from d3pm_image.data import code_sums
 from d3pm_image.data.codes import CodeSet, is_whole
 from d3pm_image.evaluation.reference_stats import reference
-from d3pm_image.metrics.classifier import train_classifier
 from d3pm_image.tensor_cache import cached_tensors
 
 # code caches
@@ -45,12 +42,6 @@ def test_codes_that_are_all_zero_are_found(tmp_path):
     encoder = Encoder()
     build(tmp_path / "a", encoder)
     assert contents(place) == good and encoder.batches == 1 + 2
-
-
-def archive() -> bytes:
-    file = io.BytesIO()
-    np.savez(file, a=np.zeros(3))
-    return file.getvalue()
 
 
 def header(text: str) -> bytes:
@@ -190,64 +181,6 @@ def test_no_permission_is_not_damage(tmp_path):
 # reference caches and classifiers
 
 
-def other_tensors(**changes):
-    def damage(path: Path) -> None:
-        tensors = load_file(path)
-        for name, change in changes.items():
-            tensors[name] = change(tensors[name])
-        from safetensors import safe_open
-
-        with safe_open(path, "pt") as file:
-            about = file.metadata()
-        save_file(tensors, path, {"key": about["key"]})  # as a version without checksums wrote it
-
-    return damage
-
-
-def without(name: str):
-    def damage(path: Path) -> None:
-        tensors = load_file(path)
-        del tensors[name]
-        save_file(tensors, path)
-
-    return damage
-
-
-def number(name: str, value: float):
-    return other_tensors(**{name: lambda t: t.index_fill(0, torch.tensor([0]), value)})
-
-
-DAMAGE = {
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-7]),
-    "nonsense": lambda path: path.write_bytes(b"nonsense"),
-    "nothing": lambda path: path.write_bytes(b""),
-    "an archive": lambda path: path.write_bytes(archive()),
-    "JSON": lambda path: path.write_text("{}"),
-    "a header without end": lambda path: path.write_bytes((2**62).to_bytes(8, "little") + b"{"),
-    "a flipped byte": flip_a_bit,
-    "a pipe": fifo,
-    "no features": without("features"),
-    "no labels": without("labels"),
-    "no sum": without("sum"),
-    "features of another width": other_tensors(features=lambda t: t[:, :3].clone()),
-    "features of fewer images": other_tensors(features=lambda t: t[:3].clone()),
-    "features without a side": other_tensors(features=lambda t: t.flatten()),
-    "features that are one number": other_tensors(features=lambda t: t[0, 0].clone()),
-    "whole-number features": other_tensors(features=lambda t: t.long()),
-    "half features": other_tensors(features=lambda t: t.half()),
-    "labels of another length": other_tensors(labels=lambda t: t[:3].clone()),
-    "labels that are fractions": other_tensors(labels=lambda t: t.float()),
-    "a count of two numbers": other_tensors(count=lambda t: torch.tensor([40, 40])),
-    "a count that is a fraction": other_tensors(count=lambda t: t.float()),
-    "another count": other_tensors(count=lambda t: t + 1),
-    "products that are not square": other_tensors(products=lambda t: t[:3].clone()),
-    "an origin of another width": other_tensors(origin=lambda t: t[:3].clone()),
-    "not a number": number("features", float("nan")),
-    "infinite sums": number("sum", float("inf")),
-    "infinite products": number("products", float("-inf")),
-}
-
-
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_reference_is_named_and_made_anew(tmp_path, capsys, damage):
     images, space = image_set(), Space()
@@ -276,29 +209,6 @@ def test_a_reference_of_other_images_under_this_name_is_not_taken(tmp_path):
     (mine,), (other,) = (tmp_path / "a").iterdir(), (tmp_path / "b").iterdir()
     shutil.copy(other, mine)
     assert reference(image_set(), space(), tmp_path / "a").moments.count == 40
-
-
-@pytest.mark.parametrize("damage", ["cut", "nonsense", "a flipped byte", "a pipe", "not a number", "no head"])
-def test_a_damaged_classifier_is_trained_anew(tmp_path, monkeypatch, damage):
-    from d3pm_image.metrics import classifier
-
-    monkeypatch.setattr(classifier, "LEAST_STEPS", 1)
-    monkeypatch.setattr(classifier, "EPOCHS", 1)
-    images, labels = (
-        torch.randint(
-            0, 256, (128, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-        ),
-        torch.arange(128) % 2,
-    )
-    first = train_classifier(images, labels, 2, tmp_path)
-    (file,) = tmp_path.iterdir()
-    good = {name: value.clone() for name, value in load_file(file).items()}
-    special = {"not a number": number("head.weight", float("nan")), "no head": without("head.weight")}
-    (DAMAGE | special)[damage](file)
-    again = train_classifier(images, labels, 2, tmp_path)
-    assert again.space.sha256 == first.space.sha256 and all(
-        torch.equal(load_file(file)[name], good[name]) for name in good
-    )
 
 
 def test_a_cached_tensor_is_made_once(tmp_path):

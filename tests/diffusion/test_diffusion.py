@@ -19,7 +19,6 @@ from d3pm_image.diffusion import (
     Process,
     bound_terms,
     diffusion_loss,
-    fused_loss,
     leave_one_out_logits,
     low_discrepancy_times,
     posterior,
@@ -316,52 +315,6 @@ def test_a_single_code_costs_nothing():
 def test_impossible_shares_are_refused(share):
     with pytest.raises(ConfigError, match="uniform_share"):
         ConstantShare("linear", share)
-
-
-def everything(process, objective, hidden, weight, bias, x_0, t, s, draws):
-    """All of the room in one function: corruption, jumps, both losses, posteriors, prior."""
-    x_t = process.jump(process.corrupt(x_0, s, draws), s, t, draws)
-    logits = torch.nn.functional.linear(hidden, weight, bias)
-    plain = diffusion_loss(process, objective, bound_terms(process, logits, x_0, x_t, t), x_0, x_t, t)
-    fused, _ = fused_loss(process, objective, hidden, weight, bias, x_0, x_t, t)
-    x_hat = leave_one_out_logits(process, logits, x_t, process.schedule.survival(t)[1]).softmax(-1)
-    reverse = reverse_leave_one_out(process, x_hat, x_t, t, s) + reverse_mixture(process, x_hat, x_t, t, s)
-    exact = posterior(process, x_0, x_t, t, s)
-    noise = process.prior(draws[..., :2]).double()
-    return (
-        plain
-        + fused
-        + reverse.mean()
-        + exact.mean()
-        + noise.mean()
-        + posterior_logits(process, logits, x_t, t).mean()
-        + process.prior_kl()
-    )
-
-
-@pytest.mark.parametrize("settings_", [
-    {"corruption": "linear", "uniform_share": 0.1}, {"corruption": "cosine", "uniform_share": 0.0, "steps": 0}, {"uniform_share": 1.0},
-    {"corruption": "mutual_information", "uniform_share": 0.2}, {"corruption": "gidd", "steps": 0}, {"corruption": "vq_diffusion"},
-    {"corruption": "arccos", "scramble": "polynomial", "power": 2.0, "uniform_share": 1.0, "parameterisation": "posterior"},
-])  # fmt: skip
-def test_the_room_compiles_without_graph_breaks(settings_):
-    """fullgraph=True raises at any break; values and gradients equal the eager ones."""
-    process, objective = from_settings(6, **settings_), Objective(0.7, 0.3, "clipped", 2.0)
-    generator = torch.Generator().manual_seed(0)
-    leaves = [
-        torch.randn(*shape, generator=generator, requires_grad=True) for shape in ((2, 5, 8), (6, 8), (6,))
-    ]
-    x_0, draws = (
-        torch.randint(6, (2, 5), generator=generator),
-        torch.rand(2, 5, 3, generator=generator, dtype=torch.float64),
-    )
-    args = (process, objective, *leaves, x_0, f64(0.5, 0.9), f64(0.2, 0.4), draws)
-    torch._dynamo.reset()
-    compiled = torch.compile(everything, backend="aot_eager", fullgraph=True)
-    eager, fast = everything(*args), compiled(*args)
-    torch.testing.assert_close(fast, eager)
-    for a, b in zip(torch.autograd.grad(fast, leaves), torch.autograd.grad(eager, leaves), strict=True):
-        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 
 import pytest
 import torch
 from helpers.command_line import run
-from helpers.tiny import DENOISER, LOOP, TOKENIZER
+from helpers.estimates import fails, stage_two
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3pm_image.config import (
     ConfigError,
     DataConfig,
-    DenoiserConfig,
     DiffusionLossConfig,
-    DiffusionRun,
     TokenizerConfig,
     TokenizerRun,
     TrainConfig,
 )
 from d3pm_image.denoiser import Transformer
 from d3pm_image.estimate.flops import count, diffusion_loss, imagined, size, tokenizer_loss, tokenizer_model
-from d3pm_image.estimate.grids import Codes
-from d3pm_image.estimate.report import Problem, cache_bytes, counted
+from d3pm_image.estimate.report import cache_bytes
 from d3pm_image.estimate.subject import stage_of
 from d3pm_image.estimate.timing import line
 from d3pm_image.tokenizer.quantizers import EMA
@@ -35,39 +31,6 @@ STAGE_ONE = TokenizerRun(
     data=DataConfig(image_size=16, channels=1),
     tokenizer=TokenizerConfig(width=16, quantizer=EMA(num_codes=64, code_dim=8)),
 )
-
-
-def stage_two(**changes) -> DiffusionRun:
-    return DiffusionRun(denoiser=DenoiserConfig(64, 2, 2), **changes)
-
-
-def fails(capsys, *arguments: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*arguments)
-    assert stop.value.code == 2
-    return capsys.readouterr().err
-
-
-@pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_a_step_on_fake_tensors_costs_what_a_real_one_does(fused, optimizer, precision):
-    """Same code, real tensors: FlopCounterMode, saved tensors and live storages give the same figures."""
-    config = stage_two(
-        loss=DiffusionLossConfig(fused=fused),
-        train=TrainConfig(optimizer=optimizer, mixed_precision=precision),
-    )
-    with imagined():
-        guessed = count(
-            Transformer(config.denoiser, 50, 10), diffusion_loss(config, 50, (8, 8), 10, 6), config.train
-        )
-    real = count(
-        Transformer(config.denoiser, 50, 10), diffusion_loss(config, 50, (8, 8), 10, 6), config.train
-    )
-    assert guessed.peak_bytes == pytest.approx(
-        real.peak_bytes, rel=0.01
-    )  # when a temporary is let go differs a little
-    assert dataclasses.replace(guessed, peak_bytes=0) == dataclasses.replace(real, peak_bytes=0)
 
 
 def test_head_and_loss_in_one_operation_are_counted_too():
@@ -141,51 +104,11 @@ def test_parameters_and_memory_are_those_of_the_real_tensors():
     assert least < costs.peak_bytes < least + costs.gradient_bytes + costs.activation_bytes
 
 
-def test_accumulation_lowers_memory_and_keeps_the_operations():
-    codes = Codes(50, (8, 8), (8, 8), 1)
-    whole, parts = (
-        counted(Problem(stage_two(train=TrainConfig(batch_size=8, accumulate=accumulate)), codes, 100, 10))
-        for accumulate in (1, 4)
-    )
-    places = 2 * 64 * (32 * 64 + 64**2)  # are computed once a part
-    assert (
-        parts["forward_flops"] == whole["forward_flops"] + 3 * places
-        and parts["activation_bytes"] < whole["activation_bytes"] / 3
-    )
-    shared = counted(Problem(stage_two(train=TrainConfig(batch_size=8)), codes, 100, 10, devices=4))
-    assert shared["activation_bytes"] == parts["activation_bytes"]
-    assert (
-        shared["forward_flops"] - places == (whole["forward_flops"] - places) / 4
-        and shared["optimizer_flops"] == whole["optimizer_flops"]
-    )
-
-
 def test_line_through_two_batch_sizes():
     assert line({2: 1.4, 10: 3.0}) == pytest.approx((1.0, 0.2))
     assert line({4: 2.0}) == pytest.approx((0.0, 0.5))
     assert line({2: 3.0, 10: 2.0}) == pytest.approx((2.0, 0.0))  # noise: larger steps are not faster
     assert line({2: 1.0, 10: 9.0})[0] >= 0
-
-
-@pytest.fixture
-def plans(tmp_path):
-    """YAML files of two stages; the second names a tokenizer that the first will train."""
-    loop = dict(LOOP, batch_size=8)
-    one = {
-        "out": str(tmp_path / "runs/tokenizer"),
-        "data": {"image_size": 8, "channels": 1},
-        "tokenizer": TOKENIZER,
-        "train": loop,
-    }
-    two = {
-        "out": str(tmp_path / "runs/diffusion"),
-        "tokenizer": one["out"],
-        "denoiser": DENOISER,
-        "train": loop,
-    }
-    for name, values in (("tokenizer", one), ("diffusion", two)):
-        (tmp_path / f"{name}.yaml").write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
-    return tmp_path
 
 
 def test_cache_bytes_are_those_of_a_cache(tmp_path):
@@ -205,36 +128,6 @@ def test_cache_bytes_are_those_of_a_cache(tmp_path):
         )
         files = sum((place / name).stat().st_size for name in ("codes.npy", "labels.npy"))
         assert 0 <= files - cache_bytes(data, (4, 4), 500) < 512  # headers
-
-
-def test_measurement_and_plan_of_an_untrained_tokenizer(plans, capsys):
-    before = sorted(plans.rglob("*"))
-    run(
-        "estimate",
-        plans / "diffusion.yaml",
-        "--images",
-        1000,
-        "--classes",
-        10,
-        "--seconds",
-        0.2,
-        "--out",
-        plans / "figures.json",
-    )
-    printed = capsys.readouterr().out
-    assert sorted(plans.rglob("*")) == sorted(
-        [*before, plans / "figures.json"]
-    )  # the run's folder is not made
-    figures = json.loads((plans / "figures.json").read_text(encoding="utf-8"))
-    assert (
-        figures["grid"] == [4, 4]
-        and figures["num_codes"] == TOKENIZER["quantizer"]["num_codes"]
-        and figures["epochs"] == 60 * 8 / 1000
-    )
-    measured = figures["measured"]
-    assert measured["seconds_a_step"] > 0 and max(measured["batches"]) <= 8
-    assert measured["hours"] == pytest.approx(measured["seconds_a_step"] * 60 / 3600)
-    assert "extrapolated" in printed and "not trained yet" in printed
 
 
 def test_options_of_the_run_override_and_hours_of_another_device(plans):
@@ -298,8 +191,3 @@ def test_the_stage_is_read_off_the_file(plans):
     assert stage_of(str(plans / "diffusion.yaml"), "auto") == "diffusion"
     (plans / "part.yaml").write_text("sampling: {steps: 8}", encoding="utf-8")
     assert stage_of(str(plans / "part.yaml"), "auto") == "diffusion"
-
-
-def test_measuring_under_torchrun_is_refused(plans, capsys, monkeypatch):
-    monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
-    assert "torchrun" in fails(capsys, "estimate", plans / "tokenizer.yaml", "--images", 5)
