@@ -6,6 +6,7 @@ values, or text as Windows writes it. Whoever reads one here gets its value, or 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -58,7 +59,7 @@ def check_regular(path: Path, largest: int | None = None) -> None:
 
 def unreadable(path: Path, error: OSError) -> Unreadable:
     """An error of the system in words: missing, no permission, or what the system says."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno == errno.ELOOP:  # a link that leads to itself
         return Missing(path, "is missing")
     if isinstance(error, PermissionError):
         return Unreadable(path, "may not be read by this user (no permission); ask its owner for the right to read it")
