@@ -27,7 +27,6 @@ from d3pm_image.config import ConfigError
 from d3pm_image.editing.image_files.files import (
     ENDINGS,
     PictureFile,
-    check_outputs,
     read_picture,
     result_path,
     write_picture,
@@ -389,44 +388,3 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 
 
 # where results go
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "result"),
-    [("a.jpg", "JPEG", "a-edited.jpg"), ("a.b.JPEG", "JPEG", "a.b-edited.JPEG"), ("a.jpg", "PNG", "a-edited.png"), ("a", "TIFF", "a-edited.tif"), ("a.psd", "PSD", "a-edited.png"), ("a.tiff", "TIFF", "a-edited.tiff"), ("a.pdf", "WEBP", "a-edited.webp")],
-)  # fmt: skip
-def test_results_stand_beside_the_picture_in_its_format(tmp_path, name, kind, result):
-    assert (
-        result_path(PictureFile(tmp_path / name, picture("L"), kind, Metadata()), "edited")
-        == tmp_path / result
-    )
-
-
-@pytest.mark.parametrize("name", ["a", "a.txt", "a.pdf", "a.eps", "png"])
-def test_unknown_endings_are_refused(tmp_path, name):
-    with pytest.raises(ConfigError, match=r"^out=.*use an ending such as \.png"):
-        check_outputs([tmp_path / name], [])
-
-
-def test_inputs_are_never_overwritten(tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
-    check_outputs([tmp_path / "b.png"], [tmp_path / "a.png"])
-    for out in (tmp_path / "a.png", tmp_path / "folder.png" / ".." / "a.png", tmp_path / "link.png"):
-        with pytest.raises(ConfigError, match="would overwrite a picture that is read"):
-            check_outputs([tmp_path / "b.png", out], [tmp_path / "a.png"])
-    with pytest.raises(ConfigError, match="is a folder"):
-        check_outputs([tmp_path / "folder.png"], [])
-
-
-def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
-    source = PictureFile(tmp_path / "a.png", picture("RGB"), "PNG", Metadata())
-
-    def breaks(self, path, **kwargs):
-        path.write_bytes(b"half a pic")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", breaks)
-    with pytest.raises(OSError, match="No space left"):
-        write_picture(source.image, tmp_path / "b.png", source)
-    assert not list(tmp_path.iterdir())

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
-import numpy as np
 import pytest
 from helpers.asking import asked
 from helpers.command_line import fails, run
+from helpers.tuning import hashes, measured
 from PIL import Image
 
-from d3pm_image import Pipeline, tune
+from d3pm_image import Pipeline
 from d3pm_image.bundle import set_default_sampler
 from d3pm_image.cli.tune import Tune
 from d3pm_image.config import ConfigError, ProcessConfig, SamplingConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.evaluation import sweep
-from d3pm_image.evaluation import tune as tuning
 from d3pm_image.evaluation.options import METRICS
 from d3pm_image.evaluation.tune import as_options, ranked
 from d3pm_image.sampling import SAMPLERS, MaskSampler, loop
@@ -37,16 +35,6 @@ SEARCH = [
     "40",
 ]
 SMALL = ["--samplers", "confidence", "--steps", "2,3", "--guidance", "1", "--num-samples", "20"]
-
-
-def hashes(folder) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def measured(path) -> list[dict]:
-    """Entries of tune.json that are samplers', without the real images."""
-    return [entry for entry in json.loads(path.read_text())["entries"] if entry["settings"]]
 
 
 def no_sampling(*_, **__):
@@ -312,119 +300,3 @@ def test_a_default_is_set_and_the_rest_is_kept(copied, tmp_path):
     ] | {"tuned": 1}
     with pytest.raises(ConfigError):
         set_default_sampler(tmp_path, *setting_of(), {})
-
-
-def test_charts_show_every_series():
-    assert curves.best_line([(8, 2), (4, 5), (8, 1), (4, 6)], True) == [(4, 5), (8, 1)]
-    series = {name: [(2.0**n, n + i), (2.0**n, n + i + 0.5)] for i, name in enumerate(SAMPLERS) for n in (3,)}
-    image = curves.draw_chart(series, "title", "x", "y", True, (8.0, 3.0))
-    colours = {colour for _, colour in image.getcolors(10**6)}
-    assert {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in curves.COLOURS[: len(series)]} <= colours
-    assert image.size == curves.SIZE
-
-
-@pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [-2.0, 5e4], [1e-6, 2e-6]])
-def test_charts_of_any_values(values):
-    assert (
-        curves.draw_chart({"a": [(2.0**n, v) for n, v in enumerate(values)]}, "", "", "").size == curves.SIZE
-    )
-
-
-def test_a_run_shows_its_loss_and_held_out_measure(tmp_path):
-    assert curves.training_curves(tmp_path) is None
-    lines = [{"step": n, "loss": 1 / n} for n in range(1, 9)] + [{"step": 8, "loss": float("nan")}]
-    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    alone = Image.open(curves.training_curves(tmp_path)).convert("RGB")
-    held_out = [{"step": n, "val_score": n} for n in (4, 8)]
-    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, [*lines, *held_out])))
-    both = Image.open(curves.training_curves(tmp_path)).convert("RGB")
-    second = tuple(int(curves.COLOURS[1][i : i + 2], 16) for i in (1, 3, 5))
-    assert [second in {c for _, c in image.getcolors(10**6)} for image in (alone, both)] == [False, True]
-
-
-FEW = {"samplers": ["confidence"], "steps": [2], "guidance": [1, 1.5], "num_samples": 20}
-
-
-def test_from_python_a_run_is_tuned_as_the_command_does(copied):
-    run(
-        "tune",
-        copied / "diffusion",
-        "--samplers",
-        "confidence",
-        "--steps",
-        "2",
-        "--guidance",
-        "1,1.5",
-        "--num-samples",
-        "20",
-        "--save",
-        "false",
-    )
-    typed = measured(copied / "diffusion" / "tune" / "tune.json")
-    found = tune(copied / "diffusion", **FEW)
-    assert [e["figures"] for e in typed] == [e["figures"] for e in measured(found.figures_file)] and len(
-        typed
-    ) == 3
-    assert (
-        found.figures_file == copied / "diffusion" / "tune" / "tune.json" and found.chart.name == "tune-2.png"
-    )
-    again = Pipeline.from_pretrained(copied / "diffusion")
-    assert flat(again.sampler, again.sampling) == found.best and again.facts["tuned"]["num_samples"] == 20
-    assert again.generate(1, seed=3) == found.pipe.generate(1, seed=3, **found.best)
-    assert "best" in str(found) and "real images" in str(found)
-
-
-def test_a_pipeline_in_memory_is_tuned_on_images_in_memory_and_writes_nothing(copied, monkeypatch):
-    before, pipe = hashes(copied), Pipeline.from_pretrained(copied / "diffusion")
-    height, width = pipe.image_size
-    labels = np.arange(200) % len(pipe.class_names)
-    names = [pipe.class_names[number] for number in labels]
-    images = np.random.default_rng(0).integers(0, 256, (200, height, width), dtype=np.uint8)
-    present = (pipe.sampler, pipe.sampling)
-    found = tune(
-        pipe,
-        data=[(Image.fromarray(i), name) for i, name in zip(images, names, strict=True)],
-        **FEW,
-        save=False,
-    )
-    assert (
-        (pipe.sampler, pipe.sampling) == present
-        and len(found.rows) == 3
-        and found.figures_file is None is found.chart
-    )
-    remembered = tune(pipe, **FEW)
-    assert remembered.real != found.real, "the images were not those that were given"
-    assert flat(pipe.sampler, pipe.sampling) == remembered.best and remembered.pipe is pipe
-    assert hashes(copied) == before
-
-
-def test_a_shipped_model_is_tuned_without_touching_it(monkeypatch):
-    with pytest.raises(ConfigError, match="came with the package"):
-        tune("fashion-mnist", **FEW)
-    found, stop = [], KeyboardInterrupt
-    monkeypatch.setattr(
-        tuning,
-        "measured",
-        lambda args, pipe, place, folder, data: found.append((place, folder)) or (_ for _ in ()).throw(stop),
-    )
-    with pytest.raises(stop):
-        tune("fashion-mnist", **FEW, save=False)
-    assert found[0][0].name == "fashion-mnist" and found[0][1] is None
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "words"),
-    [
-        ({"step": [2]}, TypeError, "did you mean steps"),
-        ({"steps": 2}, ConfigError, "steps=2"),
-        ({"steps": []}, ConfigError, "steps="),
-        ({"samplers": []}, ConfigError, "samplers="),
-        ({"guidance": ["1"]}, ConfigError, "guidance="),
-        ({"metric": "beauty"}, ConfigError, "metric='beauty'"),
-        ({"precision": "half"}, ConfigError, "precision='half'"),
-        ({"eta": [-1.0], "samplers": ["ctmc"]}, ConfigError, "eta=-1"),
-    ],
-)
-def test_wrong_python_requests(settings, error, words):
-    with pytest.raises(error, match=words):
-        tune("fashion-mnist", **settings)
