@@ -32,18 +32,9 @@ Headers = dict[str, str]
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)(?::(\d{1,5}))?")
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 API = "/gradio_api"
-READ = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"} | {
-    API + route
-    for route in (
-        "/info",
-        "/startup-events",
-        "/app_id",
-        "/theme.css",
-        "/queue/data",
-        "/queue/status",
-        "/upload_progress",
-    )
-}
+DATA = ("info", "startup-events", "app_id", "theme.css", "queue/data", "queue/status", "upload_progress")
+READ = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"}
+READ |= {f"{API}/{route}" for route in DATA}
 READ_BELOW = ("/assets/", "/static/", "/svelte/", API + "/heartbeat/", API + "/file=")
 WRITE = {API + route for route in ("/queue/join", "/run/predict", "/cancel", "/reset")}
 UPLOAD = API + "/upload"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from ..config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
-from ..pixel_range import from_levels, to_signed
 from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import begin_tokenizer
@@ -20,25 +17,17 @@ from .images import open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved
 from .run_summary import training_facts
 from .settings import save_resolved
-from .token_cache import VALIDATION_IMAGES
+from .tokenizer_parts import make_loss, make_preview, make_rival, make_validation, start_codebook
 
 if TYPE_CHECKING:
-    import torch
     from accelerate import Accelerator
-    from PIL import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ..data.images import ImageSet
     from ..data.objects import Data, GivenImages
     from ..tokenizer import Autoencoder
-    from ..tokenizer.discriminator import Discriminator
     from ..tokenizer.perceptual import Perceptual
-    from ..training.discriminator_step import Rival
-    from ..training.job import Loss
     from ..training.loop import Job
-    from ..training.random import StepRandom
-
-PREVIEW_IMAGES = 16
 
 
 class TokenizerSettings(TypedDict, total=False):
@@ -288,166 +277,3 @@ def next_stage(data: DataConfig, folder: Path) -> str:
     given = {"source": data.source, "root": data.root, "name": data.name}
     words = [f"--data.{name} {printable(value, 0)}" for name, value in given.items() if value]
     return f"d3pm-image train-diffusion --tokenizer {printable(folder, 0)} {' '.join(words)}"
-
-
-def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens: int) -> None:
-    """k-means start from many images: fewer vectors than codes would leave duplicate codes."""
-    import torch
-    from accelerate.utils import broadcast
-
-    from ..tokenizer.quantizer import QuantizerModule
-
-    # k-means holds vectors × codes distances
-    vectors = min(num_codes * 16, max(num_codes, 500_000_000 // num_codes))
-    count = min(len(images), max(16, -(-vectors // tokens)), 4096)
-    chosen = torch.linspace(0, len(images) - 1, count).long().tolist()
-    batch = images.__getitems__(chosen)["images"].to(next(model.parameters()).device)
-    model.eval()
-    with torch.no_grad():
-        features = torch.cat([model.encoder(to_signed(from_levels(part))) for part in batch.split(256)])
-        if (found := features[:, 0].numel()) < num_codes and os.environ.get("RANK", "0") == "0":
-            some = (
-                f"{found} feature vectors of {count} images for {num_codes} codes: some codes begin as copies"
-                " of others"
-            )
-            warnings.warn(f"{some}; use more images, or fewer tokenizer.quantizer.num_codes", stacklevel=1)
-        # a quantizer of its own, not synchronised: the same images give the same start on any number of
-        # processes
-        alone = QuantizerModule(model.config.quantizer).to(features.device).eval()
-        alone(features)
-    model.quantizer.load_state_dict({name: broadcast(value) for name, value in alone.state_dict().items()})
-    model.train()
-
-
-def make_loss(
-    config: TokenizerRun,
-    accelerator: Accelerator | None = None,
-    perceptual: Perceptual | None = None,
-    discriminator: Discriminator | None = None,
-) -> Loss:
-    """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images."""
-    from torch.nn import functional as F
-
-    from ..metrics.codes import usage
-    from ..tokenizer.discriminator import balanced, trust, verdict
-    from ..tokenizer.loss import reconstruction_loss
-
-    settings = config.loss.adversarial
-    autocast = accelerator.autocast if accelerator is not None else contextlib.nullcontext
-
-    def loss(model: nn.Module, batch: dict[str, Tensor], random: StepRandom) -> tuple[Any, ...]:
-        images = from_levels(batch["images"])
-        output, codes, own = model(images, random.share())
-        total, terms = reconstruction_loss(output, images, config.loss)
-        if perceptual is not None:
-            with autocast():
-                terms["perceptual"] = perceptual(output, images)
-            total = total + config.loss.perceptual * terms["perceptual"]
-        weight = settings.verdict_weight(random.step)
-        if weight and discriminator is not None:
-            with autocast():
-                terms["verdict"] = verdict(discriminator, output)
-            if settings.adaptive:
-                total, terms["verdict_weight"] = balanced(
-                    output, total, terms["verdict"], weight * trust(discriminator)
-                )
-            else:
-                total = total + weight * terms["verdict"]
-        total = total + own
-        values = {
-            "mse": F.mse_loss(output.detach().float(), images),
-            "commitment": own,
-            **usage(codes, config.tokenizer.num_codes),
-        }
-        return total, {**values, **terms}, (images, output)
-
-    return loss
-
-
-def make_rival(
-    config: TokenizerRun, accelerator: Accelerator, discriminator: Discriminator | None
-) -> Rival | None:
-    """The discriminator's side of training; None where it is off."""
-    from ..tokenizer.discriminator import discriminator_loss
-    from ..training.discriminator_step import Rival
-
-    settings = config.loss.adversarial
-    if discriminator is None:
-        return None
-
-    def everywhere(value: Tensor) -> Tensor:
-        return accelerator.reduce(value, "mean")
-
-    def loss(
-        network: nn.Module, kept: tuple[Tensor, Tensor], random: StepRandom
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        images, output = kept
-        return discriminator_loss(
-            network, discriminator, images, output, settings, everywhere, 1 / config.train.accumulate
-        )
-
-    return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
-
-
-def make_validation(
-    held_out: ImageSet,
-    device: torch.device,
-    config: TokenizerRun,
-    perceptual: Perceptual | None = None,
-    complain: bool = True,
-) -> Callable[[nn.Module], dict[str, float]]:
-    """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean
-    squared error, or the whole reconstruction loss where it has other terms. A complaint is printed when two
-    judgements in a row agree on it: codebooks that form look collapsed for a while."""
-    import sys
-
-    from tqdm import tqdm
-
-    from ..metrics.reconstruction import reconstruction_error
-    from ..metrics.tokenizer_diagnostics import complaints
-    from ..tokenizer.loss import reconstruction_loss
-
-    plain = not (config.loss.l1 or config.loss.gradient or config.loss.ssim or config.loss.perceptual)
-    count = min(len(held_out), VALIDATION_IMAGES)
-    before: set[str] = set()
-
-    def whole(output: Tensor, images: Tensor) -> Tensor:
-        total = reconstruction_loss(output, images, config.loss)[0]
-        return total if perceptual is None else total + config.loss.perceptual * perceptual(output, images)
-
-    def validate(model: nn.Module) -> dict[str, float]:
-        network = cast("Autoencoder", model.eval())
-        judge = None if plain else whole
-        values = reconstruction_error(
-            network, lambda indices: held_out.read(indices, device), count, judge=judge
-        )
-        now = (
-            {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)}
-            if complain
-            else {}
-        )
-        for kind in now.keys() & before:
-            tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
-        before.clear()
-        before.update(now)
-        return {"score": values.get("judged", values["mse"]), **values}
-
-    return validate
-
-
-def make_preview(held_out: ImageSet, device: torch.device) -> Callable[[nn.Module], dict[str, Image.Image]]:
-    """Rows of held-out originals, each above its reconstructions."""
-    import torch
-
-    from ..imaging import enlarge, grid_image, to_pil
-
-    def preview(model: nn.Module) -> dict[str, Image.Image]:
-        network, count = cast("Autoencoder", model), min(PREVIEW_IMAGES, len(held_out))
-        images = held_out.read(torch.linspace(0, len(held_out) - 1, count).long().tolist(), device)
-        pairs = []
-        originals, outputs = to_pil(images), to_pil(network.decode(network.encode(images)))
-        for start in range(0, count, 8):
-            pairs += originals[start : start + 8] + outputs[start : start + 8]
-        return {"reconstruction": grid_image([enlarge(p) for p in pairs], columns=min(8, count))}
-
-    return preview

@@ -157,11 +157,8 @@ class Trainer:
     def _exploded(self, loss: Tensor) -> bool:
         """Whether a loss, the mean over all processes, is far above that of the first step."""
         loss = loss.detach().double().to(self.accelerator.device)
-        mean = (
-            float(self.accelerator.reduce(loss, "mean"))
-            if self.accelerator.num_processes > 1
-            else float(loss)
-        )
+        several = self.accelerator.num_processes > 1
+        mean = float(self.accelerator.reduce(loss, "mean") if several else loss)
         self.progress.reference = self.progress.reference or max(1.0, abs(mean))
         return not mean <= EXPLODED * self.progress.reference
 
@@ -247,9 +244,8 @@ class Trainer:
         """All processes must go on from the same step: on several machines the run's folder must be on a
         shared disk."""
         if self.accelerator.num_processes > 1:
-            steps = self.accelerator.gather(
-                torch.tensor([self.progress.step], device=self.accelerator.device)
-            )
+            own = torch.tensor([self.progress.step], device=self.accelerator.device)
+            steps = self.accelerator.gather(own)
             if not bool((steps == steps[0]).all()):
                 raise TrainingError(
                     f"processes found different checkpoints (steps {steps.tolist()}); put --out on a disk"
@@ -265,9 +261,9 @@ class Trainer:
         """
         config, step = self.config, self.progress.step
         self.optimizers.set_learning_rate(learning_rate(step, config))
-        opponent = (
-            self.opponent if self.opponent is not None and step >= self.opponent.rival.start_step else None
-        )
+        opponent = self.opponent
+        if opponent is not None and step < opponent.rival.start_step:
+            opponent = None
         networks = [self.job.model] if opponent is None else [self.job.model, opponent.rival.model]
         # the codebook, say, moves in the forward pass
         buffers = [b for network in networks for b in network.buffers()]
@@ -307,13 +303,8 @@ class Trainer:
         for number in range(config.accumulate):
             rows = slice(number * part, (number + 1) * part)
             piece = {k: v[rows].to(device, non_blocking=True) for k, v in batch.items()}
-            random = StepRandom(
-                config.seed,
-                self.progress.step,
-                config.batch_size,
-                slice(first + rows.start, first + rows.stop),
-                device,
-            )
+            drawn = slice(first + rows.start, first + rows.stop)
+            random = StepRandom(config.seed, self.progress.step, config.batch_size, drawn, device)
             last = number == config.accumulate - 1
             if config.fsdp:
                 sharding.exchange(self.job.model, last)
@@ -324,18 +315,15 @@ class Trainer:
                     self.accelerator.backward(loss / config.accumulate)
             if opponent is not None and not bad:
                 against, more = opponent.backward(kept[0], random, last)
-                bad, values = (
-                    f"rival loss={float(against.detach()):g}" if self._not_finite(against) else "",
-                    {**values, **more},
-                )
+                bad = f"rival loss={float(against.detach()):g}" if self._not_finite(against) else ""
+                values = {**values, **more}
             for name, value in {"loss": loss, **values}.items():
                 logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate
             if bad:
                 return logs, bad
         if config.clip:
-            logs["grad_norm"] = sharding.whole(
-                self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
-            )
+            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+            logs["grad_norm"] = sharding.whole(norm)
             # fp16 skips such steps by itself
             if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"]):
                 return logs, f"grad_norm={float(logs['grad_norm']):g}"
