@@ -155,16 +155,12 @@ class Registry(dict[str, type[C]], Generic[C]):
 
     def explain(self, setting: str) -> str:
         """What a setting does, in the words of every class that has it, with its default."""
-        said: dict[tuple[str, Any], list[str]] = {}
+        said: dict[str, list[str]] = {}
         for name in self.owners(setting):
             default = next(item.default for item in self[name].own() if item.name == setting)
-            said.setdefault((self[name].describe().get(setting, "").rstrip("."), default), []).append(name)
-        return (
-            "; ".join(
-                f"{', '.join(names)} (default {default}): {words}" for (words, default), names in said.items()
-            )
-            + "."
-        )
+            words = self[name].describe().get(setting, "").rstrip(".")
+            said.setdefault(words, []).append(f"{name} (default {default})")
+        return "; ".join(f"{', '.join(names)}: {words}" for words, names in said.items()) + "."
 
     def make(self, name: str, **settings: Any) -> C:
         """The choice of a name; a setting that is not given has its own default.
