@@ -8,6 +8,7 @@ or :class:`Unreadable` with the reason in words.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -62,7 +63,8 @@ def check_regular(path: Path, largest: int | None = None) -> None:
 
 def unreadable(path: Path, error: OSError) -> Unreadable:
     """An error of the system in words: missing, no permission, or what the system says."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+    loops = error.errno == errno.ELOOP  # a link that leads to itself
+    if loops or isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return Missing(path, "is missing")
     if isinstance(error, PermissionError):
         return Unreadable(

@@ -7,7 +7,8 @@ import json
 from accelerate.state import AcceleratorState
 
 from d3pm_image.cli import train_tokenizer
-from helpers.tiny import TINY_TOKENIZER, options
+from helpers.tiny import LOOP as TINY_LOOP
+from helpers.tiny import TOKENIZER, options
 
 # fsq: its result does not depend on how a step is split; ema's codebook moves once a part
 LOOP = {"steps": 20, "log_every": 1, "checkpoint_every": 5, "preview_every": 0, "keep": 9}
@@ -15,9 +16,9 @@ LOOP = {"steps": 20, "log_every": 1, "checkpoint_every": 5, "preview_every": 0, 
 
 SETTINGS = {"weight": 0.2, "start_step": 2, "warmup_steps": 4, "ramp_steps": 4, "width": 8, "layers": 1}
 BASE = [
-    *TINY_TOKENIZER,
-    *options("train", LOOP),
-    *options("tokenizer", {"quantizer": {"name": "fsq", "levels": [4, 5, 3]}}),
+    *options("data", {"image_size": 8, "channels": 1}),
+    *options("train", {**TINY_LOOP, **LOOP}),
+    *options("tokenizer", {**TOKENIZER, "quantizer": {"name": "fsq", "levels": [4, 5, 3]}}),
 ]
 
 

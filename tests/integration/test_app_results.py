@@ -154,7 +154,7 @@ def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
                     source, dict.fromkeys(("left", "top", "right", "bottom"), 0), Drawing(), threading.Event()
                 )
             ),
-            "how many",
+            "pixels to add",
         ),
         (
             lambda: list(
