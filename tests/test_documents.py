@@ -118,7 +118,7 @@ def test_reasons_differ(tmp_path):
     with pytest.raises(Missing):
         read_text(tmp_path / "file" / "below")
     (tmp_path / "a").symlink_to("a")
-    with pytest.raises(Unreadable, match="a cannot be read"):
+    with pytest.raises(Missing):  # a link to itself leads nowhere
         read_text(tmp_path / "a")
     (tmp_path / "grows").write_text("x" * 100)
     with pytest.raises(Unreadable, match="larger"):

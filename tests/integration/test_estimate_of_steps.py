@@ -83,7 +83,7 @@ def test_measurement_and_plan_of_an_untrained_tokenizer(plans, capsys):
     figures = json.loads((plans / "figures.json").read_text(encoding="utf-8"))
     assert (
         figures["grid"] == [4, 4]
-        and figures["num_codes"] == TOKENIZER["num_codes"]
+        and figures["num_codes"] == TOKENIZER["quantizer"]["num_codes"]
         and figures["epochs"] == 60 * 8 / 1000
     )
     measured = figures["measured"]

@@ -47,19 +47,19 @@ import contextlib, io, json, sys
 from d3pm_image.cli import COMMANDS, main
 
 for command in ("", *COMMANDS):
-    text, code = io.StringIO(), None
+    text, code, before = io.StringIO(), None, "torch" in sys.modules
     try:
         with contextlib.redirect_stdout(text):
             main([command, "--help"] if command else ["--help"])
     except SystemExit as stop:
         code = stop.code or 0
-    print(json.dumps([command, code, "torch" in sys.modules, text.getvalue()]))
+    print(json.dumps([command, code, "torch" in sys.modules and not before, text.getvalue()]))
 """
 
 
 @pytest.fixture(scope="module")
 def helps() -> dict[str, tuple[int, bool, str]]:
-    """Exit code, whether torch was imported until then, and text of each command's help, from one fresh interpreter."""
+    """Exit code, whether it imported torch, and text of each command's help, from one fresh interpreter."""
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run(
         [sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=True, env=environment

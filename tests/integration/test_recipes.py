@@ -115,7 +115,7 @@ def test_a_quantizer(copy):
     passes(
         copy,
         "tests/tokenizer/test_quantizers.py",
-        "tests/test_export.py",
+        "tests/integration/test_export.py",
         "tests/metrics/test_health.py",
         "-k",
         "learned or row",

@@ -3,46 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from helpers.stripes import stripes
 
 from d3pm_image.config import ConfigError
 from d3pm_image.metrics import classifier
 from d3pm_image.metrics.classifier import BATCH, passes, train_classifier
-
-SIDE = 20
-
-
-def stripes(number: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures of stripes that lie (0), stand (1) or are missing (2), in noise and in any phase; and which."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(number) % 3
-    along = torch.arange(SIDE) + torch.randint(0, 6, (number, 1), generator=generator)
-    wave = ((along % 6 < 3) * 120)[:, None, None, :].expand(-1, 1, SIDE, -1)
-    pictures = torch.stack([wave.transpose(2, 3), wave, torch.full_like(wave, 60)])[
-        labels, torch.arange(number)
-    ]
-    return (pictures + torch.randint(0, 100, pictures.shape, generator=generator)).to(torch.uint8), labels
-
-
-def test_it_learns_is_repeatable_and_trained_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(classifier, "LEAST_STEPS", 60)  # enough for stripes
-    images, labels = stripes(3 * BATCH, 0)
-    unseen, truth = stripes(90, 1)
-    judge = train_classifier(images, labels, 3, tmp_path, flip=True)
-    assert judge.accuracy(unseen, truth) > 0.95
-    features = judge.features(unseen)
-    assert features.shape == (90, 128) and judge.name.startswith("convolutional network")
-    assert judge.space.probabilities is not None
-    chances = judge.space.probabilities(unseen)
-    assert torch.equal(chances.argmax(1), judge.predict(unseen)) and torch.allclose(
-        chances.sum(1), torch.ones(90)
-    )
-
-    anew = train_classifier(images, labels, 3, flip=True)
-    assert anew.space.sha256 == judge.space.sha256
-    monkeypatch.setattr(classifier, "_fit", lambda *_: pytest.fail("trained again"))
-    stored = train_classifier(images, labels, 3, tmp_path, flip=True)
-    assert stored.space.sha256 == judge.space.sha256 and torch.equal(stored.features(unseen), features)
 
 
 def test_small_sets_are_seen_more_often():

@@ -90,10 +90,9 @@ def best_own_probability(objective: Objective, kept: float = 1.0, steps: int = 0
     weight = f64(0.875 * kept, 0.125)[:, None] * objective.weights(process, x_0, x_t, t)[0]
     shares = torch.arange(0, 1000, dtype=torch.float64) / 1000
     logits = torch.stack([shares, 1 - shares], -1).clamp_min(1e-12).log()
-    losses = [
-        float((weight * bound_terms(process, z.expand(2, 1, 2), x_0, x_t, t).bound).sum()) for z in logits
-    ]
-    return float(shares[int(np.argmin(losses))])
+    both = [each.repeat(len(shares), 1) for each in (x_0, x_t)]  # every prediction at once, on both bits
+    terms = bound_terms(process, logits.repeat_interleave(2, 0)[:, None], *both, t.repeat(len(shares))).bound
+    return float(shares[(weight * terms.view(-1, 2, 1)).sum((1, 2)).argmin()])
 
 
 @pytest.mark.parametrize("weighting", ["elbo", "min_snr", "dynamic", "clipped"])
