@@ -8,16 +8,14 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..config import SamplingConfig, need
 from ..devices import pick_device
 from ..printable import printable
 from ..sampling import SAMPLERS
 
-if TYPE_CHECKING:
-    from ..pipeline import Pipeline
-    from ..visualization import Recorder
+# no TYPE_CHECKING block: jsonargparse would import what stands there, torch included, to show help
 
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
@@ -77,7 +75,7 @@ class RunOptions:
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False
 
-    def pipeline(self, model: str | Path) -> Pipeline:
+    def pipeline(self, model: str | Path) -> Any:
         """The model on its device, in its precision.
 
         Raises:
@@ -124,7 +122,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         hint = "give 20 to 60000 milliseconds per frame"
         need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, hint)
 
-    def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()) -> Recorder | None:
+    def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()) -> Any:
         """A callback that keeps the first images, or None where no trajectory is wanted.
 
         Raises:
@@ -144,7 +142,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
             need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, hint)
         return Recorder()
 
-    def show(self, recorder: Recorder | None, pipe: Pipeline, title: str, facts: dict[str, Any]) -> None:
+    def show(self, recorder: Any, pipe: Any, title: str, facts: dict[str, Any]) -> None:
         """Write what a recorder saw, if there is one, and say where."""
         if recorder is None:
             return
