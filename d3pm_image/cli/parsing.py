@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, migrated, need
+from ..config.tokenizer import FLAT
 from ..documents import LARGEST_YAML, check_yaml, read_text
 from ..tokenizer.quantizers import QUANTIZERS
 from .parser_errors import check_file, explain, whence
@@ -30,6 +31,15 @@ def normalise(arguments: list[str]) -> list[str]:
             name[:2] + name[2:].replace("-", "_") + equals + value if name.startswith("--") else argument
         )
     return out
+
+
+def nested_quantizer(arguments: list[str]) -> list[str]:
+    """The same arguments with the quantizer's settings below it: version 0.1.0 took them beside it, as
+    ``--tokenizer.num_codes`` and ``--tokenizer.quantizer NAME``."""
+    names = {f"--tokenizer.{name}": f"--tokenizer.quantizer.{name}" for name in FLAT}
+    names["--tokenizer.quantizer"] = "--tokenizer.quantizer.name"
+    split = [argument.partition("=") for argument in arguments]
+    return [names.get(name, name) + equals + value for name, equals, value in split]
 
 
 def positionals_first(arguments: list[str]) -> list[str]:
@@ -120,6 +130,8 @@ def parse(
     start, inherited, quantizer = "", {}, TokenizerConfig().quantizer
     try:
         arguments = bare_flags(kind, normalise(arguments))
+        nested = nested_quantizer(arguments) if kind is TokenizerRun else arguments
+        flat, arguments = nested != arguments, nested
         check_file(command, arguments)
         arguments = positionals_first(arguments) if optional else arguments
         values = parser.parse_args(arguments)
@@ -140,7 +152,10 @@ def parse(
             own = values.get("tokenizer.quantizer", argparse.Namespace())
             hint = "give a name and settings, such as {name: fsq, levels: [8,5,5,5]}"
             need(hasattr(own, "__dict__"), "tokenizer.quantizer", own, hint)
-            values["tokenizer.quantizer"] = QUANTIZERS.change(quantizer, **vars(own))
+            own = vars(own)
+            if flat:
+                own = migrated({"quantizer": own.pop("name", quantizer.name), **own})["quantizer"]
+            values["tokenizer.quantizer"] = QUANTIZERS.change(quantizer, **own)
         return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
     except ConfigError as error:
         raise whence(error, arguments, start, set(inherited)) from error

@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, near, need, pixel_levels
+from ..config import (
+    ConfigError,
+    DataConfig,
+    DiffusionRun,
+    TokenizerConfig,
+    TokenizerRun,
+    migrated,
+    near,
+    need,
+    pixel_levels,
+)
 from ..tokenizer.quantizers import QUANTIZERS, Quantizer
 
 if TYPE_CHECKING:
@@ -138,7 +148,8 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
         return QUANTIZERS.change(default, **own)
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if isinstance(value, Mapping):
-            return filled(default, value, f"{path}.")
+            found = migrated(value) if isinstance(default, TokenizerConfig) else value
+            return filled(default, found, f"{path}.")
         hint = f"give a dictionary of settings, or a {type(default).__name__}"
         need(
             isinstance(value, Quantizer if isinstance(default, Quantizer) else type(default)),

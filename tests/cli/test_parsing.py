@@ -22,7 +22,7 @@ from d3pm_image.config import (
     TrainConfig,
 )
 from d3pm_image.recipes.settings import save_resolved
-from d3pm_image.tokenizer.quantizers import FSQ
+from d3pm_image.tokenizer.quantizers import EMA, FSQ, LFQ, Cosine
 
 
 @pytest.mark.parametrize("kind", [TokenizerRun, DiffusionRun])
@@ -77,14 +77,6 @@ def test_yaml_then_overrides(tmp_path):
         (
             ["--tokenizer.norm", "grup"],
             ["tokenizer.norm", "grup", "use one of group, channel (did you mean group?)"],
-        ),
-        (
-            ["--tokenizer.quantizer", "fsq"],
-            ["tokenizer.quantizer", "did you mean --tokenizer.quantizer.name?"],
-        ),
-        (
-            ["--tokenizer.num_codes", "64"],
-            ["tokenizer.num_codes", "did you mean --tokenizer.quantizer.num_codes?"],
         ),
         (["--tokenizer.quantizer.name", "fsk"], ["tokenizer.quantizer.name", "did you mean fsq?"]),
         (["--tokenizer.quantizer.num_codes", "x"], ["tokenizer.quantizer.num_codes", "x", "a whole number"]),
@@ -197,3 +189,34 @@ def test_wrong_input_exits_with_two_and_writes_nothing(arguments, capsys, tmp_pa
     assert stopped.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == (1 if arguments else 0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flat", "quantizer"),
+    [
+        (["--tokenizer.num_codes", "64", "--tokenizer.code-dim=4"], EMA(num_codes=64, code_dim=4)),
+        (["--tokenizer.quantizer", "cosine", "--tokenizer.decay", "0.9"], Cosine(decay=0.9)),
+        (
+            ["--tokenizer.quantizer=fsq", "--tokenizer.num_codes", "60", "--tokenizer.levels", "[4,5,3]"],
+            FSQ(levels=(4, 5, 3)),
+        ),
+        (["--tokenizer.quantizer", "lfq", "--tokenizer.code_dim", "32"], LFQ()),
+        (
+            ["--tokenizer.num_codes", "64", "--tokenizer.quantizer.code_dim", "4"],
+            EMA(num_codes=64, code_dim=4),
+        ),
+    ],
+)
+def test_the_flat_options_of_0_1_0_mean_what_they_meant(flat, quantizer):
+    assert parse("train-tokenizer", TokenizerRun, flat).tokenizer.quantizer == quantizer
+
+
+def test_a_flat_option_that_cannot_be_is_one_line():
+    for words, field in (
+        (["--tokenizer.quantizer", "fsq", "--tokenizer.num_codes", "61"], "num_codes"),
+        (["--tokenizer.quantizer", "fsk"], "tokenizer.quantizer"),
+        (["--tokenizer.num_codes", "x"], "tokenizer.quantizer.num_codes"),
+        (["--tokenizer.quantizer.name", "fsq", "--tokenizer.quantizer.decay", "0.99"], "decay"),
+    ):
+        with pytest.raises(ConfigError, match=field):
+            parse("train-tokenizer", TokenizerRun, words)
