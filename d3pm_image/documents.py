@@ -19,6 +19,7 @@ from typing import Any
 from .printable import printable
 
 MB = 2**20
+BLOCK = 1 << 16
 LARGEST_JSON = 16 * MB
 LARGEST_YAML = MB
 DEEPEST = 200
@@ -81,8 +82,12 @@ def read_text(path: Path, largest: int = LARGEST_JSON) -> str:
     """
     check_regular(path, largest)
     try:
+        data = bytearray()
         with open(path, "rb") as file:
-            data = file.read(largest + 1)  # of a file that grows, or that says it is empty and is not
+            # not by its size: a file may grow, or say that it is empty and not be; and a limit asked for at
+            # once is allocated at once
+            while len(data) <= largest and (piece := file.read(BLOCK)):
+                data += piece
     except OSError as error:
         raise unreadable(path, error) from error
     if len(data) > largest:
