@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..config import ConfigError, need
 from ..config.editing import check_added
+from ..config.ranges import check_seed
 from ..editing.image_files.files import PictureFile, read_picture
 from ..editing.outpaint import check_sides
 from ..imaging import enlarge, grid_image
@@ -52,7 +53,7 @@ class Drawing:
 
     def __post_init__(self) -> None:
         need(1 <= self.count <= MOST_IMAGES, "pictures", self.count, f"ask for 1 to {MOST_IMAGES} at once")
-        need(self.seed >= 0, "seed", self.seed, "give a whole number of 0 or more")
+        check_seed(self.seed)
 
     @property
     def one_label(self) -> int | None:

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..config import need
+from ..config.running import OutputOptions
 from ..printable import printable
-from .options import OutputOptions, write_report
+from .options import write_report
 from .parsing import parse
 
 

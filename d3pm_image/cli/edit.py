@@ -17,7 +17,7 @@ from typing import Any
 from ..config import editing, need
 from ..labels import read_classes
 from ..printable import printable
-from .options import WatchedOptions, say
+from .options import WatchedOptions, load_pipeline, say
 from .parsing import parse
 
 TEXTS = {
@@ -81,7 +81,7 @@ def run(command: str, args: Options) -> None:
     watch = args.recorder(outputs, args.inputs())
     say(command, picture.notes)
     before, hidden = prepared(args, picture.image)
-    pipe = args.pipeline(args.model)
+    pipe = load_pipeline(args, args.model)
     if pipe.tokenizer.channels == 1 and coloured(picture.image):
         say(command, ["the model knows grey pictures only: what it paints into this one has no colour"])
     how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..config import DiffusionRun, TokenizerRun
 from ..config.estimate import EstimateConfig
-from .options import OutputOptions, write_report
+from ..config.running import OutputOptions
+from .options import write_report
 from .parsing import normalise, parse
 
 STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {

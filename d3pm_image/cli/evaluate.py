@@ -8,8 +8,9 @@ import json
 from dataclasses import dataclass
 
 from ..config import need
+from ..config.running import OutputOptions, RunOptions
 from ..evaluation.options import EvaluateOptions, EvaluateSettings
-from .options import OutputOptions, RunOptions, SamplerOptions
+from .options import SamplerOptions
 from .parsing import parse
 
 

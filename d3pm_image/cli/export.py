@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..config.running import OutputOptions
 from ..outputs import folder_to_write, new_files
 from ..printable import printable
-from .options import OutputOptions
 from .parsing import parse
 
 

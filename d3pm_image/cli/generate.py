@@ -10,7 +10,7 @@ from typing import Any
 from ..config import need
 from ..labels import parse_labels
 from ..printable import printable
-from .options import WatchedOptions, say
+from .options import WatchedOptions, load_pipeline, say
 from .parsing import parse
 
 
@@ -65,7 +65,7 @@ def run(args: Generate) -> None:
     out, one_picture = Path(args.out), bool(Path(args.out).suffix)
     check_ending(out) if one_picture else folder_to_write(out)
     watch = args.recorder([out])
-    pipe = args.pipeline(args.model)
+    pipe = load_pipeline(args, args.model)
     labels = parse_labels(args.labels)
     ids = pipe.label_ids(labels, args.num_images, args.first)
     settings = pipe.request(**args.changes()).values()

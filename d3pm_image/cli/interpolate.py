@@ -10,7 +10,7 @@ from ..config import editing
 from ..labels import read_classes
 from ..outputs import added, new_files
 from ..printable import printable
-from .options import WatchedOptions, say
+from .options import WatchedOptions, load_pipeline, say
 from .parsing import parse
 
 
@@ -42,7 +42,7 @@ def run(args: Interpolate) -> None:
     check_outputs([out], inputs)
     watch = args.recorder([out], inputs)
     say("interpolate", [note for file in files for note in file.notes])
-    pipe = args.pipeline(args.model)
+    pipe = load_pipeline(args, args.model)
     labels = read_classes(args.labels, pipe.class_names, most=2)
     a, b = (file.image for file in files)
     how: dict[str, Any] = {

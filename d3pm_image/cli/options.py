@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import SamplingConfig, need
+from ..config.running import OutputOptions, RunOptions
 from ..devices import pick_device
 from ..printable import printable
 from ..sampling import SAMPLERS
@@ -43,52 +44,16 @@ SamplerChanges.__doc__ = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutputOptions:
-    """What becomes of files that are there already.
+def load_pipeline(options: RunOptions, model: str | Path) -> Any:
+    """The model on the device, in the precision of the options.
 
-    Args:
-        overwrite: Replace a file that is there already; without it the new one gets the next free number
-            (NAME-2).
+    Raises:
+        ConfigError: no such model or device.
     """
+    from ..pipeline import Pipeline
 
-    overwrite: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What to run on.
-
-    Args:
-        seed: Image i under a seed is the same whatever the number of images and the batch size.
-        batch_size: Images in one network call.
-        device: auto, cpu or cuda.
-        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same
-            seed).
-        compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of
-            images.
-    """
-
-    seed: int = 0
-    batch_size: int = 64
-    device: str = "auto"
-    precision: Literal["float32", "bf16"] = "float32"
-    compile: bool = False
-
-    def pipeline(self, model: str | Path) -> Any:
-        """The model on its device, in its precision.
-
-        Raises:
-            ConfigError: no such model or device.
-        """
-        from ..pipeline import Pipeline
-
-        pipe = Pipeline.from_pretrained(model, pick_device(self.device), self.precision)
-        return pipe.compile() if self.compile else pipe
-
-    def __post_init__(self) -> None:
-        need(self.seed >= 0, "seed", self.seed, "give 0 or more")
-        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
+    pipe = Pipeline.from_pretrained(model, pick_device(options.device), options.precision)
+    return pipe.compile() if options.compile else pipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.package import PackageConfig
+from ..config.running import OutputOptions
 from ..devices import pick_device
 from ..printable import printable
-from .options import OutputOptions
 from .parsing import parse
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.reconstruct import ReconstructConfig
+from ..config.running import OutputOptions
 from ..devices import pick_device
 from ..outputs import new_files
 from ..printable import printable
-from .options import OutputOptions, say
+from .options import say
 from .parsing import parse
 
 

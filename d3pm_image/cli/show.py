@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import need
+from ..config.running import OutputOptions
 from ..printable import printable
-from .options import OutputOptions
 from .parsing import parse
 
 

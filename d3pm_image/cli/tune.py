@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import ConfigError
+from ..config.running import OutputOptions, RunOptions
 from ..evaluation.options import TRIED, TuneOptions, Tuning
 from ..outputs import folder_to_write
 from ..printable import printable
 from ..sampling import SAMPLERS
-from .options import OutputOptions, RunOptions
 from .parsing import parse
 
 

@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import need
-
-
-def check_strength(strength: float) -> None:
-    """Raises ConfigError for what is no noise level."""
-    need(0 <= strength <= 1, "strength", strength, "give a noise level in [0, 1]")
+from .ranges import check_seam, check_strength
 
 
 def check_added(sides: Mapping[str, int]) -> None:
@@ -56,9 +52,7 @@ class EditOptions:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
         need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
         need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
-        hint = "give 0 or more code cells, or null for the default"
-        need(self.ring is None or self.ring >= 0, "ring", self.ring, hint)
-        need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
+        check_seam(self.ring, self.feather)
 
     def inputs(self) -> list[Path]:
         """Files that are read."""

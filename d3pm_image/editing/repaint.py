@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ..config import finite, need
+from ..config import need
+from ..config.ranges import check_seam, check_strength
 from ..imaging import hidden_cells
 from ..sampling.request import Request
 from .canvas import Canvas, covered_pixels, make_canvas, put_back
@@ -61,11 +62,8 @@ class Brush:
     def __post_init__(self) -> None:
         hint = f"use one of {', '.join(get_args(Window))}"
         need(self.window in get_args(Window), "window", self.window, hint)
-        hint = "give 0 or more code cells, or None for the default"
-        need(self.ring is None or self.ring >= 0, "ring", self.ring, hint)
-        need(self.feather >= 0, "feather", self.feather, "give 0 or more pixels")
-        hint = "give a noise level in [0, 1]"
-        need(finite(self.strength) and 0 <= self.strength <= 1, "strength", self.strength, hint)
+        check_seam(self.ring, self.feather)
+        check_strength(self.strength)
 
     @property
     def hides(self) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from ..config import ConfigError, SamplingConfig, near, need
+from ..config.running import OutputOptions, RunKeywords, RunOptions
 from ..sampling import SAMPLERS
 from ..sampling.choice import SHARED, make_sampler
 
@@ -88,33 +89,19 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(EvaluateOptions):
+class Evaluation(EvaluateOptions, RunOptions, OutputOptions):
     """An evaluation: what is measured, what it runs on, and the settings of the sampler that are not the
     model's own.
 
     Args:
-        seed: Image i under a seed is the same whatever the number of images.
-        batch_size: Images in one network call.
-        device: auto, cpu or cuda.
-        precision: float32 or bf16.
-        compile: Compile the denoiser first (torch.compile).
-        overwrite: Replace files that are there already; without it new ones get the next free number.
         sampler: Settings of the sampler by name.
     """
 
-    seed: int = 0
-    batch_size: int = 64
-    device: str = "auto"
-    precision: Literal["float32", "bf16"] = "float32"
-    compile: bool = False
-    overwrite: bool = False
     sampler: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.seed >= 0, "seed", self.seed, "give 0 or more")
-        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
-        need(self.precision in ("float32", "bf16"), "precision", self.precision, "use float32 or bf16")
+        EvaluateOptions.__post_init__(self)
+        RunOptions.__post_init__(self)
         for name, options in (
             ("features", ("auto", "train", "efficientnet", "inception")),
             ("reference", ("held_out", "training")),
@@ -127,7 +114,7 @@ class Evaluation(EvaluateOptions):
         return dict(self.sampler)
 
 
-class EvaluateSettings(TypedDict, total=False):
+class EvaluateSettings(RunKeywords, total=False):
     """Keyword arguments of :func:`~d3pm_image.evaluation.evaluate.evaluate`, which :class:`Evaluation`
     explains."""
 
@@ -145,12 +132,6 @@ class EvaluateSettings(TypedDict, total=False):
     neighbours: str | os.PathLike[str]
     samples: str | os.PathLike[str]
     out: str | os.PathLike[str]
-    seed: int
-    batch_size: int
-    device: str
-    precision: Literal["float32", "bf16"]
-    compile: bool
-    overwrite: bool
     steps: int
     temperature: float
     guidance: float
@@ -194,7 +175,7 @@ class TuneOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning(TuneOptions):
+class Tuning(TuneOptions, RunOptions, OutputOptions):
     """A search: the values to try, and what it runs on.
 
     Args:
@@ -204,12 +185,6 @@ class Tuning(TuneOptions):
         guidance: Guidance weights to try; 1 is off and costs half the network calls.
         eta: Values of eta to try with the samplers that have it.
         gumbel: Values of gumbel to try with the samplers that have it.
-        seed: Image i under a seed is the same whatever the number of images.
-        batch_size: Images in one network call.
-        device: auto, cpu or cuda.
-        precision: float32 or bf16.
-        compile: Compile the denoiser first (torch.compile).
-        overwrite: Replace the chart of an earlier search; without it the new one gets the next free number.
     """
 
     samplers: tuple[str, ...] = ("confidence", "ancestral", "ctmc", "remask")
@@ -218,18 +193,10 @@ class Tuning(TuneOptions):
     guidance: tuple[float, ...] = (1.0, 1.5, 2.0)
     eta: tuple[float, ...] = ()
     gumbel: tuple[float, ...] = ()
-    seed: int = 0
-    batch_size: int = 64
-    device: str = "auto"
-    precision: Literal["float32", "bf16"] = "float32"
-    compile: bool = False
-    overwrite: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self.seed >= 0, "seed", self.seed, "give 0 or more")
-        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
-        need(self.precision in ("float32", "bf16"), "precision", self.precision, "use float32 or bf16")
+        TuneOptions.__post_init__(self)
+        RunOptions.__post_init__(self)
         need(bool(self.samplers), "samplers", self.samplers, f"use some of {', '.join(SAMPLERS)}")
         need(bool(self.steps), "steps", self.steps, "give numbers of steps, such as 8 and 16")
         for name in self.samplers:
@@ -262,7 +229,7 @@ def check_for_some(name: str, value: float, samplers: list[str]) -> None:
                 raise
 
 
-class TuneSettings(TypedDict, total=False):
+class TuneSettings(RunKeywords, total=False):
     """Keyword arguments of :func:`~d3pm_image.evaluation.tune.tune`, which :class:`Tuning` explains."""
 
     samplers: Sequence[str]
@@ -278,9 +245,3 @@ class TuneSettings(TypedDict, total=False):
     val_root: str | os.PathLike[str]
     out: str | os.PathLike[str]
     save: bool
-    seed: int
-    batch_size: int
-    device: str
-    precision: Literal["float32", "bf16"]
-    compile: bool
-    overwrite: bool

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..config import ConfigError
+from ..devices import bf16_is_fast
 from ..pixel_range import from_levels, to_signed
 from ..storage import tensors_sha256
 from ..tensor_cache import cached_tensors
@@ -92,7 +93,8 @@ def train_classifier(
     # in parts: joined, a large set would be in memory twice
     stamp = hashlib.sha256(images.contiguous().numpy().data)
     stamp.update(labels.numpy().data)
-    stamp.update(f"{classes} {flip} {seed} {passes(len(images))} v2".encode())
+    precision = "" if bf16_is_fast("cpu") else " float32"
+    stamp.update(f"{classes} {flip} {seed} {passes(len(images))} v2{precision}".encode())
     digest = stamp.hexdigest()[:24]
     network = ConvNet(images.shape[1], classes)
     stored = cache / f"{digest}.safetensors" if cache else None
@@ -130,7 +132,7 @@ def passes(count: int) -> int:
 
 
 def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int) -> None:
-    """One-cycle AdamW with label smoothing over :func:`passes`."""
+    """One-cycle AdamW with label smoothing over :func:`passes`, in bfloat16 where that is fast."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     for module in network.modules():
@@ -155,7 +157,7 @@ def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int
                 if flip:
                     mirrored = torch.rand(BATCH, 1, 1, 1, generator=generator) < 0.5
                     pictures = torch.where(mirrored, pictures.flip(-1), pictures)
-                with torch.autocast("cpu", dtype=torch.bfloat16):
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")):
                     logits = network(pictures)
                 loss = F.cross_entropy(logits.float(), labels[part], label_smoothing=0.05)
                 optimizer.zero_grad()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import SamplingConfig
+from ..config.ranges import check_batch_size, check_first, check_seed
 from ..errors import need
 from .base import Sampler
 from .choice import flat
@@ -71,9 +72,10 @@ class Request:
         for name in ("batch_size", "first"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         seeds = [self.seed] if isinstance(self.seed, int) else list(self.seed)
-        need(self.batch_size >= 1, "batch_size", self.batch_size, "use at least 1")
-        need(min(seeds, default=-1) >= 0, "seed", self.seed, "give 0 or more")
-        need(self.first >= 0, "first", self.first, "give 0 or more")
+        need(bool(seeds), "seed", self.seed, "give one seed, or one for each image")
+        check_seed(min(seeds))
+        check_batch_size(self.batch_size)
+        check_first(self.first)
 
     def values(self) -> dict[str, Any]:
         """All settings by name, as images and result files record them; see

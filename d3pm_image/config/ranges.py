@@ -1,0 +1,36 @@
+"""Ranges that the options of a command and the function behind it share.
+
+A command checks them before it loads a model; the function checks them for people who call it from Python.
+"""
+
+from __future__ import annotations
+
+from ..errors import finite, need
+
+
+def check_seed(seed: int) -> None:
+    """Raises ConfigError for a negative seed."""
+    need(seed >= 0, "seed", seed, "give 0 or more")
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises ConfigError for a batch without images."""
+    need(batch_size >= 1, "batch_size", batch_size, "use at least 1")
+
+
+def check_first(first: int) -> None:
+    """Raises ConfigError for a negative number of the first image."""
+    need(first >= 0, "first", first, "give 0 or more")
+
+
+def check_strength(strength: float) -> None:
+    """Raises ConfigError for a noise level outside [0, 1]."""
+    hint = "give a noise level in [0, 1]"
+    need(finite(strength) and 0 <= strength <= 1, "strength", strength, hint)
+
+
+def check_seam(ring: int | None, feather: int) -> None:
+    """Raises ConfigError for a negative ring (codes; None is the default) or feather (pixels)."""
+    hint = "give 0 or more code cells, or null for the default"
+    need(ring is None or ring >= 0, "ring", ring, hint)
+    need(feather >= 0, "feather", feather, "give 0 or more pixels")

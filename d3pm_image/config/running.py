@@ -1,0 +1,58 @@
+"""What a model runs on, and what becomes of files that are there: options of commands and of functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from ..errors import need
+from .ranges import check_batch_size, check_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What to run on.
+
+    Args:
+        seed: Image i under a seed is the same whatever the number of images and the batch size.
+        batch_size: Images in one network call.
+        device: auto, cpu or cuda.
+        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same
+            seed).
+        compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of
+            images.
+    """
+
+    seed: int = 0
+    batch_size: int = 64
+    device: str = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_batch_size(self.batch_size)
+        need(self.precision in ("float32", "bf16"), "precision", self.precision, "use float32 or bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What becomes of files that are there already.
+
+    Args:
+        overwrite: Replace a file that is there already; without it the new one gets the next free number
+            (NAME-2).
+    """
+
+    overwrite: bool = False
+
+
+class RunKeywords(TypedDict, total=False):
+    """:class:`RunOptions` and :class:`OutputOptions` as keyword arguments."""
+
+    seed: int
+    batch_size: int
+    device: str
+    precision: Literal["float32", "bf16"]
+    compile: bool
+    overwrite: bool
