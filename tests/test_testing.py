@@ -27,7 +27,7 @@ def test_own_networks_conform(pipe):
 
 
 def test_the_foreign_network_of_the_docs_conforms():
-    own = runpy.run_path(str(ROOT / "docs" / "examples" / "foreign_denoiser.py"))
+    own = runpy.run_path(str(ROOT / "examples" / "foreign_denoiser.py"))
     check_denoiser(own["Foreign"]().eval(), own["CODES"], 0, own["GRID"])
 
 

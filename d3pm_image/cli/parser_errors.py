@@ -2,88 +2,142 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from argparse import ArgumentError
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from ..config import ConfigError, migrated, near, need
+from ..config import ConfigError, TokenizerRun, migrated, near, need
+from ..config.hints import leaves, without_none, words
 from ..documents import Missing, Unreadable, read_yaml
+from ..tokenizer.quantizers import QUANTIZERS
 
-KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a text",
-    "tuple": "a list such as [8,8]",
-}
 STAGES = {"train-tokenizer": dict, "train-diffusion": str}
 """What ``tokenizer`` is in a command's file of settings: the network's own options, or where it lies."""
 
 
-def explain(error: Exception, options: list[str]) -> ConfigError:
-    """A message of the parser.
+def explain(
+    kind: type, arguments: list[str], positionals: Sequence[str], optional: Collection[str], told: str
+) -> ConfigError:
+    """What is wrong with arguments that a parser refused: the first that has no option, no value, or one of
+    another type, of the files of settings before the command line.
 
     Args:
-        options: Names of all options, without dashes.
+        kind: The command's dataclass.
+        positionals: Names of what is given without an option, those that may be left out last.
+        optional: Names of those that may be left out.
+        told: The parser's own words, for what is none of these.
     """
-    text = " ".join(str(error).split())
-    if "unrecognized arguments:" in text:
-        name = text.split("unrecognized arguments:")[1].split()[0]
-        return ConfigError(
-            name,
-            "unknown",
-            f"no such option{near(name.removeprefix('--').partition('=')[0], options, '--')}; see --help",
-        )
-    if ambiguous := re.search(r"ambiguous option: -*(\S+) could match (\S+),", text):
-        return ConfigError(
-            ambiguous[1], "unknown", f"no such option (did you mean {ambiguous[2]}?); see --help"
-        )
-    if "does not accept option" in text:
-        group, option = (
-            part.strip("'\"") for part in text.removeprefix("Group ").split(" does not accept option ")
-        )
-        return ConfigError(
-            f"{group}.{option}", "unknown", f"no such key{near(f'{group}.{option}', options)}; see --help"
-        )
-    if "is not accepted" in text and text.startswith("Option"):
-        option = text.removeprefix("Option ").split(" is not accepted")[0].strip("'\"")
-        return ConfigError(option, "unknown", f"no such key{near(option, options)}; see --help")
-    if missing := re.fullmatch(r"argument -*(\S+): expected one argument", text):
-        return ConfigError(missing[1], "", "needs a value; see --help")
-    if "Problems parsing config: " in text:
-        return ConfigError("config", "", f"is no YAML: {text.partition('Problems parsing config: ')[2]}")
-    if text.startswith("Parser key"):
-        key, _, rest = text.removeprefix("Parser key ").partition(":")
-        given = (
-            rest.rsplit("Given value: ", 1)[-1]
-            if "Given value: " in rest
-            else rest.rsplit("Got value: ", 1)[-1]
-        )
-        return ConfigError(key.strip("'\""), given.strip(), wanted(rest, given.strip()))
-    return ConfigError("arguments", text, "see --help")
+    hints = {name: hint for name, hint in options(kind).items() if name not in positionals}
+    for file in files(arguments):
+        if error := wrong_key(settings(file), hints):
+            return error
+    if error := wrong_argument(arguments, hints, positionals, optional):
+        return error
+    return ConfigError("arguments", told, "see --help")
 
 
-def wanted(message: str, given: str) -> str:
-    """What an option takes, out of a message about its type."""
-    if choices := re.search(r"Literal\[(.*?)\]", message):
-        names = [name.strip().strip("'\"") for name in choices[1].split(",")]
-        return f"use one of {', '.join(names)}{near(given, names)}"
-    if found := re.search(r"Subtypes: \[(.*?)\] Errors", message):
-        kinds = [
-            kind
-            for kind in found[1].replace("<class '", "").replace("'>", "").split(", ")
-            if kind != "NoneType"
-        ]
-        names = [KINDS.get(re.split(r"[\[.]", kind.removeprefix("typing."))[0].lower(), "") for kind in kinds]
-        return f"give {' or '.join(dict.fromkeys(filter(None, names)))}"
-    if found := re.search(r"[Ee]xpected an? <?(?:class ')?(\w+)", message):
-        kind = found[1].lower()
-        if kind == "tuple" and re.fullmatch(r"[\d.]+(,[\d.]+)*", given):
-            return f"write it as a list: [{given}]"
-        return f"give {KINDS.get(kind, kind)}"
-    hint = message.split("Got value")[0].split("Given value")[0].strip(" .")
-    return hint[0].lower() + hint[1:] if hint else "wrong type"
+def options(kind: type) -> dict[str, Any]:
+    """Types of a command's options by their dotted names."""
+    found = dict(leaves(kind))
+    if kind is TokenizerRun:
+        found |= {f"tokenizer.quantizer.{name}": hint for name, hint in QUANTIZERS.types().items()}
+        found["tokenizer.quantizer.name"] = Literal[tuple(QUANTIZERS)]
+    return found
+
+
+def wrong_key(held: dict[str, Any], hints: dict[str, Any], above: str = "") -> ConfigError | None:
+    """The first wrong key or value of a file of settings, or None."""
+    for name, value in held.items():
+        path = f"{above}{name}"
+        if path in hints:
+            hint = hints[path]
+            error = None if accepts(hint, value) else ConfigError(path, value, wanted(hint, value))
+        elif path not in with_groups(hints):
+            error = ConfigError(path, "unknown", f"no such key{near(path, with_groups(hints))}; see --help")
+        elif isinstance(value, dict):
+            error = wrong_key(value, hints, f"{path}.")
+        else:
+            error = ConfigError(path, value, group_hint(path, hints))
+        if error:
+            return error
+    return None
+
+
+def wrong_argument(
+    arguments: list[str], hints: dict[str, Any], positionals: Sequence[str], optional: Collection[str]
+) -> ConfigError | None:
+    """The first wrong option or value of a command line, or None."""
+    names, rest, plain = with_groups(hints), iter(arguments), 0
+    for argument in rest:
+        if not argument.startswith("-"):
+            plain += 1
+            if plain > len(positionals):
+                return ConfigError(argument, "unknown", "no such option; see --help")
+            continue
+        option, equals, value = argument.partition("=")
+        name = option.removeprefix("--")
+        if name in ("help", "print_config"):
+            continue
+        meant = [one for one in names if one == name] or [one for one in names if one.startswith(name)]
+        if name != "config" and len(meant) != 1:
+            likely = near(name, meant or names, "--")
+            return ConfigError(name, "unknown", f"no such option{likely}; see --help")
+        value = value if equals else next(rest, "--")
+        if value.startswith("--"):
+            return ConfigError(name, "", "needs a value; see --help")
+        if name == "config":
+            continue
+        error, hint = None, hints.get(meant[0])
+        if hint is None and Path(value).is_file():  # a file of a group's settings
+            error = wrong_key(settings(value), hints, f"{meant[0]}.")
+        elif hint is None:
+            error = ConfigError(meant[0], value, group_hint(meant[0], hints))
+        elif not accepts(hint, value):
+            error = ConfigError(meant[0], value, wanted(hint, value))
+        if error:
+            return error
+    missing = [name for name in positionals[plain:] if name not in optional]
+    return ConfigError(missing[0], "", "is missing; see --help") if missing else None
+
+
+def group_hint(group: str, hints: Collection[str]) -> str:
+    """What a group of options takes."""
+    return f"must hold options of its own, such as {next(o for o in hints if o.startswith(f'{group}.'))}"
+
+
+def with_groups(hints: Collection[str]) -> list[str]:
+    """Names of options and of the groups that they stand in."""
+    groups = {name[:at] for name in hints for at, sign in enumerate(name) if sign == "."}
+    return [*hints, *sorted(groups)]
+
+
+def accepts(hint: Any, value: Any) -> bool:
+    """Whether the parser takes a value for an option of this type, from a file or as typed."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        if isinstance(value, str):
+            parser.parse_args([f"--value={value}"])
+        else:
+            parser.parse_object({"value": value})
+    except (ArgumentError, TypeError, ValueError):
+        return False
+    return True
+
+
+def wanted(hint: Any, given: Any) -> str:
+    """What an option of this type takes."""
+    hint = without_none(hint)
+    if get_origin(hint) is Literal:
+        names = [str(name) for name in get_args(hint)]
+        return f"use one of {', '.join(names)}{near(str(given), names)}"
+    parts = str(given).split(",")
+    if get_origin(hint) is tuple and all(accepts(get_args(hint)[0], part) for part in parts):
+        return f"write it as a list: [{given}]"
+    return f"give {words(hint).replace('True or False', 'true or false')}"
 
 
 def check_file(command: str, arguments: list[str]) -> None:

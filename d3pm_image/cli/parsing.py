@@ -160,10 +160,8 @@ def parse(
     except ConfigError as error:
         raise whence(error, arguments, start, set(inherited)) from error
     except (argparse.ArgumentError, TypeError, ValueError) as error:
-        options = [
-            o.removeprefix("--") for a in parser._actions for o in a.option_strings if o.startswith("--")
-        ]
-        raise whence(explain(error, options), arguments, start, set(inherited)) from error
+        found = explain(kind, arguments, list(positionals or {}), optional, str(error))
+        raise whence(found, arguments, start, set(inherited)) from error
 
 
 def of_today(kind: type, text: str) -> str:

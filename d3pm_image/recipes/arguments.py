@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..config import (
     need,
     pixel_levels,
 )
+from ..config.hints import fits, words
 from ..tokenizer.quantizers import QUANTIZERS, Quantizer
 
 if TYPE_CHECKING:
@@ -168,41 +168,6 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
     )
     need(fits(value, hint), path, value, f"give {words(hint)}")
     return value
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value has a type; which of the values of a Literal it must be, the configuration itself
-    says."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is typing.Literal:
-        return any(fits(value, type(one)) for one in inner)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return value is None if hint in (None, type(None)) else hint is Any or isinstance(value, origin or hint)
-
-
-def words(hint: Any) -> str:
-    """A type in words."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return f"one of {', '.join(map(str, inner))}"
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(words(one) for one in inner))
-    if origin is tuple:
-        return f"a list, each item {words(inner[0])}"
-    return {
-        int: "a whole number",
-        float: "a number",
-        bool: "True or False",
-        str: "a text",
-        type(None): "None",
-    }.get(hint, str(hint))
 
 
 def data_settings(

@@ -21,6 +21,7 @@ from d3pm_image.config import (
     TokenizerRun,
     TrainConfig,
 )
+from d3pm_image.config.editing import Inpaint
 from d3pm_image.recipes.settings import save_resolved
 from d3pm_image.tokenizer.quantizers import EMA, FSQ, LFQ, Cosine
 
@@ -67,7 +68,7 @@ def test_yaml_then_overrides(tmp_path):
         (["--data.channels", "2"], ["data.channels", "2", "0, 1, 3"]),
         (
             ["--data.image_size", "[8,8,8]"],
-            ["data.image_size", "[8, 8, 8]", "a whole number or a list such as [8,8]"],
+            ["data.image_size", "[8,8,8]", "a whole number or a list such as [8,8]"],
         ),
         (["--data.image_size", "big"], ["data.image_size", "big", "a whole number or a list such as [8,8]"]),
         (["--tokenizer.multipliers", "3"], ["tokenizer.multipliers", "3", "write it as a list: [3]"]),
@@ -220,3 +221,36 @@ def test_a_flat_option_that_cannot_be_is_one_line():
     ):
         with pytest.raises(ConfigError, match=field):
             parse("train-tokenizer", TokenizerRun, words)
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        (["--train", "5"], ["train='5'", "must hold options of its own, such as train.steps"]),
+        (["--loss.adversarial", "5"], ["loss.adversarial='5'", "such as loss.adversarial.weight"]),
+        (["--train", "{file}", "--data.crop", "middle"], ["data.crop='middle'", "center"]),
+        (["--train", "{wrong}"], ["train.stepz", "did you mean train.steps"]),
+        (["--train.st", "many"], ["train.steps='many'", "a whole number"]),  # the start of one option's name
+    ],
+)
+def test_groups_and_abbreviations_are_named(tmp_path, arguments, parts):
+    files = {"file": tmp_path / "train.yaml", "wrong": tmp_path / "wrong.yaml"}
+    files["file"].write_text("steps: 5\n")
+    files["wrong"].write_text("stepz: 5\n")
+    one_line([argument.format(**files) if argument[0] == "{" else argument for argument in arguments], parts)
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        ([], ["model=''", "is missing"]),
+        (["a"], ["image=''", "is missing"]),
+        (["a", "b", "c"], ["c='unknown'", "no such option"]),
+        (["a", "--box", "1,2,3,4"], ["image=''", "is missing"]),
+        (["a", "b", "-n", "3"], ["-n='unknown'", "no such option"]),
+    ],
+)
+def test_what_stands_without_an_option_is_counted(arguments, parts):
+    with pytest.raises(ConfigError) as caught:
+        parse("inpaint", Inpaint, arguments, {"model": "a model", "image": "an image"})
+    assert all(part in str(caught.value) for part in parts), caught.value

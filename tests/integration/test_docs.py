@@ -332,7 +332,7 @@ def test_a_foreign_network_learns_and_samples(monkeypatch):
     from d3pm_image.sampling.loop import sample
     from d3pm_image.sampling.state import ImageStreams
 
-    own = argparse.Namespace(**runpy.run_path(str(ROOT / "docs" / "examples" / "foreign_denoiser.py")))
+    own = argparse.Namespace(**runpy.run_path(str(ROOT / "examples" / "foreign_denoiser.py")))
     torch.manual_seed(0)
     process, network = (
         Process(own.CODES, ConstantShare("cosine", uniform_share=0.0), steps=100),

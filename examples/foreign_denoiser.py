@@ -1,6 +1,6 @@
 """The process, the loss and the samplers with a network and codes of one's own.
 
-python docs/examples/foreign_denoiser.py
+python examples/foreign_denoiser.py
 """
 
 import torch
