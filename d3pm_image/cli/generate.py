@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,8 @@ def run(args: Generate) -> None:
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
-    from ..imaging import check_ending, labelled_grid, save_image
-    from ..outputs import folder_to_write, new_files
+    from ..imaging import check_ending
+    from ..outputs import folder_to_write
     from ..provenance import made_by
     from ..provenance.writing import listed, write_images
 
@@ -71,22 +72,15 @@ def run(args: Generate) -> None:
     settings = pipe.request(**args.changes()).values()
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
     facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **settings}
-    there = sum(1 for _ in out.iterdir()) if out.is_dir() and not (one_picture or args.overwrite) else 0
-    if there:
-        say(
-            "generate", [f"{out} holds {there} other file{'s' * (there > 1)} already; the new ones are added"]
-        )
+    if not (one_picture or args.overwrite):
+        say_what_is_there(out)
     began, images, written = time.perf_counter(), [], []
     end = args.first + args.num_images
     # files are written as they come: nothing waits for the last
     for first in range(args.first, end, args.batch_size):
         count = min(args.batch_size, end - first)
-        how: dict[str, Any] = {
-            "seed": args.seed,
-            "batch_size": args.batch_size,
-            "first": first,
-            "callback": watch,
-        }
+        how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size}
+        how |= {"first": first, "callback": watch}
         made = pipe.generate(count, labels, **how, **args.changes())
         if one_picture:
             images += made
@@ -95,16 +89,32 @@ def run(args: Generate) -> None:
                 out, made, ids[first - args.first :], pipe.class_names, facts, first, end - 1, args.overwrite
             )
     if one_picture:
-        layout = {
-            name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")
-        }
-        with new_files(out, args.overwrite) as files:
-            names = pipe.class_names if args.captions else ()
-            save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
-    where = printable(files.path, 0) if one_picture else listed(out, written)
-    print(
-        f"{args.num_images} image{'s' if args.num_images > 1 else ''} in {time.perf_counter() - began:.1f} s:"
-        f" {where}"
-    )
+        path = write_grid(args, images, ids, pipe.class_names if args.captions else (), facts)
+    where = printable(path, 0) if one_picture else listed(out, written)
+    plural = "s" if args.num_images > 1 else ""
+    print(f"{args.num_images} image{plural} in {time.perf_counter() - began:.1f} s: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
     args.show(watch, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", facts)
+
+
+def say_what_is_there(out: Path) -> None:
+    """A note on a folder that holds files already."""
+    there = sum(1 for _ in out.iterdir()) if out.is_dir() else 0
+    if there:
+        files = f"{there} other file{'s' * (there > 1)}"
+        say("generate", [f"{out} holds {files} already; the new ones are added"])
+
+
+def write_grid(
+    args: Generate, images: Sequence[Any], ids: Sequence[int], names: Sequence[str], facts: dict[str, Any]
+) -> Path:
+    """All images side by side in one file; where it is."""
+    from ..imaging import labelled_grid, save_image
+    from ..outputs import new_files
+
+    layout = {
+        name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")
+    }
+    with new_files(Path(args.out), args.overwrite) as files:
+        save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
+    return files.path

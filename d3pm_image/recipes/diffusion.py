@@ -204,6 +204,21 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     )
 
 
+def say_what_is_trained(material: Material, model: nn.Module, known: int) -> None:
+    """The first lines of a training: images, classes, parameters, and the model that it begins with, which
+    knows so many of the classes."""
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    grid = f"{material.codes.grid[0]}x{material.codes.grid[1]}"
+    classes = len(material.classes)
+    print(
+        f"{len(material.codes)} images as {grid} codes in {printable(material.place, 0)}; {classes} classes;"
+        f" {count:.2f}M parameters"
+    )
+    if material.ancestor:
+        start = printable(material.config.start_from)
+        print(f"begun with the weights of {start}, which knows {known} of the classes")
+
+
 def make_job(material: Material, accelerator: Accelerator) -> Job:
     """The new denoiser, its batches, loss, validation and previews."""
     import torch
@@ -217,17 +232,7 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     model = Transformer(config.denoiser, material.tokenizer.num_codes, len(material.classes))
     known = material.ancestor.hand_down(model, tuple(material.classes)) if material.ancestor else 0
     if accelerator.is_main_process:
-        count = sum(p.numel() for p in model.parameters()) / 1e6
-        grid = f"{codes.grid[0]}x{codes.grid[1]}"
-        print(
-            f"{len(codes)} images as {grid} codes in {printable(material.place, 0)}; {len(material.classes)}"
-            f" classes; {count:.2f}M parameters"
-        )
-        if material.ancestor:
-            print(
-                f"begun with the weights of {printable(config.start_from)}, which knows {known} of the"
-                " classes"
-            )
+        say_what_is_trained(material, model, known)
 
     def loader(first: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
         order = BatchOrder(
