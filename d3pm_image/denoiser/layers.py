@@ -193,7 +193,9 @@ class LevelEmbedding(nn.Module):
 
     def __init__(self, width: int, frequencies: int = 16):
         super().__init__()
-        self.register_buffer("rates", 2.0 ** torch.linspace(-1, 4, frequencies) * math.pi, persistent=False)
+        # on the meta device powers of 2 would import torch's compiler, which takes seconds
+        rates = 2.0 ** torch.linspace(-1, 4, frequencies, device="cpu") * math.pi
+        self.register_buffer("rates", rates.to(torch.get_default_device()), persistent=False)
         self.network = nn.Sequential(nn.Linear(4 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, kappa: Tensor) -> Tensor:

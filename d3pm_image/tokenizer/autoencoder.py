@@ -10,7 +10,7 @@ convolutions; beyond them there are only the means and variances that GroupNorm 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +130,11 @@ class Autoencoder(nn.Module):
         self.encoder = encoder(config, channels)
         self.quantizer = QuantizerModule(config.quantizer, vectors_a_step, synchronize)
         self.decoder = decoder(config, channels)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As torch's; the codebook moves outside the compiled graphs."""
+        self.quantizer.leave_uncompiled()
+        super().compile(*args, **kwargs)
 
     @property
     def num_codes(self) -> int:

@@ -51,7 +51,6 @@ class Moves:
         self.unit, self.synchronize, self.rows = unit, synchronize, 0
         self.sums: Tensor | None = None  # of the step under way
 
-    @torch.compiler.disable
     @torch.no_grad()
     def add(self, flat: Tensor, codes: Tensor, share: Share) -> None:
         """Add a part of a step, features (B, N, D) and their codes (B, N); after the last part of this

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ..config import MAX_SIDE, ConfigError, TokenizerConfig, need, size_pair
 from ..documents import LFS, Missing, Unreadable, check_regular, read_json
@@ -259,6 +260,19 @@ FLOATING = {"F64", "F32", "F16", "BF16"}
 """Weights that are numbers with a point, as safetensors calls them."""
 
 
+class Uninitialised(TorchFunctionMode):
+    """Networks are built without initial values, for weights that are read from a file. On the meta device
+    drawing normal numbers would import torch's compiler, which takes seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
 def check_outline(make: Callable[[], nn.Module], place: Path, what: str) -> None:
     """Compare a network that its settings describe with its weights' shapes and kinds of number, before
     either takes memory: settings of a folder from elsewhere may ask for any size.
@@ -276,7 +290,7 @@ def check_outline(make: Callable[[], nn.Module], place: Path, what: str) -> None
         raise ConfigError(
             what, str(place), f"model.safetensors cannot be read ({error}); copy the folder again"
         ) from error
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialised():
         described = {
             name: (tuple(value.shape), value.is_floating_point())
             for name, value in make().state_dict().items()

@@ -74,6 +74,13 @@ class QuantizerModule(nn.Module):
         quantized = quantized.reshape(b, h, w, d).permute(0, 3, 1, 2)
         return quantized, codes.reshape(b, h, w), loss
 
+    def leave_uncompiled(self) -> None:
+        """Call before compiling: the codebook's moves and its start stay outside the graphs. A decorator
+        would import the compiler with every model that is loaded."""
+        for owner, name in ((self.moves, "add"), (self.vq, "start")):
+            if hasattr(owner, name):
+                setattr(owner, name, torch.compiler.disable(getattr(owner, name)))
+
     def lookup(self, codes: Tensor) -> Tensor:
         """Feature vectors (B, D, H, W) float32 of codes (B, H, W)."""
         with torch.autocast(codes.device.type, enabled=False):

@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python -m golden.record FOLDER
 
-writes ``losses.json``, ``images.npz`` and ``evaluation.json``. The committed files were recorded at commit 30cd99f, before the structure
+writes ``losses.json``, ``images.npz``, ``evaluation.json`` and ``environment.json``. The committed files were recorded at commit 30cd99f, before the structure
 of the package changed; ``tests/integration/test_golden.py`` compares.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+
+from d3pm_image.provenance.machine import machine
 
 LOOP = {
     "train.steps": 30,
@@ -176,6 +180,17 @@ def evaluate(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
+def environment() -> dict[str, str]:
+    """What the last digits depend on: another maker's processor multiplies matrices by other code."""
+    return {
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "processor": str(machine()["processor"]),
+        "numpy": np.__version__,
+    }
+
+
 def main() -> None:
     """Record everything into the folder that the command line names."""
     place = Path(sys.argv[1])
@@ -188,6 +203,7 @@ def main() -> None:
             json.dumps(evaluate(Path(scratch)), indent=1), encoding="utf-8"
         )
     np.savez_compressed(place / "images.npz", **draw())
+    (place / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ records anew.
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 
 import numpy as np
@@ -20,11 +19,9 @@ from safetensors.torch import load_file
 
 GOLDEN = ROOT / "tests" / "golden"
 RECORDED = json.loads((GOLDEN / "environment.json").read_text(encoding="utf-8"))
-SAME_PROCESSOR = (
-    RECORDED["capability"] == torch.backends.cpu.get_cpu_capability()
-    and RECORDED["machine"] == platform.machine()
-)
-EXACT = SAME_PROCESSOR and RECORDED["torch"].split("+")[0] == torch.__version__.split("+")[0]
+HERE = record.environment()
+SAME_PROCESSOR = all(HERE[name] == RECORDED[name] for name in ("capability", "machine", "processor"))
+EXACT = SAME_PROCESSOR and RECORDED["torch"].split("+")[0] == HERE["torch"].split("+")[0]
 NEAR = 1e-4 if SAME_PROCESSOR else 1e-3
 COUNTED = 0.02
 """Of an accuracy: a prediction between two codes may fall the other way."""

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "d3pm_image"
 LEVELS = [
     {"lazy", "printable", "types"},
     {"errors", "locks", "pixel_range", "seeds", "system"},
-    {"devices", "documents", "registry", "storage", "tokenizer/bits", "tokenizer/ema_codebook"},
+    {"devices", "documents", "registry", "storage", "tokenizer/bits", "tokenizer/codebook", "tokenizer/ema_codebook"},
     {"tokenizer/quantizers"},
     {"config", "outputs"},
     {"cache_folder"},

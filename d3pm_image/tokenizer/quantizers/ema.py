@@ -3,7 +3,6 @@ codes replaced."""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,33 +37,16 @@ class EMA(Codebook):
     """Codes and features are unit vectors."""
 
     def build(self, synchronize: bool) -> nn.Module:
-        from vector_quantize_pytorch import VectorQuantize  # imports for seconds, so only where it is used
+        from ..codebook import AveragesCodebook
 
-        # its only log line, of few vectors for many codes, is a line of its source code; callers say that in
-        # words
-        with contextlib.suppress(ImportError):
-            from loguru import logger
-
-            logger.disable("vector_quantize_pytorch")
-        return VectorQuantize(
-            dim=self.code_dim,
-            codebook_size=self.num_codes,
-            decay=self.decay,
-            commitment_weight=self.commitment,
-            kmeans_init=True,
-            kmeans_iters=10,
-            threshold_ema_dead_code=0,  # ema_codebook.py moves and revives
-            rotation_trick=self.rotation_trick,
-            use_cosine_sim=self.unit,
-            sync_codebook=synchronize,
+        return AveragesCodebook(
+            self.num_codes, self.code_dim, self.unit, self.commitment, self.rotation_trick, synchronize
         )
 
     def quantize(
         self, vq: Any, flat: Tensor, training: bool, synchronize: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # ema_codebook.py moves it at the end of the step
-        quantized, codes, loss = vq(flat, freeze_codebook=True)
-        return quantized, codes, loss.sum()
+        return vq(flat)  # ema_codebook.py moves the codebook at the end of the step
 
     def moves(self, vq: Any, vectors_a_step: int, synchronize: bool) -> Moves:
         from ..ema_codebook import Moves
