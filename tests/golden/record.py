@@ -8,10 +8,11 @@ of the package changed; ``tests/integration/test_golden.py`` compares.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -116,13 +117,17 @@ def words(options: dict[str, Any]) -> list[str]:
 
 
 def command(*arguments: Any) -> str:
-    """Run d3pm-image in a process of one thread; its standard output."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    call = [sys.executable, "-m", "d3pm_image", *map(str, arguments)]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(call)}\n{done.stderr}")
-    return done.stdout
+    """Run a command of d3pm-image on one thread; its standard output."""
+    from d3pm_image.cli import main
+
+    threads, said = torch.get_num_threads(), io.StringIO()
+    torch.set_num_threads(1)
+    try:
+        with contextlib.redirect_stdout(said):
+            main([str(argument) for argument in arguments])
+    finally:
+        torch.set_num_threads(threads)
+    return said.getvalue()
 
 
 def curve(run: Path) -> list[dict[str, float]]:
@@ -146,8 +151,6 @@ def train(folder: Path) -> dict[str, list[dict[str, float]]]:
 
 def draw() -> dict[str, np.ndarray]:
     """Images (8, 28, 28) uint8 of the shipped Fashion-MNIST model by every sampler, and an inpainting."""
-    import torch
-
     from d3pm_image import Box, Pipeline
 
     threads = torch.get_num_threads()

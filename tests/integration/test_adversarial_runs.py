@@ -113,6 +113,7 @@ def test_two_processes_train_both_networks_as_one(unbroken, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_switching_a_discriminator_on_costs_less_than_a_decibel(tmp_path):
     """Digits, 60 steps alone and 100 against a discriminator that learns fast and counts at once."""
     alone = run(
@@ -156,6 +157,7 @@ def test_an_adaptive_verdict_is_the_same_in_parts_and_after_a_kill(tmp_path):
     assert [line["loss"] for line in lines(whole)] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [ADAPTIVE, AGAINST], ids=["adaptive", "fixed weight"])
 def test_bf16_trains_both_networks(tmp_path, settings):
     folder = run(tmp_path / "half", *settings, "--train.mixed_precision", "bf16", "--train.steps", "10")

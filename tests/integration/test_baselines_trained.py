@@ -43,7 +43,13 @@ class Patterns:
         return {"codes": self.codes[index], "labels": self.labels[index]}
 
 
-@pytest.mark.parametrize("name", [name for name in entries.ENTRIES if name in entries.GROUPS["peers"]])
+PEERS = [name for name in entries.ENTRIES if name in entries.GROUPS["peers"]]
+QUICK = ("absorbing", "multinomial")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PEERS]
+)
 def test_an_entry_learns_and_draws_what_it_learnt(name):
     torch.manual_seed(0)
     entry, patterns = entries.ENTRIES[name], Patterns(PROBLEM)

@@ -77,7 +77,10 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "end_to_end" else name for name in SMALL],
+)
 def test_a_benchmark_prints_its_table(name, tmp_path):
     out = tmp_path / "figures.json"
     command = [

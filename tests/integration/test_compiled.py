@@ -41,11 +41,26 @@ def everything(process, objective, hidden, weight, bias, x_0, t, s, draws):
     )
 
 
-@pytest.mark.parametrize("settings_", [
-    {"corruption": "linear", "uniform_share": 0.1}, {"corruption": "cosine", "uniform_share": 0.0, "steps": 0}, {"uniform_share": 1.0},
-    {"corruption": "mutual_information", "uniform_share": 0.2}, {"corruption": "gidd", "steps": 0}, {"corruption": "vq_diffusion"},
-    {"corruption": "arccos", "scramble": "polynomial", "power": 2.0, "uniform_share": 1.0, "parameterisation": "posterior"},
-])  # fmt: skip
+FIRST = {"corruption": "linear", "uniform_share": 0.1}
+OTHERS = [
+    {"corruption": "cosine", "uniform_share": 0.0, "steps": 0},
+    {"uniform_share": 1.0},
+    {"corruption": "mutual_information", "uniform_share": 0.2},
+    {"corruption": "gidd", "steps": 0},
+    {"corruption": "vq_diffusion"},
+]
+LAST = {
+    "corruption": "arccos",
+    "scramble": "polynomial",
+    "power": 2.0,
+    "uniform_share": 1.0,
+    "parameterisation": "posterior",
+}
+
+
+@pytest.mark.parametrize(
+    "settings_", [FIRST, LAST, *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)], ids=str
+)
 def test_the_room_compiles_without_graph_breaks(settings_):
     """fullgraph=True raises at any break; values and gradients equal the eager ones."""
     process, objective = from_settings(6, **settings_), Objective(0.7, 0.3, "clipped", 2.0)

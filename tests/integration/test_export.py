@@ -31,7 +31,12 @@ def check(folder, form, tokenizer):
     return found
 
 
-@pytest.mark.parametrize("name", SMALL)
+QUICK = ("ema", "fsq")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
 def test_graphs_of_every_quantizer(name, tmp_path):
     torch.manual_seed(1)
     check(tmp_path, "pt2", Autoencoder(network(name), 3).eval())

@@ -17,6 +17,7 @@ def test_onnx(trained, tmp_path, capsys):
     assert "denoiser.onnx: largest difference" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_network_still_works_after_export(trained, tmp_path):
     pipe = Pipeline.from_pretrained(trained / "diffusion")
     before = pipe.generate_codes(2, steps=2)

@@ -30,9 +30,12 @@ def test_evaluate_writes_beside_what_is_there(trained, tmp_path, capsys):
 
 
 def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsys):
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "graphs" / "config.json").write_text("mine")
+    run("export", trained / "diffusion", "--out", tmp_path / "graphs")
+    assert (tmp_path / "graphs" / "config.json").read_text() == "mine"
     for _ in range(2):
         run("package", trained / "diffusion", "--out", tmp_path / "given")
-        run("export", trained / "diffusion", "--out", tmp_path / "graphs")
     assert (
         names(tmp_path) == {"given", "given-2", "graphs", "graphs-2"}
         and f"{tmp_path / 'given-2'}: " in capsys.readouterr().out
