@@ -177,6 +177,8 @@ class DiffusionRun:
             matched by name. Empty for new weights.
         tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as
             pixels:8, for pixels as codes: so many intensities per colour channel, no stage one.
+        token_start: What the token embeddings start from, without start_from: codebook (what the tokenizer's
+            codes stand for, so that similar codes begin alike) or random.
         cache: Folder for cached codes (default ~/.cache/d3pm_image/codes).
         data: Images; image_size and channels are the tokenizer's own and need not be given, except with
             pixels as codes.
@@ -193,6 +195,7 @@ class DiffusionRun:
     resume: bool = False
     start_from: str = ""
     tokenizer: str = "runs/tokenizer"
+    token_start: Literal["codebook", "random"] = "codebook"
     cache: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
@@ -203,6 +206,8 @@ class DiffusionRun:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, optimizer="muon"))
 
     def __post_init__(self) -> None:
+        hint = "use codebook or random"
+        need(self.token_start in ("codebook", "random"), "token_start", self.token_start, hint)
         levels = pixel_levels(self.tokenizer)
         if levels:
             hint = f"give the side in pixels with tokenizer {self.tokenizer}, such as 16"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +19,10 @@ from ..types import Grid
 from .dropout import stream
 from .layers import Block, LevelEmbedding, Places, modulate, per_image, rotary_table
 from .patches import Patches
+
+TOKEN_SCALE = 0.5
+"""Standard deviation of new embeddings."""
+LEAST_CODE_WIDTH = 8
 
 
 class Transformer(nn.Module):
@@ -51,7 +56,7 @@ class Transformer(nn.Module):
 
     def _initialise(self) -> None:
         for embedding in (self.tokens, self.classes):
-            nn.init.normal_(embedding.weight, std=0.5)
+            nn.init.normal_(embedding.weight, std=TOKEN_SCALE)
         for block in cast("Iterable[Block]", self.blocks):
             for linear in (block.attention.out, block.feed_forward.out):
                 nn.init.normal_(linear.weight, std=(2 * self.config.depth * linear.in_features) ** -0.5)
@@ -59,6 +64,24 @@ class Transformer(nn.Module):
         for linear in (self.modulation, self.head):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
+
+    @torch.no_grad()
+    def start_from_codebook(self, vectors: Tensor) -> bool:
+        """Token embeddings that keep the distances of the tokenizer's code vectors (K, D): these, centred,
+        through a random orthogonal map, on the scale of random embeddings. The mask token keeps its own.
+
+        Returns:
+            Whether they were taken: fewer than 8 dimensions leave no room to tell many codes apart.
+        """
+        wide, narrow = self.tokens.weight.shape[1], vectors.shape[1]
+        centred = vectors.float() - vectors.float().mean(0)
+        if narrow < LEAST_CODE_WIDTH or not bool(centred.any()):
+            return False
+        projection = torch.empty(narrow, wide, device=vectors.device)
+        nn.init.orthogonal_(projection)  # keeps lengths where the embedding is the wider of the two
+        embedded = centred @ projection
+        self.tokens.weight[: self.num_codes] = embedded * (TOKEN_SCALE / embedded.std())
+        return True
 
     def hidden(
         self, x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, keys: Tensor | None = None

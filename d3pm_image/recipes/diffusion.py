@@ -58,6 +58,7 @@ class DiffusionSettings(TypedDict, total=False):
     out: str | os.PathLike[str]
     resume: bool
     start_from: str | os.PathLike[str]
+    token_start: Literal["codebook", "random"]
     cache: str | os.PathLike[str]
     process: ProcessConfig | Mapping[str, Any]
     denoiser: DenoiserConfig | Mapping[str, Any]
@@ -231,6 +232,9 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     torch.manual_seed(config.train.seed)
     model = Transformer(config.denoiser, material.tokenizer.num_codes, len(material.classes))
     known = material.ancestor.hand_down(model, tuple(material.classes)) if material.ancestor else 0
+    if config.token_start == "codebook" and not material.ancestor:
+        every = torch.arange(model.num_codes, device=accelerator.device).view(1, 1, -1)
+        model.start_from_codebook(material.tokenizer.vectors(every)[0, :, 0].T.cpu())
     if accelerator.is_main_process:
         say_what_is_trained(material, model, known)
 

@@ -67,6 +67,7 @@ class QuantizerModule(nn.Module):
             quantized, codes, loss = self.settings.quantize(self.vq, flat, self.training, self.synchronize)
             codes = codes.long()
             if self.training and self.moves is not None:
+                assert share is not None
                 self.moves.add(flat, codes, share)
             # exactly what the codes alone will give, without straight-through arithmetic
             if not self.training:

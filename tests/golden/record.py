@@ -32,7 +32,7 @@ LOOP = {
     "train.checkpoint_every": 30,
 }
 DIGITS = {"data.source": "digits", "data.channels": 1}
-NETWORK = {"denoiser.width": 32, "denoiser.depth": 2, "denoiser.heads": 2}
+NETWORK = {"token_start": "random", "denoiser.width": 32, "denoiser.depth": 2, "denoiser.heads": 2}
 LEVEL = {"tokenizer.downsampling": 2, "tokenizer.multipliers": "[1]", "tokenizer.width": 16}
 TOKENIZERS: dict[str, dict[str, Any]] = {
     "ema": {
