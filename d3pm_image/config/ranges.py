@@ -10,7 +10,7 @@ from ..errors import finite, need
 
 def check_seed(seed: int) -> None:
     """Raises ConfigError for a negative seed."""
-    need(seed >= 0, "seed", seed, "give 0 or more")
+    need(seed >= 0, "seed", seed, "give a whole number of 0 or more")
 
 
 def check_batch_size(batch_size: int) -> None:
