@@ -9,29 +9,9 @@ from pathlib import Path
 import pytest
 from helpers.paths import ROOT
 
+from scripts.architecture import LEVELS, PAGES, written
+
 PACKAGE = ROOT / "d3pm_image"
-LEVELS = [
-    {"lazy", "printable", "types"},
-    {"errors", "locks", "pixel_range", "seeds", "system"},
-    {"devices", "documents", "registry", "storage", "tokenizer/bits", "tokenizer/codebook", "tokenizer/ema_codebook"},
-    {"tokenizer/quantizers"},
-    {"config", "outputs"},
-    {"cache_folder"},
-    {"image_io"},
-    {"hub", "imaging", "labels", "tensor_cache"},
-    {"data", "tokenizer", "diffusion", "denoiser", "training"},
-    {"local_notes"},
-    {"sampling", "metrics"},
-    {"bundle", "provenance"},
-    {"editing"},
-    {"keywords", "visualization"},
-    {"edits"},
-    {"model_card", "pipeline", "testing"},
-    {"recipes"},
-    {"evaluation", "estimate", "diagnostics"},
-    {"app", "export", "packaging"},
-    {"cli"},
-]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
 
@@ -234,3 +214,9 @@ def test_what_is_public_says_what_it_is():
                 ):
                     silent.append(f"{path.name}: {node.name}.{method.name}")
     assert silent == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_of_the_package_are_those_of_the_list(page):
+    """``python -m scripts.architecture`` writes them."""
+    assert (ROOT / page).read_text(encoding="utf-8") == written(page)
