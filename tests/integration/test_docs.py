@@ -179,7 +179,7 @@ def workplace(trained_photos, tmp_path, monkeypatch):
     """A copy of that folder to work in, with the repository's folders beside it."""
     place = tmp_path / "workplace"
     shutil.copytree(trained_photos, place)
-    for name in ("configs", "scripts", "benchmarks", "docs"):
+    for name in ("configs", "scripts", "benchmarks", "docs", "examples"):
         (place / name).symlink_to(ROOT / name)
     monkeypatch.chdir(place)
     return place
