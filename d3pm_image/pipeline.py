@@ -43,6 +43,7 @@ from .sampling import Sampler
 from .sampling.loop import draw_codes
 from .sampling.request import Request, default_sampler
 from .sampling.state import whole_number
+from .system.allocator import keep_memory
 from .types import Tokenizer
 
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bf16"}
@@ -82,6 +83,7 @@ class Pipeline(Edits):
         self.facts = facts or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
         self.precision, self.progress_bar = "float32", False
+        keep_memory()  # else each step of a sampler pays for fresh pages, as long as the network itself takes
 
     def __repr__(self) -> str:
         height, width = self.image_size
