@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import Literal
+
 from .errors import need
+
+PRECISIONS = ("auto", "float32", "bf16")
+Precision = Literal["float32", "bf16"]
+MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
+CHOICE = "D3PM_IMAGE_PRECISION"
+"""Environment variable that says what ``auto`` is: float32 or bf16."""
 
 
 def pick_device(name: str) -> str:
@@ -36,3 +45,23 @@ def bf16_is_fast(device: str) -> bool:
             "amx_bf16": torch.cpu._is_amx_tile_supported(),
         }
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def pick_precision(name: str, device: str) -> Precision:
+    """A precision by name, float32 or bf16; ``auto`` is bf16 where the device is at least as fast with it,
+    unless the environment variable D3PM_IMAGE_PRECISION decides. Raises ConfigError for another name."""
+    need(name in PRECISIONS, "precision", name, f"use one of {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return "bf16" if name == "bf16" else "float32"
+    chosen = os.environ.get(CHOICE, "")
+    need(chosen in ("", *PRECISIONS), CHOICE, chosen, f"set it to one of {', '.join(PRECISIONS)}")
+    fast = chosen == "bf16" if chosen not in ("", "auto") else bf16_is_fast(device)
+    return "bf16" if fast else "float32"
+
+
+def pick_mixed_precision(name: MixedPrecision) -> Literal["no", "bf16", "fp16"]:
+    """``train.mixed_precision`` by name: no, bf16 or fp16; ``auto`` is what :func:`pick_precision` says of
+    the device that training finds."""
+    if name != "auto":
+        return name
+    return "bf16" if pick_precision("auto", pick_device("auto")) == "bf16" else "no"

@@ -19,6 +19,7 @@ from .config import ProcessConfig, SamplingConfig, need
 from .data.levels import remembered_white
 from .denoiser import Transformer
 from .denoiser.precision import logits_of, undisturbed
+from .devices import Precision, pick_precision
 from .diffusion import Process
 from .editing.canvas import convert_for
 from .editing.inputs import Pictures, pictures
@@ -46,7 +47,7 @@ from .sampling.state import whole_number
 from .system.allocator import keep_memory
 from .types import Tokenizer
 
-PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bf16"}
+PRECISIONS: dict[torch.dtype, Precision] = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
 
 class Pipeline(Edits):
@@ -82,7 +83,8 @@ class Pipeline(Edits):
         self.sampler, self.sampling = sampler or default_sampler(), sampling or SamplingConfig()
         self.facts = facts or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
-        self.precision, self.progress_bar = "float32", False
+        self.precision: Precision = "float32"
+        self.by_device, self.progress_bar = False, False
         keep_memory()  # else each step of a sampler pays for fresh pages, as long as the network itself takes
 
     def __repr__(self) -> str:
@@ -102,14 +104,17 @@ class Pipeline(Edits):
         self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
     ) -> Pipeline:
         """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser under
-        autocast; returns self."""
+        autocast; returns self. A model loaded in precision ``auto`` chooses anew for the device."""
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         need(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
-        self.precision = self.precision if dtype is None else PRECISIONS[dtype]
+        if dtype is not None:
+            self.precision, self.by_device = PRECISIONS[dtype], False
         if device is not None:
             self.tokenizer.to(device)
             self.denoiser.to(device)
+        if self.by_device:
+            self.precision = pick_precision("auto", self.device.type)
         return self
 
     def enable_progress_bar(self, enabled: bool = True) -> Pipeline:
@@ -139,7 +144,7 @@ class Pipeline(Edits):
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32"
+        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "auto"
     ) -> Pipeline:
         """Load a model.
 
@@ -148,16 +153,19 @@ class Pipeline(Edits):
                 name of a model that came with the package (fashion-mnist, …) or a hub id (OWNER/NAME); see
                 :func:`~d3pm_image.hub.locate`.
             device: Where it shall run.
-            precision: float32, or bf16 to run the denoiser under autocast (faster, other samples under the
-                same seed).
+            precision: float32, or bf16 to run the denoiser under autocast (other samples under the same
+                seed); auto is bf16 where the device is at least as fast with it, see
+                :func:`~d3pm_image.devices.pick_precision`.
 
         Raises:
-            ConfigError: no model there, or a part of it is missing or damaged.
+            ConfigError: no model there, a part of it is missing or damaged, or another precision.
         """
-        need(precision in ("float32", "bf16"), "precision", precision, "use float32 or bf16")
+        pick_precision(precision, str(device))  # a wrong word is an error before anything is read
         with undisturbed():
             bundle = read_bundle(folder)
-        return cls(**vars(bundle)).to(device, torch.bfloat16 if precision == "bf16" else None)
+        pipe = cls(**vars(bundle))
+        pipe.by_device = precision == "auto"
+        return pipe.to(device, torch.bfloat16 if precision == "bf16" else None)
 
     def save_pretrained(
         self, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
-from d3pm_image.devices import bf16_is_fast
+from d3pm_image import Pipeline
+from d3pm_image.cli import main
+from d3pm_image.config import ConfigError
+from d3pm_image.devices import bf16_is_fast, pick_mixed_precision, pick_precision
 
 
 @pytest.mark.parametrize(
@@ -31,3 +35,57 @@ def test_an_older_torch_is_asked_too(has, monkeypatch):
     assert bf16_is_fast("cpu")
     monkeypatch.setattr(torch.cpu, f"_is_{'avx512_bf16' if has == 'avx512' else 'amx_tile'}_supported", bool)
     assert not bf16_is_fast("cpu")
+
+
+@pytest.fixture
+def fast(monkeypatch, request):
+    """A processor that is fast in bfloat16, or is not, and nobody who says otherwise."""
+    monkeypatch.delenv("D3PM_IMAGE_PRECISION", raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": request.param}, raising=False)
+    return request.param
+
+
+both = pytest.mark.parametrize("fast", [False, True], indirect=True, ids=["slow bf16", "fast bf16"])
+
+
+@both
+def test_auto_is_what_the_processor_does_fast(fast):
+    assert pick_precision("auto", "cpu") == ("bf16" if fast else "float32")
+    assert pick_mixed_precision("auto") == ("bf16" if fast else "no") or torch.cuda.is_available()
+    assert [pick_precision(name, "cpu") for name in ("float32", "bf16")] == ["float32", "bf16"]
+    assert [pick_mixed_precision(name) for name in ("no", "bf16", "fp16")] == ["no", "bf16", "fp16"]
+
+
+@both
+@pytest.mark.parametrize("word", ["float32", "bf16"])
+def test_the_environment_decides_for_auto_alone(fast, word, monkeypatch):
+    monkeypatch.setenv("D3PM_IMAGE_PRECISION", word)
+    assert pick_precision("auto", "cpu") == word
+    assert pick_mixed_precision("auto") == ("no" if word == "float32" else "bf16")
+    assert pick_precision("float32", "cpu") == "float32" and pick_mixed_precision("no") == "no"
+
+
+def test_wrong_words_are_named(monkeypatch):
+    with pytest.raises(ConfigError, match="precision='half': use one of auto, float32, bf16"):
+        pick_precision("half", "cpu")
+    monkeypatch.setenv("D3PM_IMAGE_PRECISION", "fp8")
+    with pytest.raises(ConfigError, match="D3PM_IMAGE_PRECISION='fp8'"):
+        pick_precision("auto", "cpu")
+
+
+@both
+def test_a_pipeline_is_loaded_in_it_and_keeps_what_was_chosen(fast):
+    auto = "bf16" if fast else "float32"
+    assert Pipeline.from_pretrained("fashion-mnist").precision == auto
+    assert Pipeline.from_pretrained("fashion-mnist", precision="float32").to("cpu").precision == "float32"
+    pipe = Pipeline.from_pretrained("fashion-mnist", precision="bf16")
+    assert pipe.precision == "bf16" and pipe.to(torch.float32).precision == "float32" and pipe.to("cpu").precision == "float32"
+
+
+@both
+def test_an_image_says_which_precision_made_it(fast, tmp_path, capsys):
+    main(["generate", "fashion-mnist", "--num-images", "1", "--steps", "1", "--out", str(tmp_path / "one.png")])
+    main(["show", str(tmp_path / "one.png")])
+    assert ("bf16" if fast else "float32") in capsys.readouterr().out
+    with Image.open(tmp_path / "one.png") as image:
+        assert ("bf16" if fast else "float32") in " ".join(map(str, image.info.values()))

@@ -24,14 +24,15 @@ class App:
             it.
         port: Port to listen at; 0 takes any that is free.
         device: auto, cpu or cuda.
-        precision: float32, or bf16 (faster on recent processors; other pictures under the same seed).
+        precision: float32, bf16 (other images under the same seed), or auto: bf16 where the device is at
+            least as fast with it.
     """
 
     model: str = DEFAULT
     host: str = "127.0.0.1"
     port: int = 7860
     device: str = "auto"
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
         need(bool(self.host), "host", self.host, "give an address, such as 127.0.0.1")

@@ -145,7 +145,8 @@ def finish(
     hidden, several, settings = shown[1], len(results) > 1, pipe.request(**args.changes()).values()
     left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
     own = [f.name for f in dataclasses.fields(args) if f.name not in left_out]
-    options = {name: getattr(args, name) for name in (*own, "seed", "precision", "batch_size")}
+    options = {name: getattr(args, name) for name in (*own, "seed", "batch_size")}
+    options["precision"] = pipe.precision
     made = made_by(args.model, pipe.tokenizer, pipe.denoiser)
     facts = edit_record(
         command, options, settings, made, picture.path, hidden if getattr(args, "mask", "") else None

@@ -71,7 +71,7 @@ def run(args: Generate) -> None:
     ids = pipe.label_ids(labels, args.num_images, args.first)
     settings = pipe.request(**args.changes()).values()
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
-    facts |= {"seed": args.seed, "labels": args.labels, "precision": args.precision, **settings}
+    facts |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision, **settings}
     if not (one_picture or args.overwrite):
         say_what_is_there(out)
     began, images, written = time.perf_counter(), [], []

@@ -53,9 +53,9 @@ def run(args: Interpolate) -> None:
     }
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
     own = {
-        name: getattr(args, name)
-        for name in ("labels", "frames", "strength", "mix", "seed", "precision", "batch_size")
+        name: getattr(args, name) for name in ("labels", "frames", "strength", "mix", "seed", "batch_size")
     }
+    own["precision"] = pipe.precision
     own |= (
         picture_record(files[0].path, "a")
         | picture_record(files[1].path, "b")

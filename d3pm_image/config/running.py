@@ -17,8 +17,8 @@ class RunOptions:
         seed: Image i under a seed is the same whatever the number of images and the batch size.
         batch_size: Images in one network call.
         device: auto, cpu or cuda.
-        precision: float32, or bf16 (about twice as fast on recent processors; other samples under the same
-            seed).
+        precision: float32, bf16 (other samples under the same seed), or auto: bf16 where the device is at
+            least as fast with it, which processors with avx512_bf16 or AMX and recent GPUs are.
         compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of
             images.
     """
@@ -26,13 +26,14 @@ class RunOptions:
     seed: int = 0
     batch_size: int = 64
     device: str = "auto"
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_batch_size(self.batch_size)
-        need(self.precision in ("float32", "bf16"), "precision", self.precision, "use float32 or bf16")
+        hint = "use auto, float32 or bf16"
+        need(self.precision in ("auto", "float32", "bf16"), "precision", self.precision, hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,6 @@ class RunKeywords(TypedDict, total=False):
     seed: int
     batch_size: int
     device: str
-    precision: Literal["float32", "bf16"]
+    precision: Literal["auto", "float32", "bf16"]
     compile: bool
     overwrite: bool

@@ -33,7 +33,8 @@ class TrainConfig:
         clip: Largest gradient norm; 0 is off.
         ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps);
             0 is off.
-        mixed_precision: no, bf16 (CPU or GPU) or fp16 (GPU).
+        mixed_precision: no, bf16 (CPU or GPU), fp16 (GPU), or auto: bf16 where the device is at least as fast
+            with it, else no. A run keeps what it began with.
         tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32),
             several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile.
@@ -62,7 +63,7 @@ class TrainConfig:
     beta2: float = 0.99
     clip: float = 1.0
     ema: float = 0.999
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     tf32: bool = True
     compile: bool = False
     fsdp: bool = False
@@ -93,7 +94,8 @@ class TrainConfig:
     def _check_optimizer(self) -> None:
         """Raises ConfigError for optimizer settings out of their range, or that do not go together."""
         precision = self.mixed_precision
-        need(precision in ("no", "bf16", "fp16"), "train.mixed_precision", precision, "use no, bf16 or fp16")
+        hint = "use auto, no, bf16 or fp16"
+        need(precision in ("auto", "no", "bf16", "fp16"), "train.mixed_precision", precision, hint)
         need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
         hint = "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16"
         need(precision != "fp16" or self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)

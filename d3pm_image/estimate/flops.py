@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import DiffusionRun, TokenizerRun, TrainConfig, size_pair
 from ..denoiser.layers import rotary_table
+from ..devices import pick_mixed_precision
 from ..diffusion import fused  # noqa: F401  (registers the operation that is counted below)
 from ..pixel_range import from_levels
 from ..seeds import Share
@@ -144,6 +145,7 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
             kept[storage._cdata] = storage.nbytes()
         return tensor
 
+    half = pick_mixed_precision(train.mixed_precision) != "no"
     optimizers, live = make_optimizers(model, train), LiveBytes()
     for tensor in (*model.parameters(), *model.buffers()):
         live.add(tensor)
@@ -153,7 +155,7 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
     with FlopCounterMode(display=False, custom_mapping=inside) as counter, live:
         with (
             saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=train.mixed_precision != "no"),
+            torch.autocast("cpu", torch.bfloat16, enabled=half),
         ):
             value = loss(model)
         forward = counter.get_total_flops()

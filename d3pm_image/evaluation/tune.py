@@ -141,6 +141,7 @@ def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None)
         pipe = pipe.compile() if args.compile else pipe
     elif args.device != "auto":
         pipe.to(pick_device(args.device))
+    args = dataclasses.replace(args, precision=pipe.precision)
     folder = results_folder(args, place)
     tried, skipped, results = measured(args, pipe, place, folder, data)
     rows = ranked([(setting, results.find(setting) or {}) for setting in tried], args.metric)

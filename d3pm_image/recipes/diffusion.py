@@ -22,7 +22,7 @@ from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import Ancestor
 from .images import write_unused
-from .resuming import Images, RunIdentity, need_resume, resolved
+from .resuming import Images, RunIdentity, need_resume, resolved, settled
 from .run_summary import training_facts
 from .settings import save_resolved
 from .token_cache import cached, open_code_images, open_tokenizer, tokenizer_data
@@ -113,6 +113,7 @@ def run(config: DiffusionRun, given: GivenImages | None = None) -> Accelerator:
     from ..training.loop import end_training, make_accelerator, run_folder
 
     need_resume(config)
+    config = settled(config)
     accelerator = make_accelerator(config.train)
     with run_folder(Path(config.out), config.resume, accelerator):
         train_in_folder(config, accelerator, given)

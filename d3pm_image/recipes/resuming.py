@@ -10,19 +10,23 @@ fewer settings are compared in what they recorded.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, DiffusionRun, TokenizerRun, migrated, need, size_pair
+from ..devices import pick_mixed_precision
+from ..documents import Unreadable, read_yaml
 from .settings import leaves
 
 if TYPE_CHECKING:
     from ..data.identity import Identity
 
+R = TypeVar("R", TokenizerRun, DiffusionRun)
 FREE = {
     *("out", "resume", "start_from", "cache", "tokenizer", "sampler", "sampling"),
     *(
@@ -231,6 +235,22 @@ def of_today(saved: dict[str, Any]) -> dict[str, Any]:
 def resolved(config: Any) -> Any:
     """The configuration to write into a run's folder: without what was meant for this start alone."""
     return dataclasses.replace(config, resume=False, data=dataclasses.replace(config.data, same=False))
+
+
+def settled(config: R) -> R:
+    """The settings of a run, with what ``auto`` is on this machine; a run that goes on keeps what it began
+    with."""
+    if config.train.mixed_precision != "auto":
+        return config
+    held, began = None, Path(config.out).expanduser() / "config.yaml"
+    if config.resume and began.is_file():
+        with contextlib.suppress(Unreadable):
+            held = read_yaml(began)
+    train = held.get("train") if isinstance(held, dict) else None
+    recorded = train.get("mixed_precision") if isinstance(train, dict) else None
+    precision = pick_mixed_precision(recorded if recorded in ("no", "bf16", "fp16") else "auto")
+    train_config = dataclasses.replace(config.train, mixed_precision=precision)
+    return dataclasses.replace(config, train=train_config)
 
 
 def need_resume(config: TokenizerRun | DiffusionRun) -> None:

@@ -14,7 +14,7 @@ from ..printable import printable
 from ..provenance.machine import machine
 from .finetune import begin_tokenizer
 from .images import open_images, write_unused
-from .resuming import Images, RunIdentity, need_resume, resolved
+from .resuming import Images, RunIdentity, need_resume, resolved, settled
 from .run_summary import training_facts
 from .settings import save_resolved
 from .tokenizer_parts import make_loss, make_preview, make_rival, make_validation, start_codebook
@@ -94,6 +94,7 @@ def run(config: TokenizerRun, given: GivenImages | None = None) -> Accelerator:
     from ..training.loop import end_training, make_accelerator, run_folder
 
     need_resume(config)
+    config = settled(config)
     # first: a missing package is known at once
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None
     accelerator = make_accelerator(config.train)

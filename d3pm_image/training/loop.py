@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..config import ConfigError, TrainConfig, need
+from ..devices import pick_mixed_precision
 from . import notebook
 from .folder import check_folder, run_folder
 from .launch import check_launch, meeting
@@ -68,9 +69,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     # a second run in one program may choose another precision; the process group stays
     AcceleratorState._reset_state()
     with meeting(started):
-        accelerator = Accelerator(
-            mixed_precision=config.mixed_precision, cpu=alone, kwargs_handlers=[ddp, patience]
-        )
+        precision = pick_mixed_precision(config.mixed_precision)
+        accelerator = Accelerator(mixed_precision=precision, cpu=alone, kwargs_handlers=[ddp, patience])
     choose_products(config.tf32, accelerator.device.type)
     if accelerator.num_processes != started:
         raise TrainingError(
