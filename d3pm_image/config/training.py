@@ -35,6 +35,8 @@ class TrainConfig:
             0 is off.
         mixed_precision: no, bf16 (CPU or GPU), fp16 (GPU), or auto: bf16 where the device is at least as fast
             with it, else no. A run keeps what it began with.
+        threads: Processor threads; 0 takes those that other programs leave free. A run keeps what it began
+            with.
         tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32),
             several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile.
@@ -64,6 +66,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.999
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    threads: int = 0
     tf32: bool = True
     compile: bool = False
     fsdp: bool = False
@@ -84,6 +87,7 @@ class TrainConfig:
         need(divides, "train.accumulate", self.accumulate, hint)
         need(0 <= self.ema < 1, "train.ema", self.ema, "give 0 (off) or a decay such as 0.999")
         need(0 <= self.seed < 2**32, "train.seed", self.seed, "give a seed from 0 to 4294967295")
+        need(0 <= self.threads <= 1024, "train.threads", self.threads, "give 0 (choose) to 1024 threads")
         for name in ("log_every", "checkpoint_every", "keep"):
             need(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "use at least 1")
         hint = "give 0 (stop at the first) or a number of steps"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..config import ConfigError, DiffusionRun, TokenizerRun, migrated, need, size_pair
 from ..devices import pick_mixed_precision
 from ..documents import Unreadable, read_yaml
+from ..system.threads import fitting_threads
 from .settings import leaves
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ NOTED = {
             "warmup_steps",
             "final_rate",
             "mixed_precision",
+            "threads",
             "tf32",
         )
     ),
@@ -238,19 +240,26 @@ def resolved(config: Any) -> Any:
 
 
 def settled(config: R) -> R:
-    """The settings of a run, with what ``auto`` is on this machine; a run that goes on keeps what it began
-    with."""
-    if config.train.mixed_precision != "auto":
-        return config
+    """The settings of a run, with precision and threads as this machine chooses them where they are not
+    given; a run that goes on keeps what it began with."""
     held, began = None, Path(config.out).expanduser() / "config.yaml"
     if config.resume and began.is_file():
         with contextlib.suppress(Unreadable):
             held = read_yaml(began)
-    train = held.get("train") if isinstance(held, dict) else None
-    recorded = train.get("mixed_precision") if isinstance(train, dict) else None
-    precision = pick_mixed_precision(recorded if recorded in ("no", "bf16", "fp16") else "auto")
-    train_config = dataclasses.replace(config.train, mixed_precision=precision)
-    return dataclasses.replace(config, train=train_config)
+    before = held.get("train") if isinstance(held, dict) else None
+    before = before if isinstance(before, dict) else {}
+    train = config.train
+    if train.mixed_precision == "auto":
+        recorded = before.get("mixed_precision")
+        precision = pick_mixed_precision(recorded if recorded in ("no", "bf16", "fp16") else "auto")
+        train = dataclasses.replace(train, mixed_precision=precision)
+    if train.threads == 0:
+        recorded = before.get("threads")
+        threads, why = (recorded, "") if isinstance(recorded, int) and recorded > 0 else fitting_threads()
+        if why and os.environ.get("RANK", "0") == "0":
+            print(f"note: {why} (train.threads)", file=sys.stderr)
+        train = dataclasses.replace(train, threads=threads)
+    return dataclasses.replace(config, train=train)
 
 
 def need_resume(config: TokenizerRun | DiffusionRun) -> None:
