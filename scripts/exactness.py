@@ -6,7 +6,7 @@ optimal network.
 All 27 clean states can be enumerated, so the best leave-one-out prediction is known, and what a sampler draws
 is compared with the truth in total variation. A sampler is called exact where that distance is below
 :data:`BOUND`, with a token per step for samplers that reveal an equal part of the masks in each, else with
-:data:`STEPS` steps. (With :data:`FEW` steps these are all visibly worse.) tests/repository/test_exactness.py
+:data:`STEPS` steps. (With :data:`FEW` steps these are all visibly worse.) tests/integration/test_exactness.py
 computes the table again; scripts.results writes it into docs/samplers.md."""
 
 from __future__ import annotations

@@ -22,6 +22,11 @@ warnings.filterwarnings("ignore", message=".*pin_memory.*")
 INTEGRATION = ROOT / "tests" / "integration"
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Without the integration tests their modules are not even imported, which takes seconds."""
+    return True if "not integration" in config.option.markexpr and collection_path == INTEGRATION else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """What lies in tests/integration is marked by its folder."""

@@ -63,7 +63,7 @@ def test_a_settings_file_is_one_line(tmp_path, kind, capsys):
 @pytest.mark.parametrize(
     ("content", "key"),
     [("8: 1", "8"), ("data: {8: 1}", "data.8"), ("loss: {adversarial: {true: 1}}", "loss.adversarial.True"), ("null: x", "None"),
-     ("daat: {root: a}", "daat.root"), ("data: {rot: a}", "data.rot"), ("train: {steps: x}", "train.steps"), ("odd: 1", "odd"),
+     ("daat: {root: a}", "daat"), ("data: {rot: a}", "data.rot"), ("train: {steps: x}", "train.steps"), ("odd: 1", "odd"),
      ("loss: {adversarial: {weight: x}}", "loss.adversarial.weight"), ("loss: {adversarial: {weight: -1}}", "weight")],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["train-tokenizer", "estimate"])

@@ -21,7 +21,6 @@ from d3pm_image import Pipeline, storage
 from d3pm_image.bundle import set_default_sampler
 from d3pm_image.cli import main
 from d3pm_image.config import ConfigError, SamplingConfig
-from d3pm_image.export import export
 from d3pm_image.sampling.request import default_sampler
 from d3pm_image.tokenizer import Pixels, save_tokenizer
 
@@ -296,22 +295,3 @@ def test_folders_written_before_still_load(model):
             json.dumps({k: v for k, v in raw.items() if "sha256" not in k or k == "tokenizer_sha256"})
         )
     assert mark(Pipeline.from_pretrained(model)) == mark(pipeline())
-
-
-# export
-
-
-def test_an_export_leaves_other_files_alone_and_fails_as_a_whole(tmp_path, monkeypatch):
-    import d3pm_image.export as module
-
-    (tmp_path / "mine.txt").touch()
-    real = module.write_pt2
-    monkeypatch.setattr(
-        module, "write_pt2", lambda part, *rest: real(part, *rest) if part.name != "decoder" else 1 / 0
-    )
-    with pytest.raises(ZeroDivisionError):
-        export(pipeline(), tmp_path)
-    assert files(tmp_path) == ["mine.txt"]
-    monkeypatch.undo()
-    export(pipeline(), tmp_path)
-    assert files(tmp_path) == ["config.json", "decoder.pt2", "denoiser.pt2", "encoder.pt2", "mine.txt"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.models import files, pipeline
 
 from d3pm_image import Pipeline
 from d3pm_image.cli import main
@@ -28,3 +29,19 @@ def test_the_network_still_works_after_export(trained, tmp_path):
     args = {"x_t": x_t, "kappa": torch.rand(5), "labels": torch.zeros(5, dtype=torch.long)}
     with torch.no_grad():
         torch.testing.assert_close(graph(**args), pipe.denoiser(*args.values(), pipe.grid), atol=1e-4, rtol=0)
+
+
+def test_an_export_leaves_other_files_alone_and_fails_as_a_whole(tmp_path, monkeypatch):
+    import d3pm_image.export as module
+
+    (tmp_path / "mine.txt").touch()
+    real = module.write_pt2
+    monkeypatch.setattr(
+        module, "write_pt2", lambda part, *rest: real(part, *rest) if part.name != "decoder" else 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        export(pipeline(), tmp_path)
+    assert files(tmp_path) == ["mine.txt"]
+    monkeypatch.undo()
+    export(pipeline(), tmp_path)
+    assert files(tmp_path) == ["config.json", "decoder.pt2", "denoiser.pt2", "encoder.pt2", "mine.txt"]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
 import torch
-import yaml
-from helpers.tiny import SMALL
 
-from d3pm_image.cli import train_tokenizer
 from d3pm_image.system import threads
 from d3pm_image.system.threads import fitting_threads, free_threads
 
@@ -79,22 +75,3 @@ def test_a_system_that_does_not_tell_is_taken_for_idle(text, tmp_path, monkeypat
     if text is not None:
         (tmp_path / "stat").write_text(text)
     assert threads.busy_processors() == 0
-
-
-def recorded(folder) -> int:
-    return yaml.safe_load((folder / "config.yaml").read_text())["train"]["threads"]
-
-
-def test_a_run_records_its_threads_and_keeps_them(machine, tmp_path, capsys):
-    pytest.importorskip("sklearn")
-    machine(3.1)
-    train_tokenizer.main([*SMALL, "--out", str(tmp_path)])
-    assert recorded(tmp_path) == 1 and machine.taken[-1] == 1
-    assert "3.1 of 4 processors: 1 thread (train.threads)" in capsys.readouterr().err
-    machine(0.0)
-    train_tokenizer.main([*SMALL, "--out", str(tmp_path), "--train.steps=3", "--resume=true"])
-    assert recorded(tmp_path) == 1 and machine.taken[-1] == 1
-    train_tokenizer.main([*SMALL, "--out", str(tmp_path), "--train.steps=4", "--resume=true", "--train.threads=2"])
-    assert recorded(tmp_path) == 2 and machine.taken[-1] == 2
-    assert "train.threads 2 (begun with 1)" in capsys.readouterr().err
-    assert len([line for line in (tmp_path / "log.jsonl").read_text().splitlines() if "loss" in json.loads(line)]) >= 1
