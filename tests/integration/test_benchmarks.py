@@ -34,6 +34,7 @@ SMALL = {
     ],
     "end_to_end": ["--steps", "3", "--precisions", "float32"],
     "loss": ["--codes", "16", "--batch", "2", "--tokens", "8", "--width", "8", "--skip-memory"],
+    "nearest": ["--codes", "16", "--size", "16", "--images", "2", "--compared", "4", "--width", "8"],
     "sampling": [
         "--codes",
         "16",
