@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .errors import need
+
+if TYPE_CHECKING:
+    import torch
 
 PRECISIONS = ("auto", "float32", "bf16")
 Precision = Literal["float32", "bf16"]
@@ -26,7 +29,7 @@ def pick_device(name: str) -> str:
     return name
 
 
-def bf16_is_fast(device: str) -> bool:
+def bf16_is_fast(device: str | torch.device) -> bool:
     """Whether a device multiplies in bfloat16 at least as fast as in float32.
 
     A processor does with avx512_bf16, AMX or ARM's bf16 instructions. One without them imitates bfloat16: on
@@ -35,8 +38,12 @@ def bf16_is_fast(device: str) -> bool:
     """
     import torch
 
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+    place = torch.device(device)
+    if place.type == "cuda":
+        with torch.cuda.device(place):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    if place.type != "cpu":  # others were never measured
+        return False
     if hasattr(torch.cpu, "get_capabilities"):
         able = dict(torch.cpu.get_capabilities())
     else:  # torch before 2.12
@@ -47,7 +54,7 @@ def bf16_is_fast(device: str) -> bool:
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def pick_precision(name: str, device: str) -> Precision:
+def pick_precision(name: str, device: str | torch.device) -> Precision:
     """A precision by name, float32 or bf16; ``auto`` is bf16 where the device is at least as fast with it,
     unless the environment variable D3PM_IMAGE_PRECISION decides. Raises ConfigError for another name."""
     need(name in PRECISIONS, "precision", name, f"use one of {', '.join(PRECISIONS)}")

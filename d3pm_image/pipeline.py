@@ -114,7 +114,7 @@ class Pipeline(Edits):
             self.tokenizer.to(device)
             self.denoiser.to(device)
         if self.by_device:
-            self.precision = pick_precision("auto", self.device.type)
+            self.precision = pick_precision("auto", self.device)
         return self
 
     def enable_progress_bar(self, enabled: bool = True) -> Pipeline:
@@ -160,7 +160,7 @@ class Pipeline(Edits):
         Raises:
             ConfigError: no model there, a part of it is missing or damaged, or another precision.
         """
-        pick_precision(precision, str(device))  # a wrong word is an error before anything is read
+        pick_precision(precision, "cpu")  # a wrong word is an error before anything is read
         with undisturbed():
             bundle = read_bundle(folder)
         pipe = cls(**vars(bundle))

@@ -82,6 +82,7 @@ def test_a_pipeline_is_loaded_in_it_and_keeps_what_was_chosen(fast):
     assert pipe.precision == "bf16" and pipe.to(torch.float32).precision == "float32" and pipe.to("cpu").precision == "float32"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about processors")
 @both
 def test_an_image_says_which_precision_made_it(fast, tmp_path, capsys):
     main(["generate", "fashion-mnist", "--num-images", "1", "--steps", "1", "--out", str(tmp_path / "one.png")])

@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from d3pm_image.config import TrainConfig
 from d3pm_image.data.codes import CodeSet
 from d3pm_image.data.order import BatchOrder
+from d3pm_image.devices import pick_mixed_precision
 from d3pm_image.seeds import derive
 from d3pm_image.training.ema import make_average
 from d3pm_image.training.optim import learning_rate, make_optimizers
@@ -71,7 +72,8 @@ class Steps:
         x_0, labels = batch["codes"].to(self.device), batch["labels"].to(self.device)
         hidden = (random.uniform() < self.label_dropout) | (labels < 0)
         labels = torch.where(hidden, torch.full_like(labels, self.baseline.problem.num_classes), labels)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.mixed_precision == "bf16"):
+        half = pick_mixed_precision(recipe.mixed_precision) == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss = self.baseline.loss(x_0, labels, random)
         loss.backward()
         norm = clip_grad_norm_(self.model.parameters(), recipe.clip or float("inf"))

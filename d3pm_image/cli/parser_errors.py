@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from argparse import ArgumentError
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -55,8 +57,8 @@ def wrong_key(held: dict[str, Any], hints: dict[str, Any], above: str = "") -> C
             error = None if accepts(hint, value) else ConfigError(path, value, wanted(hint, value))
         elif path not in with_groups(hints):
             error = ConfigError(path, "unknown", f"no such key{near(path, with_groups(hints))}; see --help")
-        elif isinstance(value, dict):
-            error = wrong_key(value, hints, f"{path}.")
+        elif (inner := group_settings(value)) is not None:
+            error = wrong_key(inner, hints, f"{path}.")
         else:
             error = ConfigError(path, value, group_hint(path, hints))
         if error:
@@ -79,18 +81,24 @@ def wrong_argument(
         name = option.removeprefix("--")
         if name in ("help", "print_config"):
             continue
+        if in_a_dictionary(name, hints):
+            value = value if equals else next(rest, "")
+            continue
         meant = [one for one in names if one == name] or [one for one in names if one.startswith(name)]
+        if not meant and name and "config".startswith(name):
+            name = "config"
         if name != "config" and len(meant) != 1:
             likely = near(name, meant or names, "--")
             return ConfigError(name, "unknown", f"no such option{likely}; see --help")
         value = value if equals else next(rest, "--")
-        if value.startswith("--"):
-            return ConfigError(name, "", "needs a value; see --help")
+        if not equals and value.startswith("-") and not is_number(value):
+            how = "" if value.startswith("--") else f", or --{name}={value} for one that begins with -"
+            return ConfigError(name, "", f"needs a value{how}; see --help")
         if name == "config":
             continue
         error, hint = None, hints.get(meant[0])
-        if hint is None and Path(value).is_file():  # a file of a group's settings
-            error = wrong_key(settings(value), hints, f"{meant[0]}.")
+        if hint is None and (inner := group_settings(value)) is not None:
+            error = wrong_key(inner, hints, f"{meant[0]}.")
         elif hint is None:
             error = ConfigError(meant[0], value, group_hint(meant[0], hints))
         elif not accepts(hint, value):
@@ -99,6 +107,35 @@ def wrong_argument(
             return error
     missing = [name for name in positionals[plain:] if name not in optional]
     return ConfigError(missing[0], "", "is missing; see --help") if missing else None
+
+
+def group_settings(value: Any) -> dict[str, Any] | None:
+    """Settings of a group: as they stand in a file, written out on the command line, or in a file that is
+    named there. None for anything else."""
+    import yaml
+
+    if isinstance(value, str):
+        named = value
+        with contextlib.suppress(yaml.YAMLError):
+            value = yaml.safe_load(named)
+        with contextlib.suppress(OSError, ValueError):  # a text that is no name
+            value = settings(named) if Path(named).expanduser().is_file() else value
+    return value if isinstance(value, dict) else None
+
+
+def in_a_dictionary(name: str, hints: dict[str, Any]) -> bool:
+    """Whether an option is a key of a setting that is a dictionary, such as the sampler."""
+    parts = name.split(".")
+    above = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+    return any(get_origin(hints.get(one)) is dict for one in above)
+
+
+def is_number(text: str) -> bool:
+    """Whether a word is a number, which may begin with a dash."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def group_hint(group: str, hints: Collection[str]) -> str:

@@ -17,6 +17,7 @@ from ..diffusion import Process
 from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
+from ..system.threads import fitting_threads, torch_threads
 from ..training.job import Loss as TrainingLoss
 from .flops import (
     Loss,
@@ -149,7 +150,10 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
         return None
     largest = min(train.batch_size, int((room - peaks[0]) // each) + 1)
     torch.manual_seed(train.seed)
-    timing = time_steps(problem.network(), problem.training_loss(), problem.batch, train, largest, seconds)
+    with torch_threads(train.threads or fitting_threads()[0]):  # as a run takes them
+        timing = time_steps(
+            problem.network(), problem.training_loss(), problem.batch, train, largest, seconds
+        )
     step = timing.step(train.batch_size)
     if timing.device == "cpu" and timing.worked < BUSY:
         notes.append(

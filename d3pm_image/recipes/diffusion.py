@@ -20,6 +20,7 @@ from ..config import (
 )
 from ..printable import printable
 from ..provenance.machine import machine
+from ..system.threads import torch_threads
 from .finetune import Ancestor
 from .images import write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved, settled
@@ -114,11 +115,12 @@ def run(config: DiffusionRun, given: GivenImages | None = None) -> Accelerator:
 
     need_resume(config)
     config = settled(config)
-    accelerator = make_accelerator(config.train)
-    with run_folder(Path(config.out), config.resume, accelerator):
-        train_in_folder(config, accelerator, given)
-        accelerator.wait_for_everyone()
-    end_training(accelerator)
+    with torch_threads(config.train.threads):
+        accelerator = make_accelerator(config.train)
+        with run_folder(Path(config.out), config.resume, accelerator):
+            train_in_folder(config, accelerator, given)
+            accelerator.wait_for_everyone()
+        end_training(accelerator)
     return accelerator
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..config import ConfigError, DiffusionRun, TokenizerRun, migrated, need, size_pair
 from ..devices import pick_mixed_precision
 from ..documents import Unreadable, read_yaml
-from ..system.threads import fitting_threads
+from ..system.threads import chosen_outside, counted, fitting_threads, own_processors
 from .settings import leaves
 
 if TYPE_CHECKING:
@@ -241,7 +241,8 @@ def resolved(config: Any) -> Any:
 
 def settled(config: R) -> R:
     """The settings of a run, with precision and threads as this machine chooses them where they are not
-    given; a run that goes on keeps what it began with."""
+    given. A run that goes on keeps what it began with; of threads, where the machine has as many processors
+    and the environment says nothing else."""
     held, began = None, Path(config.out).expanduser() / "config.yaml"
     if config.resume and began.is_file():
         with contextlib.suppress(Unreadable):
@@ -254,8 +255,10 @@ def settled(config: R) -> R:
         precision = pick_mixed_precision(recorded if recorded in ("no", "bf16", "fp16") else "auto")
         train = dataclasses.replace(train, mixed_precision=precision)
     if train.threads == 0:
-        recorded = before.get("threads")
-        threads, why = (recorded, "") if isinstance(recorded, int) and recorded > 0 else fitting_threads()
+        recorded, (threads, why) = before.get("threads"), fitting_threads()
+        able = isinstance(recorded, int) and 0 < recorded <= len(own_processors())
+        if isinstance(recorded, int) and able and not chosen_outside() and recorded != threads:
+            threads, why = recorded, f"{counted(recorded)}, as the run began with"
         if why and os.environ.get("RANK", "0") == "0":
             print(f"note: {why} (train.threads)", file=sys.stderr)
         train = dataclasses.replace(train, threads=threads)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 from ..config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
 from ..printable import printable
 from ..provenance.machine import machine
+from ..system.threads import torch_threads
 from .finetune import begin_tokenizer
 from .images import open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved, settled
@@ -97,11 +98,12 @@ def run(config: TokenizerRun, given: GivenImages | None = None) -> Accelerator:
     config = settled(config)
     # first: a missing package is known at once
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None
-    accelerator = make_accelerator(config.train)
-    with run_folder(Path(config.out), config.resume, accelerator):
-        train_in_folder(config, accelerator, perceptual, given)
-        accelerator.wait_for_everyone()
-    end_training(accelerator)
+    with torch_threads(config.train.threads):
+        accelerator = make_accelerator(config.train)
+        with run_folder(Path(config.out), config.resume, accelerator):
+            train_in_folder(config, accelerator, perceptual, given)
+            accelerator.wait_for_everyone()
+        end_training(accelerator)
     return accelerator
 
 

@@ -8,41 +8,63 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CHOICES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables by which a user has chosen."""
+"""Environment variables by which a user, or torchrun, has chosen."""
 TIMES = Path("/proc/stat")
 LOOK_S = 0.3
 """Seconds for which the processors are looked at. The load average would count what ended a minute ago."""
 
 
-def busy_processors() -> float:
-    """Processors that other programs hold now; 0 on systems that do not tell. Programs of low priority (nice)
-    give way and do not count."""
+def own_processors() -> set[int]:
+    """Numbers of the processors that this process may use: of a machine that is shared out, those it was
+    given."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def busy_processors(own: set[int]) -> float:
+    """How many of these processors other programs hold now; 0 on systems that do not tell. Programs of low
+    priority (nice) give way and do not count."""
     try:
-        first = _times()
+        before = _times()
         time.sleep(LOOK_S)
-        spent = [after - before for before, after in zip(first, _times(), strict=True)]
-        user, _, system, _, _, interrupts, soft, stolen = spent
-    except (OSError, ValueError, IndexError):
+        after = _times()
+        return sum(_share(before[number], after[number]) for number in own)
+    except (OSError, ValueError, KeyError):
         return 0.0
-    whole = sum(spent)
-    return (os.cpu_count() or 1) * (user + system + interrupts + soft + stolen) / whole if whole else 0.0
 
 
-def _times() -> list[int]:
-    """Times of all processors since the start: user, nice, system, idle, waiting, interrupts, soft
+def _times() -> dict[int, list[int]]:
+    """Times of every processor since the start: user, nice, system, idle, waiting, interrupts, soft
     interrupts, stolen."""
-    words = TIMES.read_text(encoding="utf-8").split("\n", 1)[0].split()
-    return [int(word) for word in words[1:9]]
+    lines = [line.split() for line in TIMES.read_text(encoding="utf-8").splitlines()]
+    found = [words for words in lines if words and words[0].startswith("cpu") and words[0] != "cpu"]
+    return {int(words[0][3:]): [int(word) for word in words[1:9]] for words in found}
 
 
-def free_threads(threads: int, busy: float) -> int:
-    """Threads where other programs hold so many processors of those that torch would take: 1, or an even
+def _share(before: list[int], after: list[int]) -> float:
+    """The share of its time for which a processor was held."""
+    spent = [late - early for early, late in zip(before, after, strict=True)]
+    user, _, system, _, _, interrupts, soft, stolen = spent
+    whole = sum(spent)
+    return (user + system + interrupts + soft + stolen) / whole if whole else 0.0
+
+
+def free_threads(usual: int, processors: int, busy: float) -> int:
+    """Threads of the ``usual`` number where other programs hold so many of the processors: 1, or an even
     number, with which an image does not depend on its batch."""
-    free = max(1, threads - round(busy))
-    return free if free == 1 or threads == free else free - free % 2
+    free = max(1, min(usual, processors - round(busy)))
+    return free if free in (1, usual) else free - free % 2
+
+
+def chosen_outside() -> bool:
+    """Whether the environment says how many threads there shall be."""
+    return any(os.environ.get(name) for name in CHOICES)
 
 
 def fitting_threads() -> tuple[int, str]:
@@ -51,11 +73,30 @@ def fitting_threads() -> tuple[int, str]:
     import torch
 
     usual = torch.get_num_threads()
-    if usual == 1 or any(os.environ.get(name) for name in CHOICES):
+    if usual == 1 or chosen_outside():
         return usual, ""
-    busy = busy_processors()
-    threads = free_threads(usual, busy)
+    own = own_processors()
+    busy = busy_processors(own)
+    threads = free_threads(usual, len(own), busy)
     if threads == usual:
         return usual, ""
-    several = "s" if threads > 1 else ""
-    return threads, f"other programs hold about {busy:.1f} of {usual} processors: {threads} thread{several}"
+    return threads, f"other programs hold about {busy:.1f} of {len(own)} processors: {counted(threads)}"
+
+
+def counted(threads: int) -> str:
+    """A number of threads in words."""
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many threads for a while; 0 leaves torch's number."""
+    import torch
+
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from ..config import need
 from ..seeds import Share
+from .codebook import AveragesCodebook
+from .ema_codebook import Moves
 from .quantizers import Quantizer
 
 
@@ -78,9 +80,10 @@ class QuantizerModule(nn.Module):
     def leave_uncompiled(self) -> None:
         """Call before compiling: the codebook's moves and its start stay outside the graphs. A decorator
         would import the compiler with every model that is loaded."""
-        for owner, name in ((self.moves, "add"), (self.vq, "start")):
-            if hasattr(owner, name):
-                setattr(owner, name, torch.compiler.disable(getattr(owner, name)))
+        for kind, name in ((Moves, "add"), (AveragesCodebook, "start")):
+            method = getattr(kind, name)
+            if not getattr(method, "_torchdynamo_disable", False):
+                setattr(kind, name, torch.compiler.disable(method))
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Feature vectors (B, D, H, W) float32 of codes (B, H, W)."""

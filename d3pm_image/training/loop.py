@@ -55,8 +55,6 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
             the variables that tell a process of the others make no sense.
     """
     started = check_launch()
-    if config.threads:
-        torch.set_num_threads(config.threads)
     several = started > 1
     hint = "splits a network over processes, and this is one: use torchrun, or leave it out"
     need(several or not config.fsdp, "train.fsdp", True, hint)

@@ -230,14 +230,27 @@ def test_a_flat_option_that_cannot_be_is_one_line():
         (["--loss.adversarial", "5"], ["loss.adversarial='5'", "such as loss.adversarial.weight"]),
         (["--train", "{file}", "--data.crop", "middle"], ["data.crop='middle'", "center"]),
         (["--train", "{wrong}"], ["train.stepz", "did you mean train.steps"]),
+        (["--train", "{{steps: 5}}", "--data.crop", "middle"], ["data.crop='middle'", "center"]),
+        (["--train", "{{steps: many}}"], ["train.steps='many'", "a whole number"]),
+        (["--train", "x" * 300], ["train=", "must hold options of its own"]),
+        (["--config", "{named}", "--train.keep", "x"], ["train.keep='x'", "a whole number"]),
+        (["--conf", "{named}", "--train.keep", "x"], ["train.keep='x'", "a whole number"]),
+        (["--out", "-x"], ["out=''", "needs a value", "--out=-x"]),
+        (["--train.weight_decay", "-1"], ["train.weight_decay"]),
         (["--train.st", "many"], ["train.steps='many'", "a whole number"]),  # the start of one option's name
     ],
 )
 def test_groups_and_abbreviations_are_named(tmp_path, arguments, parts):
-    files = {"file": tmp_path / "train.yaml", "wrong": tmp_path / "wrong.yaml"}
+    files = {"file": tmp_path / "train.yaml", "wrong": tmp_path / "wrong.yaml", "named": tmp_path / "run.yaml"}
+    files["named"].write_text(f"train: {files['file']}\n")
     files["file"].write_text("steps: 5\n")
     files["wrong"].write_text("stepz: 5\n")
     one_line([argument.format(**files) if argument[0] == "{" else argument for argument in arguments], parts)
+
+
+def test_a_sampler_is_no_unknown_option():
+    with pytest.raises(ConfigError, match=r"train\.steps='x': give a whole number"):
+        parse("train-diffusion", DiffusionRun, ["--sampler.name", "ancestral", "--train.steps", "x"])
 
 
 @pytest.mark.parametrize(
