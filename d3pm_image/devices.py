@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from .errors import need
 
 if TYPE_CHECKING:
     import torch
 
-PRECISIONS = ("auto", "float32", "bf16")
 Precision = Literal["float32", "bf16"]
+PrecisionOption = Literal["auto", "float32", "bf16"]
 MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
 CHOICE = "D3PM_IMAGE_PRECISION"
 """Environment variable that says what ``auto`` is: float32 or bf16."""
@@ -46,7 +46,7 @@ def bf16_is_fast(device: str | torch.device) -> bool:
         return False
     if hasattr(torch.cpu, "get_capabilities"):
         able = dict(torch.cpu.get_capabilities())
-    else:  # torch before 2.12
+    else:  # an older torch
         able = {
             "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
             "amx_bf16": torch.cpu._is_amx_tile_supported(),
@@ -54,14 +54,21 @@ def bf16_is_fast(device: str | torch.device) -> bool:
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def check_precision(name: str, field: str = "precision") -> None:
+    """Raises ConfigError for another word than auto, float32 or bf16."""
+    names = get_args(PrecisionOption)
+    need(name in names, field, name, f"use one of {', '.join(names)}")
+
+
 def pick_precision(name: str, device: str | torch.device) -> Precision:
     """A precision by name, float32 or bf16; ``auto`` is bf16 where the device is at least as fast with it,
     unless the environment variable D3PM_IMAGE_PRECISION decides. Raises ConfigError for another name."""
-    need(name in PRECISIONS, "precision", name, f"use one of {', '.join(PRECISIONS)}")
+    check_precision(name)
     if name != "auto":
         return "bf16" if name == "bf16" else "float32"
     chosen = os.environ.get(CHOICE, "")
-    need(chosen in ("", *PRECISIONS), CHOICE, chosen, f"set it to one of {', '.join(PRECISIONS)}")
+    if chosen:
+        check_precision(chosen, CHOICE)
     fast = chosen == "bf16" if chosen not in ("", "auto") else bf16_is_fast(device)
     return "bf16" if fast else "float32"
 

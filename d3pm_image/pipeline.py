@@ -16,10 +16,11 @@ from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
 from .config import ProcessConfig, SamplingConfig, need
+from .config.running import RunOptions
 from .data.levels import remembered_white
 from .denoiser import Transformer
 from .denoiser.precision import logits_of, undisturbed
-from .devices import Precision, pick_precision
+from .devices import Precision, check_precision, pick_device, pick_precision
 from .diffusion import Process
 from .editing.canvas import convert_for
 from .editing.inputs import Pictures, pictures
@@ -48,6 +49,16 @@ from .system.allocator import keep_memory
 from .types import Tokenizer
 
 PRECISIONS: dict[torch.dtype, Precision] = {torch.float32: "float32", torch.bfloat16: "bf16"}
+
+
+def load_pipeline(options: RunOptions, model: str | Path) -> Pipeline:
+    """The model on the device, in the precision of the options, compiled where they say so.
+
+    Raises:
+        ConfigError: no such model or device.
+    """
+    pipe = Pipeline.from_pretrained(model, pick_device(options.device), options.precision)
+    return pipe.compile() if options.compile else pipe
 
 
 class Pipeline(Edits):
@@ -160,7 +171,7 @@ class Pipeline(Edits):
         Raises:
             ConfigError: no model there, a part of it is missing or damaged, or another precision.
         """
-        pick_precision(precision, "cpu")  # a wrong word is an error before anything is read
+        check_precision(precision)
         with undisturbed():
             bundle = read_bundle(folder)
         pipe = cls(**vars(bundle))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Literal
 
 from ..config import need
-from ..devices import pick_device
+from ..devices import PrecisionOption, pick_device
 from .parsing import parse
 
 DEFAULT = "fashion-mnist"
@@ -32,7 +31,7 @@ class App:
     host: str = "127.0.0.1"
     port: int = 7860
     device: str = "auto"
-    precision: Literal["auto", "float32", "bf16"] = "auto"
+    precision: PrecisionOption = "auto"
 
     def __post_init__(self) -> None:
         need(bool(self.host), "host", self.host, "give an address, such as 127.0.0.1")

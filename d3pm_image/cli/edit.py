@@ -17,7 +17,7 @@ from typing import Any
 from ..config import editing, need
 from ..labels import read_classes
 from ..printable import printable
-from .options import WatchedOptions, load_pipeline, say
+from .options import WatchedOptions, say
 from .parsing import parse
 
 TEXTS = {
@@ -73,6 +73,7 @@ def run(command: str, args: Options) -> None:
     """
     from ..editing.image_files.files import check_outputs, read_picture, result_path
     from ..editing.results import coloured, result_files
+    from ..pipeline import load_pipeline
 
     picture = read_picture(args.image)
     out = Path(args.out) if args.out else result_path(picture, EDITS[command][1])

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config import need
+from ..config.ranges import check_first
 from ..labels import parse_labels
 from ..printable import printable
-from .options import WatchedOptions, load_pipeline, say
+from .options import WatchedOptions, say
 from .parsing import parse
 
 
@@ -43,7 +44,7 @@ class Generate(WatchedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
-        need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
+        check_first(self.first)
         need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
 
 
@@ -60,6 +61,7 @@ def run(args: Generate) -> None:
     """
     from ..imaging import check_ending
     from ..outputs import folder_to_write
+    from ..pipeline import load_pipeline
     from ..provenance import made_by
     from ..provenance.writing import listed, write_images
 

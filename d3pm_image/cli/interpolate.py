@@ -10,7 +10,7 @@ from ..config import editing
 from ..labels import read_classes
 from ..outputs import added, new_files
 from ..printable import printable
-from .options import WatchedOptions, load_pipeline, say
+from .options import WatchedOptions, say
 from .parsing import parse
 
 
@@ -34,6 +34,7 @@ def run(args: Interpolate) -> None:
     from ..editing.image_files.files import check_outputs, read_picture
     from ..editing.results import write_frames
     from ..imaging import to_pil
+    from ..pipeline import load_pipeline
     from ..provenance import made_by, picture_record
 
     files = [read_picture(args.a, "a"), read_picture(args.b, "b")]

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from ..config import SamplingConfig, need
 from ..config.running import OutputOptions, RunOptions
-from ..devices import pick_device
 from ..printable import printable
 from ..sampling import SAMPLERS
 
@@ -42,18 +41,6 @@ SamplerChanges = dataclasses.make_dataclass("SamplerChanges", _optional_fields()
 SamplerChanges.__doc__ = (
     "Settings of the sampler that differ from the model's own.\n\n    Args:\n" + _words() + "\n    "
 )
-
-
-def load_pipeline(options: RunOptions, model: str | Path) -> Any:
-    """The model on the device, in the precision of the options.
-
-    Raises:
-        ConfigError: no such model or device.
-    """
-    from ..pipeline import Pipeline
-
-    pipe = Pipeline.from_pretrained(model, pick_device(options.device), options.precision)
-    return pipe.compile() if options.compile else pipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from ..config import ConfigError, TokenizerRun, migrated, near, need
-from ..config.hints import leaves, without_none, words
+from ..config.hints import setting_types, without_none, words
 from ..documents import Missing, Unreadable, read_yaml
 from ..tokenizer.quantizers import QUANTIZERS
 
@@ -41,7 +41,7 @@ def explain(
 
 def options(kind: type) -> dict[str, Any]:
     """Types of a command's options by their dotted names."""
-    found = dict(leaves(kind))
+    found = dict(setting_types(kind))
     if kind is TokenizerRun:
         found |= {f"tokenizer.quantizer.{name}": hint for name, hint in QUANTIZERS.types().items()}
         found["tokenizer.quantizer.name"] = Literal[tuple(QUANTIZERS)]

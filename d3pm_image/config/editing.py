@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import need
-from .ranges import check_seam, check_strength
+from .ranges import check_first, check_seam, check_strength
 
 
 def check_added(sides: Mapping[str, int]) -> None:
@@ -51,7 +51,7 @@ class EditOptions:
     def __post_init__(self) -> None:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
         need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
-        need(0 <= self.first <= 1_000_000_000, "first", self.first, "give 0 or more")
+        check_first(self.first)
         check_seam(self.ring, self.feather)
 
     def inputs(self) -> list[Path]:

@@ -52,10 +52,10 @@ def without_none(hint: Any) -> Any:
     return typing.Union[kept] if typing.get_origin(hint) in UNIONS else hint  # noqa: UP007
 
 
-def leaves(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def setting_types(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and types of all settings of a dataclass and of the dataclasses in it."""
     for name, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            yield from leaves(hint, f"{prefix}{name}.")
+            yield from setting_types(hint, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", hint

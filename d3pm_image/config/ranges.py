@@ -19,8 +19,8 @@ def check_batch_size(batch_size: int) -> None:
 
 
 def check_first(first: int) -> None:
-    """Raises ConfigError for a negative number of the first image."""
-    need(first >= 0, "first", first, "give 0 or more")
+    """Raises ConfigError for a number of the first image outside 0..10^9."""
+    need(0 <= first <= 1_000_000_000, "first", first, "give 0 to 1000000000")
 
 
 def check_strength(strength: float) -> None:

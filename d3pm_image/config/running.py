@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TypedDict
 
-from ..errors import need
+from ..devices import PrecisionOption, check_precision
 from .ranges import check_batch_size, check_seed
 
 
@@ -26,14 +26,13 @@ class RunOptions:
     seed: int = 0
     batch_size: int = 64
     device: str = "auto"
-    precision: Literal["auto", "float32", "bf16"] = "auto"
+    precision: PrecisionOption = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_batch_size(self.batch_size)
-        hint = "use auto, float32 or bf16"
-        need(self.precision in ("auto", "float32", "bf16"), "precision", self.precision, hint)
+        check_precision(self.precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,6 @@ class RunKeywords(TypedDict, total=False):
     seed: int
     batch_size: int
     device: str
-    precision: Literal["auto", "float32", "bf16"]
+    precision: PrecisionOption
     compile: bool
     overwrite: bool

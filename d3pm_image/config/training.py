@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from ..devices import MixedPrecision
 from ..errors import finite, need
 from .data import DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
@@ -65,7 +66,7 @@ class TrainConfig:
     beta2: float = 0.99
     clip: float = 1.0
     ema: float = 0.999
-    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    mixed_precision: MixedPrecision = "auto"
     threads: int = 0
     tf32: bool = True
     compile: bool = False
@@ -98,8 +99,8 @@ class TrainConfig:
     def _check_optimizer(self) -> None:
         """Raises ConfigError for optimizer settings out of their range, or that do not go together."""
         precision = self.mixed_precision
-        hint = "use auto, no, bf16 or fp16"
-        need(precision in ("auto", "no", "bf16", "fp16"), "train.mixed_precision", precision, hint)
+        hint = f"use one of {', '.join(get_args(MixedPrecision))}"
+        need(precision in get_args(MixedPrecision), "train.mixed_precision", precision, hint)
         need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
         hint = "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16"
         need(precision != "fp16" or self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)

@@ -18,7 +18,7 @@ from ..devices import pick_device
 from ..hub import SHIPPED
 from ..imaging import save_image
 from ..outputs import folder_to_write, new_files
-from ..pipeline import Pipeline
+from ..pipeline import Pipeline, load_pipeline
 from ..recipes.arguments import filled
 from ..sampling import SAMPLERS
 from ..sampling.choice import Setting, flat
@@ -137,8 +137,7 @@ def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None)
         folder_to_write(args.out)
     if pipe is None:
         place = (own_model(args.model) if args.save else find(args.model, "pipeline", "model")).resolve()
-        pipe = Pipeline.from_pretrained(place, pick_device(args.device), args.precision)
-        pipe = pipe.compile() if args.compile else pipe
+        pipe = load_pipeline(args, place)
     elif args.device != "auto":
         pipe.to(pick_device(args.device))
     args = dataclasses.replace(args, precision=pipe.precision)
