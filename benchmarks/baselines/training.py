@@ -60,6 +60,7 @@ class Steps:
         self.model, self.device = baseline.model.to(device).train(), torch.device(device)
         self.optimizers = make_optimizers(self.model, recipe)
         self.average = make_average(self.model, recipe.ema)
+        self.half = pick_mixed_precision(recipe.mixed_precision) == "bf16"
         self.losses: list[float] = []
         self.skipped = 0
 
@@ -72,8 +73,7 @@ class Steps:
         x_0, labels = batch["codes"].to(self.device), batch["labels"].to(self.device)
         hidden = (random.uniform() < self.label_dropout) | (labels < 0)
         labels = torch.where(hidden, torch.full_like(labels, self.baseline.problem.num_classes), labels)
-        half = pick_mixed_precision(recipe.mixed_precision) == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             loss = self.baseline.loss(x_0, labels, random)
         loss.backward()
         norm = clip_grad_norm_(self.model.parameters(), recipe.clip or float("inf"))

@@ -108,14 +108,10 @@ def build_cache(
     """
     team = team or Team()
     parent = Path(root).expanduser() if root else cache_root() / "codes"
-    place = parent / key
+    place, old = parent / key, parent / former
 
     def found() -> Path:
-        return (
-            place
-            if not former or (place / "meta.json").is_file() or not (parent / former).is_dir()
-            else parent / former
-        )
+        return old if former and old.is_dir() and not (place / "meta.json").is_file() else place
 
     part = place.with_name(f".{key}.part")
     with contextlib.ExitStack() as stack:

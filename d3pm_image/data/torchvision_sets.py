@@ -31,6 +31,13 @@ TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
 }
 
 
+def labels_of(dataset: Any) -> np.ndarray | None:
+    """Class numbers under whichever name a torchvision set keeps them, int64."""
+    names = (name for name in ("targets", "labels", "_labels") if getattr(dataset, name, None) is not None)
+    name = next(names, "")
+    return np.asarray(getattr(dataset, name), np.int64) if name else None
+
+
 def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> ImageSource:
     """A torchvision data set found under ``root``.
 
@@ -61,12 +68,7 @@ def torchvision_set(name: str, root: str, download: bool, held_out: bool) -> Ima
     files = getattr(dataset, "samples", None)
     if files is not None:
         return torchvision_folder(dataset, where)
-    targets = getattr(dataset, "targets", None)
-    if targets is None:
-        targets = getattr(dataset, "labels", None)
-    if targets is None:
-        targets = getattr(dataset, "_labels", None)
-    labels = None if targets is None else np.asarray(targets, np.int64)
+    labels = labels_of(dataset)
     classes = tuple(getattr(dataset, "classes", ())) or tuple(
         str(i) for i in range(0 if labels is None else int(labels.max()) + 1)
     )

@@ -93,18 +93,9 @@ def bound_in_bits(
     each = (total + first) / draws
     parts = tuple(((i + 1) / PARTS, float(v) / draws) for i, v in enumerate(by_time))
     error = float(each.std() / math.sqrt(images)) if images > 1 else float("nan")
-    mean_first, mean_total = float(first.mean()) / draws, float(total.mean()) / draws
-    return Likelihood(
-        mean_first + mean_total + prior,
-        error,
-        mean_first,
-        prior,
-        mean_total,
-        parts,
-        right / max(1, corrupted),
-        images,
-        draws,
-    )
+    l_0, rest = float(first.mean()) / draws, float(total.mean()) / draws
+    accuracy = right / max(1, corrupted)
+    return Likelihood(l_0 + rest + prior, error, l_0, prior, rest, parts, accuracy, images, draws)
 
 
 def _times(process: Process, images: int, generator: torch.Generator) -> Tensor:

@@ -123,9 +123,8 @@ def sample(
     every = torch.ones(len(labels), grid[0] * grid[1], dtype=torch.bool, device=labels.device)
     known = torch.zeros_like(every, dtype=torch.int64) if known is None else known
     config, sampler = request.sampling, request.sampler
-    state = _begun(
-        sampler, process, config, grid, streams, known, every if unknown is None else unknown, begin
-    )
+    unknown = every if unknown is None else unknown
+    state = _begun(sampler, process, config, grid, streams, known, unknown, begin)
     caller = GuidedDenoiser(denoiser, process, config, labels, no_label, grid)
     for step in range(config.steps):
         request.report(state, step, caller.calls)

@@ -19,7 +19,7 @@ from benchmarks.baselines.masked_diffusion import MaskedDiffusion
 from benchmarks.baselines.maskgit import MaskGIT
 from benchmarks.baselines.problem import Problem
 from benchmarks.baselines.spline import spline, unspline
-from d3pm_image.config import DenoiserConfig, ProcessConfig
+from d3pm_image.config import DenoiserConfig, DiffusionRun, ProcessConfig, TrainConfig
 from d3pm_image.diffusion import Process
 from d3pm_image.diffusion import posterior as library_posterior
 from d3pm_image.training.random import StepRandom
@@ -281,3 +281,12 @@ def test_plots_show_every_method_and_share(tmp_path):
         solid, dashed = axes.get_lines()[::2], axes.get_lines()[1::2]
         assert len(solid) == 3 and all(len(line.get_xdata()) == 5 for line in solid)
         assert all(line.get_xdata().tolist() == [1, 2, 3, 4] for line in dashed)  # masks alone cannot correct
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_baselines_train_in_the_precision_that_auto_is(precision, monkeypatch):
+    """As the trainer does; a configuration that says auto would else train in float32 everywhere."""
+    monkeypatch.setenv("D3PM_IMAGE_PRECISION", precision)
+    run = DiffusionRun(process=ProcessConfig(steps=50))
+    steps = training.Steps(entries.ENTRIES["absorbing"].make(PROBLEM, run), TrainConfig(), 0.1, "cpu")
+    assert steps.half is (precision == "bf16")
