@@ -7,6 +7,7 @@ import json
 import os
 
 import pytest
+import torch
 from helpers.command_line import run
 from helpers.estimates import fails, stage_two
 from helpers.tiny import TOKENIZER
@@ -16,9 +17,11 @@ from d3pm_image.config import (
     TrainConfig,
 )
 from d3pm_image.denoiser import Transformer
+from d3pm_image.estimate import report
 from d3pm_image.estimate.flops import count, diffusion_loss, imagined
 from d3pm_image.estimate.grids import Codes
 from d3pm_image.estimate.report import Problem, counted
+from d3pm_image.estimate.timing import Timing
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -95,3 +98,18 @@ def test_measurement_and_plan_of_an_untrained_tokenizer(plans, capsys):
 def test_measuring_under_torchrun_is_refused(plans, capsys, monkeypatch):
     monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
     assert "torchrun" in fails(capsys, "estimate", plans / "tokenizer.yaml", "--images", 5)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(0, 3), (2, 2)])
+def test_steps_are_timed_on_the_threads_that_a_run_takes(given, expected, monkeypatch):
+    found, before = [], torch.get_num_threads()
+
+    def timed(*arguments):
+        found.append(torch.get_num_threads())
+        return Timing(0.1, 0.01, (1, 2), "cpu", 1.0)
+
+    monkeypatch.setattr(report, "time_steps", timed)
+    monkeypatch.setattr(report, "fitting_threads", lambda: (3, "a busy machine"))
+    problem = Problem(stage_two(train=TrainConfig(batch_size=4, threads=given)), Codes(50, (8, 8), (8, 8), 1), 100, 10)
+    assert report.measured(problem, 1.0, []) is not None
+    assert found == [expected] and torch.get_num_threads() == before
