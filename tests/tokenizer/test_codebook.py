@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -10,8 +11,11 @@ import torch
 from torch.nn import functional as F
 from vector_quantize_pytorch import VectorQuantize
 
-from d3pm_image.tokenizer import codebook
+from d3pm_image.config import TokenizerConfig
+from d3pm_image.tokenizer import Autoencoder, codebook
 from d3pm_image.tokenizer.codebook import AveragesCodebook, nearest_codes
+from d3pm_image.tokenizer.ema_codebook import Moves
+from d3pm_image.tokenizer.quantizers import EMA
 
 
 def codes_and_vectors(count: int, width: int = 8, vectors: int = 300, unit: bool = False):
@@ -90,3 +94,25 @@ def test_drawing_waits_for_no_compiler(tmp_path):
     done = subprocess.run([sys.executable, "-c", STARTED, str(tmp_path / "one.png")], capture_output=True, text=True, check=True)
     assert (tmp_path / "one.png").is_file()
     assert done.stdout.splitlines()[-1] == "", done.stdout
+
+
+def test_the_codebook_moves_outside_compiled_graphs(monkeypatch):
+    """Once for all tokenizers, so that a copy moves its own codebook; nothing before somebody compiles."""
+    for kind, name in ((Moves, "add"), (AveragesCodebook, "start")):
+        real = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *given, real=real, **named: real(*given, **named))
+    quantizer = EMA(num_codes=16, code_dim=4, revive_below=0.0)
+    model = Autoencoder(TokenizerConfig(downsampling=2, multipliers=(1,), width=8, quantizer=quantizer), 1)
+    assert not hasattr(Moves.add, "_torchdynamo_disable")
+    model.compile(backend="eager")
+    disabled = Moves.add, AveragesCodebook.start
+    assert all(method._torchdynamo_disable for method in disabled)
+    twin = copy.deepcopy(model)
+    twin.compile(backend="eager")
+    assert (Moves.add, AveragesCodebook.start) == disabled
+    images, others = torch.rand(2, 4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    model(images), twin(images)
+    kept = model.quantizer.vq.codebook.clone()
+    moved = twin.quantizer.vq.codebook.clone()
+    twin(others)
+    assert torch.equal(model.quantizer.vq.codebook, kept) and not torch.equal(twin.quantizer.vq.codebook, moved)
