@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, migrated, need
 from ..config.tokenizer import FLAT
@@ -71,6 +71,14 @@ def bare_flags(kind: type, arguments: list[str]) -> list[str]:
     ]
 
 
+def know_types(kind: type) -> None:
+    """Write the types of a dataclass's fields into its constructor, each resolved in the module that declares
+    it: the parser would look up those that ``kind`` inherits in the module of ``kind``, and take any value
+    for all fields where it misses one."""
+    types = get_type_hints(kind)
+    vars(kind)["__init__"].__annotations__ |= {item.name: types[item.name] for item in fields(kind)}
+
+
 def make_parser(
     command: str, kind: type, positionals: dict[str, str], description: str, optional: Sequence[str] = ()
 ) -> ArgumentParser:
@@ -93,6 +101,7 @@ def make_parser(
     for name, text in positionals.items():
         parser.add_argument(name, type=str, help=text, **(may_miss if name in optional else {}))
     first = kind is TokenizerRun
+    know_types(kind)
     parser.add_class_arguments(kind, as_group=True, skip={*positionals, *(["tokenizer"] if first else [])})
     for options in parser._action_groups:  # its first line of several stands above already
         if options.title and description.startswith(options.title):

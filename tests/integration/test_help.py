@@ -74,6 +74,12 @@ def test_help_of_a_command_does_not_import_torch(command, helps):
     assert "--out" in text or "--config" in text
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_type_that_is_checked(command, helps):
+    """An inherited type that the parser cannot resolve makes it take anything for all options."""
+    assert "Unvalidated" not in helps[command][2]
+
+
 def test_help_lists_the_commands_without_torch(helps):
     code, torch, text = helps[""]
     assert code == 0 and not torch
