@@ -39,7 +39,9 @@ def pytest_collection_modifyitems(items):
 def private_cache(tmp_path_factory):
     """Caches of the tests go to a temporary folder."""
     os.environ["D3PM_IMAGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    os.environ["D3PM_IMAGE_PRECISION"] = "float32"  # what is compared bit by bit is the same on every processor
+    os.environ["D3PM_IMAGE_PRECISION"] = (
+        "float32"  # what is compared bit by bit is the same on every processor
+    )
     torch.set_num_threads(1)
 
 

@@ -79,13 +79,19 @@ def test_a_pipeline_is_loaded_in_it_and_keeps_what_was_chosen(fast):
     assert Pipeline.from_pretrained("fashion-mnist").precision == auto
     assert Pipeline.from_pretrained("fashion-mnist", precision="float32").to("cpu").precision == "float32"
     pipe = Pipeline.from_pretrained("fashion-mnist", precision="bf16")
-    assert pipe.precision == "bf16" and pipe.to(torch.float32).precision == "float32" and pipe.to("cpu").precision == "float32"
+    assert (
+        pipe.precision == "bf16"
+        and pipe.to(torch.float32).precision == "float32"
+        and pipe.to("cpu").precision == "float32"
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about processors")
 @both
 def test_an_image_says_which_precision_made_it(fast, tmp_path, capsys):
-    main(["generate", "fashion-mnist", "--num-images", "1", "--steps", "1", "--out", str(tmp_path / "one.png")])
+    main(
+        ["generate", "fashion-mnist", "--num-images", "1", "--steps", "1", "--out", str(tmp_path / "one.png")]
+    )
     main(["show", str(tmp_path / "one.png")])
     assert ("bf16" if fast else "float32") in capsys.readouterr().out
     with Image.open(tmp_path / "one.png") as image:

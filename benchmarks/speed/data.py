@@ -177,7 +177,7 @@ def write_cache(place: Path, count: int, side: int, filled: bool) -> int:
 
 
 def caches(args: argparse.Namespace, place: Path) -> list[dict]:
-    """Seconds a batch of codes takes, and memory before and after reading many."""
+    """Seconds per batch of codes, and memory before and after reading many."""
     results = [
         read_cache("small cache", place / "small", args.cached, True, args),
         read_cache("large cache (sparse)", place / "large", args.large, False, args),

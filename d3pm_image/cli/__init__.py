@@ -1,4 +1,4 @@
-"""The command line: ``d3pm-image NAME …``. A module a command: parse, build, call, report.
+"""The command line: ``d3pm-image NAME …``. One module per command: parse, build, call, report.
 
 Nothing here imports torch until a command runs, so that ``--help`` answers at once.
 """

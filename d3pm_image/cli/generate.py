@@ -1,4 +1,4 @@
-"""``d3pm-image generate MODEL``: new images as one labelled grid or one file an image."""
+"""``d3pm-image generate MODEL``: new images as one labelled grid or one file per image."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Generate(WatchedOptions):
         labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none
             for no class. A name comes before a number; one with a comma, or that reads as something else,
             stands in double quotes ('"a,b",c'). Default: every class in turn.
-        out: A picture (grid.png) for one grid, or a folder for one file an image, named after its number, the
-            seed and the class.
+        out: A picture (grid.png) for one grid, or a folder for one file per image, named after its number,
+            seed and class.
         columns: Images per row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
     """

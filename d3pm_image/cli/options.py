@@ -61,7 +61,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         trajectory: Animation of the decode of the first 8 images, FILE.gif or FILE.webp; FILE-sheet.png
             beside it shows the steps of the first one and the order in which its cells were revealed. Empty
             for none.
-        trajectory_ms: Milliseconds a frame of the animation; the last one is held for longer.
+        trajectory_ms: Milliseconds per frame of the animation; the last one is held for longer.
     """
 
     trajectory: str = ""

@@ -142,7 +142,7 @@ class DenoiserConfig:
 
 @dataclass(frozen=True)
 class DiffusionLossConfig:
-    """The training objective, in nats a token: bound · (variational bound) + auxiliary · (cross-entropy on
+    """The training objective, in nats per token: bound · (variational bound) + auxiliary · (cross-entropy on
     the posterior logits).
 
     Args:

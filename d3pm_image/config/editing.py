@@ -174,7 +174,7 @@ class Interpolate:
         strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both
             pictures as they are.
         mix: vectors fades one picture into the other, cells takes cell after cell from the second one.
-        frame_ms: Milliseconds a frame of an animation.
+        frame_ms: Milliseconds per frame of an animation.
         out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the
             first picture.
     """

@@ -84,7 +84,7 @@ class TokenizerConfig:
     """The VQ-VAE: images to a grid of codes and back.
 
     Args:
-        downsampling: Pixels a code cell side: 1, 2, 4, 8 or 16; image sides must be divisible by it.
+        downsampling: Pixels per side of a code cell: 1, 2, 4, 8 or 16; image sides must be divisible by it.
         width: Channels of the first level.
         multipliers: Channel factor of each level, finest first: one entry for each halving (one entry when
             downsampling is 1).

@@ -33,7 +33,7 @@ class Layout:
         variants: 2 with mirror images, else 1.
         count: Images.
         grid: Code cells (H, W).
-        shard: Images a file; 0 for one file.
+        shard: Images per file; 0 for one file.
     """
 
     variants: int
@@ -57,7 +57,7 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """Images a file; the last one may hold fewer."""
+        """Images per file; the last one may hold fewer."""
         return self.shard or self.count
 
     @property

@@ -1,4 +1,4 @@
-"""Pictures in tar shards (the webdataset layout), read in any order: not one file an image, and no memory an
+"""Pictures in tar shards (the webdataset layout), read in any order: not one file per image, and no memory an
 image.
 
 The shards are read through once for an index of places (:mod:`.tar_members`), which is kept in the cache

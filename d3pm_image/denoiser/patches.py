@@ -1,5 +1,5 @@
-"""Several cells a token: a square of p × p code cells enters the transformer as one token and leaves it as p
-× p cells.
+"""Several cells per token: a square of p × p code cells enters the transformer as one token and leaves it as
+p × p cells.
 
 Attention over N cells costs N², so grids of a thousand cells and more (pixels as codes) need fewer tokens. A
 token alone would blur its cells: it carries D numbers for p² of them. So each cell keeps its own features
@@ -38,7 +38,7 @@ class Patches(nn.Module):
     Args:
         width: Channels of a token, D.
         cell_width: Channels of a cell, E, both embedded and given back.
-        patch: Cells a side of a token, p.
+        patch: Cells per side of a token, p.
         dropout: Of the gated layer.
     """
 

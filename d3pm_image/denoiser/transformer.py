@@ -29,7 +29,7 @@ class Transformer(nn.Module):
     """Denoiser for any grid of codes (rotary positions and places carry to other sizes).
 
     Args:
-        config: Width, depth, heads, cells a token.
+        config: Width, depth, heads, cells per token.
         num_codes: K.
         num_classes: C; label C means no label. 0 is an unconditional model.
     """

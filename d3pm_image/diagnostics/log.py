@@ -125,7 +125,7 @@ def not_learning(log: Log, warmup: int, num_codes: int) -> list[Finding]:
     if mean < LEARNED * guess:
         return []
     text = (
-        f"the bound is {mean:.3g} nats a token after {lines[-1]['step']} steps, and guessing among"
+        f"the bound is {mean:.3g} nats per token after {lines[-1]['step']} steps, and guessing among"
         f" {num_codes} codes is {guess:.3g}: nothing was learned"
     )
     hint = (

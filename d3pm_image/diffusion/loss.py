@@ -38,7 +38,7 @@ class Terms:
 @dataclass(frozen=True)
 class Objective:
     """What is minimised: bound · (weighted bound) + auxiliary · (cross-entropy on the posterior logits π),
-    nats a token.
+    nats per token.
 
     Args:
         bound: Weight of the bound.
@@ -202,7 +202,7 @@ def bound_terms(
 def diffusion_loss(
     process: Process, objective: Objective, terms: Terms, x_0: Tensor, x_t: Tensor, t: Tensor
 ) -> Tensor:
-    """The objective, a scalar in nats a token (L_T has no gradient and is left out), from terms with its
+    """The objective, a scalar in nats per token (L_T has no gradient and is left out), from terms with its
     label smoothing."""
     on_bound, on_auxiliary = objective.weights(process, x_0, x_t, t)
     total = terms.bound.new_zeros(())

@@ -98,7 +98,7 @@ class Process:
         return torch.where(draws[..., 0] < g[:, None], code, self.masked_like(code))
 
     def prior_kl(self) -> Tensor:
-        """L_T = KL(q(x_1 | x_0) ‖ prior), nats a token, float64 scalar. The masses on m agree, so only the
+        """L_T = KL(q(x_1 | x_0) ‖ prior), nats per token, float64 scalar. The masses on m agree, so only the
         scrambled part counts: L_T = g [(κ+ρ) log(κ+ρ) + (K-1) ρ log ρ + log K], ρ = (1-κ)/K."""
         g, kappa = self.schedule.survival(torch.ones((), dtype=torch.float64))
         k = self.num_codes

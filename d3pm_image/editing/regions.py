@@ -69,7 +69,7 @@ def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: i
         window: See the module.
         mask: (h, w) bool with at least one True.
         model: Size of the training images.
-        downsampling: Pixels a code cell side.
+        downsampling: Pixels per side of a code cell.
         ring: Code cells around the mask that are drawn as well; a crop keeps its known surroundings beyond
             them.
     """

@@ -29,7 +29,7 @@ CLEARLY = 2.0
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a step = ``fixed`` + images · ``each``, measured at ``batches`` images on ``device``;
+    """Seconds per step = ``fixed`` + images · ``each``, measured at ``batches`` images on ``device``;
     ``worked`` is the share of the time that the process was given its threads' processors, little where other
     programs run."""
 

@@ -34,7 +34,7 @@ class EvaluateOptions:
         val_root: Folder of the held-out images, where the model was trained with such a folder and it is
             elsewhere now.
         likelihood: Also measure the variational bound of held-out images, in bits per code.
-        draws: Noise levels an image for the bound; more make its standard error smaller.
+        draws: Noise levels per image for the bound; more make its standard error smaller.
         reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for
             images with classes in the features of a classifier of them, which is trained once; for others in
             those of EfficientNet-Lite0, if it is installed. It is no FID.
@@ -72,7 +72,7 @@ class EvaluateOptions:
     out: str = ""
 
     def __post_init__(self) -> None:
-        need(1 <= self.draws <= 1000, "draws", self.draws, "give 1 to 1000 noise levels an image")
+        need(1 <= self.draws <= 1000, "draws", self.draws, "give 1 to 1000 noise levels per image")
         unread = self.features != "inception" and (self.features_weights or self.download)
         hint = "only inception reads weights of its own; add --features inception"
         need(not unread, "features_weights", self.features_weights, hint)

@@ -16,10 +16,10 @@ LEVELS = 4
 
 
 def bound_by_noise_level(bound: Tensor, t: Tensor) -> dict[str, Tensor]:
-    """Sum and number of the images' bounds in nats a token, by quarters of time, each (2,).
+    """Sum and number of the images' bounds in nats per token, by quarters of time, each (2,).
 
     Args:
-        bound: (B, N) nats a token. t: (B,) times in (0, 1].
+        bound: (B, N) nats per token. t: (B,) times in (0, 1].
     """
     level = (t * LEVELS).ceil().long().clamp(1, LEVELS) - 1
     each = bound.detach().double().mean(1)

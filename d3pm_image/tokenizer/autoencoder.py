@@ -143,7 +143,7 @@ class Autoencoder(nn.Module):
 
     @property
     def downsampling(self) -> int:
-        """Pixels a code cell side."""
+        """Pixels per side of a code cell."""
         return self.config.downsampling
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:

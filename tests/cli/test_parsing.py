@@ -241,7 +241,11 @@ def test_a_flat_option_that_cannot_be_is_one_line():
     ],
 )
 def test_groups_and_abbreviations_are_named(tmp_path, arguments, parts):
-    files = {"file": tmp_path / "train.yaml", "wrong": tmp_path / "wrong.yaml", "named": tmp_path / "run.yaml"}
+    files = {
+        "file": tmp_path / "train.yaml",
+        "wrong": tmp_path / "wrong.yaml",
+        "named": tmp_path / "run.yaml",
+    }
     files["named"].write_text(f"train: {files['file']}\n")
     files["file"].write_text("steps: 5\n")
     files["wrong"].write_text("stepz: 5\n")

@@ -17,7 +17,9 @@ def network(patch: int = 1) -> Transformer:
 
 
 def codes(width: int) -> torch.Tensor:
-    return 3 + torch.randn(K, width, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.1, 2, width)
+    return 3 + torch.randn(K, width, generator=torch.Generator().manual_seed(1)) * torch.linspace(
+        0.1, 2, width
+    )
 
 
 @pytest.mark.parametrize("patch", [1, 2])
@@ -29,7 +31,9 @@ def test_distances_are_those_of_the_codes(patch):
     embedded = model.tokens.weight.detach()
     ratio = torch.pdist(embedded[:K]) / torch.pdist(vectors)
     torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-4, atol=0)
-    assert float(embedded[:K].std()) == pytest.approx(0.5, rel=1e-4) and embedded[:K].mean(0).abs().max() < 1e-5
+    assert (
+        float(embedded[:K].std()) == pytest.approx(0.5, rel=1e-4) and embedded[:K].mean(0).abs().max() < 1e-5
+    )
     assert torch.equal(embedded[K], before[K])
 
 

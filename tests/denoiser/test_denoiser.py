@@ -96,7 +96,7 @@ def test_impossible_sizes_are_refused(change):
 
 
 def patched(patch: int = 2, started: bool = True, **settings) -> Transformer:
-    """A network with p × p cells a token; ``started`` gives weight to what begins at zero."""
+    """A network with p × p cells per token; ``started`` gives weight to what begins at zero."""
     torch.manual_seed(0)
     model = Transformer(
         DenoiserConfig(**{"width": 32, "depth": 2, "heads": 2, "patch": patch, **settings}), 11, 3

@@ -47,7 +47,9 @@ def test_the_profile_is_one():
 @pytest.mark.parametrize("ending", ["tif", "jpg"])
 def test_training_sees_the_colours_of_the_print(tmp_path, ending):
     place = tmp_path / f"print.{ending}"
-    print_of().save(place, icc_profile=cmyk_profile(), **({"quality": 100, "subsampling": 0} if ending == "jpg" else {}))
+    print_of().save(
+        place, icc_profile=cmyk_profile(), **({"quality": 100, "subsampling": 0} if ending == "jpg" else {})
+    )
     with open_image(place) as image:
         assert is_foreign(image)
         seen = np.asarray(image_in_srgb(image).convert("RGB")).astype(int)

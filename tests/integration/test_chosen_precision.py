@@ -45,5 +45,12 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(fast, tmp_path, monkeypatch
         for file in path.iterdir():
             file.unlink()
         path.rmdir()
-    again = train(tmp_path / "begun", monkeypatch, not fast, "--train.steps=4", "--train.checkpoint_every=2", "--resume=true")
+    again = train(
+        tmp_path / "begun",
+        monkeypatch,
+        not fast,
+        "--train.steps=4",
+        "--train.checkpoint_every=2",
+        "--resume=true",
+    )
     assert again == whole and "going on with" not in capsys.readouterr().err

@@ -110,6 +110,8 @@ def test_steps_are_timed_on_the_threads_that_a_run_takes(given, expected, monkey
 
     monkeypatch.setattr(report, "time_steps", timed)
     monkeypatch.setattr(report, "fitting_threads", lambda: (3, "a busy machine"))
-    problem = Problem(stage_two(train=TrainConfig(batch_size=4, threads=given)), Codes(50, (8, 8), (8, 8), 1), 100, 10)
+    problem = Problem(
+        stage_two(train=TrainConfig(batch_size=4, threads=given)), Codes(50, (8, 8), (8, 8), 1), 100, 10
+    )
     assert report.measured(problem, 1.0, []) is not None
     assert found == [expected] and torch.get_num_threads() == before

@@ -13,7 +13,16 @@ from d3pm_image.tokenizer import load_tokenizer
 from d3pm_image.training.checkpoint import checkpoints
 
 pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
-QUICK = ["--train.steps", "1", "--train.learning_rate", "1e-9", "--train.checkpoint_every", "1", "--train.preview_every", "0"]
+QUICK = [
+    "--train.steps",
+    "1",
+    "--train.learning_rate",
+    "1e-9",
+    "--train.checkpoint_every",
+    "1",
+    "--train.preview_every",
+    "0",
+]
 
 
 def embeddings(folder, *arguments) -> torch.Tensor:
@@ -32,7 +41,9 @@ def alike(embedded: torch.Tensor, tokenizer) -> float:
 def test_the_setting_decides(trained, tmp_path):
     name = ["--tokenizer", str(trained / "tokenizer")]
     tokenizer = load_tokenizer(trained / "tokenizer")[0]
-    found = {start: embeddings(tmp_path / start, *name, "--token_start", start) for start in ("codebook", "random")}
+    found = {
+        start: embeddings(tmp_path / start, *name, "--token_start", start) for start in ("codebook", "random")
+    }
     default = embeddings(tmp_path / "default", *name)
     wide = tokenizer.config.quantizer.vector_dim >= 8
     assert torch.equal(default, found["codebook"])

@@ -62,13 +62,21 @@ def test_a_pass_is_that_of_the_library(unit, rotate, training):
     """Quantized features, codes, loss and gradients, and the k-means start before them."""
     features = torch.randn(3, 50, 6, generator=torch.Generator().manual_seed(1)).requires_grad_()
     library = VectorQuantize(
-        6, 16, commitment_weight=0.3, kmeans_init=True, rotation_trick=rotate, use_cosine_sim=unit, threshold_ema_dead_code=0
+        6,
+        16,
+        commitment_weight=0.3,
+        kmeans_init=True,
+        rotation_trick=rotate,
+        use_cosine_sim=unit,
+        threshold_ema_dead_code=0,
     )
     results = []
     for module in (AveragesCodebook(16, 6, unit, 0.3, rotate, False), library):
         module.train(training)
         torch.manual_seed(2)
-        quantized, codes, loss = module(features) if module is not library else module(features, freeze_codebook=True)
+        quantized, codes, loss = (
+            module(features) if module is not library else module(features, freeze_codebook=True)
+        )
         held = dict(module.state_dict())
         parts = [quantized.detach(), codes, loss.detach().sum(), *(held[name] for name in sorted(held))]
         if training:
@@ -91,7 +99,9 @@ print(*sorted({"torch._dynamo", "torch._inductor", "sympy", "einx", "vector_quan
 
 def test_drawing_waits_for_no_compiler(tmp_path):
     """``generate`` imports nothing that takes seconds but torch."""
-    done = subprocess.run([sys.executable, "-c", STARTED, str(tmp_path / "one.png")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED, str(tmp_path / "one.png")], capture_output=True, text=True, check=True
+    )
     assert (tmp_path / "one.png").is_file()
     assert done.stdout.splitlines()[-1] == "", done.stdout
 
@@ -115,4 +125,6 @@ def test_the_codebook_moves_outside_compiled_graphs(monkeypatch):
     kept = model.quantizer.vq.codebook.clone()
     moved = twin.quantizer.vq.codebook.clone()
     twin(others)
-    assert torch.equal(model.quantizer.vq.codebook, kept) and not torch.equal(twin.quantizer.vq.codebook, moved)
+    assert torch.equal(model.quantizer.vq.codebook, kept) and not torch.equal(
+        twin.quantizer.vq.codebook, moved
+    )
