@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
+from .compiler import compile_network
 from .config import ProcessConfig, SamplingConfig, need
 from .config.running import RunOptions
 from .data.levels import remembered_white
@@ -150,7 +151,7 @@ class Pipeline(Edits):
         """Compile the denoiser with torch.compile, in place and for batches of any size; ``options`` as
         torch.compile takes them, such as ``mode``. The first network call takes as long as compiling. Returns
         self."""
-        self.denoiser.compile(**{"dynamic": True, **options})
+        compile_network(self.denoiser, **{"dynamic": True, **options})
         return self
 
     @classmethod

@@ -32,7 +32,7 @@ LEVELS = [
     ["config", "outputs"],
     ["cache_folder"],
     ["image_io"],
-    ["hub", "imaging", "labels", "tensor_cache"],
+    ["compiler", "hub", "imaging", "labels", "tensor_cache"],
     ["data", "tokenizer", "diffusion", "denoiser", "training"],
     ["local_notes"],
     ["sampling", "metrics"],

@@ -40,7 +40,8 @@ class TrainConfig:
             with.
         tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32),
             several times as fast; false for full float32. Sums are float32 either way.
-        compile: Compile the network with torch.compile.
+        compile: Compile the network with torch.compile: true, false, or auto: once a run shows that it will
+            take half an hour more, where a compiler is installed. A run keeps what it began with.
         fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks
             past one GPU; each block is gathered when it is computed.
         max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such
@@ -69,7 +70,7 @@ class TrainConfig:
     mixed_precision: MixedPrecision = "auto"
     threads: int = 0
     tf32: bool = True
-    compile: bool = False
+    compile: bool | Literal["auto"] = "auto"
     fsdp: bool = False
     max_skips: int = 5
     overfit_one_batch: bool = False
@@ -82,6 +83,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._check_optimizer()
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
+        need(self.compile in (True, False, "auto"), "train.compile", self.compile, "use true, false or auto")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         hint = f"must divide train.batch_size={self.batch_size}"
@@ -110,7 +112,7 @@ class TrainConfig:
             hint = "with train.fsdp use bf16 or no"
             need(precision != "fp16", "train.mixed_precision", "fp16", hint)
             hint = "does not go with train.fsdp; leave one of the two out"
-            need(not self.compile, "train.compile", True, hint)
+            need(self.compile is not True, "train.compile", True, hint)
         rate, decay = self.learning_rate, self.weight_decay
         hint = "give a positive rate, such as 1e-3"
         need(finite(rate) and rate > 0, "train.learning_rate", rate, hint)

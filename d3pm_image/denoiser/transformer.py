@@ -91,7 +91,9 @@ class Transformer(nn.Module):
         small products in their usual kernel (precision.py)."""
         need(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
         tokens = self.config.token_grid(grid)
-        cos, sin = rotary_table(tokens, self.config.width // self.config.heads, x_t.device)
+        # a compiler folds the table into the graph by itself
+        table = rotary_table.__wrapped__ if torch.compiler.is_compiling() else rotary_table
+        cos, sin = table(tokens, self.config.width // self.config.heads, x_t.device)
         condition = F.silu(self.level(kappa) + self.classes(labels))
         cells = self.tokens(x_t)
         x = cells if self.patches is None else self.patches.tokens(cells, grid)

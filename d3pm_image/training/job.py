@@ -72,6 +72,7 @@ class Progress:
             up to now.
         reference: Loss of the first step, at least 1: one far above it is that of a network that has
             exploded. 0 before that step.
+        compiled: Whether the run compiled its network on the way, having shown that it is long.
     """
 
     step: int = 0
@@ -82,3 +83,4 @@ class Progress:
     best_step: int = -1
     seconds: float = 0.0
     scaler: dict[str, Any] = field(default_factory=dict)
+    compiled: bool = False

@@ -27,7 +27,9 @@ from tqdm import tqdm
 from ..config import ConfigError, TrainConfig, need
 from ..devices import pick_mixed_precision
 from . import notebook
+from .compiling import STEADY, consider_compiling
 from .folder import check_folder, run_folder
+from .judging import judge
 from .launch import check_launch, meeting
 from .monitor import Monitor, read_lines
 from .optim import learning_rate
@@ -205,6 +207,7 @@ def _steps(
     """All remaining steps, with logs, previews and checkpoints in between."""
     config, began, images, waited = trainer.config, time.perf_counter(), 0, 0.0
     since_start, before = time.perf_counter(), trainer.progress.seconds
+    first, considered = trainer.progress.step, False
     while trainer.progress.step < config.steps:
         asked = time.perf_counter()
         batch = _awaited(trainer, loader, signals)
@@ -231,9 +234,12 @@ def _steps(
             bar.set_postfix_str(
                 f"loss {values.get('loss', math.nan):.4g}, {values['images_per_s']:.0f} images/s"
             )
+            if step - first >= STEADY and not considered:
+                considered = True
+                consider_compiling(trainer, max(span - waited, 0) * config.batch_size / images)
             began, images, waited = time.perf_counter(), 0, 0.0
         if config.preview_every and (step % config.preview_every == 0 or end):
-            values = trainer.judge(monitor)
+            values = judge(trainer, monitor)
             if values:
                 monitor.scalars(step, values)
             began, images, waited = time.perf_counter(), 0, 0.0

@@ -13,14 +13,13 @@ from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ..compiler import compile_network
 from ..config import ConfigError, TrainConfig
-from ..storage import write_tensors
 from . import checkpoint as ckpt
 from . import sharding
 from .discriminator_step import Opponent
 from .ema import make_average
 from .job import Interrupted, Job, Progress, TrainingError
-from .monitor import Monitor
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
 
@@ -48,8 +47,8 @@ class Trainer:
         if not config.fsdp:
             job.model.to(accelerator.device)
         self.average = make_average(job.model, config.ema)  # before prepare(), which wraps forward
-        if config.compile:
-            job.model.compile()
+        if config.compile is True:
+            compile_network(job.model)
         if config.fsdp:
             # what is judged needs no other process
             self.copy = copy.deepcopy(job.model) if self.main else job.model
@@ -111,7 +110,7 @@ class Trainer:
             spare: Checkpoints kept beyond ``train.keep``.
         """
         self._agree()
-        exploded = self._exploded(self.loss)
+        exploded = self.exploded(self.loss)
         if self.main or self.config.fsdp:
             tensors = {"model": sharding.gathered(self.job.model.state_dict(), self.main), "optimizer": {}}
             for number, (optimizer, _) in enumerate(self.optimizers.members):
@@ -147,14 +146,14 @@ class Trainer:
 
         Not where the loss has exploded, unless there is no better checkpoint.
         """
-        if self._exploded(self.loss) and self.has_good:
+        if self.exploded(self.loss) and self.has_good:
             return
         now = [b.detach().clone() for b in buffers]
         put(buffers, before)
         self.save()
         put(buffers, now)
 
-    def _exploded(self, loss: Tensor) -> bool:
+    def exploded(self, loss: Tensor) -> bool:
         """Whether a loss, the mean over all processes, is far above that of the first step."""
         loss = loss.detach().double().to(self.accelerator.device)
         several = self.accelerator.num_processes > 1
@@ -170,7 +169,7 @@ class Trainer:
     def save_last(self) -> None:
         """The checkpoint at the end of a run; none where its last steps were skipped, or its loss has
         exploded and there is a better one."""
-        if not self.progress.skipped_in_a_row and not (self._exploded(self.loss) and self.has_good):
+        if not self.progress.skipped_in_a_row and not (self.exploded(self.loss) and self.has_good):
             self.save(proven=False)
 
     def save_interrupted(self) -> bool:
@@ -178,7 +177,7 @@ class Trainer:
         is removed for it."""
         if self.progress.step == self.saved_step:
             return self.progress.step > 0
-        if self.progress.skipped_in_a_row or self._exploded(self.loss):
+        if self.progress.skipped_in_a_row or self.exploded(self.loss):
             return False
         self.save(proven=False, spare=1)
         return True
@@ -224,10 +223,17 @@ class Trainer:
             self.saved_step, self.has_good = self.progress.step, not state.get("exploded")
             self.doubted = None if state.get("proven", True) else place
             self._know_best()
+            if self.config.compile == "auto" and self.compiled:
+                compile_network(self.job.model)
             if self.accelerator.scaler is not None and self.progress.scaler:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             return True
         return False
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network runs compiled."""
+        return self.config.compile is True or (self.config.compile == "auto" and self.progress.compiled)
 
     def _know_best(self) -> None:
         """Best weights of a later step than the checkpoint's, of a run that was stopped or diverged after it,
@@ -277,7 +283,7 @@ class Trainer:
             put(buffers, before)
         else:
             if not self.progress.reference:
-                self._exploded(self.loss)
+                self.exploded(self.loss)
             self.doubted = None
             if self.due:
                 self._save_due(buffers, before)
@@ -356,45 +362,3 @@ class Trainer:
             )
         if self.main:
             print(f"{here}: the step was skipped ({self.progress.skipped} so far)", file=sys.stderr)
-
-    def _judge_raw(self) -> dict[str, float]:
-        """The same measures of the weights before averaging: what averaging is worth."""
-        if self.average is None or self.job.validate_raw is None:
-            return {}
-        network, values = self.judged(raw=True), {}
-        if self.main:
-            values = {
-                f"val_raw_{k}": float(v) for k, v in self.job.validate_raw(network).items() if k != "score"
-            }
-        network.train()
-        return values
-
-    def judge(self, monitor: Monitor) -> dict[str, float]:
-        """Validate and preview on the main process; keep the best weights."""
-        raw, values = self._judge_raw(), {}
-        diverges = bool(self.progress.skipped_in_a_row) or self._exploded(self.loss)
-        network = self.judged()
-        if self.main:
-            step = self.progress.step
-            if self.job.validate is not None:
-                values = {f"val_{k}": float(v) for k, v in self.job.validate(network).items()} | raw
-                score = values.get("val_score", math.inf)
-                # the first network's own error does not show what a rival teaches it, so the last weights
-                # count as the best
-                opposed = self.opponent is not None and step > self.opponent.rival.start_step
-                if (score < self.progress.best or opposed) and math.isfinite(score) and not diverges:
-                    self.progress.best, self.progress.best_step = score, step
-                    (self.folder / "best").mkdir(exist_ok=True)
-                    write_tensors(
-                        self.folder / "best" / "model.safetensors",
-                        dict(network.state_dict()),
-                        {"step": str(step), "score": repr(score)},
-                    )
-            if self.job.preview is not None:
-                for name, image in self.job.preview(network).items():
-                    monitor.picture(step, name, image)
-        network.train()
-        if self.config.fsdp:
-            network.to("cpu" if self.main else self.accelerator.device)
-        self.accelerator.wait_for_everyone()
-        return values

@@ -1,0 +1,62 @@
+"""Validation and previews of a run, without the compiler: what is judged has other shapes than a batch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ..compiler import uncompiled
+from ..storage import write_tensors
+from .monitor import Monitor
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+def raw_measures(trainer: Trainer) -> dict[str, float]:
+    """The same measures of the weights before averaging: what averaging is worth."""
+    if trainer.average is None or trainer.job.validate_raw is None:
+        return {}
+    network, values = trainer.judged(raw=True), {}
+    if trainer.main:
+        values = {
+            f"val_raw_{k}": float(v) for k, v in trainer.job.validate_raw(network).items() if k != "score"
+        }
+    network.train()
+    return values
+
+
+def judge(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
+    """Validate and preview on the main process; keep the best weights."""
+    with uncompiled(trainer.compiled):
+        return _judge(trainer, monitor)
+
+
+def _judge(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
+    raw, values = raw_measures(trainer), {}
+    diverges = bool(trainer.progress.skipped_in_a_row) or trainer.exploded(trainer.loss)
+    network = trainer.judged()
+    if trainer.main:
+        step = trainer.progress.step
+        if trainer.job.validate is not None:
+            values = {f"val_{k}": float(v) for k, v in trainer.job.validate(network).items()} | raw
+            score = values.get("val_score", math.inf)
+            # the first network's own error does not show what a rival teaches it, so the last weights
+            # count as the best
+            opposed = trainer.opponent is not None and step > trainer.opponent.rival.start_step
+            if (score < trainer.progress.best or opposed) and math.isfinite(score) and not diverges:
+                trainer.progress.best, trainer.progress.best_step = score, step
+                (trainer.folder / "best").mkdir(exist_ok=True)
+                write_tensors(
+                    trainer.folder / "best" / "model.safetensors",
+                    dict(network.state_dict()),
+                    {"step": str(step), "score": repr(score)},
+                )
+        if trainer.job.preview is not None:
+            for name, image in trainer.job.preview(network).items():
+                monitor.picture(step, name, image)
+    network.train()
+    if trainer.config.fsdp:
+        network.to("cpu" if trainer.main else trainer.accelerator.device)
+    trainer.accelerator.wait_for_everyone()
+    return values
