@@ -82,6 +82,7 @@ def test_accumulation_equals_the_large_batch(unbroken, tmp_path):
     ]  # LeCam is in the first
 
 
+@pytest.mark.slow
 def test_two_processes_train_both_networks_as_one(unbroken, tmp_path):
     folder = tmp_path / "two"
     script = str(ROOT / "scripts" / "train_tokenizer.py")

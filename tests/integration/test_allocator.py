@@ -60,6 +60,7 @@ def test_the_environment_has_the_last_word():
     assert done == "False"
 
 
+@pytest.mark.slow
 @glibc
 def test_a_pipeline_in_a_program_keeps_it_too():
     load = "bool(Pipeline.from_pretrained('fashion-mnist'))"

@@ -72,6 +72,7 @@ def test_an_entry_learns_and_draws_what_it_learnt(name):
         assert agree > 0.3, (case, float(agree))  # 0.125 by chance
 
 
+@pytest.mark.slow
 def test_the_command_trains_evaluates_and_does_nothing_twice(tmp_path):
     pytest.importorskip("sklearn")
     from d3pm_image.cli import train_tokenizer

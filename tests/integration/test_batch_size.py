@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.marks import slow
 
 from d3pm_image import Pipeline
 from d3pm_image.config import DenoiserConfig
@@ -76,7 +77,7 @@ def test_logits_of_the_shipped_model_do_not_depend_on_the_batch(pipe, threads):
             )
 
 
-@pytest.mark.parametrize("model", ["fashion-mnist", "eurosat"])
+@pytest.mark.parametrize("model", ["fashion-mnist", slow("eurosat")])
 def test_decoded_pixels_do_not_depend_on_the_batch(model, threads):
     """A convolution of one image adds up in another order: one image in fifty had another level in one pixel."""
     tokenizer = Pipeline.from_pretrained(model).tokenizer
@@ -90,7 +91,7 @@ def test_decoded_pixels_do_not_depend_on_the_batch(model, threads):
         assert torch.equal(torch.cat([tokenizer.decode(part) for part in codes.split(size)]), whole)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", slow("bf16")])
 def test_generated_images_do_not_depend_on_the_batch(precision):
     pipe = Pipeline.from_pretrained("fashion-mnist", precision=precision)
     settings = {"seed": 5, "steps": 6, "sampler": "confidence", "guidance": 1.5, "output_type": "np"}

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from helpers.marks import slow
 from helpers.paths import ROOT
 
 from benchmarks.speed.loss import dense_bound, make_pass
@@ -80,7 +81,7 @@ SMALL = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name == "end_to_end" else name for name in SMALL],
+    ["sampling", "data", *map(slow, SMALL.keys() - {"sampling", "data"})],
 )
 def test_a_benchmark_prints_its_table(name, tmp_path):
     out = tmp_path / "figures.json"
@@ -122,6 +123,7 @@ def test_the_dense_loss_of_the_benchmark_is_the_same_bound():
     )
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_the_call():
     """A call that holds 64 MB for a moment is seen to, in a process of its own."""
     shape = (4, 256, 32)

@@ -10,6 +10,7 @@ from d3pm_image.metrics import classifier
 from d3pm_image.metrics.classifier import BATCH, train_classifier
 
 
+@pytest.mark.slow
 def test_it_learns_is_repeatable_and_trained_once(tmp_path, monkeypatch):
     monkeypatch.setattr(classifier, "LEAST_STEPS", 60)  # enough for stripes
     images, labels = stripes(3 * BATCH, 0)

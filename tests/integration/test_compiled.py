@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.marks import slow
 from helpers.strategies import from_settings
 from helpers.tensors import f64
 
@@ -58,9 +59,7 @@ LAST = {
 }
 
 
-@pytest.mark.parametrize(
-    "settings_", [FIRST, LAST, *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)], ids=str
-)
+@pytest.mark.parametrize("settings_", [FIRST, *map(slow, [LAST, *OTHERS])], ids=str)
 def test_the_room_compiles_without_graph_breaks(settings_):
     """fullgraph=True raises at any break; values and gradients equal the eager ones."""
     process, objective = from_settings(6, **settings_), Objective(0.7, 0.3, "clipped", 2.0)

@@ -102,6 +102,7 @@ def test_nothing_is_written_or_pruned_while_steps_are_skipped(tmp_path, monkeypa
     assert names(tmp_path) == ["step-00000060"] and not list((tmp_path / "checkpoints").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_signal_while_steps_are_skipped_saves_nothing(tmp_path):
     pytest.importorskip("sklearn")
     words = [

@@ -23,6 +23,7 @@ import pytest
 import yaml
 from helpers import pages
 from helpers.asking import asked
+from helpers.marks import slow
 from helpers.pages import PAGES
 from helpers.paths import ROOT
 from PIL import Image
@@ -250,7 +251,12 @@ def check(command: pages.Command, read_only, read_script) -> None:
         assert command.long, f"{command}: the test cannot run this; mark it long, or teach the test"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+LONG = ("scaling.md", "tutorial.md")
+
+
+@pytest.mark.parametrize(
+    "path", [slow(path) if path.name in LONG else path for path in PAGES], ids=lambda path: path.name
+)
 def test_the_page_can_be_followed(path, workplace, read_only, read_script):
     """From its first command to its last, Python in between."""
     scope: dict = {}

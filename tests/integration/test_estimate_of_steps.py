@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers.command_line import run
 from helpers.estimates import fails, stage_two
+from helpers.marks import slow
 from helpers.tiny import TOKENIZER
 
 from d3pm_image.config import (
@@ -25,8 +26,8 @@ from d3pm_image.estimate.timing import Timing
 
 
 @pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("optimizer", [slow("adamw"), "muon"])
+@pytest.mark.parametrize("precision", ["no", slow("bf16")])
 def test_a_step_on_fake_tensors_costs_what_a_real_one_does(fused, optimizer, precision):
     """Same code, real tensors: FlopCounterMode, saved tensors and live storages give the same figures."""
     config = stage_two(

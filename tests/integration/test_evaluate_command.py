@@ -26,6 +26,7 @@ def unlabelled(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_without_classes_the_distance_is_in_features_of_a_trained_network(unlabelled, tmp_path):
     pytest.importorskip("efficientnet_lite_pytorch")
     run(

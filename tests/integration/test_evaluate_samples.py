@@ -108,6 +108,7 @@ def test_two_processes_give_the_same_samples_and_figures(judged, trained, tmp_pa
     assert figures(found) == figures(result(judged / "a.json"))
 
 
+@pytest.mark.slow
 def test_other_features_and_reference(judged, trained, tmp_path):
     pytest.importorskip("efficientnet_lite_pytorch")
     arguments = ["--features", "efficientnet", "--reference", "training", "--num-samples", 20, "--steps", 2]

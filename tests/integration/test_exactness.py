@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers.marks import slow
 from helpers.paths import ROOT
 
 from scripts import exactness
@@ -15,7 +16,10 @@ FOUND = KEPT["distances"]
 FEW_IMAGES = 20_000
 
 
-@pytest.mark.parametrize("rule", exactness.ROWS)
+QUICK = ("ancestral", "purity", "remask, rescale")
+
+
+@pytest.mark.parametrize("rule", [rule if rule in QUICK else slow(rule) for rule in exactness.ROWS])
 def test_the_kept_figures_are_what_the_samplers_draw(rule):
     """At the small number of steps, from other draws."""
     steps = exactness.N if rule.split(",")[0] in exactness.TOKEN_PER_STEP else exactness.FEW

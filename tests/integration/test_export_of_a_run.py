@@ -11,6 +11,7 @@ from d3pm_image.cli import main
 from d3pm_image.export import export
 
 
+@pytest.mark.slow
 def test_onnx(trained, tmp_path, capsys):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)

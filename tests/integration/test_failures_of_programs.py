@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers.marks import slow
 from helpers.paths import ROOT
 from helpers.tiny import TINY_TOKENIZER, free_port
 from PIL import Image
@@ -113,7 +114,7 @@ def test_a_killed_peer_is_one_line(tmp_path):
     )
 
 
-@pytest.mark.parametrize("memory_mb", [0, 100])
+@pytest.mark.parametrize("memory_mb", [slow(0), 100])
 def test_unreadable_images_and_few_vectors_are_said_in_words(tmp_path, memory_mb):
     """By the main process and by loader processes; k-means of the quantizer has fewer vectors than codes."""
     random = np.random.default_rng(0)

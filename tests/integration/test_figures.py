@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers.paths import ROOT
 from PIL import Image
 
@@ -18,6 +19,7 @@ def inked(path: Path) -> np.ndarray:
         return 255 - np.asarray(image.convert("L").resize((64, 48), Image.Resampling.BOX), dtype=float)
 
 
+@pytest.mark.slow
 def test_the_script_draws_the_figures_of_the_page(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "scripts.figures", "--out", str(tmp_path / "figures")]

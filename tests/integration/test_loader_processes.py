@@ -90,6 +90,7 @@ def test_errors_in_helpers_keep_their_kind_and_text(fault, kind, text):
     assert "Traceback" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_helpers_that_die_again_and_again_end_the_run_in_words(monkeypatch):
     monkeypatch.setattr(Numbers, "__getitems__", lambda self, keys: os._exit(1))
     with pytest.raises(workers.LoaderError, match=r"died 3 times at step 0 .*/dev/shm.*--data\.workers 0"):

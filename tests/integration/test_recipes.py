@@ -70,6 +70,7 @@ def passes(copy: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
+@pytest.mark.slow
 def test_a_noise_schedule(copy):
     put(copy / "d3pm_image/diffusion/curve.py", "SHAPES: dict", snippet("SQUARED_SINE = ") + "\n")
     put(
@@ -106,6 +107,7 @@ def test_a_sampler(copy):
     assert done.returncode == 0 and (copy / "drawn.png").is_file(), done.stderr
 
 
+@pytest.mark.slow
 def test_a_quantizer(copy):
     """One file and one row of tests."""
     (copy / "d3pm_image/tokenizer/quantizers/learned.py").write_text(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.marks import slow
 from helpers.paths import ROOT
 from helpers.tiny import TINY_TOKENIZER, free_port
 
@@ -78,7 +79,7 @@ def rounds(tmp_path: Path, count: int) -> list:
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, slow(20)])
 def test_the_second_of_two_runs_in_a_folder_is_refused_every_time(tmp_path, count):
     """New starts and --resume in turn; killed runs leave no lock."""
     found = rounds(tmp_path, count)

@@ -140,6 +140,7 @@ def test_a_terminal_that_is_closed_saves_like_sigterm(tmp_path):
     assert len(checkpoints(tmp_path / "checkpoints")) == 1
 
 
+@pytest.mark.slow
 def test_nohup_goes_on(tmp_path):
     """A hangup that is ignored on purpose stays ignored: after it training still runs, until SIGTERM."""
     ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731

@@ -65,6 +65,7 @@ def test_a_run_records_its_threads_and_keeps_them(machine, trained_with, tmp_pat
     assert trained_with == [1, 4, 1, 2] and torch.get_num_threads() == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["fewer processors", "environment"])
 def test_a_run_that_goes_on_elsewhere_takes_what_is_there(chosen, machine, tmp_path, monkeypatch):
     pytest.importorskip("sklearn")

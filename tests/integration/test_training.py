@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.marks import slow
 from helpers.runs import command, environment, stage_arguments, weights
 from helpers.tensors import equal
 from helpers.tiny import TINY_DIFFUSION, TINY_TOKENIZER
@@ -31,7 +32,7 @@ def steps_logged(folder: Path) -> list[int]:
     return [line["step"] for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize("stage", ["train_tokenizer", "train_diffusion"])
+@pytest.mark.parametrize("stage", [slow("train_tokenizer"), "train_diffusion"])
 def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(stage, trained, tmp_path):
     """SIGKILL in mid-training, then --resume: same final weights bit for bit, no step logged twice or missing."""
     unbroken = trained / ("tokenizer" if stage == "train_tokenizer" else "diffusion")

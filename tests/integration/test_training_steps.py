@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from helpers.marks import slow
 from helpers.runs import command, environment, stage_arguments, weights
 from helpers.tensors import equal
 from helpers.tiny import TINY_DIFFUSION, TINY_TOKENIZER
@@ -152,7 +153,7 @@ def test_a_codebook_that_drifts_is_noticed(rival):
             trainer._agree()
 
 
-@pytest.mark.parametrize("stage", ["train_tokenizer", "train_diffusion"])
+@pytest.mark.parametrize("stage", [slow("train_tokenizer"), "train_diffusion"])
 def test_two_processes_train_as_one(stage, trained, tmp_path):
     """Two processes really run, keep one codebook, write one set of files, and follow the losses of one process."""
     folders = {}
@@ -191,6 +192,7 @@ def test_two_processes_train_as_one(stage, trained, tmp_path):
     assert config["format"].startswith("d3pm-image")
 
 
+@pytest.mark.slow
 def test_bf16_trains_as_float32_does(trained, tmp_path):
     """Same data and noise: the held-out bound after training differs by less than two percent, and bf16 was really used."""
     scores, losses = [], []

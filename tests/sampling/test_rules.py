@@ -39,8 +39,8 @@ EXACT = [
 def test_exact_rules_draw_the_joint_distribution_as_steps_grow(settings, share):
     """Three tokens of three codes under the optimal denoiser; one or two steps are visibly worse than many."""
     data, process, denoiser = toy(share)
-    few = variation(drawn(process, denoiser, MANY, steps=2, **settings), data)
-    many = variation(drawn(process, denoiser, MANY, steps=64, **settings), data)
+    few = variation(drawn(process, denoiser, MANY // 2, steps=2, **settings), data)
+    many = variation(drawn(process, denoiser, MANY // 2, steps=64, **settings), data)
     assert many < 0.035
     assert few > 1.5 * many
 
