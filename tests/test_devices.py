@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from d3pm_image import Pipeline
 from d3pm_image.cli import main
 from d3pm_image.config import ConfigError
-from d3pm_image.devices import bf16_is_fast, pick_mixed_precision, pick_precision
+from d3pm_image.devices import bf16_is_fast, casts_kept, pick_mixed_precision, pick_precision
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,44 @@ def test_an_image_says_which_precision_made_it(fast, tmp_path, capsys):
     assert ("bf16" if fast else "float32") in capsys.readouterr().out
     with Image.open(tmp_path / "one.png") as image:
         assert ("bf16" if fast else "float32") in " ".join(map(str, image.info.values()))
+
+
+class Casts(TorchDispatchMode):
+    """Counts tensors of a shape that are cast to another type."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.count = shape, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._to_copy.default and args[0].shape == self.shape
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def test_weights_are_cast_once_in_a_drawing(pipe):
+    """In bfloat16, whatever the number of network calls, and to the same codes."""
+    weight = pipe.denoiser.blocks[0].attention.qkv.weight
+    half = Pipeline.from_pretrained("fashion-mnist", precision="bf16")
+    with Casts(weight.shape) as casts:
+        codes = half.generate_codes(2, seed=3, steps=4)
+    assert casts.count == len(half.denoiser.blocks)
+    with torch.autocast("cpu", enabled=True, cache_enabled=False):  # somebody's own
+        again = half.generate_codes(2, seed=3, steps=4)
+    assert torch.equal(codes, again)
+
+
+@torch.no_grad()
+def test_kept_casts_change_nothing_else():
+    layer, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
+    with casts_kept(torch.device("cpu")):
+        assert layer(x).dtype == torch.float32
+        with torch.autocast("cpu", torch.bfloat16):
+            first = layer(x)
+        layer.weight.zero_()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(layer(x), first)  # still cast from what it was
+    with torch.autocast("cpu", torch.bfloat16), casts_kept(torch.device("cpu")):
+        assert layer(x).dtype == torch.bfloat16
+    with casts_kept(torch.device("meta")):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,24 +31,28 @@ class LogitsFilter:
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """softmax(logits / temperature) in float64, (…, K), cut to the likeliest codes. float32 sums lose
-    unlikely codes at K in the thousands."""
-    z = logits.to(torch.float64) / temperature
-    if 0 < top_k < z.shape[-1]:
-        z = z.masked_fill(z < z.topk(top_k).values[..., -1:], -torch.inf)
-    p = torch.softmax(z, -1)
+    """softmax(logits / temperature) in float64, (…, K), cut to the likeliest codes; without gradient.
+    float32 sums lose unlikely codes at K in the thousands."""
+    rows = logits.detach().reshape(-1, logits.shape[-1])
+    p = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
+    for part, place in zip(in_cache(rows), in_cache(p), strict=True):
+        z = part.to(torch.float64) / temperature if temperature != 1 else part.to(torch.float64)
+        if 0 < top_k < z.shape[-1]:
+            z = z.masked_fill(z < z.topk(top_k).values[..., -1:], -torch.inf)
+        torch.softmax(z, -1, out=place)
+    p = p.view(logits.shape)
     return nucleus(p, top_p) if top_p < 1 else p
+
+
+def in_cache(rows: Tensor) -> Sequence[Tensor]:
+    """Rows (n, K), on a processor some at a time, which stay in its cache."""
+    return rows.split(ROWS_IN_CACHE if rows.device.type == "cpu" else max(1, len(rows)))
 
 
 def nucleus(p: Tensor, share: float) -> Tensor:
     """p (…, K) float64 cut to its fewest largest values that hold a share of it, and made to sum to one
     (Holtzman et al. 2020)."""
-    rows = p.reshape(-1, p.shape[-1])
-    # on a processor some rows at a time, which stay in its cache
-    parts = [
-        cut_rows(part, share)
-        for part in rows.split(ROWS_IN_CACHE if p.device.type == "cpu" else max(1, len(rows)))
-    ]
+    parts = [cut_rows(part, share) for part in in_cache(p.reshape(-1, p.shape[-1]))]
     return torch.cat(parts).view(p.shape)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..config import SamplingConfig
+from ..devices import casts_kept
 from ..diffusion import Process, leave_one_out_logits
 from ..errors import need
 from ..types import Denoiser, Grid
@@ -126,12 +127,13 @@ def sample(
     unknown = every if unknown is None else unknown
     state = _begun(sampler, process, config, grid, streams, known, unknown, begin)
     caller = GuidedDenoiser(denoiser, process, config, labels, no_label, grid)
-    for step in range(config.steps):
-        request.report(state, step, caller.calls)
-        state.step = step
-        _step(sampler, state, caller, known)
-    assert not bool(process.is_masked(state.x_t).any()), "a sampler ended with masks"
-    _self_correct(state, caller, request, known)
+    with casts_kept(labels.device):
+        for step in range(config.steps):
+            request.report(state, step, caller.calls)
+            state.step = step
+            _step(sampler, state, caller, known)
+        assert not bool(process.is_masked(state.x_t).any()), "a sampler ended with masks"
+        _self_correct(state, caller, request, known)
     request.report(state, config.steps + config.correct_steps, caller.calls)
     return state.x_t
 

@@ -313,3 +313,17 @@ def test_dropout_compiles_to_native_code():
     for size in (7, 64, 513):
         x = torch.randn(6, 5, size)
         assert torch.equal(compiled(x, 0.3, keys), dropout(x, 0.3, keys))
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "plain"),
+    [(torch.float32, 256, True), (torch.float32, 257, False), (torch.bfloat16, 1024, True), (torch.bfloat16, 1025, False)],
+)
+def test_attention_is_plain_products_where_those_train_faster(kind, tokens, plain, monkeypatch):
+    """And the same either way."""
+    fused = []
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *given, real=F.scaled_dot_product_attention: (fused.append(1), real(*given))[1])
+    q, k, v = torch.randn(3, 1, 1, tokens, 8).to(kind).unbind()
+    trained, drawn = attend(q.requires_grad_(), k, v), attend(q.detach(), k, v)
+    assert len(fused) == (1 if plain else 2)
+    assert torch.allclose(trained, drawn, atol=1e-2 if kind == torch.bfloat16 else 1e-5)
