@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from d3pm_image.compiler import compile_network
 from d3pm_image.config import DenoiserConfig, DiffusionRun, ProcessConfig, SamplingConfig, TrainConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.denoiser.precision import logits_of
@@ -123,7 +124,7 @@ def measure(sizes: Sizes, args: argparse.Namespace, repeats: int) -> list[dict]:
     field = contestants(sizes, args)
     if args.compile:
         for name, contestant in contestants(sizes, args).items():
-            contestant.network.compile()
+            compile_network(contestant.network)
             field[f"{name}, compiled"] = contestant
     labels = torch.arange(max(*args.calls, sizes.batch), device=sizes.device) % CLASSES
     tasks: dict[str, dict[str, Callable[[], object]]] = {

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from d3pm_image.config import ConfigError, DenoiserConfig
 from d3pm_image.denoiser import Transformer
@@ -317,12 +318,21 @@ def test_dropout_compiles_to_native_code():
 
 @pytest.mark.parametrize(
     ("kind", "tokens", "plain"),
-    [(torch.float32, 256, True), (torch.float32, 257, False), (torch.bfloat16, 1024, True), (torch.bfloat16, 1025, False)],
+    [
+        (torch.float32, 256, True),
+        (torch.float32, 257, False),
+        (torch.bfloat16, 1024, True),
+        (torch.bfloat16, 1025, False),
+    ],
 )
 def test_attention_is_plain_products_where_those_train_faster(kind, tokens, plain, monkeypatch):
     """And the same either way."""
     fused = []
-    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *given, real=F.scaled_dot_product_attention: (fused.append(1), real(*given))[1])
+    monkeypatch.setattr(
+        F,
+        "scaled_dot_product_attention",
+        lambda *given, real=F.scaled_dot_product_attention: (fused.append(1), real(*given))[1],
+    )
     q, k, v = torch.randn(3, 1, 1, tokens, 8).to(kind).unbind()
     trained, drawn = attend(q.requires_grad_(), k, v), attend(q.detach(), k, v)
     assert len(fused) == (1 if plain else 2)

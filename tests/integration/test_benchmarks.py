@@ -34,8 +34,10 @@ SMALL = {
         "5",
     ],
     "end_to_end": ["--steps", "3", "--precisions", "float32"],
+    "growth": "--width 64 --depth 1 --tokens 4 16 --codes 16 32 --batch 2 4 --steps 2 4 --precisions float32 --skip-memory".split(),
     "loss": ["--codes", "16", "--batch", "2", "--tokens", "8", "--width", "8", "--skip-memory"],
     "nearest": ["--codes", "16", "--size", "16", "--images", "2", "--compared", "4", "--width", "8"],
+    "peers": "--width 64 --depth 1 --codes 16 --side 4 --batch 2 --calls 1 2 --steps 4 --precisions float32".split(),
     "sampling": [
         "--codes",
         "16",
