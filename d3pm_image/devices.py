@@ -20,12 +20,15 @@ CHOICE = "D3PM_IMAGE_PRECISION"
 
 
 def pick_device(name: str) -> str:
-    """A device by name; ``auto`` is a GPU where there is one. Raises ConfigError where the device is not
-    there."""
+    """A device by name; ``auto`` is a GPU where there is one, and one of its own for each of several
+    processes. Raises ConfigError where the device is not there."""
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        local = os.environ.get("LOCAL_RANK", "")
+        return f"cuda:{int(local) % torch.cuda.device_count()}" if local.isdecimal() else "cuda"
     hint = "no such device here; use auto or cpu"
     need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, hint)
     return name

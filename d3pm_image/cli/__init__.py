@@ -152,14 +152,14 @@ def function_of(name: str) -> Callable[[list[str]], None]:
 
 def is_first(name: str) -> bool:
     """Whether this process does a command's work: of several that were started together, only trainings,
-    encodings and evaluations use all.
+    encodings, evaluations and the drawing of many files use all.
 
     Raises:
         ConfigError: the environment says that it is one of several, and makes no sense.
     """
     from ..training.launch import check_launch
 
-    several = name.startswith(("train", "encode", "evaluate"))
+    several = name.startswith(("train", "encode", "evaluate", "generate"))
     first = os.environ.get("RANK", "0") in ("0", "")
     if several or not first:
         check_launch()

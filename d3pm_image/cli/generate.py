@@ -27,8 +27,11 @@ class Generate(WatchedOptions):
         labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none
             for no class. A name comes before a number; one with a comma, or that reads as something else,
             stands in double quotes ('"a,b",c'). Default: every class in turn.
-        out: A picture (grid.png) for one grid, or a folder for one file per image, named after its number,
-            seed and class.
+        out: A picture (grid.png) for one grid; a folder for one file per image, named after its number, seed
+            and class; or FILE.npz for all in one array, as suites read that compute scores. Processes that
+            torchrun starts share the work of the last two.
+        resume: Go on with a request that was interrupted: what is in the folder, or was drawn for FILE.npz,
+            is left out.
         columns: Images per row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
     """
@@ -38,6 +41,7 @@ class Generate(WatchedOptions):
     first: int = 0
     labels: str = ""
     out: str = "grid.png"
+    resume: bool = False
     columns: int = 0
     captions: bool = True
 
@@ -45,7 +49,24 @@ class Generate(WatchedOptions):
         super().__post_init__()
         need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
         check_first(self.first)
+        several = not self.one_picture
+        hint = "is for a folder or FILE.npz: one picture is drawn at once"
+        need(several or not self.resume, "resume", True, hint)
+        hint = "does not go with overwrite; leave one of the two out"
+        need(not (self.resume and self.overwrite), "resume", True, hint)
+        hint = "does not go with resume: what is there is not drawn again"
+        need(not (self.resume and self.trajectory), "trajectory", self.trajectory, hint)
         need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
+
+    def batches(self) -> list[range]:
+        """Numbers of the images of each batch."""
+        end = self.first + self.num_images
+        return [range(at, min(at + self.batch_size, end)) for at in range(self.first, end, self.batch_size)]
+
+    @property
+    def one_picture(self) -> bool:
+        """Whether all images go side by side into one."""
+        return Path(self.out).suffix.lower() not in ("", ".npz")
 
 
 def main(arguments: list[str]) -> None:
@@ -63,40 +84,57 @@ def run(args: Generate) -> None:
     from ..outputs import folder_to_write
     from ..pipeline import load_pipeline
     from ..provenance import made_by
-    from ..provenance.writing import listed, write_images
+    from ..recipes.drawn_files import Files
+    from ..training.launch import place_among_processes
 
-    out, one_picture = Path(args.out), bool(Path(args.out).suffix)
-    check_ending(out) if one_picture else folder_to_write(out)
-    watch = args.recorder([out])
+    out, (rank, processes) = Path(args.out), place_among_processes()
+    if args.one_picture and rank:
+        say("generate", [f"process {rank} of {processes} has nothing to do: the first one draws the picture"])
+        return
+    if args.one_picture:
+        check_ending(out)
+    else:
+        folder_to_write(out if not out.suffix else out.parent)
+    watch = args.recorder([out]) if rank == 0 else None
     pipe = load_pipeline(args, args.model)
-    labels = parse_labels(args.labels)
+    labels, settings = parse_labels(args.labels), pipe.request(**args.changes()).values()
     ids = pipe.label_ids(labels, args.num_images, args.first)
-    settings = pipe.request(**args.changes()).values()
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
     facts |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision, **settings}
-    if not (one_picture or args.overwrite):
-        say_what_is_there(out)
-    began, images, written = time.perf_counter(), [], []
-    end = args.first + args.num_images
-    # files are written as they come: nothing waits for the last
-    for first in range(args.first, end, args.batch_size):
-        count = min(args.batch_size, end - first)
-        how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size}
-        how |= {"first": first, "callback": watch}
-        made = pipe.generate(count, labels, **how, **args.changes())
-        if one_picture:
-            images += made
-        else:
-            written += write_images(
-                out, made, ids[first - args.first :], pipe.class_names, facts, first, end - 1, args.overwrite
-            )
-    if one_picture:
-        path = write_grid(args, images, ids, pipe.class_names if args.captions else (), facts)
-    where = printable(path, 0) if one_picture else listed(out, written)
-    plural = "s" if args.num_images > 1 else ""
-    print(f"{args.num_images} image{plural} in {time.perf_counter() - began:.1f} s: {where}")
+    how: dict[str, Any] = {
+        "seed": args.seed,
+        "batch_size": args.batch_size,
+        "callback": watch,
+        **args.changes(),
+    }
+    began = time.perf_counter()
+
+    def draw(first: int, count: int) -> Sequence[Any]:
+        return pipe.generate(count, labels, first=first, **how)
+
+    if args.one_picture:
+        images = [image for part in args.batches() for image in draw(part.start, len(part))]
+        where = printable(write_grid(args, images, ids, pipe.class_names if args.captions else (), facts), 0)
+    else:
+        if rank == 0 and not (args.overwrite or args.resume or out.suffix):
+            say_what_is_there(out)
+        files = Files(
+            out, ids, pipe.class_names, facts, args.first, args.batch_size, args.overwrite, args.resume
+        ).draw(draw)
+        where = listed_shortly(out, files)
+    if rank:
+        return
+    plural, on = "s" * (args.num_images > 1), f" on {processes} processes" * (processes > 1)
+    print(f"{args.num_images} image{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
     args.show(watch, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", facts)
+
+
+def listed_shortly(out: Path, files: Sequence[Path]) -> str:
+    """Where the files are, in a few words."""
+    from ..provenance.writing import listed
+
+    return printable(files[0], 0) if out.suffix else listed(out, files)
 
 
 def say_what_is_there(out: Path) -> None:

@@ -27,8 +27,9 @@ from ..recipes.images import announce
 from ..sampling import SAMPLERS
 from ..sampling.choice import SHARED
 from ..tokenizer import Autoencoder, Pixels, load_tokenizer
+from ..training.launch import place_among_processes
 from ..types import Tokenizer
-from .generate_samples import Drawn, draw, first_process
+from .generate_samples import Drawn, draw
 from .options import EvaluateSettings, Evaluation, Tuning
 from .report import judge_samples, save_report, write_figures
 from .samples import Judge, as_trained, remembered_data
@@ -77,10 +78,10 @@ def evaluate(
     subject, args = load(args, model, data)
     judge, drawn = Lazy(args, subject), None
     if args.num_samples and subject.pipe is not None:
-        if first_process():
+        if place_among_processes()[0] == 0:
             _ = judge.judge.classifier  # what is missing is known before samples are drawn
         drawn = draw(args, subject.pipe)
-    if not first_process():
+    if place_among_processes()[0] > 0:
         return {}
     text = json.dumps(measured(args, subject, judge, drawn), indent=1)
     if args.out:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..training.launch import gathered, place_among_processes
 from .samples import draw_images
 from .sweep import Meter, calls_expected
 
@@ -38,19 +38,9 @@ class Drawn:
     sha256: str
 
 
-def world() -> tuple[int, int]:
-    """This process's number and how many there are, as torchrun says."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def first_process() -> bool:
-    """Whether this process is the one that judges, prints and writes."""
-    return world()[0] == 0
-
-
 def draw(args: Any, pipe: Pipeline) -> Drawn | None:
     """The samples that an evaluation asks for; None on all processes but the first."""
-    rank, processes = world()
+    rank, processes = place_among_processes()
     request = pipe.request(**args.changes())
     share = len(torch.arange(args.num_samples).tensor_split(processes)[rank])
     form = "drawing samples {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
@@ -75,12 +65,3 @@ def draw(args: Any, pipe: Pipeline) -> Drawn | None:
     digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
     calls = round(sum(part[2] for part in parts) / args.num_samples, 3)
     return Drawn(images, labels, calls, max(part[3] for part in parts), processes, digest)
-
-
-def gathered(part: Any) -> list[Any]:
-    """The parts of all processes, in their order, on each of them."""
-    from accelerate import PartialState
-    from accelerate.utils import gather_object
-
-    PartialState(cpu=not torch.cuda.is_available())
-    return gather_object([part])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,16 @@ from PIL import Image
 from ..imaging import save_image
 from ..outputs import name_part, new_files
 from ..printable import printable
+
+
+def image_path(
+    folder: Path, number: int, last: int, facts: dict[str, Any], label: int, class_names: Sequence[str]
+) -> Path:
+    """The file of an image: named after its number, with as many digits as the ``last`` one of its request,
+    the seed and the class."""
+    digits = max(4, len(str(last)))
+    ending = f"-{name_part([*class_names, 'no class'][label])}" if class_names else ""
+    return folder / f"{number:0{digits}d}-seed{facts['seed']}{ending}.png"
 
 
 def write_images(
@@ -22,21 +32,27 @@ def write_images(
     first: int,
     last: int,
     overwrite: bool = False,
+    there: Container[Path] = (),
 ) -> list[Path]:
-    """Write one batch as a PNG each, named after its number, the seed and the class; returns the files.
+    """Write one batch as a PNG each, see :func:`image_path`; returns the files.
 
     Args:
         ids: Class of each image; the number of classes for none.
         facts: What all of them carry, their ``seed`` among it.
         first: Number of the first image of the batch.
-        last: Largest number of the whole request, which says how many digits names have.
+        last: Largest number of the whole request.
+        there: Files that are written already.
     """
-    digits, written = max(4, len(str(last))), []
+    written = []
     together = {"batch_first": first, "batch_size": len(images)}
     for number, image, label in zip(range(first, first + len(images)), images, ids, strict=False):
-        name = [*class_names, "no class"][label]
-        ending = f"-{name_part(name)}" if class_names else ""
-        path = folder / f"{number:0{digits}d}-seed{facts['seed']}{ending}.png"
+        name, path = (
+            [*class_names, "no class"][label],
+            image_path(folder, number, last, facts, label, class_names),
+        )
+        if path in there:
+            written.append(path)
+            continue
         with new_files(path, overwrite) as files:
             save_image(image, files.draft, {**facts, "number": number, "label": name, **together})
         written.append(files.path)

@@ -1,4 +1,4 @@
-"""Several processes that train together: whether the variables that tell each of the others make sense, and
+"""Several processes that work together: whether the variables that tell each of the others make sense, and
 how long they wait to meet."""
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from ..config import ConfigError, need
 
@@ -92,3 +93,22 @@ def meeting(world: int) -> Iterator[None]:
     finally:
         for timer in timers:
             timer.cancel()
+
+
+def place_among_processes() -> tuple[int, int]:
+    """This process's number and how many were started together, as torchrun says."""
+    return number("RANK", 0) or 0, number("WORLD_SIZE", 1) or 1
+
+
+def gathered(part: Any) -> list[Any]:
+    """The parts of all processes, in their order, on each of them; they wait for one another here."""
+    _, processes = place_among_processes()
+    if processes == 1:
+        return [part]
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    with meeting(processes):
+        PartialState(cpu=not torch.cuda.is_available())
+    return gather_object([part])

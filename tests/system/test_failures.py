@@ -81,14 +81,18 @@ def test_variables_that_another_program_left_are_named(values, name, command, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_the_second_of_two_processes_says_that_it_draws_nothing(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("generate", "note: process 1 of 2 has nothing to do: the first one draws the picture"),
+        ("interpolate", "process 1 of 2 has nothing to do: the first one does the work"),
+    ],
+)
+def test_the_second_of_two_processes_says_that_it_draws_nothing(command, words, monkeypatch, capsys):
     for variable, value in FULL.items():
         monkeypatch.setenv(variable, value)
-    commands.run("generate", ["/no/such/model"])
-    assert (
-        capsys.readouterr().err
-        == "d3pm-image generate: process 1 of 2 has nothing to do: the first one does the work\n"
-    )
+    commands.run(command, ["/no/such/model"])
+    assert capsys.readouterr().err == f"d3pm-image {command}: {words}\n"
 
 
 def test_warnings_are_lines_in_words(capsys):
