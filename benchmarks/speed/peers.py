@@ -157,7 +157,15 @@ def measure(sizes: Sizes, args: argparse.Namespace, repeats: int) -> list[dict]:
             [[n, millions[n.split(":")[0]], s * 1e3, s / min(own)] for n, s in seconds.items()],
         )
         rows += [
-            {"precision": precision, "task": task, "contestant": name, "seconds": value, "clock": args.clock}
+            {
+                "precision": precision,
+                "task": task,
+                "contestant": name,
+                "seconds": value,
+                "clock": args.clock,
+                "parameters": round(millions[name.split(":")[0]] * 1e6),
+                **{key: getattr(sizes, key) for key in ("width", "depth", "codes", "tokens", "batch")},
+            }
             for name, value in seconds.items()
         ]
     return rows

@@ -58,6 +58,22 @@ def end_to_end() -> str:
     return markdown(header, rows) + under(kept["machine"])
 
 
+def peers() -> str:
+    """This denoiser beside its neighbours, each eager and compiled; of several samplers the fastest."""
+    kept = read("benchmark_peers")
+    cells: dict[tuple[str, str], float] = {}
+    for row in kept["rows"]:
+        name, task = row["contestant"].split(":")[0], row["task"]
+        cells[name, task] = min(row["seconds"], cells.get((name, task), float("inf")))
+    tasks = list(dict.fromkeys(task for _, task in cells))
+    names = [name for name in dict.fromkeys(name for name, _ in cells) if not name.endswith(", compiled")]
+    rows = []
+    for name in names:
+        pairs = [(cells[name, task], cells[f"{name}, compiled", task]) for task in tasks]
+        rows.append([name, *(f"{rounded(a * 1e3)} → {rounded(b * 1e3)}" for a, b in pairs)])
+    return markdown(["ms, eager → compiled", *tasks], rows) + under(kept["machine"])
+
+
 def tokenizers() -> str:
     """Training steps of the tokenizer against a plain VQ-VAE."""
     kept = read("benchmark_tokenizer")
@@ -97,6 +113,7 @@ TABLES = {
     "sampling": sampling,
     "benchmarks": benchmarks,
     "end_to_end": end_to_end,
+    "peers": peers,
     "tokenizers": tokenizers,
     "data": data,
     "waits": waits,
