@@ -22,6 +22,7 @@ LEVELS = [
     [
         "devices",
         "documents",
+        "recompute",
         "registry",
         "storage",
         "tokenizer/bits",

@@ -42,6 +42,8 @@ class TrainConfig:
             several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile: true, false, or auto: once a run shows that it will
             take half an hour more, where a compiler is installed. A run keeps what it began with.
+        recompute: Compute activations again in the backward pass in place of keeping them: less memory, for
+            about a third more operations, and the same weights.
         fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks
             past one GPU; each block is gathered when it is computed.
         max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such
@@ -71,6 +73,7 @@ class TrainConfig:
     threads: int = 0
     tf32: bool = True
     compile: bool | Literal["auto"] = "auto"
+    recompute: bool = False
     fsdp: bool = False
     max_skips: int = 5
     overfit_one_batch: bool = False

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import need
+from ..recompute import Recomputable
 from ..types import Grid
 from .dropout import dropout
 
@@ -130,7 +131,7 @@ def per_image(rows: Tensor, x: Tensor) -> Tensor:
     return (rows if torch.compiler.is_exporting() else rows[: len(x)])[:, None]
 
 
-class Block(nn.Module):
+class Block(Recomputable):
     """Attention and feed-forward, each normalised, shifted, scaled and gated by the condition (B, D). Keys
     (B,): of the two layers' dropout."""
 
@@ -152,6 +153,12 @@ class Block(nn.Module):
         sin: Tensor,
         keys: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
+        return self.run(self.layers, x, condition, cos, sin, keys)
+
+    def layers(
+        self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, keys: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """The forward pass."""
         first, second = keys or (None, None)
         shift1, scale1, gate1, shift2, scale2, gate2 = per_image(self.modulation(condition), x).chunk(6, -1)
         x = x + (1 + gate1) * self.attention(modulate(self.norm1(x), shift1, scale1), cos, sin, first)

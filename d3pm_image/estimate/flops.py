@@ -28,6 +28,7 @@ from ..denoiser.layers import rotary_table
 from ..devices import pick_mixed_precision
 from ..diffusion import fused  # noqa: F401  (registers the operation that is counted below)
 from ..pixel_range import from_levels
+from ..recompute import recompute_blocks
 from ..seeds import Share
 from ..training.optim import make_optimizers
 from ..training.random import StepRandom
@@ -136,6 +137,8 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
     The model's weights are those of training: gradients are made, and the optimizer of ``train`` moves it
     once.
     """
+    if train.recompute:
+        recompute_blocks(model)
     kept: dict[int, int] = {}
     own = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
 
@@ -152,19 +155,33 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
     model.train()
     # the counter does not look into operations of our own
     inside = {torch.ops.d3pm_image.fused_loss: fused_flops}
-    with FlopCounterMode(display=False, custom_mapping=inside) as counter, live:
-        with (
-            saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=half),
-        ):
-            value = loss(model)
-        forward = counter.get_total_flops()
-        activation = sum(kept.values())
-        value.backward()
-        del value
-        both, with_gradients = counter.get_total_flops(), live.peak
+    counter = FlopCounterMode(display=False, custom_mapping=inside)
+
+    def passes(*watches: contextlib.AbstractContextManager[Any]) -> tuple[int, int]:
+        """Operations of the forward pass, and of both."""
+        with contextlib.ExitStack() as stack:
+            for watch in watches:
+                stack.enter_context(watch)
+            with (
+                saved_tensors_hooks(keep, lambda tensor: tensor),
+                torch.autocast("cpu", torch.bfloat16, enabled=half),
+            ):
+                value = loss(model)
+            forward = counter.get_total_flops()
+            value.backward()
+            return forward, counter.get_total_flops()
+
+    if train.recompute:  # the counter keeps what a block computes again
+        forward, both = passes(counter)
+        optimizers.zero_grad()
+        kept.clear()
+        passes(live)
+    else:
+        forward, both = passes(counter, live)
+    activation, with_gradients = sum(kept.values()), live.peak
+    with counter, live:
         optimizers.step()
-        everything = counter.get_total_flops()
+        everything = both + counter.get_total_flops()
     parameters = [p for p in model.parameters() if p.requires_grad]
     states = [entry for optimizer, _ in optimizers.members for entry in optimizer.state.values()]
     moments = [value for entry in states for value in entry.values() if isinstance(value, Tensor)]

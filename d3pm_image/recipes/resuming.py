@@ -39,6 +39,7 @@ FREE = {
         for name in (
             "accumulate",
             "compile",
+            "recompute",
             "fsdp",
             "max_skips",
             "log_every",

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ..config import TokenizerConfig, need
 from ..pixel_range import to_signed
+from ..recompute import Recomputable
 from ..seeds import Share
 from .quantizer import QuantizerModule, need_codes
 
@@ -50,7 +51,7 @@ def conv(config: TokenizerConfig, inputs: int, outputs: int, size: int = 3, stri
     return nn.Conv2d(inputs, outputs, size, stride, padding=1, padding_mode=config.padding)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Recomputable):
     """x + conv(silu(norm(conv(silu(norm(x)))))), the last convolution starting at zero. (B, C, H, W) →
     same."""
 
@@ -65,6 +66,10 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.run(self.layers, x)
+
+    def layers(self, x: Tensor) -> Tensor:
+        """The forward pass."""
         h = self.conv1(F.silu(self.norm1(x)))
         return x + self.conv2(F.silu(self.norm2(h)))
 

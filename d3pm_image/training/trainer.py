@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..compiler import compile_network
 from ..config import ConfigError, TrainConfig
+from ..recompute import recompute_blocks
 from . import checkpoint as ckpt
 from . import sharding
 from .discriminator_step import Opponent
@@ -46,6 +47,8 @@ class Trainer:
         self.main = accelerator.is_main_process
         if not config.fsdp:
             job.model.to(accelerator.device)
+        if config.recompute:
+            recompute_blocks(job.model)
         self.average = make_average(job.model, config.ema)  # before prepare(), which wraps forward
         if config.compile is True:
             compile_network(job.model)

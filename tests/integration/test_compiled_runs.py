@@ -107,3 +107,11 @@ def test_what_was_compiled_is_kept_in_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     compiler.compile_network(network, backend="eager")
     assert compiler.os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
+
+
+def test_a_run_that_computes_activations_again_ends_with_the_same_weights(tmp_path):
+    """A run may go on the other way."""
+    train(tmp_path / "kept", "--train.steps=15")
+    train(tmp_path / "again", "--train.steps=12", "--train.recompute=true")
+    train(tmp_path / "again", "--train.steps=15", "--train.recompute=false", "--resume=true")
+    assert equal(weights(tmp_path / "again"), weights(tmp_path / "kept"))
