@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import logging
 import os
+import platform
 import shutil
 import sys
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,14 +25,23 @@ LONG = 1800.0
 compiled, and compiling up to 3 minutes (width 256, depth 6; 2 cores that had other work)."""
 
 
-def compiler_there(device: torch.device) -> bool:
-    """Whether a compiler for a device's code is installed: one of C++ for processors, Triton and one of C for
-    NVIDIA GPUs."""
+def compiler_works(device: torch.device) -> bool:
+    """Whether a compiler for a device's code is installed (one of C++ for processors; Triton, and one of C,
+    for NVIDIA GPUs) and compiles a small function. Takes seconds."""
     if device.type == "cuda":
-        triton = importlib.util.find_spec("triton") is not None
-        return triton and bool(shutil.which(os.environ.get("CC", "cc")))
-    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    return device.type == "cpu" and bool(shutil.which(os.environ.get("CXX", usual)))
+        there = importlib.util.find_spec("triton") is not None and shutil.which(os.environ.get("CC", "cc"))
+    else:
+        usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+        there = device.type == "cpu" and shutil.which(os.environ.get("CXX", usual))
+    if not there:
+        return False
+    _prepare()
+    try:
+        torch.compile(lambda x: (2 * x + 1).sin())(torch.ones(8, device=device))
+    except Exception as error:  # no headers, no rights, a compiler of another kind: whatever stops it
+        print(f"note: not compiled: {type(error).__name__}", file=sys.stderr)
+        return False
+    return True
 
 
 def pays(seconds_a_step: float, steps: int) -> bool:
@@ -38,12 +51,28 @@ def pays(seconds_a_step: float, steps: int) -> bool:
 
 def compile_network(network: nn.Module, **options: Any) -> None:
     """Compile a network in place; ``options`` as torch.compile takes them. What was compiled once is kept in
-    ``compiled`` of the cache folder, unless TORCHINDUCTOR_CACHE_DIR names another."""
+    ``compiled`` of the cache folder, apart for every kind of processor, unless TORCHINDUCTOR_CACHE_DIR names
+    another folder."""
+    _prepare()
+    network.compile(**options)
+
+
+def _prepare() -> None:
     with contextlib.suppress(ConfigError):  # no home folder: torch keeps it among temporary files
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "compiled"))
+        place = cache_root() / "compiled" / _processor()
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place))
     # without a GPU it would note the lack of one
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    network.compile(**options)
+
+
+@cache
+def _processor() -> str:
+    """Name of this kind of processor: code is compiled for its instructions, and home folders are shared."""
+    lines = [platform.machine(), platform.processor()]
+    with contextlib.suppress(OSError):
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines += sorted({line for line in about if line.startswith(("model name", "flags", "Features"))})
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def uncompiled(compiled: bool) -> contextlib.AbstractContextManager[object]:

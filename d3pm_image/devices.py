@@ -24,11 +24,16 @@ def pick_device(name: str) -> str:
     processes. Raises ConfigError where the device is not there."""
     import torch
 
-    if name == "auto":
-        if not torch.cuda.is_available():
-            return "cpu"
-        local = os.environ.get("LOCAL_RANK", "")
-        return f"cuda:{int(local) % torch.cuda.device_count()}" if local.isdecimal() else "cuda"
+    if name == "auto" and not torch.cuda.is_available():
+        return "cpu"
+    local, together = (os.environ.get(v, "") for v in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        if not (local.isdecimal() and together.isdecimal() and int(together) > 1):
+            return "cuda"
+        count = torch.cuda.device_count()
+        hint = f"{together} processes on this machine and {count} GPUs: start one for each, or use cpu"
+        need(int(together) <= count, "device", name, hint)
+        return f"cuda:{int(local)}"
     hint = "no such device here; use auto or cpu"
     need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, hint)
     return name

@@ -52,8 +52,10 @@ class Generate(WatchedOptions):
         several = not self.one_picture
         hint = "is for a folder or FILE.npz: one picture is drawn at once"
         need(several or not self.resume, "resume", True, hint)
-        hint = "does not go with overwrite; leave one of the two out"
-        need(not (self.resume and self.overwrite), "resume", True, hint)
+        hint = "does not go with overwrite: what is in the folder is kept, or replaced"
+        array = self.place.suffix.lower() == ".npz"
+        need(array or not (self.resume and self.overwrite), "resume", True, hint)
+        need(self.place.name.lower() != ".npz", "out", self.out, "lacks a name before its ending")
         hint = "does not go with resume: what is there is not drawn again"
         need(not (self.resume and self.trajectory), "trajectory", self.trajectory, hint)
         need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
@@ -64,9 +66,14 @@ class Generate(WatchedOptions):
         return [range(at, min(at + self.batch_size, end)) for at in range(self.first, end, self.batch_size)]
 
     @property
+    def place(self) -> Path:
+        """Where files go."""
+        return Path(self.out).expanduser()
+
+    @property
     def one_picture(self) -> bool:
         """Whether all images go side by side into one."""
-        return Path(self.out).suffix.lower() not in ("", ".npz")
+        return self.place.suffix.lower() not in ("", ".npz")
 
 
 def main(arguments: list[str]) -> None:
@@ -84,10 +91,10 @@ def run(args: Generate) -> None:
     from ..outputs import folder_to_write
     from ..pipeline import load_pipeline
     from ..provenance import made_by
-    from ..recipes.drawn_files import Files
+    from ..recipes.drawn_files import Request, draw_files
     from ..training.launch import place_among_processes
 
-    out, (rank, processes) = Path(args.out), place_among_processes()
+    out, (rank, processes) = args.place, place_among_processes()
     if args.one_picture and rank:
         say("generate", [f"process {rank} of {processes} has nothing to do: the first one draws the picture"])
         return
@@ -118,9 +125,10 @@ def run(args: Generate) -> None:
     else:
         if rank == 0 and not (args.overwrite or args.resume or out.suffix):
             say_what_is_there(out)
-        files = Files(
+        request = Request(
             out, ids, pipe.class_names, facts, args.first, args.batch_size, args.overwrite, args.resume
-        ).draw(draw)
+        )
+        files = draw_files(request, draw)
         where = listed_shortly(out, files)
     if rank:
         return
@@ -155,6 +163,6 @@ def write_grid(
     layout = {
         name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")
     }
-    with new_files(Path(args.out), args.overwrite) as files:
+    with new_files(args.place, args.overwrite) as files:
         save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
     return files.path

@@ -32,7 +32,7 @@ def words(hint: Any) -> str:
     """A type in words, as somebody who writes Python reads them."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return f"one of {', '.join(map(str, inner))}"
+        return f"one of {', '.join(map(str, inner))}" if len(inner) > 1 else str(inner[0])
     if origin in UNIONS:
         return " or ".join(dict.fromkeys(words(one) for one in inner))
     if origin is tuple:

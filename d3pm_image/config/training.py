@@ -41,7 +41,7 @@ class TrainConfig:
         tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32),
             several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile: true, false, or auto: once a run shows that it will
-            take half an hour more, where a compiler is installed. A run keeps what it began with.
+            take half an hour more, where a compiler works. What was decided holds for the whole run.
         recompute: Compute activations again in the backward pass in place of keeping them: less memory, for
             about a third more operations, and the same weights.
         fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks
@@ -86,7 +86,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._check_optimizer()
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
-        need(self.compile in (True, False, "auto"), "train.compile", self.compile, "use true, false or auto")
+        known = isinstance(self.compile, bool) or self.compile == "auto"
+        need(known, "train.compile", self.compile, "use true, false or auto")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         hint = f"must divide train.batch_size={self.batch_size}"

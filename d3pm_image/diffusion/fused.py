@@ -22,9 +22,9 @@ from .reduction import Statistics, chunk_gradient, chunk_rows, chunk_statistics,
 from .terms import Coefficients, coefficients, token_gradient, token_terms
 
 LOGITS_AT_ONCE = 1 << 22
-ROWS_AT_LEAST = 256
-"""Matrix products of fewer rows are slow: at K = 65,536 this takes 0.75 of the time of 64 rows. It is 2²⁴
-logits then, 67 MB in float32."""
+ROWS_AT_LEAST, MOST_LOGITS = 256, 1 << 24
+"""Matrix products of fewer rows are slow: at K = 65,536 this takes 0.75 of the time of 64 rows. More logits,
+67 MB in float32, would take memory that this loss is there to save."""
 
 
 @library.custom_op("d3pm_image::fused_loss", mutates_args=())
@@ -45,7 +45,11 @@ def fused_op(
     g_weight, g_bias = (
         torch.zeros_like(p, dtype=kind) if gradients else p.new_empty(0) for p in (weight, bias)
     )
-    step = max(ROWS_AT_LEAST, LOGITS_AT_ONCE * (1 if hidden.device.type == "cpu" else 8) // codes)
+    step = max(
+        1,
+        min(ROWS_AT_LEAST, MOST_LOGITS // codes),
+        LOGITS_AT_ONCE * (1 if hidden.device.type == "cpu" else 8) // codes,
+    )
     # an absorbing process says nothing about unmasked tokens: their logits are not computed
     order = masked.nonzero()[:, 0] if absorbing and shift is None else None
     with torch.autocast(hidden.device.type, enabled=False):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..training.launch import gathered, place_among_processes
+from ..training.launch import gathered, meet, place_among_processes
 from .samples import draw_images
 from .sweep import Meter, calls_expected
 
@@ -41,6 +41,8 @@ class Drawn:
 def draw(args: Any, pipe: Pipeline) -> Drawn | None:
     """The samples that an evaluation asks for; None on all processes but the first."""
     rank, processes = place_among_processes()
+    if processes > 1:
+        meet()
     request = pipe.request(**args.changes())
     share = len(torch.arange(args.num_samples).tensor_split(processes)[rank])
     form = "drawing samples {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"

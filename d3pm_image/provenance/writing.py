@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def write_images(
     first: int,
     last: int,
     overwrite: bool = False,
-    there: Container[Path] = (),
+    there: Mapping[int, str] | None = None,
 ) -> list[Path]:
     """Write one batch as a PNG each, see :func:`image_path`; returns the files.
 
@@ -41,18 +41,16 @@ def write_images(
         facts: What all of them carry, their ``seed`` among it.
         first: Number of the first image of the batch.
         last: Largest number of the whole request.
-        there: Files that are written already.
+        there: Files of images that are written already, by number.
     """
-    written = []
+    written, there = [], there or {}
     together = {"batch_first": first, "batch_size": len(images)}
     for number, image, label in zip(range(first, first + len(images)), images, ids, strict=False):
-        name, path = (
-            [*class_names, "no class"][label],
-            image_path(folder, number, last, facts, label, class_names),
-        )
-        if path in there:
-            written.append(path)
+        if number in there:
+            written.append(Path(there[number]))
             continue
+        name = [*class_names, "no class"][label]
+        path = image_path(folder, number, last, facts, label, class_names)
         with new_files(path, overwrite) as files:
             save_image(image, files.draft, {**facts, "number": number, "label": name, **together})
         written.append(files.path)

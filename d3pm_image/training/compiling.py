@@ -6,26 +6,52 @@ import sys
 
 import torch
 
-from ..compiler import compile_network, compiler_there, pays
+from ..compiler import compile_network, compiler_works, pays
 from .trainer import Trainer
 
 STEADY = 10
-"""Steps after which the time of one is known."""
+"""The step from which on the time of one is known, whether the run was stopped before or not."""
 
 
 def consider_compiling(trainer: Trainer, seconds_a_step: float) -> None:
-    """Compile the network of a run, where that was left open, every process has a compiler, and the steps
-    that are left take long enough."""
-    config, accelerator = trainer.config, trainer.accelerator
-    if config.compile != "auto" or config.fsdp or trainer.compiled:
+    """Compile the network of a run, once, where that was left open, the steps that are left take long enough,
+    and every process has a compiler that works."""
+    if not left_open(trainer) or trainer.progress.step < STEADY or trainer.progress.considered:
         return
-    able = compiler_there(accelerator.device)
-    known = torch.tensor([seconds_a_step, able], dtype=torch.float64, device=accelerator.device)
-    seconds, able = accelerator.reduce(known, "mean").tolist()
-    if able < 1 or not pays(seconds, config.steps - trainer.progress.step):
+    trainer.progress.considered = True
+    seconds = mean(trainer, seconds_a_step)
+    if pays(seconds, trainer.config.steps - trainer.progress.step) and everywhere(trainer):
+        if trainer.main:
+            hint = "a long run: its network is compiled now, which takes minutes once (train.compile)"
+            print(f"note: {hint}", file=sys.stderr)
+        compile_network(trainer.job.model)
+        trainer.progress.compiled = True
+
+
+def go_on_compiled(trainer: Trainer) -> None:
+    """Compile the network of a run that goes on, where it was compiled before it stopped."""
+    if not left_open(trainer) or not trainer.progress.compiled:
         return
+    if everywhere(trainer):
+        compile_network(trainer.job.model)
+        return
+    trainer.progress.compiled = False
     if trainer.main:
-        hint = "a long run: its network is compiled now, which takes minutes once (train.compile)"
+        hint = "the run was compiled, and no compiler works here: its weights differ in the last digits"
         print(f"note: {hint}", file=sys.stderr)
-    compile_network(trainer.job.model)
-    trainer.progress.compiled = True
+
+
+def left_open(trainer: Trainer) -> bool:
+    """Whether the run may decide itself."""
+    return trainer.config.compile == "auto" and not trainer.config.fsdp
+
+
+def everywhere(trainer: Trainer) -> bool:
+    """Whether a compiler works in every process."""
+    return mean(trainer, compiler_works(trainer.accelerator.device)) == 1
+
+
+def mean(trainer: Trainer, value: float) -> float:
+    """Mean over all processes."""
+    own = torch.tensor(value, dtype=torch.float32, device=trainer.accelerator.device)
+    return float(trainer.accelerator.reduce(own, "mean"))

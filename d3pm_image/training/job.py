@@ -72,7 +72,7 @@ class Progress:
             up to now.
         reference: Loss of the first step, at least 1: one far above it is that of a network that has
             exploded. 0 before that step.
-        compiled: Whether the run compiled its network on the way, having shown that it is long.
+        considered: Whether it was decided if the network is to be compiled; compiled: whether it was.
     """
 
     step: int = 0
@@ -83,4 +83,5 @@ class Progress:
     best_step: int = -1
     seconds: float = 0.0
     scaler: dict[str, Any] = field(default_factory=dict)
+    considered: bool = False
     compiled: bool = False

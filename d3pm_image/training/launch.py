@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from ..config import ConfigError, need
@@ -100,15 +101,25 @@ def place_among_processes() -> tuple[int, int]:
     return number("RANK", 0) or 0, number("WORLD_SIZE", 1) or 1
 
 
-def gathered(part: Any) -> list[Any]:
-    """The parts of all processes, in their order, on each of them; they wait for one another here."""
+PATIENCE = timedelta(hours=4)
+"""How long processes wait for one another's work, once they have met."""
+
+
+def meet() -> None:
+    """Join the other processes, before any works alone: from now on they wait for hours. What they exchange
+    lies in the processors' memory, whatever they compute on."""
     _, processes = place_among_processes()
-    if processes == 1:
-        return [part]
-    import torch
     from accelerate import PartialState
-    from accelerate.utils import gather_object
 
     with meeting(processes):
-        PartialState(cpu=not torch.cuda.is_available())
+        PartialState(cpu=True, timeout=PATIENCE)
+
+
+def gathered(part: Any) -> list[Any]:
+    """The parts of all processes, in their order, on each of them; they wait for one another here, and must
+    have met."""
+    if place_among_processes()[1] == 1:
+        return [part]
+    from accelerate.utils import gather_object
+
     return gather_object([part])

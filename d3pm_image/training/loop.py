@@ -27,7 +27,7 @@ from tqdm import tqdm
 from ..config import ConfigError, TrainConfig, need
 from ..devices import pick_mixed_precision
 from . import notebook
-from .compiling import STEADY, consider_compiling
+from .compiling import consider_compiling, go_on_compiled
 from .folder import check_folder, run_folder
 from .judging import judge
 from .launch import check_launch, meeting
@@ -137,6 +137,7 @@ def train(
     trainer = Trainer(job, config, folder, accelerator)
     progress_known = resume and trainer.restore()
     trainer.together()
+    go_on_compiled(trainer)
     if trainer.main and job.begin is not None:
         job.begin()
     if resume and trainer.main:
@@ -207,7 +208,6 @@ def _steps(
     """All remaining steps, with logs, previews and checkpoints in between."""
     config, began, images, waited = trainer.config, time.perf_counter(), 0, 0.0
     since_start, before = time.perf_counter(), trainer.progress.seconds
-    first, considered = trainer.progress.step, False
     while trainer.progress.step < config.steps:
         asked = time.perf_counter()
         batch = _awaited(trainer, loader, signals)
@@ -234,9 +234,7 @@ def _steps(
             bar.set_postfix_str(
                 f"loss {values.get('loss', math.nan):.4g}, {values['images_per_s']:.0f} images/s"
             )
-            if step - first >= STEADY and not considered:
-                considered = True
-                consider_compiling(trainer, max(span - waited, 0) * config.batch_size / images)
+            consider_compiling(trainer, max(span - waited, 0) * config.batch_size / images)
             began, images, waited = time.perf_counter(), 0, 0.0
         if config.preview_every and (step % config.preview_every == 0 or end):
             values = judge(trainer, monitor)

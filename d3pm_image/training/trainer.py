@@ -222,12 +222,11 @@ class Trainer:
                     " network as it was or choose another --out",
                 ) from error
             known = {k: v for k, v in state.items() if k in vars(Progress())}
-            self.progress = Progress(**known)
+            # earlier versions never compiled by themselves
+            self.progress = Progress(**{"considered": True, **known})
             self.saved_step, self.has_good = self.progress.step, not state.get("exploded")
             self.doubted = None if state.get("proven", True) else place
             self._know_best()
-            if self.config.compile == "auto" and self.compiled:
-                compile_network(self.job.model)
             if self.accelerator.scaler is not None and self.progress.scaler:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             return True
@@ -236,7 +235,8 @@ class Trainer:
     @property
     def compiled(self) -> bool:
         """Whether the network runs compiled."""
-        return self.config.compile is True or (self.config.compile == "auto" and self.progress.compiled)
+        auto = self.config.compile == "auto" and not self.config.fsdp
+        return self.config.compile is True or (auto and self.progress.compiled)
 
     def _know_best(self) -> None:
         """Best weights of a later step than the checkpoint's, of a run that was stopped or diverged after it,

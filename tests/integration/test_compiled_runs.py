@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
+from helpers.paths import ROOT
 from helpers.runs import weights
 from helpers.tensors import equal
 from helpers.tiny import SMALL
@@ -33,7 +38,7 @@ def compiled(monkeypatch):
     monkeypatch.setattr(compiler, "LONG", 0.0)
     for module in (trainer, compiling):
         monkeypatch.setattr(module, "compile_network", compile_network)
-    monkeypatch.setattr(compiling, "compiler_there", lambda device: True)
+    monkeypatch.setattr(compiling, "compiler_works", lambda device: True)
     return found
 
 
@@ -75,7 +80,7 @@ def test_other_runs_are_not_compiled(reason, compiled, tmp_path, monkeypatch):
     if reason == "short":
         monkeypatch.setattr(compiler, "LONG", 1800.0)
     if reason == "no compiler":
-        monkeypatch.setattr(compiling, "compiler_there", lambda device: False)
+        monkeypatch.setattr(compiling, "compiler_works", lambda device: False)
     asked = ["--train.compile=false"] if reason == "asked not to" else []
     train(tmp_path / "run", f"--train.steps={9 if reason == 'few steps' else 15}", *asked)
     assert not compiled and states(tmp_path / "run")[-1] is False
@@ -88,13 +93,54 @@ def test_a_run_that_is_told_not_to_compile_any_more_does_not(compiled, tmp_path)
     assert len(compiled) == 1
 
 
-def test_a_compiler_is_looked_for(monkeypatch, tmp_path):
-    monkeypatch.setenv("CXX", str(tmp_path / "none"))
-    assert not compiler.compiler_there(torch.device("cpu"))
-    (tmp_path / "cxx").write_text("#!/bin/sh\n")
-    (tmp_path / "cxx").chmod(0o755)
-    monkeypatch.setenv("CXX", str(tmp_path / "cxx"))
-    assert compiler.compiler_there(torch.device("cpu"))
+def test_what_was_decided_holds(compiled, tmp_path, capsys, monkeypatch):
+    """A run that was short when it was asked is not compiled later, where the machine may be slower; and one that was compiled goes on without where no compiler works."""
+    monkeypatch.setattr(compiler, "LONG", 1e9)
+    train(tmp_path / "short", "--train.steps=15")
+    monkeypatch.setattr(compiler, "LONG", 0.0)
+    train(tmp_path / "short", "--train.steps=30", "--resume=true")
+    assert not compiled
+    train(tmp_path / "long", "--train.steps=15")
+    monkeypatch.setattr(compiling, "compiler_works", lambda device: False)
+    train(tmp_path / "long", "--train.steps=30", "--resume=true")
+    assert len(compiled) == 1 and "no compiler works here" in capsys.readouterr().err
+    assert states(tmp_path / "long") == [True, False]
+
+
+def test_a_run_of_a_version_that_did_not_compile_goes_on_without(compiled, tmp_path):
+    train(tmp_path, "--train.steps=15", "--train.compile=false")
+    state = checkpoints(tmp_path / "checkpoints")[-1] / "state.json"
+    held = json.loads(state.read_text())
+    del held["compiled"], held["considered"]
+    state.write_text(json.dumps(held))
+    train(tmp_path, "--train.steps=30", "--resume=true")
+    assert not compiled
+
+
+WORKS = (
+    "import torch; from d3pm_image.compiler import compiler_works; print(compiler_works(torch.device('cpu')))"
+)
+
+
+@pytest.mark.parametrize("compiler_is", ["nowhere", "broken", pytest.param("there", marks=pytest.mark.slow)])
+def test_a_compiler_is_tried(compiler_is, tmp_path):
+    """Before a run depends on it. In a process of its own: inductor reads CXX once."""
+    if compiler_is == "there" and not shutil.which("g++"):
+        pytest.skip("needs g++")
+    if compiler_is == "broken":
+        (tmp_path / "cxx").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "cxx").chmod(0o755)
+    chosen = "g++" if compiler_is == "there" else str(tmp_path / "cxx")
+    environment = os.environ | {
+        "CXX": chosen,
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WORKS], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(compiler_is == "there")
+    assert ("note: not compiled" in done.stderr) == (compiler_is == "broken")
 
 
 def test_what_was_compiled_is_kept_in_the_cache_folder(monkeypatch, tmp_path):
@@ -106,7 +152,9 @@ def test_what_was_compiled_is_kept_in_the_cache_folder(monkeypatch, tmp_path):
     assert compiler.os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     compiler.compile_network(network, backend="eager")
-    assert compiler.os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
+    assert compiler.os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(
+        tmp_path / "compiled" / compiler._processor()
+    )
 
 
 def test_a_run_that_computes_activations_again_ends_with_the_same_weights(tmp_path):

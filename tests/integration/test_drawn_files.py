@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ from helpers.tiny import free_port
 from PIL import Image
 
 from d3pm_image import Pipeline
+from d3pm_image.config import ConfigError
 from d3pm_image.devices import pick_device
+from d3pm_image.locks import file_lock
+from d3pm_image.recipes import drawn_array, drawn_files
 
 ASKED = (
     "generate",
@@ -131,27 +135,128 @@ def test_an_interrupted_array_goes_on(whole, interrupted, monkeypatch):
 
 
 def test_parts_of_an_array_are_neither_lost_nor_mixed(interrupted, capsys):
-    parts = contents(interrupted.parent / ".images.npz.parts")
+    parts = interrupted.parent / ".images.npz.parts"
+    before = contents(parts)
     assert "--resume true" in fails(capsys, *ASKED, "--out", interrupted)
-    line = fails(capsys, *ASKED, "--out", interrupted, "--resume", "true", "--seed", "6")
-    assert "resume" in line and "another seed" in line
-    assert contents(interrupted.parent / ".images.npz.parts") == parts
-    (interrupted.parent / ".images.npz.parts" / "request.json").write_text("{")
-    assert "request.json" in fails(capsys, *ASKED, "--out", interrupted, "--resume", "true")
+    assert "was made with seed 5, not 6" in fails(
+        capsys, *ASKED, "--out", interrupted, "--resume", "true", "--seed", "6"
+    )
+    assert contents(parts) == before
+    with file_lock(parts / ".lock"):
+        assert "is drawing it now" in fails(capsys, *ASKED, "--out", interrupted, "--resume", "true")
+    (parts / "request.json").write_text("{")
+    assert "does not say what its files belong to" in fails(
+        capsys, *ASKED, "--out", interrupted, "--resume", "true"
+    )
+    (parts / "request.json").unlink()
+    assert "does not say what its files belong to" in fails(
+        capsys, *ASKED, "--out", interrupted, "--resume", "true"
+    )
+
+
+def test_damaged_parts_are_drawn_again_and_files_of_others_stay(whole, interrupted):
+    parts = interrupted.parent / ".images.npz.parts"
+    part = parts / "000000000000.npy"
+    part.write_bytes(part.read_bytes()[:-7])
+    (parts / "000000000004.npy").touch()
+    (parts / "mine.txt").touch()
+    run(*ASKED, "--out", interrupted, "--resume", "true")
+    assert interrupted.read_bytes() == (whole / "images.npz").read_bytes()
+    assert names(parts) == {"mine.txt"}
+
+
+def test_a_part_that_is_missing_at_the_end_is_named(tmp_path, capsys, monkeypatch):
+    """As where machines do not share the disk."""
+    real = drawn_array.join
+
+    def join(request, parts, *rest):
+        (parts / "000000000004.npy").unlink()
+        real(request, parts, *rest)
+
+    monkeypatch.setattr(drawn_array, "join", join)
+    assert "lacks images 4 to 7" in fails(capsys, *ASKED, "--out", tmp_path / "images.npz")
+    assert names(tmp_path) == {".images.npz.parts"}
+
+
+def test_a_finished_array_is_not_drawn_again(whole, tmp_path, monkeypatch, capsys):
+    shutil.copy(whole / "images.npz", tmp_path)
+    monkeypatch.setattr(Pipeline, "generate", None)
+    run(*ASKED, "--out", tmp_path / "images.npz", "--resume", "true")
+    run(*ASKED, "--out", tmp_path / "images.npz", "--resume", "true", "--overwrite", "true")
+    assert names(tmp_path) == {"images.npz"}
+    assert "was made with seed 5, not 6" in fails(
+        capsys, *ASKED, "--out", tmp_path / "images.npz", "--resume", "true", "--seed", "6"
+    )
+    (tmp_path / "images.npz").write_text("mine")
+    assert "no request of this program" in fails(
+        capsys, *ASKED, "--out", tmp_path / "images.npz", "--resume", "true"
+    )
+
+
+def test_an_interrupted_replacement_goes_on(whole, interrupted):
+    interrupted.write_text("old")
+    run(*ASKED, "--out", interrupted, "--resume", "true", "--overwrite", "true")
+    assert interrupted.read_bytes() == (whole / "images.npz").read_bytes()
+    assert names(interrupted.parent) == {"images.npz"}
+
+
+def test_a_larger_request_goes_on_in_a_folder(tmp_path):
+    """Also where numbers get more digits; the model may lie elsewhere."""
+    few = (
+        "generate",
+        "fashion-mnist",
+        "--steps",
+        "1",
+        "--batch-size",
+        "2",
+        "--first",
+        "9998",
+        "--out",
+        tmp_path,
+    )
+    run(*few, "--num-images", "2")
+    before = contents(tmp_path)
+    run(*few, "--num-images", "4", "--resume", "true")
+    assert {name.split("-")[0] for name in names(tmp_path)} == {"9998", "9999", "10000", "10001"}
+    assert before.items() <= contents(tmp_path).items()
+
+
+def test_where_the_model_lies_does_not_matter(whole, tmp_path):
+    request = drawn_files.Request(tmp_path, [0], (), {"model": "a", "version": "1", "seed": 3})
+    assert request.asked == {"seed": 3}
+
+
+def test_batches_that_are_missing_are_dealt_out():
+    """Not all of them: a resumed request would leave all work to one process."""
+    for rank, own in ((0, ["a", "c"]), (1, ["b"])):
+        request = drawn_files.Request(Path("x"), [0], (), {}, rank=rank, processes=2)
+        assert list(request.own(["a", "b", "c"])) == own
 
 
 def test_images_of_another_request_are_not_taken_for_those_of_this(whole, tmp_path, capsys):
-    run(*ASKED, "--out", tmp_path / "images")
-    line = fails(capsys, *ASKED, "--steps", "3", "--out", tmp_path / "images", "--resume", "true")
-    assert "was made with steps 2, not 3" in line
-    assert contents(tmp_path / "images") == contents(whole / "images")
+    """Nor mixed with them, whatever their names; all are looked at before one is drawn."""
+    run(*ASKED, "--out", tmp_path)
+    for other, words in (
+        (["--steps", "3"], "steps 2, not 3"),
+        (["--seed", "6"], "seed 5, not 6"),
+        (["--labels", "Dress"], "labels '', not 'Dress'"),
+    ):
+        assert f"was made with {words}" in fails(
+            capsys, *ASKED, *other, "--out", tmp_path, "--resume", "true"
+        )
+    assert contents(tmp_path) == contents(whole / "images")
+    (tmp_path / "notes.png").touch()
+    damaged = tmp_path / "0003-seed5-Dress.png"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    assert "remove it, and it is drawn again" in fails(capsys, *ASKED, "--out", tmp_path, "--resume", "true")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--out", "grid.png"], "one picture is drawn at once"),
-        (["--out", "images", "--overwrite", "true"], "leave one of the two out"),
+        (["--out", "images", "--overwrite", "true"], "is kept, or replaced"),
+        (["--out", ".npz"], "lacks a name"),
         (["--out", "images", "--trajectory", "a.gif"], "does not go with resume"),
     ],
 )
@@ -168,10 +273,62 @@ def test_an_array_that_is_there_stays(whole, tmp_path):
     assert (tmp_path / "images-2.npz").read_bytes() == (whole / "images.npz").read_bytes()
 
 
+def test_paths_from_home(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for out in ("~/images", "~/images.npz"):
+        run(*ASKED, f"--out={out}")
+    assert contents(tmp_path / "images") == contents(whole / "images")
+    assert (tmp_path / "images.npz").read_bytes() == (whole / "images.npz").read_bytes()
+
+
+def test_a_folder_with_the_name_of_an_array_is_refused_first(tmp_path, monkeypatch, capsys):
+    (tmp_path / "images.npz").mkdir()
+    monkeypatch.setattr(Pipeline, "generate", None)
+    assert "is a folder" in fails(capsys, *ASKED, "--overwrite", "true", "--out", tmp_path / "images.npz")
+
+
+WAITING = """
+import sys, time
+from d3pm_image.training import launch
+launch.GIVE_UP_S = 3.0
+launch.meet()
+if launch.place_among_processes()[0] == 1:
+    time.sleep(5)
+print(launch.gathered(launch.place_among_processes()[0]))
+"""
+
+
+def test_processes_that_have_met_wait_for_each_other(tmp_path):
+    """For longer than they wait to meet: one may have nothing to draw."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--master_port",
+        free_port(),
+    ]
+    done = subprocess.run(
+        [*launch, str(tmp_path / "waiting.py")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("[0, 1]") == 2
+
+
 def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert pick_device("auto") == "cuda"
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert pick_device("auto") == pick_device("cuda") == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert pick_device("auto") == "cuda:3"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert pick_device("auto") == pick_device("cuda") == "cuda:3" and pick_device("cuda:1") == "cuda:1"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
+    with pytest.raises(ConfigError, match="5 processes on this machine and 4 GPUs"):
+        pick_device("auto")
