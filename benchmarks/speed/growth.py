@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +18,15 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from .peers import CLASSES, Sizes, clock_of, ours
 from .timing import peak_megabytes, table, take_turns
 
 TASKS = ("training step", "drawing")
 NAMES = {"tokens": "N, tokens", "codes": "K, codes", "batch": "batch", "steps": "steps"}
+COLOURS = {"training step": "#0072b2", "drawing": "#d55e00"}
+STYLES = {"float32": "-", "bf16": "--"}
 Row = dict[str, float | str]
 
 
@@ -37,7 +42,12 @@ def run(repeats: int, arguments: list[str]) -> list[Row]:
     parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
     parser.add_argument("--skip-memory", action="store_true", help="measure time only")
     parser.add_argument("--plot", default="", help="write all curves into this PNG")
+    parser.add_argument("--kept", default="", help="plot the results in this JSON file; measure nothing")
     args = parser.parse_args(arguments)
+    if args.kept:
+        rows = json.loads(Path(args.kept).read_text(encoding="utf-8"))["rows"]
+        plot(rows, args.plot)
+        return rows
     print("the first value of each is kept while another varies")
     rows = [row for precision in args.precisions for row in measure(precision, args, repeats)]
     if args.plot:
@@ -98,27 +108,30 @@ def exponent(rows: list[Row]) -> float:
 
 def plot(rows: list[Row], path: str) -> None:
     """Time above, memory below, a column per factor; both axes logarithmic."""
-    figure = Figure(figsize=(15, 7), dpi=100, layout="constrained")
+    figure = Figure(figsize=(14, 6.4), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, len(NAMES), sharex="col")
     for column, (factor, name) in enumerate(NAMES.items()):
+        values = sorted({float(row["value"]) for row in rows if row["factor"] == factor})
         for line, (key, unit) in enumerate((("seconds", "seconds"), ("megabytes", "peak MB"))):
             axes = grid[line, column]
-            for precision in dict.fromkeys(row["precision"] for row in rows):
-                for task in TASKS:
-                    own = [
-                        r
-                        for r in rows
-                        if (r["factor"], r["task"], r["precision"]) == (factor, task, precision)
-                    ]
-                    if own:
-                        slope = f", exponent {exponent(own):.2f}" if key == "seconds" else ""
-                        axes.plot([r["value"] for r in own], [r[key] for r in own],
-                                  marker="o" if task == TASKS[0] else "s",
-                                  linestyle="-" if precision == "float32" else "--",
-                                  label=f"{task}, {precision}{slope}")  # fmt: skip
+            for (task, colour), (precision, style) in itertools.product(COLOURS.items(), STYLES.items()):
+                about = (factor, task, precision)
+                own = [row for row in rows if (row["factor"], row["task"], row["precision"]) == about]
+                if own:
+                    slope = f", exponent {exponent(own):.2f}" if key == "seconds" else ""
+                    axes.plot(
+                        [row["value"] for row in own], [row[key] for row in own],
+                        color=colour, linestyle=style, marker="o", label=f"{task}, {precision}{slope}",
+                    )  # fmt: skip
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
+            low, high = axes.get_ylim()
+            middle = math.sqrt(low * high)
+            axes.set_ylim(min(low, middle / 4), max(high, middle * 4))  # noise shall not look like growth
+            axes.set_xticks(values, [f"{value:,.0f}" for value in values], fontsize=8)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.grid(True, alpha=0.3)
             axes.set_ylabel(unit if not column else "")
             if line:
