@@ -75,7 +75,9 @@ def wrong_argument(
         if not argument.startswith("-"):
             plain += 1
             if plain > len(positionals):
-                return ConfigError(argument, "unknown", "no such option; see --help")
+                known = f" after {', '.join(positionals)}" if positionals else ""
+                hint = f"one word too many{known}; options are given by name, see --help"
+                return ConfigError("argument", argument, hint)
             continue
         option, equals, value = argument.partition("=")
         name = option.removeprefix("--")

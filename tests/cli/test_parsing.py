@@ -262,7 +262,7 @@ def test_a_sampler_is_no_unknown_option():
     [
         ([], ["model=''", "is missing"]),
         (["a"], ["image=''", "is missing"]),
-        (["a", "b", "c"], ["c='unknown'", "no such option"]),
+        (["a", "b", "c"], ["argument='c'", "one word too many after model, image"]),
         (["a", "--box", "1,2,3,4"], ["image=''", "is missing"]),
         (["a", "b", "-n", "3"], ["-n='unknown'", "no such option"]),
     ],
