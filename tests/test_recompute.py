@@ -70,14 +70,14 @@ def test_a_step_takes_less_memory_and_more_operations():
     costs = []
     for recompute in (False, True):
         config = DiffusionRun(
-            denoiser=DenoiserConfig(width=64, depth=8, heads=1),
+            denoiser=DenoiserConfig(width=64, depth=5, heads=1),
             train=TrainConfig(batch_size=8, recompute=recompute, mixed_precision="no"),
         )
         with imagined():
             loss = diffusion_loss(config, 16, (8, 8), 2, 8)
             costs.append(count(Transformer(config.denoiser, 16, 2), loss, config.train))
     kept, again = costs
-    assert again.peak_bytes < 0.5 * kept.peak_bytes
+    assert again.peak_bytes < 0.6 * kept.peak_bytes
     assert 1.2 < again.flops / kept.flops < 1.4
 
 
