@@ -290,8 +290,8 @@ def test_a_folder_with_the_name_of_an_array_is_refused_first(tmp_path, monkeypat
 WAITING = """
 import sys, time
 from d3pm_image.training import launch
-launch.GIVE_UP_S = 3.0
 launch.meet()
+launch.GIVE_UP_S = 3.0
 if launch.place_among_processes()[0] == 1:
     time.sleep(5)
 print(launch.gathered(launch.place_among_processes()[0]))
