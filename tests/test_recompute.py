@@ -66,6 +66,7 @@ def test_gradients_are_the_same_to_the_bit(name, monkeypatch):
     assert len(calls) == blocks
 
 
+@pytest.mark.integration
 def test_a_step_takes_less_memory_and_more_operations():
     costs = []
     for recompute in (False, True):

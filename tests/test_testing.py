@@ -86,6 +86,7 @@ class Mixer(nn.Module):
         return self.head(features) if head else features
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_foreign_denoiser_trains_with_the_loss_and_draws_what_it_learnt(fused):
     torch.manual_seed(0)

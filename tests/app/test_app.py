@@ -123,6 +123,7 @@ def test_two_decodes_never_run_at_once():
 # messages
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs the extra app")
 def test_messages_are_sentences_and_hold_no_markup():
     from d3pm_image.app.errors import failure, words

@@ -296,6 +296,7 @@ def test_a_place_is_the_same_on_a_finer_grid():
     torch.testing.assert_close(places((9, 9)).view(9, 9, 16)[1::3, 1::3], places((3, 3)).view(3, 3, 16))
 
 
+@pytest.mark.integration
 def test_compiled_dropout_has_the_masks_of_plain_dropout():
     keys = StepRandom(0, 0, 6, slice(0, 6), torch.device("cpu")).keys()
     x = torch.randn(6, 5, 7)

@@ -18,6 +18,8 @@ from d3pm_image.editing import repaint
 from d3pm_image.editing.sliding import counts, starts, window_order
 from d3pm_image.pipeline import Pipeline
 
+pytestmark = pytest.mark.integration  # seconds each
+
 
 def order_by_the_rule(unknown: torch.Tensor, size: tuple[int, int]) -> list[tuple[int, int]]:
     """The window with the fewest unknown cells, of those that have any, again and again; all counted anew every time."""

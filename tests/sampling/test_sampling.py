@@ -30,11 +30,11 @@ def test_every_sampler_is_tested():
 def test_ancestral_draws_the_joint_distribution(share):
     """Exact as the steps grow, for absorbing, hybrid and uniform processes; few steps are visibly worse."""
     data, process, denoiser = toy(share)
-    n = 40_000
+    n = 20_000
     assert variation(torch.zeros(n, 3, dtype=torch.long), data) > 0.3  # the distance sees a point mass
     many = variation(drawn(process, denoiser, n, sampler="ancestral", steps=64), data)
     one = variation(drawn(process, denoiser, n, sampler="ancestral", steps=1), data)
-    assert many < 0.025
+    assert many < 0.03
     assert one > 2 * many
 
 

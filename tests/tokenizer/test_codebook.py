@@ -97,6 +97,7 @@ print(*sorted({"torch._dynamo", "torch._inductor", "sympy", "einx", "vector_quan
 """
 
 
+@pytest.mark.integration
 def test_drawing_waits_for_no_compiler(tmp_path):
     """``generate`` imports nothing that takes seconds but torch."""
     done = subprocess.run(
@@ -106,6 +107,7 @@ def test_drawing_waits_for_no_compiler(tmp_path):
     assert done.stdout.splitlines()[-1] == "", done.stdout
 
 
+@pytest.mark.integration
 def test_the_codebook_moves_outside_compiled_graphs(monkeypatch):
     """Once for all tokenizers, so that a copy moves its own codebook; nothing before somebody compiles."""
     for kind, name in ((Moves, "add"), (AveragesCodebook, "start")):
