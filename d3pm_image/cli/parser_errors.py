@@ -76,8 +76,8 @@ def wrong_argument(
             plain += 1
             if plain > len(positionals):
                 known = f" after {', '.join(positionals)}" if positionals else ""
-                hint = f"one word too many{known}; options are given by name, see --help"
-                return ConfigError("argument", argument, hint)
+                too_many = f"one word too many{known}; options are given by name, see --help"
+                return ConfigError("argument", argument, too_many)
             continue
         option, equals, value = argument.partition("=")
         name = option.removeprefix("--")
