@@ -60,11 +60,6 @@ class Generate(WatchedOptions):
         need(not (self.resume and self.trajectory), "trajectory", self.trajectory, hint)
         need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
 
-    def batches(self) -> list[range]:
-        """Numbers of the images of each batch."""
-        end = self.first + self.num_images
-        return [range(at, min(at + self.batch_size, end)) for at in range(self.first, end, self.batch_size)]
-
     @property
     def place(self) -> Path:
         """Where files go."""
@@ -108,28 +103,22 @@ def run(args: Generate) -> None:
     ids = pipe.label_ids(labels, args.num_images, args.first)
     facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
     facts |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision, **settings}
-    how: dict[str, Any] = {
-        "seed": args.seed,
-        "batch_size": args.batch_size,
-        "callback": watch,
-        **args.changes(),
-    }
+    how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, **args.changes()}
     began = time.perf_counter()
 
     def draw(first: int, count: int) -> Sequence[Any]:
-        return pipe.generate(count, labels, first=first, **how)
+        return pipe.generate(count, labels, first=first, callback=watch, **how)
 
+    request = Request(
+        out, ids, pipe.class_names, facts, args.first, args.batch_size, args.overwrite, args.resume
+    )
     if args.one_picture:
-        images = [image for part in args.batches() for image in draw(part.start, len(part))]
+        images = [image for part in request.batches() for image in draw(part.start, len(part))]
         where = printable(write_grid(args, images, ids, pipe.class_names if args.captions else (), facts), 0)
     else:
         if rank == 0 and not (args.overwrite or args.resume or out.suffix):
             say_what_is_there(out)
-        request = Request(
-            out, ids, pipe.class_names, facts, args.first, args.batch_size, args.overwrite, args.resume
-        )
-        files = draw_files(request, draw)
-        where = listed_shortly(out, files)
+        where = listed_shortly(out, draw_files(request, draw))
     if rank:
         return
     plural, on = "s" * (args.num_images > 1), f" on {processes} processes" * (processes > 1)

@@ -53,7 +53,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Scaled-dot-product attention, (B, heads, N, head_width) each.
 
     torch's fused kernel for processors has a slow backward pass in bf16: 63 ms against 11 ms for the plain
-    products at N = 49 (2 cores), 1 against 0.68 for a training step at N = 576 (AMD EPYC, one core).
+    products at N = 49 (2 cores).
     """
     if q.device.type == "cpu" and q.requires_grad and q.shape[-2] <= PLAIN_UP_TO.get(q.dtype, 256):
         return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v

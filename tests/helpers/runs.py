@@ -14,20 +14,14 @@ from helpers.paths import ROOT
 from helpers.tiny import TINY_DIFFUSION, TINY_TOKENIZER, free_port
 
 
+def torchrun(*arguments: str, processes: int = 2) -> list[str]:
+    """The command that starts processes together."""
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", free_port()]
+    return [sys.executable, *launch, *arguments]
+
+
 def command(stage: str, *extra: str, processes: int = 1) -> list[str]:
-    launch = (
-        [sys.executable]
-        if processes == 1
-        else [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc_per_node",
-            str(processes),
-            "--master_port",
-            free_port(),
-        ]
-    )
+    launch = [sys.executable] if processes == 1 else torchrun(processes=processes)
     tiny = TINY_TOKENIZER if stage == "train_tokenizer" else TINY_DIFFUSION
     return [*launch, str(ROOT / "scripts" / f"{stage}.py"), *tiny, *extra]
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers.command_line import fails, names, run
-from helpers.paths import ROOT
-from helpers.tiny import free_port
+from helpers.runs import environment, torchrun
 from PIL import Image
 
 from d3pm_image import Pipeline
@@ -56,21 +53,9 @@ def whole(tmp_path_factory) -> Path:
 def test_two_processes_write_the_files_of_one(tmp_path):
     """Bit for bit: a folder, and an array."""
     asked = [*ASKED, "--num-images", "64", "--batch-size", "16"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     for out in ("images", "images.npz"):
-        launch = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc_per_node",
-            "2",
-            "--master_port",
-            free_port(),
-        ]
-        done = subprocess.run(
-            [*launch, "-m", "d3pm_image", *asked, "--out", str(tmp_path / f"two-{out}")],
-            env=environment, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        words = torchrun("-m", "d3pm_image", *asked, "--out", str(tmp_path / f"two-{out}"))
+        done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
         assert done.stdout.count("64 images in") == 1 and "on 2 processes" in done.stdout
         run(*asked, "--out", tmp_path / f"one-{out}")
     assert contents(tmp_path / "one-images") == contents(tmp_path / "two-images")
@@ -301,22 +286,8 @@ print(launch.gathered(launch.place_among_processes()[0]))
 def test_processes_that_have_met_wait_for_each_other(tmp_path):
     """For longer than they wait to meet: one may have nothing to draw."""
     (tmp_path / "waiting.py").write_text(WAITING)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "--master_port",
-        free_port(),
-    ]
-    done = subprocess.run(
-        [*launch, str(tmp_path / "waiting.py")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    words = torchrun(str(tmp_path / "waiting.py"))
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout.count("[0, 1]") == 2
 
 
