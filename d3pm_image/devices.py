@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, get_args
 
 from .errors import need
@@ -91,17 +90,12 @@ def pick_mixed_precision(name: MixedPrecision) -> Literal["no", "bf16", "fp16"]:
     return "bf16" if pick_precision("auto", pick_device("auto")) == "bf16" else "no"
 
 
-@contextmanager
-def casts_kept(device: torch.device) -> Iterator[None]:
-    """Weights that autocast casts inside are cast once and not in every call of a network; nothing else runs
-    in another precision. Weights must not change inside."""
+def casts_kept(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which weights that autocast casts are cast once and not in every call of a network: the
+    outermost autocast owns the casts, and this one is off itself. Weights must not change inside. Somebody's
+    own autocast does the same already, and stays on."""
     import torch
 
-    kinds = {"cpu": torch.bfloat16, "cuda": torch.float16}
-    with ExitStack() as stack:
-        # somebody's own autocast keeps them already, and stays on
-        if device.type in kinds and not torch.is_autocast_enabled(device.type):
-            # the outermost context owns the casts of all; the inner one turns it off for what follows
-            stack.enter_context(torch.autocast(device.type, kinds[device.type]))
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield
+    if device.type not in ("cpu", "cuda") or torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

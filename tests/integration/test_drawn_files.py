@@ -144,6 +144,7 @@ def test_damaged_parts_are_drawn_again_and_files_of_others_stay(whole, interrupt
     part = parts / "000000000000.npy"
     part.write_bytes(part.read_bytes()[:-7])
     (parts / "000000000004.npy").touch()
+    np.save(parts / "000000000008.npy", np.zeros((2, 28, 28, 1), np.uint8))  # of three
     (parts / "mine.txt").touch()
     run(*ASKED, "--out", interrupted, "--resume", "true")
     assert interrupted.read_bytes() == (whole / "images.npz").read_bytes()
