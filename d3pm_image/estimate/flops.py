@@ -13,6 +13,7 @@ import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,15 +131,8 @@ def size(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
-    """Costs of a step of ``model`` under ``loss``, the scalar of one accumulation part. Call it inside
-    :func:`imagined` to spend nothing; on real tensors it takes a real step and gives the same figures.
-
-    The model's weights are those of training: gradients are made, and the optimizer of ``train`` moves it
-    once.
-    """
-    if train.recompute:
-        recompute_blocks(model)
+def kept_by_autograd(model: nn.Module) -> tuple[dict[int, int], Callable[[Tensor], Tensor]]:
+    """Bytes of every storage that a hook is shown, but those of the model; and that hook."""
     kept: dict[int, int] = {}
     own = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
 
@@ -148,45 +142,67 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
             kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    half = pick_mixed_precision(train.mixed_precision) != "no"
+    return kept, keep
+
+
+def passes(
+    model: nn.Module,
+    loss: Loss,
+    keep: Callable[[Tensor], Tensor],
+    half: bool,
+    counter: FlopCounterMode,
+    *watches: contextlib.AbstractContextManager[Any],
+) -> tuple[int, int]:
+    """Operations of the forward pass, and of both, under ``watches``; ``keep`` sees what autograd keeps."""
+    with contextlib.ExitStack() as stack:
+        for watch in watches:
+            stack.enter_context(watch)
+        with (
+            saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=half),
+        ):
+            value = loss(model)
+        forward = counter.get_total_flops()
+        value.backward()
+        return forward, counter.get_total_flops()
+
+
+def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
+    """Costs of a step of ``model`` under ``loss``, the scalar of one accumulation part. Call it inside
+    :func:`imagined` to spend nothing; on real tensors it takes a real step and gives the same figures.
+
+    The model's weights are those of training: gradients are made, and the optimizer of ``train`` moves it
+    once.
+    """
+    if train.recompute:
+        recompute_blocks(model)
+    kept, keep = kept_by_autograd(model)
     optimizers, live = make_optimizers(model, train), LiveBytes()
     for tensor in (*model.parameters(), *model.buffers()):
         live.add(tensor)
     model.train()
     # the counter does not look into operations of our own
-    inside = {torch.ops.d3pm_image.fused_loss: fused_flops}
-    counter = FlopCounterMode(display=False, custom_mapping=inside)
+    own_flops = {torch.ops.d3pm_image.fused_loss: fused_flops}
+    counter = FlopCounterMode(display=False, custom_mapping=own_flops)
 
-    def passes(*watches: contextlib.AbstractContextManager[Any]) -> tuple[int, int]:
-        """Operations of the forward pass, and of both."""
-        with contextlib.ExitStack() as stack:
-            for watch in watches:
-                stack.enter_context(watch)
-            with (
-                saved_tensors_hooks(keep, lambda tensor: tensor),
-                torch.autocast("cpu", torch.bfloat16, enabled=half),
-            ):
-                value = loss(model)
-            forward = counter.get_total_flops()
-            value.backward()
-            return forward, counter.get_total_flops()
-
+    run = partial(passes, model, loss, keep, pick_mixed_precision(train.mixed_precision) != "no", counter)
     if train.recompute:  # the counter keeps what a block computes again
-        forward, both = passes(counter)
+        forward, both = run(counter)
         optimizers.zero_grad()
         kept.clear()
-        passes(live)
+        run(live)
     else:
-        forward, both = passes(counter, live)
-    activation, with_gradients = sum(kept.values()), live.peak
+        forward, both = run(counter, live)
+    with_gradients = live.peak
     with counter, live:
         optimizers.step()
         everything = both + counter.get_total_flops()
     parameters = [p for p in model.parameters() if p.requires_grad]
     states = [entry for optimizer, _ in optimizers.members for entry in optimizer.state.values()]
     moments = [value for entry in states for value in entry.values() if isinstance(value, Tensor)]
-    stored = size(model.state_dict().values())
-    weights = size((*model.parameters(), *model.buffers()))
+    stored, weights = (
+        size(t) for t in (model.state_dict().values(), (*model.parameters(), *model.buffers()))
+    )
     ema = weights if train.ema else 0
     return Costs(
         parameters=sum(p.numel() for p in parameters),
@@ -197,7 +213,7 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
         gradient_bytes=size(p.grad for p in parameters if p.grad is not None),
         optimizer_bytes=size(moments),
         ema_bytes=ema,
-        activation_bytes=activation,
+        activation_bytes=sum(kept.values()),
         # from the second step on, moments are there all the time
         peak_bytes=max(with_gradients + size(moments), live.peak) + ema,
         checkpoint_bytes=stored + size(moments) + (stored if train.ema else 0),
