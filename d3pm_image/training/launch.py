@@ -3,6 +3,7 @@ how long they wait to meet."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -113,6 +114,23 @@ def meet() -> None:
 
     with meeting(processes):
         PartialState(cpu=True, timeout=PATIENCE)
+    if processes > 1:
+        leave_at_exit()
+
+
+def leave_at_exit() -> None:
+    """Leave the process group when the program ends: a process whose group is still open then may be aborted
+    after its work is done (torch ends the group's threads too late)."""
+    atexit.unregister(leave_group)
+    atexit.register(leave_group)
+
+
+def leave_group() -> None:
+    """Leave the process group."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def gathered(part: Any) -> list[Any]:

@@ -6,7 +6,6 @@ One step is ``batch_size`` images over all processes and accumulation parts; wha
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import math
 import signal
@@ -30,7 +29,7 @@ from . import notebook
 from .compiling import consider_compiling, go_on_compiled
 from .folder import check_folder, run_folder
 from .judging import judge
-from .launch import check_launch, meeting
+from .launch import check_launch, leave_at_exit, meeting
 from .monitor import Monitor, read_lines
 from .optim import learning_rate
 from .signals import StopRequests, stop_requests
@@ -98,14 +97,7 @@ def end_training(accelerator: Accelerator) -> None:
     """
     accelerator.wait_for_everyone()
     if accelerator.num_processes > 1:
-        atexit.unregister(leave_group)
-        atexit.register(leave_group)
-
-
-def leave_group() -> None:
-    """Leave the process group."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+        leave_at_exit()
 
 
 def choose_products(tf32: bool, device: str) -> None:

@@ -48,7 +48,7 @@ WRONG = {
     "steps": (["--steps", "500"], "steps=500"),
     "unknown option": (["--boxx", "1,2,3,4"], "no such option"),
     "option without value": (["--seed"], "seed"),
-    "one picture too many": (["a.png", "b.png"], "no such option"),
+    "one picture too many": (["a.png", "b.png"], "one word too many"),
     "unknown ending": (["--out", "o.xyz"], "use an ending such as .png"),
     "no ending": (["--out", "o"], "use an ending such as .png"),
     "out is the input": (["--out", "RGB.png"], "would overwrite a picture that is read"),
