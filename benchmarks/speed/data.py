@@ -101,7 +101,7 @@ def loaded(data: DataConfig, batch: int, workers: int, repeats: int) -> float:
     steps, times = max(1, len(held) // batch), []
     for _ in range(repeats):
         began = time.perf_counter()
-        for _ in batches(held, BatchOrder(len(held), batch, 0, 0, steps), workers, pin=False):
+        for _ in batches(held, BatchOrder(len(held), batch, 0, 0, steps), workers):
             pass
         times.append(time.perf_counter() - began)
     return steps * batch / best(times)
@@ -198,7 +198,7 @@ def read_cache(name: str, place: Path, count: int, filled: bool, args: argparse.
     """Write a cache of ``count`` images and read ``args.reads`` batches of it."""
     files = write_cache(place, count, args.side, filled)
     order = BatchOrder(count, args.batch, 0, 0, args.reads + 1)
-    loader = iter(batches(CodeSet(place), order, 0, pin=False))
+    loader = iter(batches(CodeSet(place), order, 0))
     began = time.perf_counter()
     next(loader)  # shuffles the first epoch
     first, before, began = time.perf_counter() - began, memory("before"), time.perf_counter()

@@ -30,6 +30,7 @@ from ..storage import replace_folder, write_text
 from .code_files import SHARD_IMAGES, CodeFiles, CodeWriter, Layout, prepare
 from .code_sums import DAMAGED, write_sums
 from .images import ImageSet, coins
+from .on_device import Held, fits
 
 
 def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
@@ -259,6 +260,10 @@ def _write(
         writer.finish(number)
 
 
+AT_ONCE = 2**16
+"""Images whose codes are copied to a device at once."""
+
+
 class CodeSet(Dataset):
     """Cached codes as a training set; keys as in :class:`~d3pm_image.data.images.ImageSet`.
 
@@ -299,11 +304,35 @@ class CodeSet(Dataset):
             variant = np.concatenate(
                 [coins(self.seed, int(e), index[i : i + 1], 1)[:, 0] < 0.5 for i, e in enumerate(epoch)]
             ).astype(np.int64)
-        codes = self.codes.read(variant, index).astype(np.int64).reshape(len(keys), -1)
+        codes = self.checked(variant, index).astype(np.int64)
+        return {"codes": torch.from_numpy(codes), "labels": torch.from_numpy(self.labels[index])}
+
+    def checked(self, variant: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Codes uint16 (b, N) of images in one of their variants.
+
+        Raises:
+            ConfigError: a code that the tokenizer does not have.
+        """
+        codes = self.codes.read(variant, index).reshape(len(index), -1)
         most = int(codes.max(initial=0))
         if self.num_codes and most >= self.num_codes:
             file = self.place / self.codes.name(int(index[codes.max(1).argmax()]))
             raise ConfigError(
                 "cache", str(file), f"holds code {most} of {self.num_codes}; remove it, it is made again"
             )
-        return {"codes": torch.from_numpy(codes), "labels": torch.from_numpy(self.labels[index])}
+        return codes
+
+    def on_device(self, device: torch.device) -> Held | None:
+        """All codes on a device that holds its data and has room for them; otherwise None."""
+        variants, count, tokens = self.codes.shape[0], len(self), self.grid[0] * self.grid[1]
+        used = variants if self.augment else 1
+        kind = torch.int16 if 0 < self.num_codes <= 2**15 else torch.int32
+        if not fits(used * count * tokens * kind.itemsize, device):
+            return None
+        rows = torch.empty(used * count, tokens, dtype=kind, device=device)
+        for start in range(0, used * count, AT_ONCE):
+            at = np.arange(start, min(start + AT_ONCE, used * count))
+            part = self.checked(at // count, at % count).astype(np.int32)
+            rows[start : start + len(at)] = torch.from_numpy(part).to(device)
+        labels = torch.from_numpy(np.array(self.labels)).to(device)
+        return Held("codes", rows, labels, self.seed, "variants" if used == 2 else "none")

@@ -24,6 +24,7 @@ from ..pixel_range import from_levels
 from ..seeds import entropy
 from .colour import image_in_srgb
 from .image_source import ImageSource
+from .on_device import Held, fits
 from .unused import BROKEN, ending_of
 
 LOOKED_AT = 500  # images before the share of unreadable ones means something
@@ -183,6 +184,15 @@ class ImageSet(Dataset):
             "labels": torch.from_numpy(np.asarray(labels, np.int64)),
             "index": torch.from_numpy(index),
         }
+
+    def on_device(self, device: torch.device) -> Held | None:
+        """All images on a device that holds its data and has room for them, where they are in memory and are
+        not cropped at random; otherwise None."""
+        if self.pixels is None or not fits(self.pixels.nbytes, device):
+            return None
+        labels = np.full(len(self), -1) if self.source.labels is None else self.source.labels
+        sent = torch.from_numpy(np.array(labels, np.int64)).to(device)
+        return Held("images", self.pixels.to(device), sent, self.seed, "left-right" if self.flip else "none")
 
     def read(self, indices: list[int], device: torch.device | str = "cpu") -> Tensor:
         """Images (b, C, h, w) as float32 in [0, 1] on a device."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..seeds import entropy
@@ -64,11 +65,22 @@ class BatchOrder:
             )
         return epoch * self.length + int(self._permutation[offset])
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def arrays(self) -> Iterator[np.ndarray]:
+        """The keys of each step, int64 (share of this process,)."""
         share = self.batch_size // self.world
         for step in range(self.first_step, self.last_step):
             start = step * self.batch_size + self.rank * share
-            yield [self.key(position) for position in range(start, start + share)]
+            parts, end = [], start + share
+            while start < end:
+                first, offset = self.key(start), start % self.length
+                part = self._permutation[offset : offset + end - start]
+                parts.append(part + first // self.length * self.length)
+                start += len(part)
+            yield np.concatenate(parts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for keys in self.arrays():
+            yield keys.tolist()
 
 
 def whole(batch: Any) -> Any:
@@ -76,15 +88,23 @@ def whole(batch: Any) -> Any:
     return batch
 
 
-def batches(dataset: Dataset, order: BatchOrder, workers: int, pin: bool) -> Iterator[dict]:
-    """One dictionary a step. ``workers`` processes only where the set is not in memory; where one of them
-    dies (killed for memory, say), new ones go on with the step that is due, and where none can be started
-    this process reads alone.
+def batches(
+    dataset: Dataset, order: BatchOrder, workers: int, device: torch.device | None = None
+) -> Iterator[dict]:
+    """One dictionary a step, on the device where that holds the whole set (:mod:`.on_device`).
+
+    ``workers`` processes only where the set is not in memory; where one of them dies (killed for memory,
+    say), new ones go on with the step that is due, and where none can be started this process reads alone.
 
     Raises:
         LoaderError: they died at the same step more than twice, or gave nothing within the limit. Others:
             what the set raises.
     """
+    held = dataset.on_device(device) if device is not None and hasattr(dataset, "on_device") else None
+    if held is not None:
+        yield from held.batches(order)
+        return
+    pin = device is not None and device.type == "cuda"
     in_memory = getattr(dataset, "pixels", None) is not None or getattr(dataset, "codes", None) is not None
     workers = 0 if in_memory else workers
     step, deaths = order.first_step, 0

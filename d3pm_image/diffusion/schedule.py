@@ -150,7 +150,7 @@ class MutualInformation(ConstantShare):
         g = 1 - (1 - w) * r
         kappa = (1 - r) / g if w > 0 else torch.ones_like(r)
         rho = (1 - kappa) / k
-        log_k = torch.log(torch.tensor(float(k), dtype=torch.float64, device=r.device))
+        log_k = torch.log(torch.full((), float(k), dtype=torch.float64, device=r.device))
         of_code = log_k + torch.xlogy(kappa + rho, kappa + rho) + (k - 1) * torch.xlogy(rho, rho)
         by_kappa = (1 - 1 / k) * (torch.log(kappa + rho) - torch.log(rho.clamp_min(1e-300)))
         return g * of_code, -(1 - w) * of_code + (g * by_kappa * (-w / g.square()) if w > 0 else 0)

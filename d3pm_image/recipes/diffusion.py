@@ -245,7 +245,7 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
         order = BatchOrder(
             len(codes), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world
         )
-        return batches(codes, order, config.data.workers, pin=accelerator.device.type == "cuda")
+        return batches(codes, order, config.data.workers, accelerator.device)
 
     shared = {"process": dataclasses.asdict(config.process), "denoiser": dataclasses.asdict(config.denoiser)}
     loop = {
@@ -325,7 +325,7 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid) -> Loss
         x_0, labels = batch["codes"], batch["labels"]
         network = unwrapped(model)  # calls go to the wrapper, which exchanges the gradients of its processes
         times = low_discrepancy_times(random.shared(), random.total, process.steps)
-        t = times[random.rows].to(x_0.device)
+        t = times[random.rows].to(x_0.device, non_blocking=True)
         x_t = process.corrupt(x_0, t, random.uniform(x_0.shape[1], 3))
         hidden = (random.uniform() < config.label_dropout) | (labels < 0)
         kappa = process.schedule.survival(t)[1]

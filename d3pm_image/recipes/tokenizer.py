@@ -213,8 +213,9 @@ def make_job(
         order = BatchOrder(
             len(images), config.train.batch_size, config.train.seed, first, config.train.steps, rank, world
         )
-        loaded = batches(images, order, config.data.workers, pin=accelerator.device.type == "cuda")
-        return count_unreadable(loaded, order, images)
+        loaded = batches(images, order, config.data.workers, accelerator.device)
+        # what is in memory has been read
+        return loaded if images.pixels is not None else count_unreadable(loaded, order, images)
 
     shared = {
         "tokenizer": dataclasses.asdict(config.tokenizer),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..compiler import uncompiled
 from ..storage import write_tensors
 from .monitor import Monitor
+from .skipping import settle
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -28,6 +29,7 @@ def raw_measures(trainer: Trainer) -> dict[str, float]:
 
 def judge(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
     """Validate and preview on the main process; keep the best weights."""
+    settle(trainer)
     with uncompiled(trainer.compiled):
         return _judge(trainer, monitor)
 

@@ -33,6 +33,7 @@ from .launch import check_launch, leave_at_exit, meeting
 from .monitor import Monitor, read_lines
 from .optim import learning_rate
 from .signals import StopRequests, stop_requests
+from .skipping import settle
 from .trainer import Interrupted, Job, Trainer, TrainingError
 
 __all__ = [
@@ -212,6 +213,7 @@ def _steps(
         bar.update(1)
         trainer.progress.seconds = before + time.perf_counter() - since_start
         if step % config.log_every == 0 or end or step == 1:
+            settle(trainer)
             span = max(time.perf_counter() - began, 1e-9)
             values = means({k: trainer.accelerator.reduce(v, "mean") for k, v in logs.items()})
             if trainer.progress.skipped:

@@ -9,9 +9,10 @@ AdamW's scale (Liu et al. 2025), so one learning rate, times ``muon_rate``, serv
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import TrainConfig
 
@@ -32,15 +33,37 @@ class Optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
-    def step(self) -> None:
-        """One step of every optimizer."""
+    def step(self, bad: Tensor | None = None) -> None:
+        """One step of every optimizer; none, of weights and moments alike, where ``bad``, a float scalar on
+        their device, is 1. That is decided on the device: nothing waits for it."""
         for optimizer, _ in self.members:
-            optimizer.step()
+            if bad is None:
+                optimizer.step()
+            else:
+                step_unless(bad, optimizer)
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
         for optimizer, _ in self.members:
             optimizer.zero_grad(set_to_none=True)
+
+
+def step_unless(bad: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """A step of one optimizer that changes nothing where ``bad`` is 1. Fused AdamW looks at ``found_inf``, as
+    it does for torch.amp.GradScaler; of another optimizer a copy is kept and put back."""
+    inner: Any = getattr(optimizer, "optimizer", optimizer)  # inside Accelerate's wrapper
+    if getattr(inner, "_step_supports_amp_scaling", False):
+        inner.found_inf = bad
+        optimizer.step()
+        del inner.found_inf
+        return
+    moving = [p for group in inner.param_groups for p in group["params"] if p.grad is not None]
+    tensors = [p.detach() for p in moving]
+    tensors += [v for p in moving for v in inner.state[p].values() if isinstance(v, Tensor)]
+    before = [t.clone() for t in tensors]
+    optimizer.step()
+    for tensor, value in zip(tensors, before, strict=True):
+        tensor.copy_(torch.where(bad > 0, value, tensor))
 
 
 def make_optimizers(model: nn.Module, config: TrainConfig) -> Optimizers:

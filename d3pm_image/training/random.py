@@ -1,7 +1,8 @@
 """Randomness of a training step, derived from (seed, step): a resumed run needs no generator state.
 
 Numbers are drawn for the global batch and each process (and accumulation part) takes its own rows, so that
-the noise of a step does not depend on the number of processes.
+the noise of a step does not depend on the number of processes. An NVIDIA GPU draws its own, which are other
+numbers than a processor's: thousands of images per second need more than one core can draw.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class StepRandom:
 
     def uniform(self, *shape: int) -> Tensor:
         """float64 uniforms (rows, *shape) in [0, 1). Each call opens the next stream."""
-        return self._draw((self.total, *shape))[self.rows].to(self.device)
+        place = self.device if self.device.type == "cuda" else torch.device("cpu")
+        return self._draw((self.total, *shape), place)[self.rows].to(self.device)
 
     def keys(self) -> Tensor:
         """A 63-bit number for every row, (rows,) int64: what a network draws dropout from. Each call opens
@@ -44,7 +46,7 @@ class StepRandom:
         state = np.random.SeedSequence(entropy(self.seed, self.step, self.stream)).generate_state(
             self.total, np.uint64
         )
-        return torch.from_numpy((state >> 1).astype(np.int64))[self.rows].to(self.device)
+        return torch.from_numpy((state >> 1).astype(np.int64))[self.rows].to(self.device, non_blocking=True)
 
     def share(self) -> Share:
         """The rows and a seed of the step, for a network whose own state moves with the global batch. Each
@@ -54,9 +56,9 @@ class StepRandom:
 
     def shared(self) -> Tensor:
         """One float64 uniform in [0, 1), the same on every process; on the CPU."""
-        return self._draw(())
+        return self._draw((), torch.device("cpu"))
 
-    def _draw(self, shape: tuple[int, ...]) -> Tensor:
+    def _draw(self, shape: tuple[int, ...], place: torch.device) -> Tensor:
         self.stream += 1
-        generator = torch.Generator().manual_seed(derive(self.seed, self.step, self.stream))
-        return torch.rand(shape, dtype=torch.float64, generator=generator)
+        generator = torch.Generator(place).manual_seed(derive(self.seed, self.step, self.stream))
+        return torch.rand(shape, dtype=torch.float64, generator=generator, device=place)

@@ -23,6 +23,7 @@ from .ema import make_average
 from .job import Interrupted, Job, Progress, TrainingError
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
+from .skipping import Tally, count, settle
 
 __all__ = ["Interrupted", "Job", "Progress", "Trainer", "TrainingError"]
 
@@ -71,6 +72,7 @@ class Trainer:
         good."""
         self.doubted: Path | None = None
         """The checkpoint that the run goes on from, where no loss has shown yet that it is good."""
+        self.tally = Tally.of(config, accelerator)
         self.saved_step, self.has_good, self.loss = 0, False, torch.zeros(())
 
     def judged(self, raw: bool = False) -> nn.Module:
@@ -112,6 +114,7 @@ class Trainer:
             proven: A loss was computed with these weights.
             spare: Checkpoints kept beyond ``train.keep``.
         """
+        settle(self)
         self._agree()
         exploded = self.exploded(self.loss)
         if self.main or self.config.fsdp:
@@ -164,7 +167,7 @@ class Trainer:
         self.progress.reference = self.progress.reference or max(1.0, abs(mean))
         return not mean <= EXPLODED * self.progress.reference
 
-    def _good(self) -> list[Path]:
+    def good_checkpoints(self) -> list[Path]:
         """Checkpoints on disk that this run can go on from, oldest first."""
         places = [p for p in ckpt.checkpoints(self.checkpoints) if p != self.doubted]
         return [p for p in places if not ckpt.read_state(p).get("exploded")]
@@ -172,6 +175,7 @@ class Trainer:
     def save_last(self) -> None:
         """The checkpoint at the end of a run; none where its last steps were skipped, or its loss has
         exploded and there is a better one."""
+        settle(self)
         if not self.progress.skipped_in_a_row and not (self.exploded(self.loss) and self.has_good):
             self.save(proven=False)
 
@@ -180,6 +184,7 @@ class Trainer:
         is removed for it."""
         if self.progress.step == self.saved_step:
             return self.progress.step > 0
+        settle(self)
         if self.progress.skipped_in_a_row or self.exploded(self.loss):
             return False
         self.save(proven=False, spare=1)
@@ -187,7 +192,7 @@ class Trainer:
 
     def safe(self) -> str:
         """Which checkpoint a run that diverged can go on from."""
-        good = self._good()
+        good = self.good_checkpoints()
         places = good or [p for p in ckpt.checkpoints(self.checkpoints) if p != self.doubted]
         if not places:
             return "no checkpoint had been written yet"
@@ -226,6 +231,8 @@ class Trainer:
             self.progress = Progress(**{"considered": True, **known})
             self.saved_step, self.has_good = self.progress.step, not state.get("exploded")
             self.doubted = None if state.get("proven", True) else place
+            if self.tally is not None:
+                self.tally.start_from(self.progress)
             self._know_best()
             if self.accelerator.scaler is not None and self.progress.scaler:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
@@ -278,8 +285,16 @@ class Trainer:
         buffers = [b for network in networks for b in network.buffers()]
         before = [b.detach().clone() for b in buffers]
         self.model.train()
-        logs, bad = self._gradients(batch, opponent)
+        # a step that waits for nothing: never the first one, nor one before a checkpoint
+        tally = None if opponent or self.due or not self.progress.reference else self.tally
+        if tally is None:
+            settle(self)
+        logs, bad = self._gradients(batch, opponent, tally)
         self.loss = logs["loss"]
+        if tally is not None:
+            self._move_unless(tally, buffers, before)
+            self.progress.step += 1
+            return logs
         if bad:
             if config.fsdp:
                 sharding.drop_gathered(self.job.model)
@@ -296,19 +311,34 @@ class Trainer:
         self.optimizers.zero_grad()
         if opponent is not None:
             opponent.step(step, bool(bad))
-        self._count(bad)
+        count(self, bad)
         self.progress.step += 1
         return logs
 
+    def _move_unless(self, tally: Tally, buffers: list[Tensor], before: list[Tensor]) -> None:
+        """Everything moves by its gradients, or nothing where the device has found a step that is not
+        finite."""
+        bad = tally.bad
+        self.optimizers.step(bad)
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(torch.where(bad > 0, value, buffer))
+        if self.average is not None:
+            earlier = tally.counts[0] - self.progress.skipped - bad.long()
+            self.average.update_parameters(self.job.model, bad, earlier)
+        self.optimizers.zero_grad()
+
     def _gradients(
-        self, batch: dict[str, Tensor], opponent: Opponent | None
+        self, batch: dict[str, Tensor], opponent: Opponent | None, tally: Tally | None = None
     ) -> tuple[dict[str, Tensor], str]:
         """Gradients of the whole step, part by part; means to log, and what was not finite, such as
-        "loss=nan", or nothing."""
+        "loss=nan", or nothing. With a tally the device notes that there, and this process does not wait."""
         config, device = self.config, self.accelerator.device
         share = config.batch_size // self.accelerator.num_processes
         part, first = share // config.accumulate, self.accelerator.process_index * share
         logs: dict[str, Tensor] = {}
+        if tally is not None:
+            tally.begin()
         for number in range(config.accumulate):
             rows = slice(number * part, (number + 1) * part)
             piece = {k: v[rows].to(device, non_blocking=True) for k, v in batch.items()}
@@ -319,7 +349,7 @@ class Trainer:
                 sharding.exchange(self.job.model, last)
             with contextlib.nullcontext() if last or config.fsdp else self.accelerator.no_sync(self.model):
                 loss, values, *kept = self.job.loss(self.model, piece, random)
-                bad = f"loss={float(loss.detach()):g}" if self._not_finite(loss) else ""
+                bad = f"loss={float(loss.detach()):g}" if self._not_finite(loss, tally) else ""
                 if not bad:
                     self.accelerator.backward(loss / config.accumulate)
             if opponent is not None and not bad:
@@ -334,34 +364,17 @@ class Trainer:
             norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
             logs["grad_norm"] = sharding.whole(norm)
             # fp16 skips such steps by itself
-            if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"]):
+            if config.mixed_precision != "fp16" and self._not_finite(logs["grad_norm"], tally):
                 return logs, f"grad_norm={float(logs['grad_norm']):g}"
+        if tally is not None:
+            tally.end()
         return logs, ""
 
-    def _not_finite(self, value: Tensor) -> bool:
-        """Whether any process has a NaN or infinity; all get the same answer."""
+    def _not_finite(self, value: Tensor, tally: Tally | None = None) -> bool:
+        """Whether any process has a NaN or infinity; all get the same answer. A tally is told, and answers
+        later."""
+        if tally is not None:
+            tally.see(value)
+            return False
         bad = (~torch.isfinite(value.detach())).float()
         return bool((self.accelerator.reduce(bad, "sum") if self.accelerator.num_processes > 1 else bad) > 0)
-
-    def _count(self, bad: str) -> None:
-        """Count a step that was skipped, and stop where there are too many in a row."""
-        self.progress.skipped += bool(bad)
-        self.progress.skipped_in_a_row = self.progress.skipped_in_a_row + 1 if bad else 0
-        if not bad:
-            return
-        here = f"{bad} at step {self.progress.step}"
-        if self.progress.skipped_in_a_row > self.config.max_skips:
-            if self.main and self.doubted is not None and self._good():
-                ckpt.remove(self.doubted)  # or a resumed run would go on from it
-            elif self.doubted is not None and not self._good():
-                self.doubted = None  # there is no other
-            safe = self.safe()
-            hint = (
-                "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume"
-                " true"
-            )
-            raise TrainingError(
-                f"{here}, {self.progress.skipped_in_a_row} in a row: training stopped and {safe}; {hint}"
-            )
-        if self.main:
-            print(f"{here}: the step was skipped ({self.progress.skipped} so far)", file=sys.stderr)

@@ -183,7 +183,7 @@ def test_ten_million_images_are_read_in_flat_memory(tmp_path, monkeypatch):
     assert is_whole(part) and len(list(part.glob("codes-*.npy"))) == 10
     codes = CodeSet(part)
     assert codes.codes.large
-    loader = iter(batches(codes, BatchOrder(len(codes), 256, 0, 0, 301), 0, pin=False))
+    loader = iter(batches(codes, BatchOrder(len(codes), 256, 0, 0, 301), 0))
     next(loader)  # shuffles the epoch
     before = resident("RssAnon"), resident("RssFile")
     for _ in range(300):

@@ -241,7 +241,7 @@ def test_ranks_share_the_same_global_batch(world):
 def test_loader_yields_the_order_whatever_the_workers(tmp_path, workers):
     images = everything(noisy_folder(tmp_path, 6), memory_mb=LAZY)
     order = BatchOrder(6, 4, 0, 1, 5)
-    loaded = list(batches(images, order, workers, pin=False))
+    loaded = list(batches(images, order, workers))
     assert len(loaded) == 4
     for batch, keys in zip(loaded, order, strict=True):
         assert batch["index"].tolist() == [k % 6 for k in keys]

@@ -153,8 +153,8 @@ def test_the_order_of_training_is_exact_from_any_step(tmp_path, workers):
     plain_shards(tmp_path / "in")
     source = opened(tmp_path / "in", tmp_path / "cache")
     images = ImageSet(source, config(tmp_path / "in", memory_mb=0, flip=True), augment=True, seed=3)
-    unbroken = list(batches(images, BatchOrder(12, 5, 7, 0, 8), 0, pin=False))
-    resumed = list(batches(images, BatchOrder(12, 5, 7, 3, 8), workers, pin=False))
+    unbroken = list(batches(images, BatchOrder(12, 5, 7, 0, 8), 0))
+    resumed = list(batches(images, BatchOrder(12, 5, 7, 3, 8), workers))
     for a, b in zip(unbroken[3:], resumed, strict=True):
         assert all(torch.equal(a[name], b[name]) for name in ("images", "labels", "index"))
 

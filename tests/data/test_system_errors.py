@@ -56,11 +56,7 @@ def test_the_systems_errors_end_the_run_under_their_own_name(tmp_path, error, wo
     kind = MemoryError if "memory" in str(error) else type(error)
     with pytest.raises(kind) as caught:
         if workers:
-            list(
-                batches(
-                    ImageSet(source, config(memory_mb=LAZY)), BatchOrder(10, 5, 0, 0, 4), workers, pin=False
-                )
-            )
+            list(batches(ImageSet(source, config(memory_mb=LAZY)), BatchOrder(10, 5, 0, 0, 4), workers))
         else:
             ImageSet(source, config(memory_mb=HELD))
     assert type(caught.value) is kind and "3.png" in str(caught.value)
@@ -76,7 +72,7 @@ def test_the_systems_errors_end_the_run_under_their_own_name(tmp_path, error, wo
 def test_a_decoders_errors_leave_one_image_out(tmp_path, error):
     source = failing(tmp_path, error)
     assert len(ImageSet(source, config())) == 9
-    loaded = list(batches(ImageSet(source, config(memory_mb=LAZY)), BatchOrder(10, 5, 0, 0, 2), 2, pin=False))
+    loaded = list(batches(ImageSet(source, config(memory_mb=LAZY)), BatchOrder(10, 5, 0, 0, 2), 2))
     assert sorted(i for batch in loaded for i in batch["index"].tolist()).count(4) == 2
 
 
@@ -105,7 +101,7 @@ def test_configuration_errors_survive_the_way_from_a_loader_process(tmp_path):
     with pytest.raises(ConfigError, match="not one image"):
         source = replace(source, load=Failing(source.load, ValueError(), number=-1), names=source.names[:1])
         source.load.number = 0
-        next(iter(batches(ImageSet(source, config(memory_mb=LAZY)), BatchOrder(1, 1, 0, 0, 1), 1, pin=False)))
+        next(iter(batches(ImageSet(source, config(memory_mb=LAZY)), BatchOrder(1, 1, 0, 0, 1), 1)))
 
 
 @pytest.mark.parametrize("error", ERRORS[:2], ids=repr)

@@ -27,13 +27,14 @@ def small_network() -> nn.Module:
     return nn.Sequential(OrderedDict(parts))
 
 
-def trainer(folder, **changes) -> Trainer:
+def trainer(folder, job: Job | None = None, **changes) -> Trainer:
     def loss(model, batch, random):
         noise = random.uniform(4).float()
         return (model(batch["x"] + noise) - batch["y"]).square().mean(), {}
 
     config = TrainConfig(**{"steps": 10, "batch_size": 6, "warmup_steps": 2, "keep": 3, **changes})
-    return Trainer(Job(small_network(), lambda *_: [], loss), config, folder, make_accelerator(config))
+    job = job or Job(small_network(), lambda *_: [], loss)
+    return Trainer(job, config, folder, make_accelerator(config))
 
 
 def batch_of(step: int) -> dict:

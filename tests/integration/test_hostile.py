@@ -201,7 +201,7 @@ def images_of(tmp_path: Path, good: int, bad: int, memory_mb: int, share: float)
 def test_more_unreadable_images_than_allowed_stop(tmp_path, memory_mb):
     def read(images: ImageSet) -> int:
         order = BatchOrder(len(images), 50, 0, 0, 20)
-        return len(list(count_unreadable(batches(images, order, 0, False), order, images)))
+        return len(list(count_unreadable(batches(images, order, 0), order, images)))
 
     assert read(images_of(tmp_path, 95, 5, memory_mb, 0.1)) == 20
     with pytest.raises(ConfigError, match=r"data.max_unreadable=0.02: \d+ of \d+ images cannot be decoded"):

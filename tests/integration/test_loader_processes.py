@@ -31,15 +31,15 @@ def same(found, expected) -> bool:
 
 
 def test_batches_through_pipes_are_those_through_shared_memory(monkeypatch):
-    expected = list(batches(Numbers(), ORDER, 0, False))
-    assert same(list(batches(Numbers(), ORDER, 2, False)), expected)
+    expected = list(batches(Numbers(), ORDER, 0))
+    assert same(list(batches(Numbers(), ORDER, 2)), expected)
     monkeypatch.setattr(workers, "SHARED_MEMORY", Path("/no/such/folder"))
     assert not workers.has_room(expected[0], 2)
-    found = list(batches(Numbers(), ORDER, 2, False))
+    found = list(batches(Numbers(), ORDER, 2))
     assert same(found, expected) and all(batch["images"].numpy().flags.writeable for batch in found)
 
 
-SMALL = "from d3pm_image.data.order import batches; from helpers.numbered_batches import Numbers, ORDER; got = list(batches(Numbers(), ORDER, 2, False)); print(len(got), sum(int(b['index'].sum()) for b in got))"
+SMALL = "from d3pm_image.data.order import batches; from helpers.numbered_batches import Numbers, ORDER; got = list(batches(Numbers(), ORDER, 2)); print(len(got), sum(int(b['index'].sum()) for b in got))"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_helpers_that_give_nothing_are_waited_for_within_a_limit(monkeypatch):
     with pytest.raises(
         workers.LoaderError, match=r"no batch came from 2 loader processes.*/dev/shm.*--data\.workers 0"
     ):
-        found.extend(batches(Numbers("stuck"), ORDER, 2, False))
+        found.extend(batches(Numbers("stuck"), ORDER, 2))
     assert time.monotonic() - began < 60
     assert set(children(os.getpid())) <= set(before), "a helper is left"
 
@@ -86,7 +86,7 @@ def test_helpers_that_give_nothing_are_waited_for_within_a_limit(monkeypatch):
 )
 def test_errors_in_helpers_keep_their_kind_and_text(fault, kind, text):
     with pytest.raises(kind, match=text) as error:
-        list(batches(Numbers(fault), ORDER, 2, False))
+        list(batches(Numbers(fault), ORDER, 2))
     assert "Traceback" not in str(error.value)
 
 
@@ -94,7 +94,7 @@ def test_errors_in_helpers_keep_their_kind_and_text(fault, kind, text):
 def test_helpers_that_die_again_and_again_end_the_run_in_words(monkeypatch):
     monkeypatch.setattr(Numbers, "__getitems__", lambda self, keys: os._exit(1))
     with pytest.raises(workers.LoaderError, match=r"died 3 times at step 0 .*/dev/shm.*--data\.workers 0"):
-        list(batches(Numbers(), ORDER, 1, False))
+        list(batches(Numbers(), ORDER, 1))
 
 
 def test_a_signal_while_helpers_are_stuck_saves_and_ends(tmp_path):

@@ -1,0 +1,122 @@
+"""Steps whose loss or gradient is not finite: they change nothing, are counted, and stop a run where there
+are too many in a row.
+
+A processor looks at every loss. A GPU would have to be waited for, so there the device itself decides and
+counts (:class:`Tally`), and the counts are read once per log line.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ..config import TrainConfig
+from . import checkpoint as ckpt
+from .job import Progress, TrainingError
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+DEVICES = ("cuda",)
+"""Types of device that count by themselves."""
+
+
+class Tally:
+    """Steps that were not finite, counted on a device.
+
+    ``bad`` is a float scalar there: 1 where the last step was not finite in any process, else 0.
+    """
+
+    def __init__(self, accelerator: Accelerator):
+        self.accelerator = accelerator
+        self.bad = torch.zeros((), device=accelerator.device)
+        self.counts = torch.zeros(3, dtype=torch.int64, device=accelerator.device)
+
+    @staticmethod
+    def of(config: TrainConfig, accelerator: Accelerator) -> Tally | None:
+        """The tally of a run; None where every step is looked at: on a processor, with a sharded network, and
+        in fp16, whose scaler looks itself."""
+        waits = config.fsdp or config.mixed_precision == "fp16" or accelerator.device.type not in DEVICES
+        return None if waits else Tally(accelerator)
+
+    def begin(self) -> None:
+        """A step begins."""
+        self.bad = torch.zeros_like(self.bad)
+
+    def see(self, value: Tensor) -> None:
+        """A loss or gradient norm () of the step."""
+        self.bad = torch.maximum(self.bad, (~torch.isfinite(value.detach())).to(self.bad.dtype))
+
+    def end(self) -> None:
+        """All of the step was seen."""
+        if self.accelerator.num_processes > 1:
+            self.bad = self.accelerator.reduce(self.bad, "sum").clamp_max(1)
+        bad = self.bad.long()
+        skipped, in_a_row, longest = self.counts
+        in_a_row = (in_a_row + bad) * bad
+        self.counts = torch.stack([skipped + bad, in_a_row, torch.maximum(longest, in_a_row)])
+
+    def start_from(self, progress: Progress) -> None:
+        """Go on counting from what is known."""
+        known = [progress.skipped, progress.skipped_in_a_row, progress.skipped_in_a_row]
+        self.counts = torch.tensor(known, device=self.counts.device)
+
+
+def count(trainer: Trainer, bad: str) -> None:
+    """Count a step; ``bad`` says what was not finite, such as "loss=nan", or nothing.
+
+    Raises:
+        TrainingError: too many such steps in a row.
+    """
+    progress = trainer.progress
+    progress.skipped += bool(bad)
+    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if bad else 0
+    if trainer.tally is not None:
+        trainer.tally.start_from(progress)
+    if bad:
+        complain(trainer, f"{bad} at step {progress.step}: the step was skipped")
+
+
+def settle(trainer: Trainer) -> None:
+    """Read what the device has counted of the steps so far; waits for it.
+
+    Raises:
+        TrainingError: too many steps in a row were not finite.
+    """
+    if trainer.tally is None:
+        return
+    progress, (skipped, in_a_row, longest) = trainer.progress, trainer.tally.counts.tolist()
+    new, progress.skipped, progress.skipped_in_a_row = skipped - progress.skipped, skipped, in_a_row
+    if not in_a_row and progress.step > trainer.saved_step:
+        trainer.doubted = None
+    if new:
+        if trainer.average is not None:
+            trainer.average.n_averaged -= new
+        progress.skipped_in_a_row = longest
+        complain(
+            trainer, f"a loss or gradient that is not finite in {new} of the steps before {progress.step}"
+        )
+        progress.skipped_in_a_row = in_a_row
+        trainer.tally.start_from(progress)
+
+
+def complain(trainer: Trainer, what: str) -> None:
+    """Say what was skipped, or stop."""
+    progress, main = trainer.progress, trainer.main
+    if progress.skipped_in_a_row <= trainer.config.max_skips:
+        if main:
+            print(f"{what} ({progress.skipped} so far)", file=sys.stderr)
+        return
+    if main and trainer.doubted is not None and trainer.good_checkpoints():
+        ckpt.remove(trainer.doubted)  # or a resumed run would go on from it
+    elif trainer.doubted is not None and not trainer.good_checkpoints():
+        trainer.doubted = None  # there is no other
+    hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
+    said = what.removesuffix(": the step was skipped").removesuffix(": skipped")
+    raise TrainingError(
+        f"{said}, {progress.skipped_in_a_row} in a row: training stopped and {trainer.safe()}; {hint}"
+    )
