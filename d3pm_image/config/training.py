@@ -15,6 +15,10 @@ from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import TokenizerLossConfig
 
 
+GRAPHS = "reduce-overhead"
+"""``train.compile`` with CUDA graphs, as torch.compile names it."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The training loop, the same for both stages.
@@ -42,6 +46,8 @@ class TrainConfig:
             several times as fast; false for full float32. Sums are float32 either way.
         compile: Compile the network with torch.compile: true, false, or auto: once a run shows that it will
             take half an hour more, where a compiler works. What was decided holds for the whole run.
+            reduce-overhead (NVIDIA GPUs) also replays it as CUDA graphs, for small networks, whose kernels
+            take less time than starting them.
         recompute: Compute activations again in the backward pass in place of keeping them: less memory, for
             about a third more operations, and the same weights.
         fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks
@@ -72,7 +78,7 @@ class TrainConfig:
     mixed_precision: MixedPrecision = "auto"
     threads: int = 0
     tf32: bool = True
-    compile: bool | Literal["auto"] = "auto"
+    compile: bool | Literal["auto", "reduce-overhead"] = "auto"
     recompute: bool = False
     fsdp: bool = False
     max_skips: int = 5
@@ -86,8 +92,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._check_optimizer()
         need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
-        known = isinstance(self.compile, bool) or self.compile == "auto"
-        need(known, "train.compile", self.compile, "use true, false or auto")
+        known = isinstance(self.compile, bool) or self.compile in ("auto", GRAPHS)
+        need(known, "train.compile", self.compile, f"use true, false, auto or {GRAPHS}")
         need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         hint = f"must divide train.batch_size={self.batch_size}"
@@ -116,7 +122,7 @@ class TrainConfig:
             hint = "with train.fsdp use bf16 or no"
             need(precision != "fp16", "train.mixed_precision", "fp16", hint)
             hint = "does not go with train.fsdp; leave one of the two out"
-            need(self.compile is not True, "train.compile", True, hint)
+            need(self.compile in (False, "auto"), "train.compile", self.compile, hint)
         rate, decay = self.learning_rate, self.weight_decay
         hint = "give a positive rate, such as 1e-3"
         need(finite(rate) and rate > 0, "train.learning_rate", rate, hint)

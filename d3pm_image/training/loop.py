@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..config import ConfigError, TrainConfig, need
+from ..config.training import GRAPHS
 from ..devices import pick_mixed_precision
 from . import notebook
 from .compiling import consider_compiling, go_on_compiled
@@ -62,6 +63,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     need(several or not config.fsdp, "train.fsdp", True, hint)
     hint = "needs a GPU; use bf16 or no"
     need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", hint)
+    hint = "CUDA graphs need an NVIDIA GPU; use true, false or auto"
+    need(config.compile != GRAPHS or torch.cuda.is_available(), "train.compile", GRAPHS, hint)
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
     # others wait while one encodes or validates
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..compiler import compile_network
 from ..config import ConfigError, TrainConfig
+from ..config.training import GRAPHS
 from ..recompute import recompute_blocks
 from . import checkpoint as ckpt
 from . import sharding
@@ -51,8 +52,8 @@ class Trainer:
         if config.recompute:
             recompute_blocks(job.model)
         self.average = make_average(job.model, config.ema)  # before prepare(), which wraps forward
-        if config.compile is True:
-            compile_network(job.model)
+        if config.compile not in (False, "auto"):
+            compile_network(job.model, **({"mode": GRAPHS} if config.compile == GRAPHS else {}))
         if config.fsdp:
             # what is judged needs no other process
             self.copy = copy.deepcopy(job.model) if self.main else job.model
@@ -243,7 +244,7 @@ class Trainer:
     def compiled(self) -> bool:
         """Whether the network runs compiled."""
         auto = self.config.compile == "auto" and not self.config.fsdp
-        return self.config.compile is True or (auto and self.progress.compiled)
+        return self.config.compile in (True, GRAPHS) or (auto and self.progress.compiled)
 
     def _know_best(self) -> None:
         """Best weights of a later step than the checkpoint's, of a run that was stopped or diverged after it,
@@ -348,6 +349,8 @@ class Trainer:
             if config.fsdp:
                 sharding.exchange(self.job.model, last)
             with contextlib.nullcontext() if last or config.fsdp else self.accelerator.no_sync(self.model):
+                if config.compile == GRAPHS:
+                    torch.compiler.cudagraph_mark_step_begin()
                 loss, values, *kept = self.job.loss(self.model, piece, random)
                 bad = f"loss={float(loss.detach()):g}" if self._not_finite(loss, tally) else ""
                 if not bad:
