@@ -29,12 +29,13 @@ from d3pm_image.denoiser import Transformer
 from d3pm_image.denoiser.precision import logits_of
 from d3pm_image.devices import pick_device
 from d3pm_image.diffusion import Process
-from d3pm_image.estimate.flops import diffusion_loss
+from d3pm_image.recipes.diffusion import make_loss
 from d3pm_image.sampling.choice import make_sampler
 from d3pm_image.sampling.loop import sample
 from d3pm_image.sampling.request import Request
 from d3pm_image.sampling.state import ImageStreams
 from d3pm_image.training.optim import make_optimizers
+from d3pm_image.training.random import StepRandom
 
 from .timing import table, take_turns
 
@@ -104,6 +105,8 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     parser.add_argument("--steps", type=int, default=8, help="steps of a sampler")
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bf16"), default=["float32", "bf16"])
     parser.add_argument("--compile", action="store_true", help="also measure everything compiled")
+    modes = ("default", "reduce-overhead", "max-autotune")
+    parser.add_argument("--mode", choices=modes, default="default", help="of torch.compile")
     parser.add_argument("--halton", default="", help="clone of github.com/valeoai/Halton-MaskGIT")
     parser.add_argument("--amused", action="store_true", help="also diffusers' UVit2DModel")
     parser.add_argument("--device", default="auto")
@@ -124,7 +127,7 @@ def measure(sizes: Sizes, args: argparse.Namespace, repeats: int) -> list[dict]:
     field = contestants(sizes, args)
     if args.compile:
         for name, contestant in contestants(sizes, args).items():
-            compile_network(contestant.network)
+            compile_network(contestant.network, mode=args.mode)
             field[f"{name}, compiled"] = contestant
     labels = torch.arange(max(*args.calls, sizes.batch), device=sizes.device) % CLASSES
     tasks: dict[str, dict[str, Callable[[], object]]] = {
@@ -206,12 +209,16 @@ def ours(sizes: Sizes) -> Contestant:
     )
     network = Transformer(config.denoiser, sizes.codes, CLASSES).to(sizes.device)
     grid, process = (sizes.side, sizes.side), Process.from_config(ProcessConfig(), sizes.codes)
-    loss = diffusion_loss(config, sizes.codes, grid, CLASSES, sizes.batch)
-    optimizers = make_optimizers(network, config.train)
+    loss, optimizers = make_loss(process, config.loss, grid), make_optimizers(network, config.train)
+    random = StepRandom(0, 0, sizes.batch, slice(0, sizes.batch), torch.device(sizes.device))
+    batch = {
+        "codes": torch.randint(sizes.codes, (sizes.batch, sizes.tokens), device=sizes.device),
+        "labels": torch.randint(CLASSES, (sizes.batch,), device=sizes.device),
+    }
 
     def step() -> None:
         with sizes.cast():
-            value = loss(network)
+            value = loss(network, batch, random)[0]
         value.backward()
         optimizers.step()
         optimizers.zero_grad()

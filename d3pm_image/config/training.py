@@ -14,7 +14,6 @@ from .sampling import SamplingConfig
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import TokenizerLossConfig
 
-
 GRAPHS = "reduce-overhead"
 """``train.compile`` with CUDA graphs, as torch.compile names it."""
 

@@ -1,0 +1,1 @@
+"""What is measured and trained in the ten minutes in which a GPU can be had."""

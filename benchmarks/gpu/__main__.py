@@ -1,0 +1,153 @@
+"""``python -m benchmarks.gpu pack | rates | train``: what is prepared beforehand, and the two parts of the
+run itself, which ``benchmarks/gpu/run.sh`` starts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+START_S = 15.0
+"""Least seconds in which a step is worth starting."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    packing = parts.add_parser("pack", help="make the folder that travels beside the repository")
+    packing.add_argument("--data", type=Path, help="folder of the data sets; default that of the library")
+    packing.add_argument("--perceptual", type=Path, help="weights of SqueezeNet 1.1 (.pt)")
+    packing.add_argument("--megabytes", type=float, default=64, help="for it and the repository together")
+    packing.add_argument("--python", default="3.12", help="version that the wheels are for; empty for none")
+    packing.add_argument("--list", default="", help="another list of trainings")
+    packing.add_argument("--limit", type=int, default=0, help="at most about so many images of each set")
+    for name, seconds in (("rates", 200), ("train", 420), ("step", 0), ("entry", 0)):
+        part = parts.add_parser(name)
+        part.add_argument("--out", type=Path, default=Path("gpu_results"))
+        part.add_argument("--seconds", type=float, default=seconds)
+        part.add_argument("--toy", action="store_true", help="toy sizes on the processor: a rehearsal")
+        if name in ("step", "entry"):
+            part.add_argument("name")
+            part.add_argument("--mode", default="false")
+    for part in (packing, parts.choices["train"], parts.choices["entry"]):
+        part.add_argument("--pack", type=Path, default=Path("gpu_pack"))
+    parts.choices["train"].add_argument("--only", nargs="*", default=[], help="names of entries")
+    args = parser.parse_args()
+    {"pack": pack, "rates": rates, "train": train, "step": step, "entry": entry}[args.part](args)
+
+
+def pack(args: argparse.Namespace) -> None:
+    """Make the folder that travels."""
+    from .packing import pack as make
+
+    make(args.pack, args.data, args.perceptual, args.megabytes, args.python, args.list, args.limit)
+
+
+def recorder(file: Path) -> Callable[[str, Any], None]:
+    """Takes figures by name, prints each and writes all to a file."""
+    figures: dict[str, Any] = {}
+
+    def note(name: str, value: Any) -> None:
+        figures[name] = value
+        print(f"{name}: {json.dumps(value)}", flush=True)
+        file.write_text(json.dumps(figures, indent=1) + "\n")
+
+    return note
+
+
+def limited(words: list[str], seconds: float, log: Path) -> str:
+    """Run this program again with other words, for so many seconds at most; how it ended."""
+    command = [sys.executable, "-m", "benchmarks.gpu", *words]
+    began = time.perf_counter()
+    with log.open("a", encoding="utf-8") as file:
+        try:
+            done = subprocess.run(
+                command, stdout=file, stderr=subprocess.STDOUT, timeout=seconds, check=False
+            )
+            end = "done" if done.returncode == 0 else f"exit code {done.returncode}"
+        except subprocess.TimeoutExpired:
+            end = "stopped at its limit"
+    print(f"{' '.join(words[:2])}: {end}, {time.perf_counter() - began:.0f} s", flush=True)
+    return end
+
+
+def rates(args: argparse.Namespace) -> None:
+    """All steps of part one, each within its limit and all within the whole one; ``rates.json`` holds what
+    each has written."""
+    from .rates import STEPS
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    deadline, toy = time.perf_counter() + args.seconds, ["--toy"] if args.toy else []
+    found: dict[str, Any] = {}
+    for name, (_, limit) in STEPS.items():
+        left = deadline - time.perf_counter()
+        file = args.out / f"{name}.json"
+        file.unlink(missing_ok=True)
+        end = "no time was left"
+        if left >= (1 if args.toy else START_S):
+            words = ["step", name, "--out", str(args.out), *toy]
+            end = limited(words, min(left, limit), args.out / "log.txt")
+        found[name] = {"end": end}
+        with contextlib.suppress(OSError, ValueError):
+            found[name] |= json.loads(file.read_text())
+            file.unlink()
+        (args.out / "rates.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def step(args: argparse.Namespace) -> None:
+    """One step of part one."""
+    from .rates import run_step
+
+    run_step(args.name, recorder(args.out / f"{args.name}.json"), args.toy)
+
+
+def fastest(out: Path) -> str:
+    """How small denoisers trained fastest in part one: a value of ``train.compile``; eager where that is not
+    known."""
+    values = {"eager": "false", "compiled": "true", "graphs": "reduce-overhead"}
+    try:
+        rows = json.loads((out / "rates.json").read_text())["training"]
+        known = {mode: rows[f"7M {mode}"]["images_per_s"] for mode in values if f"7M {mode}" in rows}
+    except (OSError, ValueError, KeyError):
+        return "false"
+    return values[max(known, key=lambda mode: known[mode])] if known else "false"
+
+
+def train(args: argparse.Namespace) -> None:
+    """The trainings one after another, each with its share of the time that is left."""
+    from .training import chosen
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    deadline, left_over = time.perf_counter() + args.seconds, chosen(args.only, args.pack)
+    ends: dict[str, Any] = {}
+    while left_over:
+        first, *left_over = left_over
+        left = deadline - time.perf_counter()
+        share = left * first["share"] / (first["share"] + sum(other["share"] for other in left_over))
+        words = ["entry", first["name"], "--out", str(args.out), "--pack", str(args.pack)]
+        words += ["--mode", fastest(args.out), "--seconds", str(share), *(["--toy"] if args.toy else [])]
+        ends[first["name"]] = {"end": limited(words, left, args.out / "log.txt"), "budget_s": round(share)}
+        (args.out / "trainings.json").write_text(json.dumps(ends, indent=1) + "\n")
+
+
+def entry(args: argparse.Namespace) -> None:
+    """One training."""
+    import tempfile
+
+    from .training import chosen, train_entry
+
+    mode = {"false": False, "true": True}.get(args.mode, args.mode)
+    (found,) = chosen([args.name], args.pack)
+    with tempfile.TemporaryDirectory() as work:
+        made = train_entry(found, args.pack.resolve(), Path(work), args.out, args.seconds, mode, args.toy)
+    print(json.dumps(made, indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()
