@@ -55,6 +55,11 @@ COMMANDS = {
     "tune": ("tune.main", "find the best sampler settings of a trained model and make them its default"),
 }
 """Module and function of each command, and what it does."""
+SHARING = (
+    *("train-tokenizer", "train-diffusion", "encode", "evaluate", "generate"),
+    *("inpaint", "outpaint", "edit", "vary"),
+)
+"""Commands whose work several processes share."""
 
 
 def usage() -> str:
@@ -152,14 +157,14 @@ def function_of(name: str) -> Callable[[list[str]], None]:
 
 def is_first(name: str) -> bool:
     """Whether this process does a command's work: of several that were started together, only trainings,
-    encodings, evaluations and the drawing of many files use all.
+    encodings, evaluations and the drawing or editing of many files use all.
 
     Raises:
         ConfigError: the environment says that it is one of several, and makes no sense.
     """
     from ..training.launch import check_launch
 
-    several = name.startswith(("train", "encode", "evaluate", "generate"))
+    several = name in SHARING
     first = os.environ.get("RANK", "0") in ("0", "")
     if several or not first:
         check_launch()

@@ -1,5 +1,5 @@
 """``d3pm-image inpaint | outpaint | edit | vary MODEL IMAGE …``: repaint a part of an image, continue it, or
-vary it.
+vary it; or do so to every picture of a folder.
 
 Nothing here imports torch, NumPy or Pillow, not even for types: ``--help`` reads what this module imports for
 them too.
@@ -8,7 +8,8 @@ them too.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,19 +18,23 @@ from typing import Any
 from ..config import editing, need
 from ..labels import read_classes
 from ..printable import printable
-from .options import WatchedOptions, say
+from .options import WatchedOptions, left_to_the_first, say
 from .parsing import parse
 
 TEXTS = {
     "model": "Model folder, or the run that trained it.",
-    "image": "Picture of any size and mode.",
+    "image": "Picture of any size and mode, or a folder of them.",
     "mask": (
         "Picture of the same size: white is repainted; or the word alpha: where the picture itself is"
-        " transparent."
+        " transparent. For a folder of pictures: one for all, or a folder with one of the same name for each."
     ),
 }
-HOW = ("variants", "first", "ring", "feather", "window", "seed", "batch_size")
+HOW = ("variants", "ring", "feather", "window", "seed", "batch_size")
 """Options that the pipeline's functions take under the same names."""
+GREY = "the model knows grey pictures only: what it paints into this one has no colour"
+GREY_ALL = GREY.replace("this one", "those with colours")
+MOST_NOTES = 20
+"""Lines on the pictures of a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,31 +79,75 @@ def run(command: str, args: Options) -> None:
     from ..editing.image_files.files import check_outputs, read_picture, result_path
     from ..editing.results import coloured, result_files
     from ..pipeline import load_pipeline
+    from ..recipes.edited_files import Given
 
+    if Path(args.image).expanduser().is_dir():
+        run_folder(command, args)
+        return
+    need(not args.resume, "resume", True, "is for a folder of pictures: one is drawn at once")
+    if left_to_the_first(command):
+        return
     picture = read_picture(args.image)
     out = Path(args.out) if args.out else result_path(picture, EDITS[command][1])
     outputs = [out, *result_files(out, args.variants)]
     check_outputs(outputs, args.inputs())
     watch = args.recorder(outputs, args.inputs())
     say(command, picture.notes)
-    before, hidden = prepared(args, picture.image)
+    given = Given(picture, *prepared(args, picture.image, getattr(args, "mask", "")))
     pipe = load_pipeline(args, args.model)
     if pipe.tokenizer.channels == 1 and coloured(picture.image):
-        say(command, ["the model knows grey pictures only: what it paints into this one has no colour"])
-    how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {
-        "callback": watch,
-        **args.painted(),
-        **args.changes(),
-    }
+        say(command, [GREY])
+    (results,) = drawing(args, pipe, watch)([given], args.first)
+    finish(command, args, given, pipe, results, out, watch)
+
+
+def run_folder(command: str, args: Options) -> None:
+    """The same for every picture of a folder; processes share the work."""
+    from ..editing.folders import check_free, jobs_of
+    from ..editing.image_files.files import read_picture
+    from ..editing.results import coloured
+    from ..pipeline import load_pipeline
+    from ..provenance.writing import listed
+    from ..recipes.edited_files import FolderRequest, Given, edit_files
+
+    hint = "does not go with overwrite: what is in the folder is kept, or replaced"
+    need(not (args.resume and args.overwrite), "resume", True, hint)
+    need(not args.trajectory, "trajectory", args.trajectory, "shows how one picture is drawn, not a folder")
+    jobs = jobs_of(args.image, getattr(args, "mask", ""), args.out, EDITS[command][1], args.variants)
+    if not (args.overwrite or args.resume):
+        check_free(jobs, args.variants)
+    request = FolderRequest(jobs, args.variants, args.first, args.batch_size, args.overwrite, args.resume)
+    pipe = load_pipeline(args, args.model)
+    began, record = time.perf_counter(), recording(command, args, pipe)
+
+    def read(job: Any) -> Given:
+        picture = read_picture(job.image)
+        if pipe.tokenizer.channels == 1 and coloured(picture.image):
+            picture = dataclasses.replace(picture, notes=(*picture.notes, GREY_ALL))
+        return Given(picture, *prepared(args, picture.image, job.mask))
+
+    notes = edit_files(request, read, record, drawing(args, pipe))
+    if request.rank:
+        return
+    say(command, notes[:MOST_NOTES])
+    say(command, [f"{len(notes) - MOST_NOTES} more notes"] if len(notes) > MOST_NOTES else [])
+    plural, on = "s" * (len(jobs) > 1), f" on {request.processes} processes" * (request.processes > 1)
+    where = listed(jobs[0].out.parent, [job.out for job in jobs])
+    print(f"{command}: {len(jobs)} picture{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
+
+
+def drawing(args: Options, pipe: Any, watch: Any = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
+    """What draws the results of pictures, from a number on. Raises ConfigError for a label as
+    :func:`label_of`."""
+    from ..recipes.edited_files import paint
+
+    how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {"callback": watch, **args.changes()}
+    how |= {"continued": True} if isinstance(args, Outpaint) else args.painted()
     label = label_of(args, pipe.class_names)
-    if command == "outpaint":
-        results = pipe.outpaint(picture.image, labels=label, **how)
-    else:
-        results = pipe.inpaint(picture.image, hidden, label, **how)
-    finish(command, args, picture, pipe, results, (before, hidden), out, watch)
+    return lambda given, first: paint(pipe, given, label, first, **how)
 
 
-def prepared(args: Options, image: Any) -> tuple[Any, Any]:
+def prepared(args: Options, image: Any, mask: str) -> tuple[Any, Any]:
     """What is repainted: the image, or the larger one, and which of its pixels, (h, w) bool; None for all.
 
     Raises:
@@ -109,7 +158,7 @@ def prepared(args: Options, image: Any) -> tuple[Any, Any]:
 
     if isinstance(args, Outpaint):
         return extend(image, **args.painted())
-    hidden = read_region(image, args.mask, args.box, args.polygon, needed=not isinstance(args, Vary))
+    hidden = read_region(image, mask, args.box, args.polygon, needed=not isinstance(args, Vary))
     if isinstance(args, Edit):
         need(bool(args.label.strip()), "label", args.label, "is needed: one class, by name or number")
     return image, hidden
@@ -125,35 +174,37 @@ def label_of(args: Options, class_names: Sequence[str]) -> int | None:
     return label
 
 
-def finish(
-    command: str,
-    args: Options,
-    picture: Any,
-    pipe: Any,
-    results: Sequence[Any],
-    shown: tuple[Any, Any],
-    out: Path,
-    watch: Any,
-) -> None:
-    """Write results and say where they are.
-
-    Args:
-        shown: What a sheet shows as the original, and what of it was repainted, (h, w) bool.
-    """
-    from ..editing.results import write_results
+def recording(command: str, args: Options, pipe: Any) -> Callable[[Any, int], dict[str, Any]]:
+    """What says how the results of a picture are made, numbered from ``first`` on."""
     from ..provenance import edit_record, made_by
 
-    hidden, several, settings = shown[1], len(results) > 1, pipe.request(**args.changes()).values()
-    left_out = {"image", "mask", "out", "variants"} | {f.name for f in dataclasses.fields(WatchedOptions)}
+    settings = pipe.request(**args.changes()).values()
+    left_out = {"image", "mask", "out", "variants", "resume"}
+    left_out |= {f.name for f in dataclasses.fields(WatchedOptions)}
     own = [f.name for f in dataclasses.fields(args) if f.name not in left_out]
     options = {name: getattr(args, name) for name in (*own, "seed", "batch_size")}
     options["precision"] = pipe.precision
     made = made_by(args.model, pipe.tokenizer, pipe.denoiser)
-    facts = edit_record(
-        command, options, settings, made, picture.path, hidden if getattr(args, "mask", "") else None
+
+    def record(given: Any, first: int) -> dict[str, Any]:
+        hidden = given.hidden if getattr(args, "mask", "") else None
+        return edit_record(command, options | {"first": first}, settings, made, given.source.path, hidden)
+
+    return record
+
+
+def finish(
+    command: str, args: Options, given: Any, pipe: Any, results: Sequence[Any], out: Path, watch: Any
+) -> None:
+    """Write the results of one picture and say where they are."""
+    from ..editing.results import write_results
+
+    hidden, several = given.hidden, len(results) > 1
+    facts = recording(command, args, pipe)(given, args.first) | (
+        {"variants": len(results)} if several else {}
     )
-    facts |= {"variants": len(results)} if several else {}
-    paths, note = write_results(results, out, picture, facts, shown, args.first, args.overwrite)
+    shown = given.image, hidden
+    paths, note = write_results(results, out, given.source, facts, shown, args.first, args.overwrite)
     say(command, [note] if note else [])
     share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
     also = f" and {printable(paths[1].name, 0)} …" if several else ""

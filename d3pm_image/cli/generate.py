@@ -12,7 +12,7 @@ from ..config import need
 from ..config.ranges import check_first
 from ..labels import parse_labels
 from ..printable import printable
-from .options import WatchedOptions, say
+from .options import WatchedOptions, left_to_the_first, say
 from .parsing import parse
 
 
@@ -90,8 +90,7 @@ def run(args: Generate) -> None:
     from ..training.launch import place_among_processes
 
     out, (rank, processes) = args.place, place_among_processes()
-    if args.one_picture and rank:
-        say("generate", [f"process {rank} of {processes} has nothing to do: the first one draws the picture"])
+    if args.one_picture and left_to_the_first("generate"):
         return
     if args.one_picture:
         check_ending(out)

@@ -119,6 +119,16 @@ def say(command: str, notes: Sequence[str]) -> None:
         print(f"d3pm-image {command}: note: {printable(note, 1000)}", file=sys.stderr)
 
 
+def left_to_the_first(command: str) -> bool:
+    """Whether this is one of several processes, of which the first draws one picture; it says so then."""
+    from ..training.launch import place_among_processes
+
+    rank, processes = place_among_processes()
+    if rank:
+        say(command, [f"process {rank} of {processes} has nothing to do: the first one draws the picture"])
+    return rank > 0
+
+
 def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
     """Write figures or findings as a file and say where it is on stderr, out of the way of what is
     printed."""

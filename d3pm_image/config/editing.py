@@ -24,10 +24,12 @@ class EditOptions:
 
     Args:
         model: Model folder, or the run that trained it.
-        image: Picture of any size and mode.
+        image: Picture of any size and mode, or a folder of them, each of which gets the files that it gets
+            alone. Processes that torchrun starts share the work of a folder.
         variants: Results. More than one are shown on one sheet (original, masked, results) and each written
             to a file of its own.
-        first: Number of the first result; each number has its own randomness under the seed.
+        first: Number of the first result; each number has its own randomness under the seed. The pictures
+            of a folder are numbered on in the order of their names.
         ring: Code cells around the repaint that are drawn anew as well; null takes the default.
         feather: Pixels around the mask over which the result fades into the picture, and which change so; 0
             is a hard seam.
@@ -36,7 +38,10 @@ class EditOptions:
             size or smaller, else crop (tiles for outpaint).
         out: Result picture, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it);
             its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and
-            AVIF cannot keep known pixels exactly; PNG and TIFF can.
+            AVIF cannot keep known pixels exactly; PNG and TIFF can. For a folder of pictures a folder, whose
+            PNGs are named after them; default: FOLDER-COMMAND beside it.
+        resume: Go on with a folder of pictures where an interruption left it: results that are there are left
+            out, after a check that this very request made them.
     """
 
     model: str
@@ -47,6 +52,7 @@ class EditOptions:
     feather: int = 0
     window: Literal["auto", "whole", "crop", "tiles"] = "auto"
     out: str = ""
+    resume: bool = False
 
     def __post_init__(self) -> None:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
@@ -81,7 +87,8 @@ class RegionOptions(EditOptions):
 
     Args:
         mask: Picture of the same size: white is repainted; or the word alpha: where the picture itself is
-            transparent.
+            transparent. For a folder of pictures: one for all, or a folder with one of the same name for
+            each.
         box: Rectangle to repaint as x,y,width,height in pixels, from the top left; the union of mask, box and
             polygon is repainted, and what of them lies outside the picture left out.
         polygon: Area to repaint by its corners, as "x1,y1 x2,y2 x3,y3 …" in pixels.

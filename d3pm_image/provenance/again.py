@@ -41,6 +41,7 @@ NOT_SETTINGS = {
     "b",
     "out",
     "overwrite",
+    "resume",
     "trajectory",
     "trajectory_ms",
     "device",
@@ -362,6 +363,8 @@ def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
 def reasons(facts: dict[str, Any], plan: Plan) -> str:
     """What may have changed pixels."""
     machine = "another device, processor or version of torch"
-    if plan.alike or ("batch_size" in plan.options and "number" not in facts and "variant" not in facts):
+    among = facts.get("pictures_together", 1) != 1  # in a folder
+    whole_sheet = "batch_size" in plan.options and "number" not in facts and "variant" not in facts
+    if not among and (plan.alike or whole_sheet):
         return machine
     return f"another batch size (the picture was drawn among others), {machine}"

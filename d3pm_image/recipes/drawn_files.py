@@ -14,24 +14,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
 from ..config import ConfigError
+from ..printable import printable
 from ..provenance.reading import read_settings
 from ..provenance.writing import write_images
 from ..training.launch import gathered, meet, place_among_processes
 
 Draw = Callable[[int, int], Sequence[Image.Image]]
 """(number of the first image, how many) → that many images."""
-ELSEWHERE = ("model", "version")
+ELSEWHERE = ("model", "version", "batch_size")
 """Facts that may differ when a request goes on: where the model lies, while its weights are known by their
-hash."""
+hash, and how many images were drawn at once."""
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Work that is divided among processes.
+
+    Args:
+        rank: Number of this one.
+        processes: How many there are.
+    """
+
+    rank: int = field(default_factory=lambda: place_among_processes()[0])
+    processes: int = field(default_factory=lambda: place_among_processes()[1])
+
+    def own(self, missing: Sequence[Part]) -> Sequence[Part]:
+        """The parts, such as batches, among those missing that this process does."""
+        return missing[self.rank :: self.processes]
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Shared):
     """Images that are wanted as files.
 
     Args:
@@ -53,8 +72,6 @@ class Request:
     batch_size: int = 64
     overwrite: bool = False
     resume: bool = False
-    rank: int = field(default_factory=lambda: place_among_processes()[0])
-    processes: int = field(default_factory=lambda: place_among_processes()[1])
 
     @property
     def last(self) -> int:
@@ -63,17 +80,13 @@ class Request:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What an image must have been made with to belong here, as JSON values."""
-        return json.loads(json.dumps({k: v for k, v in self.facts.items() if k not in ELSEWHERE}))
+        """What an image must have been made with to belong here."""
+        return compared(self.facts)
 
     def batches(self) -> list[range]:
         """Numbers of the images of each batch."""
         starts = range(self.first, self.last + 1, self.batch_size)
         return [range(start, min(start + self.batch_size, self.last + 1)) for start in starts]
-
-    def own(self, missing: Sequence[range]) -> Sequence[range]:
-        """The batches among those missing that this process draws."""
-        return missing[self.rank :: self.processes]
 
 
 def draw_files(request: Request, draw: Draw) -> list[Path]:
@@ -116,18 +129,36 @@ def written(request: Request) -> dict[int, str]:
     for path in sorted(request.out.glob("*.png")) if request.out.is_dir() else []:
         if not (number := re.match(r"(\d+)-seed\d", path.name)):
             continue
-        try:
-            held = read_settings(path)
-        except ConfigError as error:
-            hint = f"{error.hint}; remove it, and it is drawn again"
-            raise ConfigError("resume", str(path), hint) from error
-        check_same(held, asked, path)
+        check_made(path, asked)
         found[int(number[1])] = str(path)
     return found
+
+
+def compared(facts: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same of all images of a request, as JSON values."""
+    return json.loads(json.dumps({k: v for k, v in facts.items() if k not in ELSEWHERE}))
+
+
+def check_made(path: Path, asked: dict[str, Any], usual: dict[str, Any] | None = None) -> None:
+    """What an image that is there was made with.
+
+    Args:
+        usual: Values of facts that an image may leave unsaid.
+
+    Raises:
+        ConfigError: it cannot be read, or another request has made it.
+    """
+    try:
+        held = read_settings(path)
+    except ConfigError as error:
+        hint = f"{error.hint}; remove it, and it is drawn again"
+        raise ConfigError("resume", str(path), hint) from error
+    check_same((usual or {}) | held, asked, path)
 
 
 def check_same(held: dict[str, Any], asked: dict[str, Any], place: Path) -> None:
     """Raises ConfigError where something there was made with other settings than are asked for."""
     if other := next((name for name, value in asked.items() if held.get(name) != value), ""):
-        hint = f"was made with {other} {held.get(other)!r}, not {asked[other]!r}; choose another --out"
+        then, now = (printable(repr(value), 100) for value in (held.get(other), asked[other]))
+        hint = f"was made with {other} {then}, not {now}; choose another --out"
         raise ConfigError("resume", str(place), hint)

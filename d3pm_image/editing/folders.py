@@ -1,0 +1,128 @@
+"""A folder of pictures that are edited alike: which files they are, which mask belongs to which, and what
+their results are called.
+
+Results are PNGs named after their pictures: a PNG keeps pixels and says how it was made, by which a request
+that was interrupted knows its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import need
+from ..image_io import image_endings
+from ..outputs import added, folder_to_write
+from .image_files.files import kind_of
+from .results import result_files
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture of a folder.
+
+    Args:
+        image: Its file.
+        mask: File of its mask, the word alpha, or empty for none.
+        out: File of its result, or of the sheet of several.
+    """
+
+    image: Path
+    mask: str
+    out: Path
+
+    def results(self, variants: int) -> list[Path]:
+        """All files that are written, the sheet of several first."""
+        return [self.out, *result_files(self.out, variants)] if variants > 1 else [self.out]
+
+
+def jobs_of(image: str, mask: str, out: str, command: str, variants: int = 1) -> list[Job]:
+    """The pictures of a folder in the order of their names, each with its mask and its result.
+
+    Args:
+        image: Folder of pictures; its subfolders are not looked into.
+        mask: A mask for all, a folder with a mask for each, of the same name but for the ending, the word
+            alpha, or empty.
+        out: Folder of the results; empty: FOLDER-``command`` beside that of the pictures.
+        variants: Results of a picture.
+
+    Raises:
+        ConfigError: no picture, a picture without a mask or a mask without a picture, two pictures or masks
+            whose names differ by their endings alone, or results that would lie where pictures are read.
+    """
+    folder = Path(image).expanduser().resolve()
+    place = Path(out).expanduser() if out else folder.with_name(f"{folder.name}-{command}")
+    hint = "is a file's name; each picture of a folder gets a file of its own: name a folder"
+    need(place.is_dir() or not (kind_of(place) or place.suffix.lower() == ".npz"), "out", out, hint)
+    folder_to_write(place)
+    masks = Path(mask).expanduser() if mask not in ("", "alpha") else None
+    for read in (folder, masks):
+        hint = "is a folder that is read; choose another one"
+        need(read is None or place.resolve() != read.resolve(), "out", str(place), hint)
+    pictures = [path for path in images_in(folder) if masks is None or path != masks.resolve()]
+    hint = "holds no pictures; those of its subfolders are not read"
+    need(bool(pictures), "image", image, hint)
+    by_name = masks_of(pictures, masks) if masks is not None and masks.is_dir() else {}
+    jobs = [
+        Job(path, str(by_name.get(path.stem, mask)), added(place / path.name, "", ".png"))
+        for path in pictures
+    ]
+    check_names(jobs, variants)
+    return jobs
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Files of a folder with an ending of an image, sorted by name; hidden ones are left out."""
+    endings = image_endings()
+    named = (path for path in folder.iterdir() if path.suffix.lower() in endings and path.name[0] != ".")
+    return sorted(path for path in named if path.is_file())
+
+
+def masks_of(pictures: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """The mask of each picture by its name without ending.
+
+    Raises:
+        ConfigError: two masks of a name, a mask without a picture, or a picture without a mask.
+    """
+    masks: dict[str, Path] = {}
+    for path in images_in(folder):
+        hint = f"and {path.name} have one name; each picture has one mask: remove one"
+        need(path.stem not in masks, "mask", str(masks.get(path.stem)), hint)
+        masks[path.stem] = path
+    names = {path.stem for path in pictures}
+    over = [path for name, path in masks.items() if name not in names]
+    hint = f"belongs to no picture; a mask has the name of its picture{others(over)}"
+    need(not over, "mask", str(over[0]) if over else "", hint)
+    bare = [path for path in pictures if path.stem not in masks]
+    hint = (
+        f"holds no mask for {bare[0].name if bare else ''}{others(bare)}; a mask has the name of its picture"
+    )
+    need(not bare, "mask", str(folder), hint)
+    return masks
+
+
+def others(paths: Sequence[Path]) -> str:
+    """How many more there are than the first."""
+    return f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+
+
+def check_names(jobs: Sequence[Job], variants: int) -> None:
+    """Raises ConfigError where two pictures have results of one name."""
+    owners: dict[Path, Path] = {}
+    for job in jobs:
+        for path in job.results(variants):
+            other = owners.setdefault(path, job.image)
+            hint = f"has the result {path.name}, as {job.image.name} has; rename one of them"
+            need(other == job.image, "image", str(other), hint)
+
+
+def check_free(jobs: Sequence[Job], variants: int) -> None:
+    """Raises ConfigError where results are there already."""
+    there = [path for job in jobs for path in job.results(variants) if os.path.lexists(path)]
+    hint = (
+        f"is there already{others(there)}; add --resume true to draw what is missing, or --overwrite, or"
+        " choose another --out"
+    )
+    need(not there, "out", str(there[0]) if there else "", hint)

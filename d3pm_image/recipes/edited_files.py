@@ -1,0 +1,216 @@
+"""A folder of pictures edited alike, by one process or many.
+
+Pictures are numbered by their names, and variant j of picture i is number ``first`` + i·variants + j under
+the seed. The folder is read once in full before anything is drawn, a share by each process; then the batches
+that lack results are dealt out to the processes in turn, so that any number of them writes the same files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..config import ConfigError
+from ..editing.folders import Job
+from ..editing.image_files.files import PictureFile
+from ..editing.outpaint import outpaint_window
+from ..editing.regions import Window
+from ..editing.results import write_results
+from ..edits import Edits
+from ..training.launch import gathered, meet
+from .drawn_files import Shared, check_made, compared
+
+MOST_PIXELS = 32_000_000
+"""Of the pictures of a batch together, unless it is one: all of them are in memory."""
+UNSAID = {"variants": 1, "mask": ""}
+"""Facts that a result leaves out, and what they are then."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A picture that was read.
+
+    Args:
+        source: Its file.
+        image: What is repainted: the picture, or a larger one where it is continued.
+        hidden: Which pixels of ``image``, (h, w) bool; None for all.
+    """
+
+    source: PictureFile
+    image: Image.Image
+    hidden: np.ndarray | None
+
+
+Read = Callable[[Job], Given]
+Facts = Callable[[Given, int], dict[str, Any]]
+"""(picture, number of its first result) → how its results are made, which they carry."""
+Draw = Callable[[Sequence[Given], int], Sequence[Sequence[Image.Image]]]
+"""(pictures, number of the first result) → the results of each."""
+
+
+@dataclass(frozen=True)
+class FolderRequest(Shared):
+    """Pictures whose results are wanted as files.
+
+    Args:
+        jobs: The pictures in their order.
+        variants: Results of each.
+        first: Number of the first result of the first one.
+        batch_size: Results that are drawn at once.
+        overwrite: Replace what is there.
+        resume: Leave out what an interrupted request has written.
+    """
+
+    jobs: Sequence[Job]
+    variants: int = 1
+    first: int = 0
+    batch_size: int = 64
+    overwrite: bool = False
+    resume: bool = False
+
+    def number(self, place: int) -> int:
+        """Number of the first result of a picture."""
+        return self.first + place * self.variants
+
+    def batches(self, pixels: Sequence[int]) -> list[range]:
+        """Places of the pictures of each batch.
+
+        Args:
+            pixels: How many each of them has.
+        """
+        starts, together, most = [0], 0, max(1, self.batch_size // self.variants)
+        for place, count in enumerate(pixels):
+            if place - starts[-1] == most or (place > starts[-1] and together + count > MOST_PIXELS):
+                starts.append(place)
+                together = 0
+            together += count
+        return [range(*ends) for ends in pairwise([*starts, len(pixels)])]
+
+
+def edit_files(request: FolderRequest, read: Read, facts: Facts, draw: Draw) -> list[str]:
+    """Draw what is missing and write it. The results of all processes are there when it ends, on each of
+    them.
+
+    Returns:
+        Notes on all pictures that were drawn, in their order, each once.
+
+    Raises:
+        ConfigError: a picture or mask that cannot be used, or ``resume`` where results of another request
+            lie; nothing is drawn then.
+    """
+    if request.processes > 1:
+        meet()  # before the first is done: others may draw for hours
+    pixels, there = surveyed(request, read, facts)
+    missing = [part for part in request.batches(pixels) if not there.issuperset(part)]
+    notes: dict[int, list[str]] = {}
+    for part in request.own(missing):
+        given = [read(request.jobs[place]) for place in part]
+        drawn = draw(given, request.number(part.start))
+        for place, one, results in zip(part, given, drawn, strict=True):
+            if place not in there:
+                record = facts(one, request.number(place))
+                record |= {"pictures_together": len(part)} if len(part) > 1 else {}
+                notes[place] = [*one.source.notes, *written(request, place, one, results, record)]
+    every = {place: lines for found in gathered(notes) for place, lines in found.items()}
+    return list(dict.fromkeys(line for _, lines in sorted(every.items()) for line in lines))
+
+
+def surveyed(request: FolderRequest, read: Read, facts: Facts) -> tuple[list[int], set[int]]:
+    """Pixels of each picture, and the places of those whose results are there; the same on each process.
+
+    Raises:
+        ConfigError: the first fault of all, see :func:`edit_files`.
+    """
+    pixels: dict[int, int] = {}
+    there: list[int] = []
+    faults: dict[int, ConfigError] = {}
+    for place in request.own(range(len(request.jobs))):
+        try:
+            one = read_named(read, request.jobs[place])
+            pixels[place] = one.image.width * one.image.height
+            if request.resume and is_there(request, place, facts(one, request.number(place))):
+                there.append(place)
+        except ConfigError as error:
+            faults[place] = error
+            break
+    parts = gathered((pixels, there, faults))
+    found = {place: error for *_, part in parts for place, error in part.items()}
+    if found:
+        raise found[min(found)]
+    counts = {place: count for part, *_ in parts for place, count in part.items()}
+    return [counts[place] for place in range(len(request.jobs))], {p for _, part, _ in parts for p in part}
+
+
+def read_named(read: Read, job: Job) -> Given:
+    """Read a picture. Raises ConfigError with its name in it."""
+    try:
+        return read(job)
+    except ConfigError as error:
+        if job.image.name in f"{error.value} {error.hint}":
+            raise
+        raise ConfigError(error.name, error.value, f"{error.hint} (picture {job.image.name})") from error
+
+
+def is_there(request: FolderRequest, place: int, record: dict[str, Any]) -> bool:
+    """Whether all results of a picture lie there.
+
+    Raises:
+        ConfigError: one that lies there cannot be read, or another request has made it.
+    """
+    files = request.jobs[place].results(request.variants)
+    unsaid = {name: value for name, value in UNSAID.items() if name not in record}
+    asked = compared(record | unsaid | {"variants": request.variants})
+    lying = [path for path in files if os.path.lexists(path)]
+    for path in lying:
+        number = {"variant": request.number(place) + files.index(path) - 1} if path != files[0] else {}
+        check_made(path, asked | number, UNSAID)
+    return len(lying) == len(files)
+
+
+def written(
+    request: FolderRequest,
+    place: int,
+    one: Given,
+    results: Sequence[Image.Image],
+    record: dict[str, Any],
+) -> list[str]:
+    """Write the results of a picture; a line where a PNG does not keep every pixel of it."""
+    record |= {"variants": request.variants} if request.variants > 1 else {}
+    # what an interruption left of a picture's results was made alike, and is replaced
+    replace = request.overwrite or request.resume
+    out, shown = request.jobs[place].out, (one.image, one.hidden)
+    _, note = write_results(results, out, one.source, record, shown, request.number(place), replace)
+    return [note] if note else []
+
+
+def paint(
+    pipe: Edits,
+    given: Sequence[Given],
+    label: int | None,
+    first: int,
+    window: Window = "auto",
+    continued: bool = False,
+    **how: Any,
+) -> list[list[Image.Image]]:
+    """Results of each picture, each with the window that it has alone.
+
+    Args:
+        first: Number of the first result.
+        window, how: As in :meth:`~d3pm_image.edits.Edits.inpaint`, ``variants`` among them.
+        continued: Pictures are continued beyond their borders, for which ``auto`` is another window.
+    """
+    canvases = [(one.image.height, one.image.width) for one in given]
+    windows = [outpaint_window(window, [c], pipe.image_size) if continued else window for c in canvases]
+    results: list[list[Image.Image]] = []
+    for kind, group in groupby(range(len(given)), windows.__getitem__):
+        part = [given[place] for place in group]
+        number = first + len(results) * how.get("variants", 1)
+        images, hidden = [one.image for one in part], [one.hidden for one in part]
+        results += pipe.inpaint(images, hidden, label, window=kind, first=number, **how)
+    return results
