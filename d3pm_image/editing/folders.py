@@ -52,8 +52,9 @@ def jobs_of(image: str, mask: str, out: str, command: str, variants: int = 1) ->
         ConfigError: no picture, a picture without a mask or a mask without a picture, two pictures or masks
             whose names differ by their endings alone, or results that would lie where pictures are read.
     """
-    folder = Path(image).expanduser().resolve()
-    place = Path(out).expanduser() if out else folder.with_name(f"{folder.name}-{command}")
+    folder = Path(image).expanduser()
+    own = folder if folder.name not in ("", "..") else folder.resolve()
+    place = Path(out).expanduser() if out else own.with_name(f"{own.name}-{command}")
     hint = "is a file's name; each picture of a folder gets a file of its own: name a folder"
     need(place.is_dir() or not (kind_of(place) or place.suffix.lower() == ".npz"), "out", out, hint)
     folder_to_write(place)
@@ -61,12 +62,12 @@ def jobs_of(image: str, mask: str, out: str, command: str, variants: int = 1) ->
     for read in (folder, masks):
         hint = "is a folder that is read; choose another one"
         need(read is None or place.resolve() != read.resolve(), "out", str(place), hint)
-    pictures = [path for path in images_in(folder) if masks is None or path != masks.resolve()]
+    pictures = [path for path in images_in(folder) if masks is None or path.resolve() != masks.resolve()]
     hint = "holds no pictures; those of its subfolders are not read"
     need(bool(pictures), "image", image, hint)
     by_name = masks_of(pictures, masks) if masks is not None and masks.is_dir() else {}
     jobs = [
-        Job(path, str(by_name.get(path.stem, mask)), added(place / path.name, "", ".png"))
+        Job(path, str(by_name.get(path.stem, masks or mask)), added(place / path.name, "", ".png"))
         for path in pictures
     ]
     check_names(jobs, variants)

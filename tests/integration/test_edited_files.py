@@ -193,7 +193,7 @@ def test_one_mask_for_all_and_a_folder_beside(place, monkeypatch):
     without(place, "b.jpg", "c.png")
     Image.fromarray(hole(28, 28)).save(place / "photos" / "mask.png")
     monkeypatch.setenv("HOME", str(place))
-    run("inpaint", "fashion-mnist", "~/photos", "photos/mask.png", *FEW)
+    run("inpaint", "fashion-mnist", "~/photos", "~/photos/mask.png", *FEW)
     assert names(place / "photos-inpainted") == {"a.png", "d.png", "e.png"}
     before, after = pixels(place / "photos" / "d.tif"), pixels(place / "photos-inpainted" / "d.png")
     assert np.array_equal(before[~hole(28, 28)], after[~hole(28, 28)]) and not np.array_equal(before, after)
@@ -224,7 +224,7 @@ FAULTS = {
         ["--variants", "2"],
         "has the result a-1.png, as a.png has",
     ),
-    "unreadable picture": (text("photos/d.tif"), [], "photos/d.tif': not a readable image"),
+    "unreadable picture": (text("photos/d.tif"), [], "image='photos/d.tif': not a readable image"),
     "unreadable mask": (text("masks/d.png"), [], "mask='masks/d.png': not a readable image"),
     "mask of another size": (add("masks/d.png", (7, 7)), [], "image's size 28x28 (picture d.tif)"),
     "box outside one": (None, ["--box", "30,2,4,4"], "(picture a.png)"),
@@ -249,9 +249,13 @@ def test_wrong_requests_are_one_line_and_write_nothing(place, capsys, monkeypatc
     assert {str(path): path.stat().st_mtime_ns for path in place.rglob("*")} == before
 
 
-def test_an_empty_folder_and_a_single_picture_that_goes_on(place, capsys):
+def test_other_folders_and_a_single_picture_that_goes_on(place, capsys, monkeypatch):
     line = fails(capsys, "vary", "fashion-mnist", "photos/more", *FEW)
     assert "image='photos/more': holds no pictures; those of its subfolders" in line
+    monkeypatch.chdir(place / "photos")
+    run("vary", "fashion-mnist", ".", *FEW, "--box", "1,1,9,9", "--variants", "1")
+    assert names(place) == {"photos", "masks", "photos-varied"}
+    monkeypatch.chdir(place)
     line = fails(capsys, "vary", "fashion-mnist", "photos/a.png", "--resume", "true")
     assert "resume=True: is for a folder of pictures" in line
 
