@@ -1,4 +1,4 @@
-"""Which device a model runs on, and what it computes fast."""
+"""Which device a model runs on, what it can compute, and what it computes fast."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from .errors import need
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
+
+    from .types import Denoiser, Grid
 
 Precision = Literal["float32", "bf16"]
 PrecisionOption = Literal["auto", "float32", "bf16"]
@@ -19,8 +22,9 @@ CHOICE = "D3PM_IMAGE_PRECISION"
 
 
 def pick_device(name: str) -> str:
-    """A device by name; ``auto`` is a GPU where there is one, and one of its own for each of several
-    processes. Raises ConfigError where the device is not there."""
+    """A device by name; ``auto`` is a CUDA GPU where there is one, and one of its own for each of several
+    processes, else the CPU: ``mps``, an Apple GPU, must be asked for, as it was never tried on hardware.
+    Raises ConfigError where the device is not there."""
     import torch
 
     if name == "auto" and not torch.cuda.is_available():
@@ -33,9 +37,42 @@ def pick_device(name: str) -> str:
         hint = f"{together} processes on this machine and {count} GPUs: start one for each, or use cpu"
         need(int(together) <= count, "device", name, hint)
         return f"cuda:{int(local)}"
+    if name == "mps":
+        hint = "no Apple GPU that torch can use here; use auto or cpu"
+        need(torch.backends.mps.is_available(), "device", name, hint)
+        return name
     hint = "no such device here; use auto or cpu"
     need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, hint)
     return name
+
+
+def has_float64(device: str | torch.device) -> bool:
+    """Whether a device computes in float64; Apple GPUs do not."""
+    import torch
+
+    return torch.device(device).type != "mps"
+
+
+def exact_device(device: str | torch.device) -> torch.device:
+    """Where float64 is computed for a network on ``device``: there, or on the CPU if it has no float64."""
+    import torch
+
+    return torch.device(device if has_float64(device) else "cpu")
+
+
+def asked_from_exact(denoiser: Denoiser, device: torch.device) -> Denoiser:
+    """A denoiser on ``device``, to be called with tensors on :func:`exact_device`, where its logits come back
+    to: the one place where the two meet. κ goes over in float32. Where they are the same device, the denoiser
+    itself."""
+    if has_float64(device):
+        return denoiser
+
+    def there(x_t: Tensor, kappa: Tensor, labels: Tensor, grid: Grid, where: Tensor | None = None) -> Tensor:
+        asked = None if where is None else where.to(device)
+        logits = denoiser(x_t.to(device), kappa.float().to(device), labels.to(device), grid, asked)
+        return logits.to(x_t.device)
+
+    return there
 
 
 def bf16_is_fast(device: str | torch.device) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from helpers.apple import apple_machine
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from d3pm_image import Pipeline
 from d3pm_image.cli import main
-from d3pm_image.config import ConfigError
-from d3pm_image.devices import bf16_is_fast, casts_kept, pick_mixed_precision, pick_precision
+from d3pm_image.compiler import compiler_works
+from d3pm_image.config import ConfigError, TrainConfig
+from d3pm_image.devices import bf16_is_fast, casts_kept, pick_device, pick_mixed_precision, pick_precision
+from d3pm_image.training.loop import make_accelerator
 
 
 @pytest.mark.parametrize(
@@ -138,3 +142,45 @@ def test_kept_casts_change_nothing_else():
         assert layer(x).dtype == torch.bfloat16
     with casts_kept(torch.device("meta")):
         pass
+
+
+def test_an_apple_gpu_is_taken_where_there_is_one_and_asked_for():
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ConfigError, match="device='mps': no Apple GPU that torch can use here"):
+            pick_device("mps")
+    with apple_machine() as device:
+        assert pick_device("mps") == "mps" and pick_precision("auto", device) == "float32"
+        assert torch.cuda.is_available() or pick_device("auto") == "cpu"  # never tried on hardware
+        assert not bf16_is_fast(device) and not compiler_works(device)
+        with casts_kept(device):
+            assert not torch.is_autocast_enabled("mps")
+    with pytest.raises(ConfigError, match="device='tpu': no such device here"):
+        pick_device("tpu")
+
+
+def test_commands_draw_and_reconstruct_on_an_apple_gpu(tmp_path, capsys):
+    """The pictures of the CPU, from the command line."""
+
+    drawn = tmp_path / "drawn.png"
+    main(["generate", "fashion-mnist", "--num-images", "1", "--steps", "1", "--out", str(drawn)])
+
+    def commands(device):
+        for name, more in (
+            ("generate", ["--num-images", "2", "--steps", "3"]),
+            ("reconstruct", [str(drawn)]),
+        ):
+            out = ["--device", device, "--out", str(tmp_path / f"{name}_{device}.png")]
+            main([name, "fashion-mnist", *more, *out])
+
+    commands("cpu")
+    with apple_machine():
+        commands("mps")
+    for name in ("generate", "reconstruct"):
+        a, b = (Image.open(tmp_path / f"{name}_{device}.png") for device in ("cpu", "mps"))
+        assert np.abs(np.asarray(a).astype(int) - np.asarray(b)).max() <= 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without CUDA")
+def test_training_stays_on_the_cpu_beside_an_apple_gpu():
+    with apple_machine():
+        assert make_accelerator(TrainConfig(batch_size=4)).device.type == "cpu"

@@ -22,7 +22,7 @@ class App:
         host: Address to listen at. 127.0.0.1 is this machine alone; 0.0.0.0 lets everybody in who can reach
             it.
         port: Port to listen at; 0 takes any that is free.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
         precision: float32, bf16 (other images under the same seed), or auto: bf16 where the device is at
             least as fast with it.
     """

@@ -19,7 +19,7 @@ class Package(PackageConfig, OutputOptions):
 
     Args:
         private: Make that repository a private one.
-        device: auto, cpu or cuda, for the samples.
+        device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it), for the samples.
     """
 
     private: bool = False

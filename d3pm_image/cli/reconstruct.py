@@ -21,7 +21,7 @@ class Reconstruct(ReconstructConfig, OutputOptions):
     held-out images of the data that the model was trained on.
 
     Args:
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
     """
 
     device: str = "auto"

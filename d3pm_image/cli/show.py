@@ -30,7 +30,7 @@ class Show(OutputOptions):
         model: The model, where it is not where it was then, or comes from the hub.
         inputs: Pictures that went in, separated by commas, where they are not beside this one under their
             names.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
     """
 
     picture: str

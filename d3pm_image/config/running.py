@@ -16,7 +16,7 @@ class RunOptions:
     Args:
         seed: Image i under a seed is the same whatever the number of images and the batch size.
         batch_size: Images in one network call.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
         precision: float32, bf16 (other samples under the same seed), or auto: bf16 where the device is at
             least as fast with it, which processors with avx512_bf16 or AMX and recent GPUs are.
         compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of

@@ -2,7 +2,8 @@
 
 It spends no network call that it need not: images that are finished are left out; where the process has no
 random codes, an image whose tokens did not change keeps its logits; the head runs at the positions that the
-rule reads; both halves of guidance share a batch.
+rule reads; both halves of guidance share a batch. Where the network's device has no float64, all but the
+network call runs on the CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..config import SamplingConfig
-from ..devices import casts_kept
+from ..devices import asked_from_exact, casts_kept, exact_device
 from ..diffusion import Process, leave_one_out_logits
 from ..errors import need
 from ..types import Denoiser, Grid
@@ -102,7 +103,7 @@ def sample(
         denoiser: Network, in eval mode.
         process: The process that it was trained with.
         request: Sampler, shared settings and callback; its seeds and batches are the caller's business.
-        labels: (B,) int64 in 0..C; ``no_label`` = C where an image has none.
+        labels: (B,) int64 in 0..C, on the network's device; ``no_label`` = C where an image has none.
         grid: (H, W), N = H·W.
         streams: One stream of randomness per image.
         known: (B, N) int64 clean codes of an image to complete; needed with ``unknown``, and with ``begin``
@@ -113,7 +114,7 @@ def sample(
             network call.
 
     Returns:
-        (B, N) int64 in 0..K-1; where ``unknown`` is False, ``known`` unchanged.
+        (B, N) int64 in 0..K-1, where the labels are; where ``unknown`` is False, ``known`` unchanged.
 
     Raises:
         ConfigError: the sampler does not fit the process, or too many steps.
@@ -121,13 +122,15 @@ def sample(
     request.check_fit(process, grid, begin)
     hint = "needed with unknown positions, and to begin before t = 1"
     need(known is not None or (unknown is None and begin == 1), "known", None, hint)
-    every = torch.ones(len(labels), grid[0] * grid[1], dtype=torch.bool, device=labels.device)
-    known = torch.zeros_like(every, dtype=torch.int64) if known is None else known
+    device, here = labels.device, exact_device(labels.device)
+    every = torch.ones(len(labels), grid[0] * grid[1], dtype=torch.bool, device=here)
+    known = torch.zeros_like(every, dtype=torch.int64) if known is None else known.to(here)
     config, sampler = request.sampling, request.sampler
-    unknown = every if unknown is None else unknown
+    unknown = every if unknown is None else unknown.to(here)
     state = _begun(sampler, process, config, grid, streams, known, unknown, begin)
-    caller = GuidedDenoiser(denoiser, process, config, labels, no_label, grid)
-    with casts_kept(labels.device):
+    network = asked_from_exact(denoiser, device)
+    caller = GuidedDenoiser(network, process, config, labels.to(here), no_label, grid)
+    with casts_kept(device):
         for step in range(config.steps):
             request.report(state, step, caller.calls)
             state.step = step
@@ -135,7 +138,7 @@ def sample(
         assert not bool(process.is_masked(state.x_t).any()), "a sampler ended with masks"
         _self_correct(state, caller, request, known)
     request.report(state, config.steps + config.correct_steps, caller.calls)
-    return state.x_t
+    return state.x_t.to(device)
 
 
 def _begun(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import ConfigError
+from ..devices import exact_device
 from ..diffusion import Process
 from ..seeds import derive
 from .draws import LogitsFilter
@@ -44,12 +45,14 @@ class ImageStreams:
     Args:
         seed: Seed of the whole request, or one seed per image.
         images: Numbers of the images in this batch; image i of a request is always number i.
+        device: Where the network is; the numbers are sent there, or stay on the CPU where that device has no
+            float64.
     """
 
     def __init__(
         self, seed: int | Sequence[int], images: range | list[int], device: torch.device | str = "cpu"
     ):
-        self.device = torch.device(device)
+        self.device = exact_device(device)
         seed = as_seeds(seed)
         seeds = [derive(seed, i) for i in images] if isinstance(seed, int) else [derive(s, 0) for s in seed]
         self.generators = [torch.Generator().manual_seed(s) for s in seeds]
