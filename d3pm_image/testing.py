@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .devices import has_float64
 from .types import Denoiser, Grid, Tokenizer, TrainableDenoiser
 
 
@@ -97,7 +98,8 @@ def random_inputs(
     batch, tokens = 3, grid[0] * grid[1]
     generator = torch.Generator().manual_seed(0)
     x_t = torch.randint(num_codes + 1, (batch, tokens), generator=generator).to(device)
-    kappa = torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64, device=device)
+    exact = torch.float64 if has_float64(device) else torch.float32
+    kappa = torch.tensor([1.0, 0.5, 0.1], dtype=exact, device=device)
     labels = torch.tensor([0, num_classes, max(0, num_classes - 1)], device=device)
     where = (torch.rand(batch, tokens, generator=generator) < 0.5).to(device)
     return x_t, kappa, labels, where

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..config import need
+from ..devices import exact_device
 from ..sampling.loop import sample
 from ..sampling.request import Request
 from ..sampling.state import ImageStreams
@@ -71,10 +72,15 @@ def interpolate(
     need(isinstance(request.seed, int), "seed", request.seed, hint)
     assert isinstance(request.seed, int)
     a, b = model.tokenizer.encode(images.to(model.device)).flatten(1)
-    shares = torch.linspace(0, 1, frames, dtype=torch.float64, device=model.device)
+    here = exact_device(model.device)
+    shares = torch.linspace(0, 1, frames, dtype=torch.float64, device=here)
     order = ImageStreams(request.seed, [1], model.device).uniform(len(a))[0]
-    mixed = mix_cells(a, b, shares, order) if mix == "cells" else mix_vectors(model.tokenizer, a, b, shares)
-    label = torch.tensor(labels, device=model.device)[(shares > 0.5).long()]
+    mixed = (
+        mix_cells(a.to(here), b.to(here), shares, order)
+        if mix == "cells"
+        else mix_vectors(model.tokenizer, a, b, shares)
+    )
+    label = torch.tensor(labels, device=here)[(shares > 0.5).long()].to(model.device)
     pieces = []
     for part in request.batches(frames):
         streams = ImageStreams([request.seed] * len(part), part, model.device)

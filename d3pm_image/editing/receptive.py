@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..devices import exact_device
 from ..imaging import fill_hidden, hidden_cells
 from ..types import Tokenizer
 
@@ -41,6 +42,7 @@ def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthe
         distance 2 and so on, and at last of all cells further away; nan where there is no such cell.
     """
     differ = tokenizer.encode(images) != tokenizer.encode(fill_hidden(images, masks))
+    here = exact_device(images.device)
     shares, inside = [], hidden_cells(masks, tokenizer.downsampling)
     for distance in range(1, furthest + 2):
         within = (
@@ -48,7 +50,7 @@ def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthe
             if distance <= furthest
             else torch.ones_like(inside)
         )
-        shares.append(float(differ[within & ~inside].double().mean()))
+        shares.append(float(differ[within & ~inside].to(here).double().mean()))
         inside = within
     return shares
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..devices import exact_device
 from ..types import Tokenizer
 
 
@@ -34,4 +35,4 @@ def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> f
             f" field is {receptive_field}"
         )
     before, after = (tokenizer.encode(x)[..., first:] for x in (images, edited))
-    return float((before != after).double().mean())
+    return float((before != after).to(exact_device(images.device)).double().mean())

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..devices import asked_from_exact, exact_device
 from ..diffusion import Process, Terms, bound_terms, low_discrepancy_times
 from ..types import Denoiser, Grid
 
@@ -77,12 +78,11 @@ def bound_in_bits(
             x_0, labels = read(keys)
             here = slice(start, start + len(keys))
             if process.steps:
-                one = torch.full((len(keys),), 1 / process.steps, dtype=torch.float64, device=x_0.device)
+                one = torch.full((len(keys),), 1 / process.steps, dtype=torch.float64)
                 terms, changed = _terms(denoiser, process, x_0, labels, one, grid, generator)
                 first[here] += _bits(terms.bound) / process.steps
             if process.steps != 1:
-                t = times[here].to(x_0.device)
-                terms, changed = _terms(denoiser, process, x_0, labels, t, grid, generator)
+                terms, changed = _terms(denoiser, process, x_0, labels, times[here], grid, generator)
                 share = (process.steps - 1) / process.steps if process.steps else 1.0  # the rest is L_0
                 bits = _bits(terms.bound) * share
                 total[here] += bits
@@ -116,9 +116,11 @@ def _terms(
     grid: Grid,
     generator: torch.Generator,
 ) -> tuple[Terms, Tensor]:
-    noise = torch.rand(*x_0.shape, 3, dtype=torch.float64, generator=generator).to(x_0.device)
+    device, here = x_0.device, exact_device(x_0.device)
+    noise = torch.rand(*x_0.shape, 3, dtype=torch.float64, generator=generator)
+    x_0, labels, t, noise = (value.to(here) for value in (x_0, labels, t, noise))
     x_t = process.corrupt(x_0, t, noise)
-    logits = denoiser(x_t, process.schedule.survival(t)[1], labels, grid)
+    logits = asked_from_exact(denoiser, device)(x_t, process.schedule.survival(t)[1], labels, grid)
     return bound_terms(process, logits, x_0, x_t, t), x_t != x_0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..devices import exact_device
 from ..tokenizer.similarity import structural_similarity
 from ..types import Tokenizer
 from .codes import usage_of
@@ -48,6 +49,9 @@ class Errors:
     def add(self, images: Tensor, output: Tensor, codes: Tensor) -> Tensor:
         """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean
         squared error, (b,) float64 on the CPU."""
+        judged = None if self.judge is None else float(self.judge(output, images))
+        here = exact_device(images.device)
+        images, output = images.to(here), output.to(here)
         difference = (output - images).double()
         square = difference.square()
         error = square.flatten(1).mean(1).cpu()
@@ -62,8 +66,8 @@ class Errors:
         self.limits = (
             self.limits + ((pairs < NEAR_LIMIT) | (pairs > 1 - NEAR_LIMIT)).flatten(1).double().sum(1).cpu()
         )
-        if self.judge is not None:
-            self.judged += float(self.judge(output, images)) * len(images)
+        if judged is not None:
+            self.judged += judged * len(images)
         return error
 
     def figures(self) -> dict[str, float]:

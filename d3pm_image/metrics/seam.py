@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..devices import exact_device
+
 
 def seam_gradients(images: Tensor, masks: Tensor) -> Tensor:
     """Mean absolute difference across the mask's border, (B,) float64, of images (B, C, h, w) with masks (B,
@@ -14,7 +16,9 @@ def seam_gradients(images: Tensor, masks: Tensor) -> Tensor:
     The mean of |x_p - x_q| over all pairs p, q of pixels next to each other (sides, not corners) of which the
     mask holds exactly one, and over channels; nan for a mask without a border.
     """
-    totals, pairs = torch.zeros(2, len(images), dtype=torch.float64, device=images.device)
+    here = exact_device(images.device)
+    images, masks = images.to(here), masks.to(here)
+    totals, pairs = torch.zeros(2, len(images), dtype=torch.float64, device=here)
     for axis in (-2, -1):
         length = images.shape[axis] - 1
         jump = (images.narrow(axis, 1, length) - images.narrow(axis, 0, length)).abs().double().mean(1)
