@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import DenoiserConfig, ProcessConfig, SamplingConfig, need
+from .config import DenoiserConfig, ProcessConfig, SamplingConfig, check
 from .denoiser import Transformer
 from .hub import SHIPPED
 from .printable import printable
@@ -47,17 +47,17 @@ def read_bundle(folder: str | Path) -> Bundle:
     raw = read_config(place, "model", "pipeline")
     for part in ("tokenizer", "denoiser"):
         there = os.path.lexists(place / part / "config.json")
-        need(there, "model", str(place), f"holds no {part} folder; copy the model again, with all its parts")
+        check(there, "model", str(place), f"holds no {part} folder; copy the model again, with all its parts")
     tokenizer, info = load_tokenizer(place / "tokenizer")
     parts = read_config(place / "denoiser", "model", "denoiser")
     with settings_of(place, "model"):
         own = raw["tokenizer_sha256"] == info.sha256
         hint = "its tokenizer is not the one that the denoiser was trained with; copy the model again"
-        need(own, "model", str(place), hint)
+        check(own, "model", str(place), hint)
         digest = parts.get("sha256")  # older models have none
         own = raw.get("denoiser_sha256") in (None, digest)
         hint = "its denoiser is another model's (checksum differs); copy the model again"
-        need(own, "model", str(place), hint)
+        check(own, "model", str(place), hint)
         shape = (
             DenoiserConfig(**{"places": False, **parts["denoiser"]}),
             parts["num_codes"],
@@ -86,18 +86,18 @@ def class_names(found: Any, classes: int) -> list[str]:
         ConfigError: no list of texts, or not one for each class; a model may have none at all.
     """
     right = isinstance(found, list) and all(isinstance(name, str) for name in found)
-    need(right, "class_names", printable(found, 80), "is no list of names; copy the model again")
+    check(right, "class_names", printable(found, 80), "is no list of names; copy the model again")
     hint = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
-    need(len(found) in (0, classes), "class_names", printable(found, 80), hint)
+    check(len(found) in (0, classes), "class_names", printable(found, 80), hint)
     return found
 
 
 def remembered(facts: Any) -> dict[str, Any]:
     """What a model remembers. Raises ConfigError where it is not made of dictionaries."""
-    need(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
+    check(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
     for name in ("data", "training", "tokenizer", "validation", "evaluation"):
         hint = "is no dictionary"
-        need(isinstance(facts.get(name) or {}, dict), f"facts.{name}", type(facts.get(name)).__name__, hint)
+        check(isinstance(facts.get(name) or {}, dict), f"facts.{name}", type(facts.get(name)).__name__, hint)
     return facts
 
 
@@ -185,5 +185,5 @@ def own_model(folder: str | Path) -> Path:
         "came with the package and stays as it is; copy it first:"
         " Pipeline.from_pretrained(NAME).save_pretrained(FOLDER)"
     )
-    need(not place.resolve().is_relative_to(SHIPPED), "model", str(folder), hint)
+    check(not place.resolve().is_relative_to(SHIPPED), "model", str(folder), hint)
     return place

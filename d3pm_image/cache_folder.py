@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .config import ConfigError, need
+from .config import ConfigError, check
 
 
 def default_root() -> Path:
@@ -28,5 +28,5 @@ def cache_root() -> Path:
     except RuntimeError:
         raise ConfigError("cache", "", f"no home folder is known to keep it in; {hint}") from None
     there = next(folder for folder in (place, *place.parents) if folder.exists())
-    need(there == place or os.access(there, os.W_OK), "cache", str(place), f"cannot be made; {hint}")
+    check(there == place or os.access(there, os.W_OK), "cache", str(place), f"cannot be made; {hint}")
     return place

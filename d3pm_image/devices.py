@@ -6,7 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, get_args
 
-from .errors import need
+from .errors import check
 
 if TYPE_CHECKING:
     import torch
@@ -35,14 +35,14 @@ def pick_device(name: str) -> str:
             return "cuda"
         count = torch.cuda.device_count()
         hint = f"{together} processes on this machine and {count} GPUs: start one for each, or use cpu"
-        need(int(together) <= count, "device", name, hint)
+        check(int(together) <= count, "device", name, hint)
         return f"cuda:{int(local)}"
     if name == "mps":
         hint = "no Apple GPU that torch can use here; use auto or cpu"
-        need(torch.backends.mps.is_available(), "device", name, hint)
+        check(torch.backends.mps.is_available(), "device", name, hint)
         return name
     hint = "no such device here; use auto or cpu"
-    need(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, hint)
+    check(name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()), "device", name, hint)
     return name
 
 
@@ -103,7 +103,7 @@ def bf16_is_fast(device: str | torch.device) -> bool:
 def check_precision(name: str, field: str = "precision") -> None:
     """Raises ConfigError for another word than auto, float32 or bf16."""
     names = get_args(PrecisionOption)
-    need(name in names, field, name, f"use one of {', '.join(names)}")
+    check(name in names, field, name, f"use one of {', '.join(names)}")
 
 
 def pick_precision(name: str, device: str | torch.device) -> Precision:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast, overload
 import torch
 from torch import Tensor
 
-from .config import need
+from .config import check
 from .data.levels import remembered_white
 from .diffusion import Process
 from .editing.inputs import Masks, Picture, Pictures, Several, Single, gather, pictures
@@ -252,7 +252,7 @@ class Edits(Protocol):
 
         With ``strength`` under 1 the layout of what is there shows through.
         """
-        need(label is not None, "label", label, "name the class that the region shall show")
+        check(label is not None, "label", label, "name the class that the region shall show")
         return self.inpaint(image, region, label, **how)
 
     # fmt: off

@@ -28,7 +28,7 @@ class ConfigError(ValueError):
         return type(self), (self.name, self.value, self.hint)
 
 
-def need(condition: bool, name: str, value: Any, hint: str) -> None:
+def check(condition: bool, name: str, value: Any, hint: str) -> None:
     """Raise :class:`ConfigError` for field ``name`` unless ``condition`` holds."""
     if not condition:
         raise ConfigError(name, value, hint)
@@ -39,7 +39,7 @@ def finite(value: float) -> bool:
     return math.isfinite(value)
 
 
-def near(name: str, options: Iterable[str], prefix: str = "") -> str:
+def closest_match(name: str, options: Iterable[str], prefix: str = "") -> str:
     """' (did you mean …?)' for the option most like a name, or nothing."""
     names = list(options)
     lower = {option.lower(): option for option in names}

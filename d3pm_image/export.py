@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import ConfigError, need
+from .config import ConfigError, check
 from .denoiser.layers import rotary_table
 from .outputs import folder_to_write
 from .pipeline import Pipeline
@@ -51,7 +51,7 @@ class Denoise(nn.Module):
 def own_tokenizer(pipe: Pipeline) -> Autoencoder | Pixels:
     """The tokenizer, which has to be one of this library's. Raises ConfigError for another."""
     hint = "only this library's own tokenizers can be exported"
-    need(isinstance(pipe.tokenizer, (Autoencoder, Pixels)), "tokenizer", type(pipe.tokenizer).__name__, hint)
+    check(isinstance(pipe.tokenizer, (Autoencoder, Pixels)), "tokenizer", type(pipe.tokenizer).__name__, hint)
     return cast("Autoencoder | Pixels", pipe.tokenizer)
 
 

@@ -10,7 +10,7 @@ import re
 from os import PathLike
 from pathlib import Path
 
-from .config import ConfigError, near, need
+from .config import ConfigError, check, closest_match
 
 SHIPPED = Path(__file__).resolve().parent / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -38,7 +38,7 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
         f"name a trained model, the run that made it, a shipped model ({', '.join(shipped()) or 'none here'})"
         " or a hub id (OWNER/NAME)"
     )
-    need(isinstance(model, str | PathLike), what, model, known)
+    check(isinstance(model, str | PathLike), what, model, known)
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
@@ -47,7 +47,7 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
         return SHIPPED / name
     # "runs/missing" looks like a hub id: only where its first part is no folder here is it taken for one
     hub = HUB_ID.fullmatch(name) is not None and not folder.parent.is_dir()
-    need(hub, what, name, f"no such folder{near(name, shipped())}; {known}")
+    check(hub, what, name, f"no such folder{closest_match(name, shipped())}; {known}")
     return download(name, what, known)
 
 

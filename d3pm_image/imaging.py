@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from .config import need
+from .config import check
 from .image_io import to_srgb
 from .outputs import folder_to_write
 from .pixel_range import from_levels, to_levels
@@ -183,7 +183,7 @@ def grid_image(
     Raises:
         ValueError: no images.
     """
-    need(bool(images), "images", 0, "a grid needs at least one image")
+    check(bool(images), "images", 0, "a grid needs at least one image")
     columns = columns or (
         len(images) if len(images) <= 5 and len(images) != 4 else int(np.ceil(np.sqrt(len(images))))
     )
@@ -284,7 +284,7 @@ def check_ending(path: Path) -> None:
     a file."""
     Image.init()
     known = Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
-    need(known, "out", str(path), "use an ending such as .png, .jpg or .webp, or a folder name without one")
+    check(known, "out", str(path), "use an ending such as .png, .jpg or .webp, or a folder name without one")
     folder_to_write(path.parent)
 
 
@@ -302,7 +302,7 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
     kinds = Image.registered_extensions()
     kind = kinds.get(path.suffix.lower())
     hint = "use an ending such as .png, .jpg or .webp"
-    need(kind is not None and kind in Image.SAVE, "out", str(path), hint)
+    check(kind is not None and kind in Image.SAVE, "out", str(path), hint)
     extra: dict[str, Any] = (
         {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .config import near, need
+from .config import check, closest_match
 from .imaging import Images, plain, to_tensor
 from .sampling import SAMPLERS, Sampler
 from .sampling.choice import SHARED, choose
@@ -98,7 +98,9 @@ def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
     """
     own = SAMPLERS.types()
     for name in drawing.keys() - Drawing.__annotations__.keys() - own.keys():
-        raise TypeError(f"unexpected keyword argument {name!r}{near(name, [*argument_names(pipe), *own])}")
+        raise TypeError(
+            f"unexpected keyword argument {name!r}{closest_match(name, [*argument_names(pipe), *own])}"
+        )
     # None is what somebody passes on who was given nothing
     drawing = {name: scalar(value) for name, value in drawing.items() if value is not None}
     one_name(drawing, "steps", "num_inference_steps")
@@ -147,7 +149,7 @@ def one_name(drawing: dict[str, Any], ours: str, theirs: str) -> None:
     value = drawing.pop(theirs, None)
     if value is not None:
         hint = f"{ours} says {drawing.get(ours)}, and is the same setting; give one"
-        need(drawing.get(ours) in (None, value), theirs, value, hint)
+        check(drawing.get(ours) in (None, value), theirs, value, hint)
         drawing[ours] = value
 
 
@@ -160,12 +162,12 @@ def seed_of(drawing: dict[str, Any]) -> None:
     generator = drawing.pop("generator", None)
     if generator is None:
         return
-    need("seed" not in drawing, "generator", "given", "a seed is given as well; give one of them")
+    check("seed" not in drawing, "generator", "given", "a seed is given as well; give one of them")
     several = not isinstance(generator, torch.Generator)
     generators = list(generator) if several else [generator]
     right = bool(generators) and all(isinstance(g, torch.Generator) for g in generators)
     hint = "give a torch.Generator, or a list with one for each image"
-    need(right, "generator", type(generator).__name__, hint)
+    check(right, "generator", type(generator).__name__, hint)
     seeds = [int(torch.randint(SEEDS, (), generator=g, device=g.device)) for g in generators]
     drawing["seed"] = seeds if several else seeds[0]
 
@@ -210,7 +212,7 @@ class Bar:
 
 def check_output(output_type: str) -> None:
     """Raises ConfigError, before any work, for a kind that is not known."""
-    need(output_type in ("pil", "pt", "np"), "output_type", output_type, "use pil, pt or np")
+    check(output_type in ("pil", "pt", "np"), "output_type", output_type, "use pil, pt or np")
 
 
 def delivered(images: list[Image.Image], output_type: OutputType, channels: int) -> Delivered:

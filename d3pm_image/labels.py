@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from .config import near, need
+from .config import check, closest_match
 
 NO_CLASS = ("none", "no class")
 """How a text says that an image has no class, unless a class has that name."""
@@ -55,7 +55,7 @@ def label_ids(labels: Labels, count: int, class_names: Sequence[str], first: int
             labels = range(len(class_names)) if class_names else [None]
         # any other sequence counts as one label, which label_id refuses
         chosen = labels if isinstance(labels, (list, tuple, range)) else [cast("int | str | None", labels)]
-        need(bool(chosen), "labels", chosen, "give at least one label, or none at all")
+        check(bool(chosen), "labels", chosen, "give at least one label, or none at all")
         ids = [label_id(label, class_names) for label in cast("Iterable[int | str | None]", chosen)]
     return [ids[i % len(ids)] for i in range(first, first + count)]
 
@@ -65,13 +65,14 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
     classes = len(class_names)
     if label is None:
         return classes
-    need(classes > 0, field, label, "this model was trained without classes; leave labels out")
+    check(classes > 0, field, label, "this model was trained without classes; leave labels out")
     found = find_class(label, class_names) if isinstance(label, str) else None
     if found is not None:
         return found
     number = int(str(label)) if re.fullmatch("-?[0-9]{1,18}", str(label)) else -1
-    hint = f"use 0 to {classes - 1} or a class name: {known(class_names)}{near(str(label), class_names)}"
-    need(0 <= number < classes, field, label, hint)
+    meant = closest_match(str(label), class_names)
+    hint = f"use 0 to {classes - 1} or a class name: {known(class_names)}{meant}"
+    check(0 <= number < classes, field, label, hint)
     return number
 
 
@@ -123,7 +124,7 @@ def read_labels(text: str, class_names: Sequence[str], field: str = "labels") ->
     for part, quoted in split_labels(text, field):
         ids += part_ids(part, quoted, class_names, field)
         hint = f"give {MOST:,} labels at most; they are repeated in turn"
-        need(len(ids) <= MOST, field, f"{text[:40]}…", hint)
+        check(len(ids) <= MOST, field, f"{text[:40]}…", hint)
     return ids
 
 
@@ -137,7 +138,7 @@ def read_classes(
     """
     ids = read_labels(text, class_names, field) or [len(class_names)]
     one = "give one class, by name or number, or none for no class"
-    need(
+    check(
         len(ids) <= most,
         field,
         text,
@@ -163,7 +164,7 @@ def split_labels(text: str, field: str) -> list[tuple[str, bool]]:
             now, quoted = "", False
         elif not (quoted and c.isspace()):
             now += c
-    need(not inside, field, text, 'has a quote without end; write "NAME", and \\" for a quote inside')
+    check(not inside, field, text, 'has a quote without end; write "NAME", and \\" for a quote inside')
     return [*parts, (now, quoted)]
 
 
@@ -173,7 +174,12 @@ def part_ids(part: str, quoted: bool, class_names: Sequence[str], field: str) ->
     found = find_class(part, class_names)
     if found is not None:
         return [found]
-    need(not quoted, field, part, f"no class has this name: {known(class_names)}{near(part, class_names)}")
+    check(
+        not quoted,
+        field,
+        part,
+        f"no class has this name: {known(class_names)}{closest_match(part, class_names)}",
+    )
     if part.casefold() in NO_CLASS:
         return [len(class_names)]
     ends = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", part)
@@ -185,17 +191,17 @@ def part_ids(part: str, quoted: bool, class_names: Sequence[str], field: str) ->
 def range_ids(first: str, last: str, class_names: Sequence[str], field: str) -> list[int]:
     """Class numbers of a range: of the classes with these names where both ends are names, else by number."""
     text, low, high = f"{first}..{last}", int(first), int(last)
-    need(low <= high, field, text, "a range runs from the smaller to the larger number, such as 0..9")
-    need(bool(class_names), field, text, "this model was trained without classes; leave labels out")
+    check(low <= high, field, text, "a range runs from the smaller to the larger number, such as 0..9")
+    check(bool(class_names), field, text, "this model was trained without classes; leave labels out")
     named = [find_class(end, class_names) is not None for end in (first, last)]
     if not any(named):
         hint = f"use 0 to {len(class_names) - 1} or a class name: {known(class_names)}"
-        need(high < len(class_names), field, text, hint)
+        check(high < len(class_names), field, text, hint)
         return list(range(low, high + 1))
     hint = f"one end is the name of a class and the other is not: {known(class_names)}"
-    need(all(named), field, text, hint)
+    check(all(named), field, text, hint)
     hint = f"there are {len(class_names)} classes: {known(class_names)}"
-    need(high - low < len(class_names), field, text, hint)
+    check(high - low < len(class_names), field, text, hint)
     digits = len(first) if len(first) == len(last) else 0
     return [
         label_id_of_name(str(number).zfill(digits), text, class_names, field)
@@ -206,7 +212,7 @@ def range_ids(first: str, last: str, class_names: Sequence[str], field: str) -> 
 def label_id_of_name(name: str, text: str, class_names: Sequence[str], field: str) -> int:
     """Number of a class inside a range of names. Raises ConfigError where there is none."""
     found = find_class(name, class_names)
-    need(found is not None, field, text, f"no class has the name {name}: {known(class_names)}")
+    check(found is not None, field, text, f"no class has the name {name}: {known(class_names)}")
     return cast("int", found)
 
 

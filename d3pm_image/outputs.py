@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from .errors import need
+from .errors import check
 from .storage import LONGEST_NAME
 
 
@@ -30,12 +30,12 @@ def folder_to_write(folder: str | Path, name: str = "out") -> Path:
         ConfigError: no path, or it or a folder above it is a file (a device, a pipe) or a link to nothing.
     """
     hint = "name a folder; . is the current one"
-    need(isinstance(folder, str | os.PathLike) and str(folder) != "", name, folder, hint)
+    check(isinstance(folder, str | os.PathLike) and str(folder) != "", name, folder, hint)
     place = Path(folder).expanduser()
     there = next((one for one in (place, *place.parents) if os.path.lexists(one)), Path())
     what = "" if there == place else f"{there} "
     hint = f"{what}is a file, or a link to a folder that is not there; name a folder"
-    need(there.is_dir(), name, str(folder), hint)
+    check(there.is_dir(), name, str(folder), hint)
     return place
 
 

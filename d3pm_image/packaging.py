@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .config import ConfigError, need
+from .config import ConfigError, check
 from .config.package import PackageConfig
 from .documents import Missing, read_text, read_yaml
 from .evaluation.results import read_result
@@ -41,7 +41,7 @@ def package(asked: PackageConfig, device: str = "cpu", overwrite: bool = False) 
     place = find(asked.model, "pipeline", "model")
     folder = folder_to_write(asked.out)
     foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file()
-    need(not foreign, "out", asked.out, "holds other files; name a new folder, or one that holds a model")
+    check(not foreign, "out", asked.out, "holds other files; name a new folder, or one that holds a model")
     pipe = Pipeline.from_pretrained(place, device)
     if asked.tokenizer:
         replace_tokenizer(pipe, asked.tokenizer, asked.model)
@@ -75,7 +75,7 @@ def check_free(out: Path, name: str) -> None:
             "holds a README.md that is no model card of this program and would be lost; move it, or name a"
             " new folder"
         )
-        need(own, "out", name, hint)
+        check(own, "out", name, hint)
 
 
 def write(pipe: Pipeline, out: Path, name: str, asked: PackageConfig) -> None:
@@ -100,7 +100,7 @@ def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:
         f"gives other codes than the tokenizer of {model}, so its denoiser does not fit: train it with"
         f" start_from {model} and learn decoder"
     )
-    need(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, hint)
+    check(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, hint)
     pipe.tokenizer = network.to(pipe.device)
     pipe.facts = {name: value for name, value in pipe.facts.items() if name != "evaluation"} | {
         "tokenizer": info.facts
@@ -144,13 +144,13 @@ def evaluated(path: str, digests: dict[str, str]) -> dict[str, Any]:
         found = read_result(path)
     except ConfigError as error:
         raise ConfigError("evaluation", path, str(error).split(": ", 1)[-1]) from error
-    need("samples" in found, "evaluation", path, "has no samples; evaluate with --num-samples over 0")
+    check("samples" in found, "evaluation", path, "has no samples; evaluate with --num-samples over 0")
     hint = (
         "is of a model with other weights (half precision changes them: evaluate the packaged folder itself,"
         " then package it again)"
     )
     for part, digest in digests.items():
-        need(found.get(f"{part}_sha256", digest) == digest, "evaluation", path, hint)
+        check(found.get(f"{part}_sha256", digest) == digest, "evaluation", path, hint)
     # a command may name folders of this machine
     command = shlex.join(model_name(word) for word in shlex.split(str(found["command"])))
     return {name: found[name] for name in ("samples", "code", "machine")} | {"command": command}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
 from .compiler import compile_network
-from .config import ProcessConfig, SamplingConfig, need
+from .config import ProcessConfig, SamplingConfig, check
 from .config.running import RunOptions
 from .data.levels import remembered_white
 from .denoiser import Transformer
@@ -88,7 +88,7 @@ class Pipeline(Edits):
         facts: dict[str, Any] | None = None,
     ):
         hint = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
-        need(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, hint)
+        check(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, hint)
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)
@@ -119,7 +119,7 @@ class Pipeline(Edits):
         autocast; returns self. A model loaded in precision ``auto`` chooses anew for the device."""
         if isinstance(device, torch.dtype):
             device, dtype = None, device
-        need(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
+        check(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
         if dtype is not None:
             self.precision, self.by_device = PRECISIONS[dtype], False
         if device is not None:
@@ -320,7 +320,7 @@ class Pipeline(Edits):
     ) -> Tensor:
         """Codes (num_images, H, W) of new images; arguments as in :meth:`generate`."""
         num_images = whole_number("num_images", num_images)
-        need(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
+        check(num_images >= 1, "num_images", num_images, "ask for at least 1 image")
         request = self.request(steps=steps, **drawing)
         request.check_count(num_images)
         ids = torch.tensor(self.label_ids(labels, num_images, request.first), device=self.device)

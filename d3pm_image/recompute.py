@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .errors import need
+from .errors import check
 
 
 class Recomputable(nn.Module):
@@ -33,6 +33,6 @@ def recompute_blocks(network: nn.Module) -> None:
     """
     blocks = [module for module in network.modules() if isinstance(module, Recomputable)]
     hint = "no block of this network can compute its activations again; leave it out"
-    need(bool(blocks), "train.recompute", True, hint)
+    check(bool(blocks), "train.recompute", True, hint)
     for block in blocks:
         block.recompute = True

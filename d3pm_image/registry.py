@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import docstring_parser
 
-from .errors import ConfigError, near, need
+from .errors import ConfigError, check, closest_match
 
 
 def setting(
@@ -65,9 +65,9 @@ class Choice:
             where = f"{self.path}{item.name}"
             if typing.get_origin(type_) is typing.Literal:
                 options = typing.get_args(type_)
-                need(value in options, where, value, f"use {', '.join(map(str, options))}")
+                check(value in options, where, value, f"use {', '.join(map(str, options))}")
             elif type_ is bool:
-                need(value in (True, False), where, value, "use True or False")
+                check(value in (True, False), where, value, "use True or False")
             elif type_ in (int, float):
                 low, high, below = item.metadata.get("range", (-math.inf, math.inf, math.inf))
                 number = isinstance(value, Integral if type_ is int else Real) and math.isfinite(value)
@@ -75,7 +75,7 @@ class Choice:
                     f"{self.name} takes"
                     f" {'whole numbers, ' if type_ is int else ''}{between(low, high, below)}"
                 )
-                need(number and low <= value <= high and value < below, where, value, hint)
+                check(number and low <= value <= high and value < below, where, value, hint)
 
     @classmethod
     def own(cls) -> list[dataclasses.Field]:
@@ -169,7 +169,7 @@ class Registry(dict[str, type[C]], Generic[C]):
             ConfigError: no such choice, a setting that it does not have, or a value out of range.
         """
         known = isinstance(name, str) and name in self
-        need(known, self.field, name, f"use one of {', '.join(self)}{near(str(name), self)}")
+        check(known, self.field, name, f"use one of {', '.join(self)}{closest_match(str(name), self)}")
         kind = self[name]
         for setting in settings.keys() - kind.types().keys():
             others = self.owners(setting)
@@ -178,7 +178,9 @@ class Registry(dict[str, type[C]], Generic[C]):
                 if others
                 else f"no {self.noun} has"
             )
-            hint = f"the {self.noun} {name} has no such setting; {have} it{near(setting, kind.types())}"
+            hint = (
+                f"the {self.noun} {name} has no such setting; {have} it{closest_match(setting, kind.types())}"
+            )
             raise ConfigError(f"{kind.path}{setting}", settings[setting], hint)
         return kind(**settings)
 

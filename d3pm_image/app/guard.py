@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 from gradio import routes
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from .errors import failure
 from .gate import Gate
 from .quota import Limits
@@ -63,9 +63,9 @@ def check_inputs(block_fn: Any, inputs: list[Any], folder: Path) -> None:
                 and "://" not in path
                 and Path(path).resolve().is_relative_to(folder.resolve())
             )
-            need(local, "picture", "its file", "was not handed in on this page; choose it again")
+            check(local, "picture", "its file", "was not handed in on this page; choose it again")
         if isinstance(block, gr.ImageEditor):
-            need(len(paths) <= MOST_LAYERS + 2, "painting", "", f"has more than {MOST_LAYERS} layers")
+            check(len(paths) <= MOST_LAYERS + 2, "painting", "", f"has more than {MOST_LAYERS} layers")
             for path in paths:
                 check_painting(Path(path))
 
@@ -97,7 +97,7 @@ def check_painting(path: Path) -> None:
         and all(0 < side <= MOST_CANVAS for side in sides)
     )
     hint = f"is not a PNG of up to {MOST_CANVAS} pixels per side; choose the picture again"
-    need(fits, "painting", "", hint)
+    check(fits, "painting", "", hint)
 
 
 class Sessions:

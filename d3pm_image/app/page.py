@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..config import need
+from ..config import check
 from ..sampling import SAMPLERS
 from .guard import Page
 from .handlers import PROMISE, Handlers, friendly
@@ -167,7 +167,7 @@ def which(event: gr.SelectData) -> int:
 def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> tuple[str, Any]:
     """A result as the picture of a tab, and that tab to the front. Raises ConfigError before there are
     any."""
-    need(bool(shown), "picture", "none", "make some first")
+    check(bool(shown), "picture", "none", "make some first")
     assert shown
     return shown[min(chosen, len(shown) - 1)][0], gr.update(selected=name)
 

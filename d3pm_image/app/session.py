@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..config.editing import check_added
 from ..config.ranges import check_seed
 from ..editing.image_files.files import PictureFile, read_picture
@@ -52,7 +52,7 @@ class Drawing:
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        need(1 <= self.count <= MOST_IMAGES, "pictures", self.count, f"ask for 1 to {MOST_IMAGES} at once")
+        check(1 <= self.count <= MOST_IMAGES, "pictures", self.count, f"ask for 1 to {MOST_IMAGES} at once")
         check_seed(self.seed)
 
     @property
@@ -272,7 +272,7 @@ def check_amount(count: int, width: int, height: int) -> None:
     """Raises ConfigError for results that are together too large for a machine that others use as well."""
     fits = count * width * height <= MOST_PIXELS
     hint = f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line"
-    need(fits, "pictures", count, hint)
+    check(fits, "pictures", count, hint)
 
 
 def how(drawing: Drawing, callback: Callback) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def open_upload(path: str | None) -> PictureFile:
     Raises:
         ConfigError: none, or not readable; its place on this machine is not named.
     """
-    need(bool(path), "picture", "none", "choose a picture first")
+    check(bool(path), "picture", "none", "choose a picture first")
     try:
         return read_picture(str(path))
     except ConfigError as error:

@@ -110,9 +110,9 @@ def choose(arguments: list[str]) -> None:
         return
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
-        from ..config import near
+        from ..config import closest_match
 
-        fail("", f"no command {name!r}{near(name, COMMANDS)}; use one of {', '.join(COMMANDS)}")
+        fail("", f"no command {name!r}{closest_match(name, COMMANDS)}; use one of {', '.join(COMMANDS)}")
     run(name, rest)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from ..config import need
+from ..config import check
 from ..devices import PrecisionOption, pick_device
 from .parsing import parse
 
@@ -34,8 +34,8 @@ class App:
     precision: PrecisionOption = "auto"
 
     def __post_init__(self) -> None:
-        need(bool(self.host), "host", self.host, "give an address, such as 127.0.0.1")
-        need(0 <= self.port <= 65535, "port", self.port, "give 0 (any free one) to 65535")
+        check(bool(self.host), "host", self.host, "give an address, such as 127.0.0.1")
+        check(0 <= self.port <= 65535, "port", self.port, "give 0 (any free one) to 65535")
 
 
 def main(arguments: list[str]) -> None:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..config import need
+from ..config import check
 from ..config.running import OutputOptions
 from ..printable import printable
 from .options import write_report
@@ -31,7 +31,7 @@ class Doctor(OutputOptions):
     out: str = ""
 
     def __post_init__(self) -> None:
-        need(self.limit >= 0, "limit", self.limit, "give 0 (all images) or more")
+        check(self.limit >= 0, "limit", self.limit, "give 0 (all images) or more")
 
 
 def main(arguments: list[str]) -> None:

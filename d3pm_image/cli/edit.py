@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..config import editing, need
+from ..config import check, editing
 from ..labels import read_classes
 from ..printable import printable
 from .options import WatchedOptions, left_to_the_first, say
@@ -84,7 +84,7 @@ def run(command: str, args: Options) -> None:
     if Path(args.image).expanduser().is_dir():
         run_folder(command, args)
         return
-    need(not args.resume, "resume", True, "is for a folder of pictures: one is drawn at once")
+    check(not args.resume, "resume", True, "is for a folder of pictures: one is drawn at once")
     if left_to_the_first(command):
         return
     picture = read_picture(args.image)
@@ -111,8 +111,8 @@ def run_folder(command: str, args: Options) -> None:
     from ..recipes.edited_files import FolderRequest, Given, edit_files
 
     hint = "does not go with overwrite: what is in the folder is kept, or replaced"
-    need(not (args.resume and args.overwrite), "resume", True, hint)
-    need(not args.trajectory, "trajectory", args.trajectory, "shows how one picture is drawn, not a folder")
+    check(not (args.resume and args.overwrite), "resume", True, hint)
+    check(not args.trajectory, "trajectory", args.trajectory, "shows how one picture is drawn, not a folder")
     jobs = jobs_of(args.image, getattr(args, "mask", ""), args.out, EDITS[command][1], args.variants)
     if not (args.overwrite or args.resume):
         check_free(jobs, args.variants)
@@ -160,7 +160,7 @@ def prepared(args: Options, image: Any, mask: str) -> tuple[Any, Any]:
         return extend(image, **args.painted())
     hidden = read_region(image, mask, args.box, args.polygon, needed=not isinstance(args, Vary))
     if isinstance(args, Edit):
-        need(bool(args.label.strip()), "label", args.label, "is needed: one class, by name or number")
+        check(bool(args.label.strip()), "label", args.label, "is needed: one class, by name or number")
     return image, hidden
 
 
@@ -170,7 +170,7 @@ def label_of(args: Options, class_names: Sequence[str]) -> int | None:
     field = "label" if isinstance(args, Edit) else "labels"
     (label,) = read_classes(getattr(args, field), class_names, field)
     missing = label is None and isinstance(args, Edit)
-    need(not missing, field, getattr(args, field), "name the class that the region shall show")
+    check(not missing, field, getattr(args, field), "name the class that the region shall show")
     return label
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from ..config import need
+from ..config import check
 from ..config.running import OutputOptions, RunOptions
 from ..evaluation.options import EvaluateOptions, EvaluateSettings
 from .options import SamplerOptions
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
 
         names = [a for a in arguments if a != "--compare"]
         hint = "name two result files: d3pm-image evaluate --compare A.json B.json"
-        need(len(names) == 2, "compare", " ".join(names), hint)
+        check(len(names) == 2, "compare", " ".join(names), hint)
         print(compare(*names))
         return
     args = parse(

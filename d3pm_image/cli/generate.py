@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import need
+from ..config import check
 from ..config.ranges import check_first
 from ..labels import parse_labels
 from ..printable import printable
@@ -47,18 +47,18 @@ class Generate(WatchedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
+        check(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
         check_first(self.first)
         several = not self.one_picture
         hint = "is for a folder or FILE.npz: one picture is drawn at once"
-        need(several or not self.resume, "resume", True, hint)
+        check(several or not self.resume, "resume", True, hint)
         hint = "does not go with overwrite: what is in the folder is kept, or replaced"
         array = self.place.suffix.lower() == ".npz"
-        need(array or not (self.resume and self.overwrite), "resume", True, hint)
-        need(self.place.name.lower() != ".npz", "out", self.out, "lacks a name before its ending")
+        check(array or not (self.resume and self.overwrite), "resume", True, hint)
+        check(self.place.name.lower() != ".npz", "out", self.out, "lacks a name before its ending")
         hint = "does not go with resume: what is there is not drawn again"
-        need(not (self.resume and self.trajectory), "trajectory", self.trajectory, hint)
-        need(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
+        check(not (self.resume and self.trajectory), "trajectory", self.trajectory, hint)
+        check(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
 
     @property
     def place(self) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import SamplingConfig, need
+from ..config import SamplingConfig, check
 from ..config.running import OutputOptions, RunOptions
 from ..printable import printable
 from ..sampling import SAMPLERS
@@ -70,9 +70,9 @@ class WatchedOptions(SamplerOptions, OutputOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         known = Path(self.trajectory).suffix.lower() in (".gif", ".webp")
-        need(known or not self.trajectory, "trajectory", self.trajectory, "use an ending of .gif or .webp")
+        check(known or not self.trajectory, "trajectory", self.trajectory, "use an ending of .gif or .webp")
         hint = "give 20 to 60000 milliseconds per frame"
-        need(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, hint)
+        check(20 <= self.trajectory_ms <= 60_000, "trajectory_ms", self.trajectory_ms, hint)
 
     def recorder(self, outputs: Sequence[Path], inputs: Sequence[Path] = ()) -> Any:
         """A callback that keeps the first images, or None where no trajectory is wanted.
@@ -91,7 +91,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         for names, others in (("out", outputs), ("a picture that is read", inputs)):
             own = {path.resolve(), sheet_path(path).resolve()}
             hint = f"would overwrite {names}"
-            need(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, hint)
+            check(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, hint)
         return Recorder()
 
     def show(self, recorder: Any, pipe: Any, title: str, facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from ..config import ConfigError, TokenizerRun, migrated, near, need
+from ..config import ConfigError, TokenizerRun, check, closest_match, migrated
 from ..config.hints import setting_types, without_none, words
 from ..documents import Missing, Unreadable, read_yaml
 from ..tokenizer.quantizers import QUANTIZERS
@@ -56,7 +56,9 @@ def wrong_key(held: dict[str, Any], hints: dict[str, Any], above: str = "") -> C
             hint = hints[path]
             error = None if accepts(hint, value) else ConfigError(path, value, wanted(hint, value))
         elif path not in with_groups(hints):
-            error = ConfigError(path, "unknown", f"no such key{near(path, with_groups(hints))}; see --help")
+            error = ConfigError(
+                path, "unknown", f"no such key{closest_match(path, with_groups(hints))}; see --help"
+            )
         elif (inner := group_settings(value)) is not None:
             error = wrong_key(inner, hints, f"{path}.")
         else:
@@ -90,7 +92,7 @@ def wrong_argument(
         if not meant and name and "config".startswith(name):
             name = "config"
         if name != "config" and len(meant) != 1:
-            likely = near(name, meant or names, "--")
+            likely = closest_match(name, meant or names, "--")
             return ConfigError(name, "unknown", f"no such option{likely}; see --help")
         value = value if equals else next(rest, "--")
         if not equals and value.startswith("-") and not is_number(value):
@@ -172,7 +174,7 @@ def wanted(hint: Any, given: Any) -> str:
     hint = without_none(hint)
     if get_origin(hint) is Literal:
         names = [str(name) for name in get_args(hint)]
-        return f"use one of {', '.join(names)}{near(str(given), names)}"
+        return f"use one of {', '.join(names)}{closest_match(str(given), names)}"
     parts = str(given).split(",")
     if get_origin(hint) is tuple and all(accepts(get_args(hint)[0], part) for part in parts):
         return f"write it as a list: [{given}]"
@@ -194,14 +196,14 @@ def check_file(command: str, arguments: list[str]) -> None:
                 "config", name, f"{error}: name a YAML file of settings, such as those in configs/"
             ) from error
         hint = "holds no settings; name a YAML file of settings, such as those in configs/"
-        need(isinstance(held, dict), "config", name, hint)
+        check(isinstance(held, dict), "config", name, hint)
         odd = next((path for path in paths(held) if not isinstance(path[-1], str)), None)
         hint = f"holds the key {'.'.join(map(str, odd or ()))}, which is no text; remove it"
-        need(odd is None, "config", name, hint)
+        check(odd is None, "config", name, hint)
         if command in STAGES:
             (other,) = set(STAGES) - {command}
             hint = f"is a file of {other}: d3pm-image {other} --config {name}"
-            need(not isinstance(held.get("tokenizer"), STAGES[other]), "config", name, hint)
+            check(not isinstance(held.get("tokenizer"), STAGES[other]), "config", name, hint)
 
 
 def files(arguments: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
-from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, migrated, need
+from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, check, migrated
 from ..config.tokenizer import FLAT
 from ..documents import LARGEST_YAML, check_yaml, read_text
 from ..tokenizer.quantizers import QUANTIZERS
@@ -156,11 +156,11 @@ def parse(
             if item.default_factory is not MISSING and item.name != "sampler":  # a group of its own
                 given = getattr(values, item.name)
                 hint = f"must hold options of its own, such as {item.name}.{first_option(item)}"
-                need(hasattr(given, "__dict__"), item.name, given, hint)
+                check(hasattr(given, "__dict__"), item.name, given, hint)
         if kind is TokenizerRun:
             own = values.get("tokenizer.quantizer", argparse.Namespace())
             hint = "give a name and settings, such as {name: fsq, levels: [8,5,5,5]}"
-            need(hasattr(own, "__dict__"), "tokenizer.quantizer", own, hint)
+            check(hasattr(own, "__dict__"), "tokenizer.quantizer", own, hint)
             own = vars(own)
             if flat:
                 own = migrated({"quantizer": own.pop("name", quantizer.name), **own})["quantizer"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import need
+from ..config import check
 from ..printable import printable
 from .parsing import parse
 
@@ -30,7 +30,7 @@ class Shards:
 
     def __post_init__(self) -> None:
         hint = "give 1 to 10,000,000 images per shard"
-        need(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, hint)
+        check(1 <= self.shard_images <= 10_000_000, "shard_images", self.shard_images, hint)
 
 
 def main(arguments: list[str]) -> None:

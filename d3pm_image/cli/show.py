@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..config import need
+from ..config import check
 from ..config.running import OutputOptions
 from ..printable import printable
 from .parsing import parse
@@ -43,12 +43,12 @@ class Show(OutputOptions):
 
     def __post_init__(self) -> None:
         both = "settings are either shown or run again; leave out one of --json and --again"
-        need(not (self.json and self.again), "json", self.json, both)
+        check(not (self.json and self.again), "json", self.json, both)
         png = not self.out or Path(self.out).suffix.lower() == ".png"
-        need(png, "out", self.out, "use the ending .png, which carries the settings")
+        check(png, "out", self.out, "use the ending .png, which carries the settings")
         for name in ("out", "model", "inputs"):
             hint = "is for --again true alone"
-            need(self.again or not getattr(self, name), name, getattr(self, name), hint)
+            check(self.again or not getattr(self, name), name, getattr(self, name), hint)
 
 
 def main(arguments: list[str]) -> None:

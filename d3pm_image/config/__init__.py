@@ -5,7 +5,7 @@ package. Impossible values raise :class:`ConfigError` at construction, before an
 written.
 """
 
-from ..errors import ConfigError, finite, near, need
+from ..errors import ConfigError, check, closest_match, finite
 from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
@@ -27,11 +27,11 @@ __all__ = [
     "TokenizerLossConfig",
     "TokenizerRun",
     "TrainConfig",
+    "check",
+    "closest_match",
     "finite",
     "is_stage_two",
     "migrated",
-    "near",
-    "need",
     "pixel_codes",
     "pixel_levels",
     "size_pair",

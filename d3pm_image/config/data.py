@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import need
+from ..errors import check
 
 MAX_SIDE = 4096  # pixels
 
@@ -96,42 +96,42 @@ class DataConfig:
     def __post_init__(self) -> None:
         for name in ("source", "root", "val_root"):
             text = isinstance(getattr(self, name), str)
-            need(text, f"data.{name}", getattr(self, name), "give a text, such as the name of a folder")
+            check(text, f"data.{name}", getattr(self, name), "give a text, such as the name of a folder")
         height, width = size_pair(self.image_size)
         hint = "give a positive side in pixels, such as 64 or [48, 64]"
-        need(min(height, width) >= 1 or self.image_size == 0, "data.image_size", self.image_size, hint)
+        check(min(height, width) >= 1 or self.image_size == 0, "data.image_size", self.image_size, hint)
         hint = f"use at most {MAX_SIDE} pixels per side"
-        need(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, hint)
-        need(self.channels in (0, 1, 3), "data.channels", self.channels, "use 1 for grey or 3 for colour")
+        check(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, hint)
+        check(self.channels in (0, 1, 3), "data.channels", self.channels, "use 1 for grey or 3 for colour")
         hint = "use center, random or stretch"
-        need(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, hint)
+        check(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, hint)
         hint = "give a share between 0 and 1, such as 0.1"
-        need(0 < self.val_share < 1, "data.val_share", self.val_share, hint)
-        need(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
-        need(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
+        check(0 < self.val_share < 1, "data.val_share", self.val_share, hint)
+        check(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
+        check(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
         hint = "give a share in [0, 1], such as 0.2"
-        need(0 <= self.max_unreadable <= 1, "data.max_unreadable", self.max_unreadable, hint)
-        need(self.memory_mb >= 0, "data.memory_mb", self.memory_mb, "give 0 (never hold in memory) or more")
+        check(0 <= self.max_unreadable <= 1, "data.max_unreadable", self.max_unreadable, hint)
+        check(self.memory_mb >= 0, "data.memory_mb", self.memory_mb, "give 0 (never hold in memory) or more")
         scale = math.isfinite(self.white) and (self.white >= 0 or self.white == -1)
         hint = "give 0 (estimated), -1 (each image by its own), or the level of white, such as 4095"
-        need(scale, "data.white", self.white, hint)
+        check(scale, "data.white", self.white, hint)
         embedded = (
             "the digits are embedded: leave data.source out (then the root is a folder or shards), or leave"
             " out the root"
         )
-        need(self.source != "digits" or not self.root, "data.root", self.root, embedded)
+        check(self.source != "digits" or not self.root, "data.root", self.root, embedded)
         lone = "held-out images of their own go with data.root, a folder or shards; leave it out"
         taken = self.source in ("folder", "shards") or (not self.source and bool(self.root))
-        need(taken or not self.val_root, "data.val_root", self.val_root, lone)
+        check(taken or not self.val_root, "data.val_root", self.val_root, lone)
         hub = self.source == "huggingface"
         hint = "is read with data.source huggingface alone; leave it out"
-        need(hub or not self.name, "data.name", self.name, hint)
+        check(hub or not self.name, "data.name", self.name, hint)
         hint = "name a folder of parquet or arrow files, or a data set of the hub (OWNER/NAME)"
-        need(not hub or bool(self.name), "data.name", "", hint)
+        check(not hub or bool(self.name), "data.name", "", hint)
         hint = "is not read with data.source huggingface; give the folder as data.name"
-        need(not hub or not self.root, "data.root", self.root, hint)
+        check(not hub or not self.root, "data.root", self.root, hint)
         named = self.source not in ("folder", "shards") or bool(self.root)
-        need(named, "data.root", self.root, f"name the folder of images when data.source is {self.source}")
+        check(named, "data.root", self.root, f"name the folder of images when data.source is {self.source}")
 
     def resolved(self) -> DataConfig:
         """The same with a source: the one that is named, or that the root implies."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..errors import ConfigError, finite, need
+from ..errors import ConfigError, check, finite
 
 CURVES = ("linear", "cosine", "offset_cosine", "arccos", "polynomial")  # their formulas: diffusion/curve.py
 Corruption = Literal[(*CURVES, "mutual_information", "vq_diffusion", "gidd")]  # type: ignore[valid-type]
@@ -43,46 +43,46 @@ class ProcessConfig:
 
     def __post_init__(self) -> None:
         hint = f"use one of {', '.join(get_args(Corruption))}"
-        need(self.corruption in get_args(Corruption), "process.corruption", self.corruption, hint)
+        check(self.corruption in get_args(Corruption), "process.corruption", self.corruption, hint)
         hint = f"use one of {', '.join(get_args(Scramble))}"
-        need(self.scramble in get_args(Scramble), "process.scramble", self.scramble, hint)
+        check(self.scramble in get_args(Scramble), "process.scramble", self.scramble, hint)
         hint = "use leave_one_out or posterior"
-        need(
+        check(
             self.parameterisation in ("leave_one_out", "posterior"),
             "process.parameterisation",
             self.parameterisation,
             hint,
         )
         hint = "give a share in [0, 1], such as 0.1"
-        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
+        check(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
         hint = "give 0 (continuous time) or a number of steps, such as 1000"
-        need(self.steps >= 0, "process.steps", self.steps, hint)
+        check(self.steps >= 0, "process.steps", self.steps, hint)
         hint = "use 0 (continuous time) rather than more than a million steps"
-        need(self.steps <= 1_000_000, "process.steps", self.steps, hint)
+        check(self.steps <= 1_000_000, "process.steps", self.steps, hint)
         special = self.corruption in ("mutual_information", "vq_diffusion", "gidd")
         hint = "vq_diffusion is a discrete schedule: give at least 2 steps, such as 100"
-        need(self.corruption != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, hint)
+        check(self.corruption != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, hint)
         hint = "gidd needs random codes and masks: give a share between 0 and 1, such as 0.1"
-        need(
+        check(
             self.corruption != "gidd" or 0 < self.uniform_share < 1,
             "process.uniform_share",
             self.uniform_share,
             hint,
         )
         hint = f"process.corruption={self.corruption} sets its own random codes; use tied"
-        need(self.scramble == "tied" or not special, "process.scramble", self.scramble, hint)
+        check(self.scramble == "tied" or not special, "process.scramble", self.scramble, hint)
         hint = "give a positive exponent, such as 2"
-        need(finite(self.power) and self.power > 0, "process.power", self.power, hint)
+        check(finite(self.power) and self.power > 0, "process.power", self.power, hint)
         hint = "only polynomial curves have an exponent; leave it out"
-        need(
+        check(
             self.power == 1 or "polynomial" in (self.corruption, self.scramble),
             "process.power",
             self.power,
             hint,
         )
-        need(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]")
+        check(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]")
         hint = "works with a plain curve and scramble tied; leave it out"
-        need(self.end == 1 or (self.scramble == "tied" and not special), "process.end", self.end, hint)
+        check(self.end == 1 or (self.scramble == "tied" and not special), "process.end", self.end, hint)
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,16 @@ class DenoiserConfig:
     places: bool = True
 
     def __post_init__(self) -> None:
-        need(self.width >= 8, "denoiser.width", self.width, "use at least 8")
-        need(1 <= self.depth <= 512, "denoiser.depth", self.depth, "use 1 to 512 blocks")
+        check(self.width >= 8, "denoiser.width", self.width, "use at least 8")
+        check(1 <= self.depth <= 512, "denoiser.depth", self.depth, "use 1 to 512 blocks")
         hint = f"must divide denoiser.width={self.width}"
-        need(self.heads >= 1 and self.width % self.heads == 0, "denoiser.heads", self.heads, hint)
+        check(self.heads >= 1 and self.width % self.heads == 0, "denoiser.heads", self.heads, hint)
         hint = f"width / heads = {self.width // self.heads} must be a multiple of 4 for 2-D rotary positions"
-        need((self.width // self.heads) % 4 == 0, "denoiser.heads", self.heads, hint)
+        check((self.width // self.heads) % 4 == 0, "denoiser.heads", self.heads, hint)
         hint = "give a positive ratio, such as 2.667"
-        need(finite(self.mlp_ratio) and self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, hint)
-        need(0 <= self.dropout < 1, "denoiser.dropout", self.dropout, "give a rate in [0, 1)")
-        need(self.patch >= 1, "denoiser.patch", self.patch, "use 1 (a token a cell) or more, such as 2")
+        check(finite(self.mlp_ratio) and self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, hint)
+        check(0 <= self.dropout < 1, "denoiser.dropout", self.dropout, "give a rate in [0, 1)")
+        check(self.patch >= 1, "denoiser.patch", self.patch, "use 1 (a token a cell) or more, such as 2")
 
     @property
     def cell_width(self) -> int:
@@ -173,21 +173,21 @@ class DiffusionLossConfig:
     def __post_init__(self) -> None:
         weights = (self.bound, self.auxiliary)
         hint = "weights must be finite and 0 or more"
-        need(finite(sum(weights)) and min(weights) >= 0, "loss", weights, hint)
+        check(finite(sum(weights)) and min(weights) >= 0, "loss", weights, hint)
         hint = "give at least one of loss.bound and loss.auxiliary a positive weight"
-        need(sum(weights) > 0, "loss", weights, hint)
+        check(sum(weights) > 0, "loss", weights, hint)
         hint = "use elbo, clipped, min_snr or dynamic"
-        need(
+        check(
             self.weighting in ("elbo", "clipped", "min_snr", "dynamic"),
             "loss.weighting",
             self.weighting,
             hint,
         )
         hint = "give a positive number, such as 1"
-        need(finite(self.weight_cap) and self.weight_cap > 0, "loss.weight_cap", self.weight_cap, hint)
+        check(finite(self.weight_cap) and self.weight_cap > 0, "loss.weight_cap", self.weight_cap, hint)
         hint = "use all, masked or bert"
-        need(self.auxiliary_on in ("all", "masked", "bert"), "loss.auxiliary_on", self.auxiliary_on, hint)
+        check(self.auxiliary_on in ("all", "masked", "bert"), "loss.auxiliary_on", self.auxiliary_on, hint)
         hint = "give a share in [0, 1), such as 0.1"
-        need(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, hint)
+        check(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, hint)
         hint = "give a share in [0, 1], such as 0.1"
-        need(0 <= self.label_dropout <= 1, "loss.label_dropout", self.label_dropout, hint)
+        check(0 <= self.label_dropout <= 1, "loss.label_dropout", self.label_dropout, hint)

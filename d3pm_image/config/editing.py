@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import need
+from ..errors import check
 from .ranges import check_first, check_seam, check_strength
 
 
 def check_added(sides: Mapping[str, int]) -> None:
     """Raises ConfigError where no side of a canvas gets any pixels; pipelines take that for the image as it
     is."""
-    need(any(sides.values()), "left, right, top, bottom", 0, "give pixels to add on one side or more")
+    check(any(sides.values()), "left, right, top, bottom", 0, "give pixels to add on one side or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class EditOptions:
 
     def __post_init__(self) -> None:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
-        need(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
+        check(1 <= self.variants <= 1000, "variants", self.variants, "ask for 1 to 1000 variants")
         check_first(self.first)
         check_seam(self.ring, self.feather)
 
@@ -198,7 +198,7 @@ class Interpolate:
 
     def __post_init__(self) -> None:
         getattr(super(), "__post_init__", bool)()  # of the command line's options, beside these
-        need(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
+        check(2 <= self.frames <= 1000, "frames", self.frames, "ask for 2 to 1000 frames, both ends included")
         check_strength(self.strength)
         hint = "give 20 to 60000 milliseconds per frame"
-        need(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, hint)
+        check(20 <= self.frame_ms <= 60_000, "frame_ms", self.frame_ms, hint)

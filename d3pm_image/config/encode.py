@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import need
+from ..errors import check
 from .data import DataConfig
 from .tokenizer import pixel_levels
 
@@ -32,8 +32,8 @@ class Encode:
 
     def __post_init__(self) -> None:
         hint = "is there already; name another"
-        need(
+        check(
             not self.drop_unused or not Path(self.drop_unused).exists(), "drop_unused", self.drop_unused, hint
         )
         hint = "has no codebook to drop codes from: its codes are pixels; leave drop_unused out"
-        need(not self.drop_unused or not pixel_levels(self.tokenizer), "tokenizer", self.tokenizer, hint)
+        check(not self.drop_unused or not pixel_levels(self.tokenizer), "tokenizer", self.tokenizer, hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import need
+from ..errors import check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class EstimateConfig:
 
     def __post_init__(self) -> None:
         hint = "give the number of training images, or 0 to count those of the source"
-        need(self.images >= 0, "images", self.images, hint)
+        check(self.images >= 0, "images", self.images, hint)
         hint = "give 0 or more classes, or -1 for those of the source"
-        need(self.classes >= -1, "classes", self.classes, hint)
-        need(0 <= self.seconds <= 3600, "seconds", self.seconds, "give 0 (no measurement) to 3600 seconds")
-        need(self.devices >= 1, "devices", self.devices, "use at least 1")
-        need(0 <= self.peak_tflops < 1e6, "peak_tflops", self.peak_tflops, "give TFLOP/s, such as 989, or 0")
-        need(0 < self.reached <= 1, "reached", self.reached, "give a share in (0, 1], such as 0.45")
+        check(self.classes >= -1, "classes", self.classes, hint)
+        check(0 <= self.seconds <= 3600, "seconds", self.seconds, "give 0 (no measurement) to 3600 seconds")
+        check(self.devices >= 1, "devices", self.devices, "use at least 1")
+        check(0 <= self.peak_tflops < 1e6, "peak_tflops", self.peak_tflops, "give TFLOP/s, such as 989, or 0")
+        check(0 < self.reached <= 1, "reached", self.reached, "give a share in (0, 1], such as 0.45")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import need
+from ..errors import check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,5 +36,5 @@ class PackageConfig:
     push: str = ""
 
     def __post_init__(self) -> None:
-        need(bool(self.out), "out", self.out, "name a folder")
-        need(bool(self.licence.strip()), "licence", self.licence, "name one, such as apache-2.0")
+        check(bool(self.out), "out", self.out, "name a folder")
+        check(bool(self.licence.strip()), "licence", self.licence, "name one, such as apache-2.0")

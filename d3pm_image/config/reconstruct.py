@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..errors import need
+from ..errors import check
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ReconstructConfig:
     out: str = "reconstruction.png"
 
     def __post_init__(self) -> None:
-        need(1 <= self.limit <= 1000, "limit", self.limit, "show 1 to 1000 pictures")
+        check(1 <= self.limit <= 1000, "limit", self.limit, "show 1 to 1000 pictures")
         both = self.images and self.data != ShownSet()
         hint = "pictures and a data set cannot both be shown; leave out one of them"
-        need(not both, "images", self.images, hint)
+        check(not both, "images", self.images, hint)
         hint = "name the folder as IMAGES: d3pm-image reconstruct MODEL FOLDER"
-        need(self.data.source != "folder", "data.source", "folder", hint)
+        check(self.data.source != "folder", "data.source", "folder", hint)

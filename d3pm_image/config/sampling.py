@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal
 
-from ..errors import finite, need
+from ..errors import check, finite
 
 
 @dataclass(frozen=True)
@@ -40,23 +40,23 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "top_k", "negative_label", "correct_steps"):
-            need(isinstance(getattr(self, name), Integral), name, getattr(self, name), "give a whole number")
+            check(isinstance(getattr(self, name), Integral), name, getattr(self, name), "give a whole number")
         for name in ("temperature", "top_p", "guidance", "guidance_from", "guidance_until"):
-            need(isinstance(getattr(self, name), Real), name, getattr(self, name), "give a number")
-        need(1 <= self.steps <= 10_000, "steps", self.steps, "give 1 to 10000 sampling steps, such as 16")
+            check(isinstance(getattr(self, name), Real), name, getattr(self, name), "give a number")
+        check(1 <= self.steps <= 10_000, "steps", self.steps, "give 1 to 10000 sampling steps, such as 16")
         positive = finite(self.temperature) and self.temperature > 0
-        need(positive, "temperature", self.temperature, "give a positive number, such as 1.0")
-        need(self.top_k >= 0, "top_k", self.top_k, "give 0 (off) or a number of codes")
-        need(0 < self.top_p <= 1, "top_p", self.top_p, "give a probability in (0, 1]; 1 is off")
+        check(positive, "temperature", self.temperature, "give a positive number, such as 1.0")
+        check(self.top_k >= 0, "top_k", self.top_k, "give 0 (off) or a number of codes")
+        check(0 < self.top_p <= 1, "top_p", self.top_p, "give a probability in (0, 1]; 1 is off")
         hint = "give 0 or more; 1 is off, 1.5 is usual"
-        need(finite(self.guidance) and self.guidance >= 0, "guidance", self.guidance, hint)
+        check(finite(self.guidance) and self.guidance >= 0, "guidance", self.guidance, hint)
         options = ("constant", "linear", "cosine")
         hint = "use constant, linear or cosine"
-        need(self.guidance_schedule in options, "guidance_schedule", self.guidance_schedule, hint)
+        check(self.guidance_schedule in options, "guidance_schedule", self.guidance_schedule, hint)
         hint = "give a fraction of the decode in [0, 1]"
-        need(0 <= self.guidance_from <= 1, "guidance_from", self.guidance_from, hint)
+        check(0 <= self.guidance_from <= 1, "guidance_from", self.guidance_from, hint)
         until = f"give a fraction of the decode from guidance_from={self.guidance_from:g} to 1"
-        need(self.guidance_from <= self.guidance_until <= 1, "guidance_until", self.guidance_until, until)
+        check(self.guidance_from <= self.guidance_until <= 1, "guidance_until", self.guidance_until, until)
         hint = "give a class number, or -1 for none"
-        need(self.negative_label >= -1, "negative_label", self.negative_label, hint)
-        need(0 <= self.correct_steps <= 1000, "correct_steps", self.correct_steps, "give 0 to 1000")
+        check(self.negative_label >= -1, "negative_label", self.negative_label, hint)
+        check(0 <= self.correct_steps <= 1000, "correct_steps", self.correct_steps, "give 0 to 1000")

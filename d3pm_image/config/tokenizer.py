@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..errors import need
+from ..errors import check
 from ..tokenizer.quantizers import EMA, MAX_CODES, QUANTIZERS, Quantizer
 from .data import size_pair
 
@@ -22,7 +22,7 @@ def pixel_levels(tokenizer: str) -> int:
     if kind != "pixels" or not colon:
         return 0
     hint = "give 2 intensities per colour channel or more, such as pixels:8"
-    need(levels.isdecimal() and int(levels) >= 2, "tokenizer", tokenizer, hint)
+    check(levels.isdecimal() and int(levels) >= 2, "tokenizer", tokenizer, hint)
     return int(levels)
 
 
@@ -32,13 +32,13 @@ def pixel_codes(levels: int, channels: int) -> int:
     Raises:
         ConfigError: less than 2 levels, or more codes than are cached.
     """
-    need(channels in (1, 3), "data.channels", channels, "pixels as codes need 1 for grey or 3 for colour")
+    check(channels in (1, 3), "data.channels", channels, "pixels as codes need 1 for grey or 3 for colour")
     most = int(MAX_CODES ** (1 / channels))
     hint = (
         f"must be pixels:2 to pixels:{most} for {channels} colour channel{'s' if channels > 1 else ''} (codes"
         " are cached as 16-bit numbers)"
     )
-    need(levels >= 2 and levels**channels <= MAX_CODES, "tokenizer", f"pixels:{levels}", hint)
+    check(levels >= 2 and levels**channels <= MAX_CODES, "tokenizer", f"pixels:{levels}", hint)
     return levels**channels
 
 
@@ -108,22 +108,22 @@ class TokenizerConfig:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
         levels = max(1, self.downsampling.bit_length() - 1)
         hint = "use 1, 2, 4, 8 or 16"
-        need(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, hint)
+        check(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, hint)
         hint = f"give {levels} entries for downsampling {self.downsampling}, one a halving"
-        need(len(self.multipliers) == levels, "tokenizer.multipliers", list(self.multipliers), hint)
+        check(len(self.multipliers) == levels, "tokenizer.multipliers", list(self.multipliers), hint)
         hint = "every factor must be at least 1"
-        need(all(m >= 1 for m in self.multipliers), "tokenizer.multipliers", list(self.multipliers), hint)
+        check(all(m >= 1 for m in self.multipliers), "tokenizer.multipliers", list(self.multipliers), hint)
         hint = "use a multiple of 8 (channels are normalised in groups of 8)"
-        need(self.width >= 8 and self.width % 8 == 0, "tokenizer.width", self.width, hint)
-        need(1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks a level")
-        need(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
+        check(self.width >= 8 and self.width % 8 == 0, "tokenizer.width", self.width, hint)
+        check(1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks a level")
+        check(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
         hint = "use zeros, replicate or reflect"
-        need(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
+        check(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
         hint = (
             "give a quantizer with its settings, such as EMA(num_codes=512), of"
             " d3pm_image.tokenizer.quantizers"
         )
-        need(isinstance(self.quantizer, Quantizer), "tokenizer.quantizer", self.quantizer, hint)
+        check(isinstance(self.quantizer, Quantizer), "tokenizer.quantizer", self.quantizer, hint)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> TokenizerConfig:
@@ -149,7 +149,7 @@ class TokenizerConfig:
             f"not divisible by tokenizer.downsampling={f}; use"
             f" {near[0] if near[0] == near[1] else list(near)}"
         )
-        need(height % f == 0 and width % f == 0, "data.image_size", image_size, hint)
+        check(height % f == 0 and width % f == 0, "data.image_size", image_size, hint)
         hint = f"reflection needs 2 codes per side, {2 * f} pixels; or use tokenizer.padding replicate"
-        need(self.padding != "reflect" or min(height, width) >= 2 * f, "data.image_size", image_size, hint)
+        check(self.padding != "reflect" or min(height, width) >= 2 * f, "data.image_size", image_size, hint)
         return height // f, width // f

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..errors import finite, need
+from ..errors import check, finite
 from .data import size_pair
 
 PERCEPTUAL = ("efficientnet_lite0", "squeezenet1_1", "alexnet", "vgg16")
@@ -44,22 +44,22 @@ class AdversarialConfig:
         for name in ("weight", "lecam"):
             value = getattr(self, name)
             hint = "give 0 (off) or a positive weight"
-            need(finite(value) and value >= 0, f"loss.adversarial.{name}", value, hint)
+            check(finite(value) and value >= 0, f"loss.adversarial.{name}", value, hint)
         for name in ("start_step", "warmup_steps", "ramp_steps"):
             hint = "give 0 or more steps"
-            need(getattr(self, name) >= 0, f"loss.adversarial.{name}", getattr(self, name), hint)
+            check(getattr(self, name) >= 0, f"loss.adversarial.{name}", getattr(self, name), hint)
         hint = "give a positive multiple, such as 1"
-        need(finite(self.rate) and self.rate > 0, "loss.adversarial.rate", self.rate, hint)
+        check(finite(self.rate) and self.rate > 0, "loss.adversarial.rate", self.rate, hint)
         hint = "use a multiple of 8"
-        need(self.width >= 8 and self.width % 8 == 0, "loss.adversarial.width", self.width, hint)
-        need(1 <= self.layers <= 6, "loss.adversarial.layers", self.layers, "use 1 to 6 halvings")
+        check(self.width >= 8 and self.width % 8 == 0, "loss.adversarial.width", self.width, hint)
+        check(1 <= self.layers <= 6, "loss.adversarial.layers", self.layers, "use 1 to 6 halvings")
 
     def check_size(self, image_size: int | tuple[int, int]) -> None:
         """Raises ConfigError for images that leave the discriminator less than 2 x 2 verdicts."""
         side = min(size_pair(image_size))
         most = max(1, side.bit_length() - 2)
         hint = f"too many for a side of {side} pixels; use at most {most}"
-        need(side >= 2 ** (self.layers + 1), "loss.adversarial.layers", self.layers, hint)
+        check(side >= 2 ** (self.layers + 1), "loss.adversarial.layers", self.layers, hint)
 
     def verdict_weight(self, step: int) -> float:
         """Weight of the verdict at a step (from 0): 0 until the discriminator has warmed up, then rising
@@ -104,36 +104,36 @@ class TokenizerLossConfig:
         weights = {name: getattr(self, name) for name in ("l2", "l1", "gradient", "ssim", "perceptual")}
         for name, weight in weights.items():
             hint = "weights must be finite and 0 or more"
-            need(finite(weight) and weight >= 0, f"loss.{name}", weight, hint)
+            check(finite(weight) and weight >= 0, f"loss.{name}", weight, hint)
         given = tuple(weights[name] for name in ("l2", "l1", "ssim", "perceptual"))
         hint = "give at least one of loss.l2, loss.l1, loss.ssim and loss.perceptual a positive weight"
-        need(sum(given) > 0, "loss", given, hint)
+        check(sum(given) > 0, "loss", given, hint)
         hint = f"use {', '.join(PERCEPTUAL)}"
-        need(self.perceptual_network in PERCEPTUAL, "loss.perceptual_network", self.perceptual_network, hint)
+        check(self.perceptual_network in PERCEPTUAL, "loss.perceptual_network", self.perceptual_network, hint)
         packaged = self.perceptual_network == "efficientnet_lite0"
         hint = "efficientnet_lite0 brings its own; leave it empty, or name another loss.perceptual_network"
-        need(
+        check(
             not (packaged and self.perceptual_weights),
             "loss.perceptual_weights",
             self.perceptual_weights,
             hint,
         )
         hint = f"name the file that holds the weights of {self.perceptual_network}"
-        need(
+        check(
             packaged or bool(self.perceptual_weights),
             "loss.perceptual_weights",
             self.perceptual_weights,
             hint,
         )
         hint = "use features or logits"
-        need(
+        check(
             self.perceptual_target in ("features", "logits"),
             "loss.perceptual_target",
             self.perceptual_target,
             hint,
         )
         hint = f"{self.perceptual_network} is used without its classifier; use features"
-        need(
+        check(
             packaged or self.perceptual_target == "features",
             "loss.perceptual_target",
             self.perceptual_target,

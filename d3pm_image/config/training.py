@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from ..devices import MixedPrecision
-from ..errors import finite, need
+from ..errors import check, finite
 from .data import DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
@@ -90,49 +90,49 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         self._check_optimizer()
-        need(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
+        check(self.steps >= 1, "train.steps", self.steps, "train for at least 1 step")
         known = isinstance(self.compile, bool) or self.compile in ("auto", GRAPHS)
-        need(known, "train.compile", self.compile, f"use true, false, auto or {GRAPHS}")
-        need(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
+        check(known, "train.compile", self.compile, f"use true, false, auto or {GRAPHS}")
+        check(self.batch_size >= 1, "train.batch_size", self.batch_size, "use at least 1")
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         hint = f"must divide train.batch_size={self.batch_size}"
-        need(divides, "train.accumulate", self.accumulate, hint)
-        need(0 <= self.ema < 1, "train.ema", self.ema, "give 0 (off) or a decay such as 0.999")
-        need(0 <= self.seed < 2**32, "train.seed", self.seed, "give a seed from 0 to 4294967295")
-        need(0 <= self.threads <= 1024, "train.threads", self.threads, "give 0 (choose) to 1024 threads")
+        check(divides, "train.accumulate", self.accumulate, hint)
+        check(0 <= self.ema < 1, "train.ema", self.ema, "give 0 (off) or a decay such as 0.999")
+        check(0 <= self.seed < 2**32, "train.seed", self.seed, "give a seed from 0 to 4294967295")
+        check(0 <= self.threads <= 1024, "train.threads", self.threads, "give 0 (choose) to 1024 threads")
         for name in ("log_every", "checkpoint_every", "keep"):
-            need(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "use at least 1")
+            check(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "use at least 1")
         hint = "give 0 (stop at the first) or a number of steps"
-        need(self.max_skips >= 0, "train.max_skips", self.max_skips, hint)
+        check(self.max_skips >= 0, "train.max_skips", self.max_skips, hint)
         hint = "give 0 (off) or a number of steps"
-        need(self.preview_every >= 0, "train.preview_every", self.preview_every, hint)
+        check(self.preview_every >= 0, "train.preview_every", self.preview_every, hint)
 
     def _check_optimizer(self) -> None:
         """Raises ConfigError for optimizer settings out of their range, or that do not go together."""
         precision = self.mixed_precision
         hint = f"use one of {', '.join(get_args(MixedPrecision))}"
-        need(precision in get_args(MixedPrecision), "train.mixed_precision", precision, hint)
-        need(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
+        check(precision in get_args(MixedPrecision), "train.mixed_precision", precision, hint)
+        check(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
         hint = "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16"
-        need(precision != "fp16" or self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
+        check(precision != "fp16" or self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
         if self.fsdp:
             hint = "fsdp splits matrices, and Muon orthogonalises whole ones: use train.optimizer adamw"
-            need(self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
+            check(self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
             hint = "with train.fsdp use bf16 or no"
-            need(precision != "fp16", "train.mixed_precision", "fp16", hint)
+            check(precision != "fp16", "train.mixed_precision", "fp16", hint)
             hint = "does not go with train.fsdp; leave one of the two out"
-            need(self.compile in (False, "auto"), "train.compile", self.compile, hint)
+            check(self.compile in (False, "auto"), "train.compile", self.compile, hint)
         rate, decay = self.learning_rate, self.weight_decay
         hint = "give a positive rate, such as 1e-3"
-        need(finite(rate) and rate > 0, "train.learning_rate", rate, hint)
+        check(finite(rate) and rate > 0, "train.learning_rate", rate, hint)
         hint = "give a positive multiple, such as 10"
-        need(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, hint)
-        need(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
+        check(finite(self.muon_rate) and self.muon_rate > 0, "train.muon_rate", self.muon_rate, hint)
+        check(self.warmup_steps >= 0, "train.warmup_steps", self.warmup_steps, "give 0 or more steps")
         hint = "give a share of the peak in [0, 1]"
-        need(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, hint)
-        need(finite(decay) and decay >= 0, "train.weight_decay", decay, "give 0 or more")
-        need(0 < self.beta2 < 1, "train.beta2", self.beta2, "give a rate in (0, 1), such as 0.99")
-        need(self.clip >= 0, "train.clip", self.clip, "give 0 (off) or a norm, such as 1.0")
+        check(0 <= self.final_rate <= 1, "train.final_rate", self.final_rate, hint)
+        check(finite(decay) and decay >= 0, "train.weight_decay", decay, "give 0 or more")
+        check(0 < self.beta2 < 1, "train.beta2", self.beta2, "give a rate in (0, 1), such as 0.99")
+        check(self.clip >= 0, "train.clip", self.clip, "give 0 (off) or a norm, such as 1.0")
 
 
 @dataclass(frozen=True)
@@ -163,22 +163,22 @@ class TokenizerRun:
 
     def __post_init__(self) -> None:
         hint = "give the side in pixels to train at, such as 64"
-        need(self.data.image_size != 0, "data.image_size", 0, hint)
-        need(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
+        check(self.data.image_size != 0, "data.image_size", 0, hint)
+        check(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
         self.tokenizer.grid(self.data.image_size)
-        need(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
+        check(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
         trained = "needs codes that are there already: name a trained tokenizer with start_from"
-        need(self.learn == "all" or bool(self.start_from), "learn", self.learn, trained)
+        check(self.learn == "all" or bool(self.start_from), "learn", self.learn, trained)
         hint = "the tokenizer is convolutional: use adamw"
-        need(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, hint)
+        check(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, hint)
         hint = "is for denoisers; a tokenizer fits on every device: leave it out"
-        need(not self.train.fsdp, "train.fsdp", True, hint)
+        check(not self.train.fsdp, "train.fsdp", True, hint)
         if self.loss.adversarial.weight:
             self.loss.adversarial.check_size(self.data.image_size)
             hint = (
                 "fp16 scales gradients for one optimizer, and the discriminator has its own: use bf16 or no"
             )
-            need(self.train.mixed_precision != "fp16", "train.mixed_precision", "fp16", hint)
+            check(self.train.mixed_precision != "fp16", "train.mixed_precision", "fp16", hint)
 
 
 @dataclass(frozen=True)
@@ -225,13 +225,13 @@ class DiffusionRun:
 
     def __post_init__(self) -> None:
         hint = "use codebook or random"
-        need(self.token_start in ("codebook", "random"), "token_start", self.token_start, hint)
+        check(self.token_start in ("codebook", "random"), "token_start", self.token_start, hint)
         levels = pixel_levels(self.tokenizer)
         if levels:
             hint = f"give the side in pixels with tokenizer {self.tokenizer}, such as 16"
-            need(self.data.image_size != 0, "data.image_size", 0, hint)
+            check(self.data.image_size != 0, "data.image_size", 0, hint)
             hint = f"give 1 for grey or 3 for colour with tokenizer {self.tokenizer}"
-            need(self.data.channels != 0, "data.channels", 0, hint)
+            check(self.data.channels != 0, "data.channels", 0, hint)
             pixel_codes(levels, self.data.channels)
             self.denoiser.token_grid(size_pair(self.data.image_size))
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..config import need
+from ..config import check
 from ..image_io import open_image
 
 CHANNELS = (1, 3, 4)
@@ -55,21 +55,21 @@ def as_levels(data: np.ndarray | torch.Tensor, field: str, many: bool = False) -
         ConfigError: other shapes or numbers.
     """
     kind = kind_of(data)
-    need(data.ndim - many in (2, 3) and 0 not in data.shape, field, kind, f"give {MANY if many else ONE}")
+    check(data.ndim - many in (2, 3) and 0 not in data.shape, field, kind, f"give {MANY if many else ONE}")
     pixels = channels_last(data, many)
     grey = pixels.ndim - many == 2
     hint = f"give images with 1, 3 or 4 channels: {MANY if many else ONE}"
-    need(grey or pixels.shape[-1] in CHANNELS, field, kind, hint)
+    check(grey or pixels.shape[-1] in CHANNELS, field, kind, hint)
     if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and grey):
         return pixels
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
     hint = "give floating point in [0, 1] (before it is normalised), or uint8; uint16 of grey images"
-    need(pixels.dtype.kind in "fiu", field, kind, hint)
+    check(pixels.dtype.kind in "fiu", field, kind, hint)
     low, high = float(pixels.min()), float(pixels.max())
     floating = pixels.dtype.kind == "f"
     known = low >= 0 and high <= (1 if floating else 255)
-    need(known, field, f"{pixels.dtype} from {low:g} to {high:g}", hint)
+    check(known, field, f"{pixels.dtype} from {low:g} to {high:g}", hint)
     return (np.round(pixels * 255) if floating else pixels).astype(np.uint8)
 
 
@@ -81,5 +81,5 @@ def as_image(item: Any, field: str) -> Image.Image:
         return open_image(Path(item))
     item = np.asarray(item) if isinstance(item, list) else item
     hint = f"give a Pillow image, a path, {ONE}"
-    need(isinstance(item, (np.ndarray, torch.Tensor)), field, kind_of(item), hint)
+    check(isinstance(item, (np.ndarray, torch.Tensor)), field, kind_of(item), hint)
     return Image.fromarray(np.ascontiguousarray(as_levels(item, field)))

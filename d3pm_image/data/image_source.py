@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from ..config import need
+from ..config import check
 from ..image_io import open_image
 from .failures import decoded_or_error
 from .headers import Headers, read_some
@@ -126,7 +126,7 @@ class ImageSource:
             return self
         unknown = sorted(set(self.class_names) - set(class_names))
         hint = "classes that data.root does not have; name the subfolders alike"
-        need(not unknown, "data.val_root", unknown[:3], hint)
+        check(not unknown, "data.val_root", unknown[:3], hint)
         labels = np.array([class_names.index(name) for name in self.class_names], np.int64)[self.labels]
         return replace(self, labels=labels, class_names=class_names)
 

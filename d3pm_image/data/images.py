@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..config import ConfigError, DataConfig, need, size_pair
+from ..config import ConfigError, DataConfig, check, size_pair
 from ..imaging import is_deep, plain
 from ..pixel_range import from_levels
 from ..seeds import entropy
@@ -67,7 +67,7 @@ def check_readable(unreadable: int, images: int, config: DataConfig) -> None:
         f"{unreadable} of {images} images cannot be decoded; repair them (they are named above), or raise"
         " data.max_unreadable"
     )
-    need(unreadable <= config.max_unreadable * images, "data.max_unreadable", config.max_unreadable, hint)
+    check(unreadable <= config.max_unreadable * images, "data.max_unreadable", config.max_unreadable, hint)
 
 
 def count_unreadable(
@@ -148,7 +148,9 @@ class ImageSet(Dataset):
                 f"{name}: cannot be decoded, left out ({type(error).__name__}: {error})", stacklevel=2
             )
         good = np.array([i for i in range(len(arrays)) if i not in errors], np.int64)
-        need(len(good) > 0, "data.root", self.config.root, "not one image could be decoded; check the folder")
+        check(
+            len(good) > 0, "data.root", self.config.root, "not one image could be decoded; check the folder"
+        )
         check_readable(len(errors), len(arrays), self.config)
         if errors:
             unused = self.source.unused.plus((name, BROKEN, ending_of(name)) for name in lost)

@@ -21,7 +21,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..config import ConfigError, DataConfig, need
+from ..config import ConfigError, DataConfig, check
 from .conversion import as_image, as_levels, kind_of
 from .identity import Identity
 from .image_source import Arrays, ImageSource
@@ -98,14 +98,14 @@ def source_of(data: Any, field: str = "data") -> ImageSource:
     labels = None
     if isinstance(data, tuple):
         pair = len(data) == 2 and all(hasattr(part, "__len__") for part in data)
-        need(pair, field, kind_of(data), "give a pair (images, labels), or a list of images")
+        check(pair, field, kind_of(data), "give a pair (images, labels), or a list of images")
         data, labels = data
         hint = f"the labels of {len(data)} images: give one for each"
-        need(len(labels) == len(data), field, len(labels), hint)
+        check(len(labels) == len(data), field, len(labels), hint)
     hint = "give a path, an array (n, h, w[, c]), a pair (images, labels), or a data set with a length"
     listed = hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes))
-    need(listed, field, kind_of(data), hint)
-    need(len(data) > 0, field, kind_of(data), "holds no image")
+    check(listed, field, kind_of(data), hint)
+    check(len(data) > 0, field, kind_of(data), "holds no image")
     if hasattr(data, "features") and hasattr(data, "column_names"):
         return from_columns(data, labels, field)
     if isinstance(data, (np.ndarray, torch.Tensor)):
@@ -166,7 +166,7 @@ class FromItems:
 def named(values: Mapping[str, Any], names: tuple[str, ...], field: str) -> Any:
     """The first of some values that is there. Raises ConfigError for none."""
     name = next((name for name in names if name in values), None)
-    need(name is not None, field, sorted(map(str, values)), f"no image among these; name it {names[0]}")
+    check(name is not None, field, sorted(map(str, values)), f"no image among these; name it {names[0]}")
     return values[name]  # type: ignore[index]
 
 
@@ -175,7 +175,7 @@ def from_items(data: Any, labels: Any, field: str) -> ImageSource:
     load, digest, found = FromItems(data, field), hashlib.sha256(b"items"), list[Any]()
     first = load(0)
     hint = f"gives another image each time it is asked for the same one; {AGAIN}"
-    need(same_image(first, load(0)), field, kind_of(data), hint)
+    check(same_image(first, load(0)), field, kind_of(data), hint)
     for index in numbers(len(data)):
         image, label = load.item(index)
         digest.update(f"{image.mode} {image.size}".encode())
@@ -218,7 +218,7 @@ def from_columns(data: Any, labels: Any, field: str) -> ImageSource:
     column = next((name for name, kind in features.items() if type(kind).__name__ == "Image"), None)
     column = column or next((name for name in IMAGE_NAMES if name in features), None)
     hint = "none of these columns holds images; rename it to image"
-    need(column is not None, field, sorted(features), hint)
+    check(column is not None, field, sorted(features), hint)
     assert column is not None
     classes = next((name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"), None)
     classes = classes or next((name for name in LABEL_NAMES if name in features), None)
@@ -290,13 +290,13 @@ def numbered(labels: Any, names: tuple[str, ...], field: str) -> tuple[np.ndarra
             field, "labels", f"give one whole number or text for each image ({error})"
         ) from error
     hint = "give whole numbers or texts"
-    need(
+    check(
         values.ndim == 1 and values.dtype.kind in "iuUb", field, f"labels {values.dtype} {values.shape}", hint
     )
     if names and values.dtype.kind != "U":
         inside = int(values.min()) >= 0 and int(values.max()) < len(names)
         hint = f"the data set names {len(names)} classes"
-        need(inside, field, f"labels {values.min()} to {values.max()}", hint)
+        check(inside, field, f"labels {values.min()} to {values.max()}", hint)
         return values.astype(np.int64), names
     occurring, places = np.unique(values, return_inverse=True)
     return places.reshape(-1).astype(np.int64), tuple(str(value) for value in occurring.tolist())

@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..documents import Missing, Unreadable, read_json
 from ..imaging import plain
 from ..locks import waiting_lock
@@ -99,14 +99,14 @@ def begin(out: Path, facts: dict, former: str = "") -> None:
         before = None if any(path.name != LOCK for path in out.iterdir()) else facts
     except Unreadable as error:
         raise ConfigError("out", str(out), f"holds other files ({error}); name a new folder") from error
-    need(before is not None, "out", str(out), "holds other files; name a new folder")
+    check(before is not None, "out", str(out), "holds other files; name a new folder")
     if former and isinstance(before, dict) and before.get("data") == former:
         before["data"] = facts["data"]
     changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
     hint = f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder"
-    need(not changed, "out", str(out), hint)
+    check(not changed, "out", str(out), hint)
     lines = [name for name in facts["classes"] if not name.splitlines() or name.splitlines() != [name]]
-    need(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
+    check(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
     write_text(out / PACKED, json.dumps(facts, indent=1) + "\n")
     if facts["classes"] and not (out / CLASS_NAMES).exists():  # one that was edited since stays
         write_text(out / CLASS_NAMES, "".join(f"{name}\n" for name in facts["classes"]))
@@ -144,7 +144,7 @@ def content(source: ImageSource, index: int) -> tuple[str, bytes]:
         ending = path.suffix.lower().removeprefix(".")
         if ending in PICTURES:
             data = path.read_bytes()
-            need(bool(data), "source", text_of(path), "is empty")
+            check(bool(data), "source", text_of(path), "is empty")
             return ending, data
     image: Image.Image = source.load(index)
     file = io.BytesIO()

@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..config import need
+from ..config import check
 from ..documents import read_json
 from ..image_io import read_image
 from ..locks import waiting_lock
@@ -62,7 +62,7 @@ def find_shards(root: str) -> list[Path]:
         found = [Path(name) for name in spelled_out(str(place))]
         missing = [path.name for path in found if not path.is_file()]
         hint = f"{len(missing)} of {len(found)} shards are missing ({', '.join(missing[:3])})"
-        need(not missing, "data.root", root, hint)
+        check(not missing, "data.root", root, hint)
     else:
         found = (
             [place]
@@ -70,9 +70,9 @@ def find_shards(root: str) -> list[Path]:
             else [Path(name) for name in sorted(glob.glob(str(place))) if Path(name).is_file()]
         )
     hint = "no shards; name a folder of .tar files, or a pattern such as 'train-{000000..000099}.tar'"
-    need(bool(found), "data.root", root, hint)
+    check(bool(found), "data.root", root, hint)
     hint = f"shards that occur twice, or more than {MAX_SHARDS}"
-    need(len(set(found)) == len(found) <= MAX_SHARDS, "data.root", root, hint)
+    check(len(set(found)) == len(found) <= MAX_SHARDS, "data.root", root, hint)
     return found
 
 
@@ -83,7 +83,7 @@ def spelled_out(pattern: str) -> list[str]:
         first, last = int(found[1]), int(found[2])
         total = (last - first + 1) * len(names)
         hint = f"a range of {total} shards; give first..last, at most {MAX_SHARDS}"
-        need(0 < total <= MAX_SHARDS, "data.root", pattern, hint)
+        check(0 < total <= MAX_SHARDS, "data.root", pattern, hint)
         numbers = [f"{number:0{len(found[1])}d}" for number in range(first, last + 1)]
         names = [RANGE.sub(number, name, count=1) for name in names for number in numbers]
     return names
@@ -99,14 +99,14 @@ def class_names_beside(shards: list[Path]) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     hint = "too large; it holds a class name a line"
-    need(path.stat().st_size <= 16 * MAX_LABEL, "data.root", str(path), hint)
+    check(path.stat().st_size <= 16 * MAX_LABEL, "data.root", str(path), hint)
     try:
         names = tuple(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError:
         names = ()
     sound = 0 < len(names) == len(set(names)) <= MAX_CLASSES
     hint = "must hold class names in UTF-8, one per line, none twice; repair or remove it"
-    need(sound, "data.root", str(path), hint)
+    check(sound, "data.root", str(path), hint)
     return names
 
 
@@ -229,7 +229,7 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
         hint = (
             f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp{found_instead(tally)}"
         )
-        need(meta["count"] > 0, "data.root", str(shards[0].parent), hint)
+        check(meta["count"] > 0, "data.root", str(shards[0].parent), hint)
         if tally.alone:
             warnings.warn(
                 f"{shards[0].parent}: {tally.alone} keys have a label but no picture, left out", stacklevel=2

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cache_folder import cache_root
-from ..config import ConfigError, DataConfig, need
+from ..config import ConfigError, DataConfig, check
 from ..image_io import read_header
 from ..printable import printable
 from .failures import decoded_or_error
@@ -69,7 +69,7 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
         ConfigError: no such folder, or nothing readable in it. OSError: it cannot be read.
     """
     root = Path(root).expanduser()
-    need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
+    check(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
     listing = list_images(root)
     reader, tried, broken = HeaderReader(), list[Path](), list[Path]()
     beside = set(stray(listing.files)) if use_labels else set()
@@ -86,7 +86,7 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
     unused = unused.plus((str(p), STRAY, p.suffix.lower()) for p in sorted(beside))
     also = f"; {unused.summary()}" if unused else ""
     hint = f"no readable image among {len(listing.files)} image files; check the folder{also}"
-    need(bool(tried), "data.root", str(root), hint)
+    check(bool(tried), "data.root", str(root), hint)
     names = [text_of(path) for path in tried]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
@@ -127,7 +127,7 @@ def classes_by_folder(files: list[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
     folders = sorted({path.parts[0] for path in files})
     names = tuple(text_of(name) for name in folders)
     twice = "two folders whose names look the same once bytes that are not UTF-8 are spelled out; rename one"
-    need(len(set(names)) == len(names), "data.root", [n for n, k in Counter(names).items() if k > 1], twice)
+    check(len(set(names)) == len(names), "data.root", [n for n, k in Counter(names).items() if k > 1], twice)
     number = {name: i for i, name in enumerate(folders)}
     return np.array([number[path.parts[0]] for path in files], np.int64), names
 
@@ -157,7 +157,7 @@ def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
     """
     count = max(1, round(len(source) * share))
     hint = "too few images to hold some out; add images or name data.val_root"
-    need(len(source) > count, "data.root", len(source), hint)
+    check(len(source) > count, "data.root", len(source), hint)
     order = np.random.default_rng(HOLDOUT_SEED).permutation(len(source))
     return source.subset(np.sort(order[:count] if held_out else order[count:]))
 
@@ -192,9 +192,11 @@ def open_source(config: DataConfig, held_out: bool = False, given: GivenImages |
     )
     if config.source == "python":
         hint = "these images were given by a Python program; call it again, with data=…"
-        need(given is not None, "data.source", "python", hint)
+        check(given is not None, "data.source", "python", hint)
     else:
-        need(config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}{here}")
+        check(
+            config.source in SOURCES, "data.source", config.source, f"use one of {', '.join(SOURCES)}{here}"
+        )
     if config.source == "folder":
         own_split = bool(config.val_root)
         source = folder(config.root, config.labels)
@@ -231,7 +233,7 @@ def whole_source(name: str, held_out: bool = False) -> ImageSource:
     """
     own = name in TORCHVISION and TORCHVISION[name][2] is not None
     hint = f"{name} has no held-out part of its own; data.val_share holds out a part in training"
-    need(own or not held_out, "held_out", held_out, hint)
+    check(own or not held_out, "held_out", held_out, hint)
     if name in TORCHVISION:
         return torchvision_set(name, "", False, held_out)
     return digits() if name == "digits" else folder(name)

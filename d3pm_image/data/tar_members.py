@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..image_io import FORMATS as FORMATS
 from ..printable import printable
 from .unused import HIDDEN, OTHER, ending_of, group_of
@@ -45,13 +45,13 @@ class Headers:
     def read(self, size: int) -> bytes:
         """Read a header. Raises ConfigError where one asks for more than a header has."""
         hint = f"a header asks for {size} bytes; the shard is damaged: make it again"
-        need(0 <= size <= MAX_HEADER, "data.root", str(self.path), hint)
+        check(0 <= size <= MAX_HEADER, "data.root", str(self.path), hint)
         return self.file.read(size)
 
     def seek(self, place: int) -> int:
         """Go to a place. Raises ConfigError beyond the end of the shard."""
         hint = "cut short or damaged; make or copy it again"
-        need(0 <= place <= self.total, "data.root", str(self.path), hint)
+        check(0 <= place <= self.total, "data.root", str(self.path), hint)
         return self.file.seek(place)
 
     def tell(self) -> int:
@@ -171,16 +171,16 @@ def samples(
             where, size = f"{path}: {printable(member.name)}", member.size
             if label:
                 hint = f"a label of {size} bytes; repair the shard, or set data.labels false"
-                need(size <= MAX_LABEL, "data.root", where, hint)
+                check(size <= MAX_LABEL, "data.root", where, hint)
                 file.seek(member.offset_data)
                 number = label_of(kind, file.read(size), class_names, where)
                 group.sample(name).labels |= {} if number is None else {kind: number}
             else:
                 sample = group.sample(name)
                 twice = f"a second picture of one key beside .{sample.picture}; give it a key of its own"
-                need(not sample.picture, "data.root", where, twice)
+                check(not sample.picture, "data.root", where, twice)
                 hint = f"a picture of {size} bytes (at most {MAX_PICTURE}); leave it out"
-                need(0 < size <= MAX_PICTURE, "data.root", where, hint)
+                check(0 < size <= MAX_PICTURE, "data.root", where, hint)
                 sample.picture, sample.size, sample.offset, sample.member = (
                     kind,
                     size,
@@ -215,7 +215,7 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
                     member.size >= 0 and archive.offset > before and member.offset_data + member.size <= total
                 )
                 hint = f"cut short or damaged at {printable(member.name)}; {again}"
-                need(sound, "data.root", str(path), hint)
+                check(sound, "data.root", str(path), hint)
                 if member.isreg() and not member.issparse():
                     yield member
                 before = archive.offset
@@ -224,7 +224,7 @@ def members(path: Path) -> Iterator[tarfile.TarInfo]:
             headers.seek(archive.offset)  # tarfile takes any broken header for the end
             whole = headers.read(BLOCK) == bytes(BLOCK)
             hint = f"cut short or damaged: {archive.offset} of {total} bytes can be read; {again}"
-            need(whole, "data.root", str(path), hint)
+            check(whole, "data.root", str(path), hint)
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, EOFError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -251,7 +251,7 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
             hint = f"no JSON ({type(error).__name__}); repair the shard, or set data.labels false"
-            need(False, "data.root", where, hint)
+            check(False, "data.root", where, hint)
         value = raw.get("label", raw.get("cls")) if isinstance(raw, dict) else None
         if value is None:
             return None
@@ -260,9 +260,9 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
         value = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
     if isinstance(value, str):
         hint = f"class {value[:40]!r} is {hint}, or list the names in classnames.txt, one a line"
-        need(value in class_names, "data.root", where, hint)
+        check(value in class_names, "data.root", where, hint)
         return class_names.index(value)
     number = isinstance(value, int) and not isinstance(value, bool)
     hint = f"{str(value)[:40]} is {hint}"
-    need(number and 0 <= value < (len(class_names) or MAX_CLASSES), "data.root", where, hint)
+    check(number and 0 <= value < (len(class_names) or MAX_CLASSES), "data.root", where, hint)
     return value

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import need
+from ..config import check
 from ..recompute import Recomputable
 from ..types import Grid
 from .dropout import dropout
@@ -81,7 +81,7 @@ def drop(layer: Attention | FeedForward, x: Tensor, keys: Tensor | None) -> Tens
     if not layer.training or not layer.dropout:
         return x
     hint = "training with dropout needs a key for every row: pass keys (StepRandom.keys)"
-    need(keys is not None, "denoiser.dropout", layer.dropout, hint)
+    check(keys is not None, "denoiser.dropout", layer.dropout, hint)
     assert keys is not None
     return dropout(x, layer.dropout, keys)
 

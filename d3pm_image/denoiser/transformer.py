@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import DenoiserConfig, need
+from ..config import DenoiserConfig, check
 from ..types import Grid
 from .dropout import stream
 from .layers import Block, LevelEmbedding, Places, modulate, per_image, rotary_table
@@ -89,7 +89,7 @@ class Transformer(nn.Module):
         """Features before the head, (B, N, D), in the order of x_t; D is config.cell_width where a token
         covers several cells. Levels and labels may be more than B: the rest is left out once it has kept
         small products in their usual kernel (precision.py)."""
-        need(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
+        check(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
         tokens = self.config.token_grid(grid)
         # a compiler folds the table into the graph by itself
         table = rotary_table.__wrapped__ if torch.compiler.is_compiling() else rotary_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import need
+from ..config import check
 from ..config.data import implied_source
 from .finding import Finding
 from .images import examine_images
@@ -27,9 +27,9 @@ def examine(name: str, limit: int = 5000) -> tuple[str, list[Finding]]:
     folder = Path(name).expanduser()
     shards = implied_source(name) == "shards"
     hint = "no such folder; name a run's folder, a folder of images or shards"
-    need(shards or folder.is_dir(), "folder", name, hint)
+    check(shards or folder.is_dir(), "folder", name, hint)
     model = (folder / "model.safetensors").is_file() or (folder / "denoiser").is_dir()
-    need(not model or is_run(folder), "folder", name, "is a model; name the run that trained it")
+    check(not model or is_run(folder), "folder", name, "is a model; name the run that trained it")
     if is_run(folder):
         return "run", examine_run(folder)
     return "images", examine_images(str(folder), limit)

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..cache_folder import cache_root
-from ..config import need
+from ..config import check
 from ..config.data import implied_source
 from ..data.colour import is_foreign
 from ..data.failures import is_decoder_error
@@ -78,7 +78,7 @@ def open_subject(root: str) -> Subject:
     files = [path for path in listing.files if path not in set(beside)] if beside else listing.files
     also = f" ({listing.unused.summary()})" if listing.unused else ""
     hint = f"holds neither a run nor images{also}; name a run's folder, a folder of images or shards"
-    need(bool(files), "folder", root, hint)
+    check(bool(files), "folder", root, hint)
     unused = listing.unused.plus((str(path), STRAY, path.suffix.lower()) for path in beside)
     named = [text_of(path.parts[0]) for path in files] if all(len(path.parts) > 1 for path in files) else None
     load = Files([place / path for path in files])

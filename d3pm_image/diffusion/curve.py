@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import need
+from ..config import check
 
 OFFSET = 0.008  # Nichol & Dhariwal 2021
 OFFSET_RATE = math.pi / 2 / (1 + OFFSET)
@@ -41,10 +41,10 @@ class Curve:
     steps: int = 0
 
     def __post_init__(self) -> None:
-        need(self.name in SHAPES, "process.corruption", self.name, f"use one of {', '.join(SHAPES)}")
-        need(self.power > 0, "process.power", self.power, "give a positive exponent, such as 2")
+        check(self.name in SHAPES, "process.corruption", self.name, f"use one of {', '.join(SHAPES)}")
+        check(self.power > 0, "process.power", self.power, "give a positive exponent, such as 2")
         hint = "vq_diffusion is discrete: give at least 2 steps"
-        need(self.name != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, hint)
+        check(self.name != "vq_diffusion" or self.steps >= 2, "process.steps", self.steps, hint)
 
     def value(self, t: Tensor) -> Tensor:
         """r(t), float64 of the shape of t."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import DiffusionLossConfig, need
+from ..config import DiffusionLossConfig, check
 from .process import Process
 from .reduction import statistics
 from .terms import Coefficients, coefficients, token_terms
@@ -75,7 +75,7 @@ class Objective:
         """Raises ConfigError where the process cannot carry the objective."""
         schedule = process.schedule
         hint = "a pure uniform process masks nothing; use all"
-        need(
+        check(
             self.auxiliary_on != "masked" or not schedule.uniform,
             "loss.auxiliary_on",
             self.auxiliary_on,
@@ -86,15 +86,15 @@ class Objective:
             "a loss without the unmasked tokens teaches nothing about random codes; set process.uniform_share"
             " to 0 or use all"
         )
-        need(not dropped, "loss.auxiliary_on", self.auxiliary_on, hint)
+        check(not dropped, "loss.auxiliary_on", self.auxiliary_on, hint)
         hint = (
             "BERT has a single noise level; set process.steps to 1, process.end to 0.135 and"
             " process.uniform_share to 0.1111"
         )
-        need(self.auxiliary_on != "bert" or process.steps == 1, "loss.auxiliary_on", self.auxiliary_on, hint)
+        check(self.auxiliary_on != "bert" or process.steps == 1, "loss.auxiliary_on", self.auxiliary_on, hint)
         needs_rest = self.label_smoothing > 0 and schedule.absorbing and self.auxiliary_on != "masked"
         hint = "unmasked tokens of an absorbing process are certain; use loss.auxiliary_on masked"
-        need(not needs_rest, "loss.label_smoothing", self.label_smoothing, hint)
+        check(not needs_rest, "loss.label_smoothing", self.label_smoothing, hint)
 
     def weights(self, process: Process, x_0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (B, N) float64 of the bound's and the auxiliary terms: the loss is the sum of weight ·

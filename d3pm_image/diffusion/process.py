@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import ProcessConfig, need
+from ..config import ProcessConfig, check
 from .schedule import Schedule, make_schedule
 
 
@@ -36,10 +36,10 @@ class Process:
     parameterisation: str = "leave_one_out"
 
     def __post_init__(self) -> None:
-        need(self.num_codes >= 1, "num_codes", self.num_codes, "a process needs at least 1 code")
-        need(self.steps >= 0, "process.steps", self.steps, "give 0 (continuous time) or a number of steps")
+        check(self.num_codes >= 1, "num_codes", self.num_codes, "a process needs at least 1 code")
+        check(self.steps >= 0, "process.steps", self.steps, "give 0 (continuous time) or a number of steps")
         hint = "use leave_one_out or posterior"
-        need(
+        check(
             self.parameterisation in ("leave_one_out", "posterior"),
             "process.parameterisation",
             self.parameterisation,

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, library
 
-from ..config import ProcessConfig, need
+from ..config import ProcessConfig, check
 from .curve import Curve
 
 SOLVER_STEPS = 24
@@ -88,8 +88,8 @@ class ConstantShare(Schedule):
 
     def __post_init__(self) -> None:
         hint = "give a share in [0, 1]"
-        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
-        need(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]; 1 ends in pure noise")
+        check(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
+        check(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]; 1 ends in pure noise")
         object.__setattr__(self, "curve", Curve(self.corruption, self.power, self.steps))
 
     @property
@@ -209,9 +209,9 @@ class Independent(Schedule):
 
     def __post_init__(self) -> None:
         hint = "give a share in [0, 1]"
-        need(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
+        check(0 <= self.uniform_share <= 1, "process.uniform_share", self.uniform_share, hint)
         hint = "vq_diffusion has its own random codes"
-        need("vq_diffusion" not in (self.mask, self.scramble), "process.scramble", self.scramble, hint)
+        check("vq_diffusion" not in (self.mask, self.scramble), "process.scramble", self.scramble, hint)
         for name in (self.mask, self.scramble):
             Curve(name, self.power)
 
@@ -248,7 +248,7 @@ class Gidd(Schedule):
 
     def __post_init__(self) -> None:
         hint = "give GIDD's share of random codes in (0, 1)"
-        need(0 < self.uniform_share < 1, "process.uniform_share", self.uniform_share, hint)
+        check(0 < self.uniform_share < 1, "process.uniform_share", self.uniform_share, hint)
 
     @property
     def amount(self) -> float:

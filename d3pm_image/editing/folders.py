@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import need
+from ..config import check
 from ..image_io import image_endings
 from ..outputs import added, folder_to_write
 from .image_files.files import kind_of
@@ -56,15 +56,15 @@ def jobs_of(image: str, mask: str, out: str, command: str, variants: int = 1) ->
     own = folder if folder.name not in ("", "..") else folder.resolve()
     place = Path(out).expanduser() if out else own.with_name(f"{own.name}-{command}")
     hint = "is a file's name; each picture of a folder gets a file of its own: name a folder"
-    need(place.is_dir() or not (kind_of(place) or place.suffix.lower() == ".npz"), "out", out, hint)
+    check(place.is_dir() or not (kind_of(place) or place.suffix.lower() == ".npz"), "out", out, hint)
     folder_to_write(place)
     masks = Path(mask).expanduser() if mask not in ("", "alpha") else None
     for read in (folder, masks):
         hint = "is a folder that is read; choose another one"
-        need(read is None or place.resolve() != read.resolve(), "out", str(place), hint)
+        check(read is None or place.resolve() != read.resolve(), "out", str(place), hint)
     pictures = [path for path in images_in(folder) if masks is None or path.resolve() != masks.resolve()]
     hint = "holds no pictures; those of its subfolders are not read"
-    need(bool(pictures), "image", image, hint)
+    check(bool(pictures), "image", image, hint)
     by_name = masks_of(pictures, masks) if masks is not None and masks.is_dir() else {}
     jobs = [
         Job(path, str(by_name.get(path.stem, masks or mask)), added(place / path.name, "", ".png"))
@@ -90,17 +90,17 @@ def masks_of(pictures: Sequence[Path], folder: Path) -> dict[str, Path]:
     masks: dict[str, Path] = {}
     for path in images_in(folder):
         hint = f"and {path.name} have one name; each picture has one mask: remove one"
-        need(path.stem not in masks, "mask", str(masks.get(path.stem)), hint)
+        check(path.stem not in masks, "mask", str(masks.get(path.stem)), hint)
         masks[path.stem] = path
     names = {path.stem for path in pictures}
     over = [path for name, path in masks.items() if name not in names]
     hint = f"belongs to no picture; a mask has the name of its picture{others(over)}"
-    need(not over, "mask", str(over[0]) if over else "", hint)
+    check(not over, "mask", str(over[0]) if over else "", hint)
     bare = [path for path in pictures if path.stem not in masks]
     hint = (
         f"holds no mask for {bare[0].name if bare else ''}{others(bare)}; a mask has the name of its picture"
     )
-    need(not bare, "mask", str(folder), hint)
+    check(not bare, "mask", str(folder), hint)
     return masks
 
 
@@ -116,7 +116,7 @@ def check_names(jobs: Sequence[Job], variants: int) -> None:
         for path in job.results(variants):
             other = owners.setdefault(path, job.image)
             hint = f"has the result {path.name}, as {job.image.name} has; rename one of them"
-            need(other == job.image, "image", str(other), hint)
+            check(other == job.image, "image", str(other), hint)
 
 
 def check_free(jobs: Sequence[Job], variants: int) -> None:
@@ -126,4 +126,4 @@ def check_free(jobs: Sequence[Job], variants: int) -> None:
         f"is there already{others(there)}; add --resume true to draw what is missing, or --overwrite, or"
         " choose another --out"
     )
-    need(not there, "out", str(there[0]) if there else "", hint)
+    check(not there, "out", str(there[0]) if there else "", hint)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..config import need
+from ..config import check
 from ..data.conversion import as_array, as_image
 from .image_files.files import read_picture
 from .masks import Box, Mask, Polygon, as_mask, combine
@@ -52,7 +52,7 @@ def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.nda
         ConfigError: no picture, another number of masks, or a mask that does not fit its picture.
     """
     images, single = pictures(image)
-    need(bool(images), "image", 0, "give at least one picture")
+    check(bool(images), "image", 0, "give at least one picture")
     given = as_array(mask)
     if isinstance(given, np.ndarray) and given.ndim == 4 and given.shape[1] == 1:
         given = given[:, 0]  # (n, 1, h, w), as diffusers has them
@@ -64,7 +64,9 @@ def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.nda
         if several(given) and not single
         else [cast("Mask | None", given)] * len(images)
     )
-    need(len(masks) == len(images), "mask", len(masks), f"give one mask for each of the {len(images)} images")
+    check(
+        len(masks) == len(images), "mask", len(masks), f"give one mask for each of the {len(images)} images"
+    )
     return (
         images,
         [
@@ -100,9 +102,9 @@ def read_region(
     given += [Polygon.parse(polygon)] if polygon else []
     if mask:
         given.append(mask if mask == "alpha" else read_picture(mask, "mask").image)
-    need(bool(given) or not needed, "mask", "", "give a mask picture, --box, --polygon, or the word alpha")
+    check(bool(given) or not needed, "mask", "", "give a mask picture, --box, --polygon, or the word alpha")
     if not given:
         return None
     hidden = combine(as_mask(one, image) for one in given)
-    need(bool(hidden.any()), "mask", mask, "marks no pixel; white (alpha: transparent) is what is repainted")
+    check(bool(hidden.any()), "mask", mask, "marks no pixel; white (alpha: transparent) is what is repainted")
     return hidden

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ..config import need
+from ..config import check
 from ..devices import exact_device
 from ..sampling.loop import sample
 from ..sampling.request import Request
@@ -66,10 +66,10 @@ def interpolate(
         labels: Class numbers of the two images; a frame has that of the nearer one.
         mix: vectors or cells.
     """
-    need(frames >= 2, "frames", frames, "ask for at least 2 frames, the two ends")
-    need(mix in get_args(Mix), "mix", mix, f"use one of {', '.join(get_args(Mix))}")
+    check(frames >= 2, "frames", frames, "ask for at least 2 frames, the two ends")
+    check(mix in get_args(Mix), "mix", mix, f"use one of {', '.join(get_args(Mix))}")
     hint = "give one seed: all frames share their randomness"
-    need(isinstance(request.seed, int), "seed", request.seed, hint)
+    check(isinstance(request.seed, int), "seed", request.seed, hint)
     assert isinstance(request.seed, int)
     a, b = model.tokenizer.encode(images.to(model.device)).flatten(1)
     here = exact_device(model.device)

@@ -14,7 +14,7 @@ from numbers import Integral
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..config import need
+from ..config import check
 from ..imaging import is_deep, with_opacity
 
 COLOURLESS = 16
@@ -25,7 +25,7 @@ WHOLE = re.compile(r"[+-]?\d{1,6}")
 def _whole_numbers(part: str, name: str, text: str, hint: str) -> list[int]:
     """The whole numbers of a part of ``text``, separated by commas."""
     words = [word.strip() for word in part.split(",")]
-    need(all(WHOLE.fullmatch(word) for word in words), name, text, hint)
+    check(all(WHOLE.fullmatch(word) for word in words), name, text, hint)
     return [int(word) for word in words]
 
 
@@ -43,9 +43,9 @@ class Box:
 
     def __post_init__(self) -> None:
         whole = all(isinstance(number, Integral) for number in (self.x, self.y, self.width, self.height))
-        need(whole, "box", str(self), "give x, y, width and height in whole pixels")
+        check(whole, "box", str(self), "give x, y, width and height in whole pixels")
         hint = "its width and height (the last two) must be 1 pixel or more"
-        need(self.width >= 1 and self.height >= 1, "box", str(self), hint)
+        check(self.width >= 1 and self.height >= 1, "box", str(self), hint)
 
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.width},{self.height}"
@@ -59,7 +59,7 @@ class Box:
         """
         hint = "give x,y,width,height in whole pixels, such as 10,20,64,48"
         numbers = _whole_numbers(text, "box", text, hint)
-        need(len(numbers) == 4, "box", text, hint)
+        check(len(numbers) == 4, "box", text, hint)
         return cls(*numbers)
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
@@ -71,7 +71,7 @@ class Box:
             True
         )
         hint = f"lies outside the picture, which is {width}x{height} pixels"
-        need(bool(mask.any()), "box", str(self), hint)
+        check(bool(mask.any()), "box", str(self), hint)
         return mask
 
 
@@ -86,7 +86,7 @@ class Polygon:
     points: tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
-        need(len(self.points) >= 3, "polygon", str(self), "give three corners or more")
+        check(len(self.points) >= 3, "polygon", str(self), "give three corners or more")
 
     def __str__(self) -> str:
         return " ".join(f"{x},{y}" for x, y in self.points)
@@ -106,7 +106,7 @@ class Polygon:
             _whole_numbers(part, "polygon", text, hint)
             for part in re.sub(r"\s*,\s*", ",", text.strip()).split()
         ]
-        need(len(points) >= 3 and all(len(point) == 2 for point in points), "polygon", text, hint)
+        check(len(points) >= 3 and all(len(point) == 2 for point in points), "polygon", text, hint)
         return cls(tuple((x, y) for x, y in points))
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
@@ -116,7 +116,7 @@ class Polygon:
         ImageDraw.Draw(area).polygon(self.points, fill=1, outline=1)
         mask = np.asarray(area) > 0
         hint = f"lies outside the picture, which is {size[0]}x{size[1]} pixels"
-        need(bool(mask.any()), "polygon", str(self), hint)
+        check(bool(mask.any()), "polygon", str(self), hint)
         return mask
 
 
@@ -144,19 +144,19 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
     if isinstance(mask, (Box, Polygon)):
         return mask.mask(image.size)
     if isinstance(mask, str):
-        need(mask == "alpha", "mask", mask, 'give a picture, an array, a Box, a Polygon or the word "alpha"')
+        check(mask == "alpha", "mask", mask, 'give a picture, an array, a Box, a Polygon or the word "alpha"')
         return _transparent(image)
     if isinstance(mask, Image.Image):
         hint = f"must have the image's size {image.width}x{image.height}"
-        need(mask.size == image.size, "mask", mask.size, hint)
+        check(mask.size == image.size, "mask", mask.size, hint)
         return _white(mask)
     array = np.asarray(mask)
     shape = (image.height, image.width)
-    need(array.shape == shape, "mask", array.shape, f"must have the image's shape {shape}")
+    check(array.shape == shape, "mask", array.shape, f"must have the image's shape {shape}")
     if array.dtype == bool:
         return array.copy()
     hint = "give bool, or finite numbers"
-    need(array.dtype.kind in "uif" and bool(np.isfinite(array).all()), "mask", str(array.dtype), hint)
+    check(array.dtype.kind in "uif" and bool(np.isfinite(array).all()), "mask", str(array.dtype), hint)
     return _from_half(array)
 
 
@@ -187,7 +187,7 @@ def _from_half(levels: np.ndarray, counts: np.ndarray | None = None) -> np.ndarr
     if not marked.any():
         most = seen[np.isfinite(seen)].max(initial=0)
         hint = f"marks no pixel: from {full / 2:g} on it is repainted; use white for what is to be repainted"
-        need(most <= 0, "mask", f"brightest level {most:g} of {full}", hint)
+        check(most <= 0, "mask", f"brightest level {most:g} of {full}", hint)
     return marked
 
 
@@ -209,7 +209,7 @@ def _white(mask: Image.Image) -> np.ndarray:
     if opaque.all() and not (one_colour and np.ptp(alpha)):
         return _from_half(np.asarray(colours.convert("L")))
     hint = "is transparent everywhere; paint what is to be repainted"
-    need(bool(opaque.any()), "mask", f"{mask.width}x{mask.height} {mask.mode}", hint)
+    check(bool(opaque.any()), "mask", f"{mask.width}x{mask.height} {mask.mode}", hint)
     grey = np.asarray(colours.convert("L"))
     return opaque if _is_paint(np.asarray(colours)[opaque]) else opaque & (grey >= 128)
 
@@ -226,7 +226,7 @@ def _transparent(image: Image.Image) -> np.ndarray:
     """Less than half opaque."""
     has = "transparency" in image.info or image.getbands()[-1] in ("A", "a")
     hint = f"the picture (mode {image.mode}) has no transparency; give a mask, a box or a polygon"
-    need(has, "mask", "alpha", hint)
+    check(has, "mask", "alpha", hint)
     if image.mode == "I" or image.mode.startswith("I;16"):
         return np.asarray(image) == image.info["transparency"]
     return np.asarray(with_opacity(image).getchannel("A")) < 128

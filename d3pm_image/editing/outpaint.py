@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ..config import need
+from ..config import check
 from .regions import Size, Window
 
 MOST = 10_000
@@ -27,10 +27,10 @@ def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
             harmless.
     """
     for name, value in sides.items():
-        need(0 <= value <= MOST, name, value, f"give 0 to {MOST} pixels")
+        check(0 <= value <= MOST, name, value, f"give 0 to {MOST} pixels")
     width, height = size[0] + sides["left"] + sides["right"], size[1] + sides["top"] + sides["bottom"]
     fits = width * height <= (Image.MAX_IMAGE_PIXELS or MOST**2)
-    need(fits, ", ".join(sides), sides, f"{width}x{height} pixels are too many")
+    check(fits, ", ".join(sides), sides, f"{width}x{height} pixels are too many")
 
 
 def extend(

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ..config import need
+from ..config import check
 from ..config.ranges import check_seam, check_strength
 from ..imaging import hidden_cells
 from ..sampling.request import Request
@@ -61,7 +61,7 @@ class Brush:
 
     def __post_init__(self) -> None:
         hint = f"use one of {', '.join(get_args(Window))}"
-        need(self.window in get_args(Window), "window", self.window, hint)
+        check(self.window in get_args(Window), "window", self.window, hint)
         check_seam(self.ring, self.feather)
         check_strength(self.strength)
 
@@ -108,7 +108,7 @@ def repaint(
     Raises:
         ConfigError: sampler and process do not fit, or another number of seeds than results.
     """
-    need(variants >= 1, "variants", variants, "ask for at least 1 variant")
+    check(variants >= 1, "variants", variants, "ask for at least 1 variant")
     request.check_count(len(images) * variants)
     touched = [i for i, mask in enumerate(masks) if mask.any()]
     given = [(images[i], masks[i], region_of(model, brush, masks[i])) for i in touched]
@@ -145,7 +145,7 @@ def region_of(model: Model, brush: Brush, mask: np.ndarray) -> Region:
     hint = (
         f"works on {size} at once, and at most {MOST_PIXELS:,} are possible; mark a smaller part, or use crop"
     )
-    need(fits, "window", brush.window, hint)
+    check(fits, "window", brush.window, hint)
     return region
 
 

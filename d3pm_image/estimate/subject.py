@@ -10,8 +10,8 @@ from ..config import (
     ConfigError,
     DiffusionRun,
     TokenizerRun,
+    check,
     is_stage_two,
-    need,
     pixel_codes,
     pixel_levels,
     size_pair,
@@ -39,7 +39,7 @@ def make_problem(
     """
     train, notes = config.train, []
     hint = f"devices x train.accumulate must divide train.batch_size={train.batch_size}"
-    need(train.batch_size % (asked.devices * train.accumulate) == 0, "devices", asked.devices, hint)
+    check(train.batch_size % (asked.devices * train.accumulate) == 0, "devices", asked.devices, hint)
     if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
         notes.append("the perceptual network and the discriminator are not counted")
     codes = tokenizer_codes(config, asked.file, notes, read) if isinstance(config, DiffusionRun) else None
@@ -62,13 +62,13 @@ def stage_of(path: str, stage: str) -> str:
             "file", path, f"{error}; name a YAML file of train-tokenizer or train-diffusion"
         ) from error
     hint = "holds no options; name a YAML file of train-tokenizer or train-diffusion"
-    need(isinstance(values, dict), "file", path, hint)
+    check(isinstance(values, dict), "file", path, hint)
     if stage != "auto":
         return stage
     if is_stage_two(values):
         return "diffusion"
     hint = "does not say which stage it trains; add --stage tokenizer or diffusion"
-    need(isinstance(values.get("tokenizer"), dict), "file", path, hint)
+    check(isinstance(values.get("tokenizer"), dict), "file", path, hint)
     return "tokenizer"
 
 

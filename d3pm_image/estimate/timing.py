@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..config import TrainConfig, need
+from ..config import TrainConfig, check
 from ..training.loop import Job, make_accelerator
 from ..training.trainer import Trainer
 
@@ -83,7 +83,7 @@ def time_steps(
     """
     world = os.environ.get("WORLD_SIZE", "1")
     hint = "estimate measures with one process; start it without torchrun or accelerate launch"
-    need(world == "1", "processes", world, hint)
+    check(world == "1", "processes", world, hint)
     settings = dataclasses.replace(train, batch_size=1, accumulate=1, compile=False, fsdp=False)
     accelerator = make_accelerator(settings)
     trainer = Trainer(Job(model, lambda *_: [], loss), settings, Path(), accelerator)

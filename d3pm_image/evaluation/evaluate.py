@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from ..config import ConfigError, DataConfig, near, need
+from ..config import ConfigError, DataConfig, check, closest_match
 from ..data.images import ImageSet
 from ..data.objects import GivenImages
 from ..data.sources import open_source
@@ -152,7 +152,7 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
             check_ending(Path(name))
     pipe, tokenizer, facts = opened(args, model)
     hint = "needs a diffusion model; name the run that trained one"
-    need(pipe is not None or not args.likelihood, "likelihood", True, hint)
+    check(pipe is not None or not args.likelihood, "likelihood", True, hint)
     if pipe is not None:
         args = dataclasses.replace(args, precision=cast(Any, pipe.precision))
         check_sampler(pipe, args)
@@ -192,7 +192,7 @@ def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
         names = [*(f.name for f in dataclasses.fields(Evaluation)), *SAMPLERS.types(), *SHARED]
         unknown = next((name for name in args.changes() if name not in names), "")
         raise TypeError(
-            f"evaluate() got an unexpected keyword argument {unknown!r}{near(unknown, names)}"
+            f"evaluate() got an unexpected keyword argument {unknown!r}{closest_match(unknown, names)}"
         ) from error
 
 

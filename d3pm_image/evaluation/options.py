@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..config import ConfigError, SamplingConfig, near, need
+from ..config import ConfigError, SamplingConfig, check, closest_match
 from ..config.running import OutputOptions, RunKeywords, RunOptions
 from ..sampling import SAMPLERS
 from ..sampling.choice import SHARED, make_sampler
@@ -72,15 +72,15 @@ class EvaluateOptions:
     out: str = ""
 
     def __post_init__(self) -> None:
-        need(1 <= self.draws <= 1000, "draws", self.draws, "give 1 to 1000 noise levels per image")
+        check(1 <= self.draws <= 1000, "draws", self.draws, "give 1 to 1000 noise levels per image")
         unread = self.features != "inception" and (self.features_weights or self.download)
         hint = "only inception reads weights of its own; add --features inception"
-        need(not unread, "features_weights", self.features_weights, hint)
+        check(not unread, "features_weights", self.features_weights, hint)
         for name in ("neighbours", "samples"):
             hint = "there are no samples with num_samples=0"
-            need(not getattr(self, name) or self.num_samples > 0, name, getattr(self, name), hint)
+            check(not getattr(self, name) or self.num_samples > 0, name, getattr(self, name), hint)
         hint = "give 0, or 20 to 1000000"
-        need(
+        check(
             self.num_samples == 0 or 20 <= self.num_samples <= 1_000_000,
             "num_samples",
             self.num_samples,
@@ -107,7 +107,7 @@ class Evaluation(EvaluateOptions, RunOptions, OutputOptions):
             ("reference", ("held_out", "training")),
         ):
             hint = f"use one of {', '.join(options)}"
-            need(getattr(self, name) in options, name, getattr(self, name), hint)
+            check(getattr(self, name) in options, name, getattr(self, name), hint)
 
     def changes(self) -> dict[str, Any]:
         """The settings of the sampler that were given, by name."""
@@ -168,10 +168,10 @@ class TuneOptions:
     save: bool = True
 
     def __post_init__(self) -> None:
-        need(self.metric in METRICS, "metric", self.metric, f"use one of {', '.join(METRICS)}")
+        check(self.metric in METRICS, "metric", self.metric, f"use one of {', '.join(METRICS)}")
         hint = "give a share in [0, 1], such as 0.9"
-        need(0 <= self.min_accuracy <= 1, "min_accuracy", self.min_accuracy, hint)
-        need(20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 20 to 1000000")
+        check(0 <= self.min_accuracy <= 1, "min_accuracy", self.min_accuracy, hint)
+        check(20 <= self.num_samples <= 1_000_000, "num_samples", self.num_samples, "give 20 to 1000000")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +197,11 @@ class Tuning(TuneOptions, RunOptions, OutputOptions):
     def __post_init__(self) -> None:
         TuneOptions.__post_init__(self)
         RunOptions.__post_init__(self)
-        need(bool(self.samplers), "samplers", self.samplers, f"use some of {', '.join(SAMPLERS)}")
-        need(bool(self.steps), "steps", self.steps, "give numbers of steps, such as 8 and 16")
+        check(bool(self.samplers), "samplers", self.samplers, f"use some of {', '.join(SAMPLERS)}")
+        check(bool(self.steps), "steps", self.steps, "give numbers of steps, such as 8 and 16")
         for name in self.samplers:
-            hint = f"use all, or some of {', '.join(SAMPLERS)}{near(name, SAMPLERS)}"
-            need(name in SAMPLERS, "samplers", name, hint)
+            hint = f"use all, or some of {', '.join(SAMPLERS)}{closest_match(name, SAMPLERS)}"
+            check(name in SAMPLERS, "samplers", name, hint)
         for name, values in self.lists().items():
             for value in values:
                 if name in SHARED:

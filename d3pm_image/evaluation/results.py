@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..documents import Unreadable, read_json
 from ..printable import printable
 
@@ -62,7 +62,7 @@ def read_result(name: str) -> dict[str, Any]:
         f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with"
         " --out"
     )
-    need(right, "compare", name, hint)
+    check(right, "compare", name, hint)
     return raw
 
 
@@ -88,7 +88,7 @@ def compare(first: str, second: str) -> str:
         hint = (
             f"{first} has {a!r} and {second} {b!r}: figures of unlike things; evaluate both in the same way"
         )
-        need(a == b, "compare", name, hint)
+        check(a == b, "compare", name, hint)
     lines = [f"{'':44} {printable(Path(first).name):>24} {printable(Path(second).name):>24}"]
     shown = [
         n for n in both[0] if n.startswith(SHOWN) and n in both[1] and isinstance(both[0][n], (int, float))

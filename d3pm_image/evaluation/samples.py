@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..cache_folder import cache_root
-from ..config import ConfigError, DataConfig, need, size_pair
+from ..config import ConfigError, DataConfig, check, size_pair
 from ..data.image_source import ImageSource
 from ..data.images import ImageSet
 from ..data.levels import EACH
@@ -80,7 +80,7 @@ def remembered_data(
             f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with"
             f" --{name} FOLDER if it is yours"
         )
-        need(bool(given) or not found or is_noted(found), "model", model, hint)
+        check(bool(given) or not found or is_noted(found), "model", model, hint)
     # a model from elsewhere may not start a download
     if hub:
         return dataclasses.replace(data, name=root or data.name, download=False)

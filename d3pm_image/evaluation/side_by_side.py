@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..config import DataConfig, need
+from ..config import DataConfig, check
 from ..config.reconstruct import ReconstructConfig
 from ..data.images import ImageSet
 from ..data.levels import remembered_white
@@ -36,7 +36,7 @@ def read_pictures(asked: ReconstructConfig) -> tuple[list[Image.Image], list[str
         return [source.load(i) for i in spread_over(len(source), asked.limit).tolist()], []
     files = [read_picture(name.strip(), "images") for name in asked.images.split(",")]
     hint = "would overwrite a picture that is read; choose another name"
-    need(all(Path(asked.out).resolve() != f.path.resolve() for f in files), "out", asked.out, hint)
+    check(all(Path(asked.out).resolve() != f.path.resolve() for f in files), "out", asked.out, hint)
     return [file.image for file in files], [note for file in files for note in file.notes]
 
 
@@ -50,7 +50,7 @@ def read_set(asked: ReconstructConfig, info: TokenizerInfo) -> Tensor:
         data = DataConfig(source=asked.data.source, root=asked.data.root)
     else:
         hint = "does not remember the data it was trained on; name pictures, or --data.source"
-        need("data" in info.facts, "model", asked.model, hint)
+        check("data" in info.facts, "model", asked.model, hint)
         data = remembered_data(info.facts, asked.model, asked.data.root, option="data.root")
     sizes: dict[str, Any] = {"image_size": info.image_size, "channels": info.channels}
     data = dataclasses.replace(data, **sizes)

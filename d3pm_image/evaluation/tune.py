@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..bundle import own_model, set_default_sampler
-from ..config import ConfigError, near, need
+from ..config import ConfigError, check, closest_match
 from ..data.images import ImageSet
 from ..data.sources import open_source
 from ..devices import pick_device
@@ -59,7 +59,9 @@ def tune(
     known = [field.name for field in dataclasses.fields(Tuning) if field.name != "model"]
     unknown = next((name for name in settings if name not in known), "")
     if unknown:
-        raise TypeError(f"tune() got an unexpected keyword argument {unknown!r}{near(unknown, known)}")
+        raise TypeError(
+            f"tune() got an unexpected keyword argument {unknown!r}{closest_match(unknown, known)}"
+        )
     found = search(
         filled(Tuning(model=named), settings, ""), model if isinstance(model, Pipeline) else None, data
     )
@@ -177,10 +179,10 @@ def measured(
         "was trained without classes; samples are judged by a classifier of the training images, so tune"
         " needs a labelled data set"
     )
-    need(bool(pipe.class_names), "model", args.model, hint)
+    check(bool(pipe.class_names), "model", args.model, hint)
     settings, skipped = combine(args.lists(), pipe)
     reason = f"no combination fits this model ({skipped[0].reason})" if skipped else ""
-    need(bool(settings), "samplers", ",".join(args.samplers), reason)
+    check(bool(settings), "samplers", ",".join(args.samplers), reason)
     settings = with_present(settings, (pipe.sampler, pipe.sampling))
     config, given = images_of(args, pipe.tokenizer, pipe, pipe.facts, data)
     sources = [open_source(config, held_out=held_out, given=given) for held_out in (False, True)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..storage import tensors_sha256
 from .feature_extractor import FeatureSpace
 
@@ -40,9 +40,9 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
         "name torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or let it be downloaded with"
         " --download true"
     )
-    need(bool(weights) or download, "features_weights", weights, hint)
+    check(bool(weights) or download, "features_weights", weights, hint)
     if weights:
-        check(Path(weights).expanduser())
+        check_weights(Path(weights).expanduser())
     path = str(Path(weights).expanduser()) if weights else None
     try:
         network = FeatureExtractorInceptionV3(
@@ -65,10 +65,10 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
     )
 
 
-def check(path: Path) -> None:
+def check_weights(path: Path) -> None:
     """Raises ConfigError where a file is missing or is not a table of tensors, without running what it may
     hold."""
-    need(path.is_file(), "features_weights", str(path), "no such file")
+    check(path.is_file(), "features_weights", str(path), "no such file")
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
@@ -80,4 +80,4 @@ def check(path: Path) -> None:
         and all(isinstance(v, Tensor) for v in found.values())
         and "Conv2d_1a_3x3.conv.weight" in found
     )
-    need(fits, "features_weights", str(path), "holds no Inception network; give torch-fidelity's own")
+    check(fits, "features_weights", str(path), "holds no Inception network; give torch-fidelity's own")

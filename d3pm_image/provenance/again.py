@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..image_io import open_image
 from ..outputs import added, new_files
 from ..storage import sha256
@@ -112,7 +112,7 @@ def make_again(
         made = result_of(plan, facts, Path(folder))
         then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
         hint = "holds other weights than those that made the picture; name the right one with --model"
-        need(then in (None, now), "model", model or name, hint)
+        check(then in (None, now), "model", model or name, hint)
         different = compare(place.name, before, open_image(made), reasons(facts, plan))
         with new_files(target, overwrite) as files:
             files.draft.write_bytes(made.read_bytes())
@@ -128,15 +128,15 @@ def places(picture: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[
     """
     command, place = facts["command"], Path(picture)
     hint = f"was made by {command!r}, which cannot be run again from a picture"
-    need(command in REPEATABLE, "picture", picture, hint)
+    check(command in REPEATABLE, "picture", picture, hint)
     hint = "shows the steps of a decode; only results can be made again"
-    need(not facts.get("shows"), "picture", picture, hint)
+    check(not facts.get("shows"), "picture", picture, hint)
     target = Path(out) if out else added(place, "-again", ".png")
     hint = "would overwrite the picture itself; choose another name"
-    need(target.resolve() != place.resolve(), "out", str(target), hint)
+    check(target.resolve() != place.resolve(), "out", str(target), hint)
     went_in = find_inputs(picture, inputs, facts)
     hint = "would overwrite a picture that is read; choose another name"
-    need(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), hint)
+    check(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), hint)
     return target, went_in
 
 
@@ -266,7 +266,7 @@ def sized(picture: str, facts: dict[str, Any]) -> dict[str, int]:
 
 def damaged(picture: str, name: str, right: bool) -> None:
     """Raises ConfigError unless a setting is as the commands write it."""
-    need(right, "picture", picture, f"its settings are damaged ({name})")
+    check(right, "picture", picture, f"its settings are damaged ({name})")
 
 
 def whole(value: Any) -> typing.TypeGuard[int]:
@@ -321,12 +321,12 @@ def find_inputs(picture: str, given: str, facts: dict[str, Any]) -> list[Path]:
     fields = PICTURES.get(facts["command"], ("image",))
     named = [name.strip() for name in given.split(",")] if given else []
     hint = f"{facts['command']} takes {len(fields)} pictures"
-    need(not named or len(named) == len(fields), "inputs", given, hint)
+    check(not named or len(named) == len(fields), "inputs", given, hint)
     found = []
     for number, field in enumerate(fields):
         recorded = facts.get(field)
         hint = "the picture does not say what went in; name it with --inputs FILE"
-        need(bool(named) or isinstance(recorded, str), "inputs", "", hint)
+        check(bool(named) or isinstance(recorded, str), "inputs", "", hint)
         places = (
             [Path(named[number])]
             if named
@@ -342,7 +342,7 @@ def find_inputs(picture: str, given: str, facts: dict[str, Any]) -> list[Path]:
             raise ConfigError("inputs", named[number] if named else recorded, text)
         known = facts.get(f"{field}_sha256")
         hint = "is not the picture that went in: its content differs; name it with --inputs FILE"
-        need(known in (None, sha256(path)), "inputs", str(path), hint)  # fmt: skip
+        check(known in (None, sha256(path)), "inputs", str(path), hint)  # fmt: skip
         found.append(path)
     return found
 

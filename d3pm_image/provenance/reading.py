@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, SamplingConfig, need
+from ..config import ConfigError, SamplingConfig, check
 from ..image_io import opened
 from ..imaging import SETTINGS
 from ..sampling import SAMPLERS
@@ -54,15 +54,15 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise ConfigError("picture", str(path), "no such file") from None
     except Exception as error:  # Pillow raises many kinds for broken files
         raise ConfigError("picture", str(path), f"not a readable image ({type(error).__name__})") from error
-    need(kind == "PNG", "picture", str(path), f"is a {kind} file; only PNGs carry their settings")
+    check(kind == "PNG", "picture", str(path), f"is a {kind} file; only PNGs carry their settings")
     hint = "carries no settings: it was not made by d3pm-image, or they were taken out since"
-    need(text is not None, "picture", str(path), hint)
+    check(text is not None, "picture", str(path), hint)
     try:
         facts = json.loads(str(text))
     except (ValueError, RecursionError) as error:
         raise ConfigError("picture", str(path), "its settings are damaged") from error
     hint = "its settings are not of this program"
-    need(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), hint)
+    check(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), hint)
     return of_today(facts)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from .. import __version__
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..hub import shipped
 from ..image_io import opened
 from ..local_notes import note_model, noted_model
@@ -122,7 +122,7 @@ def mask_of(text: Any, size: tuple[int, int] | None = None) -> Image.Image:
     try:
         with opened(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
             hint = f"the mask that this picture carries must have the image's size {size}"
-            need(size in (None, image.size), "mask", image.size, hint)
+            check(size in (None, image.size), "mask", image.size, hint)
             return image.convert("1")
     except ConfigError:
         raise

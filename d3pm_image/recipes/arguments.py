@@ -16,9 +16,9 @@ from ..config import (
     DiffusionRun,
     TokenizerConfig,
     TokenizerRun,
+    check,
+    closest_match,
     migrated,
-    near,
-    need,
     pixel_levels,
 )
 from ..config.hints import fits, words
@@ -83,7 +83,9 @@ def check_names(
     for name in given:
         if name not in names:
             deeper = [path for path in inner if path.endswith(f".{name}")]
-            hint = f" (did you mean {' or '.join(deeper)}?)" if deeper else near(name, [*names, *inner])
+            hint = (
+                f" (did you mean {' or '.join(deeper)}?)" if deeper else closest_match(name, [*names, *inner])
+            )
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
 
 
@@ -123,7 +125,9 @@ def filled(default: T, values: Mapping[str, Any], prefix: str) -> T:
     changes = {}
     for name, value in values.items():
         path = f"{prefix}{name}"
-        need(name in names, path, value, f"no such setting{near(str(name), paths(default), prefix)}")
+        check(
+            name in names, path, value, f"no such setting{closest_match(str(name), paths(default), prefix)}"
+        )
         changes[name] = converted(value, hints[name], getattr(default, name), path)
     return dataclasses.replace(default, **changes)
 
@@ -151,7 +155,7 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
             found = migrated(value) if isinstance(default, TokenizerConfig) else value
             return filled(default, found, f"{path}.")
         hint = f"give a dictionary of settings, or a {type(default).__name__}"
-        need(
+        check(
             isinstance(value, Quantizer if isinstance(default, Quantizer) else type(default)),
             path,
             value,
@@ -166,7 +170,7 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
         if isinstance(value, list)
         else value
     )
-    need(fits(value, hint), path, value, f"give {words(hint)}")
+    check(fits(value, hint), path, value, f"give {words(hint)}")
     return value
 
 
@@ -192,7 +196,7 @@ def data_settings(
         settings = {name: value for name, value in data.items() if name not in OBJECTS}
         config = filled(sizes if "images" in data else default, settings, "data.")
         hint = "goes with images; leave it out"
-        need("images" in data or "val_images" not in data, "data.val_images", "given", hint)
+        check("images" in data or "val_images" not in data, "data.val_images", "given", hint)
         if "images" in data:
             given = given_images(data["images"], data.get("val_images"), "data.images")
     elif isinstance(data, (str, os.PathLike)):
@@ -221,8 +225,8 @@ def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
         return {"source": data}
     pattern = any(sign in text for sign in "*?{") or text.lower().endswith(".tar")
     there = bool(text) and (pattern or Path(text).expanduser().exists())
-    hint = f"no such folder, and no data set of this name{near(text, ('digits', *TORCHVISION))}"
-    need(there, "data", text, hint)
+    hint = f"no such folder, and no data set of this name{closest_match(text, ('digits', *TORCHVISION))}"
+    check(there, "data", text, hint)
     return {"root": text}
 
 
@@ -255,7 +259,7 @@ def modes(config: DataConfig, given: GivenImages | None) -> list[str]:
         source = given.training if given is not None else open_source(config)
     elif config.source == "folder":
         root = Path(config.root).expanduser()
-        need(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
+        check(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
         files = [root / path for path in list_images(root).files]
         source = ImageSource([path.name for path in files], None, (), Files(files), "")
     else:
@@ -286,5 +290,5 @@ def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> 
             "lies in no folder; write it with d3pm_image.tokenizer.save_tokenizer and name the folder",
         )
     now = read_config(find(folder, "tokenizer", "tokenizer"), "tokenizer", "tokenizer").get("sha256")
-    need(now == info.sha256, "tokenizer", str(folder), "holds another tokenizer by now; load it again")
+    check(now == info.sha256, "tokenizer", str(folder), "holds another tokenizer by now; load it again")
     return str(folder)

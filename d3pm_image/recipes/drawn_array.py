@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from ..documents import Unreadable, read_json
 from ..locks import Locked, file_lock
 from ..outputs import new_files
@@ -67,7 +67,7 @@ def finished(request: Request, asked: dict[str, Any]) -> bool:
     Raises:
         ConfigError: it is another one, and may not be replaced; or a folder has its name.
     """
-    need(not request.out.is_dir(), "out", str(request.out), "is a folder; choose another name")
+    check(not request.out.is_dir(), "out", str(request.out), "is a folder; choose another name")
     if not request.resume or not request.out.exists():
         return False
     try:
@@ -79,7 +79,7 @@ def finished(request: Request, asked: dict[str, Any]) -> bool:
         hint = (
             "is a file that no request of this program has finished; choose another --out, or add --overwrite"
         )
-        need(isinstance(held, dict), "resume", str(request.out), hint)
+        check(isinstance(held, dict), "resume", str(request.out), hint)
         check_same(held, asked, request.out)
     return held == asked
 
@@ -92,7 +92,7 @@ def begin(request: Request, parts: Path, asked: dict[str, Any], stack: contextli
     """
     there = {path.name for path in parts.iterdir()} - {LOCK} if parts.is_dir() else set()
     hint = f"an unfinished request left parts in {parts.name}; add --resume true, or remove that folder"
-    need(request.resume or not there, "out", str(request.out), hint)
+    check(request.resume or not there, "out", str(request.out), hint)
     parts.mkdir(parents=True, exist_ok=True)
     try:
         stack.enter_context(file_lock(parts / LOCK, remove=True))
@@ -141,10 +141,12 @@ def join(request: Request, parts: Path, out: Path, asked: dict[str, Any]) -> Non
         hint = (
             f"lacks images {numbers.start} to {numbers.stop - 1}; is it on a disk that all processes share?"
         )
-        need(images is not None, "out", str(parts), hint)
+        check(images is not None, "out", str(parts), hint)
         assert images is not None
         shapes.add(images.shape[1:])
-    need(len(shapes) == 1, "out", str(parts), f"holds images of different sizes: {sorted(shapes)}; remove it")
+    check(
+        len(shapes) == 1, "out", str(parts), f"holds images of different sizes: {sorted(shapes)}; remove it"
+    )
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("arr_0.npy", "w", force_zip64=True) as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(request.ids), *shapes.pop())}

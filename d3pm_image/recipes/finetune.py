@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import ConfigError, DiffusionRun, TokenizerRun, need
+from ..config import ConfigError, DiffusionRun, TokenizerRun, check
 from ..tokenizer.quantizers import QUANTIZERS
 from .settings import leaves
 
@@ -78,7 +78,7 @@ def trained_tokenizer(model: str) -> tuple[Autoencoder, TokenizerInfo]:
     with told_of(model):
         network, info = load_tokenizer(model)
     hint = "takes pixels as codes, which are not trained; leave it out"
-    need(isinstance(network, Autoencoder), "start_from", model, hint)
+    check(isinstance(network, Autoencoder), "start_from", model, hint)
     assert isinstance(network, Autoencoder)
     return network, info
 
@@ -105,7 +105,7 @@ def need_same(room: str, given: Any, found: Any, model: str) -> None:
     asked = shape(given)
     for name, value in shape(found).items():  # the name of a quantizer before its own settings
         hint = f"start_from {model} has {value}; leave it out, or start_from"
-        need(asked.get(name) == value, f"{room}.{name}", asked.get(name), hint)
+        check(asked.get(name) == value, f"{room}.{name}", asked.get(name), hint)
 
 
 def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any
     source, info = trained_tokenizer(config.start_from)
     need_same("tokenizer", config.tokenizer, source.config, config.start_from)
     colours = f"start_from {config.start_from} has {info.channels}; leave it out, or start_from"
-    need(config.data.channels == info.channels, "data.channels", config.data.channels, colours)
+    check(config.data.channels == info.channels, "data.channels", config.data.channels, colours)
     network.load_state_dict(source.state_dict())
     if config.learn == "decoder":
         network.fix_codes()
@@ -151,7 +151,7 @@ class Ancestor:
             f"gives other codes than the tokenizer of start_from {config.start_from}; leave it out, or"
             " start_from"
         )
-        need(same_codes(tokenizer, bundle.tokenizer), "tokenizer", config.tokenizer, hint)
+        check(same_codes(tokenizer, bundle.tokenizer), "tokenizer", config.tokenizer, hint)
         need_same("denoiser", config.denoiser, bundle.denoiser.config, config.start_from)
         return cls(config.start_from, bundle)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..config import ConfigError, DiffusionRun, TokenizerRun, migrated, need, size_pair
+from ..config import ConfigError, DiffusionRun, TokenizerRun, check, migrated, size_pair
 from ..devices import pick_mixed_precision
 from ..documents import Unreadable, read_yaml
 from ..system.threads import chosen_outside, counted, fitting_threads, own_processors
@@ -269,4 +269,4 @@ def settled(config: R) -> R:
 def need_resume(config: TokenizerRun | DiffusionRun) -> None:
     """Raises ConfigError where other images are accepted for a run that does not go on."""
     hint = "is for a run that goes on: add --resume true, or leave it out"
-    need(config.resume or not config.data.same, "data.same", True, hint)
+    check(config.resume or not config.data.same, "data.same", True, hint)

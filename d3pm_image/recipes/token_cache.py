@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from ..config import ConfigError, DataConfig, need, pixel_levels, size_pair
+from ..config import ConfigError, DataConfig, check, pixel_levels, size_pair
 from ..data.spread import spread_over
 from ..pixel_range import from_levels
 from .images import open_images
@@ -62,10 +62,10 @@ def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int)
     """Raises ConfigError where stage two asks for another image size (h, w) or number of channels than its
     tokenizer's."""
     hint = f"the tokenizer was trained with {channels}; leave it out"
-    need(data.channels in (0, channels), "data.channels", data.channels, hint)
+    check(data.channels in (0, channels), "data.channels", data.channels, hint)
     same = data.image_size == 0 or size_pair(data.image_size) == size
     hint = f"the tokenizer was trained at {size[0]}x{size[1]}; leave it out"
-    need(same, "data.image_size", data.image_size, hint)
+    check(same, "data.image_size", data.image_size, hint)
 
 
 def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:

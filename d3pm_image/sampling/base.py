@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import need
+from ..errors import check
 from ..lazy import torch
 from ..registry import Choice, Registry, setting
 from .times import uniform_times
@@ -57,17 +57,17 @@ class Sampler(Choice):
         self.check_noise(process, begin)
         fits = process.steps == 0 or steps <= process.steps
         hint = f"the process was trained with {process.steps} steps; use at most that many"
-        need(fits, "steps", steps, hint)
+        check(fits, "steps", steps, hint)
 
     def check_noise(self, process: Process, begin: float) -> None:
         """Raises ConfigError where the decode begins at t = 1 and the process keeps codes there."""
         kept = "this process keeps codes at t = 1 (process.end < 1); use confidence"
-        need(begin < 1 or process.ends_in_noise(), "sampler", self.name, kept)
+        check(begin < 1 or process.ends_in_noise(), "sampler", self.name, kept)
 
     def check_masks(self, process: Process, instead: str) -> None:
         """Raises ConfigError for a process without masks, which ``instead`` would fit."""
         text = f"this model was trained without masks (uniform_share 1); use {instead}"
-        need(not process.schedule.uniform, "sampler", self.name, text)
+        check(not process.schedule.uniform, "sampler", self.name, text)
 
     def start(self, state: DecodeState) -> Tensor:
         """What the decode begins with, (B, N): prior noise at t = 1, before that x_t ~ q(x_t | x_0) of the
@@ -116,7 +116,7 @@ class MaskSampler(Sampler):
         """Raises ConfigError for a process without masks, or more steps than there are tokens to reveal."""
         self.check_masks(process, "ancestral")
         hint = f"each step reveals at least one of the {tokens} codes; use at most {tokens}"
-        need(steps <= max(tokens, 1), "steps", steps, hint)
+        check(steps <= max(tokens, 1), "steps", steps, hint)
 
     def start(self, state: DecodeState) -> Tensor:
         masks = state.process.masked_like(state.x_t)

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from ..config import SamplingConfig
-from ..errors import ConfigError, need
+from ..errors import ConfigError, check
 from .samplers import SAMPLERS, Sampler
 
 SHARED = tuple(item.name for item in dataclasses.fields(SamplingConfig))
@@ -60,7 +60,7 @@ def from_values(values: Any) -> Sampler:
     """
     values = {"name": values} if isinstance(values, str) else values
     hint = "give a name and settings, such as {name: renoise, eta: 1}"
-    need(isinstance(values, dict) and "name" in values, "sampler", values, hint)
+    check(isinstance(values, dict) and "name" in values, "sampler", values, hint)
     return make_sampler(values["name"], **{name: value for name, value in values.items() if name != "name"})
 
 
@@ -107,7 +107,7 @@ def migrated(values: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
     """
     own = {OLD_NAMES.get(name, name): value for name, value in values.items()}
     name = own.pop("sampler", "confidence")
-    need(isinstance(name, str) and name in SAMPLERS, "sampler", name, f"use one of {', '.join(SAMPLERS)}")
+    check(isinstance(name, str) and name in SAMPLERS, "sampler", name, f"use one of {', '.join(SAMPLERS)}")
     known = SAMPLERS[name].types()
     sampler = make_sampler(name, **{setting: value for setting, value in own.items() if setting in known})
     return sampler, SamplingConfig(**{setting: value for setting, value in own.items() if setting in SHARED})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion import Process
-from ..errors import need
+from ..errors import check
 from .draws import draw
 from .state import DecodeState
 
@@ -21,7 +21,7 @@ LEVEL = 0.95  # κ that the network is told: a grid with few random codes
 def check_correctable(process: Process, correct_steps: int) -> None:
     """Raises ConfigError for a model that has never seen a random code."""
     hint = "this model was trained without random codes (process.uniform_share 0); use 0"
-    need(correct_steps == 0 or not process.schedule.absorbing, "correct_steps", correct_steps, hint)
+    check(correct_steps == 0 or not process.schedule.absorbing, "correct_steps", correct_steps, hint)
 
 
 def correct(state: DecodeState, logits: Tensor, tokens: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..config import SamplingConfig
 from ..devices import asked_from_exact, casts_kept, exact_device
 from ..diffusion import Process, leave_one_out_logits
-from ..errors import need
+from ..errors import check
 from ..types import Denoiser, Grid
 from .base import Sampler
 from .correct import LEVEL, correct
@@ -45,7 +45,7 @@ class GuidedDenoiser:
     def __post_init__(self) -> None:
         negative = self.no_label if self.config.negative_label < 0 else self.config.negative_label
         hint = f"there are classes 0 to {self.no_label - 1}; -1 means none"
-        need(negative <= self.no_label, "negative_label", negative, hint)
+        check(negative <= self.no_label, "negative_label", negative, hint)
         self.guided = Guided(self.denoiser, self.no_label, negative)
 
     def __call__(
@@ -121,7 +121,7 @@ def sample(
     """
     request.check_fit(process, grid, begin)
     hint = "needed with unknown positions, and to begin before t = 1"
-    need(known is not None or (unknown is None and begin == 1), "known", None, hint)
+    check(known is not None or (unknown is None and begin == 1), "known", None, hint)
     device, here = labels.device, exact_device(labels.device)
     every = torch.ones(len(labels), grid[0] * grid[1], dtype=torch.bool, device=here)
     known = torch.zeros_like(every, dtype=torch.int64) if known is None else known.to(here)

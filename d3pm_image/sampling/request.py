@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..config import SamplingConfig
 from ..config.ranges import check_batch_size, check_first, check_seed
-from ..errors import need
+from ..errors import check
 from .base import Sampler
 from .choice import flat
 from .correct import check_correctable
@@ -72,7 +72,7 @@ class Request:
         for name in ("batch_size", "first"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         seeds = [self.seed] if isinstance(self.seed, int) else list(self.seed)
-        need(bool(seeds), "seed", self.seed, "give one seed, or one for each image")
+        check(bool(seeds), "seed", self.seed, "give one seed, or one for each image")
         check_seed(min(seeds))
         check_batch_size(self.batch_size)
         check_first(self.first)
@@ -85,11 +85,11 @@ class Request:
     def check_count(self, count: int) -> None:
         """Raises ConfigError where the seeds are not one, or one for each of ``count`` images."""
         fits = isinstance(self.seed, int) or len(self.seed) == count
-        need(fits, "seed", self.seed, f"give one seed, or one for each of the {count} images")
+        check(fits, "seed", self.seed, f"give one seed, or one for each of the {count} images")
 
     def check_fit(self, process: Process, grid: Grid, begin: float = 1.0) -> None:
         """Raises ConfigError where the sampler does not fit a process or a grid of codes (H, W)."""
-        need(0 <= begin <= 1, "begin", begin, "give a noise level in [0, 1]; 1 is noise")
+        check(0 <= begin <= 1, "begin", begin, "give a noise level in [0, 1]; 1 is noise")
         self.sampler.check(process, grid[0] * grid[1], self.sampling.steps, begin)
         check_correctable(process, self.sampling.correct_steps)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import TokenizerConfig, need
+from ..config import TokenizerConfig, check
 from ..pixel_range import to_signed
 from ..recompute import Recomputable
 from ..seeds import Share
@@ -202,7 +202,7 @@ class Autoencoder(nn.Module):
             ValueError: wrong number of channels, or sides that the downsampling does not divide.
         """
         hint = f"give (B, {self.channels}, h, w)"
-        need(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), hint)
+        check(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), hint)
         self.grid((images.shape[2], images.shape[3]))
         assert not self.training, "encode() in training mode would move the codebook; call eval() first"
         return self.codes(images)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 from .autoencoder import Autoencoder
 from .quantizers import EMA
 
@@ -34,9 +34,9 @@ def keep_codes(tokenizer: Autoencoder, kept: Sequence[int]) -> Autoencoder:
             "has no codebook whose rows could be dropped; use all its codes",
         )
     hint = "keep at least 2 different codes"
-    need(len(kept) >= 2 and len(set(kept)) == len(kept), "codes", len(kept), hint)
+    check(len(kept) >= 2 and len(set(kept)) == len(kept), "codes", len(kept), hint)
     hint = f"must lie in 0..{tokenizer.num_codes - 1}"
-    need(min(kept) >= 0 and max(kept) < tokenizer.num_codes, "codes", max(kept), hint)
+    check(min(kept) >= 0 and max(kept) < tokenizer.num_codes, "codes", max(kept), hint)
     rows, state = torch.tensor(list(kept)), tokenizer.state_dict()
     for name in ROWS:
         state[CODEBOOK + name] = state[CODEBOOK + name][:, rows.to(state[CODEBOOK + name].device)]

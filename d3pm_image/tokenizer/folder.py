@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..config import MAX_SIDE, ConfigError, TokenizerConfig, need, size_pair
+from ..config import MAX_SIDE, ConfigError, TokenizerConfig, check, size_pair
 from ..documents import LFS, Missing, Unreadable, check_regular, read_json
 from ..hub import locate
 from ..outputs import folder_to_write
@@ -77,7 +77,7 @@ def save_tokenizer(
         ConfigError: see :func:`folder_for`, or a tokenizer of another's code.
     """
     hint = "is not a tokenizer of this library, and cannot be saved in its format; save it by its own code"
-    need(isinstance(model, (Autoencoder, Pixels)), "tokenizer", type(model).__name__, hint)
+    check(isinstance(model, (Autoencoder, Pixels)), "tokenizer", type(model).__name__, hint)
     assert isinstance(model, (Autoencoder, Pixels))
     place = folder_for(folder, "tokenizer")
     with files_together(place) as part:
@@ -111,7 +111,7 @@ def folder_for(folder: str | Path, name: str) -> Path:
         return place
     own = isinstance(raw, dict) and raw.get("format") == f"d3pm-image-{name}"
     hint = f"holds a config.json of something else than a {name}, which would be lost; name another folder"
-    need(own, "folder", str(folder), hint)
+    check(own, "folder", str(folder), hint)
     return place
 
 
@@ -181,15 +181,15 @@ def read_config(place: Path, what: str, name: str = "") -> dict[str, Any]:
         raw = read_json(place / "config.json")
     except Unreadable as error:
         raise ConfigError(what, str(place), f"{error}; copy the folder again") from error
-    need(isinstance(raw, dict), what, str(place), "config.json holds no settings; copy the folder again")
+    check(isinstance(raw, dict), what, str(place), "config.json holds no settings; copy the folder again")
     if name:
         hint = f"config.json is not that of a {name}; copy the folder again"
-        need(raw.get("format") == f"d3pm-image-{name}", what, str(place), hint)
+        check(raw.get("format") == f"d3pm-image-{name}", what, str(place), hint)
         version = (
             f"has format version {printable(raw.get('version'), 40)}, this program reads {VERSION}; use the"
             " program that made it"
         )
-        need(raw.get("version") == VERSION, what, str(place), version)
+        check(raw.get("version") == VERSION, what, str(place), version)
     return raw
 
 
@@ -207,7 +207,7 @@ def read_weights(place: Path, what: str, expected_sha256: str | None = None) -> 
     try:
         whole = expected_sha256 is None or sha256(path) == expected_sha256
         hint = "model.safetensors is damaged (checksum differs); copy the folder again"
-        need(whole, what, str(place), hint)
+        check(whole, what, str(place), hint)
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(
@@ -219,7 +219,7 @@ def read_weights(place: Path, what: str, expected_sha256: str | None = None) -> 
             f"its weights are not finite numbers ({printable(name)}): training diverged, or the file is"
             " damaged"
         )
-        need(sound, what, str(place), hint)
+        check(sound, what, str(place), hint)
     return weights
 
 
@@ -239,7 +239,7 @@ def check_weights(place: Path, what: str) -> None:
         "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git"
         " lfs pull'"
     )
-    need(not pointer, what, str(place), hint)
+    check(not pointer, what, str(place), hint)
 
 
 @contextmanager
@@ -324,7 +324,7 @@ def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | P
         ConfigError: no such kind, or impossible settings. TypeError: unknown settings.
     """
     hint = "no such kind in this version; use the program that made it"
-    need(kind in ("vqvae", "pixels"), "tokenizer", kind, hint)
+    check(kind in ("vqvae", "pixels"), "tokenizer", kind, hint)
     return (
         Pixels(**settings, channels=channels)
         if kind == "pixels"
@@ -346,12 +346,12 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerI
     with settings_of(place, "tokenizer"):
         digest, size = raw["sha256"], size_pair(raw["image_size"])
         kind = raw.get("kind", "vqvae")  # older folders name none
-        need(max(size) <= MAX_SIDE, "image_size", size, f"an image side is over {MAX_SIDE} pixels")
-        need(min(size) >= 1, "image_size", size, "an image side is under 1 pixel")
-        need(raw["channels"] in (1, 3), "channels", raw["channels"], "is neither 1 nor 3")
-        need(isinstance(digest, str), "sha256", digest, "is no checksum")
+        check(max(size) <= MAX_SIDE, "image_size", size, f"an image side is over {MAX_SIDE} pixels")
+        check(min(size) >= 1, "image_size", size, "an image side is under 1 pixel")
+        check(raw["channels"] in (1, 3), "channels", raw["channels"], "is neither 1 nor 3")
+        check(isinstance(digest, str), "sha256", digest, "is no checksum")
         facts = raw.get("facts", {})
-        need(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
+        check(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
         check_outline(lambda: build(kind, raw["tokenizer"], raw["channels"]), place, "tokenizer")
         model = build(kind, raw["tokenizer"], raw["channels"])
         model.load_state_dict(read_weights(place, "tokenizer", digest))

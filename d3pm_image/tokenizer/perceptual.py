@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import ConfigError, TokenizerLossConfig, need
+from ..config import ConfigError, TokenizerLossConfig, check
 
 SMALLEST = 64  # shorter side in pixels that networks trained at 224 get to see
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -44,7 +44,7 @@ class Layers(nn.Module):
             getattr(models, name)(weights=None).features[: READ[name][-1] + 1],
         )
         hint = f"no such file; give the weights of torchvision's {name}"
-        need(Path(file).expanduser().is_file(), "loss.perceptual_weights", file, hint)
+        check(Path(file).expanduser().is_file(), "loss.perceptual_weights", file, hint)
         try:
             found = torch.load(Path(file).expanduser(), weights_only=True, map_location="cpu")
             found = {key.removeprefix("features."): value for key, value in found.items()}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..config import need, pixel_codes, size_pair
+from ..config import check, pixel_codes, size_pair
 from .quantizer import need_codes
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Pixels(nn.Module):
             ValueError: wrong number of channels.
         """
         hint = f"give (B, {self.channels}, h, w)"
-        need(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), hint)
+        check(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), hint)
         digits = (images.float().clamp(0, 1) * (self.levels - 1)).round().long()
         codes = digits[:, 0]
         for channel in range(1, self.channels):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import need
+from ..config import check
 from ..seeds import Share
 from .codebook import AveragesCodebook
 from .ema_codebook import Moves
@@ -25,7 +25,7 @@ def need_codes(codes: Tensor, num_codes: int) -> None:
     1."""
     least, worst = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
     worst = least if least < 0 else worst
-    need(0 <= worst < num_codes, "codes", worst, f"codes must lie in 0..{num_codes - 1}")
+    check(0 <= worst < num_codes, "codes", worst, f"codes must lie in 0..{num_codes - 1}")
 
 
 class QuantizerModule(nn.Module):
@@ -62,7 +62,7 @@ class QuantizerModule(nn.Module):
         b, d, h, w = features.shape
         if self.training and self.moves is not None and share is None:
             hint = "several processes move one codebook: say which rows these are (StepRandom.share)"
-            need(not self.synchronize, "share", None, hint)
+            check(not self.synchronize, "share", None, hint)
             share = Share(0, b, int(torch.randint(2**62, ())))
         with torch.autocast(features.device.type, enabled=False):
             flat = features.float().permute(0, 2, 3, 1).reshape(b, h * w, d)

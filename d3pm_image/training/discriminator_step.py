@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..config import TrainConfig, need
+from ..config import TrainConfig, check
 from . import checkpoint as ckpt
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
@@ -92,7 +92,7 @@ class Opponent:
                 f"the checkpoint of step {step} holds no second network, so it cannot have begun earlier;"
                 f" give {step} or more"
             )
-            need(self.rival.start_step >= step, self.rival.setting, self.rival.start_step, late)
+            check(self.rival.start_step >= step, self.rival.setting, self.rival.start_step, late)
             return
         self.rival.model.load_state_dict(tensors["rival"])
         for number, (optimizer, _) in enumerate(self.optimizers.members):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from ..config import ConfigError, need
+from ..config import ConfigError, check
 
 TELL_S, GIVE_UP_S = 20.0, 900.0
 """Seconds of waiting for the other processes after which this one says so, and ends."""
@@ -37,7 +37,7 @@ def number(name: str, least: int) -> int | None:
         raise ConfigError(
             name, text, f"(a variable of the environment) is no whole number; {UNSET}"
         ) from None
-    need(value >= least, name, value, f"(a variable of the environment) must be {least} or more; {UNSET}")
+    check(value >= least, name, value, f"(a variable of the environment) must be {least} or more; {UNSET}")
     return value
 
 
@@ -51,13 +51,13 @@ def check_launch() -> int:
     world, rank, local = number("WORLD_SIZE", 1), number("RANK", 0), number("LOCAL_RANK", -1)
     if rank:
         hint = f"(a variable of the environment) does not go with WORLD_SIZE={world}; {UNSET}"
-        need(world is not None and rank < world, "RANK", rank, hint)
+        check(world is not None and rank < world, "RANK", rank, hint)
     if world is None or world == 1:
         return 1
     missing = [n for n, v in (("RANK", rank), ("LOCAL_RANK", local)) if v is None]
     missing += [n for n in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(n)]
     hint = f"(a variable of the environment) stands alone, without {', '.join(missing)}; {UNSET}"
-    need(not missing, "WORLD_SIZE", world, hint)
+    check(not missing, "WORLD_SIZE", world, hint)
     number("MASTER_PORT", 1)
     return world
 

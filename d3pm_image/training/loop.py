@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..config import ConfigError, TrainConfig, need
+from ..config import ConfigError, TrainConfig, check
 from ..config.training import GRAPHS
 from ..devices import pick_mixed_precision
 from . import notebook
@@ -60,11 +60,13 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     started = check_launch()
     several = started > 1
     hint = "splits a network over processes, and this is one: use torchrun, or leave it out"
-    need(several or not config.fsdp, "train.fsdp", True, hint)
+    check(several or not config.fsdp, "train.fsdp", True, hint)
     hint = "needs a GPU; use bf16 or no"
-    need(config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", hint)
+    check(
+        config.mixed_precision != "fp16" or torch.cuda.is_available(), "train.mixed_precision", "fp16", hint
+    )
     hint = "CUDA graphs need an NVIDIA GPU; use true, false or auto"
-    need(config.compile != GRAPHS or torch.cuda.is_available(), "train.compile", GRAPHS, hint)
+    check(config.compile != GRAPHS or torch.cuda.is_available(), "train.compile", GRAPHS, hint)
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
     # others wait while one encodes or validates
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..config import need
+from ..config import check
 from ..storage import whole_file
 from . import notebook
 
@@ -57,7 +57,7 @@ class Monitor:
         if not enabled:
             return
         hint = "is no plain file; move it away"
-        need(self.log.is_file() or not self.log.exists(), "out", str(self.log), hint)
+        check(self.log.is_file() or not self.log.exists(), "out", str(self.log), hint)
         (folder / "previews").mkdir(parents=True, exist_ok=True)
         self._rewind(first_step)
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import need
+from ..config import check
 from ..sampling.request import SamplerStep
 
 
@@ -52,7 +52,7 @@ class Recorder:
             ConfigError: nothing was seen.
         """
         batches = [batch for batch in self.batches if batch]
-        need(bool(batches), "trajectory", 0, "needs at least one decode that was watched")
+        check(bool(batches), "trajectory", 0, "needs at least one decode that was watched")
         longest = max(map(len, batches))
         padded = [batch + batch[-1:] * (longest - len(batch)) for batch in batches]
         codes, masked = (

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...config import ConfigError, need
+from ...config import ConfigError, check
 from ...image_io import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
 from ...imaging import is_deep, plain, profile_channels, with_opacity
 from ...outputs import added, folder_to_write
@@ -147,10 +147,10 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
     """
     read = {path.resolve() for path in inputs}
     for path in outputs:
-        need(kind_of(path) is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
+        check(kind_of(path) is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
         hint = "would overwrite a picture that is read; choose another name"
-        need(path.resolve() not in read, "out", str(path), hint)
-        need(not path.is_dir(), "out", str(path), "is a folder; give a file name")
+        check(path.resolve() not in read, "out", str(path), hint)
+        check(not path.is_dir(), "out", str(path), "is a folder; give a file name")
         folder_to_write(path.parent)
 
 
@@ -169,7 +169,7 @@ def write_picture(
         ConfigError: a format that cannot hold the picture.
     """
     kind = kind_of(path)
-    need(kind is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
+    check(kind is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
     with whole_file(path) as part:
         for candidate, metadata in (
             (c, m) for c in candidates(image, str(kind)) for m in fewer(source.metadata)
@@ -206,9 +206,9 @@ def read_back(part: Path, image: Image.Image, kind: str, metadata: Metadata) -> 
     refused: list[str] = []
     # Pillow 12 writes TIFFs in YCbCr that it cannot read
     with opened(part, dropped=refused, formats=(kind,)) as written:
-        need(not refused, "out", refused, "others could not read it")
+        check(not refused, "out", refused, "others could not read it")
         hint = f"cannot hold a picture of {image.width}x{image.height} pixels"
-        need(written.size == image.size, "out", written.size, hint)
+        check(written.size == image.size, "out", written.size, hint)
         return same_pixels(image, written), not_kept(metadata, kind, written)
 
 

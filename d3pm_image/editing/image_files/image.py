@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ...config import need
+from ...config import check
 from ...image_io import from_srgb
 from ...imaging import full_level, is_deep, plain, profile_channels
 from .palette import paste_indexed
@@ -38,10 +38,10 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
     """
     weight = np.asarray(weight, np.float64)
     hint = f"must have the picture's size {original.size}"
-    need(painted.size == original.size, "painted", painted.size, hint)
+    check(painted.size == original.size, "painted", painted.size, hint)
     hint = f"must be ({original.height}, {original.width})"
-    need(weight.shape == (original.height, original.width), "weight", weight.shape, hint)
-    need(bool(((weight >= 0) & (weight <= 1)).all()), "weight", "outside", "weights lie in [0, 1]")
+    check(weight.shape == (original.height, original.width), "weight", weight.shape, hint)
+    check(bool(((weight >= 0) & (weight <= 1)).all()), "weight", "outside", "weights lie in [0, 1]")
     touched = weight > 0
     if not touched.any():
         return original.copy()

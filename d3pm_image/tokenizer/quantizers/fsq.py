@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import need
+from ...errors import check
 from .base import MAX_CODES, Quantizer, register
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class FSQ(Quantizer):
         super().__post_init__()
         where, right = "tokenizer.quantizer.levels", isinstance(self.levels, Sequence) and bool(self.levels)
         right = right and all(isinstance(level, int) and level >= 3 for level in self.levels)
-        need(right, where, self.levels, "give 3 values per coordinate or more, such as [8,5,5,5]")
+        check(right, where, self.levels, "give 3 values per coordinate or more, such as [8,5,5,5]")
         object.__setattr__(self, "levels", tuple(self.levels))
         hint = f"make {self.num_codes} codes; at most {MAX_CODES} can be cached"
-        need(self.num_codes <= MAX_CODES, where, list(self.levels), hint)
+        check(self.num_codes <= MAX_CODES, where, list(self.levels), hint)
 
     @property
     def num_codes(self) -> int:

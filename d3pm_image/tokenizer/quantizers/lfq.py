@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import need
+from ...errors import check
 from ...registry import setting
 from .base import MAX_CODES, Quantizer, register
 
@@ -39,7 +39,7 @@ class LFQ(Quantizer):
         super().__post_init__()
         nearest = min(2 ** round(math.log2(self.num_codes)), 2**15)
         hint = f"{self.name} has one bit per coordinate: use a power of 2, such as {nearest}"
-        need(self.num_codes.bit_count() == 1, "tokenizer.quantizer.num_codes", self.num_codes, hint)
+        check(self.num_codes.bit_count() == 1, "tokenizer.quantizer.num_codes", self.num_codes, hint)
 
     @property
     def vector_dim(self) -> int:
