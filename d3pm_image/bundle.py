@@ -13,6 +13,7 @@ from typing import Any
 
 from .config import DenoiserConfig, ProcessConfig, SamplingConfig, check
 from .denoiser import Transformer
+from .former_names import present_names
 from .hub import SHIPPED
 from .printable import printable
 from .sampling import Sampler
@@ -98,7 +99,7 @@ def remembered(facts: Any) -> dict[str, Any]:
     for name in ("data", "training", "tokenizer", "validation", "evaluation"):
         hint = "is no dictionary"
         check(isinstance(facts.get(name) or {}, dict), f"facts.{name}", type(facts.get(name)).__name__, hint)
-    return facts
+    return present_names(facts)
 
 
 def write_bundle(

@@ -184,7 +184,7 @@ def scores(facts: dict[str, Any]) -> str:
         return ""
     rows = []
     if "label_accuracy" in samples:
-        held_out = f"{figure(samples.get('judge_accuracy_on_held_out'), '.1%')} (held-out images)"
+        held_out = f"{figure(samples.get('classifier_accuracy_on_held_out'), '.1%')} (held-out images)"
         rows.append(("label accuracy", figure(samples["label_accuracy"], ".1%"), held_out))
     for key in ("frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"):
         rows.append((key.replace("_", " "), figure(given.get(key), ".3g"), figure(real.get(key), ".3g")))

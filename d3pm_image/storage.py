@@ -82,8 +82,8 @@ def safe_name(text: str, ending: str = "") -> str:
         " ."
     )
     kept = f"_{kept}" if not kept or RESERVED.fullmatch(kept + ending) else kept
-    room = LONGEST_NAME - len(ending.encode()) - 20  # for a number, and for the names of unfinished files
-    return kept.encode()[:room].decode(errors="ignore").rstrip(" .") + ending
+    length = LONGEST_NAME - len(ending.encode()) - 20  # for a number, and for the names of unfinished files
+    return kept.encode()[:length].decode(errors="ignore").rstrip(" .") + ending
 
 
 def part_path(path: Path) -> Path:

@@ -3,7 +3,7 @@
     python -m scripts.architecture           writes them into README.md and CONTRIBUTING.md
     python -m scripts.architecture --check   says whether they are as they should be
 
-``LEVELS`` is the one list; ``tests/repository/test_walls.py`` reads every import against it. What a folder is
+``LEVELS`` is the one list; ``tests/repository/test_dependencies.py`` reads every import against it. What a folder is
 for stands in the first paragraph of its docstring."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "d3pm_image"
 LEVELS = [
-    ["lazy", "printable", "types"],
+    ["former_names", "lazy", "printable", "types"],
     ["errors", "locks", "pixel_range", "seeds", "system"],
     [
         "devices",

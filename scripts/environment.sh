@@ -15,7 +15,7 @@ find_python() {
   return 1
 }
 
-# need_space GIGABYTES FOLDER...: stops before anything is written where a folder has less room than that
+# need_space GIGABYTES FOLDER...: stops before anything is written where a folder has less free space than that
 need_space() {
   local gigabytes=$1 folder free
   shift
@@ -23,7 +23,7 @@ need_space() {
     free=$(df -Pk "$folder" | awk 'NR == 2 { print int($4 / 1000000) }')
     if [ "$free" -lt "$gigabytes" ]; then
       echo "installing torch takes $gigabytes GB for a while, and $folder has $free GB free:" \
-        "make room, or move TMPDIR and the repository" >&2
+        "free some space, or move TMPDIR and the repository" >&2
       return 1
     fi
   done

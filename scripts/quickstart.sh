@@ -25,8 +25,8 @@ echo
 import json, sys
 r = json.load(open(sys.argv[1]))
 s = r["samples"]
-print(f"a {s['judge']} trained on the real digits "
-      f"(held-out accuracy {s['judge_accuracy_on_held_out']:.1%}) gives "
+print(f"a {s['classifier']} trained on the real digits "
+      f"(held-out accuracy {s['classifier_accuracy_on_held_out']:.1%}) gives "
       f"{s['label_accuracy']:.1%} of {s['num_samples']} samples the class that was asked for")
 PY
 echo "done in $((SECONDS - began)) s; look at:"

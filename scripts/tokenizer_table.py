@@ -31,7 +31,7 @@ from d3pm_image.config import (
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
 from d3pm_image.evaluation.reconstruction import Distance, Space
-from d3pm_image.evaluation.samples import Judge
+from d3pm_image.evaluation.samples import SampleEvaluator
 from d3pm_image.metrics.edit_locality import far_changes
 from d3pm_image.metrics.reconstruction import reconstruction_error
 from d3pm_image.pixel_range import from_levels
@@ -187,10 +187,10 @@ def train_and_measure(config: TokenizerRun, count: int) -> dict[str, float]:
     count = min(count, len(held_out))
     perceptual = Perceptual(TokenizerLossConfig(perceptual=1.0))
     with torch.no_grad():
-        values = reconstruction_error(tokenizer, held_out.read, count, judge=perceptual)
+        values = reconstruction_error(tokenizer, held_out.read, count, criterion=perceptual)
     names = ("mse", "psnr_db", "ssim", "mse_p90", "codes_used", "perplexity", "border_ratio")
     found = {name: values[name] for name in names}
-    found["feature_distance"] = values["judged"]
+    found["feature_distance"] = values["reconstruction_loss"]
     found["frechet_distance"] = frechet(tokenizer, held_out, count)
     if config.data.image_size >= 64:
         images = held_out.read(list(range(min(200, count))))
@@ -205,7 +205,7 @@ def frechet(tokenizer: Autoencoder, held_out: ImageSet, count: int) -> float:
     """Distance of ``count`` reconstructions and their originals, in the features of a classifier that learns
     from all training images, whatever the entry saw."""
     data = dataclasses.replace(held_out.config, limit=0)
-    evaluator = Judge(open_source(data), data, held_out, held_out.source.class_names)
+    evaluator = SampleEvaluator(open_source(data), data, held_out, held_out.source.class_names)
     distance = Distance(Space(evaluator.space.features, evaluator.space.name))
     for numbers in torch.arange(count).split(250):
         images = held_out.__getitems__(numbers.tolist())["images"]

@@ -26,7 +26,7 @@ from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
-from d3pm_image.evaluation.samples import Judge
+from d3pm_image.evaluation.samples import SampleEvaluator
 from d3pm_image.provenance.machine import machine
 from d3pm_image.recipes.settings import save_resolved
 from d3pm_image.storage import write_text
@@ -88,7 +88,7 @@ def evaluate(args: argparse.Namespace) -> None:
     setup = Setup(settings(args.work / "config.yaml"), args.device)
     data = setup.run.data
     held_out = ImageSet(open_source(data, held_out=True), data)
-    evaluator = Judge(setup.source, data, held_out, setup.source.class_names)
+    evaluator = SampleEvaluator(setup.source, data, held_out, setup.source.class_names)
     args.results.parent.mkdir(parents=True, exist_ok=True)
     results = begun_results(args, setup, evaluator)
     for name in entries.selected(args.only):
@@ -105,7 +105,7 @@ def evaluate(args: argparse.Namespace) -> None:
             print(row, flush=True)
 
 
-def begun_results(args: argparse.Namespace, setup: Setup, evaluator: Judge) -> dict[str, Any]:
+def begun_results(args: argparse.Namespace, setup: Setup, evaluator: SampleEvaluator) -> dict[str, Any]:
     """The file's results so far; of a new file the conditions, and what as many real images reach.
 
     Raises:
@@ -114,16 +114,16 @@ def begun_results(args: argparse.Namespace, setup: Setup, evaluator: Judge) -> d
     asked = {"samples": args.samples, "seed": args.seed, "batch_size": args.batch_size}
     if args.results.is_file():
         results = json.loads(args.results.read_text(encoding="utf-8"))
-        if results["judged"] != asked:
-            begun = f"{args.results} was begun with {results['judged']}"
+        if results["evaluation"] != asked:
+            begun = f"{args.results} was begun with {results['evaluation']}"
             raise SystemExit(f"{begun}; give the same, or another file")
         return results
     assert evaluator.classifier is not None
     problem = setup.problem
     return {
-        "judged": asked,
-        "judge": evaluator.classifier.name,
-        "judge_accuracy_on_held_out": evaluator.accuracy,
+        "evaluation": asked,
+        "classifier": evaluator.classifier.name,
+        "classifier_accuracy_on_held_out": evaluator.accuracy,
         "real": evaluator.measure_real(args.samples),
         "budget": json.loads((args.work / "plan.json").read_text()),
         "network": {"codes": problem.num_codes, "grid": problem.grid, **dataclasses.asdict(problem.denoiser)},

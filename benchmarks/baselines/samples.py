@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from d3pm_image.evaluation.samples import Judge
+from d3pm_image.evaluation.samples import SampleEvaluator
 from d3pm_image.pixel_range import to_levels
 from d3pm_image.seeds import derive
 
@@ -44,7 +44,9 @@ def draw_codes(baseline: Baseline, case: Case, request: Request) -> tuple[Tensor
     return torch.cat(parts), (clock() - began) / threads
 
 
-def measure(baseline: Baseline, case: Case, request: Request, setup: Setup, evaluator: Judge) -> dict:
+def measure(
+    baseline: Baseline, case: Case, request: Request, setup: Setup, evaluator: SampleEvaluator
+) -> dict:
     """The row of a case."""
     codes, seconds = draw_codes(baseline, case, request)
     grid = setup.problem.grid

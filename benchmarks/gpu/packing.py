@@ -117,12 +117,12 @@ def pack(
         shutil.copyfile(perceptual, out / "squeezenet1_1.pt")
     if python:
         pack_wheels(out / "wheels", python)
-    packed, room = [], megabytes * 2**20 - repository_size()
+    packed, space = [], megabytes * 2**20 - repository_size()
     for entry in trainings(list_file):
         place = out / f"{entry['name']}.tar.xz"
         pack_images(entry, data or cache_root() / "datasets", place, limit)
         own = f"{entry['name']}: {place.stat().st_size / 2**20:.1f} MiB"
-        if size(out) > room:
+        if size(out) > space:
             print(f"{own} do not fit; left out, with all after it")
             place.unlink()
             break

@@ -16,7 +16,7 @@ from ..system.failures import is_memory
 
 MEMORY = "Too large for this machine's memory: ask for fewer pictures, or smaller ones."
 FIELD = "A field of the page holds a value that it cannot take. Load the page again."
-FULL = "The disk of the machine that runs this page is full. Whoever runs it has to make room."
+FULL = "The disk of the machine that runs this page is full. Its operator must free some space."
 
 
 def words(error: ConfigError) -> str:
@@ -37,7 +37,7 @@ def failure(error: Exception) -> gr.Error:
     if is_memory(error):
         return gr.Error(MEMORY, title="Out of memory", print_exception=False)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
-        return gr.Error(FULL, title="No room", print_exception=False)
+        return gr.Error(FULL, title="No space", print_exception=False)
     kind = type(error).__name__
     # gradio's, for a value of another type
     if kind == "ComponentProcessingError" and "preprocess" in str(error):

@@ -88,7 +88,7 @@ class Quota:
         return name
 
     def begin(self, session: str, size: int) -> Upload:
-        """Make room for a request of a size (0: it does not say). Raises Refused."""
+        """Free space for a request of a size (0: it does not say). Raises Refused."""
         old = self.clock() - KEPT_S
         self.uploads = [upload for upload in self.uploads if upload.since > old or not upload.ended]
         upload = Upload(session, self.clock(), size)

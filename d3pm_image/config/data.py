@@ -65,7 +65,7 @@ class DataConfig:
         labels: Use class labels where the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.
         white: Level that means white in images of more than 8 bits per level (16-bit, floating point), one
-            for the whole set. 0 estimates it, and the run records it; -1 judges each image by its own mode
+            for the whole set. 0 estimates it, and the run records it; -1 treats each image by its own mode
             and extreme, as before version 0.2.
         workers: Loader processes of stage one for sets too large to be held in memory.
         max_unreadable: Share of the images that may be unreadable; such images are named and left out, or

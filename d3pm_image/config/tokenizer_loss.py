@@ -14,20 +14,21 @@ PERCEPTUAL = ("efficientnet_lite0", "squeezenet1_1", "alexnet", "vgg16")
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    """A discriminator that judges patches of reconstructions; off while weight is 0.
+    """A discriminator that scores patches of reconstructions; off while weight is 0.
 
     Args:
-        weight: Weight of its verdict in the tokenizer's loss; 0 is off. 0.3 where it is adaptive, 0.05 where
-            it is not.
-        adaptive: Weigh each image's verdict so that its gradient is ``weight`` times the gradient of the
-            other terms, and less while the discriminator cannot tell; off takes weight as it is.
+        weight: Weight of the adversarial loss in the tokenizer's loss; 0 is off. 0.3 where it is adaptive,
+            0.05 where it is not.
+        adaptive: Scale the adversarial loss of each image so that its gradient is ``weight`` times the
+            gradient of the other terms, and less while the discriminator cannot tell; off takes weight as it
+            is.
         start_step: Step from which the discriminator trains.
-        warmup_steps: Steps that it trains alone before its verdict counts.
-        ramp_steps: Steps over which the verdict's weight then rises to its full value.
+        warmup_steps: Steps that it trains alone before the adversarial loss is used.
+        ramp_steps: Steps over which the weight then rises to its full value.
         lecam: Weight of LeCam regularisation of the discriminator; 0 is off.
         rate: Learning rate of the discriminator, as a multiple of train.learning_rate.
         width: Channels of its first layer.
-        layers: Halvings; a verdict is given for each cell of 2**layers pixels.
+        layers: Halvings; one score per cell of 2**layers pixels.
     """
 
     weight: float = 0.0
@@ -55,15 +56,15 @@ class AdversarialConfig:
         check(1 <= self.layers <= 6, "loss.adversarial.layers", self.layers, "use 1 to 6 halvings")
 
     def check_size(self, image_size: int | tuple[int, int]) -> None:
-        """Raises ConfigError for images that leave the discriminator less than 2 x 2 verdicts."""
+        """Raises ConfigError for images that leave the discriminator fewer than 2 x 2 scores."""
         side = min(size_pair(image_size))
         most = max(1, side.bit_length() - 2)
         hint = f"too many for a side of {side} pixels; use at most {most}"
         check(side >= 2 ** (self.layers + 1), "loss.adversarial.layers", self.layers, hint)
 
-    def verdict_weight(self, step: int) -> float:
-        """Weight of the verdict at a step (from 0): 0 until the discriminator has warmed up, then rising
-        linearly."""
+    def adversarial_weight(self, step: int) -> float:
+        """Weight of the adversarial loss at a step (from 0): 0 until the discriminator has warmed up, then
+        rising linearly."""
         since = step - self.start_step - self.warmup_steps
         return self.weight * min(1.0, (since + 1) / (self.ramp_steps + 1)) if since >= 0 else 0.0
 

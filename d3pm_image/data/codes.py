@@ -323,7 +323,7 @@ class CodeSet(Dataset):
         return codes
 
     def on_device(self, device: torch.device) -> Held | None:
-        """All codes on a device that holds its data and has room for them; otherwise None."""
+        """All codes on a device that holds its data and has space for them; otherwise None."""
         variants, count, tokens = self.codes.shape[0], len(self), self.grid[0] * self.grid[1]
         used = variants if self.augment else 1
         kind = torch.int16 if 0 < self.num_codes <= 2**15 else torch.int32

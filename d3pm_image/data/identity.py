@@ -176,11 +176,11 @@ def shared_images(root: str, val_root: str, train: Identity, held_out: Identity)
     """
     here, there = (Path(os.path.realpath(Path(place).expanduser())) for place in (root, val_root))
     if here == there:
-        return "is data.root itself, so the images that judge are those that train"
+        return "is data.root itself, so training and validation use the same images"
     if train.contents and train.contents == held_out.contents:
-        return "holds the same images as data.root, so the images that judge are those that train"
+        return "holds the same images as data.root, so training and validation use the same images"
     if here in there.parents:
-        return "lies in data.root, so training sees the images that judge"
+        return "lies in data.root, so training uses all validation images"
     if there in here.parents:
-        return "holds data.root, so training sees some of the images that judge"
+        return "holds data.root, so training uses some of the validation images"
     return ""

@@ -188,7 +188,7 @@ class ImageSet(Dataset):
         }
 
     def on_device(self, device: torch.device) -> Held | None:
-        """All images on a device that holds its data and has room for them, where they are in memory and are
+        """All images on a device that holds its data and has space for them, where they are in memory and are
         not cropped at random; otherwise None."""
         if self.pixels is None or not fits(self.pixels.nbytes, device):
             return None

@@ -225,7 +225,7 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
                 used.update(np.unique(block["label"]).tolist())
             file.seek(0)
             header(file, meta["count"])
-            assert file.tell() == begins  # numpy leaves room for the count to grow
+            assert file.tell() == begins  # numpy leaves space for the count to grow
         hint = (
             f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp{found_instead(tally)}"
         )

@@ -162,7 +162,7 @@ def split(source: ImageSource, share: float, held_out: bool) -> ImageSource:
     return source.subset(np.sort(order[:count] if held_out else order[count:]))
 
 
-def judged_by(config: DataConfig, train: ImageSource, held_out: ImageSource) -> ImageSource:
+def held_out_by(config: DataConfig, train: ImageSource, held_out: ImageSource) -> ImageSource:
     """The held-out images of ``data.val_root`` with the class numbers of the training images; says where they
     are training images."""
     fault = shared_images(config.root, config.val_root, train.known_as, held_out.known_as)
@@ -201,13 +201,13 @@ def open_source(config: DataConfig, held_out: bool = False, given: GivenImages |
         own_split = bool(config.val_root)
         source = folder(config.root, config.labels)
         if held_out and own_split:
-            source = judged_by(config, source, folder(config.val_root, config.labels))
+            source = held_out_by(config, source, folder(config.val_root, config.labels))
     elif config.source == "shards":
         own_split = bool(config.val_root)
         source = shard_set(config.root, config.labels)
         if held_out and own_split:
             named = class_names_beside(find_shards(config.root)) if config.labels else ()
-            source = judged_by(config, source, shard_set(config.val_root, config.labels, named))
+            source = held_out_by(config, source, shard_set(config.val_root, config.labels, named))
     elif config.source == "digits":
         own_split, source = False, digits()
     elif config.source in ("python", "huggingface"):

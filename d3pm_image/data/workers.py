@@ -2,8 +2,8 @@
 /dev/shm is no obstacle.
 
 torch hands tensors from process to process through shared memory, which containers limit (Docker gives
-/dev/shm 64 MB). Where that has no room for the batches under way, they go through pipes instead, as arrays: a
-copy more, but no limit. What a set raises in a helper is raised here as it was, not as torch's text of a
+/dev/shm 64 MB). Where that has no space for the batches under way, they go through pipes instead, as arrays:
+a copy more, but no limit. What a set raises in a helper is raised here as it was, not as torch's text of a
 traceback.
 """
 

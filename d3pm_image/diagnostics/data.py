@@ -1,5 +1,5 @@
 """The images of a run: whether they still are those that it was begun with, by their contents, and whether
-others judge it."""
+others validate it."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def gaps(log: Log, log_every: int, end: int) -> list[Finding]:
     repeated = [b for a, b in zip(steps, steps[1:]) if b <= a]
     if repeated:
         hint = (
-            "two runs may have written to one folder at once: give each its own --out; a resume mends the log"
+            "two runs may have written to one folder at once: use one folder per run; resuming repairs it"
             " from its first step on"
         )
         found.append(

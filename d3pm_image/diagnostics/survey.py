@@ -1,9 +1,10 @@
 """What is looked at of a folder of images, or of shards: names, classes, sizes, colour and facing.
 
-Flips are judged by the images. Of a set without a facing, an image and its mirror image are equally
-likely, so within a class the difference of the two averages to 0; shoes that all point left, and digits,
-leave a mean difference. Its share of the differences' size says which it is: 0.00 for photographs of flowers,
-0.01 for satellite images, 0.37 for digits and 0.43 for clothes by class, 0.04 and 0.10 without classes.
+Whether flips fit is decided by the images. Of a set without a facing, an image and its mirror image are
+equally likely, so within a class the difference of the two averages to 0; shoes that all point left, and
+digits, leave a mean difference. Its share of the differences' size says which it is: 0.00 for photographs of
+flowers, 0.01 for satellite images, 0.37 for digits and 0.43 for clothes by class, 0.04 and 0.10 without
+classes.
 """
 
 from __future__ import annotations

@@ -141,14 +141,14 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
     for images in (1, 2):
         with imagined():
             peaks.append(count(problem.network(), problem.loss(images), single).peak_bytes)
-    room, each = SPARE * free_bytes(), max(1, peaks[1] - peaks[0])
-    if room < peaks[0]:
+    space, each = SPARE * free_bytes(), max(1, peaks[1] - peaks[0])
+    if space < peaks[0]:
         notes.append(
             f"not measured: one image needs {bytes_text(peaks[0])}, more than {SPARE:.0%} of the memory that"
             " is free here"
         )
         return None
-    largest = min(train.batch_size, int((room - peaks[0]) // each) + 1)
+    largest = min(train.batch_size, int((space - peaks[0]) // each) + 1)
     torch.manual_seed(train.seed)
     with torch_threads(train.threads or fitting_threads()[0]):  # as a run takes them
         timing = time_steps(

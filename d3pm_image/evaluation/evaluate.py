@@ -31,8 +31,8 @@ from ..training.launch import place_among_processes
 from ..types import Tokenizer
 from .generate_samples import Drawn, draw
 from .options import EvaluateSettings, Evaluation, Tuning
-from .report import judge_samples, save_report, write_figures
-from .samples import Judge, as_trained, remembered_data
+from .report import evaluate_samples, save_report, write_figures
+from .samples import SampleEvaluator, as_trained, remembered_data
 
 if TYPE_CHECKING:
     from ..data.objects import Data
@@ -76,14 +76,14 @@ def evaluate(
     named = os.fspath(model) if isinstance(model, (str, os.PathLike)) else IN_MEMORY
     args = filled(Evaluation(model=named), {**own, "sampler": changes}, "")
     subject, args = load(args, model, data)
-    judge, drawn = Lazy(args, subject), None
+    lazy, drawn = Lazy(args, subject), None
     if args.num_samples and subject.pipe is not None:
         if place_among_processes()[0] == 0:
-            _ = judge.judge.classifier  # what is missing is known before samples are drawn
+            _ = lazy.evaluator.classifier  # what is missing is known before samples are drawn
         drawn = draw(args, subject.pipe)
     if place_among_processes()[0] > 0:
         return {}
-    text = json.dumps(measured(args, subject, judge, drawn), indent=1)
+    text = json.dumps(measured(args, subject, lazy, drawn), indent=1)
     if args.out:
         write_figures(args.out, args.overwrite, text)
     return cast(dict[str, Any], json.loads(text))
@@ -91,8 +91,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged, loaded once: the tokenizer (the pipeline's own where there is one), and held-out images
-    to judge it by."""
+    """What is evaluated, loaded once: the tokenizer (the pipeline's own where there is one), and held-out
+    images to compare it with."""
 
     tokenizer: Tokenizer
     pipe: Pipeline | None
@@ -103,15 +103,15 @@ class Subject:
     """The images, where a program holds them."""
 
 
-def measured(args: Evaluation, subject: Subject, judge: Lazy, drawn: Drawn | None) -> dict[str, Any]:
+def measured(args: Evaluation, subject: Subject, lazy: Lazy, drawn: Drawn | None) -> dict[str, Any]:
     """All figures, and what stands beside them."""
     from ..provenance.machine import code, machine
-    from .reconstruction import judge_tokenizer
+    from .reconstruction import evaluate_tokenizer
     from .results import FORMAT, VERSION, command_line
 
     began = time.perf_counter()
-    space, left_out = feature_space(args, subject, judge)
-    found = judge_tokenizer(
+    space, left_out = feature_space(args, subject, lazy)
+    found = evaluate_tokenizer(
         subject.tokenizer,
         subject.held_out,
         subject.device,
@@ -134,14 +134,14 @@ def measured(args: Evaluation, subject: Subject, judge: Lazy, drawn: Drawn | Non
         save_report(found.worst.sheet(), args.worst, args.overwrite, "worst images")
         results["worst"] = found.worst.listed(subject.held_out.source.names)
     if args.likelihood:
-        results["likelihood"] = judge_likelihood(args, subject, found)
+        results["likelihood"] = evaluate_likelihood(args, subject, found)
     if drawn is not None and subject.pipe is not None:
-        results["samples"] = judge_samples(args, subject.pipe, subject.data, judge.judge, drawn)
+        results["samples"] = evaluate_samples(args, subject.pipe, subject.data, lazy.evaluator, drawn)
     return {**results, "seconds": round(time.perf_counter() - began, 1), "code": code(), "machine": machine()}
 
 
 def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Evaluation]:
-    """What is judged, and the evaluation with the precision of a pipeline that is loaded already.
+    """What is evaluated, and the evaluation with the precision of a pipeline that is loaded already.
 
     Raises:
         ConfigError: the model, its memory of its data, or the data is not there, or does not fit what was
@@ -203,7 +203,7 @@ def images_of(
     facts: dict[str, Any],
     data: Data | None,
 ) -> tuple[DataConfig, GivenImages | None]:
-    """The images to judge by: those that are given, prepared as in training, or those that the model
+    """The images to compare with: those that are given, prepared as in training, or those that the model
     remembers."""
     if data is None:
         config = remembered_data(facts, args.model, args.root, args.val_root)
@@ -236,19 +236,19 @@ def images_of(
 
 
 class Lazy:
-    """The judge of samples and reconstructions, made when it is first asked for."""
+    """The evaluator of samples and reconstructions, made when it is first asked for."""
 
     def __init__(self, args: Evaluation, subject: Subject):
         self.args, self.subject = args, subject
 
     @cached_property
-    def judge(self) -> Judge:
+    def evaluator(self) -> SampleEvaluator:
         """Raises ConfigError where the images have no classes and no other features can be had."""
         data, held_out = self.subject.data, self.subject.held_out
         classes = held_out.source.class_names if len(held_out.source.class_names) > 1 else ()
         kind = self.args.features if self.args.features != "auto" else "train" if classes else "efficientnet"
         train = as_trained(open_source(data, given=self.subject.given), held_out.source.class_names)
-        return Judge(train, data, held_out, classes, self.space(kind), self.args.reference)
+        return SampleEvaluator(train, data, held_out, classes, self.space(kind), self.args.reference)
 
     def space(self, kind: str) -> FeatureSpace | None:
         """Features by name; None means the classifier's own."""
@@ -273,7 +273,7 @@ def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space
     if len(subject.held_out) < 2:
         return None, "reconstruction Fréchet distance left out: it needs 2 held-out images or more"
     try:
-        judge = lazy.judge
+        evaluator = lazy.evaluator
     except ConfigError as error:  # too few images for a classifier, no scikit-learn, no EfficientNet
         if args.features != "auto":
             raise
@@ -281,9 +281,9 @@ def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space
         return None, f"reconstruction Fréchet distance left out: {classes}{error}"
     return (
         Space(
-            judge.space.features,
-            judge.space.name,
-            judge.seen.moments if args.reference == "held_out" else None,
+            evaluator.space.features,
+            evaluator.space.name,
+            evaluator.seen.moments if args.reference == "held_out" else None,
         ),
         "",
     )
@@ -327,7 +327,7 @@ def weights_digest(network: HasWeights) -> str:
     ).hexdigest()
 
 
-def judge_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[str, Any]:
+def evaluate_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[str, Any]:
     """The variational bound of every held-out image under its own label, in bits per code and, for pixels, a
     dimension.
 

@@ -40,7 +40,7 @@ class EvaluateOptions:
             those of EfficientNet-Lite0, if it is installed. It is no FID.
         worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for
             none.
-        num_samples: Images to generate; 0 judges the tokenizer alone.
+        num_samples: Images to generate; 0 evaluates the tokenizer alone.
         features: What images are compared in: train (a classifier of the model's own training images, trained
             once and kept), efficientnet (EfficientNet-Lite0 from a package), inception (the network of
             published FIDs, from torch-fidelity), or auto: train where there are classes, else efficientnet.

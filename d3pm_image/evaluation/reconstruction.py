@@ -105,7 +105,7 @@ class Found:
     labels: np.ndarray | None = None
 
 
-def judge_tokenizer(
+def evaluate_tokenizer(
     tokenizer: Tokenizer,
     held_out: ImageSet,
     device: str,

@@ -17,7 +17,7 @@ from ..printable import printable
 from ..storage import write_text
 from .generate_samples import Drawn
 from .reference_stats import images_sha256
-from .samples import Judge
+from .samples import SampleEvaluator
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 NEAREST = 16  # samples in the picture of neighbours
 
 
-def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, drawn: Drawn) -> dict[str, Any]:
-    """Label accuracy, fidelity and diversity of samples, see :class:`~.judging.Judge`, and how they were made
-    and compared.
+def evaluate_samples(
+    args: Any, pipe: Pipeline, data: DataConfig, evaluator: SampleEvaluator, drawn: Drawn
+) -> dict[str, Any]:
+    """Label accuracy, fidelity and diversity of samples, see :class:`~.samples.SampleEvaluator`, and how they
+    were made and compared.
 
     Args:
         args: Options of evaluate.
     """
-    compared = judge.held_out if args.reference == "held_out" else judge.training
+    compared = evaluator.held_out if args.reference == "held_out" else evaluator.training
     values: dict[str, Any] = {
         "num_samples": args.num_samples,
         "seed": args.seed,
@@ -42,18 +44,21 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
         "seconds": round(drawn.seconds, 3),
         "processes": drawn.processes,
         "sha256": drawn.sha256,
-        "features": {**judge.space.facts(), "channels": data.channels},
+        "features": {**evaluator.space.facts(), "channels": data.channels},
         "reference": {
             "set": args.reference, "sha256": images_sha256(compared), "images": len(compared),
             "image_size": data.image_size, "crop": data.crop,
         },
     }  # fmt: skip
-    if judge.classifier is not None:
-        values |= {"judge": judge.classifier.name, "judge_accuracy_on_held_out": judge.accuracy}
-    values |= judge.measure(drawn.images, drawn.labels)
-    values["fidelity_of_real_training_images"] = judge.measure_real(len(drawn.images))
+    if evaluator.classifier is not None:
+        values |= {
+            "classifier": evaluator.classifier.name,
+            "classifier_accuracy_on_held_out": evaluator.accuracy,
+        }
+    values |= evaluator.measure(drawn.images, drawn.labels)
+    values["fidelity_of_real_training_images"] = evaluator.measure_real(len(drawn.images))
     if args.neighbours:
-        values["memorisation"] = nearest_picture(args, judge, drawn)
+        values["memorisation"] = nearest_image(args, evaluator, drawn)
     if args.samples:
         save_report(
             grid_image([enlarge(i) for i in to_pil(from_levels(drawn.images[:64]))], 8),
@@ -63,18 +68,18 @@ def judge_samples(args: Any, pipe: Pipeline, data: DataConfig, judge: Judge, dra
         )
     values["note"] = (
         "fidelity in the features named above, against the reference; precision, recall, density and"
-        f" coverage of {judge.count(len(drawn.images))} samples and as many real images; within_class_spread"
-        " is the mean distance of two images of a class, as a share of that of the reference"
+        f" coverage of {evaluator.count(len(drawn.images))} samples and as many real images;"
+        " within_class_spread is the mean distance of two images of a class, as a share of that of the reference"
     )
     return values
 
 
-def nearest_picture(args: Any, judge: Judge, drawn: Drawn) -> dict[str, float]:
+def nearest_image(args: Any, evaluator: SampleEvaluator, drawn: Drawn) -> dict[str, float]:
     """Memorisation; writes the samples that are nearest to a training image, each above that image, nearest
     first."""
-    figures, distance, number = judge.memory(drawn.images)
+    figures, distance, number = evaluator.memory(drawn.images)
     chosen = distance.argsort()[:NEAREST].tolist()
-    real = judge.training.__getitems__(number[chosen].tolist())["images"]
+    real = evaluator.training.__getitems__(number[chosen].tolist())["images"]
     pictures, captions = [], []
     for start in range(0, len(chosen), 8):
         here = slice(start, start + 8)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import ConfigError, check
 from ..documents import Unreadable, read_json
+from ..former_names import present_names
 from ..printable import printable
 
 FORMAT, VERSION = "d3pm-image-evaluation", 1
@@ -63,7 +64,7 @@ def read_result(name: str) -> dict[str, Any]:
         " --out"
     )
     check(right, "compare", name, hint)
-    return raw
+    return present_names(raw)
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:

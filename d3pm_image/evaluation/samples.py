@@ -58,7 +58,7 @@ def remembered_data(
             "model", model, "does not remember the data it was trained on; train it with this version"
         )
     try:
-        remembered = {"white": EACH} | remembered  # models of before judged each image by itself
+        remembered = {"white": EACH} | remembered  # earlier models treated each image by itself
         if remembered.get("source", "digits") not in ("folder", "shards"):
             remembered |= {"val_root": ""}  # neither of these was read
             remembered |= (
@@ -126,7 +126,7 @@ def draw_images(
     rank: int = 0,
     world: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """Samples to be judged, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were
+    """Samples to be evaluated, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were
     asked for; of several processes the part of one. Sample i is the same whatever the batch size and the
     number of processes."""
     numbers = torch.arange(count).tensor_split(world)[rank].tolist()
@@ -137,7 +137,7 @@ def draw_images(
     return images, torch.tensor(pipe.label_ids(None, count))[numbers]
 
 
-class Judge:
+class SampleEvaluator:
     """Label accuracy, Fréchet and kernel distance, precision/recall, density/coverage, inception score and
     within-class spread of images.
 

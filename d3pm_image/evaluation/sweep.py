@@ -22,7 +22,7 @@ from ..sampling.choice import SHARED, Setting, flat, migrated
 from ..sampling.request import SamplerStep
 from ..storage import sha256, write_text
 from ..tokenizer.folder import find, read_config
-from .samples import Judge, draw_images
+from .samples import SampleEvaluator, draw_images
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -172,7 +172,7 @@ class Meter:
 
 
 def measure(
-    pipe: Pipeline, judge: Judge, setting: Setting, conditions: dict, batch_size: int, bar: tqdm
+    pipe: Pipeline, evaluator: SampleEvaluator, setting: Setting, conditions: dict, batch_size: int, bar: tqdm
 ) -> dict[str, float]:
     """Figures of one setting's samples; those that are not a number are left out."""
     samples = conditions["num_samples"]
@@ -180,7 +180,7 @@ def measure(
     images, labels = draw_images(pipe, samples, conditions["seed"], batch_size, flat(*setting), meter)
     seconds = time.perf_counter() - began
     bar.update(calls_expected(setting[1]) - meter.calls / samples)
-    found = judge.measure(images, labels)
+    found = evaluator.measure(images, labels)
     figures = {"label_accuracy": found["label_accuracy"], **found["fidelity"]}
     figures = {name: value for name, value in figures.items() if math.isfinite(value)}
     return {**figures, "calls_per_image": round(meter.calls / samples, 3), "seconds": round(seconds, 2)}
@@ -190,16 +190,19 @@ def measure_all(
     pipe: Pipeline,
     settings: Iterable[Setting],
     results: Results,
-    make_judge: Callable[[], Judge],
+    make_evaluator: Callable[[], SampleEvaluator],
     batch_size: int,
 ) -> None:
     """Measure what is not yet among the results; nothing is prepared where nothing is missing."""
     missing = [setting for setting in settings if results.find(setting) is None]
     if not missing and results.find(None) is not None:
         return
-    judge = make_judge()
+    evaluator = make_evaluator()
     if results.find(None) is None:
-        real = {"label_accuracy": judge.accuracy, **judge.measure_real(results.conditions["num_samples"])}
+        real = {
+            "label_accuracy": evaluator.accuracy,
+            **evaluator.measure_real(results.conditions["num_samples"]),
+        }
         results.add(None, {name: value for name, value in real.items() if math.isfinite(value)})
     form = "{desc} {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
     with tqdm(
@@ -209,4 +212,4 @@ def measure_all(
             bar.set_description_str(
                 f"setting {number} of {len(missing)}: {setting[0].name}, {setting[1].steps} steps"
             )
-            results.add(setting, measure(pipe, judge, setting, results.conditions, batch_size, bar))
+            results.add(setting, measure(pipe, evaluator, setting, results.conditions, batch_size, bar))

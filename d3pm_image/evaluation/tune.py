@@ -26,7 +26,7 @@ from ..tokenizer.folder import find
 from ..visualization.curves import draw_chart
 from .evaluate import IN_MEMORY, images_of, weights_digest
 from .options import METRICS, TRIED, TuneSettings, Tuning
-from .samples import Judge, as_trained
+from .samples import SampleEvaluator, as_trained
 from .sweep import Results, Skipped, combine, digest, measure_all, model_sha256, with_present
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def measured(
 ) -> tuple[list[Setting], list[Skipped], Results]:
     """Check everything, then measure what has not been measured yet."""
     hint = (
-        "was trained without classes; samples are judged by a classifier of the training images, so tune"
+        "was trained without classes; samples are evaluated by a classifier of the training images, so tune"
         " needs a labelled data set"
     )
     check(bool(pipe.class_names), "model", args.model, hint)
@@ -201,7 +201,7 @@ def measured(
             pipe,
             settings,
             results,
-            lambda: Judge(train, config, ImageSet(held_out, config), pipe.class_names),
+            lambda: SampleEvaluator(train, config, ImageSet(held_out, config), pipe.class_names),
             args.batch_size,
         )
     except KeyboardInterrupt:

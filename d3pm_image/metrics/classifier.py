@@ -148,7 +148,7 @@ def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
     network.train()
     with tqdm(
-        total=steps, desc="training the judging classifier", unit="step", leave=False, mininterval=5
+        total=steps, desc="training the classifier of the evaluation", unit="step", leave=False, mininterval=5
     ) as bar:
         for _ in range(passes(len(images))):
             order = torch.randperm(len(images), generator=generator)
@@ -174,7 +174,7 @@ def _support_vectors(images: Tensor, labels: Tensor) -> Classifier:
         raise ConfigError(
             "classifier",
             "scikit-learn",
-            "judging pictures of up to 16 pixels needs it; pip install 'd3pm-image[digits]'",
+            "evaluating images of up to 16 pixels needs it; pip install 'd3pm-image[digits]'",
         ) from None
     machine = SVC(gamma="scale", C=10.0).fit(_flat(images).numpy(), labels.numpy())
     digest = hashlib.sha256(images.contiguous().numpy().tobytes() + labels.numpy().tobytes()).hexdigest()

@@ -32,15 +32,15 @@ class Errors:
 
     Args:
         tokenizer: Gives the number of codes and the pixels of a cell.
-        judge: (reconstructions, images) → a scalar, averaged over images as ``judged``.
+        criterion: (reconstructions, images) → a scalar, averaged over images as ``reconstruction_loss``.
     """
 
-    def __init__(self, tokenizer: Tokenizer, judge: Callable[[Tensor, Tensor], Tensor] | None = None):
-        self.num_codes, self.cell, self.judge = tokenizer.num_codes, tokenizer.downsampling, judge
+    def __init__(self, tokenizer: Tokenizer, criterion: Callable[[Tensor, Tensor], Tensor] | None = None):
+        self.num_codes, self.cell, self.criterion = tokenizer.num_codes, tokenizer.downsampling, criterion
         self.errors: list[Tensor] = []
         self.counts = torch.zeros(self.num_codes, dtype=torch.int64)
         self.cells = 0
-        self.absolute, self.similar, self.judged = 0.0, 0.0, 0.0
+        self.absolute, self.similar, self.loss = 0.0, 0.0, 0.0
         nothing = torch.zeros((), dtype=torch.float64)
         self.moments = nothing  # Σ x and Σ x² a pixel, of reconstructions and of images
         self.limits = nothing  # pixels that are black or full, of reconstructions and of images
@@ -49,7 +49,7 @@ class Errors:
     def add(self, images: Tensor, output: Tensor, codes: Tensor) -> Tensor:
         """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean
         squared error, (b,) float64 on the CPU."""
-        judged = None if self.judge is None else float(self.judge(output, images))
+        loss = None if self.criterion is None else float(self.criterion(output, images))
         here = exact_device(images.device)
         images, output = images.to(here), output.to(here)
         difference = (output - images).double()
@@ -66,8 +66,8 @@ class Errors:
         self.limits = (
             self.limits + ((pairs < NEAR_LIMIT) | (pairs > 1 - NEAR_LIMIT)).flatten(1).double().sum(1).cpu()
         )
-        if judged is not None:
-            self.judged += judged * len(images)
+        if loss is not None:
+            self.loss += loss * len(images)
         return error
 
     def figures(self) -> dict[str, float]:
@@ -95,7 +95,7 @@ class Errors:
             "contrast": float(spread[0] / spread[1].clamp_min(1e-9)),
             "clipped": float(limits[0] - limits[1]),
             **border_ratio(self.places, self.cell),
-            **({"judged": self.judged / count} if self.judge is not None else {}),
+            **({"reconstruction_loss": self.loss / count} if self.criterion is not None else {}),
         }
 
 
@@ -104,15 +104,15 @@ def reconstruction_error(
     read: Callable[[list[int]], Tensor],
     count: int,
     batch_size: int = 250,
-    judge: Callable[[Tensor, Tensor], Tensor] | None = None,
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
     """Errors of reconstructions of pixels in [0, 1], and the use of codes, over ``count`` images.
 
     Args:
         tokenizer: In eval mode.
         read: Numbers of images → those images (b, C, h, w), float in [0, 1], on the tokenizer's device.
-        count: Images 0..count-1 are judged.
-        judge: See :class:`Errors`.
+        count: Images 0..count-1 are measured.
+        criterion: See :class:`Errors`.
 
     Returns:
         ``mse``, the mean squared error of all images; ``psnr_db`` of that error, and ``mean_psnr_db``, the
@@ -124,7 +124,7 @@ def reconstruction_error(
         the images; ``border_ratio``, the squared error of the outermost cells over that of the others (absent
         where there are no others).
     """
-    errors = Errors(tokenizer, judge)
+    errors = Errors(tokenizer, criterion)
     for start in range(0, count, batch_size):
         images = read(list(range(start, min(start + batch_size, count))))
         codes = tokenizer.encode(images)

@@ -10,7 +10,7 @@ FEW_CODES, FEW_EVEN_CODES = 0.3, 0.1
 FLAT, CLIPPED = 0.5, 0.2
 
 
-def complaints(values: dict[str, float], config: TokenizerConfig, images: int) -> list[str]:
+def warnings_of(values: dict[str, float], config: TokenizerConfig, images: int) -> list[str]:
     """One line for each thing that is wrong, ending with what to change; empty for a healthy tokenizer.
 
     Args:

@@ -21,7 +21,7 @@ from ..config import (
 from ..printable import printable
 from ..provenance.machine import machine
 from ..system.threads import torch_threads
-from .finetune import Ancestor
+from .finetune import PretrainedModel
 from .images import write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved, settled
 from .run_summary import training_facts
@@ -149,9 +149,9 @@ class Material:
     place: Path
     """The folder of the codes."""
     images: tuple[ImageSet, ImageSet]
-    """What was encoded: images that train, and those that judge."""
+    """What was encoded: training images and validation images."""
     classes: Sequence[str]
-    ancestor: Ancestor | None
+    pretrained: PretrainedModel | None
     """The model that it begins with."""
     sources: Sequence[ImageSource]
     """What was read, for the list of what was not."""
@@ -179,7 +179,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     from ..sampling.request import Request
 
     tokenizer, info = open_tokenizer(config)
-    ancestor = Ancestor.of(config, tokenizer)
+    pretrained = PretrainedModel.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
     tokenizer.to(accelerator.device)
     process = Process.from_config(config.process, tokenizer.num_codes)
@@ -203,7 +203,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
         place,
         sources,
         sources[0].source.class_names,
-        ancestor,
+        pretrained,
         unused,
     )
 
@@ -218,7 +218,7 @@ def say_what_is_trained(material: Material, model: nn.Module, known: int) -> Non
         f"{len(material.codes)} images as {grid} codes in {printable(material.place, 0)}; {classes} classes;"
         f" {count:.2f}M parameters"
     )
-    if material.ancestor:
+    if material.pretrained:
         start = printable(material.config.start_from)
         print(f"begun with the weights of {start}, which knows {known} of the classes")
 
@@ -234,8 +234,8 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     config, codes = material.config, material.codes
     torch.manual_seed(config.train.seed)
     model = Transformer(config.denoiser, material.tokenizer.num_codes, len(material.classes))
-    known = material.ancestor.hand_down(model, tuple(material.classes)) if material.ancestor else 0
-    if config.token_start == "codebook" and not material.ancestor:
+    known = material.pretrained.load_weights(model, tuple(material.classes)) if material.pretrained else 0
+    if config.token_start == "codebook" and not material.pretrained:
         every = torch.arange(model.num_codes, device=accelerator.device).view(1, 1, -1)
         model.start_from_codebook(material.tokenizer.vectors(every)[0, :, 0].T.cpu())
     if accelerator.is_main_process:
@@ -293,7 +293,7 @@ def finish(material: Material, best: Transformer, accelerator: Accelerator) -> N
     scores = make_validation(material.process, material.held_out, accelerator.device)(best)
     pipe = material.pipeline(best)
     pipe.facts["validation"] = scores
-    started = {"started_from": material.ancestor.remembered()} if material.ancestor else {}
+    started = {"started_from": material.pretrained.remembered()} if material.pretrained else {}
     pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     training_curves(folder)

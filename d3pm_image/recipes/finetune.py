@@ -100,12 +100,12 @@ def told_of(model: str) -> Iterator[None]:
         raise ConfigError("start_from", model, f"cannot be read: {error}") from error
 
 
-def need_same(room: str, given: Any, found: Any, model: str) -> None:
+def check_same(part: str, given: Any, found: Any, model: str) -> None:
     """Raises ConfigError, by name, where settings that shape a network differ from a trained model's."""
     asked = shape(given)
     for name, value in shape(found).items():  # the name of a quantizer before its own settings
         hint = f"start_from {model} has {value}; leave it out, or start_from"
-        check(asked.get(name) == value, f"{room}.{name}", asked.get(name), hint)
+        check(asked.get(name) == value, f"{part}.{name}", asked.get(name), hint)
 
 
 def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any
         ConfigError: no tokenizer there, or one of another shape.
     """
     source, info = trained_tokenizer(config.start_from)
-    need_same("tokenizer", config.tokenizer, source.config, config.start_from)
+    check_same("tokenizer", config.tokenizer, source.config, config.start_from)
     colours = f"start_from {config.start_from} has {info.channels}; leave it out, or start_from"
     check(config.data.channels == info.channels, "data.channels", config.data.channels, colours)
     network.load_state_dict(source.state_dict())
@@ -126,7 +126,7 @@ def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any
 
 
 @dataclass(frozen=True)
-class Ancestor:
+class PretrainedModel:
     """A trained model that a run of stage two begins with.
 
     Args:
@@ -138,7 +138,7 @@ class Ancestor:
     bundle: Bundle
 
     @classmethod
-    def of(cls, config: DiffusionRun, tokenizer: Tokenizer) -> Ancestor | None:
+    def of(cls, config: DiffusionRun, tokenizer: Tokenizer) -> PretrainedModel | None:
         """The model that a run begins with, checked against its settings; None where it begins anew.
 
         Raises:
@@ -152,10 +152,10 @@ class Ancestor:
             " start_from"
         )
         check(same_codes(tokenizer, bundle.tokenizer), "tokenizer", config.tokenizer, hint)
-        need_same("denoiser", config.denoiser, bundle.denoiser.config, config.start_from)
+        check_same("denoiser", config.denoiser, bundle.denoiser.config, config.start_from)
         return cls(config.start_from, bundle)
 
-    def hand_down(self, network: Transformer, classes: tuple[str, ...]) -> int:
+    def load_weights(self, network: Transformer, classes: tuple[str, ...]) -> int:
         """Give its weights to a new denoiser, in place, and to a class those of its class of that name;
         returns how many classes it knew.
 
@@ -171,7 +171,7 @@ class Ancestor:
         return sum(row < len(old) for row in rows)
 
     def remembered(self) -> dict[str, Any]:
-        """What a model keeps of its ancestor."""
+        """What a model remembers of the model it began with."""
         return remembered(self.name, self.bundle.facts)
 
 

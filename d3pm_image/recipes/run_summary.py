@@ -8,7 +8,7 @@ from typing import Any
 from ..documents import read_yaml
 
 PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
-ROOMS = {
+PARTS = {
     "data": ("root", "val_root", "name", "workers", "memory_mb", "download"),
     "train": ("preview_every", "log_every"),
 }
@@ -34,9 +34,9 @@ def training_facts(run: Path, command: str) -> dict[str, Any]:
     settings = {
         name: value for name, value in settings.items() if name not in PLACES or isinstance(value, dict)
     }
-    for room, left_out in ROOMS.items():
-        held = settings.get(room)
-        settings[room] = (
+    for part, left_out in PARTS.items():
+        held = settings.get(part)
+        settings[part] = (
             {name: value for name, value in held.items() if name not in left_out}
             if isinstance(held, dict)
             else {}

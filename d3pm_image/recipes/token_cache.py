@@ -85,7 +85,7 @@ def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
 
 
 def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = None) -> ImageSet:
-    """The images whose codes train the denoiser, or those that judge it (at most VALIDATION_IMAGES, never
+    """The images whose codes train the denoiser, or validate it (at most VALIDATION_IMAGES, never
     mirrored).
 
     Args:
@@ -104,7 +104,7 @@ def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = N
 def open_code_images(
     data: DataConfig, accelerator: Accelerator, out: str = "", given: GivenImages | None = None
 ) -> tuple[DataConfig, tuple[ImageSet, ImageSet], Team]:
-    """The settings with the level of white, the images whose codes train and those that judge, and the
+    """The settings with the level of white, the training and the validation images, and the
     processes that encode them.
 
     Args:

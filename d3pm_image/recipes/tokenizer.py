@@ -18,7 +18,7 @@ from .images import open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved, settled
 from .run_summary import training_facts
 from .settings import save_resolved
-from .tokenizer_parts import make_loss, make_preview, make_rival, make_validation, start_codebook
+from .tokenizer_parts import make_discriminator_task, make_loss, make_preview, make_validation, start_codebook
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -148,7 +148,7 @@ class Material:
 
 
 def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Material:
-    """Open the images that train and those that judge.
+    """Open the training and the validation images.
 
     Raises:
         ConfigError: wrong input.
@@ -191,7 +191,7 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
 def make_job(
     material: Material, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None
 ) -> Job:
-    """The tokenizer's batches, losses, opponent and previews."""
+    """The tokenizer's batches, losses, discriminator and previews."""
     import torch
 
     from ..data.images import count_unreadable
@@ -233,7 +233,7 @@ def make_job(
         check_identity=identity.check,
         begin=lambda: begin(material),
         preview=make_preview(material.held_out, accelerator.device),
-        rival=make_rival(config, accelerator, discriminator),
+        discriminator=make_discriminator_task(config, accelerator, discriminator),
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..tokenizer import Autoencoder
     from ..tokenizer.discriminator import Discriminator
     from ..tokenizer.perceptual import Perceptual
-    from ..training.discriminator_step import Rival
+    from ..training.discriminator_step import DiscriminatorTask
     from ..training.job import Loss
     from ..training.random import StepRandom
 
@@ -68,7 +68,7 @@ def make_loss(
     from torch.nn import functional as F
 
     from ..metrics.codes import usage
-    from ..tokenizer.discriminator import balanced, trust, verdict
+    from ..tokenizer.discriminator import balanced, generator_loss, trust
     from ..tokenizer.loss import reconstruction_loss
 
     settings = config.loss.adversarial
@@ -82,16 +82,16 @@ def make_loss(
             with autocast():
                 terms["perceptual"] = perceptual(output, images)
             total = total + config.loss.perceptual * terms["perceptual"]
-        weight = settings.verdict_weight(random.step)
+        weight = settings.adversarial_weight(random.step)
         if weight and discriminator is not None:
             with autocast():
-                terms["verdict"] = verdict(discriminator, output)
+                terms["adversarial"] = generator_loss(discriminator, output)
             if settings.adaptive:
-                total, terms["verdict_weight"] = balanced(
-                    output, total, terms["verdict"], weight * trust(discriminator)
+                total, terms["adversarial_weight"] = balanced(
+                    output, total, terms["adversarial"], weight * trust(discriminator)
                 )
             else:
-                total = total + weight * terms["verdict"]
+                total = total + weight * terms["adversarial"]
         total = total + own
         values = {
             "mse": F.mse_loss(output.detach().float(), images),
@@ -103,12 +103,12 @@ def make_loss(
     return loss
 
 
-def make_rival(
+def make_discriminator_task(
     config: TokenizerRun, accelerator: Accelerator, discriminator: Discriminator | None
-) -> Rival | None:
+) -> DiscriminatorTask | None:
     """The discriminator's side of training; None where it is off."""
     from ..tokenizer.discriminator import discriminator_loss
-    from ..training.discriminator_step import Rival
+    from ..training.discriminator_step import DiscriminatorTask
 
     settings = config.loss.adversarial
     if discriminator is None:
@@ -125,7 +125,9 @@ def make_rival(
             network, discriminator, images, output, settings, everywhere, 1 / config.train.accumulate
         )
 
-    return Rival(discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step")
+    return DiscriminatorTask(
+        discriminator, loss, settings.rate, settings.start_step, "loss.adversarial.start_step"
+    )
 
 
 def make_validation(
@@ -135,15 +137,15 @@ def make_validation(
     perceptual: Perceptual | None = None,
     complain: bool = True,
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """Reconstruction error and codebook use on held-out images, complaints in words, and the score: the mean
-    squared error, or the whole reconstruction loss where it has other terms. A complaint is printed when two
-    judgements in a row agree on it: codebooks that form look collapsed for a while."""
+    """Reconstruction error and codebook use on held-out images, warnings in words, and the score: the mean
+    squared error, or the whole reconstruction loss where it has other terms. A warning is printed when two
+    validations in a row agree on it: codebooks that form look collapsed for a while."""
     import sys
 
     from tqdm import tqdm
 
     from ..metrics.reconstruction import reconstruction_error
-    from ..metrics.tokenizer_diagnostics import complaints
+    from ..metrics.tokenizer_diagnostics import warnings_of
     from ..tokenizer.loss import reconstruction_loss
 
     plain = not (config.loss.l1 or config.loss.gradient or config.loss.ssim or config.loss.perceptual)
@@ -156,12 +158,12 @@ def make_validation(
 
     def validate(model: nn.Module) -> dict[str, float]:
         network = cast("Autoencoder", model.eval())
-        judge = None if plain else whole
+        criterion = None if plain else whole
         values = reconstruction_error(
-            network, lambda indices: held_out.read(indices, device), count, judge=judge
+            network, lambda indices: held_out.read(indices, device), count, criterion=criterion
         )
         now = (
-            {text.partition(":")[0]: text for text in complaints(values, config.tokenizer, count)}
+            {text.partition(":")[0]: text for text in warnings_of(values, config.tokenizer, count)}
             if complain
             else {}
         )
@@ -169,7 +171,7 @@ def make_validation(
             tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
         before.clear()
         before.update(now)
-        return {"score": values.get("judged", values["mse"]), **values}
+        return {"score": values.get("reconstruction_loss", values["mse"]), **values}
 
     return validate
 

@@ -4,8 +4,9 @@ regularisation (Tseng et al. 2021).
 The discriminator gives a score for every patch: at least 1 for originals and at most -1 for reconstructions
 is what it is trained for, and the tokenizer's loss is minus the score of its reconstructions. It normalises
 with GroupNorm, so that pictures of a batch do not touch each other and nothing differs between processes.
-When the verdict begins to count is ``AdversarialConfig.verdict_weight``; by default it counts for a share of
-the other terms' gradient, and for less where the discriminator knows little: :func:`balanced`, :func:`trust`.
+The weight of the adversarial loss is ``AdversarialConfig.adversarial_weight``; by default it counts for a
+share of the other terms' gradient, and for less where the discriminator knows little: :func:`balanced`,
+:func:`trust`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Discriminator(nn.Module):
         return self.layers(to_signed(images))
 
 
-def verdict(discriminator: Discriminator, output: Tensor) -> Tensor:
+def generator_loss(discriminator: Discriminator, output: Tensor) -> Tensor:
     """The tokenizer's adversarial loss, minus the mean score of its reconstructions; gradients reach
     ``output`` alone."""
     fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
@@ -55,9 +56,9 @@ def verdict(discriminator: Discriminator, output: Tensor) -> Tensor:
 
 
 def trust(discriminator: Discriminator) -> float:
-    """Share of its weight that a verdict deserves, 0..1: how far the moving means of the scores of originals
-    and of reconstructions are apart, over the 2 that the hinge loss asks for. The gradient of a discriminator
-    that cannot tell them apart is noise, and is as long as any other."""
+    """Fraction of its weight that the adversarial loss gets, 0..1: how far the moving means of the scores of
+    originals and of reconstructions are apart, over the 2 that the hinge loss asks for. The gradient of a
+    discriminator that cannot tell them apart is noise, and is as long as any other."""
     return float(((discriminator.anchors[0] - discriminator.anchors[1]) / 2).clamp(0, 1))
 
 

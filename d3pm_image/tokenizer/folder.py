@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..config import MAX_SIDE, ConfigError, TokenizerConfig, check, size_pair
 from ..documents import LFS, Missing, Unreadable, check_regular, read_json
+from ..former_names import present_names
 from ..hub import locate
 from ..outputs import folder_to_write
 from ..printable import printable
@@ -350,7 +351,7 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerI
         check(min(size) >= 1, "image_size", size, "an image side is under 1 pixel")
         check(raw["channels"] in (1, 3), "channels", raw["channels"], "is neither 1 nor 3")
         check(isinstance(digest, str), "sha256", digest, "is no checksum")
-        facts = raw.get("facts", {})
+        facts = present_names(raw.get("facts", {}))
         check(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
         check_outline(lambda: build(kind, raw["tokenizer"], raw["channels"]), place, "tokenizer")
         model = build(kind, raw["tokenizer"], raw["channels"])

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..documents import Unreadable, read_json
+from ..former_names import FORMER
 from ..storage import replace_folder, sha256, write_tensors, write_text
 from .sharding import placed
 
@@ -90,7 +91,8 @@ def load_checkpoint(place: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
         file = place / Path(name).name
         if not file.is_file() or sha256(file) != expected:
             raise CheckpointError(f"{file}: missing or damaged (checksum differs)")
-        tensors[file.name.removesuffix(".safetensors")] = load_file(file)
+        part = file.name.removesuffix(".safetensors")
+        tensors[FORMER.get(part, part)] = load_file(file)
     return tensors, state
 
 

@@ -18,7 +18,7 @@ from .random import StepRandom
 
 
 @dataclass(frozen=True)
-class Rival:
+class DiscriminatorTask:
     """What is trained against a job's network.
 
     Args:
@@ -37,19 +37,19 @@ class Rival:
     setting: str = "start_step"
 
 
-class Opponent:
-    """A rival in training. Both networks of a step compute their gradients before either moves.
+class DiscriminatorStep:
+    """A discriminator in training. Both networks of a step compute their gradients before either moves.
 
     Args:
-        rival: The network and its loss.
+        task: The network and its loss.
         config: Loop settings, shared with the job's network.
         accelerator: Of the run.
     """
 
-    def __init__(self, rival: Rival, config: TrainConfig, accelerator: Accelerator):
-        self.rival, self.config, self.accelerator = rival, config, accelerator
-        made = make_optimizers(rival.model.to(accelerator.device), config)
-        self.network, *prepared = accelerator.prepare(rival.model, *(o for o, _ in made.members))
+    def __init__(self, task: DiscriminatorTask, config: TrainConfig, accelerator: Accelerator):
+        self.task, self.config, self.accelerator = task, config, accelerator
+        made = make_optimizers(task.model.to(accelerator.device), config)
+        self.network, *prepared = accelerator.prepare(task.model, *(o for o, _ in made.members))
         self.optimizers = Optimizers(
             [(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)]
         )
@@ -58,7 +58,7 @@ class Opponent:
         """Gradients of one accumulation part; processes exchange them on the last."""
         self.network.train()
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):
-            loss, values = self.rival.loss(self.network, kept, random)
+            loss, values = self.task.loss(self.network, kept, random)
             self.accelerator.backward(loss / self.config.accumulate)
         return loss, values
 
@@ -67,7 +67,7 @@ class Opponent:
         if skip:
             self.optimizers.zero_grad()
             return
-        self.optimizers.set_learning_rate(learning_rate(step, self.config) * self.rival.rate)
+        self.optimizers.set_learning_rate(learning_rate(step, self.config) * self.task.rate)
         if self.config.clip:
             self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimizers.step()
@@ -78,22 +78,22 @@ class Opponent:
         state: dict[str, Tensor] = {}
         for number, (optimizer, _) in enumerate(self.optimizers.members):
             state |= ckpt.optimizer_tensors(optimizer, f"{number}.")
-        return {"rival": dict(self.rival.model.state_dict()), "rival_optimizer": state}
+        return {"discriminator": dict(self.task.model.state_dict()), "discriminator_optimizer": state}
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], step: int) -> None:
-        """Put :meth:`tensors` back. A checkpoint of ``step`` that holds none is one that the rival joins: it
-        begins anew.
+        """Put :meth:`tensors` back. A checkpoint of ``step`` that holds none is one that the discriminator
+        joins: it begins anew.
 
         Raises:
             ConfigError: it would have had to begin before that step.
         """
-        if "rival" not in tensors:
+        if "discriminator" not in tensors:
             late = (
                 f"the checkpoint of step {step} holds no second network, so it cannot have begun earlier;"
                 f" give {step} or more"
             )
-            check(self.rival.start_step >= step, self.rival.setting, self.rival.start_step, late)
+            check(self.task.start_step >= step, self.task.setting, self.task.start_step, late)
             return
-        self.rival.model.load_state_dict(tensors["rival"])
+        self.task.model.load_state_dict(tensors["discriminator"])
         for number, (optimizer, _) in enumerate(self.optimizers.members):
-            ckpt.load_optimizer(optimizer, tensors["rival_optimizer"], f"{number}.")
+            ckpt.load_optimizer(optimizer, tensors["discriminator_optimizer"], f"{number}.")

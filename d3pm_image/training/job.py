@@ -11,12 +11,12 @@ from typing import Any
 from PIL import Image
 from torch import Tensor, nn
 
-from .discriminator_step import Rival
+from .discriminator_step import DiscriminatorTask
 from .random import StepRandom
 
 Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
 """(network, batch, random) → scalar loss, and what to log: scalars, or pairs (sum, count), tensors of shape
-(2,), whose mean over all processes is logged; with a rival, third, what its loss is given."""
+(2,), whose mean over all processes is logged; with a discriminator, third, what its loss is given."""
 
 
 class TrainingError(RuntimeError):
@@ -33,7 +33,7 @@ class Interrupted(TrainingError):
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained and how it is judged.
+    """What is trained and how it is validated.
 
     Args:
         model: Network; its forward pass is called by ``loss`` alone.
@@ -48,7 +48,7 @@ class Job:
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
         preview: averaged network → pictures by name.
-        rival: A second network that is trained against the first.
+        discriminator: A second network that is trained against the first.
     """
 
     model: nn.Module
@@ -60,7 +60,7 @@ class Job:
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_raw: Callable[[nn.Module], dict[str, float]] | None = None
     preview: Callable[[nn.Module], dict[str, Image.Image]] | None = None
-    rival: Rival | None = None
+    discriminator: DiscriminatorTask | None = None
 
 
 @dataclass

@@ -29,13 +29,13 @@ from ..devices import pick_mixed_precision
 from . import notebook
 from .compiling import consider_compiling, go_on_compiled
 from .folder import check_folder, run_folder
-from .judging import judge
 from .launch import check_launch, leave_at_exit, meeting
 from .monitor import Monitor, read_lines
 from .optim import learning_rate
 from .signals import StopRequests, stop_requests
 from .skipping import settle
 from .trainer import Interrupted, Job, Trainer, TrainingError
+from .validation import validate
 
 __all__ = [
     "Interrupted",
@@ -120,7 +120,7 @@ def train(
     """Train and return the network to export: the best by validation (averaged weights), in eval mode.
 
     Args:
-        job: Network, data, loss and judgement.
+        job: Network, data, loss and validation.
         config: Loop settings.
         folder: Run folder; see :class:`~d3pm_image.training.monitor.Monitor` and ``checkpoints/``.
         accelerator: From :func:`make_accelerator`.
@@ -170,11 +170,11 @@ def train(
             monitor.close()
             getattr(source, "close", lambda: None)()  # ends its helper processes
     if config.overfit_one_batch and trainer.main:
-        print(overfit_verdict(folder))
+        print(overfit_result(folder))
     return _finished(trainer)
 
 
-def overfit_verdict(folder: Path) -> str:
+def overfit_result(folder: Path) -> str:
     """What a run on one batch says of the way from data to gradients.
 
     Raises:
@@ -236,7 +236,7 @@ def _steps(
             consider_compiling(trainer, max(span - waited, 0) * config.batch_size / images)
             began, images, waited = time.perf_counter(), 0, 0.0
         if config.preview_every and (step % config.preview_every == 0 or end):
-            values = judge(trainer, monitor)
+            values = validate(trainer, monitor)
             if values:
                 monitor.scalars(step, values)
             began, images, waited = time.perf_counter(), 0, 0.0
@@ -299,7 +299,7 @@ def _stop_requested(trainer: Trainer, signals: StopRequests) -> bool:
 
 def _finished(trainer: Trainer) -> nn.Module:
     """The network with its best weights, in eval mode; of a sharded one on the main process alone."""
-    network = trainer.judged()
+    network = trainer.evaluated()
     best = trainer.folder / "best" / "model.safetensors"
     if trainer.progress.best_step >= 0 and best.is_file() and (trainer.main or not trainer.config.fsdp):
         network.load_state_dict(load_file(best))

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..config import check
+from ..former_names import present_names
 from ..storage import whole_file
 from . import notebook
 
@@ -39,7 +40,9 @@ def parsed(text: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     step = line.get("step") if isinstance(line, dict) else None
-    return line if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        return None
+    return present_names(line)
 
 
 class Monitor:

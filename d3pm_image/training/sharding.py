@@ -3,7 +3,7 @@ et al. 2023, FSDP).
 
 torch's ``fully_shard`` gathers the parameters of a block when it is computed and drops them after; what it
 computes is what data parallelism computes. Parameters are then DTensors. Everything that leaves a process
-(checkpoints, judgements, the exported model) is gathered first, so that files are those of a run without
+(checkpoints, validations, the exported model) is gathered first, so that files are those of a run without
 sharding, and either kind of run goes on from the other's checkpoints.
 """
 

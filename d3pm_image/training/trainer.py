@@ -19,7 +19,7 @@ from ..config.training import GRAPHS
 from ..recompute import recompute_blocks
 from . import checkpoint as ckpt
 from . import sharding
-from .discriminator_step import Opponent
+from .discriminator_step import DiscriminatorStep
 from .ema import make_average
 from .job import Interrupted, Job, Progress, TrainingError
 from .optim import Optimizers, learning_rate, make_optimizers
@@ -55,7 +55,7 @@ class Trainer:
         if config.compile not in (False, "auto"):
             compile_network(job.model, **({"mode": GRAPHS} if config.compile == GRAPHS else {}))
         if config.fsdp:
-            # what is judged needs no other process
+            # what is validated needs no other process
             self.copy = copy.deepcopy(job.model) if self.main else job.model
             for network in [job.model] if self.average is None else [job.model, self.average.module]:
                 sharding.shard(network, accelerator.device)
@@ -66,7 +66,11 @@ class Trainer:
         self.optimizers = Optimizers(
             [(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)]
         )
-        self.opponent = Opponent(job.rival, config, accelerator) if job.rival is not None else None
+        self.discriminator = (
+            DiscriminatorStep(job.discriminator, config, accelerator)
+            if job.discriminator is not None
+            else None
+        )
         self.progress = Progress()
         self.due = False
         """A checkpoint of the weights as they are is to be written as soon as a loss shows that they are
@@ -76,7 +80,7 @@ class Trainer:
         self.tally = Tally.of(config, accelerator)
         self.saved_step, self.has_good, self.loss = 0, False, torch.zeros(())
 
-    def judged(self, raw: bool = False) -> nn.Module:
+    def evaluated(self, raw: bool = False) -> nn.Module:
         """The network that is validated, previewed and exported, in eval mode: averaged weights where there
         are any, or the last ones.
 
@@ -97,7 +101,11 @@ class Trainer:
         else does."""
         if self.accelerator.num_processes == 1:
             return
-        networks = [self.job.model] if self.job.rival is None else [self.job.model, self.job.rival.model]
+        networks = (
+            [self.job.model]
+            if self.job.discriminator is None
+            else [self.job.model, self.job.discriminator.model]
+        )
         sums = [b.double().sum() for n in networks for b in n.buffers()] or [
             torch.zeros((), dtype=torch.float64)
         ]
@@ -127,8 +135,8 @@ class Trainer:
             if self.average is not None:
                 tensors["ema"] = sharding.gathered(self.average.state_dict(), self.main)
         if self.main:
-            if self.opponent is not None:
-                tensors |= self.opponent.tensors()
+            if self.discriminator is not None:
+                tensors |= self.discriminator.tensors()
             scaler = self.accelerator.scaler
             self.progress.scaler = scaler.state_dict() if scaler is not None else {}
             known = {
@@ -212,8 +220,8 @@ class Trainer:
                     sharding.load(self.average, tensors["ema"])
                 for number, (optimizer, _) in enumerate(self.optimizers.members):
                     ckpt.load_optimizer(optimizer, tensors["optimizer"], f"{number}.")
-                if self.opponent is not None:
-                    self.opponent.restore(tensors, state["step"])
+                if self.discriminator is not None:
+                    self.discriminator.restore(tensors, state["step"])
             except ckpt.CheckpointError as error:
                 if self.main:
                     print(f"skipping a damaged checkpoint: {error}", file=sys.stderr)
@@ -278,19 +286,19 @@ class Trainer:
         """
         config, step = self.config, self.progress.step
         self.optimizers.set_learning_rate(learning_rate(step, config))
-        opponent = self.opponent
-        if opponent is not None and step < opponent.rival.start_step:
-            opponent = None
-        networks = [self.job.model] if opponent is None else [self.job.model, opponent.rival.model]
+        discriminator = self.discriminator
+        if discriminator is not None and step < discriminator.task.start_step:
+            discriminator = None
+        networks = [self.job.model] if discriminator is None else [self.job.model, discriminator.task.model]
         # the codebook, say, moves in the forward pass
         buffers = [b for network in networks for b in network.buffers()]
         before = [b.detach().clone() for b in buffers]
         self.model.train()
         # a step that waits for nothing: never the first one, nor one before a checkpoint
-        tally = None if opponent or self.due or not self.progress.reference else self.tally
+        tally = None if discriminator or self.due or not self.progress.reference else self.tally
         if tally is None:
             settle(self)
-        logs, bad = self._gradients(batch, opponent, tally)
+        logs, bad = self._gradients(batch, discriminator, tally)
         self.loss = logs["loss"]
         if tally is not None:
             self._move_unless(tally, buffers, before)
@@ -310,8 +318,8 @@ class Trainer:
             if self.average is not None:
                 self.average.update_parameters(self.job.model)
         self.optimizers.zero_grad()
-        if opponent is not None:
-            opponent.step(step, bool(bad))
+        if discriminator is not None:
+            discriminator.step(step, bool(bad))
         count(self, bad)
         self.progress.step += 1
         return logs
@@ -330,7 +338,7 @@ class Trainer:
         self.optimizers.zero_grad()
 
     def _gradients(
-        self, batch: dict[str, Tensor], opponent: Opponent | None, tally: Tally | None = None
+        self, batch: dict[str, Tensor], discriminator: DiscriminatorStep | None, tally: Tally | None = None
     ) -> tuple[dict[str, Tensor], str]:
         """Gradients of the whole step, part by part; means to log, and what was not finite, such as
         "loss=nan", or nothing. With a tally the device notes that there, and this process does not wait."""
@@ -355,9 +363,9 @@ class Trainer:
                 bad = f"loss={float(loss.detach()):g}" if self._not_finite(loss, tally) else ""
                 if not bad:
                     self.accelerator.backward(loss / config.accumulate)
-            if opponent is not None and not bad:
-                against, more = opponent.backward(kept[0], random, last)
-                bad = f"rival loss={float(against.detach()):g}" if self._not_finite(against) else ""
+            if discriminator is not None and not bad:
+                against, more = discriminator.backward(kept[0], random, last)
+                bad = f"discriminator loss={float(against.detach()):g}" if self._not_finite(against) else ""
                 values = {**values, **more}
             for name, value in {"loss": loss, **values}.items():
                 logs[name] = logs.get(name, 0) + value.detach().float() / config.accumulate

@@ -41,9 +41,9 @@ class Recorder:
     def __call__(self, frame: SamplerStep) -> None:
         if frame.step == 0:
             self.batches.append([])
-        room = self.images - sum(len(batch[0][0]) for batch in self.batches[:-1] if batch)
-        if room > 0:
-            self.batches[-1].append((frame.x_t[:room].cpu(), frame.masked[:room].cpu()))
+        left = self.images - sum(len(batch[0][0]) for batch in self.batches[:-1] if batch)
+        if left > 0:
+            self.batches[-1].append((frame.x_t[:left].cpu(), frame.masked[:left].cpu()))
 
     def trajectory(self) -> Trajectory:
         """What was seen. A batch that ended early (self-correction may) stays as it ended.

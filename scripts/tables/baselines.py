@@ -19,16 +19,16 @@ Key = tuple[str, str, float]  # entry, sampler, guidance
 
 def conditions(results: Results) -> str:
     """The line below the tables: what was equal for all, and the machine."""
-    plan, judged, net, real = (results[name] for name in ("budget", "judged", "network", "real"))
+    plan, evaluation, net, real = (results[name] for name in ("budget", "evaluation", "network", "real"))
     clock = "wall clock" if plan["clock"] == "wall" else "processor time of a thread"
     seconds = f"{plan['seconds']:g} s inside training steps ({clock})"
     length = seconds if plan["seconds"] else f"{plan['steps']} steps"
     return (
         f"\nEach trained for {length}, batches of {results['batch_size']}; K = {net['codes']}, "
         f"{net['grid'][0]}×{net['grid'][1]} codes, width {net['width']}, {net['depth']} blocks; "
-        f"{judged['samples']} samples, every class in turn. As many real training images: Fréchet distance "
-        f"{real['frechet_distance']:.2f}, precision {real['precision']:.2f}, recall {real['recall']:.2f}; "
-        f"label accuracy of held-out images {results['judge_accuracy_on_held_out']:.1%}. "
+        f"{evaluation['samples']} samples, every class in turn. As many real training images: "
+        f"Fréchet distance {real['frechet_distance']:.2f}, precision {real['precision']:.2f}, recall {real['recall']:.2f}; "
+        f"label accuracy of held-out images {results['classifier_accuracy_on_held_out']:.1%}. "
         f"{whereabouts(results['machine'])}.\n"
     )
 

@@ -50,7 +50,7 @@ def drawn(kept: dict[str, Any]) -> str:
         f"process{'es' if processes > 1 else ''}"
     )
     if "label_accuracy" in samples:
-        accuracy, held_out = samples["label_accuracy"], samples["judge_accuracy_on_held_out"]
+        accuracy, held_out = samples["label_accuracy"], samples["classifier_accuracy_on_held_out"]
         text += f"; {accuracy:.1%} show their class (held-out images: {held_out:.1%})"
     if near := samples.get("memorisation", {}):
         unusual = f"{near['share_unusually_near']:.1%}"

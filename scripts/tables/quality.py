@@ -16,8 +16,8 @@ def digits() -> str:
     return (
         f"Digits, 16 px (`scripts/quickstart.sh`): {kept['label_accuracy']:.1%} of {kept['num_samples']:,} "
         f"samples ({settings['steps']} steps of {settings['sampler']}, guidance {settings['guidance']:g}) "
-        f"show the digit that was asked for, says {kept['judge']} "
-        f"({kept['judge_accuracy_on_held_out']:.1%} on held-out digits).\n"
+        f"show the digit that was asked for, says {kept['classifier']} "
+        f"({kept['classifier_accuracy_on_held_out']:.1%} on held-out digits).\n"
     )
 
 
@@ -34,7 +34,7 @@ def fashion() -> str:
         values = [f"{found['fidelity'][key]:.2f}" for key in keys]
         rows.append([title, f"{found['label_accuracy']:.1%}", *values])
     real = found["fidelity_of_real_training_images"]
-    accuracy = f"{found['judge_accuracy_on_held_out']:.1%} (test images)"
+    accuracy = f"{found['classifier_accuracy_on_held_out']:.1%} (test images)"
     rows.append(["real training images", accuracy, *(f"{real[key]:.2f}" for key in keys)])
     columns = ["label accuracy", "Fréchet", "precision", "recall", "coverage", "spread in class"]
     return markdown(["2,000 samples", *columns], rows)
@@ -130,7 +130,7 @@ def tutorial() -> str:
     measures = ("frechet_distance", "precision", "recall", "coverage")
     names = [name for name in measures if name in samples and name in real]
     rows = [[name.replace("_", " "), f"{samples[name]:.2f}", f"{real[name]:.2f}"] for name in names]
-    shown, of_real = kept["samples"]["label_accuracy"], kept["samples"]["judge_accuracy_on_held_out"]
+    shown, of_real = kept["samples"]["label_accuracy"], kept["samples"]["classifier_accuracy_on_held_out"]
     rows.insert(0, ["label accuracy", f"{shown:.1%}", f"{of_real:.1%} (held out)"])
     tokenizer = kept["tokenizer"]
     codes = f"{tokenizer['codes_used']:.0f} of {tokenizer['num_codes']} codes used"

@@ -41,7 +41,7 @@ def facts() -> dict:
         "seed": EVIL,
         "precision": EVIL,
         "label_accuracy": EVIL,
-        "judge_accuracy_on_held_out": None,
+        "classifier_accuracy_on_held_out": None,
     }
     samples |= {"settings": {"sampler": EVIL, "steps": EVIL, "guidance": EVIL}, "features": {"network": EVIL}}
     samples |= {

@@ -1,4 +1,4 @@
-"""Configuration: impossible values, YAML and dotted overrides, one-line complaints, and help without torch."""
+"""Configuration: impossible values, YAML and dotted overrides, one-line errors, and help without torch."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def test_held_out_images_that_are_training_images_are_reported(tmp_path, capsys,
     config = DataConfig("folder", str(root), str(val), image_size=8, channels=3, labels=False)
     open_source(config, held_out=True)
     said = capsys.readouterr().err
-    assert "data.val_root=" in said and ("judge" in said)
+    assert "data.val_root=" in said and ("validation" in said)
 
 
 def test_other_held_out_images_are_not_reported(tmp_path, capsys):

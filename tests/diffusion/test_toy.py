@@ -234,7 +234,7 @@ def test_a_posterior_network_has_the_same_optimum():
         assert bound == pytest.approx(mean(discrete_bound(Denoiser(process))), abs=1e-9), name
 
 
-# Training. A table of logits has the optimum in reach; what it learns is judged by the exact bound.
+# Training. A table of logits has the optimum in reach; what it learns is measured by the exact bound.
 
 
 def raw_cross_entropy(process, logits, x_0, x_t, t):

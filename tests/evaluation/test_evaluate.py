@@ -16,8 +16,8 @@ from helpers.tokenizers import small, started
 from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.data.image_source import Arrays, ImageSource
 from d3pm_image.data.images import ImageSet
-from d3pm_image.evaluation.reconstruction import Distance, Space, Worst, judge_tokenizer
-from d3pm_image.evaluation.samples import Judge, evenly
+from d3pm_image.evaluation.reconstruction import Distance, Space, Worst, evaluate_tokenizer
+from d3pm_image.evaluation.samples import SampleEvaluator, evenly
 from d3pm_image.metrics.fidelity import frechet_distance
 from d3pm_image.metrics.reconstruction import reconstruction_error
 from d3pm_image.tokenizer.similarity import structural_similarity
@@ -108,7 +108,7 @@ def test_figures_do_not_depend_on_the_batch_size():
         return images.float().div(255).flatten(1)[:, ::97]
 
     found = [
-        judge_tokenizer(tokenizer, held_out, "cpu", size, Space(features, "pixels"), worst=True)
+        evaluate_tokenizer(tokenizer, held_out, "cpu", size, Space(features, "pixels"), worst=True)
         for size in (1, 7, 64)
     ]
     for other in found[1:]:
@@ -121,29 +121,29 @@ def test_figures_do_not_depend_on_the_batch_size():
     assert [f.worst.listed(held_out.source.names) for f in found[1:]] == [
         found[0].worst.listed(held_out.source.names)
     ] * 2
-    assert judge_tokenizer(tokenizer, held_out, "cpu", 7).figures.items() <= found[1].figures.items()
+    assert evaluate_tokenizer(tokenizer, held_out, "cpu", 7).figures.items() <= found[1].figures.items()
 
 
 def test_each_image_is_encoded_and_decoded_once():
     held_out, tokenizer = image_set(noisy(45, 8)), Halves()
     space = Space(lambda images: images.float().flatten(1)[:, :3], "pixels")
-    judge_tokenizer(tokenizer, held_out, "cpu", 10, space, worst=True, keep_codes=True)
+    evaluate_tokenizer(tokenizer, held_out, "cpu", 10, space, worst=True, keep_codes=True)
     assert (tokenizer.encoded, tokenizer.decoded) == (45, 45)
 
 
 def test_kept_codes_are_those_of_the_images():
     labels = np.arange(45) % 3
     held_out, tokenizer = image_set(noisy(45, 8), labels), Halves()
-    found = judge_tokenizer(tokenizer, held_out, "cpu", 10, keep_codes=True)
+    found = evaluate_tokenizer(tokenizer, held_out, "cpu", 10, keep_codes=True)
     assert np.array_equal(found.codes, tokenizer.encode(held_out.read(list(range(45)))).flatten(1))
     assert np.array_equal(found.labels, labels)
-    assert judge_tokenizer(tokenizer, held_out, "cpu", 10).codes is None
+    assert evaluate_tokenizer(tokenizer, held_out, "cpu", 10).codes is None
 
 
 def test_the_distance_is_that_of_the_features():
     held_out, tokenizer = image_set(noisy(45, 8)), Halves()
     space = Space(lambda images: images.double().flatten(1)[:, [0, 9, 33]], "three pixels")
-    found = judge_tokenizer(tokenizer, held_out, "cpu", 10, space).figures
+    found = evaluate_tokenizer(tokenizer, held_out, "cpu", 10, space).figures
     images = held_out.read(list(range(45)))
     output = (tokenizer.decode(tokenizer.encode(images)) * 255).round()
     expected = frechet_distance(space.features(output), space.features(images * 255))
@@ -160,7 +160,7 @@ def test_the_worst_images_are_found(size):
     held_out, tokenizer = image_set(noisy(45, 8)), Halves()
     images = held_out.read(list(range(45)))
     errors = (tokenizer.decode(tokenizer.encode(images)) - images).square().mean((1, 2, 3))
-    found = judge_tokenizer(tokenizer, held_out, "cpu", size, worst=True).worst
+    found = evaluate_tokenizer(tokenizer, held_out, "cpu", size, worst=True).worst
     rows = found.listed(held_out.source.names)
     assert [row["number"] for row in rows] == errors.argsort(descending=True)[:16].tolist()
     assert rows[0]["name"] == f"picture {rows[0]['number']}" and rows[0]["mse"] == pytest.approx(
@@ -196,7 +196,7 @@ def test_an_image_that_stands_in_keeps_its_own_name(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         held_out = ImageSet(folder(tmp_path), data)
-        found = judge_tokenizer(Halves(), held_out, "cpu", 2, worst=True)
+        found = evaluate_tokenizer(Halves(), held_out, "cpu", 2, worst=True)
     assert sorted(row["name"] for row in found.worst.listed(held_out.source.names)) == [
         "0.png",
         "2.png",
@@ -205,7 +205,7 @@ def test_an_image_that_stands_in_keeps_its_own_name(tmp_path):
     ]
 
 
-# the judge of samples
+# the evaluator of samples
 
 
 def test_numbers_spread_evenly():
@@ -225,10 +225,10 @@ def test_samples_are_compared_with_held_out_images_of_every_class():
         return (60 * labels[:, None, None] + random.integers(0, 20, (len(labels), 8, 8))).astype(np.uint8)
 
     train, held_out = (image_set(pictures(labels), labels) for _ in range(2))
-    judge = Judge(train.source, train.config, held_out, "0123")
+    evaluator = SampleEvaluator(train.source, train.config, held_out, "0123")
     some = np.arange(24) % 4
-    found = judge.measure(torch.from_numpy(pictures(some))[:, None], torch.from_numpy(some))
-    assert found["label_accuracy"] == judge.accuracy == 1
+    found = evaluator.measure(torch.from_numpy(pictures(some))[:, None], torch.from_numpy(some))
+    assert found["label_accuracy"] == evaluator.accuracy == 1
     assert found["fidelity"]["precision"] > 0.9 and found["fidelity"]["recall"] > 0.9
 
 
@@ -239,11 +239,11 @@ def test_the_judge_holds_no_more_training_images_than_asked(monkeypatch):
     pixels = np.zeros((20_000, 8, 8), np.uint8) + labels[:, None, None].astype(np.uint8) * 200
     images = image_set(pixels[:100], labels[:100])
     source = ImageSource([""] * 20_000, labels, ("0", "1"), Arrays(pixels), "many")
-    judge = Judge(source, DataConfig(image_size=8, channels=1, memory_mb=1), images, "01")
+    evaluator = SampleEvaluator(source, DataConfig(image_size=8, channels=1, memory_mb=1), images, "01")
     assert (
-        len(judge.training) == 2**20 // 64
-        and judge.accuracy == 1
-        and set(judge.training.source.labels.tolist()) == {0, 1}
+        len(evaluator.training) == 2**20 // 64
+        and evaluator.accuracy == 1
+        and set(evaluator.training.source.labels.tolist()) == {0, 1}
     )
 
 

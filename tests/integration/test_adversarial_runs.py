@@ -32,15 +32,15 @@ def unbroken(tmp_path_factory):
     return run(tmp_path_factory.mktemp("against"), *AGAINST)
 
 
-def test_until_its_verdict_counts_the_tokenizer_trains_as_if_alone(unbroken, tmp_path):
+def test_before_the_adversarial_loss_counts_the_tokenizer_trains_as_if_alone(unbroken, tmp_path):
     """Bit for bit through the warm-up, which ends at step 6; then it differs."""
     alone = run(tmp_path / "alone", *BASE)
     assert equal(at(alone, 5), at(unbroken, 5)) and not equal(at(alone, 10), at(unbroken, 10))
-    assert not (alone / "checkpoints" / "step-00000005" / "rival.safetensors").exists()
+    assert not (alone / "checkpoints" / "step-00000005" / "discriminator.safetensors").exists()
     logged = lines(unbroken)
     assert ["discriminator" in line for line in logged] == [False] * 2 + [True] * 18
-    assert ["verdict" in line for line in logged] == [False] * 6 + [True] * 14
-    assert not equal(at(unbroken, 5, "rival"), at(unbroken, 10, "rival"))
+    assert ["adversarial" in line for line in logged] == [False] * 6 + [True] * 14
+    assert not equal(at(unbroken, 5, "discriminator"), at(unbroken, 10, "discriminator"))
 
 
 @pytest.mark.parametrize("kept", [5, 10])
@@ -53,7 +53,7 @@ def test_a_killed_run_goes_on_exactly_with_both_networks(unbroken, tmp_path, kep
             shutil.rmtree(late)
     shutil.rmtree(folder / "model")
     run(folder, *AGAINST, "--resume", "true")
-    for name in ("model", "ema", "optimizer", "rival", "rival_optimizer"):
+    for name in ("model", "ema", "optimizer", "discriminator", "discriminator_optimizer"):
         assert equal(at(folder, 20, name), at(unbroken, 20, name)), name
     assert [line["loss"] for line in lines(folder)] == [line["loss"] for line in lines(unbroken)]
 
@@ -110,7 +110,10 @@ def test_two_processes_train_both_networks_as_one(unbroken, tmp_path):
         ours, theirs = ([line.get(name, 0.0) for line in lines(f)] for f in (folder, unbroken))
         assert ours == pytest.approx(theirs, rel=5e-3, abs=1e-4), name
     torch.testing.assert_close(
-        at(folder, 20, "rival")["anchors"], at(unbroken, 20, "rival")["anchors"], rtol=5e-3, atol=1e-4
+        at(folder, 20, "discriminator")["anchors"],
+        at(unbroken, 20, "discriminator")["anchors"],
+        rtol=5e-3,
+        atol=1e-4,
     )
 
 
@@ -131,20 +134,20 @@ def test_switching_a_discriminator_on_costs_less_than_a_decibel(tmp_path):
     }
     more = ["--train.steps", "160", "--train.preview_every", "10", "--train.ema", "0.9", "--resume", "true"]
     run(alone, *BASE, *options("loss.adversarial", fast), *more)
-    judged = [
+    validated = [
         line
         for line in map(json.loads, (alone / "log.jsonl").read_text().splitlines())
         if "val_psnr_db" in line
     ]
-    before = next(line["val_psnr_db"] for line in judged if line["step"] == 60)
-    assert min(line["val_psnr_db"] for line in judged) > before - 1
-    assert max(line.get("verdict_weight", 0.0) for line in lines(alone)) > 0  # it did count
+    before = next(line["val_psnr_db"] for line in validated if line["step"] == 60)
+    assert min(line["val_psnr_db"] for line in validated) > before - 1
+    assert max(line.get("adversarial_weight", 0.0) for line in lines(alone)) > 0  # it did count
     assert any(line.get("score_real", 0.0) > line.get("score_fake", 0.0) + 0.5 for line in lines(alone))
 
 
-def test_an_adaptive_verdict_is_the_same_in_parts_and_after_a_kill(tmp_path):
+def test_an_adaptive_adversarial_loss_is_the_same_in_parts_and_after_a_kill(tmp_path):
     whole = run(tmp_path / "whole", *ADAPTIVE)
-    weights = [line.get("verdict_weight", 0.0) for line in lines(whole)]
+    weights = [line.get("adversarial_weight", 0.0) for line in lines(whole)]
     assert weights[:6] == [0.0] * 6 and max(weights) > 0
     parts = run(tmp_path / "parts", *ADAPTIVE, "--train.accumulate", "4", "--loss.adversarial.lecam", "0")
     assert [line["loss"] for line in lines(parts)] == pytest.approx(
@@ -162,6 +165,8 @@ def test_an_adaptive_verdict_is_the_same_in_parts_and_after_a_kill(tmp_path):
 @pytest.mark.parametrize("settings", [ADAPTIVE, AGAINST], ids=["adaptive", "fixed weight"])
 def test_bf16_trains_both_networks(tmp_path, settings):
     folder = run(tmp_path / "half", *settings, "--train.mixed_precision", "bf16", "--train.steps", "10")
-    assert all(v.dtype == torch.float32 for v in at(folder, 10, "rival").values())
+    assert all(v.dtype == torch.float32 for v in at(folder, 10, "discriminator").values())
     assert all(torch.isfinite(torch.tensor(line["loss"])) for line in lines(folder))
-    assert ["verdict_weight" in line for line in lines(folder)] == [False] * 6 + [settings is ADAPTIVE] * 4
+    assert ["adversarial_weight" in line for line in lines(folder)] == [False] * 6 + [
+        settings is ADAPTIVE
+    ] * 4

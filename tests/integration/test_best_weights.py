@@ -20,19 +20,21 @@ def fresh():
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-@pytest.mark.parametrize("rival", [False, True])
-def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(rival, tmp_path, monkeypatch, fresh):
-    """Judgements that worsen after the first: it stays the best alone; what a rival teaches does not show in them."""
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(
+    adversarial, tmp_path, monkeypatch, fresh
+):
+    """Validations that worsen after the first: it stays the best alone; what a discriminator teaches does not show in them."""
     real = tokenizer_recipe.make_validation
 
     def worsening(*arguments, **how):
         calls, validate = [], real(*arguments, **how)
 
-        def judged(model):
+        def validated(model):
             calls.append(1)
             return {**validate(model), "score": float(len(calls))}
 
-        return judged
+        return validated
 
     monkeypatch.setattr(tokenizer_recipe, "make_validation", worsening)
     more = (
@@ -44,17 +46,17 @@ def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(rival, tmp_
             "--loss.adversarial.layers",
             "1",
         ]
-        if rival
+        if adversarial
         else []
     )
     train_tokenizer.main(
         [*TINY_TOKENIZER, "--train.steps", "30", "--train.preview_every", "10", *more, "--out", str(tmp_path)]
     )
     with safe_open(tmp_path / "best" / "model.safetensors", "pt") as file:
-        assert file.metadata()["step"] == ("30" if rival else "10")
+        assert file.metadata()["step"] == ("30" if adversarial else "10")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    judged = [line for line in lines if "val_mse" in line]
-    assert len(judged) == 3 and all(
-        {"val_dead_codes", "val_mse_p90", "val_ssim", "val_perplexity"} <= set(line) for line in judged
+    validated = [line for line in lines if "val_mse" in line]
+    assert len(validated) == 3 and all(
+        {"val_dead_codes", "val_mse_p90", "val_ssim", "val_perplexity"} <= set(line) for line in validated
     )
     assert all({"codes_used", "perplexity", "mse"} <= set(line) for line in lines if "loss" in line)

@@ -1,4 +1,4 @@
-"""The judge of pictures above 16 pixels learns, is the same for the same images, and is trained once."""
+"""The classifier of images above 16 pixels learns, is the same for the same images, and is trained once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def test_it_learns_is_repeatable_and_trained_once(tmp_path, monkeypatch):
     monkeypatch.setattr(classifier, "LEAST_STEPS", 60)  # enough for stripes
     images, labels = stripes(3 * BATCH, 0)
     unseen, truth = stripes(90, 1)
-    judge = train_classifier(images, labels, 3, tmp_path, flip=True)
-    assert judge.accuracy(unseen, truth) > 0.95
-    features = judge.features(unseen)
-    assert features.shape == (90, 128) and judge.name.startswith("convolutional network")
-    assert judge.space.probabilities is not None
-    chances = judge.space.probabilities(unseen)
-    assert torch.equal(chances.argmax(1), judge.predict(unseen)) and torch.allclose(
+    trained = train_classifier(images, labels, 3, tmp_path, flip=True)
+    assert trained.accuracy(unseen, truth) > 0.95
+    features = trained.features(unseen)
+    assert features.shape == (90, 128) and trained.name.startswith("convolutional network")
+    assert trained.space.probabilities is not None
+    chances = trained.space.probabilities(unseen)
+    assert torch.equal(chances.argmax(1), trained.predict(unseen)) and torch.allclose(
         chances.sum(1), torch.ones(90)
     )
 
     anew = train_classifier(images, labels, 3, flip=True)
-    assert anew.space.sha256 == judge.space.sha256
+    assert anew.space.sha256 == trained.space.sha256
     monkeypatch.setattr(classifier, "_fit", lambda *_: pytest.fail("trained again"))
     stored = train_classifier(images, labels, 3, tmp_path, flip=True)
-    assert stored.space.sha256 == judge.space.sha256 and torch.equal(stored.features(unseen), features)
+    assert stored.space.sha256 == trained.space.sha256 and torch.equal(stored.features(unseen), features)

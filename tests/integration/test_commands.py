@@ -125,7 +125,7 @@ def test_reconstruct(trained, picture, tmp_path):
 
 
 def test_reconstruct_shows_images_of_a_data_set(trained, tmp_path, capsys):
-    """Its own held-out images, or those of a set that is named; always the ones that evaluate judges, prepared in the same way."""
+    """Its own held-out images, or those of a set that is named; always the ones that evaluate uses, prepared in the same way."""
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
 
@@ -174,7 +174,7 @@ def test_evaluate_writes_the_figures(trained, tmp_path):
     results = json.loads((tmp_path / "e.json").read_text())
     assert 0 < results["tokenizer"]["mse"] < 0.2
     samples = results["samples"]
-    assert samples["judge_accuracy_on_held_out"] > 0.95
+    assert samples["classifier_accuracy_on_held_out"] > 0.95
     assert 0 <= samples["label_accuracy"] <= 1 and samples["settings"]["steps"] == 4
     assert (
         samples["fidelity_of_real_training_images"]["frechet_distance"]
@@ -262,7 +262,7 @@ def test_launchers_are_the_commands(script):
     ids=lambda words: words[0],
 )
 def test_a_reader_who_has_seen_enough_is_no_error(words, tmp_path):
-    """``d3pm-image … | head -1``: no traceback, no complaint."""
+    """``d3pm-image … | head -1``: no traceback, no error."""
     (tmp_path / "fashion.yaml").write_text(
         "out: a\ntokenizer: {downsampling: 4}\ndata: {image_size: 28, channels: 1}\n", encoding="utf-8"
     )
@@ -270,10 +270,8 @@ def test_a_reader_who_has_seen_enough_is_no_error(words, tmp_path):
         [sys.executable, "-m", "d3pm_image", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )  # fmt: skip
     started.stdout.close()
-    complaint = started.stderr.read().decode()
-    assert started.wait() in (0, 141) and "Traceback" not in complaint and "roken pipe" not in complaint, (
-        complaint
-    )
+    error = started.stderr.read().decode()
+    assert started.wait() in (0, 141) and "Traceback" not in error and "roken pipe" not in error, error
 
 
 def test_settings_that_the_sampler_does_not_have_are_refused_by_name(trained, tmp_path, capsys):

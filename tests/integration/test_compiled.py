@@ -22,7 +22,7 @@ from d3pm_image.diffusion import (
 
 
 def everything(process, objective, hidden, weight, bias, x_0, t, s, draws):
-    """All of the room in one function: corruption, jumps, both losses, posteriors, prior."""
+    """The whole package in one function: corruption, jumps, both losses, posteriors, prior."""
     x_t = process.jump(process.corrupt(x_0, s, draws), s, t, draws)
     logits = torch.nn.functional.linear(hidden, weight, bias)
     plain = diffusion_loss(process, objective, bound_terms(process, logits, x_0, x_t, t), x_0, x_t, t)

@@ -95,7 +95,7 @@ def test_nothing_is_written_or_pruned_while_steps_are_skipped(tmp_path, monkeypa
         poisoned_from(patch, first)
         with pytest.raises(TrainingError, match=kept):
             train_tokenizer.main([*TINY_TOKENIZER, *settings, "--out", str(tmp_path)])
-    assert names(tmp_path) == [kept] and not (tmp_path / "best").is_dir()  # judged at step 26
+    assert names(tmp_path) == [kept] and not (tmp_path / "best").is_dir()  # validated at step 26
     tensors = load_file(tmp_path / "checkpoints" / kept / "model.safetensors")
     assert all(torch.isfinite(v).all() for v in tensors.values())
     train_tokenizer.main([*TINY_TOKENIZER, *settings, "--out", str(tmp_path), "--resume", "true"])

@@ -17,7 +17,7 @@ from helpers.paths import ROOT
 from helpers.tiny import free_port
 
 from d3pm_image.evaluation.reference_stats import images_sha256, reference
-from d3pm_image.evaluation.samples import Judge
+from d3pm_image.evaluation.samples import SampleEvaluator
 from d3pm_image.metrics.feature_extractor import FeatureSpace
 
 ASKED = ["--num-samples", 60, "--steps", 3, "--seed", 5]
@@ -28,15 +28,15 @@ def result(path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def judged(trained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("judged")
+def evaluated(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated")
     pictures = ["--neighbours", folder / "near.png", "--samples", folder / "samples.png"]
     run("evaluate", trained / "diffusion", *ASKED, *pictures, "--out", folder / "a.json")
     return folder
 
 
-def test_what_makes_a_figure_reproducible_stands_beside_it(judged):
-    found = result(judged / "a.json")
+def test_what_makes_a_figure_reproducible_stands_beside_it(evaluated):
+    found = result(evaluated / "a.json")
     samples = found["samples"]
     words = shlex.split(found["command"])
     assert words[:2] == ["d3pm-image", "evaluate"] and words[words.index("--num-samples") + 1] == "60"
@@ -70,7 +70,7 @@ def test_what_makes_a_figure_reproducible_stands_beside_it(judged):
         "median_distance_of_held_out",
         "share_unusually_near",
     }
-    assert (judged / "near.png").is_file() and (judged / "samples.png").is_file()
+    assert (evaluated / "near.png").is_file() and (evaluated / "samples.png").is_file()
 
 
 def figures(found: dict) -> dict:
@@ -79,12 +79,12 @@ def figures(found: dict) -> dict:
     return {"tokenizer": found["tokenizer"], "samples": kept}
 
 
-def test_another_batch_size_gives_the_same_samples_and_figures(judged, trained, tmp_path):
+def test_another_batch_size_gives_the_same_samples_and_figures(evaluated, trained, tmp_path):
     run("evaluate", trained / "diffusion", *ASKED, "--batch-size", 17, "--out", tmp_path / "b.json")
-    assert figures(result(tmp_path / "b.json")) == figures(result(judged / "a.json"))
+    assert figures(result(tmp_path / "b.json")) == figures(result(evaluated / "a.json"))
 
 
-def test_two_processes_give_the_same_samples_and_figures(judged, trained, tmp_path):
+def test_two_processes_give_the_same_samples_and_figures(evaluated, trained, tmp_path):
     launch = [
         sys.executable,
         "-m",
@@ -105,11 +105,11 @@ def test_two_processes_give_the_same_samples_and_figures(judged, trained, tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
     found = result(tmp_path / "two.json")
     assert found["samples"]["processes"] == 2 and done.stdout.count('"samples"') == 1
-    assert figures(found) == figures(result(judged / "a.json"))
+    assert figures(found) == figures(result(evaluated / "a.json"))
 
 
 @pytest.mark.slow
-def test_other_features_and_reference(judged, trained, tmp_path):
+def test_other_features_and_reference(evaluated, trained, tmp_path):
     pytest.importorskip("efficientnet_lite_pytorch")
     arguments = ["--features", "efficientnet", "--reference", "training", "--num-samples", 20, "--steps", 2]
     run(
@@ -127,11 +127,11 @@ def test_other_features_and_reference(judged, trained, tmp_path):
         and "enlarged to 64" in samples["features"]["preparation"]
     )
     assert samples["reference"]["set"] == "training" and samples["reference"]["images"] == 1617
-    assert samples["judge"].startswith(
+    assert samples["classifier"].startswith(
         "scikit-learn"
     )  # labels are the classifier's matter whatever the features
     with pytest.raises(SystemExit):
-        run("evaluate", "--compare", judged / "a.json", tmp_path / "c.json")
+        run("evaluate", "--compare", evaluated / "a.json", tmp_path / "c.json")
 
 
 def test_reconstructions_in_other_features_need_no_classifier(trained, tmp_path, monkeypatch):
@@ -145,16 +145,16 @@ def test_reconstructions_in_other_features_need_no_classifier(trained, tmp_path,
     )
 
 
-def test_compare_prints_side_by_side_and_refuses_unlike_things(judged, trained, tmp_path, capsys):
+def test_compare_prints_side_by_side_and_refuses_unlike_things(evaluated, trained, tmp_path, capsys):
     run("evaluate", trained / "diffusion", *ASKED[:2], "--steps", 2, "--out", tmp_path / "b.json")
     capsys.readouterr()
-    run("evaluate", "--compare", judged / "a.json", tmp_path / "b.json")
+    run("evaluate", "--compare", evaluated / "a.json", tmp_path / "b.json")
     shown = capsys.readouterr().out
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.split()}
-    a, b = (result(p)["samples"] for p in (judged / "a.json", tmp_path / "b.json"))
+    a, b = (result(p)["samples"] for p in (evaluated / "a.json", tmp_path / "b.json"))
     assert rows["settings.steps"][:2] == ["3", "2"] and rows["seed"][:2] == ["5", "0"]
     assert rows["fidelity.frechet_distance"][:2] == [f"{x['fidelity']['frechet_distance']:g}" for x in (a, b)]
-    other = result(judged / "a.json")
+    other = result(evaluated / "a.json")
     for path, value in (
         (("samples", "features", "sha256"), "0"),
         (("samples", "reference", "sha256"), "0"),
@@ -167,17 +167,17 @@ def test_compare_prints_side_by_side_and_refuses_unlike_things(judged, trained, 
             inner = inner[name]
         inner[path[-1]] = value
         (tmp_path / "other.json").write_text(json.dumps(changed))
-        message = fails(capsys, "evaluate", "--compare", judged / "a.json", tmp_path / "other.json")
+        message = fails(capsys, "evaluate", "--compare", evaluated / "a.json", tmp_path / "other.json")
         assert ".".join(path) in message and "unlike" in message
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"format": "d3pm-image-evaluation", "version": 99}', "\x00"]
 )
-def test_compare_refuses_other_files(judged, tmp_path, text, capsys):
+def test_compare_refuses_other_files(evaluated, tmp_path, text, capsys):
     (tmp_path / "x.json").write_text(text)
-    assert "compare" in fails(capsys, "evaluate", "--compare", judged / "a.json", tmp_path / "x.json")
-    assert "compare" in fails(capsys, "evaluate", "--compare", judged / "a.json")
+    assert "compare" in fails(capsys, "evaluate", "--compare", evaluated / "a.json", tmp_path / "x.json")
+    assert "compare" in fails(capsys, "evaluate", "--compare", evaluated / "a.json")
 
 
 @pytest.mark.parametrize(
@@ -241,9 +241,9 @@ def test_the_score_of_sorted_and_of_mixed_images_is_the_same_kind_of_figure(monk
         lambda x: torch.nn.functional.one_hot(x[:, 0, 0, 0].long() // 60, 4).float(),
     )  # fmt: skip
     monkeypatch.setattr("d3pm_image.evaluation.samples.train_classifier", lambda *_: None)
-    judge = Judge(images.source, images.config, images, "0123", sure)
+    evaluator = SampleEvaluator(images.source, images.config, images, "0123", sure)
     turned = torch.from_numpy(pixels.reshape(4, 60, 8, 8).transpose(1, 0, 2, 3).reshape(240, 1, 8, 8).copy())
-    for found in (judge.measure_real(240), judge.fidelity(turned, torch.arange(240) % 4)):
+    for found in (evaluator.measure_real(240), evaluator.fidelity(turned, torch.arange(240) % 4)):
         assert found["inception_score"] > 3.7
 
 
@@ -252,9 +252,9 @@ def test_memorisation_finds_a_model_that_copies():
     random = np.random.default_rng(0)
     pixels, labels = random.integers(0, 256, (220, 8, 8)).astype(np.uint8), np.arange(220) % 2
     train, held_out = image_set(pixels[:150], labels[:150]), image_set(pixels[150:], labels[150:])
-    judge = Judge(train.source, train.config, held_out, "01")
+    evaluator = SampleEvaluator(train.source, train.config, held_out, "01")
     copies = train.pixels[:30]
-    figures, distance, number = judge.memory(copies)
+    figures, distance, number = evaluator.memory(copies)
     assert figures["share_unusually_near"] == 1 and distance.max() == 0 and number.tolist() == list(range(30))
     new = torch.from_numpy(random.integers(0, 256, (50, 1, 8, 8)).astype(np.uint8))
-    assert judge.memory(new)[0]["share_unusually_near"] < 0.1
+    assert evaluator.memory(new)[0]["share_unusually_near"] < 0.1

@@ -131,11 +131,11 @@ CHANGES = {
 def test_absurd_settings_of_a_model_are_refused_before_memory_is_taken(copied, file, name, value):
     path = copied / "diffusion" / "model" / file
     raw = json.loads(path.read_text())
-    *rooms, last = name.split(".")
-    room = raw
-    for key in rooms:
-        room = room[key]
-    room[last] = value
+    *parts, last = name.split(".")
+    inner = raw
+    for key in parts:
+        inner = inner[key]
+    inner[last] = value
     path.write_text(json.dumps(raw))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ConfigError):

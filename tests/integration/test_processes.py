@@ -204,12 +204,12 @@ def test_a_split_denoiser_trains_as_a_whole_one(sharded):
     assert [line["grad_norm"] for line in split] == pytest.approx(
         [line["grad_norm"] for line in one], rel=1e-4
     )
-    judged = [
+    validated = [
         [json.loads(line) for line in (f / "log.jsonl").read_text().splitlines() if "val_score" in line]
         for f in (sharded / "one", sharded / "split")
     ]
-    assert [line["val_score"] for line in judged[1]] == pytest.approx(
-        [line["val_score"] for line in judged[0]], rel=1e-5
+    assert [line["val_score"] for line in validated[1]] == pytest.approx(
+        [line["val_score"] for line in validated[0]], rel=1e-5
     )
     for part in ("model", "ema", "optimizer"):
         expected, found = state(sharded / "one", part), state(sharded / "split", part)

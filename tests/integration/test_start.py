@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from d3pm_image import Pipeline
 from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun, TokenizerRun
-from d3pm_image.recipes.finetune import Ancestor, same_codes
+from d3pm_image.recipes.finetune import PretrainedModel, same_codes
 from d3pm_image.sampling.choice import to_values
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer
 
@@ -212,9 +212,9 @@ def test_classes_are_matched_by_name(trained):
     pipe = Pipeline.from_pretrained(trained / "diffusion")
     classes = ("9", "a new one", "0")
     config = DiffusionRun(start_from=str(trained / "diffusion"), denoiser=pipe.denoiser.config)
-    ancestor = Ancestor.of(config, pipe.tokenizer)
+    pretrained = PretrainedModel.of(config, pipe.tokenizer)
     network = type(pipe.denoiser)(pipe.denoiser.config, 32, 3)
-    assert ancestor.hand_down(network, classes) == 2
+    assert pretrained.load_weights(network, classes) == 2
     rows = pipe.denoiser.classes.weight
     assert torch.equal(network.classes.weight, rows[[9, 10, 0, 10]])
     x, kappa = torch.randint(33, (2, 16)), torch.tensor([0.2, 0.9])

@@ -127,8 +127,8 @@ def test_accumulation_equals_the_large_batch(trained, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-@pytest.mark.parametrize("rival", [None, "a discriminator"])
-def test_a_codebook_that_drifts_is_noticed(rival):
+@pytest.mark.parametrize("discriminator", [None, "a discriminator"])
+def test_a_codebook_that_drifts_is_noticed(discriminator):
     """Processes that hold different buffers stop with a message instead of saving one of the two."""
     from types import SimpleNamespace
 
@@ -138,9 +138,9 @@ def test_a_codebook_that_drifts_is_noticed(rival):
     trainer.progress = Progress(step=3)
     first, second = torch.nn.BatchNorm1d(2), SimpleNamespace(model=torch.nn.BatchNorm1d(2))
     trainer.job = (
-        SimpleNamespace(model=first, rival=None)
-        if rival is None
-        else SimpleNamespace(model=torch.nn.Linear(2, 2), rival=second)
+        SimpleNamespace(model=first, discriminator=None)
+        if discriminator is None
+        else SimpleNamespace(model=torch.nn.Linear(2, 2), discriminator=second)
     )
     for drift in (0.0, 1.0):
         trainer.accelerator = SimpleNamespace(
@@ -255,14 +255,14 @@ def test_raw_weights_are_judged_beside_the_averaged_ones(trained, tmp_path):
     from d3pm_image.recipes.tokenizer import make_validation
     from d3pm_image.tokenizer import Autoencoder
 
-    def judged(folder):
+    def validated(folder):
         return [
             line
             for line in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
             if "val_score" in line
         ][-1]
 
-    last = judged(trained / "tokenizer")
+    last = validated(trained / "tokenizer")
     config = parse("train-tokenizer", TokenizerRun, [*TINY_TOKENIZER, "--out", str(tmp_path)])
     model = Autoencoder(config.tokenizer, 1)
     model.load_state_dict(weights(trained / "tokenizer"))
@@ -275,12 +275,12 @@ def test_raw_weights_are_judged_beside_the_averaged_ones(trained, tmp_path):
     )
     assert (
         "val_raw_score" not in last
-        and {"val_raw_bits_per_code", "val_raw_accuracy"} <= judged(trained / "diffusion").keys()
+        and {"val_raw_bits_per_code", "val_raw_accuracy"} <= validated(trained / "diffusion").keys()
     )
     train_tokenizer.main(
         [*TINY_TOKENIZER, "--train.ema", "0", "--train.steps", "5", "--out", str(tmp_path / "run")]
     )
-    assert not [name for name in judged(tmp_path / "run") if name.startswith("val_raw_")]
+    assert not [name for name in validated(tmp_path / "run") if name.startswith("val_raw_")]
 
 
 def test_tf32_is_a_setting_of_cuda_alone():

@@ -44,20 +44,20 @@ def test_the_bound(steps):
 
 
 def test_reconstructions_and_their_judge():
-    """The judge is a network on the device: it is given what lies there."""
+    """The criterion is a network on the device: it is given what lies there."""
 
     def measure(pipe, images):
-        def judge(output, real):
+        def criterion(output, real):
             assert output.device == real.device == pipe.device
             return (output - real).abs().mean()
 
         def read(numbers):
             return images[numbers[0] : numbers[-1] + 1]
 
-        return reconstruction_error(pipe.tokenizer, read, 6, 4, judge)
+        return reconstruction_error(pipe.tokenizer, read, 6, 4, criterion)
 
     expected, found = on_both(measure)
-    assert found == pytest.approx(expected, rel=1e-4) and expected["judged"] > 0
+    assert found == pytest.approx(expected, rel=1e-4) and expected["reconstruction_loss"] > 0
 
 
 def test_seams():

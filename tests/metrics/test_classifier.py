@@ -1,4 +1,4 @@
-"""The judge of pictures above 16 pixels: it learns, gives the same network for the same images, and is trained once."""
+"""The classifier of images above 16 pixels: it learns, gives the same network for the same images, and is trained once."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import torch
 
 from d3pm_image.config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun
 from d3pm_image.metrics.reconstruction import reconstruction_error
-from d3pm_image.metrics.tokenizer_diagnostics import complaints
+from d3pm_image.metrics.tokenizer_diagnostics import warnings_of
 from d3pm_image.recipes import tokenizer as tokenizer_recipe
 from d3pm_image.tokenizer.quantizers import QUANTIZERS
 
@@ -55,7 +55,7 @@ def flat_pictures(levels: list[float]) -> torch.Tensor:
 def test_the_measures_by_hand():
     images = flat_pictures([0.1, 0.3, 0.8, 0.9])  # codes 0 1 3 3, given back as 0 1/3 1 1
     values = reconstruction_error(
-        Rounds(), lambda i: images[i], 4, batch_size=3, judge=lambda a, b: (a - b).abs().mean()
+        Rounds(), lambda i: images[i], 4, batch_size=3, criterion=lambda a, b: (a - b).abs().mean()
     )
     errors = torch.tensor([0.01, (1 / 3 - 0.3) ** 2, 0.04, 0.01], dtype=torch.float64)
     assert values["mse"] == pytest.approx(float(errors.mean()), rel=1e-5)
@@ -64,7 +64,7 @@ def test_the_measures_by_hand():
         assert values[f"mse_p{p}"] == pytest.approx(float(errors.quantile(p / 100)), rel=1e-4)
     assert (values["codes_used"], values["dead_codes"], values["codes_per_image"]) == (3, 1, 1)
     assert values["perplexity"] == pytest.approx(2**1.5)
-    assert values["judged"] == pytest.approx((0.1 + 1 / 30 + 0.2 + 0.1) / 4, rel=1e-5)
+    assert values["reconstruction_loss"] == pytest.approx((0.1 + 1 / 30 + 0.2 + 0.1) / 4, rel=1e-5)
     assert values["clipped"] == pytest.approx(0.75)  # three of four come back pure, none was
     std = lambda x: float(torch.tensor(x, dtype=torch.float64).std(correction=0))  # noqa: E731
     assert values["contrast"] == pytest.approx(std([0, 1 / 3, 1, 1]) / std([0.1, 0.3, 0.8, 0.9]), rel=1e-4)
@@ -82,9 +82,9 @@ def test_measures_do_not_depend_on_the_batch():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_healthy_tokenizer_gets_no_finding_and_a_collapsed_one_a_hint_that_it_reads(name):
     config = settings(name)
-    assert complaints(HEALTHY, config, 2000) == []
+    assert warnings_of(HEALTHY, config, 2000) == []
     for values in ({"codes_used": 90.0}, {"perplexity": 20.0}):
-        (text,) = complaints({**HEALTHY, **values}, config, 2000)
+        (text,) = warnings_of({**HEALTHY, **values}, config, 2000)
         assert text.startswith("the codebook has collapsed: ") and "\n" not in text
         advised = set(re.findall(r"tokenizer\.quantizer\.(\w+)", text))
         assert advised and advised <= {*config.quantizer.types(), "name"}
@@ -94,14 +94,14 @@ def test_few_images_cannot_use_many_codes():
     """20 pictures of 4 cells reach at most 80 codes: 15 of 512 is no collapse then, but it is with 2,000 pictures."""
     values = {**HEALTHY, "codes_per_image": 4.0, "codes_used": 15.0, "perplexity": 10.0}
     assert (
-        complaints(values, TokenizerConfig(), 20) == []
-        and len(complaints(values, TokenizerConfig(), 2000)) == 1
+        warnings_of(values, TokenizerConfig(), 20) == []
+        and len(warnings_of(values, TokenizerConfig(), 2000)) == 1
     )
 
 
 def test_flat_and_clipped_reconstructions_are_named():
-    (flat,) = complaints({**HEALTHY, "contrast": 0.2}, TokenizerConfig(), 2000)
-    (clipped,) = complaints({**HEALTHY, "clipped": 0.4}, TokenizerConfig(), 2000)
+    (flat,) = warnings_of({**HEALTHY, "contrast": 0.2}, TokenizerConfig(), 2000)
+    (clipped,) = warnings_of({**HEALTHY, "clipped": 0.4}, TokenizerConfig(), 2000)
     assert "flat" in flat and "learning_rate" in flat and "clipped" in clipped and "learning_rate" in clipped
 
 
@@ -120,7 +120,7 @@ def run_settings(**loss) -> TokenizerRun:
     return TokenizerRun(data=DataConfig(image_size=8, channels=1), loss=TokenizerLossConfig(**loss))
 
 
-def test_a_complaint_is_printed_when_two_judgements_agree(capsys):
+def test_a_warning_is_printed_when_two_validations_agree(capsys):
     held = Held(flat_pictures([0.1, 0.3, 0.6, 0.9] * 8))
     validate = tokenizer_recipe.make_validation(held, "cpu", run_settings())
     flat, healthy = Rounds(0.1), Rounds(0.9)

@@ -107,12 +107,12 @@ def test_hostile_and_missing_inception_files_are_refused(tmp_path, weights):
     trap.write_bytes(pickle.dumps(Trap()))
     other = tmp_path / "other.pth"
     torch.save({"a": torch.zeros(1)}, other)
-    for file, complaint in (
+    for file, message in (
         (trap, "not a file of weights"),
         (other, "holds no Inception network"),
         (tmp_path / "none.pth", "no such file"),
         ("", "let it be downloaded"),
     ):
-        with pytest.raises(ConfigError, match=rf"features_weights.*{complaint}"):
+        with pytest.raises(ConfigError, match=rf"features_weights.*{message}"):
             inception_space(str(file))
     assert not (tmp_path / "sprung").exists()

@@ -17,9 +17,9 @@ from d3pm_image.tokenizer.discriminator import (
     Discriminator,
     balanced,
     discriminator_loss,
+    generator_loss,
     lecam,
     trust,
-    verdict,
 )
 
 pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
@@ -59,12 +59,12 @@ def test_the_losses_by_hand():
     assert float(more) == pytest.approx(hinge + 0.5 * float(logs["lecam"]))
 
 
-def test_the_verdict_teaches_the_output_and_not_the_discriminator():
+def test_the_adversarial_loss_teaches_the_output_and_not_the_discriminator():
     torch.manual_seed(0)
     network = Discriminator(TINY, 3)
     output = torch.rand(2, 3, 8, 8, requires_grad=True)
     score = network(output).mean()
-    loss = verdict(network, output)
+    loss = generator_loss(network, output)
     assert float(loss.detach()) == pytest.approx(-float(score.detach()))
     loss.backward()
     assert float(output.grad.abs().sum()) > 0 and all(p.grad is None for p in network.parameters())
@@ -80,10 +80,10 @@ def pixels_and_losses(rows: int = 3):
         torch.rand(rows, 3, 8, 8),
         torch.rand(rows, 3, 8, 8, requires_grad=True),
     )
-    return output, (output - images).square().mean(), verdict(network, output)
+    return output, (output - images).square().mean(), generator_loss(network, output)
 
 
-def test_a_balanced_verdict_pulls_as_hard_as_it_was_told_on_every_image():
+def test_a_balanced_adversarial_loss_pulls_as_hard_as_it_was_told_on_every_image():
     output, wanted, against = pixels_and_losses()
     (pull,) = torch.autograd.grad(wanted, output, retain_graph=True)
     loss, factor = balanced(output, wanted, against, 0.25)
@@ -112,14 +112,17 @@ def test_an_image_is_balanced_by_itself():
     alone = output.detach()[1:2].clone().requires_grad_()
     torch.manual_seed(0)
     network, images = Discriminator(TINY, 3), torch.rand(3, 3, 8, 8)
-    balanced(alone, (alone - images[1:2]).square().mean(), verdict(network, alone), 0.25)[0].backward()
+    balanced(alone, (alone - images[1:2]).square().mean(), generator_loss(network, alone), 0.25)[0].backward()
     torch.testing.assert_close(alone.grad / 3, output.grad[1:2])  # losses are means over images
 
 
 def test_a_reconstruction_without_error_is_left_alone():
     output = torch.rand(2, 3, 8, 8, requires_grad=True)
     loss, factor = balanced(
-        output, (output - output.detach()).square().mean(), verdict(Discriminator(TINY, 3), output), 0.25
+        output,
+        (output - output.detach()).square().mean(),
+        generator_loss(Discriminator(TINY, 3), output),
+        0.25,
     )
     loss.backward()
     assert float(factor) == 0 and float(output.grad.abs().max()) == 0
@@ -147,13 +150,13 @@ def test_a_discriminator_learns_to_tell():
     assert float(logs["score_real"]) > 0.5 > -0.5 > float(logs["score_fake"])
 
 
-def test_the_verdict_counts_after_the_warm_up_and_rises_evenly():
+def test_the_adversarial_loss_counts_after_the_warm_up_and_rises_evenly():
     config = AdversarialConfig(weight=0.5, start_step=10, warmup_steps=5, ramp_steps=4)
-    weights = [config.verdict_weight(step) for step in range(30)]
+    weights = [config.adversarial_weight(step) for step in range(30)]
     assert weights[:15] == [0.0] * 15
     assert weights[15:20] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5]) and weights[19:] == [0.5] * 11
-    assert AdversarialConfig(weight=0.5, warmup_steps=0, ramp_steps=0).verdict_weight(0) == 0.5
-    assert not any(AdversarialConfig().verdict_weight(step) for step in range(2000))
+    assert AdversarialConfig(weight=0.5, warmup_steps=0, ramp_steps=0).adversarial_weight(0) == 0.5
+    assert not any(AdversarialConfig().adversarial_weight(step) for step in range(2000))
 
 
 def test_a_discriminator_too_deep_for_the_pictures_is_refused():

@@ -119,7 +119,7 @@ def test_no_folder_holds_no_checkpoints(tmp_path):
 def weights(run: Trainer) -> dict:
     return {
         **{f"raw.{k}": v.clone() for k, v in run.job.model.state_dict().items()},
-        **{f"ema.{k}": v.clone() for k, v in run.judged().state_dict().items()},
+        **{f"ema.{k}": v.clone() for k, v in run.evaluated().state_dict().items()},
     }
 
 
@@ -158,8 +158,8 @@ def test_restoring_falls_back_to_the_last_undamaged_checkpoint(tmp_path, capsys)
     again = trainer(tmp_path)
     assert again.restore() and again.progress.step == 1
     assert same(weights(again), at[1])
-    complaint = capsys.readouterr().err
-    assert "step-00000003/ema.safetensors" in complaint and "step-00000002/model.safetensors" in complaint
+    message = capsys.readouterr().err
+    assert "step-00000003/ema.safetensors" in message and "step-00000002/model.safetensors" in message
     flip_a_bit(tmp_path / "checkpoints" / "step-00000001" / "optimizer.safetensors")
     assert not trainer(tmp_path).restore()
 

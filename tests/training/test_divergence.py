@@ -8,9 +8,9 @@ from helpers.trainers import batch_of, names, trainer
 from safetensors.torch import load_file
 
 from d3pm_image.training.checkpoint import read_state
-from d3pm_image.training.judging import judge
 from d3pm_image.training.monitor import Monitor
 from d3pm_image.training.trainer import TrainingError
+from d3pm_image.training.validation import validate
 
 pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
 
@@ -82,7 +82,7 @@ def test_best_weights_of_a_branch_that_was_left_are_not_the_best(tmp_path):
     run.step(batch_of(0))
     run.save()
     run.step(batch_of(1))
-    judge(run, Monitor(tmp_path, True))
+    validate(run, Monitor(tmp_path, True))
     assert run.progress.best_step == 2
     again = trainer(tmp_path)
     assert again.restore() and again.progress.best_step == -1
@@ -91,5 +91,5 @@ def test_best_weights_of_a_branch_that_was_left_are_not_the_best(tmp_path):
     assert again.restore() and (again.progress.best, again.progress.best_step) == (pytest.approx(1 / 3), 2)
     again.progress.skipped_in_a_row = 1
     object.__setattr__(again.job, "validate", lambda network: {"score": 0.0})
-    judge(again, Monitor(tmp_path, True))
+    validate(again, Monitor(tmp_path, True))
     assert again.progress.best_step == 2

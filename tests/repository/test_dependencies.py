@@ -1,4 +1,4 @@
-"""The walls of the house: imports run downward only, torch stays out of the command line, no long rooms."""
+"""Rules of the package: imports run downward only, torch stays out of the command line, no long files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from helpers.paths import ROOT
 from scripts.architecture import LEVELS, PAGES, written
 
 PACKAGE = ROOT / "d3pm_image"
-LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
+LEVEL = {package: number for number, packages in enumerate(LEVELS) for package in packages}
 
 
-def room_of(parts: tuple[str, ...]) -> str:
+def package_of(parts: tuple[str, ...]) -> str:
     """The entry of the list that a module belongs to: its first folder, or a part of it that has an entry of its own."""
     inner = "/".join(parts[:2])
     return inner if inner in LEVEL else parts[0]
@@ -23,7 +23,7 @@ def room_of(parts: tuple[str, ...]) -> str:
 
 def imports(path: Path) -> set[str]:
     """Rooms of this package that a module imports, wherever in it the import stands."""
-    above, rooms = path.relative_to(PACKAGE).parts, set()
+    above, packages = path.relative_to(PACKAGE).parts, set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom) or not (
             node.level or (node.module or "").startswith("d3pm_image")
@@ -31,8 +31,8 @@ def imports(path: Path) -> set[str]:
             continue
         module = tuple((node.module or "").split(".")) if node.module else ()
         place = (*above[: len(above) - node.level], *module) if node.level else module[1:]
-        rooms |= {room_of((*place, alias.name)) for alias in node.names}
-    return rooms
+        packages |= {package_of((*place, alias.name)) for alias in node.names}
+    return packages
 
 
 def modules() -> list[Path]:
@@ -45,9 +45,9 @@ def modules() -> list[Path]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_run_downward(path):
-    room = room_of(path.relative_to(PACKAGE).with_suffix("").parts)
+    package = package_of(path.relative_to(PACKAGE).with_suffix("").parts)
     for other in imports(path) - {"__version__"}:
-        assert LEVEL[other] < LEVEL[room] or other == room, f"{room} imports {other}"
+        assert LEVEL[other] < LEVEL[package] or other == package, f"{package} imports {other}"
 
 
 def missing(path: Path) -> list[str]:

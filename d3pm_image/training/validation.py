@@ -1,4 +1,4 @@
-"""Validation and previews of a run, without the compiler: what is judged has other shapes than a batch."""
+"""Validation and previews of a run, without the compiler: validation has other shapes than a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def raw_measures(trainer: Trainer) -> dict[str, float]:
     """The same measures of the weights before averaging: what averaging is worth."""
     if trainer.average is None or trainer.job.validate_raw is None:
         return {}
-    network, values = trainer.judged(raw=True), {}
+    network, values = trainer.evaluated(raw=True), {}
     if trainer.main:
         values = {
             f"val_raw_{k}": float(v) for k, v in trainer.job.validate_raw(network).items() if k != "score"
@@ -27,25 +27,25 @@ def raw_measures(trainer: Trainer) -> dict[str, float]:
     return values
 
 
-def judge(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
+def validate(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
     """Validate and preview on the main process; keep the best weights."""
     settle(trainer)
     with uncompiled(trainer.compiled):
-        return _judge(trainer, monitor)
+        return _validate(trainer, monitor)
 
 
-def _judge(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
+def _validate(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
     raw, values = raw_measures(trainer), {}
     diverges = bool(trainer.progress.skipped_in_a_row) or trainer.exploded(trainer.loss)
-    network = trainer.judged()
+    network = trainer.evaluated()
     if trainer.main:
         step = trainer.progress.step
         if trainer.job.validate is not None:
             values = {f"val_{k}": float(v) for k, v in trainer.job.validate(network).items()} | raw
             score = values.get("val_score", math.inf)
-            # the first network's own error does not show what a rival teaches it, so the last weights
+            # the first network's own error does not show what a discriminator teaches it, so the last weights
             # count as the best
-            opposed = trainer.opponent is not None and step > trainer.opponent.rival.start_step
+            opposed = trainer.discriminator is not None and step > trainer.discriminator.task.start_step
             if (score < trainer.progress.best or opposed) and math.isfinite(score) and not diverges:
                 trainer.progress.best, trainer.progress.best_step = score, step
                 (trainer.folder / "best").mkdir(exist_ok=True)
