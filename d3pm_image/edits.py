@@ -10,7 +10,7 @@ from torch import Tensor
 from .config import check
 from .data.levels import remembered_white
 from .diffusion import Process
-from .editing.inputs import Masks, Picture, Pictures, Several, Single, gather, pictures
+from .editing.inputs import ImageLike, ImagesLike, Masks, Several, Single, gather, image_list
 from .editing.interpolate import Mix, interpolate
 from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Size, Window
@@ -22,11 +22,11 @@ from .sampling.request import Request
 from .types import Grid, Tokenizer
 
 Edited = Delivered | list[Images] | list[Tensor] | list[Array]
-"""Results of one picture; or of several, a list of these."""
+"""Results of one image; or of several, a list of these."""
 
 
 class Edits(Protocol):
-    """What :class:`~d3pm_image.Pipeline` does with pictures, by the parts of it that are named here."""
+    """What :class:`~d3pm_image.Pipeline` does with images, by the parts of it that are named here."""
 
     tokenizer: Tokenizer
     process: Process
@@ -48,10 +48,10 @@ class Edits(Protocol):
         """How codes are to be drawn."""
 
     def label_ids(self, labels: Labels, count: int, first: int = 0) -> list[int]:
-        """Class numbers of so many pictures."""
+        """Class numbers of so many images."""
 
-    def tensors(self, images: Pictures) -> Tensor:
-        """Pictures at the model's size, (B, C, h, w) in [0, 1]."""
+    def tensors(self, images: ImagesLike) -> Tensor:
+        """Images at the model's size, (B, C, h, w) in [0, 1]."""
 
     # fmt: off
     @overload
@@ -88,14 +88,14 @@ class Edits(Protocol):
     ) -> list[Array]: ...
     @overload
     def inpaint(
-        self, image: Pictures, mask: Masks, labels: Labels = None, variants: int = 1, ring: int | None = None,
-        window: Window = "auto", feather: int = 0, strength: float = 1.0, *, output_type: OutputType = "pil",
-        **drawing: Any,
+        self, image: ImagesLike, mask: Masks, labels: Labels = None, variants: int = 1,
+        ring: int | None = None, window: Window = "auto", feather: int = 0, strength: float = 1.0, *,
+        output_type: OutputType = "pil", **drawing: Any,
     ) -> Edited: ...
     # fmt: on
     def inpaint(
         self,
-        image: Pictures,
+        image: ImagesLike,
         mask: Masks,
         labels: Labels = None,
         variants: int = 1,
@@ -106,31 +106,31 @@ class Edits(Protocol):
         output_type: OutputType = "pil",
         **drawing: Any,
     ) -> Edited:
-        """Repaint the masked part of pictures; every pixel outside the mask comes back exactly as it was.
+        """Repaint the masked part of images; every pixel outside the mask comes back exactly as it was.
 
         Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of
         them reaches the result.
 
         Args:
-            image: A picture, or several of any sizes and modes, as
-                :func:`~d3pm_image.editing.inputs.pictures` takes them.
-            mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all pictures or a list
+            image: An image, or several of any sizes and modes, as
+                :func:`~d3pm_image.editing.inputs.images` takes them.
+            mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all images or a list
                 with one for each.
-            labels: Class of what to paint (number or name), one for all or one a picture; None for no class.
-            variants: Results a picture.
+            labels: Class of what to paint (number or name), one for all or one an image; None for no class.
+            variants: Results an image.
             ring: Code cells around the mask that are drawn anew as well; None is as many as the feather
                 needs.
-            window: What of a picture is worked on: ``whole`` of it at the model's size; the mask's
+            window: What of an image is worked on: ``whole`` of it at the model's size; the mask's
                 neighbourhood, reduced to that size if need be (``crop``) or at its own scale (``tiles``);
-                ``auto``: crop where a picture is larger than the model's size.
-            feather: Pixels around the mask over which the result fades into the picture, inside drawn cells;
+                ``auto``: crop where an image is larger than the model's size.
+            feather: Pixels around the mask over which the result fades into the image, inside drawn cells;
                 0 is a hard seam.
             strength: Under 1 starts from what is there, see :meth:`vary`.
             output_type: ``pil``, ``pt`` or ``np``.
-            drawing: As in :meth:`request`; variant j of picture i is number i·variants + j.
+            drawing: As in :meth:`request`; variant j of image i is number i·variants + j.
 
         Returns:
-            ``variants`` pictures for one picture, or a list of such lists, in the input's size and mode; or
+            ``variants`` images for one image, or a list of such lists, in the input's size and mode; or
             float32 tensors or arrays in [0, 1], grey or colour as the model is.
 
         Raises:
@@ -188,13 +188,13 @@ class Edits(Protocol):
     ) -> list[Array]: ...
     @overload
     def outpaint(
-        self, image: Pictures, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0,
+        self, image: ImagesLike, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0,
         window: Window = "auto", *, output_type: OutputType = "pil", **how: Any,
     ) -> Edited: ...
     # fmt: on
     def outpaint(
         self,
-        image: Pictures,
+        image: ImagesLike,
         left: int = 0,
         top: int = 0,
         right: int = 0,
@@ -202,13 +202,13 @@ class Edits(Protocol):
         window: Window = "auto",
         **how: Any,
     ) -> Edited:
-        """Continue pictures by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the
+        """Continue images by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the
         larger canvas.
 
-        ``window="auto"`` keeps a picture's own scale (``tiles``) where its canvas is larger than the model's
+        ``window="auto"`` keeps an image's own scale (``tiles``) where its canvas is larger than the model's
         size.
         """
-        given, single = pictures(image)
+        given, single = image_list(image)
         images, masks = zip(
             *(extend(i, *map(scalar, (left, top, right, bottom))) for i in given), strict=True
         )
@@ -243,11 +243,11 @@ class Edits(Protocol):
     ) -> list[Array]: ...
     @overload
     def edit(
-        self, image: Pictures, region: Masks, label: Labels, *, output_type: OutputType = "pil", **how: Any
+        self, image: ImagesLike, region: Masks, label: Labels, *, output_type: OutputType = "pil", **how: Any
     ) -> Edited: ...
     # fmt: on
-    def edit(self, image: Pictures, region: Masks, label: Labels, **how: Any) -> Edited:
-        """Repaint a region of pictures as another class: :meth:`inpaint`, whose arguments hold, with a label
+    def edit(self, image: ImagesLike, region: Masks, label: Labels, **how: Any) -> Edited:
+        """Repaint a region of images as another class: :meth:`inpaint`, whose arguments hold, with a label
         that must be given.
 
         With ``strength`` under 1 the layout of what is there shows through.
@@ -288,25 +288,25 @@ class Edits(Protocol):
     ) -> list[Array]: ...
     @overload
     def vary(
-        self, image: Pictures, strength: float = 0.5, labels: Labels = None, variants: int = 1,
+        self, image: ImagesLike, strength: float = 0.5, labels: Labels = None, variants: int = 1,
         mask: Masks = None, *, output_type: OutputType = "pil", **how: Any,
     ) -> Edited: ...
     # fmt: on
     def vary(
         self,
-        image: Pictures,
+        image: ImagesLike,
         strength: float = 0.5,
         labels: Labels = None,
         variants: int = 1,
         mask: Masks = None,
         **how: Any,
     ) -> Edited:
-        """Variations of pictures, or of their masked part: the codes are corrupted to noise level t =
+        """Variations of images, or of their masked part: the codes are corrupted to noise level t =
         strength and denoised from there.
 
         Args:
-            image, labels, variants, mask: As in :meth:`inpaint`; no mask is the whole picture.
-            strength: 0 is the reconstruction, 1 a new picture (inside a mask: inpainting).
+            image, labels, variants, mask: As in :meth:`inpaint`; no mask is the whole image.
+            strength: 0 is the reconstruction, 1 a new image (inside a mask: inpainting).
             how: As in :meth:`inpaint`.
         """
         return self.inpaint(image, mask, labels, variants, strength=strength, **how)
@@ -314,29 +314,29 @@ class Edits(Protocol):
     # fmt: off
     @overload
     def interpolate(
-        self, a: Picture, b: Picture, frames: int = 8, strength: float = 0.5, labels: Labels = None,
+        self, a: ImageLike, b: ImageLike, frames: int = 8, strength: float = 0.5, labels: Labels = None,
         mix: Mix = "vectors", *, output_type: PIL = "pil", **drawing: Any,
     ) -> Images: ...
     @overload
     def interpolate(
-        self, a: Picture, b: Picture, frames: int = 8, strength: float = 0.5, labels: Labels = None,
+        self, a: ImageLike, b: ImageLike, frames: int = 8, strength: float = 0.5, labels: Labels = None,
         mix: Mix = "vectors", *, output_type: PT, **drawing: Any,
     ) -> Tensor: ...
     @overload
     def interpolate(
-        self, a: Picture, b: Picture, frames: int = 8, strength: float = 0.5, labels: Labels = None,
+        self, a: ImageLike, b: ImageLike, frames: int = 8, strength: float = 0.5, labels: Labels = None,
         mix: Mix = "vectors", *, output_type: NP, **drawing: Any,
     ) -> Array: ...
     @overload
     def interpolate(
-        self, a: Picture, b: Picture, frames: int = 8, strength: float = 0.5, labels: Labels = None,
+        self, a: ImageLike, b: ImageLike, frames: int = 8, strength: float = 0.5, labels: Labels = None,
         mix: Mix = "vectors", *, output_type: OutputType = "pil", **drawing: Any,
     ) -> Delivered: ...
     # fmt: on
     def interpolate(
         self,
-        a: Picture,
-        b: Picture,
+        a: ImageLike,
+        b: ImageLike,
         frames: int = 8,
         strength: float = 0.5,
         labels: Labels = None,
@@ -344,7 +344,7 @@ class Edits(Protocol):
         output_type: OutputType = "pil",
         **drawing: Any,
     ) -> Delivered:
-        """Pictures from a to b at the model's size; see :mod:`~d3pm_image.editing.interpolate`.
+        """Images from a to b at the model's size; see :mod:`~d3pm_image.editing.interpolate`.
 
         Args:
             frames: How many, the two ends included.

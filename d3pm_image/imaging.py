@@ -1,4 +1,4 @@
-"""Pictures at the border: arrays to Pillow and back, what their modes mean, labelled grids, and the filling
+"""Images at the border: arrays to Pillow and back, what their modes mean, labelled grids, and the filling
 of hidden pixels."""
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
 
 
 def with_opacity(image: Image.Image) -> Image.Image:
-    """A picture of 8 bits a level, or fewer, in mode RGBA."""
-    # of a copy: converting a palette with transparency changes the picture itself, and GIFs of it then have
+    """An image of 8 bits a level, or fewer, in mode RGBA."""
+    # of a copy: converting a palette with transparency changes the image itself, and GIFs of it then have
     # wrong colours
     return (image.convert("LA") if image.mode == "La" else image.copy()).convert("RGBA")
 
@@ -108,7 +108,7 @@ def with_opacity(image: Image.Image) -> Image.Image:
 def plain(
     image: Image.Image, channels: int, known: np.ndarray | None = None, white: float = 0.0
 ) -> Image.Image:
-    """A picture of any mode in 8-bit grey or colour.
+    """An image of any mode in 8-bit grey or colour.
 
     Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded;
     palettes are resolved; transparency, also that of one colour or palette entry, is laid on white.
@@ -163,7 +163,7 @@ def profile_channels(mode: str) -> int:
 
 
 def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
-    """Whole-number enlargement without smoothing, so that small pictures can be seen: sides of ``at_least``
+    """Whole-number enlargement without smoothing, so that small images can be seen: sides of ``at_least``
     or more."""
     factor = max(1, -(-at_least // min(image.size)))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
@@ -172,7 +172,7 @@ def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
 def grid_image(
     images: list[Image.Image], columns: int = 0, captions: list[str] | None = None, gap: int = 2
 ) -> Image.Image:
-    """One picture of many, row by row, with an optional caption under each.
+    """One image of many, row by row, with an optional caption under each.
 
     Args:
         images: Same size and mode each.
@@ -289,10 +289,10 @@ def check_ending(path: Path) -> None:
 
 
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:
-    """Write a picture atomically, in the format of its ending; PNGs carry ``settings`` as text.
+    """Write an image atomically, in the format of its ending; PNGs carry ``settings`` as text.
 
     Raises:
-        ConfigError: an ending that Pillow cannot write, or a format that cannot hold the picture.
+        ConfigError: an ending that Pillow cannot write, or a format that cannot hold the image.
     """
     import json
 
@@ -320,13 +320,13 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
 
 
 def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, last_ms: int) -> None:
-    """Write pictures of one size as an endless GIF or WebP, atomically; WebP keeps every pixel, GIF 256
-    colours a picture.
+    """Write images of one size as an endless GIF or WebP, atomically; WebP keeps every pixel, GIF 256
+    colours an image.
 
     Args:
         images: Mode L or RGB.
         path: Ends in .gif or .webp.
-        frame_ms, last_ms: How long each picture and the last one are shown, in milliseconds.
+        frame_ms, last_ms: How long each image and the last one are shown, in milliseconds.
     """
     path = Path(path)
     extra = {"lossless": True} if path.suffix.lower() == ".webp" else {}

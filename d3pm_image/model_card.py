@@ -23,7 +23,7 @@ LIMITS = (
 
 
 def model_card(
-    name: str, facts: dict[str, Any], model: dict[str, Any], licence: str, note: str = "", picture: str = ""
+    name: str, facts: dict[str, Any], model: dict[str, Any], licence: str, note: str = "", image: str = ""
 ) -> str:
     """Markdown of a model card.
 
@@ -35,11 +35,11 @@ def model_card(
             by part, ``half``.
         licence: Identifier of the licence of the weights, such as apache-2.0.
         note: A paragraph of the author's.
-        picture: File name of the samples, beside the card; empty for none.
+        image: File name of the samples, beside the card; empty for none.
     """
     height, width = model["image_size"]
     parts = [head(facts, licence), f"# {printable_html(name)}\n", opening(name, facts, model, height, width)]
-    parts += [f"![samples]({picture})\n"] if picture else []
+    parts += [f"![samples]({image})\n"] if image else []
     parts += [f"{note}\n"] if note else []
     parts += [usage(name, model), training(facts), scores(facts)]
     classes = f"\nClasses: {', '.join(map(printable_html, model['classes']))}.\n" if model["classes"] else ""
@@ -102,7 +102,7 @@ def usage(name: str, model: dict[str, Any]) -> str:
     name = printable(name)
     labels = f", labels=[{first}]" if len(model["classes"]) > 1 else ""
     shell = (
-        f"d3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} picture.png"
+        f"d3pm-image generate {name} --num-images 16 --out grid.png\nd3pm-image inpaint {name} image.png"
         " mask.png\n"
     )
     python = (

@@ -24,7 +24,7 @@ from .denoiser.precision import logits_of, undisturbed
 from .devices import Precision, check_precision, pick_device, pick_precision
 from .diffusion import Process
 from .editing.canvas import convert_for
-from .editing.inputs import Pictures, pictures
+from .editing.inputs import ImagesLike, image_list
 from .edits import Edits
 from .hub import push
 from .imaging import Images, to_pil, to_tensor, with_white
@@ -63,7 +63,7 @@ def load_pipeline(options: RunOptions, model: str | Path) -> Pipeline:
 
 
 class Pipeline(Edits):
-    """Generate and edit pictures with a trained model.
+    """Generate and edit images with a trained model.
 
     Args:
         tokenizer: Images ↔ codes.
@@ -334,15 +334,15 @@ class Pipeline(Edits):
             [self.tokenizer.decode(part.to(self.device)).cpu() for part in codes.split(batch_size)]
         )
 
-    def tensors(self, images: Pictures) -> Tensor:
-        """Pictures of any size and mode (:func:`~d3pm_image.editing.inputs.pictures`) as (B, C, h, w) in [0,
+    def tensors(self, images: ImagesLike) -> Tensor:
+        """Images of any size and mode (:func:`~d3pm_image.editing.inputs.images`) as (B, C, h, w) in [0,
         1], in the model's mode and at its size."""
         fitting = [
             convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size)
-            for i in pictures(images)[0]
+            for i in image_list(images)[0]
         ]
-        return torch.stack([to_tensor(picture) for picture in fitting]).to(self.device)
+        return torch.stack([to_tensor(image) for image in fitting]).to(self.device)
 
-    def reconstruct(self, images: Pictures) -> Images:
+    def reconstruct(self, images: ImagesLike) -> Images:
         """Images through the tokenizer and back, at the model's size."""
         return to_pil(self.tokenizer.decode(self.tokenizer.encode(self.tensors(images))))

@@ -3,8 +3,8 @@
     python -m scripts.architecture           writes them into README.md and CONTRIBUTING.md
     python -m scripts.architecture --check   says whether they are as they should be
 
-``LEVELS`` is the one list; ``tests/repository/test_dependencies.py`` reads every import against it. What a folder is
-for stands in the first paragraph of its docstring."""
+``LEVELS`` is the one list; ``tests/repository/test_dependencies.py`` reads every import against it. What a
+folder is for stands in the first paragraph of its docstring."""
 
 from __future__ import annotations
 

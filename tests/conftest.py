@@ -85,7 +85,7 @@ def copied(trained, tmp_path):
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image_file(tmp_path):
     """An image file of 30 by 20 pixels, and a mask file whose middle is hidden."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")

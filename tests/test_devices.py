@@ -159,7 +159,7 @@ def test_an_apple_gpu_is_taken_where_there_is_one_and_asked_for():
 
 
 def test_commands_draw_and_reconstruct_on_an_apple_gpu(tmp_path, capsys):
-    """The pictures of the CPU, from the command line."""
+    """The images of the CPU, from the command line."""
 
     drawn = tmp_path / "drawn.png"
     main(["generate", "fashion-mnist", "--num-images", "1", "--steps", "1", "--out", str(drawn)])

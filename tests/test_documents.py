@@ -150,9 +150,9 @@ def test_file_systems_that_flush_no_folders(tmp_path, monkeypatch, code):
 def test_long_names_can_be_written(tmp_path, name):
     storage.write_text(tmp_path / name, "1")
     storage.write_tensors(tmp_path / name, {"a": torch.zeros(1)})
-    picture = name.encode()[:251].decode(errors="ignore") + ".png"
-    save_image(Image.new("L", (2, 2)), tmp_path / picture)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, picture])
+    image = name.encode()[:251].decode(errors="ignore") + ".png"
+    save_image(Image.new("L", (2, 2)), tmp_path / image)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, image])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures at the border: grids, masks, the filling of hidden pixels, files, and what a repaint leaves unchanged."""
+"""Images at the border: grids, masks, the filling of hidden pixels, files, and what a repaint leaves unchanged."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from d3pm_image.imaging import (
 @pytest.mark.parametrize("channels, mode", [(1, "L"), (3, "RGB")])
 def test_arrays_survive_pillow(channels, mode):
     images = torch.randint(256, (2, channels, 5, 7)).float() / 255
-    pictures = to_pil(images)
-    assert [p.mode for p in pictures] == [mode] * 2 and pictures[0].size == (7, 5)
-    assert torch.equal(torch.stack([to_tensor(p) for p in pictures]), images)
+    originals = to_pil(images)
+    assert [p.mode for p in originals] == [mode] * 2 and originals[0].size == (7, 5)
+    assert torch.equal(torch.stack([to_tensor(p) for p in originals]), images)
 
 
 def test_values_outside_the_range_are_clamped():
@@ -67,7 +67,7 @@ def test_enlarged_pixels_are_whole_blocks(size, factor):
     ],
 )
 @pytest.mark.parametrize("gap", [0, 2])
-def test_grid_holds_every_picture_row_by_row(count, columns, shape, gap):
+def test_grid_holds_every_image_row_by_row(count, columns, shape, gap):
     images = [noise("RGB", 6, 4, seed) for seed in range(count)]
     sheet = np.asarray(grid_image(images, columns, gap=gap)).astype(int)
     assert sheet.shape == (shape[0] * (4 + gap) + gap, shape[1] * (6 + gap) + gap, 3)
@@ -78,7 +78,7 @@ def test_grid_holds_every_picture_row_by_row(count, columns, shape, gap):
     assert (sheet == 255).all()
 
 
-def test_captions_stand_below_their_pictures():
+def test_captions_stand_below_their_images():
     images = [Image.new("L", (40, 20), 128)] * 3
     plain, named = (np.asarray(grid_image(images, 3, captions=c)) for c in (None, ["one", "", "three"]))
     assert plain.shape[1] == named.shape[1] and named.shape[0] > plain.shape[0] + 8
@@ -87,7 +87,7 @@ def test_captions_stand_below_their_pictures():
     assert below[0] < 100 and below[1] == 255 and below[2] < 100
 
 
-def test_grid_is_grey_only_if_every_picture_is():
+def test_grid_is_grey_only_if_every_image_is():
     assert grid_image([noise("L"), noise("L")]).mode == "L"
     assert grid_image([noise("L"), noise("RGB")]).mode == "RGB"
     with pytest.raises(ConfigError, match="at least one image"):
@@ -147,7 +147,7 @@ def test_filling_reads_known_pixels_only_and_keeps_them(seed, height, width, sha
         assert low - 1e-5 <= float(filled[number].min()) and float(filled[number].max()) <= high + 1e-5
 
 
-def test_a_picture_without_known_pixels_is_grey():
+def test_a_image_without_known_pixels_is_grey():
     filled = fill_hidden(torch.rand(2, 1, 5, 7), torch.tensor([True, False])[:, None, None].expand(2, 5, 7))
     assert (filled[0] == 0.5).all() and not (filled[1] == 0.5).all()
 
@@ -168,7 +168,7 @@ def test_the_hole_continues_its_surroundings():
 
 @pytest.mark.parametrize("ending", ["png", "PNG", "jpg", "webp", "bmp", "tiff"])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_pictures_are_written_in_the_format_of_their_ending(tmp_path, ending, mode):
+def test_images_are_written_in_the_format_of_their_ending(tmp_path, ending, mode):
     image = noise(mode)
     save_image(image, tmp_path / "new" / f"a.{ending}", {"seed": 3})
     with Image.open(tmp_path / "new" / f"a.{ending}") as again:
@@ -180,8 +180,8 @@ def test_pictures_are_written_in_the_format_of_their_ending(tmp_path, ending, mo
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("ending", ["jpg", "bmp", "webp", "png"])
-def test_transparent_pictures_are_written_or_refused_in_one_line(tmp_path, mode, ending):
-    """A result keeps its picture's alpha; an ending that cannot hold it is no reason for a traceback."""
+def test_transparent_images_are_written_or_refused_in_one_line(tmp_path, mode, ending):
+    """A result keeps its image's alpha; an ending that cannot hold it is no reason for a traceback."""
     try:
         save_image(noise(mode), tmp_path / f"a.{ending}")
     except ConfigError:
@@ -204,7 +204,7 @@ def test_unwritable_endings_are_refused_before_anything_is_made(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_image(tmp_path, monkeypatch):
     save_image(noise("L", seed=1), tmp_path / "a.png")
 
     def breaks(self, path, **kwargs):
@@ -218,7 +218,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     assert np.array_equal(open_image(tmp_path / "a.png"), noise("L", seed=1))
 
 
-def test_captions_keep_to_their_pictures():
+def test_captions_keep_to_their_images():
     font = ImageFont.load_default(size=12)
     for text in ("Forest", "HerbaceousVegetation", "", "a very long name of a class"):
         for width in (5, 40, 66, 300):

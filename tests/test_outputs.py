@@ -35,7 +35,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("case", COMMANDS)
-def test_a_file_that_is_there_stays(picture, tmp_path, monkeypatch, capsys, case):
+def test_a_file_that_is_there_stays(image_file, tmp_path, monkeypatch, capsys, case):
     words, taken, new = COMMANDS[case]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()

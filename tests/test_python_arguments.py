@@ -13,7 +13,7 @@ from PIL import Image
 from d3pm_image import Box, Pipeline
 from d3pm_image.config import ConfigError
 from d3pm_image.data.objects import source_of
-from d3pm_image.editing.inputs import pictures
+from d3pm_image.editing.inputs import image_list
 from d3pm_image.sampling.state import ImageStreams
 from d3pm_image.tokenizer.quantizer import QuantizerModule
 from d3pm_image.tokenizer.quantizers import QUANTIZERS
@@ -187,9 +187,11 @@ def test_training_and_editing_take_the_same_arrays(dtype, layout, library):
     )
     given = given.numpy() if library == "numpy" else given
     both = np.stack([given, given]) if library == "numpy" else torch.stack([given, given])
-    (edited,), single = pictures(given)
+    (edited,), single = image_list(given)
     trained = [source_of(data).load(1) for data in (both, [given, given])]
-    assert single and pictures(both if both.ndim == 4 else [given, given])[0][1].tobytes() == edited.tobytes()
+    assert (
+        single and image_list(both if both.ndim == 4 else [given, given])[0][1].tobytes() == edited.tobytes()
+    )
     for image in (edited, *trained):
         right = levels if "3" in layout else levels[..., 0]
         assert np.abs(np.asarray(image).astype(int) - right).max() <= (1 if dtype == "bfloat16" else 0)

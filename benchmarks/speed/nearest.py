@@ -35,7 +35,7 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     parser.add_argument("--root", default="", help="folder of images; without it smooth noise")
     parser.add_argument("--at-once", type=int, nargs="+", default=[2**16, 2**18, 2**20, 2**22, 2**24])
     args = parser.parse_args(arguments)
-    images = pictures(args)
+    images = make_images(args)
     rows = [row for codes in args.codes for row in searched(args, codes, images, repeats)]
     names = ["codes", "search", "images/s", "time, of the library's", "codes that differ"]
     keys = ["codes", "search", "images_per_s", "ratio", "differing"]
@@ -43,7 +43,7 @@ def run(repeats: int, arguments: list[str]) -> list[dict]:
     return rows
 
 
-def pictures(args: argparse.Namespace) -> Tensor:
+def make_images(args: argparse.Namespace) -> Tensor:
     """Images (n, 3, h, w) in [0, 1]."""
     wanted = max(args.images, args.compared)
     if args.root:

@@ -1,7 +1,7 @@
-"""A picture on the canvas of the brush, and the paint back in the picture's own pixels.
+"""An image on the canvas of the brush, and the paint back in the image's own pixels.
 
-A browser paints in display pixels, so small pictures are shown enlarged by a whole number and large ones
-reduced. The picture itself never goes through the browser: only the paint is taken from it, and results are
+A browser paints in display pixels, so small images are shown enlarged by a whole number and large ones
+reduced. The image itself never goes through the browser: only the paint is taken from it, and results are
 made from the file that was handed in.
 """
 
@@ -20,7 +20,7 @@ SMALL, LARGE = 420, 900
 
 
 def displayed(image: Image.Image) -> Image.Image:
-    """RGB for the canvas: pictures under 420 pixels enlarged without smoothing, those over 900 reduced."""
+    """RGB for the canvas: images under 420 pixels enlarged without smoothing, those over 900 reduced."""
     shown, longest = plain(image, 3), max(image.size)
     if longest > LARGE:
         return shown.resize(
@@ -32,10 +32,10 @@ def displayed(image: Image.Image) -> Image.Image:
 
 
 def painted(value: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
-    """Pixels of a picture of ``size`` (width, height) that the brush touched, (h, w) bool.
+    """Pixels of an image of ``size`` (width, height) that the brush touched, (h, w) bool.
 
     Args:
-        value: What the editor gives: ``layers``, RGBA pictures of which any that is at least half opaque is
+        value: What the editor gives: ``layers``, RGBA images of which any that is at least half opaque is
             paint.
 
     Raises:

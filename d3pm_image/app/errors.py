@@ -14,7 +14,7 @@ from ..config import ConfigError
 from ..printable import printable
 from ..system.failures import is_memory
 
-MEMORY = "Too large for this machine's memory: ask for fewer pictures, or smaller ones."
+MEMORY = "Too large for this machine's memory: ask for fewer images, or smaller ones."
 FIELD = "A field of the page holds a value that it cannot take. Load the page again."
 FULL = "The disk of the machine that runs this page is full. Its operator must free some space."
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..editing.image_files.files import PictureFile, write_picture
+from ..editing.image_files.files import ImageFile, write_image_file
 from ..imaging import save_image
 
 KEPT_S = 3600
@@ -37,7 +37,7 @@ class Shelf:
         images: Sequence[Image.Image],
         facts: Sequence[Mapping[str, Any]],
         stem: str,
-        source: PictureFile | None = None,
+        source: ImageFile | None = None,
     ) -> tuple[list[Path], list[str]]:
         """Write results as PNGs.
 
@@ -55,7 +55,7 @@ class Shelf:
             if source is None:
                 save_image(image, path, dict(own))
             else:
-                note = write_picture(image, path, source, own)
+                note = write_image_file(image, path, source, own)
                 notes += [note] if note else []
             paths.append(path)
         return paths, notes

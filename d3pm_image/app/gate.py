@@ -260,7 +260,7 @@ class Gate:
         except (OSError, ValueError):
             inside = False
         if not inside or "://" in text:
-            raise Refused(404, "There is no such file here; pictures are kept for an hour.")
+            raise Refused(404, "There is no such file here; images are kept for an hour.")
 
     async def body(self, headers: Headers, receive: Receive) -> tuple[bytes, str]:
         """A small body of JSON, and the session that it names. Raises Refused."""

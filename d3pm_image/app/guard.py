@@ -63,7 +63,7 @@ def check_inputs(block_fn: Any, inputs: list[Any], folder: Path) -> None:
                 and "://" not in path
                 and Path(path).resolve().is_relative_to(folder.resolve())
             )
-            check(local, "picture", "its file", "was not handed in on this page; choose it again")
+            check(local, "image", "its file", "was not handed in on this page; choose it again")
         if isinstance(block, gr.ImageEditor):
             check(len(paths) <= MOST_LAYERS + 2, "painting", "", f"has more than {MOST_LAYERS} layers")
             for path in paths:
@@ -89,14 +89,14 @@ def check_painting(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(24)
     except OSError:
-        raise ConfigError("painting", "", "is not there any more; choose the picture again") from None
+        raise ConfigError("painting", "", "is not there any more; choose the image again") from None
     sides = [int.from_bytes(head[at : at + 4], "big") for at in (16, 20)]
     fits = (
         head[:8] == b"\x89PNG\r\n\x1a\n"
         and head[12:16] == b"IHDR"
         and all(0 < side <= MOST_CANVAS for side in sides)
     )
-    hint = f"is not a PNG of up to {MOST_CANVAS} pixels per side; choose the picture again"
+    hint = f"is not a PNG of up to {MOST_CANVAS} pixels per side; choose the image again"
     check(fits, "painting", "", hint)
 
 

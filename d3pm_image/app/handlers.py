@@ -22,7 +22,7 @@ from .streaming import Stopped
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
 PROMISE = "Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is."
-SMALL = 160  # pixels of the longer side under which a picture is shown with square pixels
+SMALL = 160  # pixels of the longer side under which an image is shown with square pixels
 
 
 def friendly(work: Callable) -> Callable:
@@ -77,16 +77,16 @@ class Handlers:
             "temperature": temperature,
         }
         self.studio.pipe.request(**changes)
-        return Drawing(label or "", whole(count, "pictures"), whole(seed, "seed"), changes)
+        return Drawing(label or "", whole(count, "images"), whole(seed, "seed"), changes)
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator:
-        """New pictures."""
+        """New images."""
         yield from self.show(lambda stop: self.studio.generate(self.drawing(*values), stop), request)
 
     def inpaint(
         self, request: gr.Request, path: str | None, editor: Any, feather: Any, *values: Any
     ) -> Iterator:
-        """The painted part of an uploaded picture, drawn anew."""
+        """The painted part of an uploaded image, drawn anew."""
 
         def work(stop: threading.Event) -> Iterator:
             source = open_upload(path)
@@ -105,7 +105,7 @@ class Handlers:
         bottom: Any,
         *values: Any,
     ) -> Iterator:
-        """An uploaded picture, continued."""
+        """An uploaded image, continued."""
 
         def work(stop: threading.Event) -> Iterator:
             given = {"left": left, "top": top, "right": right, "bottom": bottom}
@@ -115,13 +115,13 @@ class Handlers:
         yield from self.show(work, request)
 
     def vary(self, request: gr.Request, path: str | None, strength: float, *values: Any) -> Iterator:
-        """Variations of an uploaded picture."""
+        """Variations of an uploaded image."""
         yield from self.show(
             lambda stop: self.studio.vary(open_upload(path), strength, self.drawing(*values), stop), request
         )
 
     def show(self, work: Callable[[threading.Event], Iterator], request: gr.Request) -> Iterator:
-        """Updates of (live picture, results, download, status) while a decode runs."""
+        """Updates of (live image, results, download, status) while a decode runs."""
         stop = threading.Event()
         self.running[str(request.session_hash)] = stop
         began, last = time.monotonic(), 0.0
@@ -131,9 +131,9 @@ class Handlers:
                     time.monotonic() - last > PREVIEW_S or seen.step in (0, seen.steps)
                 ):
                     last = time.monotonic()
-                    picture = gr.update(value=seen.picture, visible=True)
+                    image = gr.update(value=seen.image, visible=True)
                     yield (
-                        picture,
+                        image,
                         gr.update(visible=False),
                         gr.update(interactive=False),
                         f"Drawing: step {seen.step} of {seen.steps}",
@@ -150,13 +150,12 @@ class Handlers:
                 del self.running[str(request.session_hash)]
 
     def finished(self, seen: Finished, seconds: float) -> tuple:
-        """Updates once all pictures are there."""
+        """Updates once all images are there."""
         for note in seen.notes[:1]:
             gr.Info(html.escape(printable(note, 300)))
         count = len(seen.paths)
         text = (
-            f"{count} picture{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the"
-            " settings."
+            f"{count} image{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the settings."
         )
         gallery = gr.update(
             value=[str(path) for path in seen.paths],
@@ -167,12 +166,12 @@ class Handlers:
         return gr.update(visible=False), gallery, gr.update(value=str(seen.download), interactive=True), text
 
     def check(self, path: str | None) -> None:
-        """Whether an uploaded file is a picture, as soon as it is there."""
+        """Whether an uploaded file is an image, as soon as it is there."""
         if path:
             open_upload(path)
 
     def load(self, path: str | None) -> Any:
-        """A picture onto the canvas of the brush, and a line about it."""
+        """An image onto the canvas of the brush, and a line about it."""
         if not path:
             return gr.update(value=None), PROMISE
         image = open_upload(path).image
@@ -180,14 +179,14 @@ class Handlers:
         return gr.update(value={"background": displayed(image), "layers": [], "composite": None}), text
 
     def tokens(self, path: str | None) -> tuple:
-        """An uploaded picture, its codes as colours, its reconstruction, and a line about them."""
+        """An uploaded image, its codes as colours, its reconstruction, and a line about them."""
         if not path:
             return None, None, None, ""
-        pictures, text = self.studio.tokens(open_upload(path))
-        return (*pictures, text)
+        images, text = self.studio.tokens(open_upload(path))
+        return (*images, text)
 
     def read(self, path: str | None) -> str:
-        """The settings of a picture as a table."""
+        """The settings of an image as a table."""
         from ..provenance import describe, read_settings
 
         if not path:
@@ -195,7 +194,7 @@ class Handlers:
         try:
             facts = read_settings(path)
         except ConfigError as error:
-            raise ConfigError("picture", Path(path).name, str(error).partition(": ")[2]) from None
+            raise ConfigError("image", Path(path).name, str(error).partition(": ")[2]) from None
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
             for name, text in describe(facts).items()

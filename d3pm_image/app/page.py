@@ -1,4 +1,4 @@
-"""The page: a tab a task, settings on the left, pictures on the right."""
+"""The page: a tab a task, settings on the left, images on the right."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONWARD = {"inpaint": "Inpaint it", "outpaint": "Outpaint it", "vary": "Vary it"}
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a decode shows: live picture, results, download, status; the result last clicked on, and the tabs
+    """Where a decode shows: live image, results, download, status; the result last clicked on, and the tabs
     that it can go on to."""
 
     live: gr.Image
@@ -46,7 +46,7 @@ def build(studio: Studio) -> Page:
     with Page(title="d3pm-image", analytics_enabled=False) as page:
         page.folder = studio.shelf.folder
         gr.Markdown(heading(studio), elem_id="head")
-        pictures: dict[str, gr.File] = {}
+        images: dict[str, gr.File] = {}
         with gr.Tabs() as tabs:
             with gr.Tab("Generate", id="generate"):
                 made = [generate_tab(studio, handlers)]
@@ -56,14 +56,14 @@ def build(studio: Studio) -> Page:
                 ("vary", "Variations", vary_tab),
             ):
                 with gr.Tab(title, id=name):
-                    pictures[name], out = tab(studio, handlers)
+                    images[name], out = tab(studio, handlers)
                     made.append(out)
             with gr.Tab("Tokenizer", id="tokens"):
                 tokens_tab(handlers)
-            with gr.Tab("Settings of a picture", id="show"):
+            with gr.Tab("Settings of an image", id="show"):
                 show_tab(handlers)
         for out in made:
-            go_on(out, pictures, tabs)
+            go_on(out, images, tabs)
         page.unload(handlers.stop)
     return page
 
@@ -73,7 +73,7 @@ def heading(studio: Studio) -> str:
     (height, width), classes = studio.pipe.image_size, len(studio.pipe.class_names)
     kind = "grey" if studio.pipe.tokenizer.channels == 1 else "colour"
     named = f" of {classes} classes" if classes else ""
-    return f"# d3pm-image\n{studio.model} — {width}×{height} {kind} pictures{named}"
+    return f"# d3pm-image\n{studio.model} — {width}×{height} {kind} images{named}"
 
 
 def settings(studio: Studio, count: int, any_class: str, folded: bool = True) -> list[Any]:
@@ -85,7 +85,7 @@ def settings(studio: Studio, count: int, any_class: str, folded: bool = True) ->
         *((n, str(i)) for i, n in enumerate(names)),
     ]
     label = gr.Dropdown(choices, value="", label="Class", visible=bool(names), filterable=len(names) > 12)
-    number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Pictures")
+    number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Images")
     with gr.Accordion("How it is drawn", open=not folded):
         with gr.Row():
             sampler = gr.Dropdown(
@@ -141,7 +141,7 @@ def results(columns: int = 4) -> Outputs:
     return Outputs(live, gallery, download, status, gr.State(0), onward)
 
 
-def go_on(out: Outputs, pictures: dict[str, gr.File], tabs: gr.Tabs) -> None:
+def go_on(out: Outputs, images: dict[str, gr.File], tabs: gr.Tabs) -> None:
     """Tie the buttons below results to the tabs that take one of them: the one that was clicked on, or the
     first."""
     out.results.select(
@@ -152,7 +152,7 @@ def go_on(out: Outputs, pictures: dict[str, gr.File], tabs: gr.Tabs) -> None:
         button.click(
             friendly(go),
             [out.results, out.chosen],
-            [pictures[name], tabs],
+            [images[name], tabs],
             show_progress="hidden",
             api_visibility="private",
             queue=False,
@@ -165,9 +165,9 @@ def which(event: gr.SelectData) -> int:
 
 
 def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> tuple[str, Any]:
-    """A result as the picture of a tab, and that tab to the front. Raises ConfigError before there are
+    """A result as the image of a tab, and that tab to the front. Raises ConfigError before there are
     any."""
-    check(bool(shown), "picture", "none", "make some first")
+    check(bool(shown), "image", "none", "make some first")
     assert shown
     return shown[min(chosen, len(shown) - 1)][0], gr.update(selected=name)
 
@@ -203,13 +203,13 @@ def buttons(text: str) -> tuple[gr.Button, gr.Button]:
 
 
 def upload(name: str) -> gr.File:
-    """A field for a picture of the user's own; the file itself comes here, not what a browser makes of it."""
+    """A field for an image of the user's own; the file itself comes here, not what a browser makes of it."""
     return gr.File(
-        label="Your picture: drop it here",
+        label="Your image: drop it here",
         file_types=["image"],
         type="filepath",
         height=110,
-        elem_id=f"{name}-picture",
+        elem_id=f"{name}-image",
     )
 
 
@@ -219,7 +219,7 @@ def hint(text: str) -> None:
 
 
 def generate_tab(studio: Studio, handlers: Handlers) -> Outputs:
-    """New pictures."""
+    """New images."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             fields = settings(
@@ -233,10 +233,10 @@ def generate_tab(studio: Studio, handlers: Handlers) -> Outputs:
 
 
 def inpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
-    """A brush on a picture of one's own."""
+    """A brush on an image of one's own."""
     with gr.Row():
         with gr.Column(scale=1, min_width=360):
-            picture = upload("inpaint")
+            image = upload("inpaint")
             editor = gr.ImageEditor(
                 type="pil", format="png", image_mode="RGBA", layers=False, transforms=(), sources=(),
                 buttons=[], height=520, label="Paint over what shall be made anew", show_label=False,
@@ -251,19 +251,19 @@ def inpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
             feather = gr.Slider(
                 0, 32, value=0, step=1, label="Feather (pixels around the paint that fade; 0 keeps them all)"
             )
-    picture.change(
-        friendly(handlers.load), picture, [editor, about], show_progress="hidden", api_visibility="private"
+    image.change(
+        friendly(handlers.load), image, [editor, about], show_progress="hidden", api_visibility="private"
     )
-    draw(button, stop, handlers, handlers.inpaint, [picture, editor, feather, *fields], out)
-    return picture, out
+    draw(button, stop, handlers, handlers.inpaint, [image, editor, feather, *fields], out)
+    return image, out
 
 
 def outpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
-    """A picture, continued on its sides."""
+    """An image, continued on its sides."""
     width = studio.pipe.image_size[1]
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            picture = upload("outpaint")
+            image = upload("outpaint")
             with gr.Row():
                 sides = [
                     gr.Number(value, precision=0, minimum=0, label=name, min_width=70)
@@ -274,55 +274,55 @@ def outpaint_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
                         ("Bottom", 0),
                     )
                 ]
-            hint("Pixels to add on each side. The picture itself stays exactly as it is.")
+            hint("Pixels to add on each side. The image itself stays exactly as it is.")
             fields = settings(studio, 4, "none")
             button, stop = buttons("Outpaint")
         with gr.Column(scale=3, min_width=360):
             out = results(2)
-    picture.change(friendly(handlers.check), picture, show_progress="hidden", api_visibility="private")
-    draw(button, stop, handlers, handlers.outpaint, [picture, *sides, *fields], out)
-    return picture, out
+    image.change(friendly(handlers.check), image, show_progress="hidden", api_visibility="private")
+    draw(button, stop, handlers, handlers.outpaint, [image, *sides, *fields], out)
+    return image, out
 
 
 def vary_tab(studio: Studio, handlers: Handlers) -> tuple[gr.File, Outputs]:
-    """Variations of a picture."""
+    """Variations of an image."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            picture = upload("vary")
+            image = upload("vary")
             strength = gr.Slider(
                 0,
                 1,
                 value=0.5,
                 step=0.05,
-                label="Strength (0 keeps what the tokenizer keeps, 1 is a new picture)",
+                label="Strength (0 keeps what the tokenizer keeps, 1 is a new image)",
             )
             fields = settings(studio, 6, "none")
             button, stop = buttons("Vary")
         with gr.Column(scale=3, min_width=360):
             out = results(3)
-    picture.change(friendly(handlers.check), picture, show_progress="hidden", api_visibility="private")
-    draw(button, stop, handlers, handlers.vary, [picture, strength, *fields], out)
-    return picture, out
+    image.change(friendly(handlers.check), image, show_progress="hidden", api_visibility="private")
+    draw(button, stop, handlers, handlers.vary, [image, strength, *fields], out)
+    return image, out
 
 
 def tokens_tab(handlers: Handlers) -> None:
-    """What the tokenizer makes of a picture."""
+    """What the tokenizer makes of an image."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            picture = upload("tokens")
+            image = upload("tokens")
             hint(
-                "The tokenizer turns a picture into a grid of codes, each shown in a colour of its own, and"
+                "The tokenizer turns an image into a grid of codes, each shown in a colour of its own, and"
                 " back."
             )
             text = gr.Markdown("", elem_classes=["status"])
         with gr.Column(scale=3, min_width=360), gr.Row():
             shown = [
-                token_picture(name)
+                token_image(name)
                 for name in ("Original, as the model sees it", "Its codes", "Reconstruction")
             ]
-    picture.change(
+    image.change(
         friendly(handlers.tokens),
-        picture,
+        image,
         [*shown, text],
         show_progress="hidden",
         api_visibility="private",
@@ -330,8 +330,8 @@ def tokens_tab(handlers: Handlers) -> None:
     )
 
 
-def token_picture(name: str) -> gr.Image:
-    """A picture under its name."""
+def token_image(name: str) -> gr.Image:
+    """An image under its name."""
     with gr.Column(min_width=180):
         hint(name)
         return gr.Image(
@@ -346,17 +346,17 @@ def token_picture(name: str) -> gr.Image:
 
 
 def show_tab(handlers: Handlers) -> None:
-    """How a picture was made."""
+    """How an image was made."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            picture = gr.File(
+            image = gr.File(
                 label="A PNG made here or on the command line",
                 file_types=[".png"],
                 type="filepath",
                 height=110,
-                elem_id="show-picture",
+                elem_id="show-image",
             )
-            hint("`d3pm-image show PICTURE` says the same; with `--again` it makes the picture anew.")
+            hint("`d3pm-image show IMAGE` says the same; with `--again` it makes the image anew.")
         with gr.Column(scale=2, min_width=360):
             facts = gr.HTML("")
-    picture.change(friendly(handlers.read), picture, facts, show_progress="hidden", api_visibility="private")
+    image.change(friendly(handlers.read), image, facts, show_progress="hidden", api_visibility="private")

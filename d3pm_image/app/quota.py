@@ -128,6 +128,6 @@ class Quota:
         if sum(size for _, size in sizes) > limits.total:
             raise Refused(
                 413,
-                f"The page keeps {limits.total // MIB} MB of pictures of all its users for an hour, and is"
+                f"The page keeps {limits.total // MIB} MB of images of all its users for an hour, and is"
                 " full. Try later.",
             )

@@ -47,7 +47,7 @@ def start(
         pipe, model: The model and its name.
         host: Address to listen at; 127.0.0.1 is this machine alone.
         port: 0 takes any that is free.
-        folder: For pictures handed in and results; an existing one, emptied by whoever made it.
+        folder: For images handed in and results; an existing one, emptied by whoever made it.
         wait: Stay until it is stopped.
 
     Returns:

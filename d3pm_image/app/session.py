@@ -16,12 +16,12 @@ from PIL import Image
 from ..config import ConfigError, check
 from ..config.editing import check_added
 from ..config.ranges import check_seed
-from ..editing.image_files.files import PictureFile, read_picture
+from ..editing.image_files.files import ImageFile, open_image_file
 from ..editing.outpaint import check_sides
 from ..imaging import enlarge, grid_image
 from ..labels import label_text
 from ..pipeline import Pipeline
-from ..provenance import made_by, mask_text, picture_record
+from ..provenance import image_record, made_by, mask_text
 from ..sampling.request import Callback, SamplerStep
 from ..storage import safe_name
 from ..visualization.code_images import code_tiles, decoded_tiles
@@ -34,7 +34,7 @@ MOST_PIXELS = 1 << 28
 BATCH = 64
 """Images in one network call of an edit."""
 SCREEN = 384
-"""Display pixels that small pictures are enlarged towards."""
+"""Display pixels that small images are enlarged towards."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Drawing:
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check(1 <= self.count <= MOST_IMAGES, "pictures", self.count, f"ask for 1 to {MOST_IMAGES} at once")
+        check(1 <= self.count <= MOST_IMAGES, "images", self.count, f"ask for 1 to {MOST_IMAGES} at once")
         check_seed(self.seed)
 
     @property
@@ -63,11 +63,11 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Progress:
-    """A step of a decode: its picture so far."""
+    """A step of a decode: its image so far."""
 
     step: int
     steps: int
-    picture: Image.Image
+    image: Image.Image
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Studio:
 
     Args:
         pipe: The model.
-        model: Its name as the user gave it, for the settings in the pictures.
+        model: Its name as the user gave it, for the settings in the images.
         folder: Where results lie while they are looked at.
     """
 
@@ -100,7 +100,7 @@ class Studio:
         return {"command": command, **run, **own, **settings, **self.made_by}
 
     def generate(self, drawing: Drawing, stop: threading.Event) -> Iterator[Progress | Finished]:
-        """New pictures. Raises ConfigError for impossible settings, Stopped."""
+        """New images. Raises ConfigError for impossible settings, Stopped."""
         labels = None if drawing.label == "" else [drawing.one_label]
         facts = self.facts(
             "generate",
@@ -135,14 +135,14 @@ class Studio:
 
     def inpaint(
         self,
-        source: PictureFile,
+        source: ImageFile,
         mask: np.ndarray,
         feather: int,
         drawing: Drawing,
         stop: threading.Event,
         name: str = "",
     ) -> Iterator[Progress | Finished]:
-        """A picture with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
+        """An image with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
         own = {
             "labels": self.labels_text(drawing),
             "feather": feather,
@@ -159,13 +159,13 @@ class Studio:
 
     def outpaint(
         self,
-        source: PictureFile,
+        source: ImageFile,
         sides: dict[str, int],
         drawing: Drawing,
         stop: threading.Event,
         name: str = "",
     ) -> Iterator[Progress | Finished]:
-        """A picture continued by so many pixels on each side (left, top, right, bottom)."""
+        """An image continued by so many pixels on each side (left, top, right, bottom)."""
         check_added(sides)
         check_sides(source.image.size, sides)
         added = sides["left"] + sides["right"], sides["top"] + sides["bottom"]
@@ -180,9 +180,9 @@ class Studio:
         )
 
     def vary(
-        self, source: PictureFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""
+        self, source: ImageFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""
     ) -> Iterator[Progress | Finished]:
-        """Variations of a picture; strength is the noise level that they begin at."""
+        """Variations of an image; strength is the noise level that they begin at."""
 
         def work(callback: Callback) -> list[Image.Image]:
             return self.pipe.vary(source.image, strength, drawing.one_label, **how(drawing, callback))
@@ -200,7 +200,7 @@ class Studio:
     def edit(
         self,
         command: str,
-        source: PictureFile,
+        source: ImageFile,
         drawing: Drawing,
         own: dict,
         work: Callable,
@@ -209,7 +209,7 @@ class Studio:
     ) -> Iterator[Progress | Finished]:
         """Draw the variants of an edit and keep them as files, watched step by step."""
         check_amount(drawing.count, *source.image.size)
-        facts = self.facts(command, drawing, **own) | picture_record(source.path, name=name)
+        facts = self.facts(command, drawing, **own) | image_record(source.path, name=name)
         together = {"first": 0, "variants": drawing.count, "batch_size": BATCH}
         each = [
             facts | ({"variant": number, **together} if drawing.count > 1 else {})
@@ -223,7 +223,7 @@ class Studio:
         work: Callable[[Callback], list],
         facts: list[dict],
         stem: str,
-        source: PictureFile | None,
+        source: ImageFile | None,
         stop: threading.Event,
     ) -> Iterator[Progress | Finished]:
         """Run, show each step, write."""
@@ -237,7 +237,7 @@ class Studio:
         yield Finished(paths, self.shelf.bundle(paths), notes)
 
     def preview(self, frame: SamplerStep) -> Image.Image:
-        """The first pictures of a decode so far; cells that are still masked are grey."""
+        """The first images of a decode so far; cells that are still masked are grey."""
         tiles = decoded_tiles(
             frame.x_t[:MOST_SHOWN].cpu(),
             frame.masked[:MOST_SHOWN].cpu(),
@@ -246,8 +246,8 @@ class Studio:
         )
         return enlarge(grid_image(tiles, min(5, len(tiles)) if len(tiles) > 4 else 0, gap=4), SCREEN)
 
-    def tokens(self, source: PictureFile) -> tuple[list[Image.Image], str]:
-        """A picture as the tokenizer sees it: at the model's size, its codes as colours, what they give back;
+    def tokens(self, source: ImageFile) -> tuple[list[Image.Image], str]:
+        """An image as the tokenizer sees it: at the model's size, its codes as colours, what they give back;
         and figures in words."""
         with self.lock:
             pixels = self.pipe.tensors([source.image])
@@ -272,7 +272,7 @@ def check_amount(count: int, width: int, height: int) -> None:
     """Raises ConfigError for results that are together too large for a machine that others use as well."""
     fits = count * width * height <= MOST_PIXELS
     hint = f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line"
-    check(fits, "pictures", count, hint)
+    check(fits, "images", count, hint)
 
 
 def how(drawing: Drawing, callback: Callback) -> dict[str, Any]:
@@ -286,15 +286,15 @@ def how(drawing: Drawing, callback: Callback) -> dict[str, Any]:
     }
 
 
-def open_upload(path: str | None) -> PictureFile:
-    """The picture that a user handed in.
+def open_upload(path: str | None) -> ImageFile:
+    """The image that a user handed in.
 
     Raises:
         ConfigError: none, or not readable; its place on this machine is not named.
     """
-    check(bool(path), "picture", "none", "choose a picture first")
+    check(bool(path), "image", "none", "choose an image first")
     try:
-        return read_picture(str(path))
+        return open_image_file(str(path))
     except ConfigError as error:
         name = Path(str(path)).name
-        raise ConfigError("picture", name, error.hint.replace(str(path), name)) from error
+        raise ConfigError("image", name, error.hint.replace(str(path), name)) from error

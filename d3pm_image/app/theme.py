@@ -1,5 +1,5 @@
 """How the page looks: calm colours, fonts that every system has (nothing is fetched), square pixels for small
-pictures."""
+images."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ COMMANDS = {
         "say what looks wrong with a run, a folder of images or shards, and what to do",
     ),
     "generate": ("generate.main", "make new images with a trained model"),
-    "inpaint": ("edit.inpaint", "repaint a part of a picture"),
-    "outpaint": ("edit.outpaint", "continue a picture beyond its borders"),
-    "edit": ("edit.edit", "repaint a part of a picture as another class"),
-    "vary": ("edit.vary", "make variations of a picture"),
-    "interpolate": ("interpolate.main", "go from one picture to another"),
+    "inpaint": ("edit.inpaint", "repaint a part of an image"),
+    "outpaint": ("edit.outpaint", "continue an image beyond its borders"),
+    "edit": ("edit.edit", "repaint a part of an image as another class"),
+    "vary": ("edit.vary", "make variations of an image"),
+    "interpolate": ("interpolate.main", "go from one image to another"),
     "app": ("app.main", "open the web page: generate, paint and edit in a browser"),
-    "show": ("show.main", "say how a picture was made, or make it again"),
-    "reconstruct": ("reconstruct.main", "show pictures beside their reconstructions by the tokenizer"),
+    "show": ("show.main", "say how an image was made, or make it again"),
+    "reconstruct": ("reconstruct.main", "show images beside their reconstructions by the tokenizer"),
     "evaluate": (
         "evaluate.main",
         (
@@ -117,7 +117,7 @@ def choose(arguments: list[str]) -> None:
 
 
 def run(name: str, rest: list[str]) -> None:
-    """Run a command and turn its errors into one line and an exit code; on several processes pictures are the
+    """Run a command and turn its errors into one line and an exit code; on several processes images are the
     first one's work."""
     from ..config import ConfigError
     from ..system.allocator import keep_memory

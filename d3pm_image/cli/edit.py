@@ -1,5 +1,5 @@
 """``d3pm-image inpaint | outpaint | edit | vary MODEL IMAGE …``: repaint a part of an image, continue it, or
-vary it; or do so to every picture of a folder.
+vary it; or do so to every image of a folder.
 
 Nothing here imports torch, NumPy or Pillow, not even for types: ``--help`` reads what this module imports for
 them too.
@@ -23,40 +23,40 @@ from .parsing import parse
 
 TEXTS = {
     "model": "Model folder, or the run that trained it.",
-    "image": "Picture of any size and mode, or a folder of them.",
+    "image": "Image of any size and mode, or a folder of them.",
     "mask": (
-        "Picture of the same size: white is repainted; or the word alpha: where the picture itself is"
-        " transparent. For a folder of pictures: one for all, or a folder with one of the same name for each."
+        "Image of the same size: white is repainted; or the word alpha: where the image itself is"
+        " transparent. For a folder of images: one for all, or a folder with one of the same name for each."
     ),
 }
 HOW = ("variants", "ring", "feather", "window", "seed", "batch_size")
 """Options that the pipeline's functions take under the same names."""
-GREY = "the model knows grey pictures only: what it paints into this one has no colour"
+GREY = "the model knows grey images only: what it paints into this one has no colour"
 GREY_ALL = GREY.replace("this one", "those with colours")
 MOST_NOTES = 20
-"""Lines on the pictures of a folder."""
+"""Lines on the images of a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(editing.Inpaint, WatchedOptions):
-    """Repaint a part of a picture: the white of a mask, a box, a polygon, or what is transparent. Every pixel
+    """Repaint a part of an image: the white of a mask, a box, a polygon, or what is transparent. Every pixel
     outside it stays exactly as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outpaint(editing.Outpaint, WatchedOptions):
-    """Continue a picture beyond its borders. Every pixel of the picture stays exactly as it is."""
+    """Continue an image beyond its borders. Every pixel of the image stays exactly as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(editing.Edit, WatchedOptions):
-    """Repaint a part of a picture as a class of your choice. Every pixel outside that part stays exactly as
+    """Repaint a part of an image as a class of your choice. Every pixel outside that part stays exactly as
     it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vary(editing.Vary, WatchedOptions):
-    """Variations of a picture, or of the part that a mask, box or polygon marks: its codes are corrupted to a
+    """Variations of an image, or of the part that a mask, box or polygon marks: its codes are corrupted to a
     noise level and denoised from there."""
 
 
@@ -76,7 +76,7 @@ def run(command: str, args: Options) -> None:
     Raises:
         ConfigError: wrong input; nothing is written then.
     """
-    from ..editing.image_files.files import check_outputs, read_picture, result_path
+    from ..editing.image_files.files import check_outputs, open_image_file, result_path
     from ..editing.results import coloured, result_files
     from ..pipeline import load_pipeline
     from ..recipes.edited_files import Given
@@ -84,27 +84,27 @@ def run(command: str, args: Options) -> None:
     if Path(args.image).expanduser().is_dir():
         run_folder(command, args)
         return
-    check(not args.resume, "resume", True, "is for a folder of pictures: one is drawn at once")
+    check(not args.resume, "resume", True, "is for a folder of images: one is drawn at once")
     if left_to_the_first(command):
         return
-    picture = read_picture(args.image)
-    out = Path(args.out) if args.out else result_path(picture, EDITS[command][1])
+    image = open_image_file(args.image)
+    out = Path(args.out) if args.out else result_path(image, EDITS[command][1])
     outputs = [out, *result_files(out, args.variants)]
     check_outputs(outputs, args.inputs())
     watch = args.recorder(outputs, args.inputs())
-    say(command, picture.notes)
-    given = Given(picture, *prepared(args, picture.image, getattr(args, "mask", "")))
+    say(command, image.notes)
+    given = Given(image, *prepared(args, image.image, getattr(args, "mask", "")))
     pipe = load_pipeline(args, args.model)
-    if pipe.tokenizer.channels == 1 and coloured(picture.image):
+    if pipe.tokenizer.channels == 1 and coloured(image.image):
         say(command, [GREY])
     (results,) = drawing(args, pipe, watch)([given], args.first)
     finish(command, args, given, pipe, results, out, watch)
 
 
 def run_folder(command: str, args: Options) -> None:
-    """The same for every picture of a folder; processes share the work."""
+    """The same for every image of a folder; processes share the work."""
     from ..editing.folders import check_free, jobs_of
-    from ..editing.image_files.files import read_picture
+    from ..editing.image_files.files import open_image_file
     from ..editing.results import coloured
     from ..pipeline import load_pipeline
     from ..provenance.writing import listed
@@ -112,7 +112,7 @@ def run_folder(command: str, args: Options) -> None:
 
     hint = "does not go with overwrite: what is in the folder is kept, or replaced"
     check(not (args.resume and args.overwrite), "resume", True, hint)
-    check(not args.trajectory, "trajectory", args.trajectory, "shows how one picture is drawn, not a folder")
+    check(not args.trajectory, "trajectory", args.trajectory, "shows how one image is drawn, not a folder")
     jobs = jobs_of(args.image, getattr(args, "mask", ""), args.out, EDITS[command][1], args.variants)
     if not (args.overwrite or args.resume):
         check_free(jobs, args.variants)
@@ -121,10 +121,10 @@ def run_folder(command: str, args: Options) -> None:
     began, record = time.perf_counter(), recording(command, args, pipe)
 
     def read(job: Any) -> Given:
-        picture = read_picture(job.image)
-        if pipe.tokenizer.channels == 1 and coloured(picture.image):
-            picture = dataclasses.replace(picture, notes=(*picture.notes, GREY_ALL))
-        return Given(picture, *prepared(args, picture.image, job.mask))
+        image = open_image_file(job.image)
+        if pipe.tokenizer.channels == 1 and coloured(image.image):
+            image = dataclasses.replace(image, notes=(*image.notes, GREY_ALL))
+        return Given(image, *prepared(args, image.image, job.mask))
 
     notes = edit_files(request, read, record, drawing(args, pipe))
     if request.rank:
@@ -133,11 +133,11 @@ def run_folder(command: str, args: Options) -> None:
     say(command, [f"{len(notes) - MOST_NOTES} more notes"] if len(notes) > MOST_NOTES else [])
     plural, on = "s" * (len(jobs) > 1), f" on {request.processes} processes" * (request.processes > 1)
     where = listed(jobs[0].out.parent, [job.out for job in jobs])
-    print(f"{command}: {len(jobs)} picture{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
+    print(f"{command}: {len(jobs)} image{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
 
 
 def drawing(args: Options, pipe: Any, watch: Any = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
-    """What draws the results of pictures, from a number on. Raises ConfigError for a label as
+    """What draws the results of images, from a number on. Raises ConfigError for a label as
     :func:`label_of`."""
     from ..recipes.edited_files import paint
 
@@ -175,7 +175,7 @@ def label_of(args: Options, class_names: Sequence[str]) -> int | None:
 
 
 def recording(command: str, args: Options, pipe: Any) -> Callable[[Any, int], dict[str, Any]]:
-    """What says how the results of a picture are made, numbered from ``first`` on."""
+    """What says how the results of an image are made, numbered from ``first`` on."""
     from ..provenance import edit_record, made_by
 
     settings = pipe.request(**args.changes()).values()
@@ -196,7 +196,7 @@ def recording(command: str, args: Options, pipe: Any) -> Callable[[Any, int], di
 def finish(
     command: str, args: Options, given: Any, pipe: Any, results: Sequence[Any], out: Path, watch: Any
 ) -> None:
-    """Write the results of one picture and say where they are."""
+    """Write the results of one image and say where they are."""
     from ..editing.results import write_results
 
     hidden, several = given.hidden, len(results) > 1
@@ -206,7 +206,7 @@ def finish(
     shown = given.image, hidden
     paths, note = write_results(results, out, given.source, facts, shown, args.first, args.overwrite)
     say(command, [note] if note else [])
-    share = "" if hidden is None else f" {hidden.mean():.0%} of the picture,"
+    share = "" if hidden is None else f" {hidden.mean():.0%} of the image,"
     also = f" and {printable(paths[1].name, 0)} …" if several else ""
     print(f"{command}:{share} {len(results)} result{'s' if several else ''}: {printable(paths[0], 0)}{also}")
     args.show(watch, pipe, f"{command} · result 1 · {facts['sampler']} · seed {args.seed}", facts)

@@ -27,7 +27,7 @@ class Generate(WatchedOptions):
         labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none
             for no class. A name comes before a number; one with a comma, or that reads as something else,
             stands in double quotes ('"a,b",c'). Default: every class in turn.
-        out: A picture (grid.png) for one grid; a folder for one file per image, named after its number, seed
+        out: An image (grid.png) for one grid; a folder for one file per image, named after its number, seed
             and class; or FILE.npz for all in one array, as suites read that compute scores. Processes that
             torchrun starts share the work of the last two.
         resume: Go on with a request that was interrupted: what is in the folder, or was drawn for FILE.npz,
@@ -49,8 +49,8 @@ class Generate(WatchedOptions):
         super().__post_init__()
         check(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
         check_first(self.first)
-        several = not self.one_picture
-        hint = "is for a folder or FILE.npz: one picture is drawn at once"
+        several = not self.one_image
+        hint = "is for a folder or FILE.npz: one image is drawn at once"
         check(several or not self.resume, "resume", True, hint)
         hint = "does not go with overwrite: what is in the folder is kept, or replaced"
         array = self.place.suffix.lower() == ".npz"
@@ -66,7 +66,7 @@ class Generate(WatchedOptions):
         return Path(self.out).expanduser()
 
     @property
-    def one_picture(self) -> bool:
+    def one_image(self) -> bool:
         """Whether all images go side by side into one."""
         return self.place.suffix.lower() not in ("", ".npz")
 
@@ -90,9 +90,9 @@ def run(args: Generate) -> None:
     from ..training.launch import place_among_processes
 
     out, (rank, processes) = args.place, place_among_processes()
-    if args.one_picture and left_to_the_first("generate"):
+    if args.one_image and left_to_the_first("generate"):
         return
-    if args.one_picture:
+    if args.one_image:
         check_ending(out)
     else:
         folder_to_write(out if not out.suffix else out.parent)
@@ -111,7 +111,7 @@ def run(args: Generate) -> None:
     request = Request(
         out, ids, pipe.class_names, facts, args.first, args.batch_size, args.overwrite, args.resume
     )
-    if args.one_picture:
+    if args.one_image:
         images = [image for part in request.batches() for image in draw(part.start, len(part))]
         where = printable(write_grid(args, images, ids, pipe.class_names if args.captions else (), facts), 0)
     else:

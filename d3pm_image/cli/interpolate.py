@@ -1,4 +1,4 @@
-"""``d3pm-image interpolate MODEL A B``: the way from one picture to another."""
+"""``d3pm-image interpolate MODEL A B``: the way from one image to another."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate(editing.Interpolate, WatchedOptions):
-    """Pictures from one to another, at the model's size, as a strip or an animation."""
+    """Images from one to another, at the model's size, as a strip or an animation."""
 
 
 def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image interpolate`` and run it. Raises ConfigError for wrong input."""
     texts = {
         "model": "Model folder, or the run that trained it.",
-        "a": "First picture.",
-        "b": "Last picture.",
+        "a": "First image.",
+        "b": "Last image.",
     }
     run(parse("interpolate", Interpolate, arguments, texts))
 
 
 def run(args: Interpolate) -> None:
     """Interpolate and write. Raises ConfigError for wrong input; nothing is written then."""
-    from ..editing.image_files.files import check_outputs, read_picture
+    from ..editing.image_files.files import check_outputs, open_image_file
     from ..editing.results import write_frames
     from ..imaging import to_pil
     from ..pipeline import load_pipeline
-    from ..provenance import made_by, picture_record
+    from ..provenance import image_record, made_by
 
-    files = [read_picture(args.a, "a"), read_picture(args.b, "b")]
+    files = [open_image_file(args.a, "a"), open_image_file(args.b, "b")]
     out = Path(args.out) if args.out else added(files[0].path, "-interpolated", ".png")
     inputs = [file.path for file in files]
     check_outputs([out], inputs)
@@ -58,8 +58,8 @@ def run(args: Interpolate) -> None:
     }
     own["precision"] = pipe.precision
     own |= (
-        picture_record(files[0].path, "a")
-        | picture_record(files[1].path, "b")
+        image_record(files[0].path, "a")
+        | image_record(files[1].path, "b")
         | made_by(args.model, pipe.tokenizer, pipe.denoiser)
     )
     facts = {"command": "interpolate", **own, **pipe.request(**args.changes()).values()}

@@ -88,7 +88,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         path = Path(self.trajectory)
         check_animation(path)
         folder_to_write(path.parent, "trajectory")
-        for names, others in (("out", outputs), ("a picture that is read", inputs)):
+        for names, others in (("out", outputs), ("an image that is read", inputs)):
             own = {path.resolve(), sheet_path(path).resolve()}
             hint = f"would overwrite {names}"
             check(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, hint)
@@ -120,12 +120,12 @@ def say(command: str, notes: Sequence[str]) -> None:
 
 
 def left_to_the_first(command: str) -> bool:
-    """Whether this is one of several processes, of which the first draws one picture; it says so then."""
+    """Whether this is one of several processes, of which the first draws one image; it says so then."""
     from ..training.launch import place_among_processes
 
     rank, processes = place_among_processes()
     if rank:
-        say(command, [f"process {rank} of {processes} has nothing to do: the first one draws the picture"])
+        say(command, [f"process {rank} of {processes} has nothing to do: the first one draws the image"])
     return rank > 0
 
 

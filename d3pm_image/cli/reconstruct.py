@@ -1,4 +1,4 @@
-"""``d3pm-image reconstruct MODEL [IMAGES]``: pictures, or images of a data set, above their
+"""``d3pm-image reconstruct MODEL [IMAGES]``: images, or images of a data set, above their
 reconstructions."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .parsing import parse
 
 @dataclass(frozen=True)
 class Reconstruct(ReconstructConfig, OutputOptions):
-    """Show pictures, or images of a data set, above what the tokenizer keeps of them. Without either,
+    """Show images, or images of a data set, above what the tokenizer keeps of them. Without either,
     held-out images of the data that the model was trained on.
 
     Args:
@@ -31,23 +31,23 @@ def main(arguments: list[str]) -> None:
     """Read the options of ``d3pm-image reconstruct`` and run it. Raises ConfigError for wrong input."""
     texts = {
         "model": "Tokenizer or model folder, or a run.",
-        "images": "Pictures separated by commas, or a folder; or see --data.",
+        "images": "Images separated by commas, or a folder; or see --data.",
     }
     run(parse("reconstruct", Reconstruct, arguments, texts, optional=("images",)))
 
 
 def run(args: Reconstruct) -> None:
     """Raises ConfigError for wrong input; nothing is written then."""
-    from ..evaluation.side_by_side import read_pictures, read_set, side_by_side
+    from ..evaluation.side_by_side import read_originals, read_set, side_by_side
     from ..imaging import check_ending, save_image
     from ..tokenizer import load_tokenizer
 
     check_ending(Path(args.out))
     device = pick_device(args.device)
-    pictures, notes = read_pictures(args) if args.images else ([], [])
+    images, notes = read_originals(args) if args.images else ([], [])
     say("reconstruct", notes)
     tokenizer, info = load_tokenizer(args.model)
-    shown = pictures or read_set(args, info)
+    shown = images or read_set(args, info)
     sheet, mse = side_by_side(tokenizer.to(device), info, shown, device)
     with new_files(Path(args.out), args.overwrite) as files:
         save_image(sheet, files.draft)

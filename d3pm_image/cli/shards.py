@@ -60,7 +60,7 @@ def run(args: Shards) -> None:
     done = pack(source, out, args.shard_images)
     size = sum(path.stat().st_size for path in find_shards(str(out)))
     also = f", {done.kept} of them there already" if done.kept else ""
-    lost = f"; {done.left_out} pictures could not be read" if done.left_out else ""
+    lost = f"; {done.left_out} images could not be read" if done.left_out else ""
     print(
         f"{len(source)} images, {len(source.class_names)} classes: {done.shards} shards of"
         f" {size / 2**20:,.1f} MB in all{also}{lost}"

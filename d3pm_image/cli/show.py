@@ -1,4 +1,4 @@
-"""``d3pm-image show PICTURE``: the settings that a PNG carries, in words, or the picture made again from
+"""``d3pm-image show IMAGE``: the settings that a PNG carries, in words, or the image made again from
 them."""
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Show(OutputOptions):
-    """Show how a picture was made (PNGs carry their settings), or make it again.
+    """Show how an image was made (PNGs carry their settings), or make it again.
 
     Args:
-        picture: PNG by one of the other commands or by the page.
+        image: PNG by one of the other commands or by the page.
         json: Print the settings as JSON, all of them.
-        again: Make the picture again from its settings, and say whether every pixel is the same (exit code 1
+        again: Make the image again from its settings, and say whether every pixel is the same (exit code 1
             where not).
-        out: Where the new picture goes, a PNG; PICTURE-again.png beside it by default.
+        out: Where the new image goes, a PNG; IMAGE-again.png beside it by default.
         model: The model, where it is not where it was then, or comes from the hub.
-        inputs: Pictures that went in, separated by commas, where they are not beside this one under their
+        inputs: Images that went in, separated by commas, where they are not beside this one under their
             names.
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
     """
 
-    picture: str
+    image: str
     json: bool = False
     again: bool = False
     out: str = ""
@@ -52,31 +52,31 @@ class Show(OutputOptions):
 
 
 def main(arguments: list[str]) -> None:
-    """Read the options of ``d3pm-image show`` and run it; exit code 1 where a picture made again has other
+    """Read the options of ``d3pm-image show`` and run it; exit code 1 where an image made again has other
     pixels."""
-    if not run(parse("show", Show, arguments, {"picture": "PNG whose settings are wanted."})):
+    if not run(parse("show", Show, arguments, {"image": "PNG whose settings are wanted."})):
         sys.exit(1)
 
 
 def run(args: Show) -> bool:
-    """Show the settings, or make the picture again; False where its pixels are others then.
+    """Show the settings, or make the image again; False where its pixels are others then.
 
     Raises:
-        ConfigError: a picture without settings, or what made it is not there; nothing is written then.
+        ConfigError: an image without settings, or what made it is not there; nothing is written then.
     """
     from ..provenance import describe, read_settings
 
-    facts = read_settings(args.picture)
+    facts = read_settings(args.image)
     if args.again:
         from ..provenance.again import make_again
 
         kind, work = repeated(facts["command"])
         path, different = make_again(
-            args.picture, facts, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite
+            args.image, facts, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite
         )
         print(f"{facts['command']} again: {printable(path, 0)}")
-        known = "" if facts.get("weights_sha256") else " (the picture does not say which weights made it)"
-        print(f"{printable(different or f'every pixel is as in {Path(args.picture).name}', 1000)}{known}")
+        known = "" if facts.get("weights_sha256") else " (the image does not say which weights made it)"
+        print(f"{printable(different or f'every pixel is as in {Path(args.image).name}', 1000)}{known}")
         return not different
     if args.json:
         print(json.dumps(facts, indent=1))  # ASCII alone: what is printed may be a stranger's
@@ -88,7 +88,7 @@ def run(args: Show) -> bool:
 
 
 def repeated(command: str) -> tuple[type, Callable[[Any], None]]:
-    """Options and work of a command that makes pictures."""
+    """Options and work of a command that makes images."""
     from . import edit, generate, interpolate
 
     if command in edit.EDITS:

@@ -59,8 +59,8 @@ class DataConfig:
         val_share: Share of images held out where the source has no split of its own.
         download: Let torchvision, or huggingface, fetch the set when it is not here.
         image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
-        channels: 1 for grey, 3 for colour, pictures are converted; 0 in stage two means the tokenizer's own.
-        crop: center and random cut the picture to the shape after resizing; stretch ignores the aspect ratio.
+        channels: 1 for grey, 3 for colour, images are converted; 0 in stage two means the tokenizer's own.
+        crop: center and random cut the image to the shape after resizing; stretch ignores the aspect ratio.
         flip: Mirror images left to right at random (not for digits or letters).
         labels: Use class labels where the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.

@@ -20,27 +20,27 @@ def check_added(sides: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions:
-    """What all editing of one picture has in common.
+    """What all editing of one image has in common.
 
     Args:
         model: Model folder, or the run that trained it.
-        image: Picture of any size and mode, or a folder of them, each of which gets the files that it gets
+        image: Image of any size and mode, or a folder of them, each of which gets the files that it gets
             alone. Processes that torchrun starts share the work of a folder.
         variants: Results. More than one are shown on one sheet (original, masked, results) and each written
             to a file of its own.
-        first: Number of the first result; each number has its own randomness under the seed. The pictures
+        first: Number of the first result; each number has its own randomness under the seed. The images
             of a folder are numbered on in the order of their names.
         ring: Code cells around the repaint that are drawn anew as well; null takes the default.
-        feather: Pixels around the mask over which the result fades into the picture, and which change so; 0
+        feather: Pixels around the mask over which the result fades into the image, and which change so; 0
             is a hard seam.
-        window: What of a large picture is worked on: whole at the model's size, the mask's neighbourhood
-            reduced to that size (crop) or at its own scale (tiles); auto is whole for pictures of the model's
+        window: What of a large image is worked on: whole at the model's size, the mask's neighbourhood
+            reduced to that size (crop) or at its own scale (tiles); auto is whole for images of the model's
             size or smaller, else crop (tiles for outpaint).
-        out: Result picture, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it);
-            its ending sets the format. Default: NAME-COMMAND beside the picture, with its ending. JPEG and
-            AVIF cannot keep known pixels exactly; PNG and TIFF can. For a folder of pictures a folder, whose
+        out: Result image, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it);
+            its ending sets the format. Default: NAME-COMMAND beside the image, with its ending. JPEG and
+            AVIF cannot keep known pixels exactly; PNG and TIFF can. For a folder of images a folder, whose
             PNGs are named after them; default: FOLDER-COMMAND beside it.
-        resume: Go on with a folder of pictures where an interruption left it: results that are there are left
+        resume: Go on with a folder of images where an interruption left it: results that are there are left
             out, after a check that this very request made them.
     """
 
@@ -83,14 +83,14 @@ class LabelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionOptions(EditOptions):
-    """Editing of a part of a picture.
+    """Editing of a part of an image.
 
     Args:
-        mask: Picture of the same size: white is repainted; or the word alpha: where the picture itself is
-            transparent. For a folder of pictures: one for all, or a folder with one of the same name for
+        mask: Image of the same size: white is repainted; or the word alpha: where the image itself is
+            transparent. For a folder of images: one for all, or a folder with one of the same name for
             each.
         box: Rectangle to repaint as x,y,width,height in pixels, from the top left; the union of mask, box and
-            polygon is repainted, and what of them lies outside the picture left out.
+            polygon is repainted, and what of them lies outside the image left out.
         polygon: Area to repaint by its corners, as "x1,y1 x2,y2 x3,y3 …" in pixels.
     """
 
@@ -105,13 +105,13 @@ class RegionOptions(EditOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(LabelOptions, RegionOptions):
-    """Repaint a part of a picture: the white of a mask, a box, a polygon, or what is transparent. Every pixel
+    """Repaint a part of an image: the white of a mask, a box, a polygon, or what is transparent. Every pixel
     outside it stays exactly as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outpaint(LabelOptions, EditOptions):
-    """Continue a picture beyond its borders. Every pixel of the picture stays exactly as it is.
+    """Continue an image beyond its borders. Every pixel of the image stays exactly as it is.
 
     Args:
         left, right, top, bottom: Pixels to add on each side.
@@ -133,7 +133,7 @@ class Outpaint(LabelOptions, EditOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(RegionOptions):
-    """Repaint a part of a picture as a class of your choice. Every pixel outside it stays exactly as it is.
+    """Repaint a part of an image as a class of your choice. Every pixel outside it stays exactly as it is.
 
     Args:
         label: The class (name or number) that the region shall show.
@@ -151,11 +151,11 @@ class Edit(RegionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Vary(LabelOptions, RegionOptions):
-    """Variations of a picture, or of the part that a mask, box or polygon marks: its codes are corrupted to a
+    """Variations of an image, or of the part that a mask, box or polygon marks: its codes are corrupted to a
     noise level and denoised from there.
 
     Args:
-        strength: Noise level: 0 is what the tokenizer keeps of the picture, 1 a new picture.
+        strength: Noise level: 0 is what the tokenizer keeps of the image, 1 a new image.
         variants: Results. More than one are shown on one sheet and each written to a file of its own.
     """
 
@@ -169,21 +169,21 @@ class Vary(LabelOptions, RegionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate:
-    """Pictures from one to another, at the model's size, as a strip or an animation.
+    """Images from one to another, at the model's size, as a strip or an animation.
 
     Args:
         model: Model folder, or the run that trained it.
-        a: First picture, of any size and mode.
-        b: Last picture.
-        labels: Class of all frames, by name or number, or those of the first and of the last picture,
+        a: First image, of any size and mode.
+        b: Last image.
+        labels: Class of all frames, by name or number, or those of the first and of the last image,
             separated by a comma (a frame has that of the nearer one); none for no class.
-        frames: Pictures, both ends included.
+        frames: Images, both ends included.
         strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both
-            pictures as they are.
-        mix: vectors fades one picture into the other, cells takes cell after cell from the second one.
+            images as they are.
+        mix: vectors fades one image into the other, cells takes cell after cell from the second one.
         frame_ms: Milliseconds per frame of an animation.
         out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the
-            first picture.
+            first image.
     """
 
     model: str

@@ -30,10 +30,10 @@ class ReconstructConfig:
 
     Args:
         model: Tokenizer folder, model folder, or the run that trained either.
-        images: Pictures, separated by commas, or a folder of pictures.
-        data: Where the images come from, if no pictures are named.
-        limit: Pictures of a folder or data set that are shown, spread evenly over it.
-        out: Result picture.
+        images: Images, separated by commas, or a folder of images.
+        data: Where the images come from, if no images are named.
+        limit: Images of a folder or data set that are shown, spread evenly over it.
+        out: Result image.
     """
 
     model: str
@@ -43,9 +43,9 @@ class ReconstructConfig:
     out: str = "reconstruction.png"
 
     def __post_init__(self) -> None:
-        check(1 <= self.limit <= 1000, "limit", self.limit, "show 1 to 1000 pictures")
+        check(1 <= self.limit <= 1000, "limit", self.limit, "show 1 to 1000 images")
         both = self.images and self.data != ShownSet()
-        hint = "pictures and a data set cannot both be shown; leave out one of them"
+        hint = "images and a data set cannot both be shown; leave out one of them"
         check(not both, "images", self.images, hint)
         hint = "name the folder as IMAGES: d3pm-image reconstruct MODEL FOLDER"
         check(self.data.source != "folder", "data.source", "folder", hint)

@@ -89,7 +89,7 @@ class TokenizerConfig:
         multipliers: Channel factor of each level, finest first: one entry for each halving (one entry when
             downsampling is 1).
         blocks: Residual blocks a level, in the encoder; the decoder has one more.
-        norm: group normalises over the whole picture, so that every code depends a little on every pixel;
+        norm: group normalises over the whole image, so that every code depends a little on every pixel;
             channel normalises each position by itself.
         padding: What convolutions see beyond the border: zeros, replicate or reflect.
         quantizer: How features become codes, with settings of its own: EMA(num_codes=512), FSQ(levels=(8, 5,

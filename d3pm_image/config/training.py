@@ -57,7 +57,7 @@ class TrainConfig:
             falls as it should.
         seed: Order of data, noise and initial weights derive from it.
         log_every: Steps between log lines.
-        preview_every: Steps between preview pictures and validation; 0 is off.
+        preview_every: Steps between preview images and validation; 0 is off.
         checkpoint_every: Steps between checkpoints.
         keep: Number of latest checkpoints kept; the best by validation is kept beside them.
     """

@@ -253,9 +253,9 @@ def _write(
         batch = images.__getitems__(
             list(range(number * batch_size, min((number + 1) * batch_size, layout.count)))
         )
-        pictures = [batch["images"], batch["images"].flip(-1)][: layout.variants]
+        originals = [batch["images"], batch["images"].flip(-1)][: layout.variants]
         writer.write(
-            number * batch_size, [encode(some).cpu().numpy() for some in pictures], batch["labels"].numpy()
+            number * batch_size, [encode(some).cpu().numpy() for some in originals], batch["labels"].numpy()
         )
         writer.finish(number)
 

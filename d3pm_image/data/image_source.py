@@ -45,7 +45,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class FromDataset:
-    """Gives the picture of the i-th item of a torchvision set."""
+    """Gives the image of the i-th item of a torchvision set."""
 
     dataset: Any
 

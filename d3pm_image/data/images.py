@@ -95,7 +95,7 @@ class ImageSet(Dataset):
     """Images as uint8 (C, h, w) with a label (-1 without classes), by position in an endless training order.
 
     A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip and crop, so a
-    key always gives the same picture. With ``augment=False`` only the index counts and pictures are plain.
+    key always gives the same image. With ``augment=False`` only the index counts and images are plain.
 
     ``listed`` is the source as it was given, ``source`` without what could not be decoded.
 
@@ -117,7 +117,7 @@ class ImageSet(Dataset):
         return len(self.source)
 
     def decode(self, index: int, place: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
-        """One picture at the set's size and channels, uint8 (C, h, w); ``place`` as in :func:`fit`."""
+        """One image at the set's size and channels, uint8 (C, h, w); ``place`` as in :func:`fit`."""
         image, white = self.source.load(index), self.config.white
         if "icc_profile" in image.info:
             image = image_in_srgb(image, self.source.names[index], white)

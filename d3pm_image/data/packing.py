@@ -28,7 +28,7 @@ from .code_sums import MAX_META
 from .colour import image_in_srgb
 from .image_source import Files, ImageSource, text_of
 from .shards import CLASS_NAMES
-from .tar_members import PICTURES
+from .tar_members import IMAGES
 
 PACKED, LOCK = "packing.json", ".packing.lock"
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -48,7 +48,7 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     """Write a source as ``out/shard-000000.tar`` …
 
     Args:
-        source: Image files are packed as they are, other pictures as PNG.
+        source: Image files are packed as they are, other images as PNG.
         shard_images: Images per shard.
 
     Raises:
@@ -113,7 +113,7 @@ def begin(out: Path, facts: dict, former: str = "") -> None:
 
 
 def write_shard(path: Path, source: ImageSource, indices: range) -> int:
-    """One shard; returns how many pictures were left out, each named in a warning."""
+    """One shard; returns how many images were left out, each named in a warning."""
     left_out = 0
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for index in indices:
@@ -132,17 +132,17 @@ def write_shard(path: Path, source: ImageSource, indices: range) -> int:
         raise ConfigError(
             "source",
             source.names[indices[0]],
-            f"not one of {left_out} pictures could be read; check the images",
+            f"not one of {left_out} images could be read; check the images",
         )
     return left_out
 
 
 def content(source: ImageSource, index: int) -> tuple[str, bytes]:
-    """Ending and bytes of a picture: its file's own where readers of shards know the format, else PNG."""
+    """Ending and bytes of an image: its file's own where readers of shards know the format, else PNG."""
     if isinstance(source.load, Files):
         path = source.load.paths[index]
         ending = path.suffix.lower().removeprefix(".")
-        if ending in PICTURES:
+        if ending in IMAGES:
             data = path.read_bytes()
             check(bool(data), "source", text_of(path), "is empty")
             return ending, data

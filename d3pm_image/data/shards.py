@@ -1,8 +1,8 @@
-"""Pictures in tar shards (the webdataset layout), read in any order: not one file per image, and no memory an
+"""Images in tar shards (the webdataset layout), read in any order: not one file per image, and no memory an
 image.
 
 The shards are read through once for an index of places (:mod:`.tar_members`), which is kept in the cache
-folder as one memory-mapped array; a picture is then one ``pread`` in its shard. A shard that changes changes
+folder as one memory-mapped array; an image is then one ``pread`` in its shard. A shard that changes changes
 the fingerprint, and with it the index and the code cache.
 """
 
@@ -41,7 +41,7 @@ from .tar_members import BLOCK, FORMATS, MAX_CLASSES, MAX_LABEL, ROW, Tally, sam
 from .unused import Unused
 
 MAX_SHARDS = 1_000_000
-ROWS = 65536  # pictures that are held in memory while an index is written or looked through
+ROWS = 65536  # images that are held in memory while an index is written or looked through
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 CLASS_NAMES = "classnames.txt"
 UNUSED = "unused.txt"
@@ -112,7 +112,7 @@ def class_names_beside(shards: list[Path]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Shards:
-    """The pictures of some shards; fields as in :class:`~d3pm_image.data.sources.ImageSource`."""
+    """The images of some shards; fields as in :class:`~d3pm_image.data.sources.ImageSource`."""
 
     names: Sequence[str]
     labels: np.ndarray | None
@@ -124,7 +124,7 @@ class Shards:
 
 
 def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tuple[str, ...] = ()) -> Shards:
-    """Pictures and labels of shards; the index is made where it is not in ``cache``.
+    """Images and labels of shards; the index is made where it is not in ``cache``.
 
     Args:
         class_names: What labels mean where no classnames.txt lies beside the shards.
@@ -147,13 +147,13 @@ def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tu
     labels = load.rows["label"] if use_labels and not meta["unlabelled"] else None
     if use_labels and 0 < meta["unlabelled"] < meta["count"]:
         warnings.warn(
-            f"{root}: {meta['unlabelled']} of {meta['count']} pictures have no label, so no classes are used",
+            f"{root}: {meta['unlabelled']} of {meta['count']} images have no label, so no classes are used",
             stacklevel=2,
         )
     meaning = "\n".join(names).encode("utf-8", "surrogateescape")
     if labels is not None and not names:
         labels, names = numbered(labels, meta["used"])
-    # an index of before did not have these pictures: codes that were cached then are not of this set
+    # an index of before did not have these images: codes that were cached then are not of this set
     if meta["dotted"]:
         stamp = hashlib.sha256(f"{stamp} {meta['dotted']} dotted".encode()).hexdigest()
     identity = identify(shards, short_names(shards), lambda stats: stamp, cache, meaning)
@@ -197,7 +197,7 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
     write the same.
 
     Raises:
-        ConfigError: a damaged shard, or no picture in any.
+        ConfigError: a damaged shard, or no image in any.
     """
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -226,13 +226,11 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
             file.seek(0)
             header(file, meta["count"])
             assert file.tell() == begins  # numpy leaves space for the count to grow
-        hint = (
-            f"no picture in {len(shards)} shards; members must be KEY.jpg, png or webp{found_instead(tally)}"
-        )
+        hint = f"no image in {len(shards)} shards; members must be KEY.jpg, png or webp{found_instead(tally)}"
         check(meta["count"] > 0, "data.root", str(shards[0].parent), hint)
         if tally.alone:
             warnings.warn(
-                f"{shards[0].parent}: {tally.alone} keys have a label but no picture, left out", stacklevel=2
+                f"{shards[0].parent}: {tally.alone} keys have a label but no image, left out", stacklevel=2
             )
         meta |= {
             "used": sorted(used - {-1}),
@@ -246,7 +244,7 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
 
 
 def found_instead(tally: Tally) -> str:
-    """What shards without a picture hold, in words."""
+    """What shards without an image hold, in words."""
     return f"; {Unused(tally.unused).summary()}" if tally.unused else ""
 
 
@@ -297,7 +295,7 @@ def opened(path: Path, index: Path) -> io.FileIO:
 
 
 class Members:
-    """Loads the i-th picture of shards. Sent to a worker process, it takes its paths along and not its
+    """Loads the i-th image of shards. Sent to a worker process, it takes its paths along and not its
     index."""
 
     def __init__(self, shards: tuple[Path, ...], index: Path):
@@ -308,12 +306,12 @@ class Members:
         return Members, (self.shards, self.index)
 
     def read(self, index: int) -> bytes:
-        """The picture's bytes as they were packed. Raises OSError where the shard was cut short since."""
+        """The image's bytes as they were packed. Raises OSError where the shard was cut short since."""
         row = self.rows[index]
         path, size = self.shards[int(row["shard"])], int(row["size"])
         data = self.pread(path, size, int(row["offset"]))
         if len(data) != size:
-            raise OSError(errno.EIO, f"{path} ends within a picture; make or copy the shard again")
+            raise OSError(errno.EIO, f"{path} ends within an image; make or copy the shard again")
         return data
 
     def pread(self, path: Path, size: int, offset: int) -> bytes:
@@ -330,7 +328,7 @@ class Members:
 
 
 class MemberNames(Sequence):
-    """The i-th picture's shard and name, looked up in the shard itself: names are for messages only."""
+    """The i-th image's shard and name, looked up in the shard itself: names are for messages only."""
 
     def __init__(self, load: Members):
         self.load = load

@@ -133,7 +133,7 @@ def classes_by_folder(files: list[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def shard_set(root: str, use_labels: bool, class_names: tuple[str, ...] = ()) -> ImageSource:
-    """The pictures of tar shards in the webdataset layout; see
+    """The images of tar shards in the webdataset layout; see
     :func:`~d3pm_image.data.shards.open_shards`."""
     found = open_shards(root, cache_root(), use_labels, class_names)
     return ImageSource(

@@ -2,7 +2,7 @@
 by place in the file.
 
 Only headers and labels are read. Names in a shard are never paths: nothing is extracted, links are not
-followed, and members that are neither a picture nor a label (also pickles) are passed over unread. Sizes are
+followed, and members that are neither an image nor a label (also pickles) are passed over unread. Sizes are
 checked before anything of that size is read.
 """
 
@@ -24,15 +24,15 @@ from ..image_io import FORMATS as FORMATS
 from ..printable import printable
 from .unused import HIDDEN, OTHER, ending_of, group_of
 
-PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
-MAX_PICTURE, MAX_LABEL, MAX_HEADER = 2**28, 2**20, 2**20  # bytes
+IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
+MAX_IMAGE, MAX_LABEL, MAX_HEADER = 2**28, 2**20, 2**20  # bytes
 MAX_CLASSES = 1_000_000
 BLOCK = tarfile.BLOCKSIZE
 # the key ends at the first point of the last part, as in webdataset
 KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
-WAITING = 4096  # samples of one key that are held until it is known whether the key has a picture of its own
+WAITING = 4096  # samples of one key that are held until it is known whether the key has an image of its own
 ROW = np.dtype([("shard", "<u4"), ("size", "<u4"), ("offset", "<u8"), ("label", "<i8")])
-"""A picture of an index: number of its shard, bytes, place of its first byte, class or -1."""
+"""An image of an index: number of its shard, bytes, place of its first byte, class or -1."""
 
 
 class Headers:
@@ -61,12 +61,12 @@ class Headers:
 
 @dataclass
 class Sample:
-    """The picture and the label under one name: everything before the last point."""
+    """The image and the label under one name: everything before the last point."""
 
     name: str = ""
     size: int = 0
     offset: int = 0
-    picture: str = ""
+    image: str = ""
     member: str = ""
     labels: dict[str, int] = field(default_factory=dict)
 
@@ -76,8 +76,8 @@ class Tally:
     """What was seen while shards were read.
 
     Args:
-        alone: Keys that have a label and no picture.
-        dotted: Pictures that are named by more than their key, such as ``img.v2.jpg``.
+        alone: Keys that have a label and no image.
+        dotted: Images that are named by more than their key, such as ``img.v2.jpg``.
         unused: (group, ending) → number of members that are not used.
         write: Gets a line for each of these.
     """
@@ -97,8 +97,8 @@ class Group:
     """The members under one webdataset key, which ends at the first point: ``img.jpg``, ``img.cls``,
     ``img.v2.jpg``.
 
-    A picture named by the key alone is the key's picture, and others (``img.seg.png``: a mask, say) belong to
-    it. Where there is none, the first point is part of a name, and each picture is a sample of its own, with
+    An image named by the key alone is the key's image, and others (``img.seg.png``: a mask, say) belong to
+    it. Where there is none, the first point is part of a name, and each image is a sample of its own, with
     the label of its own name, else the key's.
     """
 
@@ -114,9 +114,9 @@ class Group:
     def rows(self) -> Iterator[tuple]:
         """Rows of :data:`ROW`; the group is empty afterwards, but for the key's labels."""
         own = self.samples.get(self.key, Sample(self.key))
-        single = bool(own.picture) and not self.flushed
-        pictures = [sample for sample in self.samples.values() if sample.picture]
-        for sample in pictures:
+        single = bool(own.image) and not self.flushed
+        images = [sample for sample in self.samples.values() if sample.image]
+        for sample in images:
             if single and sample is not own:
                 self.tally.skip(
                     f"{self.path}: {printable(sample.member)}",
@@ -128,13 +128,13 @@ class Group:
             labels = own.labels | sample.labels
             yield self.shard, sample.size, sample.offset, labels.get("cls", labels.get("json", -1))
         self.tally.alone += (
-            not pictures and not self.flushed and any(sample.labels for sample in self.samples.values())
+            not images and not self.flushed and any(sample.labels for sample in self.samples.values())
         )
         self.samples = {self.key: Sample(self.key, labels=own.labels)}
 
     def overflow(self) -> Iterator[tuple]:
-        """The rows of a key under which so many names came that they cannot all wait for its own picture."""
-        if len(self.samples) > WAITING and not self.samples.get(self.key, Sample()).picture:
+        """The rows of a key under which so many names came that they cannot all wait for its own image."""
+        if len(self.samples) > WAITING and not self.samples.get(self.key, Sample()).image:
             yield from self.rows()
             self.flushed = True
 
@@ -142,7 +142,7 @@ class Group:
 def samples(
     path: Path, shard: int, use_labels: bool, class_names: tuple[str, ...], tally: Tally
 ) -> Iterator[tuple]:
-    """The pictures of a shard as rows of :data:`ROW`, in the shard's order.
+    """The images of a shard as rows of :data:`ROW`, in the shard's order.
 
     Args:
         class_names: What labels in words mean; numbers must lie below their count, where there are any.
@@ -159,7 +159,7 @@ def samples(
             name, _, kind = member.name.rpartition(".")
             kind = kind.lower()
             label = kind in ("cls", "json")
-            if not found or not (label or kind in PICTURES):
+            if not found or not (label or kind in IMAGES):
                 skip(member.name, path, tally)
                 continue
             if label and not use_labels:
@@ -177,11 +177,11 @@ def samples(
                 group.sample(name).labels |= {} if number is None else {kind: number}
             else:
                 sample = group.sample(name)
-                twice = f"a second picture of one key beside .{sample.picture}; give it a key of its own"
-                check(not sample.picture, "data.root", where, twice)
-                hint = f"a picture of {size} bytes (at most {MAX_PICTURE}); leave it out"
-                check(0 < size <= MAX_PICTURE, "data.root", where, hint)
-                sample.picture, sample.size, sample.offset, sample.member = (
+                twice = f"a second image of one key beside .{sample.image}; give it a key of its own"
+                check(not sample.image, "data.root", where, twice)
+                hint = f"an image of {size} bytes (at most {MAX_IMAGE}); leave it out"
+                check(0 < size <= MAX_IMAGE, "data.root", where, hint)
+                sample.image, sample.size, sample.offset, sample.member = (
                     kind,
                     size,
                     member.offset_data,
@@ -191,7 +191,7 @@ def samples(
 
 
 def skip(name: str, path: Path, tally: Tally) -> None:
-    """Count a member that is neither a picture that can be read nor a label."""
+    """Count a member that is neither an image that can be read nor a label."""
     last = name.rpartition("/")[2]
     where, group = f"{path}: {printable(name, 0)}", group_of(last)
     if group == HIDDEN:

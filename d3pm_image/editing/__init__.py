@@ -1,2 +1,2 @@
-"""Pictures around a repaint: what of a picture is encoded, which codes are drawn, and how the result is
+"""Images around a repaint: what of an image is encoded, which codes are drawn, and how the result is
 pasted back."""

@@ -1,4 +1,4 @@
-"""A region of a picture as the tokenizer sees it, and back: hidden pixels filled in, resized, padded; painted
+"""A region of an image as the tokenizer sees it, and back: hidden pixels filled in, resized, padded; painted
 pixels in their place."""
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .regions import Region, Size
 
 @dataclass(frozen=True)
 class Canvas:
-    """What is encoded of a picture.
+    """What is encoded of an image.
 
     Args:
-        region: Where it lies in the picture.
+        region: Where it lies in the image.
         pixels: (C, h, w) float in [0, 1], of the size ``region.canvas``.
         open: (h, w) bool, the pixels to draw: where any pixel of the mask falls, and the padding.
     """
@@ -31,13 +31,13 @@ class Canvas:
 
 
 def convert_for(image: Image.Image, channels: int, size: Size) -> Image.Image:
-    """A picture in the model's mode, in sRGB and at its size (height, width), stretched if the shape
+    """An image in the model's mode, in sRGB and at its size (height, width), stretched if the shape
     differs."""
     return resized(plain_srgb(image, channels), size)
 
 
 def resized(image: Image.Image, size: Size) -> Image.Image:
-    """A picture at a size (height, width); itself where it has that size."""
+    """An image at a size (height, width); itself where it has that size."""
     return image if image.size == size[::-1] else image.resize(size[::-1], Image.Resampling.BICUBIC)
 
 
@@ -47,16 +47,16 @@ def make_canvas(
     """The canvas of a region.
 
     Args:
-        image: The picture, in any mode.
+        image: The image, in any mode.
         mask: (h, w) bool, True = draw.
-        region: Part of the picture.
+        region: Part of the image.
         channels: 1 or 3.
         hide: Whether the mask's pixels are filled in, so that nothing of them is left; padding always is.
     """
     covered = torch.from_numpy(np.ascontiguousarray(region.of(mask)))
     pixels = to_tensor(plain_srgb(image, channels, ~mask, region.box))
     if hide:
-        # at the picture's own size: resizing first would mix hidden pixels into known ones
+        # at the image's own size: resizing first would mix hidden pixels into known ones
         pixels = fill_hidden(pixels[None], covered[None])[0]
     pixels = to_tensor(resized(to_pil(pixels[None])[0], region.size))
     touched = F.adaptive_max_pool2d(covered[None].float(), region.size)[0] > 0
@@ -70,7 +70,7 @@ def make_canvas(
 
 
 def put_back(region: Region, painted: Tensor, size: Size) -> Image.Image:
-    """A picture of a size (height, width) that shows painted pixels (C, h, w) of a canvas in their region,
+    """An image of a size (height, width) that shows painted pixels (C, h, w) of a canvas in their region,
     and black elsewhere."""
     part = resized(to_pil(painted[None, :, : region.size[0], : region.size[1]])[0], region.pixels)
     if region.pixels == size:
@@ -81,7 +81,7 @@ def put_back(region: Region, painted: Tensor, size: Size) -> Image.Image:
 
 
 def covered_pixels(region: Region, cells: Tensor, downsampling: int, size: Size) -> np.ndarray:
-    """Pixels of a picture of a size (height, width) that lie in the given cells (H, W) of a region's canvas,
+    """Pixels of an image of a size (height, width) that lie in the given cells (H, W) of a region's canvas,
     (h, w) bool."""
     pixels = cells.cpu().repeat_interleave(downsampling, 0).repeat_interleave(downsampling, 1)
     pixels = pixels[: region.size[0], : region.size[1]]

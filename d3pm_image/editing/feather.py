@@ -1,4 +1,4 @@
-"""A soft seam: how much of the painted picture each pixel takes, by its distance from the mask."""
+"""A soft seam: how much of the painted image each pixel takes, by its distance from the mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .regions import bounding, grown
 
 
 def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.ndarray:
-    """Share of the painted picture in every pixel, (h, w) float in [0, 1].
+    """Share of the painted image in every pixel, (h, w) float in [0, 1].
 
     1 in the mask and 0 outside the cells that were drawn. Between them, with d pixels to the mask and e to
     the nearest pixel that was not drawn, max(0, 1 - d / min(feather + 1, d + e)): a line from 1 at the mask's
@@ -25,7 +25,7 @@ def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.nd
     weights = mask.astype(np.float64)
     if feather == 0:
         return weights
-    # with a margin of one pixel, which holds the nearest of those that were not drawn; a large picture is not
+    # with a margin of one pixel, which holds the nearest of those that were not drawn; a large image is not
     # gone through
     rows, columns = (grown(bounding((drawn | mask).any(1 - axis)), 1, mask.shape[axis]) for axis in (0, 1))
     part = np.s_[slice(*rows), slice(*columns)]

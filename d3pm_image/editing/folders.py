@@ -1,7 +1,7 @@
-"""A folder of pictures that are edited alike: which files they are, which mask belongs to which, and what
+"""A folder of images that are edited alike: which files they are, which mask belongs to which, and what
 their results are called.
 
-Results are PNGs named after their pictures: a PNG keeps pixels and says how it was made, by which a request
+Results are PNGs named after their images: a PNG keeps pixels and says how it was made, by which a request
 that was interrupted knows its own.
 """
 
@@ -21,7 +21,7 @@ from .results import result_files
 
 @dataclass(frozen=True)
 class Job:
-    """One picture of a folder.
+    """One image of a folder.
 
     Args:
         image: Its file.
@@ -39,36 +39,36 @@ class Job:
 
 
 def jobs_of(image: str, mask: str, out: str, command: str, variants: int = 1) -> list[Job]:
-    """The pictures of a folder in the order of their names, each with its mask and its result.
+    """The images of a folder in the order of their names, each with its mask and its result.
 
     Args:
-        image: Folder of pictures; its subfolders are not looked into.
+        image: Folder of images; its subfolders are not looked into.
         mask: A mask for all, a folder with a mask for each, of the same name but for the ending, the word
             alpha, or empty.
-        out: Folder of the results; empty: FOLDER-``command`` beside that of the pictures.
-        variants: Results of a picture.
+        out: Folder of the results; empty: FOLDER-``command`` beside that of the images.
+        variants: Results of an image.
 
     Raises:
-        ConfigError: no picture, a picture without a mask or a mask without a picture, two pictures or masks
-            whose names differ by their endings alone, or results that would lie where pictures are read.
+        ConfigError: no image, an image without a mask or a mask without an image, two images or masks
+            whose names differ by their endings alone, or results that would lie where images are read.
     """
     folder = Path(image).expanduser()
     own = folder if folder.name not in ("", "..") else folder.resolve()
     place = Path(out).expanduser() if out else own.with_name(f"{own.name}-{command}")
-    hint = "is a file's name; each picture of a folder gets a file of its own: name a folder"
+    hint = "is a file's name; each image of a folder gets a file of its own: name a folder"
     check(place.is_dir() or not (kind_of(place) or place.suffix.lower() == ".npz"), "out", out, hint)
     folder_to_write(place)
     masks = Path(mask).expanduser() if mask not in ("", "alpha") else None
     for read in (folder, masks):
         hint = "is a folder that is read; choose another one"
         check(read is None or place.resolve() != read.resolve(), "out", str(place), hint)
-    pictures = [path for path in images_in(folder) if masks is None or path.resolve() != masks.resolve()]
-    hint = "holds no pictures; those of its subfolders are not read"
-    check(bool(pictures), "image", image, hint)
-    by_name = masks_of(pictures, masks) if masks is not None and masks.is_dir() else {}
+    images = [path for path in images_in(folder) if masks is None or path.resolve() != masks.resolve()]
+    hint = "holds no images; those of its subfolders are not read"
+    check(bool(images), "image", image, hint)
+    by_name = masks_of(images, masks) if masks is not None and masks.is_dir() else {}
     jobs = [
         Job(path, str(by_name.get(path.stem, masks or mask)), added(place / path.name, "", ".png"))
-        for path in pictures
+        for path in images
     ]
     check_names(jobs, variants)
     return jobs
@@ -81,25 +81,23 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(path for path in named if path.is_file())
 
 
-def masks_of(pictures: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """The mask of each picture by its name without ending.
+def masks_of(images: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """The mask of each image by its name without ending.
 
     Raises:
-        ConfigError: two masks of a name, a mask without a picture, or a picture without a mask.
+        ConfigError: two masks of a name, a mask without an image, or an image without a mask.
     """
     masks: dict[str, Path] = {}
     for path in images_in(folder):
-        hint = f"and {path.name} have one name; each picture has one mask: remove one"
+        hint = f"and {path.name} have one name; each image has one mask: remove one"
         check(path.stem not in masks, "mask", str(masks.get(path.stem)), hint)
         masks[path.stem] = path
-    names = {path.stem for path in pictures}
+    names = {path.stem for path in images}
     over = [path for name, path in masks.items() if name not in names]
-    hint = f"belongs to no picture; a mask has the name of its picture{others(over)}"
+    hint = f"belongs to no image; a mask has the name of its image{others(over)}"
     check(not over, "mask", str(over[0]) if over else "", hint)
-    bare = [path for path in pictures if path.stem not in masks]
-    hint = (
-        f"holds no mask for {bare[0].name if bare else ''}{others(bare)}; a mask has the name of its picture"
-    )
+    bare = [path for path in images if path.stem not in masks]
+    hint = f"holds no mask for {bare[0].name if bare else ''}{others(bare)}; a mask has the name of its image"
     check(not bare, "mask", str(folder), hint)
     return masks
 
@@ -110,7 +108,7 @@ def others(paths: Sequence[Path]) -> str:
 
 
 def check_names(jobs: Sequence[Job], variants: int) -> None:
-    """Raises ConfigError where two pictures have results of one name."""
+    """Raises ConfigError where two images have results of one name."""
     owners: dict[Path, Path] = {}
     for job in jobs:
         for path in job.results(variants):

@@ -1,4 +1,4 @@
-"""What is handed to an edit: one picture or several, and what to repaint of each."""
+"""What is handed to an edit: one image or several, and what to repaint of each."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 
 from ..config import check
 from ..data.conversion import as_array, as_image
-from .image_files.files import read_picture
+from .image_files.files import open_image_file
 from .masks import Box, Mask, Polygon, as_mask, combine
 
 Single = Image.Image | str | Path
 Several = Sequence[Image.Image] | Sequence[Path] | list[str] | tuple[str, ...]
-Picture = Single | np.ndarray | Tensor
-Pictures = Picture | Sequence[Picture]
+ImageLike = Single | np.ndarray | Tensor
+ImagesLike = ImageLike | Sequence[ImageLike]
 """One or several; an array or a tensor is either, by its dimensions."""
 Masks = Mask | Tensor | Sequence[Mask | Tensor | None] | None
-"""One mask for all pictures or a list with one for each; None is the whole picture."""
+"""One mask for all images or a list with one for each; None is the whole image."""
 
 
-def pictures(image: Any, name: str = "image") -> tuple[list[Image.Image], bool]:
-    """Pillow images of whatever stands for pictures, and whether it was a single one.
+def image_list(image: Any, name: str = "image") -> tuple[list[Image.Image], bool]:
+    """Pillow images of whatever stands for images, and whether it was a single one.
 
     Args:
         image: A Pillow image, a path, an array or a tensor; several as a list, an array (n, h, w, C) or a
@@ -35,30 +35,30 @@ def pictures(image: Any, name: str = "image") -> tuple[list[Image.Image], bool]:
         ConfigError: anything else, or none.
     """
     if isinstance(image, (list, tuple)) or getattr(image, "ndim", 0) == 4:
-        return [pictures(one, name)[0][0] for one in image], False
+        return [image_list(one, name)[0][0] for one in image], False
     if isinstance(image, (str, Path)):
-        return [read_picture(image, name).image], True
+        return [open_image_file(image, name).image], True
     return [as_image(image, name)], True
 
 
-def gather(image: Pictures, mask: Masks) -> tuple[list[Image.Image], list[np.ndarray], bool]:
-    """Pictures, their masks, (h, w) bool each, and whether a single picture was given.
+def gather(image: ImagesLike, mask: Masks) -> tuple[list[Image.Image], list[np.ndarray], bool]:
+    """Images, their masks, (h, w) bool each, and whether a single image was given.
 
     Args:
-        image: A picture, or several; see :func:`pictures`.
-        mask: What to repaint: one mask for all pictures, or a list with one for each.
+        image: An image, or several; see :func:`images`.
+        mask: What to repaint: one mask for all images, or a list with one for each.
 
     Raises:
-        ConfigError: no picture, another number of masks, or a mask that does not fit its picture.
+        ConfigError: no image, another number of masks, or a mask that does not fit its image.
     """
-    images, single = pictures(image)
-    check(bool(images), "image", 0, "give at least one picture")
+    images, single = image_list(image)
+    check(bool(images), "image", 0, "give at least one image")
     given = as_array(mask)
     if isinstance(given, np.ndarray) and given.ndim == 4 and given.shape[1] == 1:
         given = given[:, 0]  # (n, 1, h, w), as diffusers has them
     if isinstance(given, np.ndarray) and given.ndim == 3 and len(given) == 1 and single:
         given = given[0]
-    # what is given for a picture is its mask, a nested list too, which as_mask takes for an array
+    # what is given for an image is its mask, a nested list too, which as_mask takes for an array
     masks = (
         [as_array(m) for m in given]
         if several(given) and not single
@@ -101,8 +101,8 @@ def read_region(
     given: list[Mask] = [Box.parse(box)] if box else []
     given += [Polygon.parse(polygon)] if polygon else []
     if mask:
-        given.append(mask if mask == "alpha" else read_picture(mask, "mask").image)
-    check(bool(given) or not needed, "mask", "", "give a mask picture, --box, --polygon, or the word alpha")
+        given.append(mask if mask == "alpha" else open_image_file(mask, "mask").image)
+    check(bool(given) or not needed, "mask", "", "give a mask image, --box, --polygon, or the word alpha")
     if not given:
         return None
     hidden = combine(as_mask(one, image) for one in given)

@@ -1,11 +1,11 @@
-"""From one picture to another through their codes: the discrete counterpart of interpolation in a diffusion
+"""From one image to another through their codes: the discrete counterpart of interpolation in a diffusion
 model (Ho et al. 2020, figure 8).
 
-The codes of both pictures are mixed, every frame is corrupted to one noise level with the same uniforms, and
+The codes of both images are mixed, every frame is corrupted to one noise level with the same uniforms, and
 denoised with the same randomness. Corruption works on each cell alone, so it makes no difference that it
-comes after mixing. With share f of the second picture
+comes after mixing. With share f of the second image
 
-    vectors   a cell is the code nearest to (1-f) v_a + f v_b, v the vectors that codes stand for: pictures
+    vectors   a cell is the code nearest to (1-f) v_a + f v_b, v the vectors that codes stand for: images
               fade into each other
     cells     a cell is b's where a uniform that all frames share is under f, else a's: each goes over once,
               and only codes of the two occur
@@ -47,7 +47,7 @@ def mix_vectors(tokenizer: Tokenizer, a: Tensor, b: Tensor, shares: Tensor) -> T
     for share in shares.tolist():
         between = torch.lerp(start, end, share)
         nearest = torch.cdist(between, book, compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
-        # two codes may share a vector: ends, and cells in which the pictures agree, keep their own
+        # two codes may share a vector: ends, and cells in which the images agree, keep their own
         frames.append(a if share == 0 else b if share == 1 else torch.where(a == b, a, nearest))
     return torch.stack(frames)
 

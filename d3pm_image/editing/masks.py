@@ -1,4 +1,4 @@
-"""Which pixels are repainted: pictures, arrays, boxes, polygons and a picture's own transparency, as one bool
+"""Which pixels are repainted: images, arrays, boxes, polygons and an image's own transparency, as one bool
 array.
 
 Pixel (0, 0) is the top left one; x runs to the right, y downwards. True, and white, is repainted.
@@ -33,7 +33,7 @@ def _whole_numbers(part: str, name: str, text: str, hint: str) -> list[int]:
 class Box:
     """A rectangle of whole pixels: columns x to x + width - 1, rows y to y + height - 1.
 
-    What of it lies outside the picture is left out; a box that covers no pixel of the picture is an error.
+    What of it lies outside the image is left out; a box that covers no pixel of the image is an error.
     """
 
     x: int
@@ -63,14 +63,14 @@ class Box:
         return cls(*numbers)
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
-        """bool (h, w) in a picture of ``size`` (width, height). Raises ConfigError for a box that covers no
+        """bool (h, w) in an image of ``size`` (width, height). Raises ConfigError for a box that covers no
         pixel of it."""
         width, height = size
         mask = np.zeros((height, width), bool)
         mask[max(self.y, 0) : max(self.y + self.height, 0), max(self.x, 0) : max(self.x + self.width, 0)] = (
             True
         )
-        hint = f"lies outside the picture, which is {width}x{height} pixels"
+        hint = f"lies outside the image, which is {width}x{height} pixels"
         check(bool(mask.any()), "box", str(self), hint)
         return mask
 
@@ -79,7 +79,7 @@ class Box:
 class Polygon:
     """An area by its corners, pixels (x, y); the pixels on its outline belong to it.
 
-    What of it lies outside the picture is left out; a polygon that covers no pixel of the picture is an
+    What of it lies outside the image is left out; a polygon that covers no pixel of the image is an
     error.
     """
 
@@ -110,12 +110,12 @@ class Polygon:
         return cls(tuple((x, y) for x, y in points))
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
-        """bool (h, w) in a picture of ``size`` (width, height). Raises ConfigError for a polygon that covers
+        """bool (h, w) in an image of ``size`` (width, height). Raises ConfigError for a polygon that covers
         no pixel of it."""
         area = Image.new("L", size)
         ImageDraw.Draw(area).polygon(self.points, fill=1, outline=1)
         mask = np.asarray(area) > 0
-        hint = f"lies outside the picture, which is {size[0]}x{size[1]} pixels"
+        hint = f"lies outside the image, which is {size[0]}x{size[1]} pixels"
         check(bool(mask.any()), "polygon", str(self), hint)
         return mask
 
@@ -129,8 +129,8 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
     Args:
         mask: One of
 
-            - a picture of the image's size: from half of its full level on, see :func:`full_of`. Colour is
-              reduced to grey. Of a picture with transparent parts only what is at least half opaque counts;
+            - an image of the image's size: from half of its full level on, see :func:`full_of`. Colour is
+              reduced to grey. Of an image with transparent parts only what is at least half opaque counts;
               where that is paint (all of it dark, all light, or coloured) rather than black and white, all of
               it is repainted;
             - an array (h, w): bool as it is; else from half of the full level on;
@@ -139,12 +139,12 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
 
     Raises:
         ConfigError: another size, an area wholly outside the image, ``"alpha"`` for an image without
-            transparency, or a picture or array that is not black all over and yet marks no pixel.
+            transparency, or an image or array that is not black all over and yet marks no pixel.
     """
     if isinstance(mask, (Box, Polygon)):
         return mask.mask(image.size)
     if isinstance(mask, str):
-        check(mask == "alpha", "mask", mask, 'give a picture, an array, a Box, a Polygon or the word "alpha"')
+        check(mask == "alpha", "mask", mask, 'give an image, an array, a Box, a Polygon or the word "alpha"')
         return _transparent(image)
     if isinstance(mask, Image.Image):
         hint = f"must have the image's size {image.width}x{image.height}"
@@ -192,7 +192,7 @@ def _from_half(levels: np.ndarray, counts: np.ndarray | None = None) -> np.ndarr
 
 
 def _white(mask: Image.Image) -> np.ndarray:
-    """What a mask picture marks, bool (h, w)."""
+    """What a mask image marks, bool (h, w)."""
     key = mask.info.get("transparency")
     if is_deep(mask.mode):
         levels = np.asarray(mask).astype(np.float64)
@@ -225,7 +225,7 @@ def _is_paint(colours: np.ndarray) -> bool:
 def _transparent(image: Image.Image) -> np.ndarray:
     """Less than half opaque."""
     has = "transparency" in image.info or image.getbands()[-1] in ("A", "a")
-    hint = f"the picture (mode {image.mode}) has no transparency; give a mask, a box or a polygon"
+    hint = f"the image (mode {image.mode}) has no transparency; give a mask, a box or a polygon"
     check(has, "mask", "alpha", hint)
     if image.mode == "I" or image.mode.startswith("I;16"):
         return np.asarray(image) == image.info["transparency"]

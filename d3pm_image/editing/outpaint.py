@@ -1,4 +1,4 @@
-"""A picture continued beyond its borders: a larger canvas with the picture on it, and a mask over what is
+"""An image continued beyond its borders: a larger canvas with the image on it, and a mask over what is
 new."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
     """What is checked before anything is allocated.
 
     Args:
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
         sides: Pixels to add at ``left``, ``top``, ``right`` and ``bottom``.
 
     Raises:
@@ -36,7 +36,7 @@ def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
 def extend(
     image: Image.Image, left: int, top: int, right: int, bottom: int
 ) -> tuple[Image.Image, np.ndarray]:
-    """A picture in its own mode with so many more pixels on each side, and the mask (h, w) bool of the new
+    """An image in its own mode with so many more pixels on each side, and the mask (h, w) bool of the new
     ones.
 
     Raises:
@@ -50,7 +50,7 @@ def extend(
 
 
 def outpaint_window(window: Window, canvases: Sequence[Size], model: Size) -> Window:
-    """``auto`` as tiles where a canvas (height, width) is larger than the model's size, so that pictures keep
+    """``auto`` as tiles where a canvas (height, width) is larger than the model's size, so that images keep
     their scale."""
     larger = any(size[0] > model[0] or size[1] > model[1] for size in canvases)
     return "tiles" if window == "auto" and larger else window

@@ -1,8 +1,8 @@
 """How far a filled hole is felt: codes outside a mask that the encoder gives otherwise than for the whole
-picture.
+image.
 
 Cells that the mask touches are drawn anew; the cells around them are taken for known. But an encoder looks
-further than its cell, so the codes nearest to a hole are those of a picture with a smooth patch in it. A ring
+further than its cell, so the codes nearest to a hole are those of an image with a smooth patch in it. A ring
 of cells that are drawn anew as well hides them from the denoiser, at the price of known cells that it could
 have looked at.
 """

@@ -1,13 +1,13 @@
-"""Which part of a picture is worked on, and at what scale.
+"""Which part of an image is worked on, and at what scale.
 
     whole   all of it, stretched to the model's size
-    crop    the neighbourhood of the mask: at the picture's own scale where it fits into the model's size,
+    crop    the neighbourhood of the mask: at the image's own scale where it fits into the model's size,
             else reduced until it fits
-    tiles   the neighbourhood of the mask at the picture's own scale, whatever its size
-    auto    whole for pictures of the model's size or smaller, else crop
+    tiles   the neighbourhood of the mask at the image's own scale, whatever its size
+    auto    whole for images of the model's size or smaller, else crop
 
-A neighbourhood is the mask's bounding box with context around it, moved so that it stays inside the picture.
-What the canvas of the tokenizer has more than the picture gives is padding on the right and at the bottom.
+A neighbourhood is the mask's bounding box with context around it, moved so that it stays inside the image.
+What the canvas of the tokenizer has more than the image gives is padding on the right and at the bottom.
 Sizes are (height, width) in pixels throughout.
 """
 
@@ -29,15 +29,15 @@ CONTEXT = 0.5
 
 Boxes of 48 and of 64 pixels in 180 flowers of 128 pixels, a model of 64 pixels: at 0.25, 0.5 and 1 the root
 mean squared error against what was hidden is 0.290, 0.275, 0.278 and 0.291, 0.285, the jump at the seam 3.06,
-2.69, 2.99 and 3.24, 3.18 times the picture's own."""
+2.69, 2.99 and 3.24, 3.18 times the image's own."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a picture and the canvas that it is encoded on.
+    """A part of an image and the canvas that it is encoded on.
 
     Args:
-        rows, columns: Pixels of the picture.
+        rows, columns: Pixels of the image.
         size: What they are resized to.
         canvas: Size with padding; at least ``size``, and divisible by the downsampling.
     """
@@ -54,7 +54,7 @@ class Region:
 
     @property
     def pixels(self) -> Size:
-        """Size of the part in the picture."""
+        """Size of the part in the image."""
         return length(self.rows), length(self.columns)
 
     def of(self, array: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ class Region:
 
 
 def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: int, ring: int = 0) -> Region:
-    """The region of a picture that a window names.
+    """The region of an image that a window names.
 
     Args:
         window: See the module.
@@ -85,7 +85,7 @@ def choose_region(window: Window, mask: np.ndarray, model: Size, downsampling: i
     )
 
 
-def crop(bounds: tuple[Span, Span], picture: Size, model: Size, drawn: int = 0) -> Region:
+def crop(bounds: tuple[Span, Span], image: Size, model: Size, drawn: int = 0) -> Region:
     """The neighbourhood of a bounding box (rows, columns), of the model's size or reduced to it; the shape is
     kept.
 
@@ -93,27 +93,27 @@ def crop(bounds: tuple[Span, Span], picture: Size, model: Size, drawn: int = 0) 
     begins after them, though it never leaves the box less than half of the model's size.
     """
     near = [
-        grown(span, math.ceil(CONTEXT * length(span)), end) for span, end in zip(bounds, picture, strict=True)
+        grown(span, math.ceil(CONTEXT * length(span)), end) for span, end in zip(bounds, image, strict=True)
     ]
-    everything = min(side / end for side, end in zip(model, picture, strict=True))
+    everything = min(side / end for side, end in zip(model, image, strict=True))
     beyond = min(
         max(side - 2 * drawn, side / 2) / length(span) for span, side in zip(near, model, strict=True)
     )
     scale = min(1.0, max(everything, beyond))
     spans = [
         around(span, math.floor(side / scale + 1e-6), end)
-        for span, side, end in zip(near, model, picture, strict=True)
+        for span, side, end in zip(near, model, image, strict=True)
     ]
     sides = [min(side, max(1, round(length(span) * scale))) for span, side in zip(spans, model, strict=True)]
     return Region(spans[0], spans[1], (sides[0], sides[1]), model)
 
 
-def tiles(bounds: tuple[Span, Span], picture: Size, model: Size, downsampling: int) -> Region:
+def tiles(bounds: tuple[Span, Span], image: Size, model: Size, downsampling: int) -> Region:
     """The neighbourhood of a bounding box (rows, columns) at its own scale: half a model's size of context on
     each side."""
-    near = [grown(span, side // 2, end) for span, side, end in zip(bounds, model, picture, strict=True)]
+    near = [grown(span, side // 2, end) for span, side, end in zip(bounds, model, image, strict=True)]
     reach = [multiple(max(length(span), side), downsampling) for span, side in zip(near, model, strict=True)]
-    rows, columns = (around(span, side, end) for span, side, end in zip(near, reach, picture, strict=True))
+    rows, columns = (around(span, side, end) for span, side, end in zip(near, reach, image, strict=True))
     return Region(rows, columns, (length(rows), length(columns)), (reach[0], reach[1]))
 
 

@@ -1,8 +1,8 @@
-"""Repaints: pictures and masks → canvases → codes, drawn where they are open → painted pixels, pasted under
+"""Repaints: images and masks → canvases → codes, drawn where they are open → painted pixels, pasted under
 the mask.
 
 With strength 1 the masked pixels are filled in before anything is encoded and their codes are drawn from
-noise (inpainting). With less, the codes of the picture itself are corrupted to that noise level and denoised
+noise (inpainting). With less, the codes of the image itself are corrupted to that noise level and denoised
 from there (image to image; SDEdit, Meng et al. 2022, in codes).
 """
 
@@ -42,10 +42,10 @@ class Brush:
     """How a repaint goes about it.
 
     Args:
-        window: What of a picture is worked on, see :mod:`~d3pm_image.editing.regions`.
+        window: What of an image is worked on, see :mod:`~d3pm_image.editing.regions`.
         ring: Code cells around the mask that are drawn as well; None takes
             :data:`~d3pm_image.editing.receptive.RING`, or what the feather needs.
-        feather: Pixels over which the painted picture fades into the known one, inside cells that are drawn;
+        feather: Pixels over which the painted image fades into the known one, inside cells that are drawn;
             0 is a hard seam.
         strength: Noise level t that the codes are corrupted to: 1 draws anew and hides what is there, 0
             changes no code.
@@ -78,7 +78,7 @@ class Brush:
 
 @dataclass(frozen=True)
 class Sketch:
-    """A picture on its way: what was given, and on its canvas the codes (H, W) and which of them are to be
+    """An image on its way: what was given, and on its canvas the codes (H, W) and which of them are to be
     drawn, (H, W) bool."""
 
     original: Image.Image
@@ -97,13 +97,13 @@ def repaint(
     labels: Sequence[int],
     variants: int,
 ) -> list[list[Image.Image]]:
-    """``variants`` pictures of each, of its size and mode; variant j of picture i is image i·variants + j of
+    """``variants`` images of each, of its size and mode; variant j of image i is image i·variants + j of
     the request.
 
     Args:
-        masks: (h, w) bool each, True = repaint. A picture without any comes back as it is, without a network
+        masks: (h, w) bool each, True = repaint. An image without any comes back as it is, without a network
             call.
-        labels: Class numbers, one a picture.
+        labels: Class numbers, one an image.
 
     Raises:
         ConfigError: sampler and process do not fit, or another number of seeds than results.
@@ -131,7 +131,7 @@ def repaint(
 
 
 def region_of(model: Model, brush: Brush, mask: np.ndarray) -> Region:
-    """The part of a picture that is worked on.
+    """The part of an image that is worked on.
 
     Raises:
         ConfigError: more pixels at once than memory is sure to hold.
@@ -159,7 +159,7 @@ def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
 def make_sketches(
     model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray, Region]]
 ) -> list[Sketch]:
-    """Canvases and codes of pictures with their masks and regions; canvases of one size are encoded
+    """Canvases and codes of images with their masks and regions; canvases of one size are encoded
     together."""
     tokenizer = model.tokenizer
     ring = brush.cells_around(tokenizer.downsampling)
@@ -184,7 +184,7 @@ def make_sketches(
 
 
 def batches(sketches: dict[int, Sketch], model: Model, request: Request, variants: int) -> list[list[int]]:
-    """Places of results that are drawn together: those on the trained grid; variants of one picture on
+    """Places of results that are drawn together: those on the trained grid; variants of one image on
     another grid."""
     groups: dict[int, list[int]] = {}
     for i, sketch in sketches.items():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..imaging import enlarge, grid_image, plain, save_animation, save_image
 from ..outputs import added, new_files
-from .image_files.files import PictureFile, write_picture
+from .image_files.files import ImageFile, write_image_file
 
 WIDEST = 512
 """Pixels of an image's longer side on a sheet."""
@@ -61,7 +61,7 @@ def variants_sheet(
 def write_results(
     results: Sequence[Image.Image],
     out: Path,
-    source: PictureFile,
+    source: ImageFile,
     facts: dict[str, Any],
     sheet: tuple[Image.Image, np.ndarray | None],
     first: int = 0,
@@ -85,7 +85,7 @@ def write_results(
         drafts = files.drafts[several:]
         numbers = [{"variant": first + number} if several else {} for number in range(len(results))]
         notes = [
-            write_picture(one, path, source, facts | own)
+            write_image_file(one, path, source, facts | own)
             for one, path, own in zip(results, drafts, numbers, strict=True)
         ]
         if several:

@@ -2,7 +2,7 @@
 
 A window draws the cells in it that are still unknown; everything else in it, given or already drawn, is what
 it goes by. Windows overlap by half, and the next one is always the one with the most known cells, so that a
-picture grows outward from what is known. A grid of the trained size is one window: plain sampling.
+image grows outward from what is known. A grid of the trained size is one window: plain sampling.
 """
 
 from __future__ import annotations

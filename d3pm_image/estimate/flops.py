@@ -256,9 +256,9 @@ def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:
     from ..tokenizer.loss import reconstruction_loss
 
     def loss(model: nn.Module) -> Tensor:
-        pictures = from_levels(tokenizer_batch(config, images)["images"])
-        output, _, own = model(pictures, Share(0, images, 0))
-        return reconstruction_loss(output, pictures, config.loss)[0] + own
+        originals = from_levels(tokenizer_batch(config, images)["images"])
+        output, _, own = model(originals, Share(0, images, 0))
+        return reconstruction_loss(output, originals, config.loss)[0] + own
 
     return loss
 

@@ -38,7 +38,7 @@ class EvaluateOptions:
         reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for
             images with classes in the features of a classifier of them, which is trained once; for others in
             those of EfficientNet-Lite0, if it is installed. It is no FID.
-        worst: Picture of the held-out images with the largest error, each above its reconstruction; empty for
+        worst: Image of the held-out images with the largest error, each above its reconstruction; empty for
             none.
         num_samples: Images to generate; 0 evaluates the tokenizer alone.
         features: What images are compared in: train (a classifier of the model's own training images, trained
@@ -49,9 +49,9 @@ class EvaluateOptions:
         download: Let torch-fidelity fetch the weights of inception.
         reference: Real images that samples are compared with: held_out, or training, as many published FIDs
             do.
-        neighbours: Picture of the samples that are nearest to a training image, each above that image, and
+        neighbours: Image of the samples that are nearest to a training image, each above that image, and
             figures of memorisation; empty for none.
-        samples: Picture of the first 64 samples; empty for none.
+        samples: Image of the first 64 samples; empty for none.
         out: JSON file for the figures; empty prints them only.
     """
 

@@ -84,14 +84,14 @@ class Worst:
 
     def sheet(self) -> Image.Image:
         """Rows of originals, each above its reconstruction, worst first."""
-        pictures, captions = [], []
+        images, captions = [], []
         for start in range(0, len(self.rows), COLUMNS):
             row = self.rows[start : start + COLUMNS]
             for column in ([image for _, _, image, _ in row], [output for _, _, _, output in row]):
-                pictures += [enlarge(image, 96) for image in to_pil(torch.stack(column))]
+                images += [enlarge(image, 96) for image in to_pil(torch.stack(column))]
             captions += [f"number {number}" for _, number, _, _ in row]
             captions += [f"{float(psnr_db(torch.tensor(error))):.1f} dB" for error, _, _, _ in row]
-        return grid_image(pictures, min(COLUMNS, len(self.rows)), captions)
+        return grid_image(images, min(COLUMNS, len(self.rows)), captions)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What evaluate says of samples: figures, how they were made and compared, and pictures."""
+"""What evaluate says of samples: figures, how they were made and compared, and images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .samples import SampleEvaluator
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
 
-NEAREST = 16  # samples in the picture of neighbours
+NEAREST = 16  # samples in the image of neighbours
 
 
 def evaluate_samples(
@@ -69,7 +69,7 @@ def evaluate_samples(
     values["note"] = (
         "fidelity in the features named above, against the reference; precision, recall, density and"
         f" coverage of {evaluator.count(len(drawn.images))} samples and as many real images;"
-        " within_class_spread is the mean distance of two images of a class, as a share of that of the reference"
+        " within_class_spread is the mean distance of two images of a class, relative to the reference"
     )
     return values
 
@@ -80,16 +80,16 @@ def nearest_image(args: Any, evaluator: SampleEvaluator, drawn: Drawn) -> dict[s
     figures, distance, number = evaluator.memory(drawn.images)
     chosen = distance.argsort()[:NEAREST].tolist()
     real = evaluator.training.__getitems__(number[chosen].tolist())["images"]
-    pictures, captions = [], []
+    images, captions = [], []
     for start in range(0, len(chosen), 8):
         here = slice(start, start + 8)
         rows = from_levels(torch.cat([drawn.images[chosen[here]], real[here]]))
-        pictures += [enlarge(image, 96) for image in to_pil(rows)]
+        images += [enlarge(image, 96) for image in to_pil(rows)]
         captions += [f"sample {i}" for i in chosen[here]] + [
             f"training, {float(distance[i]):.2f}" for i in chosen[here]
         ]
     save_report(
-        grid_image(pictures, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours"
+        grid_image(images, min(8, len(chosen)), captions), args.neighbours, args.overwrite, "neighbours"
     )
     return figures
 
@@ -106,9 +106,9 @@ def write_figures(path: str, overwrite: bool, text: str) -> None:
     print(f"figures: {printable(files.path)}", file=sys.stderr)
 
 
-def save_report(picture: Image.Image, path: str, overwrite: bool, what: str) -> None:
-    """Write a picture that goes with the figures, and say where it is on stderr: stdout is for the figures
+def save_report(image: Image.Image, path: str, overwrite: bool, what: str) -> None:
+    """Write an image that goes with the figures, and say where it is on stderr: stdout is for the figures
     alone."""
     with new_files(Path(path), overwrite) as files:
-        save_image(picture, files.draft)
+        save_image(image, files.draft)
     print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)

@@ -18,14 +18,14 @@ from ..data.levels import remembered_white
 from ..data.sources import folder, open_source
 from ..data.spread import spread_over
 from ..editing.canvas import convert_for
-from ..editing.image_files.files import read_picture
+from ..editing.image_files.files import open_image_file
 from ..imaging import enlarge, grid_image, to_pil, to_tensor, with_white
 from ..tokenizer.folder import TokenizerInfo
 from ..types import Tokenizer
 from .samples import remembered_data
 
 
-def read_pictures(asked: ReconstructConfig) -> tuple[list[Image.Image], list[str]]:
+def read_originals(asked: ReconstructConfig) -> tuple[list[Image.Image], list[str]]:
     """Images of the files that are named, or some of a folder; and notes on the files.
 
     Raises:
@@ -34,8 +34,8 @@ def read_pictures(asked: ReconstructConfig) -> tuple[list[Image.Image], list[str
     if Path(asked.images).is_dir():
         source = folder(asked.images, use_labels=False)
         return [source.load(i) for i in spread_over(len(source), asked.limit).tolist()], []
-    files = [read_picture(name.strip(), "images") for name in asked.images.split(",")]
-    hint = "would overwrite a picture that is read; choose another name"
+    files = [open_image_file(name.strip(), "images") for name in asked.images.split(",")]
+    hint = "would overwrite an image that is read; choose another name"
     check(all(Path(asked.out).resolve() != f.path.resolve() for f in files), "out", asked.out, hint)
     return [file.image for file in files], [note for file in files for note in file.notes]
 
@@ -49,7 +49,7 @@ def read_set(asked: ReconstructConfig, info: TokenizerInfo) -> Tensor:
     if asked.data.source:
         data = DataConfig(source=asked.data.source, root=asked.data.root)
     else:
-        hint = "does not remember the data it was trained on; name pictures, or --data.source"
+        hint = "does not remember the data it was trained on; name images, or --data.source"
         check("data" in info.facts, "model", asked.model, hint)
         data = remembered_data(info.facts, asked.model, asked.data.root, option="data.root")
     sizes: dict[str, Any] = {"image_size": info.image_size, "channels": info.channels}

@@ -1,6 +1,6 @@
 """A classifier trained on real images, to ask whether samples show the class that was asked for.
 
-Small pictures (up to 16 pixels) take scikit-learn's support vector machine on pixels; larger ones a small
+Small images (up to 16 pixels) take scikit-learn's support vector machine on pixels; larger ones a small
 convolutional network, whose last features also serve the fidelity measures. Networks are stored by hash.
 """
 
@@ -113,8 +113,8 @@ def train_classifier(
     network.eval()
 
     @torch.no_grad()
-    def over(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
-        return torch.cat([function(from_levels(part)) for part in pictures.split(500)])
+    def over(function: Callable[[Tensor], Tensor], originals: Tensor) -> Tensor:
+        return torch.cat([function(from_levels(part)) for part in originals.split(500)])
 
     space = FeatureSpace(
         lambda x: over(network.features, x),
@@ -153,12 +153,12 @@ def _fit(network: ConvNet, images: Tensor, labels: Tensor, flip: bool, seed: int
         for _ in range(passes(len(images))):
             order = torch.randperm(len(images), generator=generator)
             for part in order[: len(order) // BATCH * BATCH].split(BATCH):
-                pictures = from_levels(images[part])
+                originals = from_levels(images[part])
                 if flip:
                     mirrored = torch.rand(BATCH, 1, 1, 1, generator=generator) < 0.5
-                    pictures = torch.where(mirrored, pictures.flip(-1), pictures)
+                    originals = torch.where(mirrored, originals.flip(-1), originals)
                 with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")):
-                    logits = network(pictures)
+                    logits = network(originals)
                 loss = F.cross_entropy(logits.float(), labels[part], label_smoothing=0.05)
                 optimizer.zero_grad()
                 loss.backward()

@@ -1,4 +1,4 @@
-"""How far an edit reaches: codes of a picture that change although the pixels that they see did not."""
+"""How far an edit reaches: codes of an image that change although the pixels that they see did not."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..types import Tokenizer
 
 
 def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> float:
-    """Share of the codes out of reach that change when the left quarter of every picture is replaced by that
+    """Share of the codes out of reach that change when the left quarter of every image is replaced by that
     of the next.
 
     Out of reach are cells whose receptive field holds no replaced pixel. What reaches them all the same are
-    statistics over the picture.
+    statistics over the image.
 
     Args:
         tokenizer: In eval mode.
@@ -21,7 +21,7 @@ def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> f
         receptive_field: Side in pixels of what a cell sees.
 
     Raises:
-        ValueError: pictures so small that no cell is out of reach.
+        ValueError: images so small that no cell is out of reach.
     """
     cell, width = tokenizer.downsampling, images.shape[3]
     edited = images.clone()

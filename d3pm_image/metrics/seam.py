@@ -1,4 +1,4 @@
-"""How visible the border of a repaint is: the jump of the picture across it, against that of the real picture
+"""How visible the border of a repaint is: the jump of the image across it, against that of the real image
 at the same place."""
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ from .reading import read_settings
 from .record import mask_of, recorded_model
 
 REPEATABLE = ("generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
-PICTURES = {"generate": (), "interpolate": ("a", "b")}
-"""Fields of a command that name pictures; ``image`` for all others."""
+IMAGES = {"generate": (), "interpolate": ("a", "b")}
+"""Fields of a command that name images; ``image`` for all others."""
 NOT_SETTINGS = {
     "model",
     "image",
@@ -48,7 +48,7 @@ NOT_SETTINGS = {
     "compile",
     "batch_size",
 }
-"""Options that do not come from the picture: a picture of another's may not say what is read and written
+"""Options that do not come from the image: an image of another's may not say what is read and written
 here."""
 TILE = {"num_images": 64, "frames": 96, "variants": 96}
 """Pixels of a side that each image has at least in a grid, a strip or a sheet."""
@@ -60,11 +60,11 @@ MOST_TOGETHER = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """How a picture is made again.
+    """How an image is made again.
 
     Args:
         options: Fields of the command's dataclass.
-        place: Number of the picture among the files that the command writes.
+        place: Number of the image among the files that the command writes.
         alike: Drawn in a batch of the size that it came from.
     """
 
@@ -74,7 +74,7 @@ class Plan:
 
 
 def make_again(
-    picture: str,
+    image: str,
     facts: dict[str, Any],
     kind: type,
     work: Callable[[Any], None],
@@ -87,10 +87,10 @@ def make_again(
     """Run the command that the settings of an image describe, and compare.
 
     Args:
-        picture: The image.
+        image: The image.
         facts: Its settings.
         kind: Dataclass of the command's options. work: What runs them.
-        out: Where the new image goes; default PICTURE-again.png beside it.
+        out: Where the new image goes; default IMAGE-again.png beside it.
         model: The model, where it is not where it was then. inputs: Likewise the images that went in,
             separated by commas.
 
@@ -100,10 +100,10 @@ def make_again(
     Raises:
         ConfigError: settings that no command wrote, or a model or image that is not there any more.
     """
-    place = Path(picture)
-    target, went_in = places(picture, facts, out, inputs)
+    place = Path(image)
+    target, went_in = places(image, facts, out, inputs)
     before = open_image(place)
-    plan = planned(picture, facts, before.size, kind)
+    plan = planned(image, facts, before.size, kind)
     name = find_model(model, facts)
     with tempfile.TemporaryDirectory(prefix="d3pm-image-") as folder:
         options = options_of(plan, facts, kind, went_in, Path(folder))
@@ -111,7 +111,7 @@ def make_again(
             work(kind(**options, model=name, device=device))
         made = result_of(plan, facts, Path(folder))
         then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
-        hint = "holds other weights than those that made the picture; name the right one with --model"
+        hint = "holds other weights than those that made the image; name the right one with --model"
         check(then in (None, now), "model", model or name, hint)
         different = compare(place.name, before, open_image(made), reasons(facts, plan))
         with new_files(target, overwrite) as files:
@@ -119,71 +119,69 @@ def make_again(
     return files.path, different
 
 
-def places(picture: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[Path, list[Path]]:
+def places(image: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[Path, list[Path]]:
     """Where the new image goes, and the images that go in.
 
     Raises:
         ConfigError: an image that cannot be made again, or a result that would take the place of what is
             read.
     """
-    command, place = facts["command"], Path(picture)
-    hint = f"was made by {command!r}, which cannot be run again from a picture"
-    check(command in REPEATABLE, "picture", picture, hint)
+    command, place = facts["command"], Path(image)
+    hint = f"was made by {command!r}, which cannot be run again from an image"
+    check(command in REPEATABLE, "image", image, hint)
     hint = "shows the steps of a decode; only results can be made again"
-    check(not facts.get("shows"), "picture", picture, hint)
+    check(not facts.get("shows"), "image", image, hint)
     target = Path(out) if out else added(place, "-again", ".png")
-    hint = "would overwrite the picture itself; choose another name"
+    hint = "would overwrite the image itself; choose another name"
     check(target.resolve() != place.resolve(), "out", str(target), hint)
-    went_in = find_inputs(picture, inputs, facts)
-    hint = "would overwrite a picture that is read; choose another name"
+    went_in = find_inputs(image, inputs, facts)
+    hint = "would overwrite an image that is read; choose another name"
     check(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), hint)
     return target, went_in
 
 
-def planned(picture: str, facts: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
-    """The options that a picture's settings give.
+def planned(image: str, facts: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
+    """The options that an image's settings give.
 
     Args:
         kind: Dataclass of the command's options.
-        size: (width, height) of the picture, which bounds the counts.
+        size: (width, height) of the image, which bounds the counts.
 
     Raises:
-        ConfigError: a setting of another type than its field has, or larger than the picture can show.
+        ConfigError: a setting of another type than its field has, or larger than the image can show.
     """
     command = facts["command"]
     given = {}
     for name, hint in types_of(kind).items():
         if name not in NOT_SETTINGS and facts.get(name) is not None:
-            damaged(picture, name, fits(facts[name], hint))
+            damaged(image, name, fits(facts[name], hint))
             given[name] = facts[name]
     most = size[0] * size[1]
     if command == "generate":
         grid = "number" not in facts
-        damaged(
-            picture, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most
-        )
-        damaged(picture, "columns", not grid or given.get("columns", 0) * TILE["num_images"] <= size[0])
-        return Plan(given | sized(picture, facts)) if grid else one_of(picture, facts, given, "number", most)
+        damaged(image, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most)
+        damaged(image, "columns", not grid or given.get("columns", 0) * TILE["num_images"] <= size[0])
+        return Plan(given | sized(image, facts)) if grid else one_of(image, facts, given, "number", most)
     if command == "interpolate":
-        damaged(picture, "frames", given.get("frames", 8) * TILE["frames"] ** 2 <= most)
-        return Plan(given | sized(picture, facts))
+        damaged(image, "frames", given.get("frames", 8) * TILE["frames"] ** 2 <= most)
+        return Plan(given | sized(image, facts))
     for name in ("ring", "feather"):
-        damaged(picture, name, given.get(name, 0) <= max(size))
+        damaged(image, name, given.get(name, 0) <= max(size))
     if command == "outpaint" and ("variant" in facts or facts.get("variants", 1) == 1):
         added = {
             sides: sum(given.get(side, 0) for side in sides)
             for sides in (("left", "right"), ("top", "bottom"))
         }
         damaged(
-            picture, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True))
+            image, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True))
         )
     if "variant" in facts:
-        return one_of(picture, facts, given, "variant", most)
+        return one_of(image, facts, given, "variant", most)
     given.setdefault("variants", facts.get("variants", 1) if whole(facts.get("variants", 1)) else 0)
     if "variants" not in facts:
         given["variants"] = 1
-    damaged(picture, "variants", given["variants"] == 1 or given["variants"] * TILE["variants"] ** 2 <= most)
-    return Plan(given | sized(picture, facts))
+    damaged(image, "variants", given["variants"] == 1 or given["variants"] * TILE["variants"] ** 2 <= most)
+    return Plan(given | sized(image, facts))
 
 
 def options_of(
@@ -202,7 +200,7 @@ def options_of(
     Raises:
         ConfigError: a mask that cannot be read.
     """
-    own: dict[str, Any] = dict(zip(PICTURES.get(facts["command"], ("image",)), map(str, inputs), strict=True))
+    own: dict[str, Any] = dict(zip(IMAGES.get(facts["command"], ("image",)), map(str, inputs), strict=True))
     if facts.get("mask") and "mask" in types_of(kind):
         mask_of(facts["mask"], size_of(inputs[0])).save(folder / "mask.png")
         own["mask"] = str(folder / "mask.png")
@@ -230,8 +228,8 @@ def result_of(plan: Plan, facts: dict[str, Any], folder: Path) -> Path:
     )
 
 
-def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
-    """One image of several: made in the batch that it came from, where the picture tells it and it is not too
+def one_of(image: str, facts: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
+    """One image of several: made in the batch that it came from, where the image tells it and it is not too
     large.
 
     Args:
@@ -239,13 +237,13 @@ def one_of(picture: str, facts: dict[str, Any], given: dict[str, Any], name: str
         pixels: Of one image.
     """
     counted = "num_images" if name == "number" else "variants"
-    damaged(picture, name, whole(facts[name]))
+    damaged(image, name, whole(facts[name]))
     first, count = (
         facts.get("batch_first" if name == "number" else "first"),
         facts.get("batch_size" if name == "number" else "variants"),
     )
     if whole(first) and whole(count) and first <= facts[name] < first + count and few(count, pixels):
-        together = {"batch_size": count} if name == "number" else sized(picture, facts)
+        together = {"batch_size": count} if name == "number" else sized(image, facts)
         return Plan(
             given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together)
         )
@@ -257,16 +255,16 @@ def few(count: int, pixels: int) -> bool:
     return count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
-def sized(picture: str, facts: dict[str, Any]) -> dict[str, int]:
+def sized(image: str, facts: dict[str, Any]) -> dict[str, int]:
     """The recorded batch size, if there is one and it is not too large."""
     size = facts.get("batch_size")
-    damaged(picture, "batch_size", size is None or whole(size))
+    damaged(image, "batch_size", size is None or whole(size))
     return {"batch_size": size} if size is not None and 1 <= size <= MOST_TOGETHER else {}
 
 
-def damaged(picture: str, name: str, right: bool) -> None:
+def damaged(image: str, name: str, right: bool) -> None:
     """Raises ConfigError unless a setting is as the commands write it."""
-    check(right, "picture", picture, f"its settings are damaged ({name})")
+    check(right, "image", image, f"its settings are damaged ({name})")
 
 
 def whole(value: Any) -> typing.TypeGuard[int]:
@@ -296,10 +294,10 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def find_model(given: str, facts: dict[str, Any]) -> str:
-    """The model: the one that was named, else the picture's if it is on this machine.
+    """The model: the one that was named, else the image's if it is on this machine.
 
     Raises:
-        ConfigError: none is named, or one that is not here: a picture of another's starts no download.
+        ConfigError: none is named, or one that is not here: an image of another's starts no download.
     """
     if given:
         return given
@@ -307,48 +305,48 @@ def find_model(given: str, facts: dict[str, Any]) -> str:
         return model
     named = facts.get("model")
     known = isinstance(named, str) and bool(named)
-    hint = "is not on this machine" if known else "the picture does not name its model"
+    hint = "is not on this machine" if known else "the image does not name its model"
     raise ConfigError("model", named, f"{hint}; name it with --model, which takes a hub id too")
 
 
-def find_inputs(picture: str, given: str, facts: dict[str, Any]) -> list[Path]:
-    """The pictures that went in: as named, or under their recorded names beside the picture or in the working
+def find_inputs(image: str, given: str, facts: dict[str, Any]) -> list[Path]:
+    """The images that went in: as named, or under their recorded names beside the image or in the working
     folder.
 
     Raises:
         ConfigError: not recorded, not there, or not the same any more.
     """
-    fields = PICTURES.get(facts["command"], ("image",))
+    fields = IMAGES.get(facts["command"], ("image",))
     named = [name.strip() for name in given.split(",")] if given else []
-    hint = f"{facts['command']} takes {len(fields)} pictures"
+    hint = f"{facts['command']} takes {len(fields)} images"
     check(not named or len(named) == len(fields), "inputs", given, hint)
     found = []
     for number, field in enumerate(fields):
         recorded = facts.get(field)
-        hint = "the picture does not say what went in; name it with --inputs FILE"
+        hint = "the image does not say what went in; name it with --inputs FILE"
         check(bool(named) or isinstance(recorded, str), "inputs", "", hint)
         places = (
             [Path(named[number])]
             if named
-            else [folder / Path(str(recorded)).name for folder in (Path(picture).parent, Path())]
+            else [folder / Path(str(recorded)).name for folder in (Path(image).parent, Path())]
         )
         path = next((place for place in places if os.path.isfile(place)), None)
         if path is None:
             text = (
                 "no such file"
                 if named
-                else "went in, and is not beside the picture any more; name it with --inputs FILE"
+                else "went in, and is not beside the image any more; name it with --inputs FILE"
             )
             raise ConfigError("inputs", named[number] if named else recorded, text)
         known = facts.get(f"{field}_sha256")
-        hint = "is not the picture that went in: its content differs; name it with --inputs FILE"
+        hint = "is not the image that went in: its content differs; name it with --inputs FILE"
         check(known in (None, sha256(path)), "inputs", str(path), hint)  # fmt: skip
         found.append(path)
     return found
 
 
 def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
-    """What is different in a picture that was made again, in a line; nothing where every pixel is the
+    """What is different in an image that was made again, in a line; nothing where every pixel is the
     same."""
     if one.size != other.size or one.mode != other.mode:
         return (
@@ -367,4 +365,4 @@ def reasons(facts: dict[str, Any], plan: Plan) -> str:
     whole_sheet = "batch_size" in plan.options and "number" not in facts and "variant" not in facts
     if not among and (plan.alike or whole_sheet):
         return machine
-    return f"another batch size (the picture was drawn among others), {machine}"
+    return f"another batch size (the image was drawn among others), {machine}"

@@ -15,11 +15,11 @@ from ..sampling.choice import flat, is_setting, migrated
 
 WHAT = {
     "generate": "a new image",
-    "inpaint": "a picture with a part repainted",
-    "outpaint": "a picture continued beyond its borders",
-    "edit": "a picture with a part repainted as another class",
-    "vary": "a variation of a picture",
-    "interpolate": "the way from one picture to another",
+    "inpaint": "an image with a part repainted",
+    "outpaint": "an image continued beyond its borders",
+    "edit": "an image with a part repainted as another class",
+    "vary": "a variation of an image",
+    "interpolate": "the way from one image to another",
 }
 SPOKEN = ("sampler", "steps", "guidance")
 """Settings of the sampler that are named always; others where they are not the default."""
@@ -45,24 +45,24 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """The settings in a PNG.
 
     Raises:
-        ConfigError: no such file, no picture, or one without settings.
+        ConfigError: no such file, no image, or one without settings.
     """
     try:
         with opened(path) as image:  # loaded: texts may stand behind the pixels
             kind, text = image.format, getattr(image, "text", {}).get(SETTINGS)
     except FileNotFoundError:
-        raise ConfigError("picture", str(path), "no such file") from None
+        raise ConfigError("image", str(path), "no such file") from None
     except Exception as error:  # Pillow raises many kinds for broken files
-        raise ConfigError("picture", str(path), f"not a readable image ({type(error).__name__})") from error
-    check(kind == "PNG", "picture", str(path), f"is a {kind} file; only PNGs carry their settings")
+        raise ConfigError("image", str(path), f"not a readable image ({type(error).__name__})") from error
+    check(kind == "PNG", "image", str(path), f"is a {kind} file; only PNGs carry their settings")
     hint = "carries no settings: it was not made by d3pm-image, or they were taken out since"
-    check(text is not None, "picture", str(path), hint)
+    check(text is not None, "image", str(path), hint)
     try:
         facts = json.loads(str(text))
     except (ValueError, RecursionError) as error:
-        raise ConfigError("picture", str(path), "its settings are damaged") from error
+        raise ConfigError("image", str(path), "its settings are damaged") from error
     hint = "its settings are not of this program"
-    check(isinstance(facts, dict) and isinstance(facts.get("command"), str), "picture", str(path), hint)
+    check(isinstance(facts, dict) and isinstance(facts.get("command"), str), "image", str(path), hint)
     return of_today(facts)
 
 
@@ -99,14 +99,12 @@ def describe(facts: dict[str, Any]) -> dict[str, str]:
             and not name.endswith("_sha256")
             and value not in (None, "")
         ):
-            lines[name.replace("_", " ")] = (
-                "painted, carried by the picture" if name == "mask" else str(value)
-            )
+            lines[name.replace("_", " ")] = "painted, carried by the image" if name == "mask" else str(value)
     return {name: text for name, text in lines.items() if text}
 
 
 def what(facts: dict[str, Any]) -> str:
-    """The kind of picture."""
+    """The kind of image."""
     text = WHAT.get(facts["command"], facts["command"])
     several = facts.get("num_images", facts.get("variants", 1))
     text = (

@@ -1,4 +1,4 @@
-"""What is recorded besides settings: which weights, which pictures went in (by name and content, never by
+"""What is recorded besides settings: which weights, which images went in (by name and content, never by
 path), which pixels were masked."""
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def model_name(model: str | Path) -> str:
     return "/".join(path.parts[-2:] if path.name == "model" else path.parts[-1:])
 
 
-def picture_record(path: Path, field: str = "image", name: str = "") -> dict[str, str]:
-    """Name and content of a picture that goes in, as ``field`` and ``field_sha256``. A path would tell of its
+def image_record(path: Path, field: str = "image", name: str = "") -> dict[str, str]:
+    """Name and content of an image that goes in, as ``field`` and ``field_sha256``. A path would tell of its
     owner's folders.
 
     Args:
@@ -85,7 +85,7 @@ def edit_record(
     options: dict[str, Any],
     sampler: dict[str, Any],
     made: dict[str, str],
-    picture: Path,
+    image: Path,
     mask: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What a PNG says of an edit: how it was made, without paths of images.
@@ -94,10 +94,10 @@ def edit_record(
         options: Of the command.
         sampler: Settings of the sampler by name, see :meth:`~d3pm_image.sampling.request.Request.values`.
         made: By which model, see :func:`made_by`.
-        picture: File that was edited.
+        image: File that was edited.
         mask: (h, w) bool, the pixels to repaint where an image named them.
     """
-    went_in = picture_record(picture)
+    went_in = image_record(image)
     if mask is not None:
         went_in["mask"] = mask_text(mask)
     return {"command": command, **options, **sampler, **made, **went_in}
@@ -121,7 +121,7 @@ def mask_of(text: Any, size: tuple[int, int] | None = None) -> Image.Image:
     """
     try:
         with opened(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
-            hint = f"the mask that this picture carries must have the image's size {size}"
+            hint = f"the mask that this image carries must have the image's size {size}"
             check(size in (None, image.size), "mask", image.size, hint)
             return image.convert("1")
     except ConfigError:
@@ -130,5 +130,5 @@ def mask_of(text: Any, size: tuple[int, int] | None = None) -> Image.Image:
         raise ConfigError(
             "mask",
             str(text)[:40],
-            f"the mask that this picture carries cannot be read ({type(error).__name__})",
+            f"the mask that this image carries cannot be read ({type(error).__name__})",
         ) from error

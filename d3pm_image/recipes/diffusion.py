@@ -157,7 +157,7 @@ class Material:
     """What was read, for the list of what was not."""
 
     def pipeline(self, network: Transformer) -> Pipeline:
-        """A network with all that it needs to draw pictures."""
+        """A network with all that it needs to draw images."""
         from ..pipeline import Pipeline
         from ..sampling.choice import from_values
 

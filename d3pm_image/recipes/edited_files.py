@@ -1,6 +1,6 @@
-"""A folder of pictures edited alike, by one process or many.
+"""A folder of images edited alike, by one process or many.
 
-Pictures are numbered by their names, and variant j of picture i is number ``first`` + i·variants + j under
+Images are numbered by their names, and variant j of image i is number ``first`` + i·variants + j under
 the seed. The folder is read once in full before anything is drawn, a share by each process; then the batches
 that lack results are dealt out to the processes in turn, so that any number of them writes the same files.
 """
@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..config import ConfigError
 from ..editing.folders import Job
-from ..editing.image_files.files import PictureFile
+from ..editing.image_files.files import ImageFile
 from ..editing.outpaint import outpaint_window
 from ..editing.regions import Window
 from ..editing.results import write_results
@@ -27,39 +27,39 @@ from ..training.launch import gathered, meet
 from .drawn_files import Shared, check_made, compared
 
 MOST_PIXELS = 32_000_000
-"""Of the pictures of a batch together, unless it is one: all of them are in memory."""
+"""Of the images of a batch together, unless it is one: all of them are in memory."""
 UNSAID = {"variants": 1, "mask": ""}
 """Facts that a result leaves out, and what they are then."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A picture that was read.
+    """An image that was read.
 
     Args:
         source: Its file.
-        image: What is repainted: the picture, or a larger one where it is continued.
+        image: What is repainted: the image, or a larger one where it is continued.
         hidden: Which pixels of ``image``, (h, w) bool; None for all.
     """
 
-    source: PictureFile
+    source: ImageFile
     image: Image.Image
     hidden: np.ndarray | None
 
 
 Read = Callable[[Job], Given]
 Facts = Callable[[Given, int], dict[str, Any]]
-"""(picture, number of its first result) → how its results are made, which they carry."""
+"""(image, number of its first result) → how its results are made, which they carry."""
 Draw = Callable[[Sequence[Given], int], Sequence[Sequence[Image.Image]]]
-"""(pictures, number of the first result) → the results of each."""
+"""(images, number of the first result) → the results of each."""
 
 
 @dataclass(frozen=True)
 class FolderRequest(Shared):
-    """Pictures whose results are wanted as files.
+    """Images whose results are wanted as files.
 
     Args:
-        jobs: The pictures in their order.
+        jobs: The images in their order.
         variants: Results of each.
         first: Number of the first result of the first one.
         batch_size: Results that are drawn at once.
@@ -75,11 +75,11 @@ class FolderRequest(Shared):
     resume: bool = False
 
     def number(self, place: int) -> int:
-        """Number of the first result of a picture."""
+        """Number of the first result of an image."""
         return self.first + place * self.variants
 
     def batches(self, pixels: Sequence[int]) -> list[range]:
-        """Places of the pictures of each batch.
+        """Places of the images of each batch.
 
         Args:
             pixels: How many each of them has.
@@ -98,10 +98,10 @@ def edit_files(request: FolderRequest, read: Read, facts: Facts, draw: Draw) -> 
     them.
 
     Returns:
-        Notes on all pictures that were drawn, in their order, each once.
+        Notes on all images that were drawn, in their order, each once.
 
     Raises:
-        ConfigError: a picture or mask that cannot be used, or ``resume`` where results of another request
+        ConfigError: an image or mask that cannot be used, or ``resume`` where results of another request
             lie; nothing is drawn then.
     """
     if request.processes > 1:
@@ -122,7 +122,7 @@ def edit_files(request: FolderRequest, read: Read, facts: Facts, draw: Draw) -> 
 
 
 def surveyed(request: FolderRequest, read: Read, facts: Facts) -> tuple[list[int], set[int]]:
-    """Pixels of each picture, and the places of those whose results are there; the same on each process.
+    """Pixels of each image, and the places of those whose results are there; the same on each process.
 
     Raises:
         ConfigError: the first fault of all, see :func:`edit_files`.
@@ -148,17 +148,17 @@ def surveyed(request: FolderRequest, read: Read, facts: Facts) -> tuple[list[int
 
 
 def read_named(read: Read, job: Job) -> Given:
-    """Read a picture. Raises ConfigError with its name in it."""
+    """Read an image. Raises ConfigError with its name in it."""
     try:
         return read(job)
     except ConfigError as error:
         if job.image.name in f"{error.value} {error.hint}":
             raise
-        raise ConfigError(error.name, error.value, f"{error.hint} (picture {job.image.name})") from error
+        raise ConfigError(error.name, error.value, f"{error.hint} (image {job.image.name})") from error
 
 
 def is_there(request: FolderRequest, place: int, record: dict[str, Any]) -> bool:
-    """Whether all results of a picture lie there.
+    """Whether all results of an image lie there.
 
     Raises:
         ConfigError: one that lies there cannot be read, or another request has made it.
@@ -180,9 +180,9 @@ def written(
     results: Sequence[Image.Image],
     record: dict[str, Any],
 ) -> list[str]:
-    """Write the results of a picture; a line where a PNG does not keep every pixel of it."""
+    """Write the results of an image; a line where a PNG does not keep every pixel of it."""
     record |= {"variants": request.variants} if request.variants > 1 else {}
-    # what an interruption left of a picture's results was made alike, and is replaced
+    # what an interruption left of an image's results was made alike, and is replaced
     replace = request.overwrite or request.resume
     out, shown = request.jobs[place].out, (one.image, one.hidden)
     _, note = write_results(results, out, one.source, record, shown, request.number(place), replace)
@@ -198,12 +198,12 @@ def paint(
     continued: bool = False,
     **how: Any,
 ) -> list[list[Image.Image]]:
-    """Results of each picture, each with the window that it has alone.
+    """Results of each image, each with the window that it has alone.
 
     Args:
         first: Number of the first result.
         window, how: As in :meth:`~d3pm_image.edits.Edits.inpaint`, ``variants`` among them.
-        continued: Pictures are continued beyond their borders, for which ``auto`` is another window.
+        continued: Images are continued beyond their borders, for which ``auto`` is another window.
     """
     canvases = [(one.image.height, one.image.width) for one in given]
     windows = [outpaint_window(window, [c], pipe.image_size) if continued else window for c in canvases]

@@ -143,7 +143,7 @@ class Material:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Height and width of a picture's codes."""
+        """Height and width of an image's codes."""
         return self.config.tokenizer.grid(self.config.data.image_size)
 
 

@@ -3,7 +3,7 @@
 The first halving is a pixel-unshuffle (and its inverse at the end): it matches a full-resolution level at a
 fraction of the cost. Levels are norm + SiLU residual blocks without attention, so any image whose sides
 divide by the downsampling can be encoded. What a code sees of its surroundings is bounded by the
-convolutions; beyond them there are only the means and variances that GroupNorm takes over the whole picture
+convolutions; beyond them there are only the means and variances that GroupNorm takes over the whole image
 (``norm: channel`` has none). editing/receptive.py measures both.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 class ChannelNorm(nn.Module):
     """Each position's channels to mean 0 and variance 1, then a gain and a shift a channel: no statistics
-    over the picture.
+    over the image.
 
     (B, C, H, W) → same (Ba et al. 2016, on channels alone)."""
 
@@ -160,7 +160,7 @@ class Autoencoder(nn.Module):
         """Side in pixels of the square that a code sees through the encoder's convolutions, centred on its
         cell.
 
-        With ``norm: group`` the picture's mean and variance reach every code besides."""
+        With ``norm: group`` the image's mean and variance reach every code besides."""
         side, spacing = 1, 1  # of what one position sees, and between neighbouring positions
         for layer in self.encoder.modules():
             if isinstance(layer, (nn.Conv2d, nn.PixelUnshuffle)):

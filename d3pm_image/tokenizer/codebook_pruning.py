@@ -19,7 +19,7 @@ ROWS = ("embed", "embed_avg", "cluster_size")
 def keep_codes(tokenizer: Autoencoder, kept: Sequence[int]) -> Autoencoder:
     """The same network whose code i is the old code ``kept[i]``, in eval mode on the CPU.
 
-    Pictures of kept codes are the same bit for bit; a feature whose nearest code is dropped goes to the
+    Images of kept codes are the same bit for bit; a feature whose nearest code is dropped goes to the
     nearest one that is left.
 
     Raises:

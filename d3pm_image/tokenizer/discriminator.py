@@ -3,7 +3,7 @@ regularisation (Tseng et al. 2021).
 
 The discriminator gives a score for every patch: at least 1 for originals and at most -1 for reconstructions
 is what it is trained for, and the tokenizer's loss is minus the score of its reconstructions. It normalises
-with GroupNorm, so that pictures of a batch do not touch each other and nothing differs between processes.
+with GroupNorm, so that images of a batch do not touch each other and nothing differs between processes.
 The weight of the adversarial loss is ``AdversarialConfig.adversarial_weight``; by default it counts for a
 share of the other terms' gradient, and for less where the discriminator knows little: :func:`balanced`,
 :func:`trust`.

@@ -3,7 +3,7 @@
 
 D3PM then works on pixels themselves, without a stage one: images → pixels → diffusion. A grey pixel x in [0,
 1] becomes the nearest of L levels, round(x · (L - 1)); a colour pixel packs its three into one code, r·L² +
-g·L + b. 256 grey levels keep 8-bit pictures exactly.
+g·L + b. 256 grey levels keep 8-bit images exactly.
 """
 
 from __future__ import annotations

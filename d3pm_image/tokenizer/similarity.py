@@ -14,7 +14,7 @@ C_1, C_2 = 0.01**2, 0.03**2  # (K L)² for pixels in [0, 1]
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Mean SSIM of each pair of images, (B,) float32 in [-1, 1]; 1 where they are equal.
 
-    Statistics are weighed by a Gaussian of 11 pixels with σ = 1.5, at places where it lies within the picture
+    Statistics are weighed by a Gaussian of 11 pixels with σ = 1.5, at places where it lies within the image
     (images with a shorter side take the largest odd window that fits), channel by channel.
 
     Args:

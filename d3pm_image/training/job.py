@@ -47,7 +47,7 @@ class Job:
         begin: Called on the main process once the run is known to go ahead, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
-        preview: averaged network → pictures by name.
+        preview: averaged network → images by name.
         discriminator: A second network that is trained against the first.
     """
 

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: log.jsonl, pictures, and TensorBoard where it is installed."""
+"""What a run leaves to look at: log.jsonl, images, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parsed(text: bytes) -> dict[str, Any] | None:
 
 
 class Monitor:
-    """Writes scalars and pictures of the main process; does nothing on the others.
+    """Writes scalars and images of the main process; does nothing on the others.
 
     Args:
         folder: Run folder; gets ``log.jsonl``, ``previews/`` and ``tensorboard/``.
@@ -95,7 +95,7 @@ class Monitor:
                 if isinstance(value, (int, float)):
                     self.board.add_scalar(name, value, step)
 
-    def picture(self, step: int, name: str, image: Image.Image) -> None:
+    def image(self, step: int, name: str, image: Image.Image) -> None:
         """Save a preview as ``previews/<name>-<step>.png``."""
         if not self.enabled:
             return

@@ -56,7 +56,7 @@ def _validate(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
                 )
         if trainer.job.preview is not None:
             for name, image in trainer.job.preview(network).items():
-                monitor.picture(step, name, image)
+                monitor.image(step, name, image)
     network.train()
     if trainer.config.fsdp:
         network.to("cpu" if trainer.main else trainer.accelerator.device)

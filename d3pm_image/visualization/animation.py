@@ -34,14 +34,14 @@ def check_animation(path: Path, name: str = "trajectory") -> None:
         raise ConfigError(name, str(path), "use an ending of .gif or .webp")
 
 
-def captioned(picture: Image.Image, step: int, steps: int) -> Image.Image:
+def captioned(image: Image.Image, step: int, steps: int) -> Image.Image:
     """A frame with its step and a bar of progress under it; L stays L."""
-    grey = picture.mode == "L"
+    grey = image.mode == "L"
     ink, faint, still = ((sum(c) // 3 if grey else c) for c in (INK, FAINT, STILL))
-    frame = Image.new(picture.mode, (picture.width, picture.height + 26), "white")
-    frame.paste(picture, (0, 0))
+    frame = Image.new(image.mode, (image.width, image.height + 26), "white")
+    frame.paste(image, (0, 0))
     draw = ImageDraw.Draw(frame)
-    y, left, right = picture.height + 10, 96, picture.width - 10
+    y, left, right = image.height + 10, 96, image.width - 10
     draw.text((6, y), f"step {step} of {steps}", fill=ink, font=font(12), anchor="lm")
     if right > left + 20:
         draw.rectangle((left, y - 2, right, y + 2), fill=still)
@@ -50,7 +50,7 @@ def captioned(picture: Image.Image, step: int, steps: int) -> Image.Image:
 
 
 def animation_frames(trajectory: Trajectory, grid: Grid, decode: Decode) -> list[Image.Image]:
-    """All images of a trajectory side by side, a picture a step (at most 120, evenly chosen), L or RGB."""
+    """All images of a trajectory side by side, an image a step (at most 120, evenly chosen), L or RGB."""
     frames = []
     for step in spread_over(len(trajectory), MOST_FRAMES).tolist():
         tiles = decoded_tiles(trajectory.codes[step], trajectory.masked[step], grid, decode)

@@ -1,4 +1,4 @@
-"""Grids of codes as pictures: decoded or as colours, with masked cells in grey.
+"""Grids of codes as images: decoded or as colours, with masked cells in grey.
 
 A grid with masks is decoded with the nearest visible codes in place of the masks, so that nothing of a later
 step shows, and the cells that are still masked are painted grey afterwards.
@@ -42,7 +42,7 @@ def fill_masks(codes: Tensor, masked: Tensor, grid: Grid) -> Tensor:
 
 
 def code_colours(codes: np.ndarray) -> np.ndarray:
-    """(…, 3) uint8 RGB of codes (…): each code its own colour, the same in every picture and for every number
+    """(…, 3) uint8 RGB of codes (…): each code its own colour, the same in every image and for every number
     of codes.
 
     Hue, saturation and value follow the additive sequence of the plastic number in three dimensions (Roberts
@@ -56,12 +56,12 @@ def code_colours(codes: np.ndarray) -> np.ndarray:
 
 
 def stretch(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cells (H, W, …) as squares of a picture of ``size`` = (width, height), whose sides H and W divide."""
+    """Cells (H, W, …) as squares of an image of ``size`` = (width, height), whose sides H and W divide."""
     return cells.repeat(size[1] // cells.shape[0], 0).repeat(size[0] // cells.shape[1], 1)
 
 
 def grey_masks(image: Image.Image, masked: np.ndarray) -> Image.Image:
-    """A picture with its masked cells (H, W) bool painted grey; cells that are large enough have a rim."""
+    """An image with its masked cells (H, W) bool painted grey; cells that are large enough have a rim."""
     pixels = np.array(image)
     pixels[stretch(masked, image.size)] = GREY
     height, width = pixels.shape[0] // masked.shape[0], pixels.shape[1] // masked.shape[1]
@@ -73,12 +73,12 @@ def grey_masks(image: Image.Image, masked: np.ndarray) -> Image.Image:
 
 
 def decoded_tiles(codes: Tensor, masked: Tensor, grid: Grid, decode: Decode) -> list[Image.Image]:
-    """Pictures of grids (B, N), enlarged so that they can be seen, L or RGB; what is still masked is grey."""
-    pictures = to_pil(decode(fill_masks(codes, masked, grid)))
-    sides = sorted(pictures[0].size)
+    """Images of grids (B, N), enlarged so that they can be seen, L or RGB; what is still masked is grey."""
+    images = to_pil(decode(fill_masks(codes, masked, grid)))
+    sides = sorted(images[0].size)
     at_least = min(96, max(1, 400 * sides[0] // sides[1]))  # strips grow by their longer side
     return [
-        grey_masks(enlarge(p, at_least), m.view(grid).numpy()) for p, m in zip(pictures, masked, strict=True)
+        grey_masks(enlarge(p, at_least), m.view(grid).numpy()) for p, m in zip(images, masked, strict=True)
     ]
 
 

@@ -86,8 +86,8 @@ def order_map(seen: Reveals, image: int, grid: Grid, steps: int, cell: int) -> I
         steps: Of the decode.
         cell: Side of a cell in pixels.
     """
-    picture = Image.new("RGB", (grid[1] * cell - 1, grid[0] * cell - 1), "white")
-    draw = ImageDraw.Draw(picture)
+    original = Image.new("RGB", (grid[1] * cell - 1, grid[0] * cell - 1), "white")
+    draw = ImageDraw.Draw(original)
     text = font(max(9, cell * 2 // 5))
     for number in range(grid[0] * grid[1]):
         x, y, step = number % grid[1] * cell, number // grid[1] * cell, int(seen.step[image, number])
@@ -102,7 +102,7 @@ def order_map(seen: Reveals, image: int, grid: Grid, steps: int, cell: int) -> I
                 anchor="mm",
             )
         mark(draw, x, y, cell, bool(seen.remasked[image, number]), bool(seen.replaced[image, number]))
-    return picture
+    return original
 
 
 def legend(seen: Reveals, image: int, steps: int, words: str) -> Image.Image:
@@ -119,8 +119,8 @@ def legend(seen: Reveals, image: int, steps: int, words: str) -> Image.Image:
     ]
     still = int((seen.step[image] == 0).sum())
     entries += [(f"never drawn (known) or never changed: {still}", False, False, STILL)] if still else []
-    picture = Image.new("RGB", (520, 84 + 28 * len(entries)), "white")
-    draw = ImageDraw.Draw(picture)
+    original = Image.new("RGB", (520, 84 + 28 * len(entries)), "white")
+    draw = ImageDraw.Draw(original)
     draw.text((0, 0), words, fill=INK, font=font(14))
     for x in range(bar):
         draw.line((x, 24, x, 40), fill=ramp(x / (bar - 1)))
@@ -131,7 +131,7 @@ def legend(seen: Reveals, image: int, steps: int, words: str) -> Image.Image:
         draw.rectangle((0, y, box - 2, y + box - 2), fill=colour)
         mark(draw, 0, y, box, remasked, replaced)
         draw.text((box + 8, y + box / 2), text, fill=INK, font=font(13), anchor="lm")
-    return picture
+    return original
 
 
 def meaning(ever_masked: Tensor, step: Tensor) -> str:
@@ -143,7 +143,7 @@ def meaning(ever_masked: Tensor, step: Tensor) -> str:
 
 
 def beside(label: str, left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures side by side under a row's label."""
+    """Two images side by side under a row's label."""
     row = Image.new("RGB", (LABELS + left.width + 28 + right.width, max(left.height, right.height)), "white")
     row.paste(left, (LABELS, 0))
     row.paste(right, (LABELS + left.width + 28, 0))
@@ -164,7 +164,7 @@ def contact_sheet(
         image: Number of the image in the trajectory.
 
     Returns:
-        RGB picture.
+        RGB image.
     """
     codes, masked = trajectory.codes[:, image], trajectory.masked[:, image]
     steps = len(trajectory) - 1

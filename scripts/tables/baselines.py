@@ -27,8 +27,9 @@ def conditions(results: Results) -> str:
         f"\nEach trained for {length}, batches of {results['batch_size']}; K = {net['codes']}, "
         f"{net['grid'][0]}×{net['grid'][1]} codes, width {net['width']}, {net['depth']} blocks; "
         f"{evaluation['samples']} samples, every class in turn. As many real training images: "
-        f"Fréchet distance {real['frechet_distance']:.2f}, precision {real['precision']:.2f}, recall {real['recall']:.2f}; "
-        f"label accuracy of held-out images {results['classifier_accuracy_on_held_out']:.1%}. "
+        f"Fréchet distance {real['frechet_distance']:.2f}, precision {real['precision']:.2f}, recall "
+        f"{real['recall']:.2f}; label accuracy of held-out images "
+        f"{results['classifier_accuracy_on_held_out']:.1%}. "
         f"{whereabouts(results['machine'])}.\n"
     )
 

@@ -19,7 +19,7 @@ from d3pm_image.config import ConfigError
 
 
 @pytest.mark.parametrize("size", [(28, 28), (13, 9), (1, 5), (500, 300), (2000, 1000), (33, 2000)])
-def test_the_canvas_shows_all_of_a_picture_at_a_good_size(size):
+def test_the_canvas_shows_all_of_a_image_at_a_good_size(size):
     shown = displayed(Image.new("L", size))
     assert shown.mode == "RGB" and (min(SMALL, max(size)) / 2 <= max(shown.size) <= LARGE)
     assert abs(shown.width / size[0] - shown.height / size[1]) <= max(
@@ -34,7 +34,7 @@ def test_a_pixel_shown_large_counts_as_soon_as_it_is_touched():
     assert np.array_equal(mask, expected)
 
 
-def test_of_a_reduced_picture_all_pixels_under_the_paint_count():
+def test_of_a_reduced_image_all_pixels_under_the_paint_count():
     mask = painted(layer((900, 450), (100, 50, 200, 60)), (1800, 900))
     expected = np.zeros((900, 1800), bool)
     expected[100:120, 200:400] = True
@@ -136,14 +136,14 @@ def test_messages_are_sentences_and_hold_no_markup():
     assert "memory" in str(failure(RuntimeError("could not create a primitive"))) and "memory" in str(
         failure(OSError(12, "no"))
     )
-    assert "<b>" not in words(ConfigError("picture", "<b>x</b>", "not readable"))
+    assert "<b>" not in words(ConfigError("image", "<b>x</b>", "not readable"))
     assert "memory" in str(failure(type("OutOfMemoryError", (RuntimeError,), {})()))
     assert "memory" in str(failure(MemoryError())) and "disk" in str(
         failure(OSError(28, "No space left on device"))
     )
     fault = str(failure(RuntimeError("a fault in /home/somebody")))
     assert "RuntimeError" in fault and "/home" not in fault  # where it is goes to the terminal
-    assert "\x1b" not in words(ConfigError("picture", "\x1b[2J", "not\u202e readable"))
+    assert "\x1b" not in words(ConfigError("image", "\x1b[2J", "not\u202e readable"))
 
 
 def test_without_the_extra_the_command_names_it(monkeypatch, capsys):

@@ -27,8 +27,8 @@ def test_a_page_that_listens_everywhere_answers_to_addresses_and_its_own_name_on
 
 
 def test_a_page_at_one_address_answers_to_it_and_loopback():
-    hosts = Hosts("Pictures.LAN")
-    assert "pictures.lan:80" in hosts and "PICTURES.lan." in hosts and "127.0.0.1" in hosts
+    hosts = Hosts("Images.LAN")
+    assert "images.lan:80" in hosts and "IMAGES.lan." in hosts and "127.0.0.1" in hosts
     assert "other.lan" not in hosts and "10.1.2.3" not in hosts
     assert "192.168.1.5:7860" in Hosts("192.168.1.5") and "192.168.1.6" not in Hosts("192.168.1.5")
 
@@ -38,7 +38,7 @@ def test_a_page_at_one_address_answers_to_it_and_loopback():
     [
         ("http://127.0.0.1:7860", "127.0.0.1:7860", True),
         ("http://localhost", "localhost:80", True),
-        ("https://pictures.lan", "pictures.lan", True),
+        ("https://images.lan", "images.lan", True),
         ("http://LOCALHOST:7860", "localhost.:7860", True),
         ("http://[::1]:7860", "[::1]:7860", True),
         ("http://127.0.0.1:7861", "127.0.0.1:7860", False),

@@ -21,7 +21,7 @@ FOLDERS = {
     "tune": ["tune", SHIPPED],
     "shards": None,
 }
-PICTURES = {
+IMAGES = {
     "generate": ["generate", SHIPPED, "--num-images", 1, "--out", "OUT"],
     "trajectory": ["generate", SHIPPED, "--num-images", 1, "--trajectory", "OUT"],
     "inpaint": ["inpaint", SHIPPED, "image.png", "mask.png", "--out", "OUT"],
@@ -32,7 +32,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("place", ["/dev/null", "/dev/null/below", "file", "file/below/deeper"])
 @pytest.mark.parametrize("command", FOLDERS)
-def test_a_file_where_a_folder_goes(picture, tmp_path, monkeypatch, capsys, command, place):
+def test_a_file_where_a_folder_goes(image_file, tmp_path, monkeypatch, capsys, command, place):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("my thesis", encoding="utf-8")
     words = ["shards", tmp_path, place] if command == "shards" else [*FOLDERS[command], "--out", place]
@@ -45,8 +45,8 @@ def test_a_file_where_a_folder_goes(picture, tmp_path, monkeypatch, capsys, comm
     assert "Errno" not in line and (tmp_path / "file").read_text(encoding="utf-8") == "my thesis"
 
 
-@pytest.mark.parametrize("command", PICTURES)
-def test_a_picture_below_a_file_is_refused_before_any_work(picture, tmp_path, monkeypatch, capsys, command):
+@pytest.mark.parametrize("command", IMAGES)
+def test_a_image_below_a_file_is_refused_before_any_work(image_file, tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("my thesis", encoding="utf-8")
     for method in ("generate", "inpaint", "interpolate", "reconstruct"):
@@ -54,7 +54,7 @@ def test_a_picture_below_a_file_is_refused_before_any_work(picture, tmp_path, mo
             monkeypatch.setattr(Pipeline, method, unreached)
     ending = "below.gif" if command in ("trajectory", "interpolate") else "below.png"
     with pytest.raises(SystemExit):
-        run(*(f"file/{ending}" if word == "OUT" else word for word in PICTURES[command]))
+        run(*(f"file/{ending}" if word == "OUT" else word for word in IMAGES[command]))
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "is a file, or a link to a folder that is not there; name a folder" in line, line
 

@@ -81,7 +81,7 @@ def test_cached_labels_are_those_asked_for(tmp_path):
         assert (CodeSet(place).labels >= 0).all() == labels
 
 
-def test_mirrored_variant_is_the_code_of_the_mirrored_picture(tmp_path):
+def test_mirrored_variant_is_the_code_of_the_mirrored_image(tmp_path):
     noisy_folder(tmp_path / "in")
     place, images = cached(tmp_path / "in", tmp_path / "out", flip=True), everything(tmp_path / "in")
     plain, mirrored = Encoder()(pixels(images)).flatten(1), Encoder()(pixels(images).flip(-1)).flatten(1)

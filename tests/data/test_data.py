@@ -67,7 +67,7 @@ def test_every_format_and_mode_gives_the_same_colours(tmp_path, ending, mode, ch
 
 @pytest.mark.parametrize("top", [65535, 30000, 200])
 def test_sixteen_bit_grey_is_scaled_by_its_range_not_by_its_content(tmp_path, top):
-    """A dark 16-bit picture stays dark: level v of 65535 becomes v / 257."""
+    """A dark 16-bit image stays dark: level v of 65535 becomes v / 257."""
     levels = np.linspace(0, top, 256).reshape(16, 16).astype(np.uint16)
     Image.fromarray(levels).save(tmp_path / "a.png")
     seen = pixels(everything(tmp_path, channels=1))[0, 0].double()
@@ -112,7 +112,7 @@ def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
     ],
 )
 @pytest.mark.parametrize("ending", ["png", "tiff", "webp"])
-def test_pictures_are_turned_upright(tmp_path, orientation, stored, ending):
+def test_images_are_turned_upright(tmp_path, orientation, stored, ending):
     upright, exif = noise(0, 24, 16), Image.Exif()
     exif[0x0112] = orientation
     (upright.transpose(stored) if stored is not None else upright).save(
@@ -132,7 +132,7 @@ def test_pictures_are_turned_upright(tmp_path, orientation, stored, ending):
 
 @pytest.mark.parametrize("target", [(8, 8), (28, 28), (12, 20)])
 @pytest.mark.parametrize("crop", ["center", "stretch"])
-def test_every_picture_shape_can_be_fitted(target, crop):
+def test_every_image_shape_can_be_fitted(target, crop):
     for width in range(1, 240, 7):
         for height in range(1, 240, 11):
             image = Image.new("L", (width, height))
@@ -196,7 +196,7 @@ def test_flips_are_fair_and_only_on_request(tmp_path):
     assert torch.equal(pixels(everything(tmp_path, flip=True)), plain)  # not augmented
 
 
-def test_lazy_and_held_pictures_are_the_same(tmp_path):
+def test_lazy_and_held_images_are_the_same(tmp_path):
     noisy_folder(tmp_path, 6, width=31, height=20)
     lazy, held = everything(tmp_path, memory_mb=LAZY), everything(tmp_path, memory_mb=HELD)
     assert lazy.pixels is None and held.pixels is not None

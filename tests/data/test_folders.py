@@ -17,8 +17,8 @@ from d3pm_image.data.torchvision_sets import TORCHVISION
 
 
 @pytest.mark.parametrize("where", ["{i}.png", "deep/er/{i}.png", "{c}/{i}.png", "{c}/more/{i}.png"])
-def test_nested_and_flat_folders_hold_the_same_pictures(tmp_path, where):
-    """Class labels exactly where every picture lies in a subfolder, named by its first level."""
+def test_nested_and_flat_folders_hold_the_same_images(tmp_path, where):
+    """Class labels exactly where every image lies in a subfolder, named by its first level."""
     source = everything(noisy_folder(tmp_path, where=where)).source
     assert len(source) == 12
     assert all(
@@ -32,7 +32,7 @@ def test_nested_and_flat_folders_hold_the_same_pictures(tmp_path, where):
         assert list(source.class_names) == sorted({name.split("/")[0] for name in source.names})
 
 
-def test_a_picture_outside_the_class_folders_does_not_take_their_classes(tmp_path):
+def test_a_image_outside_the_class_folders_does_not_take_their_classes(tmp_path):
     """It is left out and reported; as many outside as inside mean that there are no classes."""
     noisy_folder(tmp_path, where="{c}/{i}.png")
     noise(99).save(tmp_path / "loose.png")
@@ -56,12 +56,12 @@ def test_labels_can_be_ignored(tmp_path):
 
 
 def broken_folder(root):
-    """Twelve good pictures, eight in class a and four in b, and five broken ones, two of which have a readable header."""
+    """Twelve good images, eight in class a and four in b, and five broken ones, two of which have a readable header."""
     (root / "b").mkdir(parents=True)
     noisy_folder(root, 8, "a/{i}.png")
     for i in range(8, 12):
         noise(i).save(root / "b" / f"{i}.png")
-    (root / "a" / "text.png").write_text("not a picture")
+    (root / "a" / "text.png").write_text("not an image")
     (root / "a" / "empty.jpg").touch()
     (root / "b" / "zeros.webp").write_bytes(bytes(100))
     noise(20).save(root / "a" / "zz-cut.png")
@@ -76,14 +76,14 @@ BROKEN = ["text.png", "empty.jpg", "zeros.webp", "a/zz-cut.png", "b/0-cut.jpg"]
 
 @pytest.mark.parametrize("memory_mb", [HELD, LAZY])
 def test_broken_files_are_reported_by_name_and_left_out(tmp_path, memory_mb):
-    """Every picture that comes out is that of a readable file, with the label of that file."""
+    """Every image that comes out is that of a readable file, with the label of that file."""
     with pytest.warns(UserWarning) as seen:
         images = everything(broken_folder(tmp_path), memory_mb=memory_mb)
         batch = images.__getitems__(list(range(len(images))))
     assert all(any(name in str(w.message) for w in seen) for name in BROKEN)
     label_of = {noise(i).tobytes(): int(i >= 8) for i in range(12)}
-    for picture, label in zip(batch["images"], batch["labels"].tolist(), strict=True):
-        assert label == label_of[picture.permute(1, 2, 0).numpy().tobytes()]
+    for image, label in zip(batch["images"], batch["labels"].tolist(), strict=True):
+        assert label == label_of[image.permute(1, 2, 0).numpy().tobytes()]
     if memory_mb == HELD:
         assert len(images) == 12
 
@@ -102,8 +102,8 @@ def test_nothing_decodable_is_a_configuration_error(tmp_path, memory_mb):
 def test_missing_empty_and_unreadable_folders_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "a.png").write_text("no picture")
-    (tmp_path / "text" / "b.txt").write_text("no picture")
+    (tmp_path / "text" / "a.png").write_text("no image")
+    (tmp_path / "text" / "b.txt").write_text("no image")
     for name in ("none", "empty", "text", "text/a.png"):
         with pytest.raises(ConfigError, match=rf"data\.root='.*{name}'"):
             open_source(config(tmp_path / name))
@@ -121,7 +121,7 @@ def test_split_is_disjoint_complete_and_stable(tmp_path, share):
     assert all(np.array_equal(held.load(i), noise(int(name[:-4]))) for i, name in enumerate(held.names))
 
 
-def test_one_picture_cannot_be_split(tmp_path):
+def test_one_image_cannot_be_split(tmp_path):
     with pytest.raises(ConfigError, match="too few images"):
         open_source(config(noisy_folder(tmp_path, 1)))
 

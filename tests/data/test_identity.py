@@ -24,7 +24,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("D3PM_IMAGE_CACHE", str(tmp_path / "cache"))
 
 
-def picture(number: int) -> Image.Image:
+def make_image(number: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8))
 
 
@@ -33,7 +33,7 @@ def write(root: Path, count: int = 12, first: int = 0) -> Path:
     for number in range(first, first + count):
         path = root / "ab"[number % 2] / f"{number:02d}.bmp"
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(number).save(path)
+        make_image(number).save(path)
     return root
 
 
@@ -47,7 +47,7 @@ def copy_with_other_times(root: Path, other: Path) -> Path:
 def edit(path: Path, number: int = 99) -> None:
     """Other pixels, the same size in bytes and the same time."""
     stat = path.stat()
-    picture(number).save(path)
+    make_image(number).save(path)
     assert path.stat().st_size == stat.st_size
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 

@@ -119,12 +119,12 @@ def test_packing_keeps_the_levels_of_floating_point(tmp_path, monkeypatch):
 
 
 def test_editing_reads_and_writes_levels_as_training_did():
-    """A 12-bit picture in 16 bits, under a model that was trained with white at 4095: bright for the model, and repainted in 12 bits."""
+    """A 12-bit image in 16 bits, under a model that was trained with white at 4095: bright for the model, and repainted in 12 bits."""
     from d3pm_image.imaging import full_level, plain, with_white
 
     for kind in (np.uint16, np.float32, np.int32):
-        picture = with_white(Image.fromarray(np.full((8, 8), 4095, kind)), 4095)
-        assert np.asarray(plain(picture, 1)).min() == 255 and full_level(picture.crop((0, 0, 4, 4))) == 4095
+        image = with_white(Image.fromarray(np.full((8, 8), 4095, kind)), 4095)
+        assert np.asarray(plain(image, 1)).min() == 255 and full_level(image.crop((0, 0, 4, 4))) == 4095
     grey = Image.new("L", (8, 8), 90)
     assert with_white(grey, 4095) is grey
 

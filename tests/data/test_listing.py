@@ -109,7 +109,7 @@ def test_ordinary_folders_are_known_by_the_digest_of_before(tmp_path):
 # shards
 
 
-def test_members_with_several_points_are_pictures(tmp_path):
+def test_members_with_several_points_are_images(tmp_path):
     members = [
         ("img.v2.jpg", png(0)),
         ("img.v2.cls", b"1"),
@@ -124,7 +124,7 @@ def test_members_with_several_points_are_pictures(tmp_path):
     ] * 3 and found.labels.tolist() == [1, 0, 1]
 
 
-def test_a_mask_beside_a_picture_is_no_picture(tmp_path):
+def test_a_mask_beside_a_image_is_no_image(tmp_path):
     shard(
         tmp_path / "s.tar",
         ("x.seg.png", png(9)),
@@ -148,7 +148,7 @@ def test_many_names_under_one_key_do_not_wait_in_memory(tmp_path, monkeypatch):
     assert len(found.names) == 10 and all(np.array_equal(found.load(i), noise(i)) for i in range(10))
 
 
-def test_pictures_that_older_versions_dropped_change_the_digest_of_before(tmp_path):
+def test_images_that_older_versions_dropped_change_the_digest_of_before(tmp_path):
     """Codes that were cached without them are not taken for theirs; other shards keep their digest."""
     from d3pm_image.data.shards import find_shards, fingerprint_of
 

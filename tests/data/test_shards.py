@@ -50,7 +50,7 @@ def test_a_folder_packed_and_read_again_is_the_same(tmp_path, each):
 
 
 def test_shards_are_read_as_webdataset_names_them(tmp_path):
-    """Folders in names, double endings, capitals, numbers and names in JSON; what is neither picture nor label is passed over."""
+    """Folders in names, double endings, capitals, numbers and names in JSON; what is neither image nor label is passed over."""
     members = [
         ("./a/x.JPG", encoded(0, "JPEG")), ("./a/x.json", b'{"label": "dog", "caption": "y"}'), ("./a/x.txt", b"words"),
         ("b/x.seg.png", encoded(90)), ("b/x.png", encoded(1)), ("b/x.cls", b"1\n"), ("b/x.json", b'{"label": 0}'),
@@ -64,7 +64,7 @@ def test_shards_are_read_as_webdataset_names_them(tmp_path):
     assert [found.names[i] for i in range(3)] == ["s.tar: ./a/x.JPG", "s.tar: b/x.png", "s.tar: c.v2/y.webp"]
 
 
-def test_long_names_and_pax_headers_keep_their_pictures(tmp_path):
+def test_long_names_and_pax_headers_keep_their_images(tmp_path):
     for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT):
         with tarfile.open(tmp_path / f"{kind}.tar", "w", format=kind) as archive:
             for i in range(3):
@@ -135,13 +135,13 @@ def test_own_held_out_shards_are_used_whole_with_the_same_class_numbers(tmp_path
         open_source(chosen, held_out=True)
 
 
-def test_labels_are_used_where_every_picture_has_one(tmp_path):
+def test_labels_are_used_where_every_image_has_one(tmp_path):
     shard(tmp_path / "a" / "s.tar", ("1.png", encoded(1)), ("1.cls", b"0"), ("2.png", encoded(2)))
-    with pytest.warns(UserWarning, match="1 of 2 pictures have no label"):
+    with pytest.warns(UserWarning, match="1 of 2 images have no label"):
         found = opened(tmp_path / "a", tmp_path / "cache")
     assert found.labels is None and found.class_names == ()
     shard(tmp_path / "b" / "s.tar", ("1.cls", b"0"), ("2.png", encoded(2)), ("2.cls", b"0"))
-    with pytest.warns(UserWarning, match="1 keys have a label but no picture"):
+    with pytest.warns(UserWarning, match="1 keys have a label but no image"):
         assert len(opened(tmp_path / "b", tmp_path / "cache").names) == 1
 
 
@@ -226,8 +226,8 @@ def test_programs_that_index_at_once_agree(tmp_path):
     assert [p.name.startswith(".") for p in (tmp_path / "cache" / "shards").iterdir()] == [False]
 
 
-def test_an_index_takes_no_memory_a_picture(tmp_path, monkeypatch):
-    """200,000 rows pass through a block of 1,000; what is left is the mapped file, 24 bytes a picture."""
+def test_an_index_takes_no_memory_a_image(tmp_path, monkeypatch):
+    """200,000 rows pass through a block of 1,000; what is left is the mapped file, 24 bytes an image."""
     from d3pm_image.data import shards
 
     monkeypatch.setattr(shards, "ROWS", 1000)
@@ -313,7 +313,7 @@ def test_packing_does_not_mix_with_other_files(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be read, left out")
-def test_pictures_that_cannot_be_packed_are_left_out(tmp_path):
+def test_images_that_cannot_be_packed_are_left_out(tmp_path):
     source = folder(class_folder(tmp_path / "in", 4))
     source.load.paths[0].write_bytes(b"")
     assert pack(source, tmp_path / "out", 9, quiet=True).left_out == 1

@@ -58,21 +58,21 @@ def test_other_files_are_no_shards(tmp_path):
     for content, text in (
         (gzip.compress(whole), "plain tar, not compressed"),
         (b"words " * 500, "not a whole tar"),
-        (bytes(5000), "no picture"),
+        (bytes(5000), "no image"),
     ):
         (tmp_path / "s.tar").write_bytes(content)
         with pytest.raises(ConfigError, match=text):
             opened(tmp_path, tmp_path / "cache")
 
 
-def test_shards_without_pictures_are_refused(tmp_path):
+def test_shards_without_images_are_refused(tmp_path):
     shard(tmp_path / "s.tar", ("a.txt", b"x"), ("b.mp4", b"x"))
-    with pytest.raises(ConfigError, match="no picture in 1 shards"):
+    with pytest.raises(ConfigError, match="no image in 1 shards"):
         opened(tmp_path, tmp_path / "cache")
 
 
 def test_pickles_links_and_paths_are_not_followed(tmp_path):
-    """Nothing is unpickled or written, and a link to a secret, or a device, gives no picture."""
+    """Nothing is unpickled or written, and a link to a secret, or a device, gives no image."""
     trap, secret, out = tmp_path / "trap", tmp_path / "secret.png", tmp_path / "in" / "s.tar"
     secret.write_bytes(encoded(9))
     out.parent.mkdir()
@@ -92,7 +92,7 @@ def test_pickles_links_and_paths_are_not_followed(tmp_path):
     assert not trap.exists() and sorted(p for p in tmp_path.rglob("*") if "cache" not in p.parts) == before
 
 
-def test_a_member_is_opened_as_a_picture_alone(tmp_path):
+def test_a_member_is_opened_as_a_image_alone(tmp_path):
     """An EPS under another ending would start a program in Pillow."""
     shard(
         tmp_path / "s.tar",
@@ -186,13 +186,13 @@ def test_wrong_class_names_are_refused(tmp_path, text):
         opened(tmp_path, tmp_path / "cache")
 
 
-def test_a_number_without_a_class_name_and_a_second_picture_are_refused(tmp_path):
+def test_a_number_without_a_class_name_and_a_second_image_are_refused(tmp_path):
     shard(tmp_path / "a" / "s.tar", ("a.png", encoded(0)), ("a.cls", b"2"))
     (tmp_path / "a" / "classnames.txt").write_text("x\ny\n")
     with pytest.raises(ConfigError, match=r"a\.cls.*2 is no class number"):
         opened(tmp_path / "a", tmp_path / "cache")
     shard(tmp_path / "b" / "s.tar", ("a.png", encoded(0)), ("a.jpg", encoded(1, "JPEG")))
-    with pytest.raises(ConfigError, match=r"a\.jpg.*second picture"):
+    with pytest.raises(ConfigError, match=r"a\.jpg.*second image"):
         opened(tmp_path / "b", tmp_path / "cache")
 
 
@@ -200,6 +200,6 @@ def test_a_shard_cut_while_training_ends_the_run(tmp_path):
     path = shard(tmp_path / "s.tar", ("a.png", encoded(0)), ("b.png", encoded(1)))
     load = opened(tmp_path, tmp_path / "cache").load
     os.truncate(path, 600)
-    with pytest.raises(OSError, match=r"s\.tar ends within a picture") as caught:
+    with pytest.raises(OSError, match=r"s\.tar ends within an image") as caught:
         load(1)
     assert not is_decoder_error(caught.value)

@@ -1,4 +1,4 @@
-"""Every finding from a made-up log, file or picture; and silence over a healthy run."""
+"""Every finding from a made-up log, file or image; and silence over a healthy run."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_half_lines_count_only_before_the_end(tmp_path):
     assert len(log.validations) == 1 and log.damaged == [2]
 
 
-def picture(path: Path, seed: int, size: tuple[int, int] = (40, 40), mode: str = "RGB") -> None:
+def make_image(path: Path, seed: int, size: tuple[int, int] = (40, 40), mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)).convert(
         mode
@@ -163,50 +163,49 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (40, 40), mode: str =
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     """120 colour images of 40 pixels in two classes."""
     for i in range(120):
-        picture(tmp_path / "photos" / "ab"[i % 2] / f"{i}.png", i)
+        make_image(tmp_path / "photos" / "ab"[i % 2] / f"{i}.png", i)
     return tmp_path / "photos"
 
 
-def test_good_images_are_silent_and_get_a_command(pictures):
-    found = examine_images(pictures)
+def test_good_images_are_silent_and_get_a_command(images):
+    found = examine_images(images)
     assert names(found) == set()
     begin = found[-1]
     assert (
-        "--data.image_size 40 --data.channels 3 --data.flip true" in begin.hint
-        and str(pictures) in begin.hint
+        "--data.image_size 40 --data.channels 3 --data.flip true" in begin.hint and str(images) in begin.hint
     )
 
 
-def test_faults_of_images_are_found(pictures):
+def test_faults_of_images_are_found(images):
     def after(change: Callable[[], None]) -> set[str]:
-        before = names(examine_images(pictures), wrong=False)
+        before = names(examine_images(images), wrong=False)
         change()
-        return names(examine_images(pictures), wrong=False) - before
+        return names(examine_images(images), wrong=False) - before
 
-    assert after(lambda: (pictures / "a/broken.png").write_bytes(b"no image")) == {"unreadable"}
+    assert after(lambda: (images / "a/broken.png").write_bytes(b"no image")) == {"unreadable"}
     assert after(
-        lambda: [shutil.copy(pictures / "a/0.png", pictures / f"b/copy{i}.png") for i in range(5)] and None
+        lambda: [shutil.copy(images / "a/0.png", images / f"b/copy{i}.png") for i in range(5)] and None
     ) == {"duplicates"}
     assert after(
-        lambda: [picture(pictures / f"a/small{i}.png", 500 + i, (9, 9)) for i in range(9)] and None
+        lambda: [make_image(images / f"a/small{i}.png", 500 + i, (9, 9)) for i in range(9)] and None
     ) == {"tiny", "mixed_sizes"}
-    assert after(lambda: picture(pictures / "a/grey.png", 900, mode="L")) == {"mixed_colour"}
-    assert after(lambda: picture(pictures / "a/clear.png", 901, mode="RGBA")) == {"transparency"}
-    assert after(lambda: [picture(pictures / f"c/{i}.png", 600 + i) for i in range(3)] and None) == {
+    assert after(lambda: make_image(images / "a/grey.png", 900, mode="L")) == {"mixed_colour"}
+    assert after(lambda: make_image(images / "a/clear.png", 901, mode="RGBA")) == {"transparency"}
+    assert after(lambda: [make_image(images / f"c/{i}.png", 600 + i) for i in range(3)] and None) == {
         "imbalance"
     }
-    assert after(lambda: picture(pictures / "loose.png", 700)) == {"loose_files"}
+    assert after(lambda: make_image(images / "loose.png", 700)) == {"loose_files"}
     assert after(
-        lambda: [picture(pictures / f"a/wide{i}.png", 800 + i, (400, 40)) for i in range(200)] and None
+        lambda: [make_image(images / f"a/wide{i}.png", 800 + i, (400, 40)) for i in range(200)] and None
     ) == {"far_from_square"}
 
 
 def test_few_grey_images_without_classes(tmp_path):
     for i in range(30):
-        picture(tmp_path / f"{i}.png", i, mode="L")
+        make_image(tmp_path / f"{i}.png", i, mode="L")
     found = examine_images(tmp_path)
     assert names(found) == {"too_few"} and "no_classes" in names(found, wrong=False)
     assert "--data.channels 1" in found[-1].hint
@@ -214,11 +213,11 @@ def test_few_grey_images_without_classes(tmp_path):
 
 def test_one_class_is_none(tmp_path):
     for i in range(101):
-        picture(tmp_path / "only" / f"{i}.png", i)
+        make_image(tmp_path / "only" / f"{i}.png", i)
     assert "one_class" in names(examine_images(tmp_path), wrong=False)
 
 
-def test_facing_tells_digits_from_pictures_without_a_side():
+def test_facing_tells_digits_from_images_without_a_side():
     """Digits change their meaning in the mirror; digits of which every second one is mirrored do not."""
     source = open_source(DataConfig(source="digits", image_size=8, channels=1))
     thumbs = np.stack([np.asarray(source.load(i), np.float32) for i in range(1000)])
@@ -230,15 +229,15 @@ def test_facing_tells_digits_from_pictures_without_a_side():
     assert facing(np.ones((5, 4, 4), np.float32), None) == 0
 
 
-def test_exit_codes_and_words(pictures, tmp_path, capsys):
-    assert doctor(pictures, "--out", tmp_path / "found.json") == 0
+def test_exit_codes_and_words(images, tmp_path, capsys):
+    assert doctor(images, "--out", tmp_path / "found.json") == 0
     assert "all is well" in capsys.readouterr().out
     assert json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["kind"] == "images"
-    (pictures / "a/broken.png").write_bytes(b"no image")
-    assert doctor(pictures) == 1
+    (images / "a/broken.png").write_bytes(b"no image")
+    assert doctor(images) == 1
     printed = capsys.readouterr().out
     assert "1 thing wrong" in printed and "a/broken.png" in printed
-    assert doctor(pictures, "--limit", 40) in (0, 1) and "40 of 121" in capsys.readouterr().out
+    assert doctor(images, "--limit", 40) in (0, 1) and "40 of 121" in capsys.readouterr().out
     (tmp_path / "empty").mkdir()
     assert doctor(tmp_path / "empty") == 2 and doctor(tmp_path / "nowhere") == 2
     assert "neither a run nor images" in capsys.readouterr().err

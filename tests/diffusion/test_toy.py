@@ -1,4 +1,4 @@
-"""The bound on a distribution small enough to enumerate: three tokens of three codes, 27 pictures, 64 noisy ones.
+"""The bound on a distribution small enough to enumerate: three tokens of three codes, 27 images, 64 noisy ones.
 
 With the optimal leave-one-out prediction x̂* the reverse step is the product of the tokens' own q(x_s | x_t), so the bound is
 
@@ -60,7 +60,7 @@ def continuous_bound(denoiser: Denoiser, nodes: int = 40) -> Tensor:
 
 
 def reverse_step(process: Process, x_hat: Tensor, s: float, t: float) -> Tensor:
-    """p(x_s | x_t) of whole pictures, (64, 64), from predictions (64, N, K)."""
+    """p(x_s | x_t) of whole images, (64, 64), from predictions (64, N, K)."""
     p_s = F.pad(x_hat, (0, 1)) @ reference.transition(process, 0, s)
     joint = p_s * reference.transition(process, s, t).T[NOISY]  # (64, N, K+1)
     tokens = joint / joint.sum(-1, keepdim=True).clamp_min(1e-300)
@@ -114,7 +114,7 @@ every_process = pytest.mark.parametrize("name", PROCESSES)
 
 @given(schedules(K), st.sampled_from([1, 2, 3]), st.floats(0, 2), st.floats(0.2, 2), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_the_bound_of_every_picture_is_above_the_model_s_own_negative_log_likelihood(
+def test_the_bound_of_every_image_is_above_the_model_s_own_negative_log_likelihood(
     schedule, steps, noise, sharp, seed
 ):
     """Whatever the denoiser; and no model is better on average than the entropy."""

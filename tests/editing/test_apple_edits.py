@@ -1,4 +1,4 @@
-"""Edits on a device without float64: the pictures of the CPU."""
+"""Edits on a device without float64: the images of the CPU."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.apple import OnApple, apple_machine
-from helpers.edits import hole, model, picture, pixels
+from helpers.edits import hole, make_image, model, pixels
 from helpers.tokenizers import small, started
 
 from d3pm_image.editing.receptive import disturbed_shares
 
 WIDTH, HEIGHT = 21, 19
-IMAGE, MASK = picture(WIDTH, HEIGHT), hole(WIDTH, HEIGHT)
+IMAGE, MASK = make_image(WIDTH, HEIGHT), hole(WIDTH, HEIGHT)
 EDITS = {
     "inpaint": lambda pipe: pipe.inpaint(IMAGE, MASK, variants=2, seed=1, feather=2, ring=1),
     "inpaint in windows": lambda pipe: pipe.inpaint(IMAGE, MASK, window="tiles", seed=1, sampler="ancestral"),
@@ -22,9 +22,11 @@ EDITS = {
     "edit": lambda pipe: pipe.edit(IMAGE, MASK, "class 2", strength=0.6, guidance=1.5, seed=3),
     "vary": lambda pipe: pipe.vary([IMAGE, IMAGE], 0.5, labels=[0, 1], seed=4)[1],
     "interpolate vectors": lambda pipe: pipe.interpolate(
-        IMAGE, picture(9, 9, seed=5), 3, seed=6, labels=[0, 2]
+        IMAGE, make_image(9, 9, seed=5), 3, seed=6, labels=[0, 2]
     ),
-    "interpolate cells": lambda pipe: pipe.interpolate(IMAGE, picture(9, 9, seed=5), 3, seed=6, mix="cells"),
+    "interpolate cells": lambda pipe: pipe.interpolate(
+        IMAGE, make_image(9, 9, seed=5), 3, seed=6, mix="cells"
+    ),
     "reconstruct": lambda pipe: pipe.reconstruct([IMAGE]),
 }
 
@@ -38,7 +40,7 @@ def test_edits_are_those_of_the_cpu(edit, downsampling):
         there = deepcopy(pipe).to("mps")
         found = pixels(edit(there))
     assert all(isinstance(value, OnApple) for value in there.denoiser.parameters())
-    for a, b in zip(expected, found, strict=True):  # a picture is decoded alone or with others
+    for a, b in zip(expected, found, strict=True):  # an image is decoded alone or with others
         assert np.abs(a.astype(int) - b).max() <= 1
 
 

@@ -1,4 +1,4 @@
-"""Between a picture and the tokenizer: nothing hidden goes in, and what comes out lands in its place, softly if asked."""
+"""Between an image and the tokenizer: nothing hidden goes in, and what comes out lands in its place, softly if asked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def of_mode(mode: str, array: np.ndarray) -> Image.Image:
     )
 
 
-def picture(mode: str, seed: int) -> np.ndarray:
+def make_image(mode: str, seed: int) -> np.ndarray:
     if mode in ("I", "F"):
         return (
             np.random.default_rng(seed)
@@ -46,7 +46,7 @@ def picture(mode: str, seed: int) -> np.ndarray:
 def test_nothing_hidden_reaches_the_encoder(mode, size):
     """Bit for bit the same input whatever lies under the mask, at every scale."""
     mask = holes()
-    one, other = (picture(mode, s) for s in (0, 1))
+    one, other = (make_image(mode, s) for s in (0, 1))
     other[~mask] = one[~mask]
     canvases = []
     for array in (one, other):
@@ -74,7 +74,7 @@ def test_what_is_not_hidden_is_encoded_as_it_is():
 @pytest.mark.parametrize("size", [(37, 21), (64, 64), (16, 8), (9, 5), (4, 3)])
 @pytest.mark.parametrize("model", [(8, 8), (6, 10)])
 def test_every_model_pixel_over_a_hidden_one_is_open(size, model):
-    """Model pixel i covers the picture's pixels from i·h/H to (i+1)·h/H; it is open exactly if one of them is hidden."""
+    """Model pixel i covers the image's pixels from i·h/H to (i+1)·h/H; it is open exactly if one of them is hidden."""
     width, height = size
     for seed in range(4):
         mask = np.random.default_rng(seed).random((height, width)) < 2.5 / (height * width)
@@ -89,21 +89,21 @@ def test_every_model_pixel_over_a_hidden_one_is_open(size, model):
                 assert bool(touched[r, c]) == bool((rows & columns).any())
 
 
-def test_padding_is_open_and_continues_the_picture():
+def test_padding_is_open_and_continues_the_image():
     image = Image.new("L", (24, 16), 51)
     canvas = make_canvas(image, np.zeros((16, 24), bool), region((16, 24), (20, 32)), 1)
     assert canvas.open[16:].all() and canvas.open[:, 24:].all() and not canvas.open[:16, :24].any()
     torch.testing.assert_close(canvas.pixels, torch.full((1, 20, 32), 0.2))
 
 
-def test_a_picture_is_not_changed_by_its_repaint():
+def test_a_image_is_not_changed_by_its_repaint():
     image, mask = noise("RGBA"), holes()
     before, mask_before = np.array(image), mask.copy()
     make_canvas(image, mask, region((8, 8)), 3)
     assert np.array_equal(image, before) and np.array_equal(mask, mask_before)
 
 
-def test_pictures_of_other_sizes_are_stretched():
+def test_images_of_other_sizes_are_stretched():
     assert (
         convert_for(noise("RGBA"), 1, (8, 10)).size == (10, 8)
         and convert_for(noise("L"), 3, (16, 24)).mode == "RGB"
@@ -155,7 +155,7 @@ def test_a_feathered_seam_falls_from_the_mask_to_the_end_of_the_drawn_cells(feat
     mask[10:14, 10:14] = drawn[4:20] = True
     weights = blending_weights(mask, drawn, feather)
     assert (weights[mask] == 1).all() and (weights[~drawn] == 0).all() and (weights >= 0).all()
-    upward = weights[10::-1, 12]  # from the mask's first row to the picture's edge
+    upward = weights[10::-1, 12]  # from the mask's first row to the image's edge
     assert (np.diff(upward) <= 0).all()
     expected = {
         0: [1, 0],
@@ -167,7 +167,7 @@ def test_a_feathered_seam_falls_from_the_mask_to_the_end_of_the_drawn_cells(feat
 
 
 @pytest.mark.parametrize("feather", [2, 9])
-def test_a_seam_does_not_depend_on_the_picture_around_it(feather):
+def test_a_seam_does_not_depend_on_the_image_around_it(feather):
     mask, drawn = holes(24, 16, 3), holes(24, 16, 4)
     expected = blending_weights(np.pad(mask, 1), np.pad(drawn, 1), feather)
     wide = [np.pad(array, ((30, 7), (2, 40))) for array in (mask, drawn)]

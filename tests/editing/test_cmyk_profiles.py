@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from d3pm_image.data.colour import image_in_srgb, is_foreign
 from d3pm_image.editing.canvas import convert_for
-from d3pm_image.editing.image_files.files import read_picture, write_picture
+from d3pm_image.editing.image_files.files import open_image_file, write_image_file
 from d3pm_image.editing.image_files.image import in_own_colours, paste
 from d3pm_image.image_io import open_image
 
@@ -20,7 +20,7 @@ SRGB = ImageCms.createProfile("sRGB")
 
 
 def print_of(profile: bytes | None = None) -> Image.Image:
-    """A CMYK picture whose colours fill the square of two inks."""
+    """A CMYK image whose colours fill the square of two inks."""
     ramp = np.linspace(0, 255, 48).astype(np.uint8)
     cyan, yellow = np.meshgrid(np.resize(ramp, 64), ramp)
     image = Image.fromarray(np.stack([cyan, yellow[:, ::-1], cyan[::-1], np.full_like(cyan, 20)], -1), "CMYK")
@@ -60,12 +60,12 @@ def test_the_model_sees_them_too_and_an_edit_keeps_inks_and_profile(tmp_path):
     image = print_of(cmyk_profile())
     assert np.array_equal(np.asarray(convert_for(image, 3, (48, 64))), in_srgb(image))
     image.save(tmp_path / "print.tif", icc_profile=cmyk_profile())
-    source = read_picture(tmp_path / "print.tif")
+    source = open_image_file(tmp_path / "print.tif")
     weight = np.zeros((48, 64))
     weight[16:32, 16:40] = 1
     colour = (150, 120, 180)
     edited = paste(source.image, in_own_colours(Image.new("RGB", (64, 48), colour), source.image), weight)
-    write_picture(edited, tmp_path / "edited.tif", source)
+    write_image_file(edited, tmp_path / "edited.tif", source)
     with Image.open(tmp_path / "edited.tif") as result:
         assert result.mode == "CMYK" and result.info["icc_profile"] == cmyk_profile()
         inks = np.asarray(result)

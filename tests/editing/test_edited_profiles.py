@@ -10,7 +10,7 @@ from helpers import odd_files as odd
 from PIL import Image, ImageCms
 
 from d3pm_image.editing.canvas import convert_for, make_canvas
-from d3pm_image.editing.image_files.files import read_picture, write_picture
+from d3pm_image.editing.image_files.files import open_image_file, write_image_file
 from d3pm_image.editing.image_files.image import paste
 from d3pm_image.editing.regions import Region
 from d3pm_image.imaging import to_pil
@@ -82,10 +82,10 @@ def test_an_edited_file_keeps_its_profile_and_known_pixels(tmp_path, ending):
     odd.smooth().save(
         tmp_path / f"a.{ending}", icc_profile=profile, **({"lossless": True} if ending == "webp" else {})
     )
-    source = read_picture(tmp_path / f"a.{ending}")
+    source = open_image_file(tmp_path / f"a.{ending}")
     pipe = Pipeline.from_pretrained("eurosat")
     result = pipe.inpaint(source.image, BOX, steps=1)[0] if ending == "png" else source.image
-    write_picture(result, tmp_path / f"b.{ending}", source)
+    write_image_file(result, tmp_path / f"b.{ending}", source)
     with Image.open(tmp_path / f"b.{ending}") as again:
         assert again.info["icc_profile"] == profile
         if ending == "png":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.edits import Spy, build, hole, model, picture, same
+from helpers.edits import Spy, build, hole, make_image, model, same
 from helpers.samplers import SAMPLERS, named
 from helpers.tokenizers import small, started
 from PIL import Image
@@ -24,16 +24,16 @@ WINDOWS = ["whole", "crop", "tiles"]
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("downsampling", [1, 2, 4, 8, 16, "pixels"])
 def test_hidden_pixels_never_reach_the_result(downsampling, window, ring, feather):
-    """Noise, black or another picture under the mask: the same result bit for bit; known pixels do matter."""
+    """Noise, black or another image under the mask: the same result bit for bit; known pixels do matter."""
     pipe = model(downsampling)
     width, height = pipe.image_size[1] + 13, pipe.image_size[0] + 5
     mask = hole(width, height)
     settings = {"window": window, "seed": 3, "variants": 2, "ring": ring, "feather": feather, "steps": 2}
-    base = np.asarray(picture(width, height))
+    base = np.asarray(make_image(width, height))
     hidden = [
         np.random.default_rng(1).integers(0, 256, base.shape),
         np.zeros_like(base),
-        np.asarray(picture(width, height, seed=9)),
+        np.asarray(make_image(width, height, seed=9)),
     ]
     results = [
         pipe.inpaint(Image.fromarray(np.where(mask, h, base).astype(np.uint8)), mask, **settings)
@@ -50,7 +50,7 @@ def test_hidden_pixels_never_reach_the_result(downsampling, window, ring, feathe
 @pytest.mark.parametrize("size", [(16, 16), (7, 5), (37, 16), (16, 41), (61, 33)])
 def test_known_pixels_come_back_exactly_and_a_feather_stays_in_its_ring(size, window):
     pipe, (width, height) = model(4), size
-    image, mask = picture(*size), hole(*size)
+    image, mask = make_image(*size), hole(*size)
     settings = {"window": window, "seed": 1, "steps": 2}
     for ring in (0, 1):
         result = np.asarray(pipe.inpaint(image, mask, ring=ring, **settings)[0])
@@ -67,20 +67,22 @@ def test_known_pixels_come_back_exactly_and_a_feather_stays_in_its_ring(size, wi
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "I;16", "I", "F", "CMYK"])
 def test_every_mode_comes_back_in_its_mode(mode):
     pipe, mask = model(4, 3), hole(21, 18)
-    grey = np.asarray(picture(21, 18)).astype(np.int32) * 200
+    grey = np.asarray(make_image(21, 18)).astype(np.int32) * 200
     levels = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
     image = (
-        Image.fromarray(grey.astype(levels[mode])) if mode in levels else picture(21, 18, "RGB").convert(mode)
+        Image.fromarray(grey.astype(levels[mode]))
+        if mode in levels
+        else make_image(21, 18, "RGB").convert(mode)
     )
     for result in (*pipe.inpaint(image, mask, steps=2), *pipe.vary(image, 0.5, mask=mask, steps=2)):
         assert result.mode == mode and result.size == image.size
         assert np.array_equal(np.asarray(result)[~mask], np.asarray(image)[~mask])
 
 
-def test_an_empty_mask_gives_the_picture_back_without_a_network(monkeypatch):
+def test_an_empty_mask_gives_the_image_back_without_a_network(monkeypatch):
     pipe = build(started(small(4), 1), 16)
     spy = Spy(pipe, monkeypatch)
-    image = picture(30, 20, "RGBA")
+    image = make_image(30, 20, "RGBA")
     results = pipe.inpaint(image, np.zeros((20, 30), bool), variants=2, feather=3)
     assert same(results, [image, image]) and results[0] is not image and results[0].mode == "RGBA"
     assert same(pipe.outpaint(image), [image])
@@ -89,18 +91,18 @@ def test_an_empty_mask_gives_the_picture_back_without_a_network(monkeypatch):
 
 @pytest.mark.parametrize("window", [*WINDOWS, "auto"])
 def test_a_full_mask_is_generation(window):
-    """At the model's size the codes are those of generate, whatever the picture."""
+    """At the model's size the codes are those of generate, whatever the image."""
     pipe, full = model(4), np.ones((16, 16), bool)
     wanted = pipe.generate(3, labels=1, seed=5)
-    assert same(pipe.inpaint(picture(16, 16), full, labels=1, variants=3, seed=5, window=window), wanted)
-    assert same(pipe.vary(picture(16, 16), 1.0, labels=1, variants=3, seed=5, window=window), wanted)
+    assert same(pipe.inpaint(make_image(16, 16), full, labels=1, variants=3, seed=5, window=window), wanted)
+    assert same(pipe.vary(make_image(16, 16), 1.0, labels=1, variants=3, seed=5, window=window), wanted)
 
 
 @pytest.mark.parametrize("window", [*WINDOWS, "auto"])
-def test_pictures_of_a_batch_do_not_know_of_each_other(window):
+def test_images_of_a_batch_do_not_know_of_each_other(window):
     """Different sizes, masks and labels; a list of seeds gives each result what its seed alone gives. One of them is untouched."""
     pipe, sizes = model(4), [(16, 16), (35, 22), (16, 16), (9, 40)]
-    images = [picture(*size, seed=i) for i, size in enumerate(sizes)]
+    images = [make_image(*size, seed=i) for i, size in enumerate(sizes)]
     masks = [hole(*size, seed=i) for i, size in enumerate(sizes)]
     masks[2][:] = False
     settings = {"window": window, "feather": 2, "ring": 1, "steps": 2}
@@ -119,7 +121,7 @@ def test_pictures_of_a_batch_do_not_know_of_each_other(window):
 
 @pytest.mark.parametrize("settings", SAMPLERS, ids=named)
 def test_every_sampler_repaints_and_varies(settings):
-    pipe, image, mask = model(4), picture(30, 20), hole(30, 20)
+    pipe, image, mask = model(4), make_image(30, 20), hole(30, 20)
     for window in ("crop", "tiles"):
         settings = {**settings, "window": window, "steps": 4, "seed": 2}
         for results in (
@@ -132,8 +134,8 @@ def test_every_sampler_repaints_and_varies(settings):
         assert same(results, pipe.vary(image, 0.6, mask=mask, variants=2, **settings))
 
 
-def test_one_mask_may_serve_all_pictures():
-    pipe, images = model(4), [picture(16, 16, seed=i) for i in range(2)]
+def test_one_mask_may_serve_all_images():
+    pipe, images = model(4), [make_image(16, 16, seed=i) for i in range(2)]
     box, mask = Box(3, 4, 6, 5), np.zeros((16, 16), bool)
     mask[4:9, 3:9] = True
     expected = pipe.inpaint(images, [mask, mask], steps=2)
@@ -143,7 +145,7 @@ def test_one_mask_may_serve_all_pictures():
 
 def test_a_watch_sees_every_window():
     pipe, frames = model(4), []
-    pipe.inpaint(picture(40, 16), np.ones((16, 40), bool), window="tiles", steps=2, callback=frames.append)
+    pipe.inpaint(make_image(40, 16), np.ones((16, 40), bool), window="tiles", steps=2, callback=frames.append)
     assert [f.step for f in frames] == [0, 1, 2] * (len(frames) // 3) and len(frames) == 3 * 4
     assert all(f.x_t.shape == (1, 16) for f in frames)
 
@@ -151,7 +153,7 @@ def test_a_watch_sees_every_window():
 def test_a_feather_gets_the_ring_that_it_needs(monkeypatch):
     """Without a ring of the user's own a feather fades over its whole width, also where the mask ends with a cell."""
     pipe = build(started(small(4), 1), 32)
-    image, mask = picture(32, 32), np.zeros((32, 32), bool)
+    image, mask = make_image(32, 32), np.zeros((32, 32), bool)
     mask[:, 16:] = True
     soft, ringed = (pipe.inpaint(image, mask, feather=6, ring=ring, seed=1)[0] for ring in (None, 2))
     assert same([soft], [ringed])
@@ -164,9 +166,9 @@ def test_a_feather_gets_the_ring_that_it_needs(monkeypatch):
 
 
 def test_a_photograph_is_encoded_around_its_hole_alone(monkeypatch):
-    """512 × 384 pixels, a model of 128: one canvas of 128 × 128 at the picture's own scale, whatever lies elsewhere."""
+    """512 × 384 pixels, a model of 128: one canvas of 128 × 128 at the image's own scale, whatever lies elsewhere."""
     pipe = build(started(small(8), 3), 128)
-    image, mask = picture(512, 384, "RGB"), np.zeros((384, 512), bool)
+    image, mask = make_image(512, 384, "RGB"), np.zeros((384, 512), bool)
     mask[300:340, 470:510] = True
     spy = Spy(pipe, monkeypatch)
     first = pipe.inpaint(image, mask, steps=2, variants=2)
@@ -189,7 +191,7 @@ def test_tiles_encode_and_decode_the_neighbourhood_once(monkeypatch):
     pipe = build(started(small(4), 1), 16)
     spy, mask = Spy(pipe, monkeypatch), np.zeros((50, 90), bool)
     mask[20:32, 25:60] = True
-    pipe.inpaint(picture(90, 50), mask, window="tiles", steps=2, ring=0)
+    pipe.inpaint(make_image(90, 50), mask, window="tiles", steps=2, ring=0)
     assert [tuple(x.shape) for x in spy.encoded] == [(1, 1, 28, 52)] and [
         tuple(c.shape) for c in spy.decoded
     ] == [(1, 7, 13)]
@@ -200,11 +202,11 @@ def test_tiles_encode_and_decode_the_neighbourhood_once(monkeypatch):
 
 
 @pytest.mark.parametrize("downsampling", [1, 2, 4, 8, 16, "pixels"])
-def test_pictures_smaller_than_the_model_are_padded_and_the_padding_thrown_away(downsampling, monkeypatch):
+def test_images_smaller_than_the_model_are_padded_and_the_padding_thrown_away(downsampling, monkeypatch):
     pipe = model(downsampling)
     spy = Spy(pipe, monkeypatch)
     side = pipe.image_size[0]
-    image, mask = picture(side - 3, side - 5), np.zeros((side - 5, side - 3), bool)
+    image, mask = make_image(side - 3, side - 5), np.zeros((side - 5, side - 3), bool)
     mask[1:, -2:] = True
     for window in ("crop", "tiles"):
         result = pipe.inpaint(image, mask, window=window, steps=2)[0]
@@ -243,7 +245,7 @@ def test_windows_overlap_by_half_and_end_at_the_edge(length, side, expected):
 # variations
 
 
-# from one picture to another
+# from one image to another
 
 
 # beyond the border, and other classes
@@ -251,12 +253,12 @@ def test_windows_overlap_by_half_and_end_at_the_edge(length, side, expected):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16"])
 @pytest.mark.parametrize("window", [*WINDOWS, "auto"])
-def test_outpainting_keeps_the_picture_and_fills_what_is_new(window, mode):
+def test_outpainting_keeps_the_image_and_fills_what_is_new(window, mode):
     pipe = model(4, 1)
     image = (
-        picture(16, 13).convert("RGB").convert(mode)
+        make_image(16, 13).convert("RGB").convert(mode)
         if mode != "I;16"
-        else Image.fromarray(np.asarray(picture(16, 13)).astype(np.uint16) * 257)
+        else Image.fromarray(np.asarray(make_image(16, 13)).astype(np.uint16) * 257)
     )
     result = pipe.outpaint(image, left=5, top=0, right=11, bottom=3, window=window, steps=2, seed=2)[0]
     assert result.mode == mode and result.size == (32, 16)
@@ -268,15 +270,15 @@ def test_outpainting_keeps_the_picture_and_fills_what_is_new(window, mode):
 def test_outpainting_keeps_the_scale_where_it_outgrows_the_model(monkeypatch):
     pipe = build(started(small(4), 1), 16)
     spy = Spy(pipe, monkeypatch)
-    pipe.outpaint(picture(16, 16), right=9, steps=2)
-    pipe.outpaint(picture(10, 12), right=2, steps=2)
+    pipe.outpaint(make_image(16, 16), right=9, steps=2)
+    pipe.outpaint(make_image(10, 12), right=2, steps=2)
     assert [tuple(x.shape[2:]) for x in spy.encoded] == [(16, 20), (16, 16)]
-    several = pipe.outpaint([picture(16, 16), picture(10, 12)], left=3, variants=2, steps=2)
+    several = pipe.outpaint([make_image(16, 16), make_image(10, 12)], left=3, variants=2, steps=2)
     assert [[r.size for r in results] for results in several] == [[(19, 16)] * 2, [(13, 12)] * 2]
 
 
 def test_an_edit_repaints_a_region_as_another_class():
-    pipe, image, box = model(4), picture(16, 16), Box(4, 4, 8, 8)
+    pipe, image, box = model(4), make_image(16, 16), Box(4, 4, 8, 8)
     mask = box.mask((16, 16))
     results = [pipe.edit(image, box, label, seed=2)[0] for label in (0, "class 1", 2)]
     assert same(results[:1], pipe.inpaint(image, mask, 0, seed=2)) and not same(results[:1], results[2:])
@@ -295,11 +297,11 @@ def test_an_edit_repaints_a_region_as_another_class():
 )  # fmt: skip
 def test_impossible_edits_name_the_field(change, field):
     with pytest.raises(ConfigError, match=rf"^{field}="):
-        model(4).inpaint(picture(16, 16), hole(16, 16), **change)
+        model(4).inpaint(make_image(16, 16), hole(16, 16), **change)
 
 
-def test_pictures_and_masks_must_fit():
-    pipe, image = model(4), picture(16, 16)
+def test_images_and_masks_must_fit():
+    pipe, image = model(4), make_image(16, 16)
     with pytest.raises(ConfigError, match="one mask for each of the 2"):
         pipe.inpaint([image, image], [hole(16, 16)])
     with pytest.raises(ConfigError, match=r"^mask="):

@@ -1,4 +1,4 @@
-"""Picture files: what comes in goes out, in its mode, size and format, with what it says beside its pixels."""
+"""Image files: what comes in goes out, in its mode, size and format, with what it says beside its pixels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.pictures import (
+from helpers.odd_images import (
     FILES,
     HEIGHT,
     LOSSLESS,
     MODES,
     WIDTH,
     YCBCR_TIFF,
+    make_image,
     painting,
-    picture,
     seen,
     weights,
 )
@@ -26,10 +26,10 @@ from PIL.PngImagePlugin import PngInfo
 from d3pm_image.config import ConfigError
 from d3pm_image.editing.image_files.files import (
     ENDINGS,
-    PictureFile,
-    read_picture,
+    ImageFile,
+    open_image_file,
     result_path,
-    write_picture,
+    write_image_file,
 )
 from d3pm_image.editing.image_files.image import paste
 from d3pm_image.editing.image_files.metadata import Metadata
@@ -50,14 +50,14 @@ def written(path: Path, image: Image.Image, **options) -> Path:
 def test_the_known_pixels_of_a_file_come_back_exactly(tmp_path, name):
     """Read, paint, write, read: same format, mode and size, and every pixel that was not painted the same in that mode."""
     image, options = FILES[name]
-    source = read_picture(written(tmp_path / name, image, **options))
+    source = open_image_file(written(tmp_path / name, image, **options))
     assert source.image.mode == image.mode and not source.notes
     weight = (weights() == 1).astype(float)
     result = paste(source.image, painting(), weight)
     out = result_path(source, "inpainted")
     assert out == tmp_path / f"{Path(name).stem}-inpainted{Path(name).suffix}"
-    assert write_picture(result, out, source) is None
-    again = read_picture(out)
+    assert write_image_file(result, out, source) is None
+    again = open_image_file(out)
     assert (again.kind, again.image.mode, again.image.size) == (
         source.kind,
         source.image.mode,
@@ -75,9 +75,9 @@ def test_the_known_pixels_of_a_file_come_back_exactly(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ENDINGS)
 @pytest.mark.parametrize("mode", MODES)
-def test_a_format_gives_a_picture_back_or_says_that_it_does_not(tmp_path, mode, kind):
-    image, out = picture(mode), tmp_path / f"out{ENDINGS[kind]}"
-    note = write_picture(image, out, PictureFile(tmp_path / "in.png", image, "PNG", Metadata(mode)))
+def test_a_format_gives_a_image_back_or_says_that_it_does_not(tmp_path, mode, kind):
+    image, out = make_image(mode), tmp_path / f"out{ENDINGS[kind]}"
+    note = write_image_file(image, out, ImageFile(tmp_path / "in.png", image, "PNG", Metadata(mode)))
     with Image.open(out) as result:
         result.load()
     assert result.size == image.size and result.format == kind
@@ -91,17 +91,17 @@ def test_a_format_gives_a_picture_back_or_says_that_it_does_not(tmp_path, mode, 
     else:
         assert out.name in note and kind in note and "\n" not in note
         near = np.abs(np.asarray(plain(result, 3)).astype(int) - np.asarray(plain(image, 3))).mean()
-        assert near < 40, "the same picture all the same"
+        assert near < 40, "the same image all the same"
 
 
 @pytest.mark.parametrize(
     ("mode", "ending"), [(m, e) for e in ("png", "tif") for m in MODES if m[0] != "H" and m not in ("RGBa", "La") and (e == "tif" or m not in ("YCbCr", "LAB", "F")) and (YCBCR_TIFF or m != "YCbCr")]
 )  # fmt: skip
 def test_png_and_tiff_hold_what_they_are_said_to_hold(tmp_path, mode, ending):
-    image = picture(mode)
+    image = make_image(mode)
     assert (
-        write_picture(
-            image, tmp_path / f"out.{ending}", PictureFile(tmp_path / "in", image, "PNG", Metadata(mode))
+        write_image_file(
+            image, tmp_path / f"out.{ending}", ImageFile(tmp_path / "in", image, "PNG", Metadata(mode))
         )
         is None
     )
@@ -109,17 +109,17 @@ def test_png_and_tiff_hold_what_they_are_said_to_hold(tmp_path, mode, ending):
 
 @pytest.mark.parametrize(("mode", "ending", "words"), [("RGB", "jpg", "PNG, TIFF and WebP do"), ("I;16", "bmp", "PNG and TIFF do"), ("CMYK", "jpg", "TIFF does"), ("RGBA", "bmp", "PNG, TIFF and WebP do")])  # fmt: skip
 def test_the_note_names_formats_that_keep_every_pixel(tmp_path, mode, ending, words):
-    image = picture(mode)
-    assert words in write_picture(
-        image, tmp_path / f"out.{ending}", PictureFile(tmp_path / "in", image, "PNG", Metadata(mode))
+    image = make_image(mode)
+    assert words in write_image_file(
+        image, tmp_path / f"out.{ending}", ImageFile(tmp_path / "in", image, "PNG", Metadata(mode))
     )
 
 
 def test_transparency_is_laid_on_white_where_a_format_has_none(tmp_path):
     image = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
     for ending in ("jpg", "bmp", "ppm"):
-        assert write_picture(
-            image, tmp_path / f"a.{ending}", PictureFile(tmp_path / "in", image, "PNG", Metadata("RGBA"))
+        assert write_image_file(
+            image, tmp_path / f"a.{ending}", ImageFile(tmp_path / "in", image, "PNG", Metadata("RGBA"))
         )
         assert np.asarray(Image.open(tmp_path / f"a.{ending}")).min() > 250
 
@@ -128,12 +128,12 @@ def test_a_small_palette_stays_a_small_file(tmp_path):
     """A PNG of 4 colours has 2 bits per pixel; paint of the same colours keeps it so."""
     image = Image.frombytes("P", (16, 16), (np.arange(256) % 4).astype(np.uint8).tobytes())
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
-    source = read_picture(written(tmp_path / "a.png", image))
-    write_picture(
+    source = open_image_file(written(tmp_path / "a.png", image))
+    write_image_file(
         paste(source.image, Image.new("RGB", (16, 16), "red"), np.eye(16)), tmp_path / "b.png", source
     )
     depth = [(tmp_path / name).read_bytes()[24] for name in ("a.png", "b.png")]
-    assert depth == [2, 2] and np.asarray(read_picture(tmp_path / "b.png").image)[3, 3] == 1
+    assert depth == [2, 2] and np.asarray(open_image_file(tmp_path / "b.png").image)[3, 3] == 1
 
 
 # what stands beside the pixels
@@ -141,7 +141,7 @@ def test_a_small_palette_stays_a_small_file(tmp_path):
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_read_upright_and_not_turned_again(tmp_path, ending, orientation):
+def test_images_are_read_upright_and_not_turned_again(tmp_path, ending, orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     exif[ExifTags.Base.Make] = "maker"
@@ -152,11 +152,11 @@ def test_pictures_are_read_upright_and_not_turned_again(tmp_path, ending, orient
     path = written(tmp_path / f"a.{ending}", image, exif=exif, dpi=(72, 144), **options)
     image.getexif()[ExifTags.Base.Orientation] = orientation
     expected = ImageOps.exif_transpose(image)
-    source = read_picture(path)
+    source = open_image_file(path)
     assert source.image.size == expected.size == ((48, 32) if orientation < 5 else (32, 48))
     close = np.abs(np.asarray(plain(source.image, 1)).astype(int) - np.asarray(expected))
     assert close.max() <= (20 if ending == "jpg" else 0)
-    write_picture(source.image, tmp_path / f"b.{ending}", source)
+    write_image_file(source.image, tmp_path / f"b.{ending}", source)
     with Image.open(tmp_path / f"b.{ending}") as again:
         assert (
             again.getexif().get(ExifTags.Base.Orientation, 1) == 1
@@ -166,7 +166,7 @@ def test_pictures_are_read_upright_and_not_turned_again(tmp_path, ending, orient
         if ending != "webp":
             assert [round(d) for d in again.info["dpi"]] == ([72, 144] if orientation < 5 else [144, 72])
     assert (
-        np.array_equal(np.asarray(read_picture(tmp_path / f"b.{ending}").image), np.asarray(source.image))
+        np.array_equal(np.asarray(open_image_file(tmp_path / f"b.{ending}").image), np.asarray(source.image))
         or ending == "jpg"
     )
 
@@ -185,7 +185,7 @@ def rich_exif() -> Image.Exif:
 def test_profile_exif_and_dpi_are_written_back(tmp_path, ending):
     options = LOSSLESS if ending == "webp" else {}
     image = Image.new("RGB", (WIDTH, HEIGHT), (9, 99, 199))
-    source = read_picture(
+    source = open_image_file(
         written(
             tmp_path / f"a.{ending}",
             image,
@@ -196,7 +196,7 @@ def test_profile_exif_and_dpi_are_written_back(tmp_path, ending):
         )
     )
     wider = source.image.crop((0, 0, WIDTH + 8, HEIGHT))
-    write_picture(wider, tmp_path / f"b.{ending}", source)
+    write_image_file(wider, tmp_path / f"b.{ending}", source)
     with Image.open(tmp_path / f"b.{ending}") as again:
         exif = again.getexif()
         assert again.info["icc_profile"] == SRGB and exif[ExifTags.Base.Artist] == "somebody"
@@ -213,7 +213,7 @@ def test_profile_exif_and_dpi_are_written_back(tmp_path, ending):
             assert [round(d) for d in again.info["dpi"]] == [300, 300]
 
 
-def test_a_thumbnail_of_the_unedited_picture_is_not_written_back(tmp_path):
+def test_a_thumbnail_of_the_unedited_image_is_not_written_back(tmp_path):
     """An EXIF block with a preview in its second directory, as cameras write it."""
     preview = tmp_path / "preview.jpg"
     Image.new("RGB", (16, 16), (255, 0, 0)).save(preview)
@@ -235,19 +235,19 @@ def test_a_thumbnail_of_the_unedited_picture_is_not_written_back(tmp_path):
     )
     path = written(tmp_path / "a.jpg", Image.new("RGB", (32, 32)), exif=exif)
     assert data in path.read_bytes()
-    source = read_picture(path)
-    write_picture(source.image, tmp_path / "b.jpg", source)
+    source = open_image_file(path)
+    write_image_file(source.image, tmp_path / "b.jpg", source)
     assert data not in (tmp_path / "b.jpg").read_bytes()
     assert Image.open(tmp_path / "b.jpg").getexif()[ExifTags.Base.Make] == "abc"
 
 
 def test_a_profile_for_other_colours_is_left_out(tmp_path):
-    """A CMYK profile would make nonsense of the RGB picture that a PNG holds."""
+    """A CMYK profile would make nonsense of the RGB image that a PNG holds."""
     profile = bytearray(SRGB)
     profile[16:20] = b"CMYK"
-    source = read_picture(written(tmp_path / "a.tif", picture("CMYK"), icc_profile=bytes(profile)))
+    source = open_image_file(written(tmp_path / "a.tif", make_image("CMYK"), icc_profile=bytes(profile)))
     for name, kept in (("b.tif", bytes(profile)), ("c.png", None)):
-        write_picture(source.image, tmp_path / name, source)
+        write_image_file(source.image, tmp_path / name, source)
         assert Image.open(tmp_path / name).info.get("icc_profile") == kept
 
 
@@ -261,35 +261,35 @@ def test_a_png_keeps_its_texts_and_what_its_colours_mean(tmp_path):
         b"cHRM",
         b"".join(v.to_bytes(4, "big") for v in (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)),
     )
-    source = read_picture(written(tmp_path / "a.png", picture("RGB"), pnginfo=info))
-    write_picture(source.image, tmp_path / "b.png", source, {"seed": 2})
+    source = open_image_file(written(tmp_path / "a.png", make_image("RGB"), pnginfo=info))
+    write_image_file(source.image, tmp_path / "b.png", source, {"seed": 2})
     with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as other:
         assert (
             other.info["gamma"] == one.info["gamma"] == 0.45455
             and other.info["chromaticity"] == one.info["chromaticity"]
         )
         assert other.text == {**one.text, "d3pm_image": '{"seed": 2}'} and other.text["Title"].lang == "fr"
-    source = read_picture(
-        written(tmp_path / "c.png", picture("RGB"), pnginfo=(srgb := PngInfo(), srgb.add(b"sRGB", b"\1"))[0])
+    source = open_image_file(
+        written(
+            tmp_path / "c.png", make_image("RGB"), pnginfo=(srgb := PngInfo(), srgb.add(b"sRGB", b"\1"))[0]
+        )
     )
-    write_picture(source.image, tmp_path / "d.png", source)
+    write_image_file(source.image, tmp_path / "d.png", source)
     assert Image.open(tmp_path / "d.png").info["srgb"] == 1
 
 
 def test_a_jpeg_is_written_with_its_own_tables(tmp_path):
     """So that blocks without paint come out as they went in, or nearly; the note says that they need not."""
     smooth = Image.fromarray(np.add.outer(np.arange(64), 2 * np.arange(64)).astype(np.uint8)).convert("RGB")
-    source = read_picture(
+    source = open_image_file(
         written(tmp_path / "a.jpg", smooth, quality=60, subsampling=2, progressive=True, comment=b"hello")
     )
     weight = np.zeros((64, 64))
     weight[:16, :16] = 1
-    note = write_picture(
+    note = write_image_file(
         paste(source.image, Image.new("RGB", (64, 64), "red"), weight), tmp_path / "b.jpg", source
     )
-    assert (
-        note == "b.jpg: JPEG does not give back every pixel of this picture as it was; PNG, TIFF and WebP do"
-    )
+    assert note == "b.jpg: JPEG does not give back every pixel of this image as it was; PNG, TIFF and WebP do"
     with Image.open(tmp_path / "a.jpg") as one, Image.open(tmp_path / "b.jpg") as other:
         assert (
             one.quantization == other.quantization
@@ -302,15 +302,15 @@ def test_a_jpeg_is_written_with_its_own_tables(tmp_path):
 
 def test_a_tiff_keeps_its_compression_unless_that_loses_pixels(tmp_path):
     for compression, kept in (("tiff_lzw", "tiff_lzw"), ("raw", "raw"), ("jpeg", "tiff_adobe_deflate")):
-        source = read_picture(written(tmp_path / "a.tif", picture("RGB"), compression=compression))
-        assert write_picture(source.image, tmp_path / "b.tif", source) is None
+        source = open_image_file(written(tmp_path / "a.tif", make_image("RGB"), compression=compression))
+        assert write_image_file(source.image, tmp_path / "b.tif", source) is None
         assert Image.open(tmp_path / "b.tif").info["compression"] == kept
 
 
 def test_a_tiff_in_tiles_loses_its_layout_and_not_its_words(tmp_path):
     tags = {270: "a description", 322: 16, 323: 16, 297: (0, 1)}
-    source = read_picture(written(tmp_path / "a.tif", picture("RGB"), tiffinfo=tags))
-    assert write_picture(source.image, tmp_path / "b.tif", source) is None
+    source = open_image_file(written(tmp_path / "a.tif", make_image("RGB"), tiffinfo=tags))
+    assert write_image_file(source.image, tmp_path / "b.tif", source) is None
     with Image.open(tmp_path / "b.tif") as again:
         assert again.tag_v2[270] == "a description" and not {322, 323, 297} & set(again.tag_v2)
 
@@ -334,7 +334,7 @@ def deep_png(colour: int, bands: int, bits: int = 16) -> tuple[bytes, np.ndarray
 def test_sixteen_bit_colour_is_read_with_its_upper_bits_and_says_so(tmp_path, colour, bands, mode):
     data, levels = deep_png(colour, bands)
     (tmp_path / "deep.png").write_bytes(data)
-    source = read_picture(tmp_path / "deep.png")
+    source = open_image_file(tmp_path / "deep.png")
     assert source.image.mode == mode
     if bands == 1:
         assert not source.notes and np.array_equal(np.asarray(source.image), levels)
@@ -347,7 +347,7 @@ def test_sixteen_bit_colour_is_read_with_its_upper_bits_and_says_so(tmp_path, co
     ("ending", "word"), [("gif", "frames"), ("webp", "frames"), ("png", "frames"), ("tif", "pages")]
 )
 def test_the_first_frame_is_taken_and_a_note_says_so(tmp_path, ending, word):
-    frames = [picture("RGB", seed) for seed in range(3)]
+    frames = [make_image("RGB", seed) for seed in range(3)]
     path = written(
         tmp_path / f"a.{ending}",
         frames[0],
@@ -355,12 +355,12 @@ def test_the_first_frame_is_taken_and_a_note_says_so(tmp_path, ending, word):
         append_images=frames[1:],
         **(LOSSLESS if ending == "webp" else {}),
     )
-    source = read_picture(path)
+    source = open_image_file(path)
     assert source.notes == (f"a.{ending}: the first of 3 {word} is used",)
     assert np.abs(np.asarray(source.image.convert("RGB")).astype(int) - np.asarray(frames[0])).mean() < (
         30 if ending == "gif" else 1e-9
     )
-    write_picture(source.image, tmp_path / f"b.{ending}", source)
+    write_image_file(source.image, tmp_path / f"b.{ending}", source)
     assert getattr(Image.open(tmp_path / f"b.{ending}"), "n_frames", 1) == 1
 
 
@@ -371,20 +371,23 @@ def test_absurd_sizes_are_refused_before_they_are_read(tmp_path, monkeypatch):
         with pytest.raises(
             ConfigError, match=r"^image='.*a\.png': holds more than 2 million pixels; make it smaller"
         ):
-            read_picture(tmp_path / "a.png")
-    assert read_picture(written(tmp_path / "b.png", Image.new("1", (1400, 1400)))).image.size == (1400, 1400)
+            open_image_file(tmp_path / "a.png")
+    assert open_image_file(written(tmp_path / "b.png", Image.new("1", (1400, 1400)))).image.size == (
+        1400,
+        1400,
+    )
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
     written(tmp_path / "cut.png", Image.effect_noise((64, 64), 50))
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "empty.png").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"^mask='.*none\.png': no such file"):
-        read_picture(tmp_path / "none.png", "mask")
+        open_image_file(tmp_path / "none.png", "mask")
     for name in ("cut.png", "text.png", "empty.png", "."):
         with pytest.raises(ConfigError, match=r"^image='.*': not a readable image \(\w+: "):
-            read_picture(tmp_path / name)
+            open_image_file(tmp_path / name)
 
 
 # where results go

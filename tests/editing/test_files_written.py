@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from helpers.pictures import (
-    picture,
+from helpers.odd_images import (
+    make_image,
 )
 from PIL import Image
 
 from d3pm_image.config import ConfigError
 from d3pm_image.editing.image_files.files import (
-    PictureFile,
+    ImageFile,
     check_outputs,
     result_path,
-    write_picture,
+    write_image_file,
 )
 from d3pm_image.editing.image_files.metadata import Metadata
 
@@ -22,9 +22,9 @@ from d3pm_image.editing.image_files.metadata import Metadata
     ("name", "kind", "result"),
     [("a.jpg", "JPEG", "a-edited.jpg"), ("a.b.JPEG", "JPEG", "a.b-edited.JPEG"), ("a.jpg", "PNG", "a-edited.png"), ("a", "TIFF", "a-edited.tif"), ("a.psd", "PSD", "a-edited.png"), ("a.tiff", "TIFF", "a-edited.tiff"), ("a.pdf", "WEBP", "a-edited.webp")],
 )  # fmt: skip
-def test_results_stand_beside_the_picture_in_its_format(tmp_path, name, kind, result):
+def test_results_stand_beside_the_image_in_its_format(tmp_path, name, kind, result):
     assert (
-        result_path(PictureFile(tmp_path / name, picture("L"), kind, Metadata()), "edited")
+        result_path(ImageFile(tmp_path / name, make_image("L"), kind, Metadata()), "edited")
         == tmp_path / result
     )
 
@@ -40,14 +40,14 @@ def test_inputs_are_never_overwritten(tmp_path):
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
     check_outputs([tmp_path / "b.png"], [tmp_path / "a.png"])
     for out in (tmp_path / "a.png", tmp_path / "folder.png" / ".." / "a.png", tmp_path / "link.png"):
-        with pytest.raises(ConfigError, match="would overwrite a picture that is read"):
+        with pytest.raises(ConfigError, match="would overwrite an image that is read"):
             check_outputs([tmp_path / "b.png", out], [tmp_path / "a.png"])
     with pytest.raises(ConfigError, match="is a folder"):
         check_outputs([tmp_path / "folder.png"], [])
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
-    source = PictureFile(tmp_path / "a.png", picture("RGB"), "PNG", Metadata())
+    source = ImageFile(tmp_path / "a.png", make_image("RGB"), "PNG", Metadata())
 
     def breaks(self, path, **kwargs):
         path.write_bytes(b"half a pic")
@@ -55,5 +55,5 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", breaks)
     with pytest.raises(OSError, match="No space left"):
-        write_picture(source.image, tmp_path / "b.png", source)
+        write_image_file(source.image, tmp_path / "b.png", source)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Which pixels are repainted, by pictures, arrays, boxes, polygons and transparency."""
+"""Which pixels are repainted, by images, arrays, boxes, polygons and transparency."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_white_is_repainted_in_every_mode(mode):
         np.array([[127, 128, 255], [0, 1, 200]], np.float32),
     ],
 )
-def test_the_threshold_is_half_in_pictures_and_arrays(levels):
+def test_the_threshold_is_half_in_images_and_arrays(levels):
     assert as_mask(Image.fromarray(levels), SIX).tolist() == RIGHT
     assert as_mask(levels, SIX).tolist() == RIGHT
 
@@ -55,7 +55,7 @@ def test_a_mask_drawn_in_transparency_alone_is_its_opaque_part(mode):
 
 
 def seen_through(mode: str) -> Image.Image:
-    """A picture of a mode that is transparent where RIGHT says so."""
+    """An image of a mode that is transparent where RIGHT says so."""
     clear = np.array(RIGHT)
     if mode in ("L+", "I;16"):
         image = Image.fromarray(np.where(clear, 7, 9).astype(np.uint8 if mode == "L+" else np.uint16))
@@ -84,9 +84,9 @@ def test_alpha_repaints_what_is_less_than_half_opaque(mode):
 
 
 def test_alpha_needs_transparency_and_other_words_are_refused():
-    with pytest.raises(ConfigError, match=r"mask='alpha': the picture \(mode L\) has no transparency"):
+    with pytest.raises(ConfigError, match=r"mask='alpha': the image \(mode L\) has no transparency"):
         as_mask("alpha", SIX)
-    with pytest.raises(ConfigError, match=r"mask='mask\.png': give a picture"):
+    with pytest.raises(ConfigError, match=r"mask='mask\.png': give an image"):
         as_mask("mask.png", SIX)
 
 
@@ -113,7 +113,7 @@ TEN = Image.new("L", (10, 8))
         ("9,7,100,100", (9, 10), (7, 8)),
     ],
 )
-def test_a_box_is_its_pixels_inside_the_picture(text, columns, rows):
+def test_a_box_is_its_pixels_inside_the_image(text, columns, rows):
     expected = np.zeros((8, 10), bool)
     expected[slice(*rows), slice(*columns)] = True
     assert np.array_equal(as_mask(Box.parse(text), TEN), expected)
@@ -129,8 +129,8 @@ def test_bad_boxes_are_named(text):
 
 
 @pytest.mark.parametrize("box", ["10,0,5,5", "0,8,5,5", "-5,0,5,5", "0,-9,5,9"])
-def test_a_box_outside_the_picture_is_an_error(box):
-    with pytest.raises(ConfigError, match=rf"^box='{box}': lies outside the picture, which is 10x8 pixels"):
+def test_a_box_outside_the_image_is_an_error(box):
+    with pytest.raises(ConfigError, match=rf"^box='{box}': lies outside the image, which is 10x8 pixels"):
         as_mask(Box.parse(box), TEN)
 
 
@@ -147,7 +147,7 @@ def test_a_polygon_is_cut_at_the_border_and_refused_outside():
         as_mask(Polygon.parse("-5,-5 20,-5 20,3 -5,3"), TEN), np.arange(8)[:, None].repeat(10, 1) <= 3
     )
     with pytest.raises(
-        ConfigError, match=r"^polygon='20,20 30,20 30,30': lies outside the picture, which is 10x8 pixels"
+        ConfigError, match=r"^polygon='20,20 30,20 30,30': lies outside the image, which is 10x8 pixels"
     ):
         as_mask(Polygon.parse("20,20 30,20 30,30"), TEN)
 

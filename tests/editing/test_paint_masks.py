@@ -15,7 +15,7 @@ STROKE[6:12, 8:20] = True
 
 
 def layer(under: tuple, stroke: tuple, mode: str = "RGBA") -> Image.Image:
-    """A picture of one colour with a stroke of another, in mode RGBA and then in ``mode``."""
+    """An image of one colour with a stroke of another, in mode RGBA and then in ``mode``."""
     array = np.where(STROKE[..., None], np.array(stroke, np.uint8), np.array(under, np.uint8))
     return Image.fromarray(array).convert(mode)
 

@@ -1,4 +1,4 @@
-"""Which part of a picture is worked on: inside the picture, around the mask, as large as it must be."""
+"""Which part of an image is worked on: inside the image, around the mask, as large as it must be."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_ring_of_drawn_cells_does_not_eat_the_context_of_a_crop(case, ring):
             )  # whole pixels; neither hidden nor drawn; at a border on one side only
 
 
-def test_a_crop_makes_room_for_a_ring_unless_the_whole_picture_fits():
+def test_a_crop_makes_room_for_a_ring_unless_the_whole_image_fits():
     mask = np.zeros((256, 256), bool)
     mask[100:132, 100:132] = True
     assert choose_region("crop", mask, (64, 64), 8).pixels == (64, 64)
@@ -115,7 +115,7 @@ def test_a_crop_makes_room_for_a_ring_unless_the_whole_picture_fits():
 
 @settings(max_examples=300, deadline=None)
 @given(cases())
-def test_tiles_keep_the_pictures_scale(case):
+def test_tiles_keep_the_images_scale(case):
     mask, model, factor = case
     region = choose_region("tiles", mask, model, factor)
     assert region.size == region.pixels

@@ -24,7 +24,7 @@ from d3pm_image.tokenizer.similarity import structural_similarity
 
 
 class Halves:
-    """A tokenizer of 4 codes a picture that gives back its first row's mean in every pixel, and counts the images it is given."""
+    """A tokenizer of 4 codes an image that gives back its first row's mean in every pixel, and counts the images it is given."""
 
     num_codes, downsampling, channels = 256, 4, 1
 
@@ -44,7 +44,7 @@ class Halves:
 
 
 def test_both_kinds_of_psnr_and_the_absolute_error_by_hand():
-    """Two pictures, 20 dB and 40 dB: the mean of both is 30, that of the mean error is nearly that of the worse one."""
+    """Two images, 20 dB and 40 dB: the mean of both is 30, that of the mean error is nearly that of the worse one."""
     images = torch.tensor([0.1, 0.01]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
 
     class Black(Halves):
@@ -163,7 +163,7 @@ def test_the_worst_images_are_found(size):
     found = evaluate_tokenizer(tokenizer, held_out, "cpu", size, worst=True).worst
     rows = found.listed(held_out.source.names)
     assert [row["number"] for row in rows] == errors.argsort(descending=True)[:16].tolist()
-    assert rows[0]["name"] == f"picture {rows[0]['number']}" and rows[0]["mse"] == pytest.approx(
+    assert rows[0]["name"] == f"image {rows[0]['number']}" and rows[0]["mse"] == pytest.approx(
         float(errors.max()), rel=1e-5
     )
     sheet = found.sheet()
@@ -176,17 +176,17 @@ def test_the_worst_images_are_found(size):
 
 def test_the_worst_of_few_and_of_equal_images():
     worst = Worst(most=3)
-    picture = torch.zeros(2, 1, 8, 8)
-    worst.add([4, 5], torch.tensor([0.5, 0.5]).double(), picture, picture)
-    worst.add([6, 7], torch.tensor([0.5, 0.7]).double(), picture, picture)
+    image = torch.zeros(2, 1, 8, 8)
+    worst.add([4, 5], torch.tensor([0.5, 0.5]).double(), image, image)
+    worst.add([6, 7], torch.tensor([0.5, 0.7]).double(), image, image)
     assert [row["number"] for row in worst.listed([""] * 8)] == [7, 4, 5]
     alone = Worst()
-    alone.add([0], torch.tensor([0.5]).double(), picture[:1], picture[:1])
+    alone.add([0], torch.tensor([0.5]).double(), image[:1], image[:1])
     assert alone.sheet().width < 2 * 96 + 20
 
 
 def test_an_image_that_stands_in_keeps_its_own_name(tmp_path):
-    """An unreadable picture of a set too large for memory is replaced by the next one; the list names that one."""
+    """An unreadable image of a set too large for memory is replaced by the next one; the list names that one."""
 
     from d3pm_image.data.sources import folder
 
@@ -221,13 +221,13 @@ def test_samples_are_compared_with_held_out_images_of_every_class():
     pytest.importorskip("sklearn")
     random, labels = np.random.default_rng(0), np.repeat(np.arange(4), 30)
 
-    def pictures(labels):
+    def make_images(labels):
         return (60 * labels[:, None, None] + random.integers(0, 20, (len(labels), 8, 8))).astype(np.uint8)
 
-    train, held_out = (image_set(pictures(labels), labels) for _ in range(2))
+    train, held_out = (image_set(make_images(labels), labels) for _ in range(2))
     evaluator = SampleEvaluator(train.source, train.config, held_out, "0123")
     some = np.arange(24) % 4
-    found = evaluator.measure(torch.from_numpy(pictures(some))[:, None], torch.from_numpy(some))
+    found = evaluator.measure(torch.from_numpy(make_images(some))[:, None], torch.from_numpy(some))
     assert found["label_accuracy"] == evaluator.accuracy == 1
     assert found["fidelity"]["precision"] > 0.9 and found["fidelity"]["recall"] > 0.9
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.denoisers import CODES, denoiser_job
-from helpers.edits import hole, model, picture
+from helpers.edits import hole, make_image, model
 
 from d3pm_image.sampling import SAMPLERS
 from d3pm_image.training.random import StepRandom
@@ -78,7 +78,7 @@ def test_samples(gpu, sampler):
 
 
 def test_an_edit_keeps_what_is_known(gpu):
-    pipe, image, mask = copy.deepcopy(model()).to(gpu), picture(16, 16), hole(16, 16)
+    pipe, image, mask = copy.deepcopy(model()).to(gpu), make_image(16, 16), hole(16, 16)
     for made in pipe.inpaint(image, mask, variants=3, steps=4, seed=1):
         assert np.array_equal(np.asarray(made)[~mask], np.asarray(image)[~mask])
 

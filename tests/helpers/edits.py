@@ -40,8 +40,8 @@ def model(downsampling: int | str = 4, channels: int = 1) -> Pipeline:
     return build(started(small(downsampling), channels), SIDES[downsampling])
 
 
-def picture(width: int, height: int, mode: str = "L", seed: int = 0) -> Image.Image:
-    """Smooth shapes with a little noise, so that codes vary over the picture."""
+def make_image(width: int, height: int, mode: str = "L", seed: int = 0) -> Image.Image:
+    """Smooth shapes with a little noise, so that codes vary over the image."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / 6 + random.random((2, 1, 1)) * 9
     bands = [127 + 60 * np.sin(x + i) + 40 * np.cos(y - i) + random.normal(0, 12, x.shape) for i in range(4)]

@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def noise(mode: str, width: int = 24, height: int = 16, seed: int = 0) -> Image.Image:
-    """A picture of random pixels in any mode, alpha and palette included."""
+    """An image of random pixels in any mode, alpha and palette included."""
     random = np.random.default_rng(seed)
     if mode == "I;16":
         return Image.fromarray(random.integers(0, 65536, (height, width), dtype=np.uint16))

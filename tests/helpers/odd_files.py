@@ -16,7 +16,7 @@ Entry = tuple[int, int, bytes]
 
 
 def smooth(width: int = 64, height: int = 48) -> Image.Image:
-    """A picture that no turn leaves as it is."""
+    """An image that no turn leaves as it is."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([4 * x, 5 * y, (x * y) // 16], -1).astype(np.uint8))
 

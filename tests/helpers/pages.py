@@ -122,7 +122,7 @@ def inline(path: Path) -> list[Command]:
 
 
 def links(path: Path) -> list[str]:
-    """Where the page's links and pictures lead, but for the web."""
+    """Where the page's links and images lead, but for the web."""
     text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     return [
         target for target in LINK.findall(text) if not target.startswith(("http://", "https://", "mailto:"))

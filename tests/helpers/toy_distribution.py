@@ -1,4 +1,4 @@
-"""Three tokens of three codes, 27 pictures: a distribution small enough to enumerate, and its exact bound."""
+"""Three tokens of three codes, 27 images: a distribution small enough to enumerate, and its exact bound."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = torch.softmax(
 
 
 def transitions(process: Process, s: float, t: float, start: Tensor) -> Tensor:
-    """q(x_t | x_s) of whole pictures: rows ``start`` (n, N), columns NOISY."""
+    """q(x_t | x_s) of whole images: rows ``start`` (n, N), columns NOISY."""
     return reference.transition(process, s, t)[start[:, None], NOISY[None]].prod(-1)
 
 
@@ -54,7 +54,7 @@ class Denoiser:
 
 
 def expected_terms(process: Process, logits: Tensor, t: float) -> Tensor:
-    """E over x_t of the bound's term at t, for each x_0: (27,) nats a picture."""
+    """E over x_t of the bound's term at t, for each x_0: (27,) nats an image."""
     rows, columns = len(CLEAN), len(NOISY)
     x_0, x_t = CLEAN.repeat_interleave(columns, 0), NOISY.repeat(rows, 1)
     likelihood = transitions(process, 0, t, CLEAN)
@@ -73,8 +73,8 @@ def discrete_bound(denoiser: Denoiser) -> Tensor:
     )
 
 
-def mean(per_picture: Tensor) -> float:
-    return float(DATA @ per_picture)
+def mean(per_image: Tensor) -> float:
+    return float(DATA @ per_image)
 
 
 STEPS = 8

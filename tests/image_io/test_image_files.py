@@ -18,7 +18,7 @@ from PIL import EpsImagePlugin, ExifTags, Image, UnidentifiedImageError
 
 from d3pm_image.config import ConfigError
 from d3pm_image.data.sources import folder
-from d3pm_image.editing.image_files.files import read_picture, write_picture
+from d3pm_image.editing.image_files.files import open_image_file, write_image_file
 from d3pm_image.image_io import open_image
 from d3pm_image.provenance import read_settings
 
@@ -52,7 +52,7 @@ def ghost(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "eps", "tif"])
-@pytest.mark.parametrize("read", [open_image, read_picture, read_settings])
+@pytest.mark.parametrize("read", [open_image, open_image_file, read_settings])
 def test_postscript_starts_no_program_whatever_its_name(tmp_path, ghost, read, ending):
     (tmp_path / f"a.{ending}").write_bytes(EPS)
     with pytest.raises((OSError, ConfigError)):
@@ -91,7 +91,7 @@ def test_formats_that_hand_the_file_on_are_unknown(tmp_path, kind):
     with pytest.raises(UnidentifiedImageError):
         open_image(tmp_path / "a.png")
     with pytest.raises(ConfigError, match=r"^image=.*: not a readable image"):
-        read_picture(tmp_path / "a.png")
+        open_image_file(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_usual_formats_are_read_as_before_under_any_name(tmp_path, kind):
     odd.smooth(64, 64).save(path, kind)
     with Image.open(path) as image:
         expected = image.copy()
-    for found in (open_image(path), read_picture(path).image):
+    for found in (open_image(path), open_image_file(path).image):
         assert found.mode == expected.mode and np.array_equal(np.asarray(found), np.asarray(expected))
 
 
@@ -129,7 +129,7 @@ def test_bombs_are_guarded_also_behind_odd_metadata(tmp_path, monkeypatch):
     for side in (1500, 2100):
         (tmp_path / "a.png").write_bytes(odd.png([text], Image.new("1", (side, side))))
         with pytest.raises(ConfigError, match=r"holds more than 2 million pixels"):
-            read_picture(tmp_path / "a.png")
+            open_image_file(tmp_path / "a.png")
 
 
 # EXIF
@@ -156,10 +156,10 @@ def test_pixels_of_a_jpeg_count_and_not_its_exif(tmp_path, name):
         expected = np.asarray(image.transpose(Image.Transpose.ROTATE_270))
     assert np.array_equal(np.asarray(open_image(path)), expected)
     assert len(folder(tmp_path)) == 1
-    source = read_picture(path)
+    source = open_image_file(path)
     assert np.array_equal(np.asarray(source.image), expected)
     for ending in ("png", "tif", "webp"):
-        assert write_picture(source.image, tmp_path / f"b.{ending}", source) is None
+        assert write_image_file(source.image, tmp_path / f"b.{ending}", source) is None
         with Image.open(tmp_path / f"b.{ending}") as again:
             assert again.getexif()[ExifTags.Base.Make] == "maker" and again.getexif().get(274, 1) == 1
             assert again.size == source.image.size
@@ -173,9 +173,9 @@ def test_pixels_of_a_jpeg_count_and_not_its_exif(tmp_path, name):
 def test_a_damaged_exif_block_is_left_out(tmp_path, block):
     path = tmp_path / "a.jpg"
     path.write_bytes(odd.jpeg([(0xE1, block)]))
-    source = read_picture(path)
+    source = open_image_file(path)
     assert {source.image.size, open_image(path).size} <= {(64, 48), (48, 64)}
-    write_picture(source.image, tmp_path / "b.jpg", source)
+    write_image_file(source.image, tmp_path / "b.jpg", source)
     assert Image.open(tmp_path / "b.jpg").size == source.image.size
 
 
@@ -208,8 +208,8 @@ def test_texts_beyond_ascii_come_back_as_they_were(tmp_path, ending):
         details=[(42036, odd.ASCII, words + b"\0")],
     )
     (tmp_path / "a.jpg").write_bytes(odd.jpeg([(0xE1, block)]))
-    source = read_picture(tmp_path / "a.jpg")
-    write_picture(source.image, tmp_path / f"b.{ending}", source)
+    source = open_image_file(tmp_path / "a.jpg")
+    write_image_file(source.image, tmp_path / f"b.{ending}", source)
     with Image.open(tmp_path / f"b.{ending}") as again:
         found = again.getexif()
         assert (
@@ -222,8 +222,8 @@ def test_texts_beyond_ascii_come_back_as_they_were(tmp_path, ending):
 def test_a_tiff_keeps_texts_beyond_ascii(tmp_path):
     words = "Müller ©".encode()
     odd.smooth().save(tmp_path / "a.tif", tiffinfo={315: words})
-    source = read_picture(tmp_path / "a.tif")
-    assert write_picture(source.image, tmp_path / "b.tif", source) is None
+    source = open_image_file(tmp_path / "a.tif")
+    assert write_image_file(source.image, tmp_path / "b.tif", source) is None
     assert Image.open(tmp_path / "b.tif").tag_v2[315].encode("latin-1") == words
 
 
@@ -259,9 +259,9 @@ def test_pixels_of_a_png_count_and_not_its_chunks(tmp_path, name, mode):
         "transparency"
     )
     assert len(folder(tmp_path)) == 1
-    source = read_picture(tmp_path / "a.png")
+    source = open_image_file(tmp_path / "a.png")
     assert len(source.notes) == 1 and "a.png: left out" in source.notes[0] and words in source.notes[0]
-    write_picture(source.image, tmp_path / "b.png", source)
+    write_image_file(source.image, tmp_path / "b.png", source)
     if "long" in name or "damaged" in name:  # what can be kept is
         assert Image.open(tmp_path / "b.png").text["Software"] == "kept"
 
@@ -269,7 +269,7 @@ def test_pixels_of_a_png_count_and_not_its_chunks(tmp_path, name, mode):
 def test_a_long_text_behind_the_pixels_is_left_out(tmp_path):
     (tmp_path / "a.png").write_bytes(odd.png([CHUNKS["a long text"][0]], behind=True))
     assert np.array_equal(np.asarray(open_image(tmp_path / "a.png")), np.asarray(odd.smooth()))
-    assert "workflow" in read_picture(tmp_path / "a.png").notes[0]
+    assert "workflow" in open_image_file(tmp_path / "a.png").notes[0]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_pixels_of_a_jpeg_count_and_not_its_segments(tmp_path, segment):
     (tmp_path / "a.jpg").write_bytes(odd.jpeg([segment, (0xE1, odd.exif([MAKE]))]))
     with Image.open(io.BytesIO(odd.jpeg([]))) as sound:
         assert np.array_equal(np.asarray(open_image(tmp_path / "a.jpg")), np.asarray(sound))
-    source = read_picture(tmp_path / "a.jpg")
+    source = open_image_file(tmp_path / "a.jpg")
     assert source.metadata.exif and "left out" in source.notes[0]
 
 
@@ -298,7 +298,7 @@ def test_pixels_of_a_tiff_count_and_not_its_tags(tmp_path):
     """A pointer to interoperability data without the details that it belongs to."""
     odd.smooth().save(tmp_path / "a.tif", tiffinfo={40965: 8, 271: "maker"})
     assert np.array_equal(np.asarray(open_image(tmp_path / "a.tif")), np.asarray(odd.smooth()))
-    assert "left out" in read_picture(tmp_path / "a.tif").notes[0]
+    assert "left out" in open_image_file(tmp_path / "a.tif").notes[0]
 
 
 def test_files_whose_pixels_are_damaged_stay_unreadable(tmp_path):
@@ -316,20 +316,20 @@ def test_exif_that_a_format_does_not_take_is_left_out_and_named(tmp_path):
         [MAKE], details=[(37510, odd.UNDEFINED, b"ASCII\0\0\0" + b"x" * 70_000)]
     )  # a JPEG takes 64 KB
     odd.smooth().save(tmp_path / "a.png", exif=block)
-    source = read_picture(tmp_path / "a.png")
-    assert re.search(r"does not hold EXIF", write_picture(source.image, tmp_path / "b.jpg", source) or "")
+    source = open_image_file(tmp_path / "a.png")
+    assert re.search(r"does not hold EXIF", write_image_file(source.image, tmp_path / "b.jpg", source) or "")
     assert re.search(
         r"^b\.bmp: BMP does not hold EXIF of the original$",
-        write_picture(source.image, tmp_path / "b.bmp", source) or "",
+        write_image_file(source.image, tmp_path / "b.bmp", source) or "",
     )
-    assert write_picture(source.image, tmp_path / "b.tif", source) is None
+    assert write_image_file(source.image, tmp_path / "b.tif", source) is None
 
 
 def test_a_profile_that_no_png_may_hold_is_left_out_and_named(tmp_path):
     profile = odd.profile() + np.random.default_rng(0).bytes(2**20)
     odd.smooth().save(tmp_path / "a.tif", icc_profile=profile)
-    source = read_picture(tmp_path / "a.tif")
-    assert "colour profile" in (write_picture(source.image, tmp_path / "b.png", source) or "")
+    source = open_image_file(tmp_path / "a.tif")
+    assert "colour profile" in (write_image_file(source.image, tmp_path / "b.png", source) or "")
     with Image.open(tmp_path / "b.png") as again:  # others can read it
         assert np.array_equal(np.asarray(again), np.asarray(odd.smooth()))
 
@@ -340,12 +340,12 @@ def test_a_profile_that_no_png_may_hold_is_left_out_and_named(tmp_path):
 def test_long_comments_of_a_gif_are_passed_over(tmp_path):
     odd.smooth().convert("P").save(tmp_path / "a.gif", comment=b"short")
     data = (tmp_path / "a.gif").read_bytes()
-    assert read_picture(tmp_path / "a.gif").image.info["comment"] == b"short"
+    assert open_image_file(tmp_path / "a.gif").image.info["comment"] == b"short"
     place = 13 + (3 << (data[10] & 7) + 1)
     comment = b"!\xfe" + (b"\xff" + b"x" * 255) * 30_000 + b"\0"
     (tmp_path / "b.gif").write_bytes(data[:place] + comment + data[place:])
-    source = read_picture(tmp_path / "b.gif")
-    assert np.array_equal(np.asarray(source.image), np.asarray(read_picture(tmp_path / "a.gif").image))
+    source = open_image_file(tmp_path / "b.gif")
+    assert np.array_equal(np.asarray(source.image), np.asarray(open_image_file(tmp_path / "a.gif").image))
     assert "comment" in source.notes[0] and "comment" not in source.image.info
 
 
@@ -355,6 +355,6 @@ def test_pages_are_counted_up_to_a_limit(tmp_path, ending, word):
     frames = [Image.new("L", (1, 1), number % 256) for number in range(1100)]
     for count, text in ((3, "3"), (1100, "more than 1000")):
         frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:count])
-        assert read_picture(tmp_path / f"a.{ending}").notes == (
+        assert open_image_file(tmp_path / f"a.{ending}").notes == (
             f"a.{ending}: the first of {text} {word} is used",
         )

@@ -16,7 +16,7 @@ from d3pm_image import Pipeline
 from d3pm_image.app.canvas_mask import displayed, painted
 from d3pm_image.app.session import Drawing, Finished, Progress, Studio, open_upload
 from d3pm_image.config import ConfigError
-from d3pm_image.editing.image_files.files import read_picture
+from d3pm_image.editing.image_files.files import open_image_file
 from d3pm_image.provenance import read_settings
 
 
@@ -34,7 +34,7 @@ def finished(seen) -> tuple[list[Progress], Finished]:
     return steps, last
 
 
-def test_generated_pictures_are_those_of_the_pipeline_and_carry_their_settings(studio):
+def test_generated_images_are_those_of_the_pipeline_and_carry_their_settings(studio):
     steps, last = finished(
         studio.generate(Drawing("3", 2, 7, {"steps": 3, "sampler": "halton"}), threading.Event())
     )
@@ -50,7 +50,7 @@ def test_generated_pictures_are_those_of_the_pipeline_and_carry_their_settings(s
         and facts["label"] == "3"
         and facts["steps"] == 3
     )
-    assert steps and steps[-1].steps == 3 and min(steps[-1].picture.size) >= 96
+    assert steps and steps[-1].steps == 3 and min(steps[-1].image.size) >= 96
     with zipfile.ZipFile(last.download) as bundle:
         assert (
             bundle.namelist() == [p.name for p in last.paths]
@@ -59,7 +59,7 @@ def test_generated_pictures_are_those_of_the_pipeline_and_carry_their_settings(s
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16", "P"])
-def test_an_inpainted_picture_keeps_size_mode_and_all_that_was_not_painted(studio, tmp_path, mode):
+def test_an_inpainted_image_keeps_size_mode_and_all_that_was_not_painted(studio, tmp_path, mode):
     noise = np.random.default_rng(0).integers(0, 256, (17, 23, 3), np.uint8)
     image = (
         Image.fromarray(noise[..., 0].astype(np.uint16) * 200)
@@ -77,7 +77,7 @@ def test_an_inpainted_picture_keeps_size_mode_and_all_that_was_not_painted(studi
             threading.Event(),
         )
     )
-    before, after = read_picture(tmp_path / "own.png").image, Image.open(last.paths[0])
+    before, after = open_image_file(tmp_path / "own.png").image, Image.open(last.paths[0])
     assert (
         (after.mode, after.size) == (before.mode, before.size)
         and last.download == last.paths[0]
@@ -116,12 +116,12 @@ def test_what_the_page_makes_the_command_makes_again(studio, tmp_path, capsys):
         assert not any(str(tmp_path) in str(v) for k, v in read_settings(path).items() if k != "model")
 
 
-def test_the_tokenizer_view_shows_picture_codes_and_reconstruction(studio, tmp_path):
+def test_the_tokenizer_view_shows_image_codes_and_reconstruction(studio, tmp_path):
     Image.new("RGB", (40, 30), "white").save(tmp_path / "own.png")
-    pictures, text = studio.tokens(open_upload(str(tmp_path / "own.png")))
+    images, text = studio.tokens(open_upload(str(tmp_path / "own.png")))
     assert (
-        len(pictures) == 3
-        and all(min(p.size) >= 300 for p in pictures)
+        len(images) == 3
+        and all(min(p.size) >= 300 for p in images)
         and "4×4 codes" in text
         and "mean squared error" in text
     )
@@ -138,11 +138,11 @@ def test_results_of_an_hour_ago_go(studio, monkeypatch):
 
 
 def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     Image.new("L", (9, 9)).save(tmp_path / "own.png")
     source = open_upload(str(tmp_path / "own.png"))
     for work, text in (
-        (lambda: open_upload(None), "choose a picture first"),
+        (lambda: open_upload(None), "choose an image first"),
         (lambda: open_upload(str(tmp_path / "text.png")), "not a readable image"),
         (lambda: Drawing("", 0), "ask for 1 to 64"),
         (lambda: Drawing("", 1, -1), "whole number"),

@@ -125,7 +125,7 @@ def test_generate_paint_inpaint_download(page, trained, tmp_path):
 
     page.locator(".results button.thumbnail-item").locator("visible=true").nth(2).click()
     click(page, "Vary it")
-    page.locator("#vary-picture").get_by_text(made[2].stem).wait_for()
+    page.locator("#vary-image").get_by_text(made[2].stem).wait_for()
     click(page, "Vary")
     finish(page)
     (tmp_path / "varied").mkdir()
@@ -138,14 +138,14 @@ def test_generate_paint_inpaint_download(page, trained, tmp_path):
     before[..., 0] = 250  # nothing of it is near the paint
     Image.fromarray(before).save(tmp_path / "own.png")
     page.get_by_role("tab", name="Inpaint").click()
-    page.locator("#inpaint-picture input[type=file]").set_input_files(tmp_path / "own.png")
+    page.locator("#inpaint-image input[type=file]").set_input_files(tmp_path / "own.png")
     canvas = page.locator("#inpaint-editor canvas").first
     canvas.wait_for()
 
     def share(colour: np.ndarray, by: int) -> float:
         return float((abs(look(canvas) - colour).max(-1) < by).mean())
 
-    wait_for(lambda: float((look(canvas)[..., 0] == 250).mean()) > 0.3, "picture on the canvas")
+    wait_for(lambda: float((look(canvas)[..., 0] == 250).mean()) > 0.3, "image on the canvas")
     box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 40, y - 30)
@@ -169,7 +169,7 @@ def test_generate_paint_inpaint_download(page, trained, tmp_path):
 
     page.get_by_role("tab", name="Outpaint").click()
     click(page, "Outpaint")
-    page.get_by_text("choose a picture first").wait_for()
-    page.get_by_role("tab", name="Settings of a picture").click()
-    page.locator("#show-picture input[type=file]").set_input_files(results[0])
-    page.get_by_text("a picture with a part repainted").wait_for()
+    page.get_by_text("choose an image first").wait_for()
+    page.get_by_role("tab", name="Settings of an image").click()
+    page.locator("#show-image input[type=file]").set_input_files(results[0])
+    page.get_by_text("an image with a part repainted").wait_for()

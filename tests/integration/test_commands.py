@@ -1,4 +1,4 @@
-"""The command line as a user meets it: pictures on disk, one-line errors, nothing half-written."""
+"""The command line as a user meets it: images on disk, one-line errors, nothing half-written."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def test_the_same_seed_gives_the_same_files(trained, tmp_path):
         assert np.array_equal(np.asarray(Image.open(a)), np.asarray(Image.open(b)))
 
 
-def test_inpaint_one_result_keeps_every_known_pixel(trained, picture, tmp_path):
-    run("inpaint", trained / "diffusion", *picture, "--out", tmp_path / "result.png", "--labels", "3")
+def test_inpaint_one_result_keeps_every_known_pixel(trained, image_file, tmp_path):
+    run("inpaint", trained / "diffusion", *image_file, "--out", tmp_path / "result.png", "--labels", "3")
     before, after, mask = (
-        np.asarray(Image.open(p)) for p in (picture[0], tmp_path / "result.png", picture[1])
+        np.asarray(Image.open(p)) for p in (image_file[0], tmp_path / "result.png", image_file[1])
     )
     assert before.shape == after.shape
     assert np.array_equal(before[mask < 128], after[mask < 128])
     assert not np.array_equal(before[mask >= 128], after[mask >= 128])
 
 
-def test_inpaint_variants(trained, picture, tmp_path):
-    run("inpaint", trained / "diffusion", *picture, "--variants", 3, "--out", tmp_path / "grid.png")
+def test_inpaint_variants(trained, image_file, tmp_path):
+    run("inpaint", trained / "diffusion", *image_file, "--variants", 3, "--out", tmp_path / "grid.png")
     assert sorted(p.name for p in tmp_path.glob("grid*")) == [
         "grid-1.png",
         "grid-2.png",
@@ -84,7 +84,7 @@ def test_inpaint_variants(trained, picture, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp"])
-def test_trajectory_of_a_request(trained, picture, tmp_path, ending, capsys):
+def test_trajectory_of_a_request(trained, image_file, tmp_path, ending, capsys):
     show = ["--trajectory", tmp_path / f"decode.{ending}", "--trajectory-ms", 50]
     run(
         "generate",
@@ -107,19 +107,19 @@ def test_trajectory_of_a_request(trained, picture, tmp_path, ending, capsys):
         assert animation.n_frames == 7 and animation.width > 8 * 90
         assert json.loads(sheet.text["d3pm_image"])["steps"] == 6
     show[1] = tmp_path / f"repaint.{ending}"
-    run("inpaint", trained / "diffusion", *picture, "--variants", 2, "--out", tmp_path / "grid.png", *show)
+    run("inpaint", trained / "diffusion", *image_file, "--variants", 2, "--out", tmp_path / "grid.png", *show)
     with Image.open(tmp_path / f"repaint.{ending}") as animation:
         assert animation.n_frames == 5 and (tmp_path / "repaint-sheet.png").is_file()
 
 
-def test_a_trajectory_changes_no_picture(trained, tmp_path):
+def test_a_trajectory_changes_no_image(trained, tmp_path):
     for name, show in (("a.png", []), ("b.png", ["--trajectory", tmp_path / "c.gif"])):
         run("generate", trained / "diffusion", "--num-images", 3, "--out", tmp_path / name, *show)
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png")))
 
 
-def test_reconstruct(trained, picture, tmp_path):
-    run("reconstruct", trained / "tokenizer", f"{picture[0]},{picture[0]}", "--out", tmp_path / "r.png")
+def test_reconstruct(trained, image_file, tmp_path):
+    run("reconstruct", trained / "tokenizer", f"{image_file[0]},{image_file[0]}", "--out", tmp_path / "r.png")
     run("reconstruct", trained / "diffusion", tmp_path, "--out", tmp_path / "s.png", "--limit", 2)
     assert (tmp_path / "r.png").is_file() and (tmp_path / "s.png").is_file()
 
@@ -219,9 +219,9 @@ def test_wrong_requests_are_one_line_and_write_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_files_are_one_line(trained, picture, tmp_path, capsys):
-    image, mask = picture
-    (tmp_path / "text.png").write_text("no picture")
+def test_wrong_files_are_one_line(trained, image_file, tmp_path, capsys):
+    image, mask = image_file
+    (tmp_path / "text.png").write_text("no image")
     Image.new("L", (7, 7)).save(tmp_path / "small.png")
     before = sorted(tmp_path.iterdir())
     for arguments, words in [
@@ -287,12 +287,21 @@ def test_settings_that_the_sampler_does_not_have_are_refused_by_name(trained, tm
     assert "note" not in capsys.readouterr().err
 
 
-def test_a_grey_model_says_so_to_a_colour_picture(trained, picture, tmp_path, capsys):
+def test_a_grey_model_says_so_to_a_colour_image(trained, image_file, tmp_path, capsys):
     grey = tmp_path / "grey.png"
-    Image.open(picture[0]).convert("L").convert("RGB").save(grey)
-    for image, note in ((picture[0], True), (grey, False)):
-        run("inpaint", trained / "diffusion", image, picture[1], "--steps", 1, "--out", tmp_path / "out.png")
-        assert ("note: the model knows grey pictures only" in capsys.readouterr().err) is note
+    Image.open(image_file[0]).convert("L").convert("RGB").save(grey)
+    for image, note in ((image_file[0], True), (grey, False)):
+        run(
+            "inpaint",
+            trained / "diffusion",
+            image,
+            image_file[1],
+            "--steps",
+            1,
+            "--out",
+            tmp_path / "out.png",
+        )
+        assert ("note: the model knows grey images only" in capsys.readouterr().err) is note
 
 
 @pytest.mark.parametrize(
@@ -304,7 +313,7 @@ def test_a_grey_model_says_so_to_a_colour_picture(trained, picture, tmp_path, ca
     ],
     ids=lambda words: words[0] if isinstance(words, list) else "",
 )
-def test_near_misses_are_named(words, says, picture, tmp_path, monkeypatch, capsys):
+def test_near_misses_are_named(words, says, image_file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert says in fails(capsys, *words)
 

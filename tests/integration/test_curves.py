@@ -1,4 +1,4 @@
-"""A training ends with a picture of its curves."""
+"""A training ends with an image of its curves."""
 
 from __future__ import annotations
 

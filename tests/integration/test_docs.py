@@ -117,8 +117,8 @@ def program(words: list[str]) -> tuple[Path, list[str]]:
     return (path.with_name("__main__.py") if path.name == "__init__.py" else path), words[2:]
 
 
-def pictures(folder: Path) -> None:
-    """What the pages take for granted: a folder of one's own photographs, a picture or two, a mask."""
+def make_images(folder: Path) -> None:
+    """What the pages take for granted: a folder of one's own photographs, an image or two, a mask."""
     draw = np.random.default_rng(0)
     for kind in ("bird", "cat", "dog", "Dress"):
         (folder / "photos" / kind).mkdir(parents=True)
@@ -128,7 +128,7 @@ def pictures(folder: Path) -> None:
     shades = np.linspace(0, 255, 120 * 120 * 3).reshape(120, 120, 3).astype(np.uint8)
     (folder / "own").mkdir()
     for name in (
-        "picture.png",
+        "image.png",
         "photo.png",
         "photo.jpg",
         "a.png",
@@ -146,9 +146,9 @@ def pictures(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained_photos(tmp_path_factory):
-    """A working folder with pictures and small models of them in runs/photos."""
+    """A working folder with images and small models of them in runs/photos."""
     folder = tmp_path_factory.mktemp("pages")
-    pictures(folder)
+    make_images(folder)
     data = ["--data.source", "folder", "--data.root", str(folder / "photos")]
     runs = folder / "runs" / "photos"
     tokenizer = [
@@ -301,7 +301,7 @@ def test_the_tutorial_and_its_script_are_the_same():
 @pytest.mark.slow
 def test_the_tutorials_script_runs(tmp_path):
     """With networks that learn nothing, from its first command to its last; a second run trains nothing anew."""
-    pictures(tmp_path)
+    make_images(tmp_path)
     (tmp_path / "photos").rename(tmp_path / "mine")
     for path in (tmp_path / "mine").rglob("*.png"):
         Image.open(path).resize((120, 100)).save(path)  # the page's box fits into them

@@ -47,7 +47,7 @@ def test_a_tokenizer_is_trained_where_folders_and_reading_handles_cannot_be_flus
 
 
 @pytest.mark.parametrize("stem", ["x" * 245, "a\\b"])
-def test_results_of_pictures_with_odd_names(trained, tmp_path, stem):
+def test_results_of_images_with_odd_names(trained, tmp_path, stem):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / f"{stem}.png")
     main(["inpaint", str(trained / "diffusion"), str(tmp_path / f"{stem}.png"), "--box", "2,2,3,3"])
@@ -55,7 +55,7 @@ def test_results_of_pictures_with_odd_names(trained, tmp_path, stem):
     assert len(made) == 1 and made[0].name.endswith("-inpainted.png") and "\\" not in made[0].name
 
 
-def test_pictures_do_not_tell_where_the_model_lies(trained, tmp_path, monkeypatch):
+def test_images_do_not_tell_where_the_model_lies(trained, tmp_path, monkeypatch):
     model = trained / "diffusion"
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")

@@ -240,7 +240,7 @@ def test_images_of_another_request_are_not_taken_for_those_of_this(whole, tmp_pa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--out", "grid.png"], "one picture is drawn at once"),
+        (["--out", "grid.png"], "one image is drawn at once"),
         (["--out", "images", "--overwrite", "true"], "is kept, or replaced"),
         (["--out", ".npz"], "lacks a name"),
         (["--out", "images", "--trajectory", "a.gif"], "does not go with resume"),

@@ -1,5 +1,5 @@
-"""A folder of pictures edited alike: by one process or two the same files, resumed where an interruption left
-them, each as its picture gets it alone."""
+"""A folder of images edited alike: by one process or two the same files, resumed where an interruption left
+them, each as its image gets it alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.command_line import fails, names, run
-from helpers.edits import hole, picture
+from helpers.edits import hole, make_image
 from helpers.runs import environment, torchrun
 from PIL import Image
 
@@ -37,11 +37,11 @@ def pixels(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
-    """A folder to stand in, with a folder of pictures of every kind and one of their masks."""
+    """A folder to stand in, with a folder of images of every kind and one of their masks."""
     for folder in ("photos", "masks"):
         (tmp_path / folder).mkdir()
     for number, (name, size) in enumerate(SIZES.items()):
-        picture(*size, MODES[name], seed=number).save(tmp_path / "photos" / name)
+        make_image(*size, MODES[name], seed=number).save(tmp_path / "photos" / name)
         Image.fromarray(hole(*size, seed=number)).save((tmp_path / "masks" / name).with_suffix(".png"))
     (tmp_path / "photos" / "notes.txt").write_text("mine")
     (tmp_path / "photos" / ".hidden.png").write_text("mine")
@@ -50,9 +50,9 @@ def place(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def without(place: Path, *pictures: str) -> None:
-    """Fewer pictures."""
-    for name in pictures:
+def without(place: Path, *images: str) -> None:
+    """Fewer images."""
+    for name in images:
         (place / "photos" / name).unlink()
         (place / "masks" / name).with_suffix(".png").unlink()
 
@@ -69,7 +69,7 @@ def test_two_processes_write_the_files_of_one(place):
     assert names(place / "one") == {f"{s}{end}.png" for s in stems for end in ("", "-1", "-2")}
     words = torchrun("-m", "d3pm_image", *several, "--out", "two")
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
-    assert done.stdout.count("5 pictures in") == 1 and "on 2 processes: two (a.png … e.png)" in done.stdout
+    assert done.stdout.count("5 images in") == 1 and "on 2 processes: two (a.png … e.png)" in done.stdout
     assert "nothing to do" not in done.stderr and done.stderr.count("no colour") == 1
     assert contents(place / "one") == contents(place / "two")
 
@@ -95,7 +95,7 @@ def test_a_fault_that_one_process_finds_ends_all_before_anything_is_drawn(monkey
         ("outpaint", ["--left", "4", "--top", "2"]),
     ],
 )
-def test_a_picture_gets_in_a_folder_what_it_gets_alone(place, command, words):
+def test_a_image_gets_in_a_folder_what_it_gets_alone(place, command, words):
     """Under its number: the very file in batches of one. In larger ones the same window, whatever others are
     drawn with it."""
     without(place, "d.tif", "e.png")
@@ -112,7 +112,7 @@ def test_a_picture_gets_in_a_folder_what_it_gets_alone(place, command, words):
 
 
 def test_what_a_folder_lacks_is_drawn(place, monkeypatch):
-    """Pictures of which a file is missing, in the batches that they were drawn in; nothing else is
+    """Images of which a file is missing, in the batches that they were drawn in; nothing else is
     touched."""
     several = asked("--variants", "2", "--out", "edited")
     run(*several)
@@ -156,7 +156,7 @@ def test_results_of_another_request_are_not_taken_for_those_of_this(place, capsy
     line = fails(capsys, *again)
     assert "was made with mask 'iVBOR" in line and len(line) < 500
     Image.fromarray(hole(20, 24, seed=1)).save(place / "masks" / "b.png")
-    picture(28, 28, "P", seed=9).save(place / "photos" / "e.png")
+    make_image(28, 28, "P", seed=9).save(place / "photos" / "e.png")
     assert "e.png': was made with image_sha256" in fails(capsys, *again)
     without(place, "a.png")
     assert "b.png': was made with first 1, not 0" in fails(capsys, *again)
@@ -188,7 +188,7 @@ def test_files_that_are_there_stay(place, capsys):
 
 
 def test_one_mask_for_all_and_a_folder_beside(place, monkeypatch):
-    """The mask may lie among the pictures, the default result lies beside their folder; paths from home are
+    """The mask may lie among the images, the default result lies beside their folder; paths from home are
     read."""
     without(place, "b.jpg", "c.png")
     Image.fromarray(hole(28, 28)).save(place / "photos" / "mask.png")
@@ -207,7 +207,7 @@ def add(name: str, size: tuple[int, int] = (28, 28)):
 
 
 def text(name: str):
-    return lambda place: (place / name).write_text("no picture")
+    return lambda place: (place / name).write_text("no image")
 
 
 def gone(name: str):
@@ -215,8 +215,8 @@ def gone(name: str):
 
 
 FAULTS = {
-    "mask without picture": (add("masks/z.png"), [], "z.png': belongs to no picture"),
-    "picture without mask": (gone("masks/c.png"), [], "mask='masks': holds no mask for c.png"),
+    "mask without image": (add("masks/z.png"), [], "z.png': belongs to no image"),
+    "image without mask": (gone("masks/c.png"), [], "mask='masks': holds no mask for c.png"),
     "two masks": (add("masks/a.bmp"), [], "a.bmp': and a.png have one name"),
     "two results of a name": (add("photos/a.bmp"), [], "a.bmp': has the result a.png, as a.png has"),
     "variants of a name": (
@@ -224,15 +224,15 @@ FAULTS = {
         ["--variants", "2"],
         "has the result a-1.png, as a.png has",
     ),
-    "unreadable picture": (text("photos/d.tif"), [], "image='photos/d.tif': not a readable image"),
+    "unreadable image": (text("photos/d.tif"), [], "image='photos/d.tif': not a readable image"),
     "unreadable mask": (text("masks/d.png"), [], "mask='masks/d.png': not a readable image"),
-    "mask of another size": (add("masks/d.png", (7, 7)), [], "image's size 28x28 (picture d.tif)"),
-    "box outside one": (None, ["--box", "30,2,4,4"], "(picture a.png)"),
-    "picture for out": (None, ["--out", "o.png"], "out='o.png': is a file's name"),
+    "mask of another size": (add("masks/d.png", (7, 7)), [], "image's size 28x28 (image d.tif)"),
+    "box outside one": (None, ["--box", "30,2,4,4"], "(image a.png)"),
+    "image for out": (None, ["--out", "o.png"], "out='o.png': is a file's name"),
     "array for out": (None, ["--out", "o.npz"], "is a file's name"),
     "out is the input": (None, ["--out", "photos"], "is a folder that is read"),
     "out is the masks": (None, ["--out", "photos/../masks"], "is a folder that is read"),
-    "trajectory": (None, ["--trajectory", "t.gif"], "shows how one picture is drawn"),
+    "trajectory": (None, ["--trajectory", "t.gif"], "shows how one image is drawn"),
     "resume and overwrite": (None, ["--resume", "true", "--overwrite", "true"], "is kept, or replaced"),
     "label": (None, ["--labels", "none such"], "labels='none such'"),
 }
@@ -249,26 +249,26 @@ def test_wrong_requests_are_one_line_and_write_nothing(place, capsys, monkeypatc
     assert {str(path): path.stat().st_mtime_ns for path in place.rglob("*")} == before
 
 
-def test_other_folders_and_a_single_picture_that_goes_on(place, capsys, monkeypatch):
+def test_other_folders_and_a_single_image_that_goes_on(place, capsys, monkeypatch):
     line = fails(capsys, "vary", "fashion-mnist", "photos/more", *FEW)
-    assert "image='photos/more': holds no pictures; those of its subfolders" in line
+    assert "image='photos/more': holds no images; those of its subfolders" in line
     monkeypatch.chdir(place / "photos")
     run("vary", "fashion-mnist", ".", *FEW, "--box", "1,1,9,9", "--variants", "1")
     assert names(place) == {"photos", "masks", "photos-varied"}
     monkeypatch.chdir(place)
     line = fails(capsys, "vary", "fashion-mnist", "photos/a.png", "--resume", "true")
-    assert "resume=True: is for a folder of pictures" in line
+    assert "resume=True: is for a folder of images" in line
 
 
-def test_one_picture_is_the_first_processs_work(monkeypatch, capsys):
+def test_one_image_is_the_first_processs_work(monkeypatch, capsys):
     variables = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    commands.run("vary", ["/no/such/model", "/no/such/picture.png"])
+    commands.run("vary", ["/no/such/model", "/no/such/image.png"])
     assert "vary: note: process 1 of 2 has nothing to do: the first one draws" in capsys.readouterr().err
 
 
-def test_batches_are_full_but_where_pictures_are_large(monkeypatch):
+def test_batches_are_full_but_where_images_are_large(monkeypatch):
     jobs = [Job(Path("a"), "", Path("b"))] * 7
     monkeypatch.setattr(edited_files, "MOST_PIXELS", 100)
     request = FolderRequest(jobs, variants=2, batch_size=7, first=5, rank=0, processes=1)

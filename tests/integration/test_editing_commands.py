@@ -1,4 +1,4 @@
-"""The editing commands as a user meets them: pictures of every mode in and out, one-line errors, nothing half-written."""
+"""The editing commands as a user meets them: images of every mode in and out, one-line errors, nothing half-written."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.command_line import run
-from helpers.pictures import FILES, seen
-from helpers.pictures import picture as random_picture
+from helpers.odd_images import FILES, seen
+from helpers.odd_images import image as random_image
 from PIL import Image
 
 from d3pm_image import Box, Pipeline
 from d3pm_image import cli as commands
-from d3pm_image.editing.image_files.files import read_picture
+from d3pm_image.editing.image_files.files import open_image_file
 
 BOX = (3, 2, 5, 4)
 HIDDEN = np.zeros((9, 13), bool)
@@ -30,12 +30,12 @@ COMMANDS = {
 
 def notes(capsys) -> list[str]:
     """What a command said on stderr, but for the colours that its grey model does not know."""
-    return [line for line in capsys.readouterr().err.strip().splitlines() if "grey pictures only" not in line]
+    return [line for line in capsys.readouterr().err.strip().splitlines() if "grey images only" not in line]
 
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder with a picture of every kind of file."""
+    """A folder with an image of every kind of file."""
     for name, (image, options) in FILES.items():
         image.save(tmp_path / name, **options)
     return tmp_path
@@ -50,8 +50,8 @@ def known(command: str, array: np.ndarray) -> np.ndarray:
 def test_inpainting_keeps_mode_format_size_and_every_known_pixel(model, place, name, capsys):
     run("inpaint", model, place / name, AREA)
     assert not notes(capsys)
-    before = read_picture(place / name)
-    after = read_picture(place / f"{Path(name).stem}-inpainted{Path(name).suffix}")
+    before = open_image_file(place / name)
+    after = open_image_file(place / f"{Path(name).stem}-inpainted{Path(name).suffix}")
     assert (after.kind, after.image.mode, after.image.size) == (
         before.kind,
         before.image.mode,
@@ -69,7 +69,7 @@ def test_inpainting_keeps_mode_format_size_and_every_known_pixel(model, place, n
 @pytest.mark.parametrize("name", ["1.png", "P key.png", "RGBA.png", "I16.tif", "P.gif"])
 def test_every_command_keeps_the_known_pixels(model, place, command, name):
     run(command, model, place / name, *COMMANDS[command], "--out", place / f"out{Path(name).suffix}")
-    before, after = read_picture(place / name), read_picture(place / f"out{Path(name).suffix}")
+    before, after = open_image_file(place / name), open_image_file(place / f"out{Path(name).suffix}")
     assert after.image.mode == before.image.mode
     assert after.image.size == ((16, 11) if command == "outpaint" else (13, 9))
     whole = np.ones((9, 13), bool) if command == "outpaint" else ~HIDDEN
@@ -124,17 +124,17 @@ def test_the_union_of_mask_box_and_polygon_is_repainted(model, place):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
 def test_what_is_transparent_is_repainted(model, tmp_path, mode):
-    image = random_picture("RGBA")
+    image = random_image("RGBA")
     alpha = np.where(HIDDEN, 20, 255).astype(np.uint8)
     image.putalpha(Image.fromarray(alpha))
     ending = "tif" if mode == "PA" else "png"
     if mode == "P":
-        image = random_picture("P")
+        image = random_image("P")
         indices = np.where(HIDDEN, 200, np.asarray(image))
         image.frombytes(indices.astype(np.uint8).tobytes())
         image.info["transparency"] = 200
     elif mode == "PA":
-        image = random_picture("P")
+        image = random_image("P")
         image.putalpha(Image.fromarray(alpha))
     else:
         image = image.convert(mode)
@@ -160,7 +160,7 @@ def test_variants_are_a_sheet_and_files(model, place, command, capsys):
     assert np.array_equal(np.asarray(Image.open(place / "w.png")), results[0])
 
 
-def test_varying_without_a_region_is_of_the_whole_picture(model, place):
+def test_varying_without_a_region_is_of_the_whole_image(model, place):
     run("vary", model, place / "RGB.png", "--variants", 1, "--strength", 0.7)
     before, after = (np.asarray(Image.open(place / n)).astype(int) for n in ("RGB.png", "RGB-varied.png"))
     assert (before != after).any(-1).mean() > 0.9
@@ -218,17 +218,17 @@ def test_interpolation_is_a_strip_or_an_animation(model, place, ending):
             assert json.loads(result.text["d3pm_image"])["frames"] == 5
 
 
-def test_interpolation_stands_beside_the_first_picture(model, place):
+def test_interpolation_stands_beside_the_first_image(model, place):
     run("interpolate", model, place / "RGB.webp", place / "L.png", "--frames", 2)
     assert Image.open(place / "RGB-interpolated.png").format == "PNG"
 
 
 def test_a_jpeg_comes_back_as_a_jpeg_with_a_warning(model, tmp_path, capsys):
-    random_picture("RGB").resize((40, 30)).save(tmp_path / "photo.jpg", quality=80)
+    random_image("RGB").resize((40, 30)).save(tmp_path / "photo.jpg", quality=80)
     run("inpaint", model, tmp_path / "photo.jpg", "--box", "4,4,9,9")
     error = notes(capsys)
     assert error == [
-        "d3pm-image inpaint: note: photo-inpainted.jpg: JPEG does not give back every pixel of this picture as it was; PNG, TIFF and WebP do"
+        "d3pm-image inpaint: note: photo-inpainted.jpg: JPEG does not give back every pixel of this image as it was; PNG, TIFF and WebP do"
     ]
     assert Image.open(tmp_path / "photo-inpainted.jpg").format == "JPEG"
     run("inpaint", model, tmp_path / "photo.jpg", "--box", "4,4,9,9", "--out", tmp_path / "exact.png")
@@ -238,27 +238,27 @@ def test_a_jpeg_comes_back_as_a_jpeg_with_a_warning(model, tmp_path, capsys):
 
 
 def test_a_note_says_that_the_first_frame_was_taken(model, tmp_path, capsys):
-    frames = [random_picture("RGB", seed) for seed in range(2)]
+    frames = [random_image("RGB", seed) for seed in range(2)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
     run("inpaint", model, tmp_path / "a.webp", AREA)
     assert notes(capsys) == ["d3pm-image inpaint: note: a.webp: the first of 2 frames is used"]
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_box_counts_from_the_upright_picture(model, tmp_path, orientation):
+def test_a_box_counts_from_the_upright_image(model, tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    random_picture("RGB").save(tmp_path / "a.png", exif=exif)
+    random_image("RGB").save(tmp_path / "a.png", exif=exif)
     run("inpaint", model, tmp_path / "a.png", "--box", "0,0,4,2")
-    before, after = read_picture(tmp_path / "a.png").image, Image.open(tmp_path / "a-inpainted.png")
+    before, after = open_image_file(tmp_path / "a.png").image, Image.open(tmp_path / "a-inpainted.png")
     assert after.getexif().get(0x0112, 1) == 1
     changed = (np.asarray(before) != np.asarray(after)).any(-1)
     assert changed[:2, :4].any() and not changed[2:].any() and not changed[:, 4:].any()
 
 
 @pytest.mark.parametrize("window", ["whole", "crop", "tiles"])
-def test_a_large_picture_and_its_trajectory(model, tmp_path, window):
-    random_picture("RGB").resize((60, 45)).save(tmp_path / "a.png")
+def test_a_large_image_and_its_trajectory(model, tmp_path, window):
+    random_image("RGB").resize((60, 45)).save(tmp_path / "a.png")
     show = ["--trajectory", tmp_path / "t.gif", "--steps", 3]
     run(
         "inpaint",
@@ -280,7 +280,7 @@ def test_a_large_picture_and_its_trajectory(model, tmp_path, window):
     assert np.array_equal(before[far], after[far]) and (tmp_path / "t-sheet.png").is_file()
 
 
-def test_options_and_pictures_may_stand_in_any_order(model, place):
+def test_options_and_images_may_stand_in_any_order(model, place):
     Image.fromarray((HIDDEN * 255).astype(np.uint8)).save(place / "mask.png")
     orders = [
         [model, place / "RGB.png", place / "mask.png", "--box=-3,-3,4,4", "--seed", 3],

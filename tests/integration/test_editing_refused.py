@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.command_line import fails, run
-from helpers.pictures import picture as random_picture
+from helpers.odd_images import image as random_image
 from PIL import Image
 
 BOX = (3, 2, 5, 4)
@@ -48,15 +48,15 @@ WRONG = {
     "steps": (["--steps", "500"], "steps=500"),
     "unknown option": (["--boxx", "1,2,3,4"], "no such option"),
     "option without value": (["--seed"], "seed"),
-    "one picture too many": (["a.png", "b.png"], "one word too many"),
+    "one image too many": (["a.png", "b.png"], "one word too many"),
     "unknown ending": (["--out", "o.xyz"], "use an ending such as .png"),
     "no ending": (["--out", "o"], "use an ending such as .png"),
-    "out is the input": (["--out", "RGB.png"], "would overwrite a picture that is read"),
+    "out is the input": (["--out", "RGB.png"], "would overwrite an image that is read"),
     "out is the input by another way": (
         ["--out", "../{here}/RGB.png"],
-        "would overwrite a picture that is read",
+        "would overwrite an image that is read",
     ),
-    "trajectory over the input": (["--trajectory", "in.gif"], "would overwrite a picture that is read"),
+    "trajectory over the input": (["--trajectory", "in.gif"], "would overwrite an image that is read"),
     "trajectory over the output": (["--trajectory", "o.webp", "--out", "o.webp"], "would overwrite out"),
     "trajectory ending": (["--trajectory", "o.mp4"], "use an ending of .gif or .webp"),
     "device": (["--device", "tpu"], "device='tpu'"),
@@ -64,24 +64,24 @@ WRONG = {
 AREAS = {
     "bad box": (["--box", "1,2,3"], "box='1,2,3': give x,y,width,height"),
     "box without height": (["--box", "1,2,3,0"], "box='1,2,3,0'"),
-    "box outside": (["--box", "13,0,5,5"], "lies outside the picture, which is 13x9 pixels"),
+    "box outside": (["--box", "13,0,5,5"], "lies outside the image, which is 13x9 pixels"),
     "bad polygon": (["--polygon", "1,2 3,4"], "polygon='1,2 3,4': give three corners"),
-    "polygon outside": (["--polygon", "50,50 60,50 55,60"], "lies outside the picture"),
+    "polygon outside": (["--polygon", "50,50 60,50 55,60"], "lies outside the image"),
     "mask of another size": (["small.png"], "must have the image's size 13x9"),
     "missing mask": (["no-mask.png"], "mask='no-mask.png': no such file"),
     "mask that is text": (["text.png"], "mask='text.png': not a readable image"),
     "black mask": (["black.png"], "marks no pixel"),
-    "alpha of an opaque picture": (["alpha"], "has no transparency"),
-    "out is the mask": (["mask.png", "--out", "mask.png"], "would overwrite a picture that is read"),
+    "alpha of an opaque image": (["alpha"], "has no transparency"),
+    "out is the mask": (["mask.png", "--out", "mask.png"], "would overwrite an image that is read"),
     "a variant is the mask": (
         ["v-2.png", "--out", "v.png", "--variants", "3"],
-        "would overwrite a picture that is read",
+        "would overwrite an image that is read",
     ),
 }
 OWN = {
-    "inpaint": {"no region": ([], "give a mask picture, --box, --polygon, or the word alpha")},
+    "inpaint": {"no region": ([], "give a mask image, --box, --polygon, or the word alpha")},
     "edit": {
-        "no region": (["--label", "3"], "give a mask picture"),
+        "no region": (["--label", "3"], "give a mask image"),
         "no label": ([AREA], "label='': is needed: one class"),
         "label none": ([AREA, "--label", "none"], "name the class"),
         "strength": ([AREA, "--label", "3", "--strength", "1.5"], "strength=1.5"),
@@ -101,14 +101,14 @@ CASES += [(c, n, words, text) for c in OWN for n, (words, text) in OWN[c].items(
 
 @pytest.fixture
 def wrong_place(tmp_path, monkeypatch):
-    """A folder to stand in, with good and bad pictures."""
-    random_picture("RGB").save(tmp_path / "RGB.png")
-    random_picture("RGB").save(tmp_path / "in-sheet.png")
+    """A folder to stand in, with good and bad images."""
+    random_image("RGB").save(tmp_path / "RGB.png")
+    random_image("RGB").save(tmp_path / "in-sheet.png")
     Image.new("L", (7, 7), 255).save(tmp_path / "small.png")
     Image.new("L", (13, 9)).save(tmp_path / "black.png")
     for name in ("mask.png", "v-2.png"):
         Image.new("L", (13, 9), 255).save(tmp_path / name)
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "cut.png").write_bytes((tmp_path / "RGB.png").read_bytes()[:150])
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -124,9 +124,9 @@ def test_wrong_requests_are_one_line_and_write_nothing(
 ):
     if command == "edit" and "--labels" in words:
         words = [w.replace("--labels", "--label") for w in words]
-    picture = "in-sheet.png" if case == "trajectory over the input" else "RGB.png"
+    image = "in-sheet.png" if case == "trajectory over the input" else "RGB.png"
     before = contents(wrong_place)
-    assert text in fails(capsys, command, model, picture, *(w.format(here=wrong_place.name) for w in words))
+    assert text in fails(capsys, command, model, image, *(w.format(here=wrong_place.name) for w in words))
     assert contents(wrong_place) == before
 
 
@@ -156,7 +156,7 @@ def test_bad_files_and_models_are_one_line_and_write_nothing(trained, wrong_plac
         (["mask.png", "--labels", "1,2,3"], "labels='1,2,3'"),
         (["mask.png", "--labels", "12"], "labels=12"),
         (["mask.png", "--frame-ms", "1"], "frame_ms=1"),
-        (["mask.png", "--out", "mask.png"], "would overwrite a picture that is read"),
+        (["mask.png", "--out", "mask.png"], "would overwrite an image that is read"),
         (["mask.png", "--out", "o.xyz"], "use an ending"),
         (["mask.png", "--trajectory", "a.gif", "--out", "a.gif"], "would overwrite out"),
     ],
@@ -175,6 +175,6 @@ def test_reconstruct_reads_like_the_others(model, wrong_place, capsys):
         assert text in fails(capsys, "reconstruct", model, *words)
     exif = Image.Exif()
     exif[0x0112] = 6
-    random_picture("I;16").save("deep.tif", exif=exif)
+    random_image("I;16").save("deep.tif", exif=exif)
     run("reconstruct", model, "deep.tif,RGB.png", "--out", "r.png")
     assert Image.open("r.png").width > 128

@@ -16,7 +16,7 @@ from d3pm_image.tokenizer import Autoencoder, save_tokenizer
 
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory):
-    """A tokenizer that remembers a folder of pictures without classes."""
+    """A tokenizer that remembers a folder of images without classes."""
     root = tmp_path_factory.mktemp("unlabelled")
     (root / "in").mkdir()
     for i, pixels in enumerate(noisy(20, 16)):

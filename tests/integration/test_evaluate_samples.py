@@ -30,8 +30,8 @@ def result(path) -> dict:
 @pytest.fixture(scope="module")
 def evaluated(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
-    pictures = ["--neighbours", folder / "near.png", "--samples", folder / "samples.png"]
-    run("evaluate", trained / "diffusion", *ASKED, *pictures, "--out", folder / "a.json")
+    images = ["--neighbours", folder / "near.png", "--samples", folder / "samples.png"]
+    run("evaluate", trained / "diffusion", *ASKED, *images, "--out", folder / "a.json")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""``show --again`` on one's own pictures."""
+"""``show --again`` on one's own images."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_a_model_may_be_named_by_its_folder_or_by_hand(trained, tmp_path, capsys
     assert "is not on this machine" in fails(capsys, "show", again, "--again")
     with pytest.raises(
         SystemExit
-    ) as stop:  # made, with other pixels than the black picture that claims to be it
+    ) as stop:  # made, with other pixels than the black image that claims to be it
         run("show", again, "--again", "--model", trained / "diffusion")
     assert stop.value.code == 1 and "of the pixels differ" in capsys.readouterr().out
 
 
 def test_an_image_is_made_again_in_its_batch(trained, tmp_path, monkeypatch, capsys):
-    """bf16: the size of the batch changes pixels; the picture tells in which batch it was drawn."""
+    """bf16: the size of the batch changes pixels; the image tells in which batch it was drawn."""
     from d3pm_image import Pipeline
 
     run(
@@ -73,7 +73,7 @@ def test_an_image_is_made_again_in_its_batch(trained, tmp_path, monkeypatch, cap
     assert seen == [(2, 0, 2), (1, 2, 2)]
 
 
-def test_variants_are_made_again_together(trained, picture, tmp_path, monkeypatch, capsys):
+def test_variants_are_made_again_together(trained, image_file, tmp_path, monkeypatch, capsys):
     from d3pm_image import Pipeline
 
     words = [
@@ -88,7 +88,7 @@ def test_variants_are_made_again_together(trained, picture, tmp_path, monkeypatc
         "--out",
         tmp_path / "v.png",
     ]
-    run("inpaint", trained / "diffusion", picture[0], "--box", "4,4,9,9", *words)
+    run("inpaint", trained / "diffusion", image_file[0], "--box", "4,4,9,9", *words)
     seen, inpaint = [], Pipeline.inpaint
     monkeypatch.setattr(
         Pipeline,

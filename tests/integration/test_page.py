@@ -60,11 +60,11 @@ def painted(size: tuple[int, int]) -> dict:
     "name, count, size",
     [("generate", 10, (8, 8)), ("inpaint", 4, (23, 17)), ("outpaint", 4, (31, 17)), ("vary", 6, (23, 17))],
 )
-def test_a_press_on_the_button_of_every_tab_draws_as_many_pictures_as_its_field_says(
+def test_a_press_on_the_button_of_every_tab_draws_as_many_images_as_its_field_says(
     page, own, name, count, size
 ):
     event = clicked(page, name)
-    given = {} if name == "generate" else {"Your picture: drop it here": str(own)}
+    given = {} if name == "generate" else {"Your image: drop it here": str(own)}
     if name == "inpaint":
         given["Paint over what shall be made anew"] = painted((23, 17))
     updates = pressed(event, {**given, "Steps": 2})
@@ -76,7 +76,7 @@ def test_a_press_on_the_button_of_every_tab_draws_as_many_pictures_as_its_field_
         and len(gallery["value"]) == count
         and download["interactive"]
     )
-    assert status.startswith(f"{count} pictures in ") and all(
+    assert status.startswith(f"{count} images in ") and all(
         Image.open(path).size == size for path in gallery["value"]
     )
     assert updates[0][0]["visible"] and "step" in updates[0][3]  # the decode was shown as it happened
@@ -94,7 +94,7 @@ def test_fields_reach_what_they_name(page):
         {"Sampler": "halton"},
         {"Steps": 3},
     ):
-        *_, (_, gallery, _, _) = pressed(event, {"Steps": 4, "Pictures": 3, **changed})
+        *_, (_, gallery, _, _) = pressed(event, {"Steps": 4, "Images": 3, **changed})
         drawn[str(changed)] = b"".join(np.asarray(Image.open(path)).tobytes() for path in gallery["value"])
     assert len(set(drawn.values())) == len(drawn)
 
@@ -102,14 +102,14 @@ def test_fields_reach_what_they_name(page):
 def test_wrong_input_is_a_message_and_changes_nothing(page, own):
     for name, given, says in (
         ("generate", {"Steps": None}, "whole number"),
-        ("generate", {"Pictures": 2.5}, "whole number"),
-        ("inpaint", {}, "Picture"),
-        ("outpaint", {"Your picture: drop it here": str(own), "Left": 0, "Right": 0}, "pixels"),
+        ("generate", {"Images": 2.5}, "whole number"),
+        ("inpaint", {}, "Image"),
+        ("outpaint", {"Your image: drop it here": str(own), "Left": 0, "Right": 0}, "pixels"),
         (
             "vary",
             {
-                "Your picture: drop it here": str(own),
-                "Strength (0 keeps what the tokenizer keeps, 1 is a new picture)": 3,
+                "Your image: drop it here": str(own),
+                "Strength (0 keeps what the tokenizer keeps, 1 is a new image)": 3,
             },
             "0, 1",
         ),
@@ -118,21 +118,21 @@ def test_wrong_input_is_a_message_and_changes_nothing(page, own):
             pressed(clicked(page, name), given)
         assert says in error.value.message, error.value.message
     press = clicked(page, "generate")
-    assert len(pressed(press, {"Steps": 2, "Pictures": 1})[-1][1]["value"]) == 1  # and it goes on
+    assert len(pressed(press, {"Steps": 2, "Images": 1})[-1][1]["value"]) == 1  # and it goes on
 
 
-def test_a_picture_handed_in_is_shown_read_and_taken_apart(page, own):
+def test_a_image_handed_in_is_shown_read_and_taken_apart(page, own):
     load, about = clicked(page, "load").fn, clicked(page, "tokens").fn
     canvas, text = load(str(own))
     assert canvas["value"]["background"].size[0] > 23 and text.startswith("23×17 pixels, mode RGB")
     assert load(None)[0]["value"] is None and about(None) == (None, None, None, "")
-    *pictures, line = about(str(own))
-    assert len(pictures) == 3 and "codes" in line
-    *_, (_, gallery, _, _) = pressed(clicked(page, "generate"), {"Steps": 2, "Pictures": 1, "Seed": 11})
+    *images, line = about(str(own))
+    assert len(images) == 3 and "codes" in line
+    *_, (_, gallery, _, _) = pressed(clicked(page, "generate"), {"Steps": 2, "Images": 1, "Seed": 11})
     read = clicked(page, "read").fn
     table = read(gallery["value"][0])
     assert "<th>" in table and "11" in table.partition("seed<")[2][:30] and read(None) == ""
-    with pytest.raises(gr.Error, match=r"Picture \(own.png\)"):
+    with pytest.raises(gr.Error, match=r"Image \(own.png\)"):
         read(str(own))
 
 

@@ -191,7 +191,7 @@ def test_only_files_of_the_page_are_given_out(page, places):
     "path",
     ["/etc/passwd", "../../secret.txt", "http://127.0.0.1:{port}/", "https://example.com/a.png", 5, ["a"]],
 )
-def test_a_picture_must_have_been_handed_in(page, path):
+def test_a_image_must_have_been_handed_in(page, path):
     given = {
         "path": path.format(port=page.port) if isinstance(path, str) else path,
         "meta": {"_type": "gradio.FileData"},
@@ -292,18 +292,18 @@ def test_many_requests_at_once_are_all_answered(page):
         assert set(threads.map(one, range(100))) <= {200, 404}
 
 
-# pictures and fields
+# images and fields
 
 
 def test_an_eps_named_png_is_refused_in_words_and_starts_nothing(page, places):
     given = page.handed_in(EPS, "photo.png")
-    picture = "Your picture: drop it here"
-    for name, changes in (("check", {picture: given}), ("load", {picture: given}), ("tokens", {picture: given}), ("vary", {picture: given}), ("outpaint", {picture: given}), ("read", {"A PNG made here or on the command line": given})):  # fmt: skip
+    image = "Your image: drop it here"
+    for name, changes in (("check", {image: given}), ("load", {image: given}), ("tokens", {image: given}), ("vary", {image: given}), ("outpaint", {image: given}), ("read", {"A PNG made here or on the command line": given})):  # fmt: skip
         output = page.click(name, changes)
         assert "photo.png" in output["error"] and sentence(output["error"]), name
     layer = {"background": None, "layers": [given], "composite": None}
     output = page.click(
-        "inpaint", {picture: page.handed_in(png(9, 9)), "Paint over what shall be made anew": layer}
+        "inpaint", {image: page.handed_in(png(9, 9)), "Paint over what shall be made anew": layer}
     )
     assert sentence(output["error"])
     assert not (places / "ghostscript-ran").exists()
@@ -315,13 +315,13 @@ def test_a_painting_is_a_small_png(page):
     for layers in ([wide], [other], [own] * 500):
         painting = {"background": None, "layers": layers, "composite": None}
         output = page.click(
-            "inpaint", {"Your picture: drop it here": own, "Paint over what shall be made anew": painting}
+            "inpaint", {"Your image: drop it here": own, "Paint over what shall be made anew": painting}
         )
         assert sentence(output["error"]) and "ainting" in output["error"]
 
 
 def test_outpainting_has_the_command_s_limits(page):
-    own = {"Your picture: drop it here": page.handed_in(png(9, 9)), "Steps": 1, "Pictures": 1}
+    own = {"Your image: drop it here": page.handed_in(png(9, 9)), "Steps": 1, "Images": 1}
     for sides in (
         {"Left": 10_001},
         {"Left": 10**9},
@@ -332,18 +332,18 @@ def test_outpainting_has_the_command_s_limits(page):
         began = time.monotonic()
         output = page.click("outpaint", own | sides)
         assert sentence(output["error"]) and time.monotonic() - began < 10, sides
-    output = page.click("outpaint", own | {"Left": 9_000, "Right": 9_000, "Top": 3_000, "Pictures": 64})
+    output = page.click("outpaint", own | {"Left": 9_000, "Right": 9_000, "Top": 3_000, "Images": 64})
     assert "fewer" in output["error"]
 
 
-def test_a_picture_of_too_many_pixels_is_refused(page):
+def test_a_image_of_too_many_pixels_is_refused(page):
     bomb = page.handed_in(png(30_000, 6_500))
     for name in ("check", "load", "tokens"):
-        assert "million pixels" in page.click(name, {"Your picture: drop it here": bomb})["error"]
+        assert "million pixels" in page.click(name, {"Your image: drop it here": bomb})["error"]
 
 
 @pytest.mark.parametrize(
-    "field, value", [("Steps", "x"), ("Steps", None), ("Steps", 10**9), ("Steps", float("nan")), ("Pictures", 2.5), ("Pictures", [1]), ("Pictures", 10**12),
+    "field, value", [("Steps", "x"), ("Steps", None), ("Steps", 10**9), ("Steps", float("nan")), ("Images", 2.5), ("Images", [1]), ("Images", 10**12),
     ("Seed", 1e308), ("Seed", -1), ("Seed", {}), ("Class", "<b>x</b>"), ("Class", 5), ("Sampler", "os.system"), ("Guidance", float("inf"))],
 )  # fmt: skip
 def test_a_field_that_holds_what_it_cannot_is_said(page, field, value):
@@ -352,7 +352,7 @@ def test_a_field_that_holds_what_it_cannot_is_said(page, field, value):
 
 
 def test_after_all_that_it_still_draws(page):
-    output = page.click("generate", {"Steps": 2, "Pictures": 2})
+    output = page.click("generate", {"Steps": 2, "Images": 2})
     assert [Path(image["image"]["path"]).is_file() for image in output["data"][1]["value"]] == [True, True]
 
 
@@ -392,4 +392,4 @@ def test_a_page_that_draws_ends_after_sigterm_without_leaving_files(page):
 
 def quietly(served: Served) -> None:
     with contextlib.suppress(OSError, http.client.HTTPException, IndexError, AssertionError):
-        served.click("generate", {"Steps": 100, "Pictures": 64})
+        served.click("generate", {"Steps": 100, "Images": 64})

@@ -39,7 +39,7 @@ def test_image_i_is_the_same_whatever_the_batch(pipe, sampler):
 
 
 def test_every_setting_is_read(pipe):
-    """Each control changes the pictures."""
+    """Each control changes the images."""
     base = pipe.generate(4, labels=3, seed=1)
     for change in (
         {"steps": 2},
@@ -78,7 +78,7 @@ def test_impossible_requests_name_the_field(pipe, change):
         pipe.generate(**{"num_images": 1, **change})
 
 
-def test_save_and_load_give_the_same_pictures_without_pickle(pipe, tmp_path):
+def test_save_and_load_give_the_same_images_without_pickle(pipe, tmp_path):
     folder = pipe.save_pretrained(tmp_path / "model")
     assert same(pipe.generate(3, seed=2), Pipeline.from_pretrained(folder).generate(3, seed=2))
     assert {p.suffix for p in folder.rglob("*") if p.is_file()} == {".json", ".safetensors"}
@@ -148,7 +148,7 @@ def test_leaving_positions_out_changes_no_code(pipe, monkeypatch, sampler, guida
     mask = np.eye(8, dtype=bool)
     few, painted = (
         pipe.generate_codes(6, **settings),
-        pipe.inpaint([picture("L", (8, 8))] * 3, [mask] * 3, **settings),
+        pipe.inpaint([make_image("L", (8, 8))] * 3, [mask] * 3, **settings),
     )
     predict, asked = pipe.predict, []
     monkeypatch.setattr(
@@ -157,7 +157,7 @@ def test_leaving_positions_out_changes_no_code(pipe, monkeypatch, sampler, guida
         lambda x_t, kappa, labels, grid, where=None: (asked.append(1), predict(x_t, kappa, labels, grid))[1],
     )
     assert torch.equal(few, pipe.generate_codes(6, **settings)) and asked
-    again = pipe.inpaint([picture("L", (8, 8))] * 3, [mask] * 3, **settings)
+    again = pipe.inpaint([make_image("L", (8, 8))] * 3, [mask] * 3, **settings)
     assert all(same(a, b) for a, b in zip(painted, again, strict=True))
 
 
@@ -171,7 +171,7 @@ def test_a_watch_sees_every_batch_and_changes_nothing(pipe):
 
     mask, frames = np.zeros((8, 8), bool), []
     mask[:4] = True
-    image = picture("L", (8, 8))
+    image = make_image("L", (8, 8))
     request["ring"] = 0
     results = pipe.inpaint(image, mask, variants=3, callback=frames.append, **request)
     assert same(results, pipe.inpaint(image, mask, variants=3, **request)) and len(frames) == 12
@@ -179,13 +179,13 @@ def test_a_watch_sees_every_batch_and_changes_nothing(pipe):
     assert all(torch.equal(f.x_t[0, 8:], frames[0].x_t[0, 8:]) for f in frames)
 
 
-def picture(mode: str, size=(23, 17), seed=0) -> Image.Image:
+def make_image(mode: str, size=(23, 17), seed=0) -> Image.Image:
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
     return Image.fromarray(noise, "RGBA").convert(mode) if mode != "RGBA" else Image.fromarray(noise)
 
 
 def test_reconstruct_gives_the_models_size(pipe):
-    outputs = pipe.reconstruct([picture("RGB", (50, 20)), picture("L", (8, 8))])
+    outputs = pipe.reconstruct([make_image("RGB", (50, 20)), make_image("L", (8, 8))])
     assert [o.size for o in outputs] == [(8, 8), (8, 8)]
 
 
@@ -243,19 +243,19 @@ def test_generators_stand_for_seeds(pipe):
 
 @pytest.mark.parametrize("kind", ["pt", "np"])
 def test_results_as_tensors_and_arrays(pipe, kind):
-    pictures = pipe.generate(2, steps=2)
+    images = pipe.generate(2, steps=2)
     found = torch.as_tensor(pipe.generate(2, steps=2, output_type=kind))
     found = found if kind == "pt" else found.permute(0, 3, 1, 2)
     assert found.dtype == torch.float32 and found.shape == (2, 1, 8, 8)
-    for value, picture in zip(found, pictures, strict=True):
-        assert np.array_equal((value[0] * 255).round().numpy(), np.asarray(picture))
+    for value, image in zip(found, images, strict=True):
+        assert np.array_equal((value[0] * 255).round().numpy(), np.asarray(image))
     inside = np.zeros((8, 8), bool)
     inside[2:6, 2:6] = True
-    edited = pipe.inpaint(pictures[0], inside, variants=2, output_type=kind)
+    edited = pipe.inpaint(images[0], inside, variants=2, output_type=kind)
     assert len(edited) == 2 and np.array_equal(
-        (np.asarray(edited[0]).reshape(8, 8) * 255).round()[~inside], np.asarray(pictures[0])[~inside]
+        (np.asarray(edited[0]).reshape(8, 8) * 255).round()[~inside], np.asarray(images[0])[~inside]
     )
-    assert len(pipe.interpolate(*pictures, frames=3, output_type=kind)) == 3
+    assert len(pipe.interpolate(*images, frames=3, output_type=kind)) == 3
     with pytest.raises(ConfigError, match="output_type='jpg': use pil, pt or np"):
         pipe.generate(1, output_type="jpg")
 

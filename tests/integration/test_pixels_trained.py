@@ -78,7 +78,7 @@ def test_generated_pixels_have_the_models_levels(pipe, sampler):
     assert {int(v) for i in images for v in np.unique(np.asarray(i))} <= {0, 85, 170, 255}
 
 
-def test_save_and_load_give_the_same_pictures(pipe, tmp_path):
+def test_save_and_load_give_the_same_images(pipe, tmp_path):
     again = Pipeline.from_pretrained(pipe.save_pretrained(tmp_path / "model"))
     assert all(
         np.array_equal(a, b) for a, b in zip(pipe.generate(2, seed=3), again.generate(2, seed=3), strict=True)
@@ -103,7 +103,7 @@ def test_known_pixels_come_back_exactly(pipe, mode, size):
 
 
 def test_known_codes_stay_while_hidden_ones_are_drawn(pipe):
-    """At the model's own size a picture of its own levels changes nowhere but under the mask, one pixel a code."""
+    """At the model's own size an image of its own levels changes nowhere but under the mask, one pixel a code."""
     image = pipe.generate(1, seed=9)[0]
     mask = np.eye(8, dtype=bool)
     assert not np.array_equal(
@@ -117,6 +117,6 @@ def test_evaluate_and_reconstruct_work(run, pipe, tmp_path):
     evaluate.main([str(run), "--num_samples", "0", "--out", str(tmp_path / "e.json")])
     figures = json.loads((tmp_path / "e.json").read_text())["tokenizer"]
     assert 0 < figures["mse"] < (0.5 / 3) ** 2 and figures["num_codes"] == 4 and figures["codes_used"] == 4
-    pipe.generate(1)[0].save(tmp_path / "picture.png")
-    reconstruct.main([str(run), str(tmp_path / "picture.png"), "--out", str(tmp_path / "r.png")])
+    pipe.generate(1)[0].save(tmp_path / "image.png")
+    reconstruct.main([str(run), str(tmp_path / "image.png"), "--out", str(tmp_path / "r.png")])
     assert (tmp_path / "r.png").is_file()

@@ -1,4 +1,4 @@
-"""Pictures that say how they were made: read in words, and made again to the same pixels."""
+"""Images that say how they were made: read in words, and made again to the same pixels."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_pictures_are_made_again_to_the_same_pixels(model, picture, tmp_path, case, capsys):
+def test_images_are_made_again_to_the_same_pixels(model, image_file, tmp_path, case, capsys):
     command, *words = CASES[case]
     run(command, model, *(word.format(tmp_path) for word in words))
     if case == "mask":
-        picture[1].unlink()  # the result carries it
+        image_file[1].unlink()  # the result carries it
     before = sorted(tmp_path.iterdir())
     run("show", tmp_path / "made.png", "--again", "true", "--out", tmp_path / "new" / "again.png")
     assert "every pixel is as in made.png" in capsys.readouterr().out
@@ -160,12 +160,12 @@ def test_pictures_are_made_again_to_the_same_pixels(model, picture, tmp_path, ca
     ) == sorted([*before, tmp_path / "new"])
 
 
-def test_single_images_and_variants_are_made_again(model, picture, tmp_path, capsys):
+def test_single_images_and_variants_are_made_again(model, image_file, tmp_path, capsys):
     run("generate", model, "--num-images", 3, "--seed", 5, "--out", tmp_path / "many")
     run(
         "inpaint",
         model,
-        picture[0],
+        image_file[0],
         "--box",
         "4,4,9,9",
         "--variants",
@@ -181,15 +181,15 @@ def test_single_images_and_variants_are_made_again(model, picture, tmp_path, cap
         assert np.array_equal(pixels(made), pixels(made.with_name(f"{made.stem}-again.png")))
 
 
-def test_what_is_missing_is_said_and_nothing_written(model, trained, picture, tmp_path, capsys):
-    image, _ = picture
+def test_what_is_missing_is_said_and_nothing_written(model, trained, image_file, tmp_path, capsys):
+    image, _ = image_file
     run("inpaint", model, image, "--box", "4,4,9,9", "--out", tmp_path / "made.png")
     with Image.open(image) as source:
         source.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "other.png")
     image.rename(tmp_path / "moved.png")
     Image.new("L", (4, 4)).save(tmp_path / "bare.png")
     Image.new("L", (4, 4)).save(tmp_path / "a.jpg")
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     save_image(Image.new("L", (4, 4)), tmp_path / "foreign.png", {"command": "evaluate"})
     save_image(
         Image.new("L", (4, 4)), tmp_path / "odd.png", {"command": "generate", "model": "m", "steps": [1]}
@@ -200,18 +200,18 @@ def test_what_is_missing_is_said_and_nothing_written(model, trained, picture, tm
     before = sorted(tmp_path.rglob("*"))
     moved = ["--inputs", tmp_path / "moved.png"]
     for words, text in (
-        (["made.png", "--again"], "image.png': went in, and is not beside the picture any more"),
+        (["made.png", "--again"], "image.png': went in, and is not beside the image any more"),
         (["made.png", "--again", "--inputs", tmp_path / "other.png"], "its content differs"),
         (["made.png", "--again", "--inputs", tmp_path / "none.png"], "no such file"),
         (["made.png", "--again", *moved, "--model", tmp_path / "other-model"], "other weights"),
         (["made.png", "--again", *moved, "--model", tmp_path / "nowhere"], "no such folder"),
         (
             ["made.png", "--again", *moved, "--out", tmp_path / "made.png"],
-            "would overwrite the picture itself",
+            "would overwrite the image itself",
         ),
         (
             ["made.png", "--again", *moved, "--out", tmp_path / "moved.png"],
-            "would overwrite a picture that is read",
+            "would overwrite an image that is read",
         ),
         (["made.png", "--again", *moved, "--out", tmp_path / "o.jpg"], "use the ending .png"),
         (["made.png", "--out", tmp_path / "o.png"], "is for --again true alone"),

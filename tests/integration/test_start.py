@@ -51,9 +51,9 @@ def decoder_only(trained, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     """A folder with two classes, one of which the trained model knows."""
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     levels = np.random.default_rng(0).integers(0, 256, (24, 8, 8), dtype=np.uint8)
     for number, image in enumerate(levels):
         place = root / ("7" if number % 2 else "seven")
@@ -144,9 +144,7 @@ def test_a_whole_tokenizer_goes_on_at_another_size(trained, tmp_path):
     assert line["codes_used"] > 8 and line["mse"] < 0.1  # a new network begins at 0.2
 
 
-def test_a_diffusion_model_goes_on_over_a_decoder_of_its_own(
-    trained, decoder_only, pictures, tmp_path, capsys
-):
+def test_a_diffusion_model_goes_on_over_a_decoder_of_its_own(trained, decoder_only, images, tmp_path, capsys):
     start = [
         "--start_from",
         trained / "diffusion",
@@ -155,7 +153,7 @@ def test_a_diffusion_model_goes_on_over_a_decoder_of_its_own(
         "--data.source",
         "folder",
         "--data.root",
-        pictures,
+        images,
     ]
     out = tmp_path / "d"
     run(

@@ -95,7 +95,7 @@ def test_without_a_home_folder(tmp_path):
 
 
 def test_names_of_classes_and_files_reach_no_terminal_as_they_are(
-    trained, picture, tmp_path, monkeypatch, capsys
+    trained, image_file, tmp_path, monkeypatch, capsys
 ):
     from d3pm_image import Pipeline
 
@@ -115,7 +115,7 @@ def test_names_of_classes_and_files_reach_no_terminal_as_they_are(
     line = fails(capsys, "generate", tmp_path / "m", "--labels", "x")
     assert not set(line) & UNSAFE and "\n" not in line and "\\x1b" in line
     evil = tmp_path / "a\x1b[2J\nb\udcfc.png"
-    picture[0].rename(evil)
+    image_file[0].rename(evil)
     run("inpaint", tmp_path / "m", evil, "--box", "1,1,4,4", "--variants", 2)
     run("generate", tmp_path / "m", "--num-images", 1, "--out", tmp_path / "s")
     said = capsys.readouterr()

@@ -65,8 +65,8 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
     expected += [("remask", s, g, e) for s in (2, 20) for g in (1.0, 1.5) for e in (0.05, 0.3)]
     assert sorted(found, key=str) == sorted(expected, key=str)
     assert printed.count("skipped: steps=20") == 1 and "real images" in printed
-    with Image.open(place / "tune.png") as picture:
-        assert picture.size == curves.SIZE
+    with Image.open(place / "tune.png") as image:
+        assert image.size == curves.SIZE
     best = min(entries, key=lambda e: (e["figures"]["frechet_distance"], e["figures"]["calls_per_image"]))
     after = json.loads((model / "config.json").read_text())
     assert flat(from_values(after["sampler"]), SamplingConfig(**after["sampling"])) == best["settings"]
@@ -286,8 +286,8 @@ def test_the_printed_options_give_the_settings_back(capsys, trained, tmp_path):
         "--out",
         tmp_path / "a.png",
     )
-    with Image.open(tmp_path / "a.png") as picture:
-        stored = json.loads(picture.text["d3pm_image"])
+    with Image.open(tmp_path / "a.png") as image:
+        stored = json.loads(image.text["d3pm_image"])
     assert all(stored[name] == value for name, value in flat(*setting).items())
 
 

@@ -13,7 +13,7 @@ from d3pm_image.tokenizer import load_tokenizer
 
 
 def test_encode_drops_what_its_images_do_not_use_and_training_goes_on_from_there(trained, tmp_path, capsys):
-    """Pictures of one shade of grey use few of the codes; digits use more."""
+    """Images of one shade of grey use few of the codes; digits use more."""
     folder = tmp_path / "plain" / "only"
     folder.mkdir(parents=True)
     for i in range(30):

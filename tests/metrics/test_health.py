@@ -31,7 +31,7 @@ def settings(name: str) -> TokenizerConfig:
 
 
 class Rounds:
-    """A tokenizer of 4 codes that keeps the mean of every picture, in quarters; ``gain`` spoils what it gives back."""
+    """A tokenizer of 4 codes that keeps the mean of every image, in quarters; ``gain`` spoils what it gives back."""
 
     num_codes, downsampling, channels = 4, 8, 1
 
@@ -48,12 +48,12 @@ class Rounds:
         return ((codes / 3 - 0.5) * self.gain + 0.5).clamp(0, 1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
 
-def flat_pictures(levels: list[float]) -> torch.Tensor:
+def flat_images(levels: list[float]) -> torch.Tensor:
     return torch.tensor(levels).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
 
 def test_the_measures_by_hand():
-    images = flat_pictures([0.1, 0.3, 0.8, 0.9])  # codes 0 1 3 3, given back as 0 1/3 1 1
+    images = flat_images([0.1, 0.3, 0.8, 0.9])  # codes 0 1 3 3, given back as 0 1/3 1 1
     values = reconstruction_error(
         Rounds(), lambda i: images[i], 4, batch_size=3, criterion=lambda a, b: (a - b).abs().mean()
     )
@@ -91,7 +91,7 @@ def test_a_healthy_tokenizer_gets_no_finding_and_a_collapsed_one_a_hint_that_it_
 
 
 def test_few_images_cannot_use_many_codes():
-    """20 pictures of 4 cells reach at most 80 codes: 15 of 512 is no collapse then, but it is with 2,000 pictures."""
+    """20 images of 4 cells reach at most 80 codes: 15 of 512 is no collapse then, but it is with 2,000 images."""
     values = {**HEALTHY, "codes_per_image": 4.0, "codes_used": 15.0, "perplexity": 10.0}
     assert (
         warnings_of(values, TokenizerConfig(), 20) == []
@@ -121,7 +121,7 @@ def run_settings(**loss) -> TokenizerRun:
 
 
 def test_a_warning_is_printed_when_two_validations_agree(capsys):
-    held = Held(flat_pictures([0.1, 0.3, 0.6, 0.9] * 8))
+    held = Held(flat_images([0.1, 0.3, 0.6, 0.9] * 8))
     validate = tokenizer_recipe.make_validation(held, "cpu", run_settings())
     flat, healthy = Rounds(0.1), Rounds(0.9)
     said = []
@@ -132,7 +132,7 @@ def test_a_warning_is_printed_when_two_validations_agree(capsys):
 
 
 def test_the_score_is_the_loss_that_is_trained():
-    held = Held(flat_pictures([0.1, 0.3, 0.6, 0.9]))
+    held = Held(flat_images([0.1, 0.3, 0.6, 0.9]))
     plain, both = (
         tokenizer_recipe.make_validation(held, "cpu", run_settings(**loss))(Rounds())
         for loss in ({}, {"l1": 3.0, "ssim": 2.0})

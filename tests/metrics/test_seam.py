@@ -52,7 +52,7 @@ def test_distances_without_cells_have_no_share():
 
 
 def test_the_seam_is_the_mean_jump_across_the_masks_border():
-    """A 2 × 2 hole in a 4 × 4 picture has eight pairs across its border; channels are averaged."""
+    """A 2 × 2 hole in a 4 × 4 image has eight pairs across its border; channels are averaged."""
     image, mask = torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[0, 1:3, 1:3] = True
     image[0, 0, 1:3, 1:3] = 0.5
@@ -66,7 +66,7 @@ def test_the_seam_is_the_mean_jump_across_the_masks_border():
     ]  # sides count, the corner's neighbour does not
 
 
-def test_the_ratio_is_one_for_the_real_picture_and_leaves_borderless_masks_out():
+def test_the_ratio_is_one_for_the_real_image_and_leaves_borderless_masks_out():
     images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     masks = torch.zeros(3, 6, 6, dtype=torch.bool)
     masks[0, :3], masks[1] = True, True

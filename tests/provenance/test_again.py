@@ -1,4 +1,4 @@
-"""``show --again`` on pictures of strangers: nothing is written, loaded or counted that they do not show; and on one's own."""
+"""``show --again`` on images of strangers: nothing is written, loaded or counted that they do not show; and on one's own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ INPAINTED = {
         7,
     ],
 )
-def test_a_picture_names_no_option_and_no_download(tmp_path, monkeypatch, capsys, model):
+def test_a_image_names_no_option_and_no_download(tmp_path, monkeypatch, capsys, model):
     import huggingface_hub
 
     monkeypatch.chdir(tmp_path)
@@ -72,8 +72,8 @@ HOSTILE = {
     "a number that is null": {"number": None, "num_images": 10**6},
     "a number below 0": {"number": -1},
     "a batch of another type": {"batch_size": "64", "number": None, "num_images": 1},
-    "a grid larger than the picture": {"number": None, "num_images": 10**6},
-    "columns wider than the picture": {"number": None, "num_images": 1, "columns": 900},
+    "a grid larger than the image": {"number": None, "num_images": 10**6},
+    "columns wider than the image": {"number": None, "num_images": 1, "columns": 900},
     "a seed that is a text": {"seed": "1; rm"},
     "a seed that is a fraction": {"seed": 1.5},
     "a large seed": {"seed": 10**300},
@@ -133,7 +133,7 @@ def one_bit(width: int, height: int) -> str:
         ("train_tokenizer", {}),
     ],
 )
-def test_edits_of_a_stranger_end_in_one_line(picture, tmp_path, capsys, command, facts):
+def test_edits_of_a_stranger_end_in_one_line(image_file, tmp_path, capsys, command, facts):
     path = made(
         tmp_path,
         {
@@ -163,7 +163,7 @@ def test_damaged_texts_are_one_line(tmp_path, capsys, text):
     info.add_text("d3pm_image", text)
     Image.new("L", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
     for more in ([], ["--json"], ["--again"]):
-        assert "picture=" in fails(capsys, "show", tmp_path / "a.png", *more)
+        assert "image=" in fails(capsys, "show", tmp_path / "a.png", *more)
 
 
 def test_what_is_shown_cannot_steer_the_terminal(tmp_path, capsys):

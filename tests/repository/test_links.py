@@ -24,7 +24,7 @@ def test_the_pages_hold_commands():
 @pytest.mark.parametrize(
     "text, words, long",
     [
-        ("```bash\nd3pm-image generate RUN  # makes pictures\n```\n", ["d3pm-image", "generate", "RUN"], ""),
+        ("```bash\nd3pm-image generate RUN  # makes images\n```\n", ["d3pm-image", "generate", "RUN"], ""),
         ("<!-- long: 2026-11-23, 3 min -->\n```bash\npython a.py \\\n  --b\n```\n", ["python", "a.py", "--b"], "2026-11-23, 3 min"),
         ("so:\n\n    torchrun x.py …\n\nand\n", ["torchrun", "x.py"], ""),
         ("so:\n\n<!-- long: 2 h -->\n\n    DATA=\"--a 1\"\n    python x.py $DATA\n\nand\n", ["python", "x.py", "--a", "1"], "2 h"),

@@ -64,7 +64,7 @@ def test_every_sampler_draws_the_codes_of_the_cpu(settings):
         assert torch.equal(found.cpu(), expected)
 
 
-def test_guidance_corrections_and_pictures_too():
+def test_guidance_corrections_and_images_too():
     pipe = model(4)
     how = {"seed": 1, "steps": 3, "guidance": 2.0, "negative_label": 0, "correct_steps": 2, "batch_size": 2}
     seen = []
@@ -75,9 +75,9 @@ def test_guidance_corrections_and_pictures_too():
             3, "class 1", output_type="pt", callback=lambda step: seen.append(step.x_t), **how
         )
         assert "mps:0" in repr(there) and found.device.type == "cpu"
-        pictures = there([1, 2], **{**how, "seed": 3}).images
+        images = there([1, 2], **{**how, "seed": 3}).images
         assert torch.allclose(found, expected, atol=1e-5)
-        assert there.precision == "float32" and len(pictures) == 2
+        assert there.precision == "float32" and len(images) == 2
     assert len(seen) == 2 * 6 and not any(isinstance(codes, OnApple) for codes in seen)
 
 

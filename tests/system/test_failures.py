@@ -84,7 +84,7 @@ def test_variables_that_another_program_left_are_named(values, name, command, mo
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("generate", "note: process 1 of 2 has nothing to do: the first one draws the picture"),
+        ("generate", "note: process 1 of 2 has nothing to do: the first one draws the image"),
         ("interpolate", "process 1 of 2 has nothing to do: the first one does the work"),
     ],
 )

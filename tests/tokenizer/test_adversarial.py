@@ -28,7 +28,7 @@ TINY = AdversarialConfig(weight=0.1, width=8, layers=1)
 
 
 class Scores(torch.nn.Module):
-    """A discriminator that says what it is told: the mean of a picture."""
+    """A discriminator that says what it is told: the mean of an image."""
 
     def __init__(self):
         super().__init__()
@@ -129,7 +129,7 @@ def test_a_reconstruction_without_error_is_left_alone():
 
 
 @pytest.mark.parametrize("layers, size", [(1, (8, 8)), (2, (28, 28)), (3, (32, 48))])
-def test_scores_are_one_a_patch_and_pictures_do_not_touch(layers, size):
+def test_scores_are_one_a_patch_and_images_do_not_touch(layers, size):
     network = Discriminator(AdversarialConfig(width=8, layers=layers), 1)
     images = torch.rand(3, 1, *size)
     scores = network(images)
@@ -159,7 +159,7 @@ def test_the_adversarial_loss_counts_after_the_warm_up_and_rises_evenly():
     assert not any(AdversarialConfig().adversarial_weight(step) for step in range(2000))
 
 
-def test_a_discriminator_too_deep_for_the_pictures_is_refused():
+def test_a_discriminator_too_deep_for_the_images_is_refused():
     data, loss = (
         DataConfig(image_size=16, channels=1),
         TokenizerLossConfig(adversarial=AdversarialConfig(weight=1, layers=4)),

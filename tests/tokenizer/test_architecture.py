@@ -50,14 +50,14 @@ def test_the_receptive_field_is_what_the_gradient_sees(downsampling, blocks):
     assert start - first == last - (start + downsampling - 1)  # centred on the cell
 
 
-def test_group_norm_sees_the_whole_picture_and_channel_norm_does_not():
+def test_group_norm_sees_the_whole_image_and_channel_norm_does_not():
     assert seen(network(norm="group"), 80)[:2] == (0, 79)
     first, last, _ = seen(network(norm="channel"), 80)
     assert first > 0 and last < 79
 
 
 @pytest.mark.parametrize("width", [64, 80, 100])
-def test_codes_out_of_reach_stay_as_they_are_without_statistics_over_the_picture(width):
+def test_codes_out_of_reach_stay_as_they_are_without_statistics_over_the_image(width):
     images = torch.rand(6, 1, 32, width, generator=torch.Generator().manual_seed(1)) * torch.linspace(
         0.1, 1, 6
     ).view(6, 1, 1, 1)
@@ -69,7 +69,7 @@ def test_codes_out_of_reach_stay_as_they_are_without_statistics_over_the_picture
     )  # the field is not overstated
 
 
-def test_small_pictures_have_nothing_out_of_reach():
+def test_small_images_have_nothing_out_of_reach():
     model = network()
     with pytest.raises(ValueError, match="no cell out of reach"):
         far_changes(model, torch.rand(2, 1, 24, 24), model.receptive_field())
@@ -77,7 +77,7 @@ def test_small_pictures_have_nothing_out_of_reach():
 
 @pytest.mark.parametrize("padding, even", [("zeros", False), ("replicate", True), ("reflect", True)])
 @pytest.mark.parametrize("norm", ["group", "channel"])
-def test_a_flat_picture_has_codes_of_one_kind_unless_zeros_are_seen_beyond_it(padding, even, norm):
+def test_a_flat_image_has_codes_of_one_kind_unless_zeros_are_seen_beyond_it(padding, even, norm):
     model = network(padding=padding, norm=norm)
     features = model.encoder(torch.full((1, 1, 32, 48), 0.8) * 2 - 1)
     assert torch.allclose(features, features[:, :, :1, :1].expand_as(features), atol=1e-4) == even

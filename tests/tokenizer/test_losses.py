@@ -17,7 +17,7 @@ from d3pm_image.tokenizer.perceptual import Perceptual, unit
 from d3pm_image.tokenizer.similarity import structural_similarity
 
 
-def pictures(count: int, channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+def make_images(count: int, channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
     """Smooth shapes and a little noise, in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, channels, 4, 4, generator=generator)
@@ -36,7 +36,7 @@ def test_squared_and_absolute_errors_are_weighed():
 
 
 def test_terms_are_logged_before_weighing_and_only_those_in_use():
-    a, b = pictures(2, 3, 16, 16), pictures(2, 3, 16, 16, 1)
+    a, b = make_images(2, 3, 16, 16), make_images(2, 3, 16, 16, 1)
     total, terms = reconstruction_loss(a, b, TokenizerLossConfig(l2=2, ssim=0.5, gradient=3))
     assert set(terms) == {"l2", "ssim", "gradient"}
     assert float(total) == pytest.approx(float(2 * terms["l2"] + 0.5 * terms["ssim"] + 3 * terms["gradient"]))
@@ -44,14 +44,14 @@ def test_terms_are_logged_before_weighing_and_only_those_in_use():
 
 
 @pytest.mark.parametrize("name", ["l2", "l1", "gradient", "ssim"])
-def test_every_loss_is_least_for_equal_pictures_and_pulls_towards_them(name):
+def test_every_loss_is_least_for_equal_images_and_pulls_towards_them(name):
     weights = {"l2": 0.0, "l1": 0.0, "gradient": 0.0, "ssim": 0.0, name: 1.0}
     config = TokenizerLossConfig(
         **{**weights, "l1": max(weights["l1"], 1e-30)}
     )  # differences alone would leave brightness free
-    images = pictures(2, 1, 16, 16)
+    images = make_images(2, 1, 16, 16)
     assert float(reconstruction_loss(images, images, config)[0]) == pytest.approx(0, abs=1e-5)
-    guess = pictures(2, 1, 16, 16, 7).requires_grad_()
+    guess = make_images(2, 1, 16, 16, 7).requires_grad_()
     before, _ = reconstruction_loss(guess, images, config)
     (gradient,) = torch.autograd.grad(before, guess)
     after, _ = reconstruction_loss(guess - 0.02 * gradient / gradient.abs().max(), images, config)
@@ -59,7 +59,7 @@ def test_every_loss_is_least_for_equal_pictures_and_pulls_towards_them(name):
 
 
 def test_differences_do_not_see_a_shift_of_brightness_and_see_blur():
-    images = pictures(2, 3, 24, 16)
+    images = make_images(2, 3, 24, 16)
     assert float(gradient_error(images + 0.3, images)) == pytest.approx(0, abs=1e-6)
     blurred = F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
     assert float(gradient_error(blurred, images)) > 0.01
@@ -90,13 +90,13 @@ def reference_ssim(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def test_ssim_is_that_of_the_paper():
-    a, b = pictures(2, 2, 14, 17), pictures(2, 2, 14, 17, 3)
+    a, b = make_images(2, 2, 14, 17), make_images(2, 2, 14, 17, 3)
     expected = [sum(reference_ssim(a[i, c], b[i, c]) for c in range(2)) / 2 for i in range(2)]
     assert structural_similarity(a, b).tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_laws_of_ssim():
-    a, b = pictures(3, 3, 20, 20), pictures(3, 3, 20, 20, 5)
+    a, b = make_images(3, 3, 20, 20), make_images(3, 3, 20, 20, 5)
     torch.testing.assert_close(structural_similarity(a, a), torch.ones(3))
     torch.testing.assert_close(structural_similarity(a, b), structural_similarity(b, a))
     assert (structural_similarity(a, b).abs() < 1).all()
@@ -112,8 +112,8 @@ def test_laws_of_ssim():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (8, 8), (10, 64)])
-def test_ssim_of_pictures_smaller_than_its_window(size):
-    a = pictures(2, 1, *size)
+def test_ssim_of_images_smaller_than_its_window(size):
+    a = make_images(2, 1, *size)
     torch.testing.assert_close(structural_similarity(a, a), torch.ones(2))
     assert torch.isfinite(structural_similarity(a, 1 - a)).all()
 
@@ -178,7 +178,7 @@ def perceptual(changes: dict) -> Perceptual:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 48)])
 def test_a_perceptual_distance_grows_with_damage_and_teaches_the_output_alone(changes, shape):
     loss = perceptual(changes)
-    images = pictures(2, *shape).requires_grad_()
+    images = make_images(2, *shape).requires_grad_()
     worse = F.avg_pool2d(images.detach(), 9, stride=1, padding=4)
     output = images.detach().lerp(worse, 0.1).requires_grad_()
     assert float(loss(images.detach(), images).detach()) == pytest.approx(0, abs=1e-6)
@@ -189,11 +189,11 @@ def test_a_perceptual_distance_grows_with_damage_and_teaches_the_output_alone(ch
     assert images.grad is None and all(p.grad is None for p in loss.parameters())
 
 
-def test_small_pictures_are_enlarged_and_large_ones_are_not():
+def test_small_images_are_enlarged_and_large_ones_are_not():
     loss = perceptual({})
     assert loss.prepare(torch.zeros(1, 1, 28, 56)).shape == (1, 3, 64, 128)
     assert loss.prepare(torch.zeros(1, 3, 100, 70)).shape == (1, 3, 100, 70)
-    grey = loss.prepare(pictures(1, 1, 64, 64))
+    grey = loss.prepare(make_images(1, 1, 64, 64))
     assert torch.equal(grey[:, 0], grey[:, 2]) and float(grey.min()) >= -1.01 and float(grey.max()) <= 1.01
 
 

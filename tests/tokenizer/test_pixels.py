@@ -14,7 +14,7 @@ from d3pm_image.types import Tokenizer
 
 
 def every_level(channels: int) -> torch.Tensor:
-    """Eight-bit pictures (1, C, 16, 16) that hold every intensity in every channel, as floats in [0, 1]."""
+    """Eight-bit images (1, C, 16, 16) that hold every intensity in every channel, as floats in [0, 1]."""
     generator = torch.Generator().manual_seed(0)
     return (
         torch.stack([torch.randperm(256, generator=generator).view(16, 16) for _ in range(channels)])[
@@ -37,7 +37,7 @@ def test_they_are_a_tokenizer():
     )
 
 
-def test_256_grey_levels_keep_8_bit_pictures_exactly():
+def test_256_grey_levels_keep_8_bit_images_exactly():
     images = every_level(1)
     model = Pixels(256, 1)
     assert torch.equal(model.encode(images), (images[:, 0] * 255).round().long())

@@ -15,18 +15,18 @@ from d3pm_image.tokenizer.quantizer import QuantizerModule
 from d3pm_image.tokenizer.quantizers import EMA
 
 
-def pictures(count: int, channels: int, height: int, width: int, seed: int = 1) -> torch.Tensor:
+def make_images(count: int, channels: int, height: int, width: int, seed: int = 1) -> torch.Tensor:
     return torch.rand(count, channels, height, width, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("downsampling", LEVELS)
 def test_shapes_at_every_downsampling(downsampling, channels):
-    """Rectangles of other sizes than the training ones too; one cell is the smallest picture."""
+    """Rectangles of other sizes than the training ones too; one cell is the smallest image."""
     model = started(small(downsampling), channels)
     f = downsampling
     for height, width in [(32, 32), (16, 48), (3 * f, f), (f, f)]:
-        images = pictures(2, channels, height, width)
+        images = make_images(2, channels, height, width)
         codes = model.encode(images)
         assert codes.shape == (2, height // f, width // f) == (2, *model.config.grid((height, width)))
         assert codes.dtype == torch.int64 and codes.min() >= 0 and codes.max() < 16
@@ -39,7 +39,7 @@ def test_shapes_at_every_downsampling(downsampling, channels):
 def test_training_pass_and_decoding_agree():
     """forward() in eval mode is decode(encode()) before the clamp."""
     model = started(small())
-    images = pictures(2, 3, 16, 24)
+    images = make_images(2, 3, 16, 24)
     output, codes, _ = model(images)
     assert torch.equal(codes, model.encode(images))
     torch.testing.assert_close(output.clamp(0, 1), model.decode(codes), atol=1e-5, rtol=0)
@@ -47,16 +47,16 @@ def test_training_pass_and_decoding_agree():
 
 def test_codes_are_the_nearest_codebook_vectors():
     model = started(small())
-    images = pictures(2, 3, 32, 32)
+    images = make_images(2, 3, 32, 32)
     features = model.encoder(images * 2 - 1).permute(0, 2, 3, 1)
     nearest = torch.cdist(features.double(), model.quantizer.vq.codebook.double()).argmin(-1)
     assert (model.encode(images) == nearest).float().mean() >= 0.999
     assert nearest.unique().numel() > 4
 
 
-def test_pictures_of_a_batch_do_not_touch_each_other():
+def test_images_of_a_batch_do_not_touch_each_other():
     model = started(small())
-    images = pictures(5, 3, 16, 16)
+    images = make_images(5, 3, 16, 16)
     assert torch.equal(torch.cat([model.encode(i[None]) for i in images]), model.encode(images))
 
 
@@ -77,7 +77,7 @@ def test_a_decoded_image_does_not_depend_on_its_batch(threads):
 def test_codes_under_bf16_autocast_are_those_in_float32():
     """encode() exactly; the quantizer alone on equal features as well, which the library does not do by itself on a CPU."""
     model = started(small(num_codes=64, code_dim=8))
-    images = pictures(8, 3, 64, 64)
+    images = make_images(8, 3, 64, 64)
     features = model.encoder(images * 2 - 1).detach()
     plain, quantized = model.encode(images), model.quantizer(features)[1]
     with torch.autocast("cpu", torch.bfloat16):
@@ -106,7 +106,7 @@ def test_codes_out_of_range_are_refused_by_value(code):
         started(small()).decode(codes)
 
 
-def test_no_pictures_give_no_codes():
+def test_no_images_give_no_codes():
     model = started(small())
     assert model.decode(torch.zeros(0, 2, 2, dtype=torch.long)).shape == (0, 3, 8, 8)
 
@@ -114,14 +114,14 @@ def test_no_pictures_give_no_codes():
 def test_eval_never_changes_the_codebook():
     model = started(small(), vectors_a_step=1000)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    model(pictures(2, 3, 16, 16))
-    model.decode(model.encode(pictures(2, 3, 16, 16)))
+    model(make_images(2, 3, 16, 16))
+    model.decode(model.encode(make_images(2, 3, 16, 16)))
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
 def test_encoding_in_training_mode_is_a_mistake():
     with pytest.raises(AssertionError, match="eval"):
-        started(small()).train().encode(pictures(1, 3, 8, 8))
+        started(small()).train().encode(make_images(1, 3, 8, 8))
 
 
 def test_training_moves_the_codebook_to_the_mean_of_its_features():
@@ -159,7 +159,7 @@ def test_dead_codes_are_revived_in_training(revive_below, alive):
 @pytest.mark.parametrize("rotation_trick", [False, True])
 def test_gradients_reach_the_encoder_through_the_codes(rotation_trick):
     model = started(small(rotation_trick=rotation_trick)).train()
-    output, _, _ = model(pictures(2, 3, 16, 16))
+    output, _, _ = model(make_images(2, 3, 16, 16))
     output.square().mean().backward()
     gradients = [p.grad for p in model.encoder.parameters()]
     assert all(g is not None and torch.isfinite(g).all() for g in gradients)
@@ -167,10 +167,10 @@ def test_gradients_reach_the_encoder_through_the_codes(rotation_trick):
 
 
 def test_a_tokenizer_learns():
-    """A few steps lower the error on fixed pictures: every part of the road carries its gradient."""
+    """A few steps lower the error on fixed images: every part of the road carries its gradient."""
     torch.manual_seed(0)
     model = Autoencoder(small(2, num_codes=32), 1, vectors_a_step=16 * 16)
-    images = (pictures(16, 1, 8, 8) > 0.5).float() * torch.linspace(0.2, 1, 16)[:, None, None, None]
+    images = (make_images(16, 1, 8, 8) > 0.5).float() * torch.linspace(0.2, 1, 16)[:, None, None, None]
     optimizer, errors = torch.optim.Adam(model.parameters(), 3e-3), []
     for _ in range(60):
         output, _, commitment = model(images)
@@ -198,7 +198,7 @@ def test_a_saved_tokenizer_is_the_same(saved):
     assert not again.training and again.config == model.config
     assert info.image_size == (24, 32) and info.channels == 1 and info.facts == {"note": "Ü", "score": 0.5}
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
-    images = pictures(2, 1, 24, 32)
+    images = make_images(2, 1, 24, 32)
     assert torch.equal(model.encode(images), again.encode(images))
     assert torch.equal(model.decode(model.encode(images)), again.decode(again.encode(images)))
 

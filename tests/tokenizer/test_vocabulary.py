@@ -1,4 +1,4 @@
-"""Dropping codes that a data set does not use: the same pictures, numbered anew, and a second stage that trains on them."""
+"""Dropping codes that a data set does not use: the same images, numbered anew, and a second stage that trains on them."""
 
 from __future__ import annotations
 

@@ -31,18 +31,18 @@ def test_a_resumed_log_has_no_step_twice(tmp_path):
 def test_other_processes_write_nothing(tmp_path):
     quiet = Monitor(tmp_path / "run", False)
     quiet.scalars(1, {"loss": 1.0})
-    quiet.picture(1, "samples", Image.new("L", (4, 4)))
+    quiet.image(1, "samples", Image.new("L", (4, 4)))
     quiet.close()
     assert not (tmp_path / "run").exists()
 
 
-def test_tensorboard_gets_scalars_and_pictures(tmp_path):
+def test_tensorboard_gets_scalars_and_images(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monitor = Monitor(tmp_path, True)
     monitor.scalars(5, {"loss": 0.25, "note": "text is for the log alone"})
-    monitor.picture(5, "samples", Image.new("L", (6, 4), 200))
+    monitor.image(5, "samples", Image.new("L", (6, 4), 200))
     monitor.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()

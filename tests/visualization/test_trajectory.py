@@ -1,4 +1,4 @@
-"""What a recorder keeps of a decode, what is read from it, and the pictures: masks are grey, nothing of a later step shows."""
+"""What a recorder keeps of a decode, what is read from it, and the images: masks are grey, nothing of a later step shows."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_masked_cells_are_grey_and_the_others_as_decoded(channels):
 
 
 def test_nothing_of_a_later_step_shows():
-    """The pictures of the first steps are the same whatever comes after them."""
+    """The images of the first steps are the same whatever comes after them."""
     seen = table([MASK] * 4, [MASK, 3, MASK, MASK], [5, 3, MASK, MASK], [5, 3, 1, 2])
     other = table([MASK] * 4, [MASK, 3, MASK, MASK], [5, 3, MASK, MASK], [9, 3, 8, 7])
     for a, b in list(zip(*(animation_frames(t, (2, 2), blocks(1)) for t in (seen, other)), strict=True))[:3]:
@@ -183,11 +183,11 @@ def test_the_order_runs_from_dark_to_bright():
 
 def test_the_map_shows_order_marks_and_cells_that_were_known():
     trajectory = table([5, MASK, MASK, MASK], [5, 1, 2, 7], [5, 1, MASK, 8], [5, 1, 2, 8])
-    picture = order_map(reveals(trajectory), 0, (2, 2), 3, 40)
+    image = order_map(reveals(trajectory), 0, (2, 2), 3, 40)
 
     def cell(number: int) -> set[tuple[int, ...]]:
         x, y = number % 2 * 40, number // 2 * 40
-        return {tuple(p) for p in np.asarray(picture)[y : y + 39, x : x + 39].reshape(-1, 3)}
+        return {tuple(p) for p in np.asarray(image)[y : y + 39, x : x + 39].reshape(-1, 3)}
 
     assert cell(0) == {STILL}
     assert ramp(0) in cell(1) and not {REMASKED, REPLACED} & cell(1)
@@ -212,8 +212,8 @@ def test_both_files(tmp_path, ending, channels):
             durations.append(animation.info["duration"])
         assert animation.info["loop"] == 0
     assert durations == [80] * 6 + [1500]
-    with Image.open(sheet) as picture:
-        assert json.loads(picture.text["d3pm_image"]) == {"seed": 1}
+    with Image.open(sheet) as image:
+        assert json.loads(image.text["d3pm_image"]) == {"seed": 1}
 
 
 @pytest.mark.parametrize(("grid", "steps"), [((1, 1), 1), ((28, 28), 3), ((2, 9), 30), ((1, 40), 5)])

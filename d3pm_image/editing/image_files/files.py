@@ -1,6 +1,6 @@
-"""Picture files in and out: upright, with what they say beside their pixels, and no pixel changed on the way.
+"""Image files in and out: upright, with what they say beside their pixels, and no pixel changed on the way.
 
-Pillow holds 16 bits per pixel in grey pictures alone: 16-bit colour (PNG, TIFF) is read as its upper 8 bits,
+Pillow holds 16 bits per pixel in grey images alone: 16-bit colour (PNG, TIFF) is read as its upper 8 bits,
 which a note says.
 """
 
@@ -46,8 +46,8 @@ NAMED = 5
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A picture and the file that it came from.
+class ImageFile:
+    """An image and the file that it came from.
 
     Args:
         path: Of the file.
@@ -64,7 +64,7 @@ class PictureFile:
     notes: tuple[str, ...] = ()
 
 
-def read_picture(path: str | Path, name: str = "image") -> PictureFile:
+def open_image_file(path: str | Path, name: str = "image") -> ImageFile:
     """Read a file that will be edited.
 
     Raises:
@@ -84,7 +84,7 @@ def read_picture(path: str | Path, name: str = "image") -> PictureFile:
                 kind = "JPEG" if source.format == "MPO" else str(source.format)
                 metadata = read_metadata(source, image, turned)
                 dropped += metadata.dropped
-                return PictureFile(path, image, kind, metadata, tuple(notes_on(path, source, kind, dropped)))
+                return ImageFile(path, image, kind, metadata, tuple(notes_on(path, source, kind, dropped)))
     except FileNotFoundError:
         raise ConfigError(name, str(path), "no such file") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -99,7 +99,7 @@ def read_picture(path: str | Path, name: str = "image") -> PictureFile:
 
 
 def notes_on(path: Path, opened: Image.Image, kind: str, dropped: Sequence[str] = ()) -> list[str]:
-    """What of a loaded file its picture does not show, and what of its metadata was ``dropped``."""
+    """What of a loaded file its image does not show, and what of its metadata was ``dropped``."""
     notes = []
     frames = 1 if opened.format == "MPO" else count_frames(path, opened)
     if frames > 1:
@@ -125,8 +125,8 @@ def bits_a_band(path: Path, opened: Image.Image, kind: str) -> int:
     return max(opened.tag_v2.get(258, (8,))) if kind == "TIFF" else 8  # type: ignore[attr-defined]
 
 
-def result_path(source: PictureFile, command: str) -> Path:
-    """Where a result goes by default: NAME-COMMAND beside the picture, with its ending; of formats that
+def result_path(source: ImageFile, command: str) -> Path:
+    """Where a result goes by default: NAME-COMMAND beside the image, with its ending; of formats that
     cannot be written, .png."""
     suffix = source.path.suffix if kind_of(source.path) == source.kind else ENDINGS.get(source.kind, ".png")
     return added(source.path, f"-{command}", suffix)
@@ -148,14 +148,14 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
     read = {path.resolve() for path in inputs}
     for path in outputs:
         check(kind_of(path) is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
-        hint = "would overwrite a picture that is read; choose another name"
+        hint = "would overwrite an image that is read; choose another name"
         check(path.resolve() not in read, "out", str(path), hint)
         check(not path.is_dir(), "out", str(path), "is a folder; give a file name")
         folder_to_write(path.parent)
 
 
-def write_picture(
-    image: Image.Image, path: Path, source: PictureFile, settings: Mapping[str, Any] | None = None
+def write_image_file(
+    image: Image.Image, path: Path, source: ImageFile, settings: Mapping[str, Any] | None = None
 ) -> str | None:
     """Write a result as the file was that it came from, in the format of ``path``; complete, or not at all.
 
@@ -166,7 +166,7 @@ def write_picture(
         A line where the file does not give every pixel back as it was, else None.
 
     Raises:
-        ConfigError: a format that cannot hold the picture.
+        ConfigError: a format that cannot hold the image.
     """
     kind = kind_of(path)
     check(kind is not None, "out", str(path), "use an ending such as .png, .tif, .webp or .jpg")
@@ -180,25 +180,25 @@ def write_picture(
                 exact, lost = read_back(part, image, str(kind), source.metadata)
             except Exception as error:  # Pillow raises many kinds for what a format does not hold
                 if is_of_the_machine(error):
-                    raise  # the disk, not the picture
+                    raise  # the disk, not the image
                 refused = error
             else:
                 break
         else:
             raise ConfigError(
-                "out", str(path), f"{kind} cannot hold this picture ({refused}); use .png or .tif"
+                "out", str(path), f"{kind} cannot hold this image ({refused}); use .png or .tif"
             )
     notes = (
         []
         if exact
-        else [f"{kind} does not give back every pixel of this picture as it was; {keepers(image.mode)}"]
+        else [f"{kind} does not give back every pixel of this image as it was; {keepers(image.mode)}"]
     )
     notes += [f"{kind} does not hold {' and '.join(lost)} of the original"] if lost else []
     return f"{path.name}: {'. '.join(notes)}" if notes else None
 
 
 def read_back(part: Path, image: Image.Image, kind: str, metadata: Metadata) -> tuple[bool, list[str]]:
-    """Whether a file that was just written shows every pixel of a picture, and what of the metadata it lacks.
+    """Whether a file that was just written shows every pixel of an image, and what of the metadata it lacks.
 
     Raises:
         Exception: it cannot be read, by this program or others.
@@ -207,13 +207,13 @@ def read_back(part: Path, image: Image.Image, kind: str, metadata: Metadata) -> 
     # Pillow 12 writes TIFFs in YCbCr that it cannot read
     with opened(part, dropped=refused, formats=(kind,)) as written:
         check(not refused, "out", refused, "others could not read it")
-        hint = f"cannot hold a picture of {image.width}x{image.height} pixels"
+        hint = f"cannot hold an image of {image.width}x{image.height} pixels"
         check(written.size == image.size, "out", written.size, hint)
         return same_pixels(image, written), not_kept(metadata, kind, written)
 
 
 def candidates(image: Image.Image, kind: str) -> list[Image.Image]:
-    """The modes that a format is offered: the picture's own, and what comes nearest."""
+    """The modes that a format is offered: the image's own, and what comes nearest."""
     keyed, clear = "transparency" in image.info, image.getbands()[-1] in ("A", "a")
     offers = []
     # some encoders would take these modes, and clip their levels or drop their transparency
@@ -237,7 +237,7 @@ def candidates(image: Image.Image, kind: str) -> list[Image.Image]:
 
 
 def same_pixels(image: Image.Image, written: Image.Image) -> bool:
-    """Whether two pictures show the same, bit for bit."""
+    """Whether two images show the same, bit for bit."""
     if (
         image.info.get("transparency") == written.info.get("transparency")
         and "P" not in image.mode + written.mode

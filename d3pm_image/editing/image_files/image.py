@@ -1,10 +1,10 @@
-"""A painting put into a picture of any mode: pixels of weight 0 keep their bits, in the picture's own mode.
+"""A painting put into an image of any mode: pixels of weight 0 keep their bits, in the image's own mode.
 
 1                      black or white, whichever is nearer
 L, RGB, CMYK, YCbCr …  the painting in that mode, mixed band by band (HSV, whose hue is a circle:
                        mixed in RGB)
 LA, RGBA, La, RGBa     as above; what is painted is opaque, and a soft edge fades from the
-                       picture's own opacity
+                       image's own opacity
 I;16, I, F             levels of :func:`~d3pm_image.imaging.full_level`: 257 times those of the
                        painting in 16 bits
 P, PA                  :mod:`~d3pm_image.editing.image_files.palette`
@@ -24,7 +24,7 @@ __all__ = ["paste", "plain"]
 
 
 def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Image.Image:
-    """A copy of a picture with a painting in it, in the picture's mode and with its palette, profile and
+    """A copy of an image with a painting in it, in the image's mode and with its palette, profile and
     other facts.
 
     Args:
@@ -37,7 +37,7 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
         ConfigError: another size, or weights outside [0, 1].
     """
     weight = np.asarray(weight, np.float64)
-    hint = f"must have the picture's size {original.size}"
+    hint = f"must have the image's size {original.size}"
     check(painted.size == original.size, "painted", painted.size, hint)
     hint = f"must be ({original.height}, {original.width})"
     check(weight.shape == (original.height, original.width), "weight", weight.shape, hint)
@@ -45,7 +45,7 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
     touched = weight > 0
     if not touched.any():
         return original.copy()
-    box = bounding_box(touched)  # a large picture with a small repaint is not worked through
+    box = bounding_box(touched)  # a large image with a small repaint is not worked through
     part, paint = original.crop(box), painted.crop(box)
     inside = np.s_[box[1] : box[3], box[0] : box[2]]
     if original.mode in ("P", "PA"):
@@ -66,7 +66,7 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
 
 
 def in_own_colours(painted: Image.Image, original: Image.Image) -> Image.Image:
-    """An sRGB painting in the colours of the profile that a picture carries: mode L, RGB or CMYK; itself
+    """An sRGB painting in the colours of the profile that an image carries: mode L, RGB or CMYK; itself
     where that is no change."""
     mode = "CMYK" if original.mode == "CMYK" else "L" if profile_channels(original.mode) == 1 else "RGB"
     return from_srgb(painted, original.info.get("icc_profile"), mode)
@@ -79,21 +79,21 @@ def bounding_box(touched: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def mixed(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> np.ndarray:
-    """Whole levels (h, w) or (h, w, bands) between two pictures of one mode, uint8."""
+    """Whole levels (h, w) or (h, w, bands) between two images of one mode, uint8."""
     if (weight == 1).all():
         return np.asarray(painted)
     old, new = np.asarray(original), np.asarray(painted)
     if old.ndim == 2:
         return np.rint(old * (1 - weight) + new * weight).astype(np.uint8)
     result = np.empty_like(old)
-    # one at a time: in float64 all of a large picture would be eight times its size
+    # one at a time: in float64 all of a large image would be eight times its size
     for band in range(old.shape[2]):
         result[..., band] = np.rint(old[..., band] * (1 - weight) + new[..., band] * weight)
     return result
 
 
 def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, full: float) -> np.ndarray:
-    """The mixture of picture and painting in the picture's mode, (h, w) or (h, w, bands); ``full`` is the
+    """The mixture of image and painting in the image's mode, (h, w) or (h, w, bands); ``full`` is the
     level of white."""
     mode = original.mode
     if is_deep(mode):
@@ -110,12 +110,12 @@ def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, 
     if mode in ("La", "RGBa"):
         colours.putalpha(255)  # what is opaque is the same before and after multiplication
         return mixed(original, Image.frombytes(mode, colours.size, colours.tobytes()), weight)
-    # a painting that is CMYK already is in the inks of the picture's profile
+    # a painting that is CMYK already is in the inks of the image's profile
     return mixed(original, painted if painted.mode == mode == "CMYK" else colours.convert(mode), weight)
 
 
 def over(original: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mixture of a picture with opacity (h, w, bands + 1) and an opaque one (h, w) or (h, w, bands): each
+    """Mixture of an image with opacity (h, w, bands + 1) and an opaque one (h, w) or (h, w, bands): each
     counts by its opacity."""
     painted = painted if painted.ndim == 3 else painted[..., None]
     old = original[..., -1:] / 255 * (1 - weight[..., None])

@@ -1,4 +1,4 @@
-"""What a picture file says beside its pixels, so that an edited picture is written as the file was that it
+"""What an image file says beside its pixels, so that an edited image is written as the file was that it
 came from."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from ...image_io import Entries, entries_of, same_entry, to_exif, writable
 from ...imaging import SETTINGS
 
-# tags of a TIFF that describe the picture; all others describe how that one file is laid out
+# tags of a TIFF that describe the image; all others describe how that one file is laid out
 DESCRIPTIVE = frozenset(
     {
         270,
@@ -64,8 +64,8 @@ class Metadata:
     """What is written back.
 
     Args:
-        mode: The picture's mode, which its colour profile is for.
-        exif: Entries, without orientation and thumbnail: the picture is upright, and a thumbnail would show
+        mode: The image's mode, which its colour profile is for.
+        exif: Entries, without orientation and thumbnail: the image is upright, and a thumbnail would show
             it before the edit.
         icc_profile: Colour profile.
         dpi: Pixels an inch, horizontally and vertically.
@@ -86,7 +86,7 @@ class Metadata:
 
 
 def read_metadata(opened: Image.Image, upright: Image.Image, turned: bool) -> Metadata:
-    """Metadata of a loaded file and the upright copy of its picture, which has been ``turned`` by a quarter
+    """Metadata of a loaded file and the upright copy of its image, which has been ``turned`` by a quarter
     or not."""
     info, dropped = upright.info, list[str]()
     dpi = info.get("dpi")
@@ -169,7 +169,7 @@ def save_arguments(
 
     Args:
         kind: Format to write, such as ``PNG``.
-        mode, size: Those of the picture that is written.
+        mode, size: Those of the image that is written.
         settings: What a PNG carries as text.
     """
     defaults: dict[str, dict[str, Any]] = {
@@ -200,12 +200,12 @@ def save_arguments(
 
 
 def fits(profile: bytes, mode: str) -> bool:
-    """Whether a colour profile is for pictures of a mode."""
+    """Whether a colour profile is for images of a mode."""
     return mode.partition(";")[0] in SPACES.get(profile[16:20], ())
 
 
 def sized_exif(entries: Entries, size: tuple[int, int]) -> Entries:
-    """EXIF whose own record of the picture's size, where it has one, is right."""
+    """EXIF whose own record of the image's size, where it has one, is right."""
     own: dict[int, Any] = {ExifTags.Base.ExifImageWidth: size[0], ExifTags.Base.ExifImageHeight: size[1]}
     exif = ExifTags.IFD.Exif
     return {key: own.get(key[1], value) if key[0] == exif else value for key, value in entries.items()}
@@ -239,7 +239,7 @@ def not_kept(metadata: Metadata, kind: str, written: Image.Image) -> list[str]:
 
 
 def fewer(metadata: Metadata) -> list[Metadata]:
-    """The metadata, then less of it, for encoders that refuse a picture because of it."""
+    """The metadata, then less of it, for encoders that refuse an image because of it."""
     levels = [
         metadata,
         replace(metadata, exif={}, xmp=b""),

@@ -1,4 +1,4 @@
-"""A painting put into a picture of indexed colours: every index in use keeps its colour.
+"""A painting put into an image of indexed colours: every index in use keeps its colour.
 
 Painted pixels take the nearest opaque colour of the palette. Palettes of a drawing seldom have the colours of
 a painting; so the entries that no known pixel uses are also tried filled with colours of the painting (median
@@ -16,7 +16,7 @@ AT_ONCE = 1 << 14
 
 
 def paste_indexed(original: Image.Image, colours: np.ndarray, touched: np.ndarray) -> Image.Image:
-    """A copy of a P or PA picture with some of its pixels painted.
+    """A copy of a P or PA image with some of its pixels painted.
 
     Args:
         colours: (n, 3) uint8, what the painted pixels shall show, row by row.
@@ -68,7 +68,7 @@ def read_palette(image: Image.Image) -> tuple[np.ndarray, int, np.ndarray]:
 
 
 def write_palette(image: Image.Image, colours: np.ndarray, count: int, alpha: np.ndarray) -> None:
-    """Give a picture a palette of ``count`` entries, with their opacity where the picture had any."""
+    """Give an image a palette of ``count`` entries, with their opacity where the image had any."""
     transparent = image.info.get("transparency")
     if (
         transparent is None

@@ -1,7 +1,7 @@
 """Reveal masks in the order of the 2-D Halton sequence, bases 2 and 3 (Besnier et al. 2025, Halton scheduler
 for MaskGIT).
 
-The order spreads each step's codes over the picture, so that codes drawn at once depend little on each other.
+The order spreads each step's codes over the image, so that codes drawn at once depend little on each other.
 It is filtered to each image's unknown positions; after step i max(i+1, floor(N₀ (1-γ(r)))) of them are
 revealed.
 """

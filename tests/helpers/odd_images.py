@@ -1,4 +1,4 @@
-"""Pictures of random levels in every mode, and files of them."""
+"""Images of random levels in every mode, and files of them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ MODES = [
 ]
 
 
-def picture(mode: str, seed: int = 0) -> Image.Image:
-    """A picture of random levels in any mode; palettes of 256 random colours, indices 0 to 99."""
+def make_image(mode: str, seed: int = 0) -> Image.Image:
+    """An image of random levels in any mode; palettes of 256 random colours, indices 0 to 99."""
     random = np.random.default_rng(seed)
     image = Image.new(mode, (WIDTH, HEIGHT))
     array = np.asarray(image)
@@ -67,18 +67,18 @@ LOSSLESS = {"lossless": True, "exact": True}
 
 
 def seen(image: Image.Image) -> np.ndarray:
-    """What a picture of 8 bits shows, palettes and transparency resolved."""
+    """What an image of 8 bits shows, palettes and transparency resolved."""
     return np.asarray(with_opacity(image))
 
 
 def keyed(mode: str) -> Image.Image:
-    image = picture(mode)
+    image = make_image(mode)
     image.info["transparency"] = {"L": 7, "RGB": (1, 2, 3), "I;16": 300, "P": 3, "1": 0}[mode]
     return image
 
 
 def bytes_palette() -> Image.Image:
-    image = picture("P")
+    image = make_image("P")
     image.info["transparency"] = bytes([0, 128, 255, 7])
     return image
 
@@ -86,7 +86,7 @@ def bytes_palette() -> Image.Image:
 def reads_what_it_writes(mode: str, kind: str) -> bool:
     """Whether this version of Pillow can read its own files: 12.3 cannot read TIFFs in YCbCr."""
     buffer = io.BytesIO()
-    picture(mode).save(buffer, kind)
+    make_image(mode).save(buffer, kind)
     try:
         Image.open(buffer).load()
     except OSError:
@@ -96,41 +96,41 @@ def reads_what_it_writes(mode: str, kind: str) -> bool:
 
 YCBCR_TIFF = reads_what_it_writes("YCbCr", "TIFF")
 FILES = {
-    "1.png": (picture("1"), {}),
-    "L.png": (picture("L"), {}),
+    "1.png": (make_image("1"), {}),
+    "L.png": (make_image("L"), {}),
     "L key.png": (keyed("L"), {}),
-    "LA.png": (picture("LA"), {}),
-    "P.png": (picture("P"), {}),
+    "LA.png": (make_image("LA"), {}),
+    "P.png": (make_image("P"), {}),
     "P key.png": (keyed("P"), {}),
     "P bytes.png": (bytes_palette(), {}),
-    "RGB.png": (picture("RGB"), {}),
+    "RGB.png": (make_image("RGB"), {}),
     "RGB key.png": (keyed("RGB"), {}),
-    "RGBA.png": (picture("RGBA"), {}),
-    "I16.png": (picture("I;16"), {}),
+    "RGBA.png": (make_image("RGBA"), {}),
+    "I16.png": (make_image("I;16"), {}),
     "I16 key.png": (keyed("I;16"), {}),
-    "1.tif": (picture("1"), {"compression": "group4"}),
-    "L.tif": (picture("L"), {"compression": "tiff_lzw"}),
-    "LA.tif": (picture("LA"), {}),
-    "P.tif": (picture("P"), {"compression": "packbits"}),
-    "PA.tif": (picture("PA"), {}),
-    "RGB.tif": (picture("RGB"), {"compression": "tiff_adobe_deflate"}),
-    "RGBA.tif": (picture("RGBA"), {}),
-    "CMYK.tif": (picture("CMYK"), {}),
-    "LAB.tif": (picture("LAB"), {}),
-    "YCbCr.tif": (picture("YCbCr"), {}),
-    "I16.tif": (picture("I;16"), {"compression": "tiff_lzw"}),
-    "I16B.tif": (picture("I;16B"), {}),
-    "I.tif": (picture("I"), {}),
-    "F.tif": (picture("F"), {}),
-    "RGB.webp": (picture("RGB"), LOSSLESS),
-    "RGBA.webp": (picture("RGBA"), LOSSLESS),
-    "P.bmp": (picture("P"), {}),
-    "RGB.bmp": (picture("RGB"), {}),
-    "P.gif": (picture("P"), {}),
+    "1.tif": (make_image("1"), {"compression": "group4"}),
+    "L.tif": (make_image("L"), {"compression": "tiff_lzw"}),
+    "LA.tif": (make_image("LA"), {}),
+    "P.tif": (make_image("P"), {"compression": "packbits"}),
+    "PA.tif": (make_image("PA"), {}),
+    "RGB.tif": (make_image("RGB"), {"compression": "tiff_adobe_deflate"}),
+    "RGBA.tif": (make_image("RGBA"), {}),
+    "CMYK.tif": (make_image("CMYK"), {}),
+    "LAB.tif": (make_image("LAB"), {}),
+    "YCbCr.tif": (make_image("YCbCr"), {}),
+    "I16.tif": (make_image("I;16"), {"compression": "tiff_lzw"}),
+    "I16B.tif": (make_image("I;16B"), {}),
+    "I.tif": (make_image("I"), {}),
+    "F.tif": (make_image("F"), {}),
+    "RGB.webp": (make_image("RGB"), LOSSLESS),
+    "RGBA.webp": (make_image("RGBA"), LOSSLESS),
+    "P.bmp": (make_image("P"), {}),
+    "RGB.bmp": (make_image("RGB"), {}),
+    "P.gif": (make_image("P"), {}),
     "P key.gif": (keyed("P"), {}),
-    "RGB.jp2": (picture("RGB"), {}),
-    "LA.tga": (picture("LA"), {}),
-    "I16.pgm": (picture("I"), {}),
+    "RGB.jp2": (make_image("RGB"), {}),
+    "LA.tga": (make_image("LA"), {}),
+    "I16.pgm": (make_image("I"), {}),
 }
 
 

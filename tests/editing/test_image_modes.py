@@ -1,10 +1,10 @@
-"""What a painting leaves of a picture: known pixels bit for bit, in every mode."""
+"""What a painting leaves of an image: known pixels bit for bit, in every mode."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.pictures import HEIGHT, MODES, WIDTH, painting, picture, weights
+from helpers.odd_images import HEIGHT, MODES, WIDTH, make_image, painting, weights
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,7 +24,7 @@ def opacity(image: Image.Image) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("mode", MODES)
 def test_pixels_of_weight_0_keep_their_bits_and_others_are_painted(mode, channels):
-    image, weight = picture(mode), weights()
+    image, weight = make_image(mode), weights()
     before = image.tobytes()
     image.info |= {"dpi": (72, 72), "icc_profile": b"profile"}
     result = paste(image, painting(channels), weight)
@@ -39,7 +39,7 @@ def test_pixels_of_weight_0_keep_their_bits_and_others_are_painted(mode, channel
 @pytest.mark.parametrize("mode", EXACT)
 def test_pixels_of_weight_1_show_the_painting(mode):
     weight = (weights() == 1).astype(float)
-    result = paste(picture(mode), painting(), weight)
+    result = paste(make_image(mode), painting(), weight)
     channels = 1 if mode[0] == "L" else 3
     expected = plain(painting(), channels)
     shown = plain(result, channels) if mode != "RGBa" else result.convert("RGBA").convert("RGB")
@@ -50,13 +50,13 @@ def test_pixels_of_weight_1_show_the_painting(mode):
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB", "HSV"])
 def test_other_colour_spaces_come_near_the_painting(mode):
     """Eight bits per band of these do not hold every colour; Pillow's own round trip is the measure."""
-    result = np.asarray(paste(picture(mode), painting(), np.ones((HEIGHT, WIDTH))))
+    result = np.asarray(paste(make_image(mode), painting(), np.ones((HEIGHT, WIDTH))))
     assert np.array_equal(result, np.asarray(painting().convert(mode)))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_weight_changes_nothing(mode):
-    image = picture(mode)
+    image = make_image(mode)
     result = paste(image, painting(), np.zeros((HEIGHT, WIDTH)))
     assert (
         result is not image
@@ -69,8 +69,8 @@ def test_no_weight_changes_nothing(mode):
 @given(share=st.floats(0.01, 0.99))
 @example(share=0.4047612267154584)  # half a level, which float32 misses
 @settings(max_examples=15, deadline=None)
-def test_a_soft_edge_lies_between_picture_and_painting(mode, share):
-    image = picture(mode)
+def test_a_soft_edge_lies_between_image_and_painting(mode, share):
+    image = make_image(mode)
     if mode.endswith("A"):
         image.putalpha(255)
     end = np.asarray(paste(image, painting(), np.ones((HEIGHT, WIDTH)))).astype(float)
@@ -92,7 +92,7 @@ def test_a_soft_edge_over_transparency_does_not_show_what_was_under_it():
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L", "I"])
 def test_sixteen_bits_are_painted_in_steps_of_257(mode):
-    result = paste(picture(mode), painting(1), (weights() == 1).astype(float))
+    result = paste(make_image(mode), painting(1), (weights() == 1).astype(float))
     assert np.array_equal(
         np.asarray(result)[weights() == 1], np.asarray(painting(1))[weights() == 1].astype(int) * 257
     )
@@ -150,7 +150,7 @@ def test_paint_of_the_transparent_colour_is_moved_by_one_level(mode):
 
 
 def few(entries: int = 4, **info) -> Image.Image:
-    """A picture of ``entries`` grey indices, each in use."""
+    """An image of ``entries`` grey indices, each in use."""
     image = Image.frombytes(
         "P", (WIDTH, HEIGHT), (np.arange(WIDTH * HEIGHT) % entries).astype(np.uint8).tobytes()
     )
@@ -265,4 +265,4 @@ def test_looking_at_a_palette_does_not_change_it(tmp_path):
 )
 def test_other_sizes_and_weights_are_refused(paint, weight, name):
     with pytest.raises(ConfigError, match=f"^{name}="):
-        paste(picture("RGB"), paint, weight)
+        paste(make_image("RGB"), paint, weight)
