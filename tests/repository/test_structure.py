@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from helpers.paths import ROOT
 
 TESTS = ROOT / "tests"
-OF_NO_FOLDER = {"benchmarks", "golden", "helpers", "integration", "repository"}
+OF_NO_FOLDER = {"gpu", "benchmarks", "golden", "helpers", "integration", "repository"}
 
 
 def imported(tree: ast.AST) -> set[str]:
