@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from .recipes.tokenizer import train_tokenizer as train_tokenizer
     from .tokenizer import Autoencoder as Autoencoder
     from .tokenizer import load_tokenizer as load_tokenizer
-    from .training.job import Interrupted as Interrupted
-    from .training.job import TrainingError as TrainingError
+    from .training.task import Interrupted as Interrupted
+    from .training.task import TrainingError as TrainingError
 
 __version__ = "0.1.0"
 _PLACES = {
@@ -42,7 +42,7 @@ _PLACES = {
     "DenoiserConfig": ".config",
     "DiffusionLossConfig": ".config",
     "Images": ".imaging",
-    "Interrupted": ".training.job",
+    "Interrupted": ".training.task",
     "Pipeline": ".pipeline",
     "Polygon": ".editing.masks",
     "Process": ".diffusion",
@@ -51,7 +51,7 @@ _PLACES = {
     "TokenizerConfig": ".config",
     "TokenizerLossConfig": ".config",
     "TrainConfig": ".config",
-    "TrainingError": ".training.job",
+    "TrainingError": ".training.task",
     "Transformer": ".denoiser",
     "encode": ".recipes.encode",
     "evaluate": ".evaluation.evaluate",

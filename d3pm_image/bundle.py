@@ -13,7 +13,7 @@ from typing import Any
 
 from .config import DenoiserConfig, ProcessConfig, SamplingConfig, check
 from .denoiser import Transformer
-from .former_names import present_names
+from .former_names import metadata_of
 from .hub import SHIPPED
 from .printable import printable
 from .sampling import Sampler
@@ -35,7 +35,7 @@ class Bundle:
     class_names: Sequence[str]
     sampler: Sampler
     sampling: SamplingConfig
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def read_bundle(folder: str | Path) -> Bundle:
@@ -68,8 +68,8 @@ def read_bundle(folder: str | Path) -> Bundle:
         denoiser = Transformer(*shape)
         denoiser.load_state_dict(read_weights(place / "denoiser", "model", digest))
         process, (sampler, sampling) = ProcessConfig(**raw["process"]), samplers_of(raw)
-        names, facts = class_names(raw["class_names"], denoiser.num_classes), remembered(raw.get("facts", {}))
-        return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, sampling, facts)
+        names, metadata = class_names(raw["class_names"], denoiser.num_classes), remembered(metadata_of(raw))
+        return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, sampling, metadata)
 
 
 def samplers_of(raw: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
@@ -93,13 +93,18 @@ def class_names(found: Any, classes: int) -> list[str]:
     return found
 
 
-def remembered(facts: Any) -> dict[str, Any]:
+def remembered(metadata: Any) -> dict[str, Any]:
     """What a model remembers. Raises ConfigError where it is not made of dictionaries."""
-    check(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
+    check(isinstance(metadata, dict), "metadata", type(metadata).__name__, "is no dictionary")
     for name in ("data", "training", "tokenizer", "validation", "evaluation"):
         hint = "is no dictionary"
-        check(isinstance(facts.get(name) or {}, dict), f"facts.{name}", type(facts.get(name)).__name__, hint)
-    return present_names(facts)
+        check(
+            isinstance(metadata.get(name) or {}, dict),
+            f"metadata.{name}",
+            type(metadata.get(name)).__name__,
+            hint,
+        )
+    return metadata
 
 
 def write_bundle(
@@ -120,7 +125,7 @@ def write_bundle(
     place = folder_for(folder, "pipeline")
     with files_together(place) as part:
         save_tokenizer(
-            bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.facts.get("tokenizer"), half
+            bundle.tokenizer, part / "tokenizer", bundle.image_size, bundle.metadata.get("tokenizer"), half
         )
         weights = bundle.denoiser.state_dict()
         (part / "denoiser").mkdir()
@@ -146,7 +151,7 @@ def write_bundle(
             "class_names": list(bundle.class_names),
             "tokenizer_sha256": sha256(part / "tokenizer" / "model.safetensors"),
             "denoiser_sha256": digest,
-            "facts": bundle.facts,
+            "metadata": bundle.metadata,
         }
         write_text(part / "config.json", json.dumps(config, indent=1))
         for name, content in (files or {}).items():
@@ -155,9 +160,9 @@ def write_bundle(
 
 
 def set_default_sampler(
-    folder: str | Path, sampler: Sampler, sampling: SamplingConfig, facts: dict[str, Any]
+    folder: str | Path, sampler: Sampler, sampling: SamplingConfig, metadata: dict[str, Any]
 ) -> Path:
-    """Make ``sampler`` with ``sampling`` the default of a model on disk and add ``facts`` to what it
+    """Make ``sampler`` with ``sampling`` the default of a model on disk and add ``metadata`` to what it
     remembers; nothing else changes. Returns the file.
 
     Raises:
@@ -168,7 +173,7 @@ def set_default_sampler(
     changed = raw | {
         "sampler": to_values(sampler),
         "sampling": dataclasses.asdict(sampling),
-        "facts": raw.get("facts", {}) | facts,
+        "metadata": metadata_of(raw) | metadata,
     }
     with files_together(place) as part:
         write_text(part / "config.json", json.dumps(changed, indent=1))

@@ -14,7 +14,7 @@ from .editing.inputs import ImageLike, ImagesLike, Masks, Several, Single, gathe
 from .editing.interpolate import Mix, interpolate
 from .editing.outpaint import extend, outpaint_window
 from .editing.regions import Size, Window
-from .editing.repaint import Brush, repaint
+from .editing.repaint import InpaintConfig, repaint
 from .imaging import Images, to_pil, with_white
 from .keywords import NP, PIL, PT, Array, Delivered, OutputType, check_output, delivered, scalar
 from .labels import Labels
@@ -33,7 +33,7 @@ class Edits(Protocol):
     image_size: Size
     grid: Grid
     no_label: int
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def device(self) -> torch.device:
@@ -139,12 +139,12 @@ class Edits(Protocol):
         check_output(output_type)
         variants, ring, feather, strength = scalar(variants), scalar(ring), scalar(feather), scalar(strength)
         images, masks, single = gather(image, mask)
-        images = [with_white(one, remembered_white(self.facts)) for one in images]
+        images = [with_white(one, remembered_white(self.metadata)) for one in images]
         ids = self.label_ids([None] if labels is None else labels, len(images))
         results = repaint(
             self,
             self.request(**drawing),
-            Brush(window, ring, feather, strength),
+            InpaintConfig(window, ring, feather, strength),
             images,
             masks,
             ids,

@@ -168,7 +168,7 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
             "outputs": {part.output: {"shape": [count, *expected.shape[1:]], "type": str(expected.dtype)}},
             "largest_difference": found[part.name],
         }
-    facts = {
+    metadata = {
         "format": "d3pm-image-export",
         "version": 1,
         "graphs": described,
@@ -177,7 +177,7 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
     }
     write_text(
         place / "config.json",
-        json.dumps({**facts, "class_names": list(pipe.class_names), "grid": pipe.grid}, indent=1),
+        json.dumps({**metadata, "class_names": list(pipe.class_names), "grid": pipe.grid}, indent=1),
     )
     return found
 

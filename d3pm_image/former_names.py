@@ -17,6 +17,7 @@ FORMER = {
     "rival_optimizer": "discriminator_optimizer",
     # results of evaluations
     "judged": "reconstruction_loss",
+    "within_class_spread": "intra_class_distance",
     "judge": "classifier",
     "judge_accuracy_on_held_out": "classifier_accuracy_on_held_out",
 }
@@ -27,3 +28,9 @@ def present_names(values: Any) -> Any:
     if isinstance(values, Mapping):
         return {FORMER.get(key, key): present_names(value) for key, value in values.items()}
     return [present_names(value) for value in values] if isinstance(values, list) else values
+
+
+def metadata_of(config: Mapping[str, Any]) -> Any:
+    """What the config.json of a model folder remembers of its training, under ``facts`` in earlier
+    versions."""
+    return present_names(config.get("metadata", config.get("facts", {})))

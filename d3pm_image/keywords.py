@@ -35,7 +35,7 @@ METHODS = ("__call__", "generate", "inpaint", "outpaint", "edit", "vary", "inter
 """Of a pipeline, those that draw."""
 
 
-class Drawing(TypedDict, total=False):
+class GenerationOptions(TypedDict, total=False):
     """How codes are drawn; every method of a pipeline that draws takes these, and the settings of the sampler
     (such as ``eta``) by their names.
 
@@ -89,15 +89,15 @@ class ImageOutput(Generic[T_co]):
 
 
 def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
-    """The request that a method's arguments make of a pipeline: :class:`Drawing`, and settings of the
-    sampler.
+    """The request that a method's arguments make of a pipeline: :class:`GenerationOptions`, and settings of
+    the sampler.
 
     Raises:
         ConfigError: impossible or contradicting values, or a setting that the sampler does not have.
             TypeError: no such argument.
     """
     own = SAMPLERS.types()
-    for name in drawing.keys() - Drawing.__annotations__.keys() - own.keys():
+    for name in drawing.keys() - GenerationOptions.__annotations__.keys() - own.keys():
         raise TypeError(
             f"unexpected keyword argument {name!r}{closest_match(name, [*argument_names(pipe), *own])}"
         )
@@ -125,7 +125,9 @@ def argument_names(pipe: Any) -> list[str]:
         for p in inspect.signature(method).parameters.values()
         if p.kind != p.VAR_KEYWORD
     ]
-    return [name for name in dict.fromkeys([*parameters, *Drawing.__annotations__]) if name != "self"]
+    return [
+        name for name in dict.fromkeys([*parameters, *GenerationOptions.__annotations__]) if name != "self"
+    ]
 
 
 def scalar(value: Any) -> Any:

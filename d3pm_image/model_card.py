@@ -1,7 +1,7 @@
 """The model card: what a model is, what it was trained on, how, how good it is, and where it ends (Mitchell
 et al. 2019).
 
-Everything comes from what the model itself remembers (its facts), so that a card says nothing that nobody
+Everything comes from what the model itself remembers (its metadata), so that a card says nothing that nobody
 measured. The head is the metadata block that the hub reads. A model may be a stranger's: its texts are shown
 as texts, and mean nothing as HTML or Markdown.
 """
@@ -23,13 +23,13 @@ LIMITS = (
 
 
 def model_card(
-    name: str, facts: dict[str, Any], model: dict[str, Any], licence: str, note: str = "", image: str = ""
+    name: str, metadata: dict[str, Any], model: dict[str, Any], licence: str, note: str = "", image: str = ""
 ) -> str:
     """Markdown of a model card.
 
     Args:
         name: Title, and what ``from_pretrained`` is called with.
-        facts: What the model remembers: ``data``, ``training``, ``tokenizer``, ``validation``,
+        metadata: What the model remembers: ``data``, ``training``, ``tokenizer``, ``validation``,
             ``evaluation``; each may be missing.
         model: Sizes: ``image_size``, ``channels``, ``grid``, ``codes``, ``classes`` (names), ``parameters``
             by part, ``half``.
@@ -38,10 +38,14 @@ def model_card(
         image: File name of the samples, beside the card; empty for none.
     """
     height, width = model["image_size"]
-    parts = [head(facts, licence), f"# {printable_html(name)}\n", opening(name, facts, model, height, width)]
+    parts = [
+        head(metadata, licence),
+        f"# {printable_html(name)}\n",
+        opening(name, metadata, model, height, width),
+    ]
     parts += [f"![samples]({image})\n"] if image else []
     parts += [f"{note}\n"] if note else []
-    parts += [usage(name, model), training(facts), scores(facts)]
+    parts += [usage(name, model), training(metadata), scores(metadata)]
     classes = f"\nClasses: {', '.join(map(printable_html, model['classes']))}.\n" if model["classes"] else ""
     parts += [
         f"## Limits\n\n{LIMITS}{' Weights are in half precision.' if model['half'] else ''}\n{classes}",
@@ -50,9 +54,9 @@ def model_card(
     return "\n".join(part for part in parts if part)
 
 
-def head(facts: dict[str, Any], licence: str) -> str:
+def head(metadata: dict[str, Any], licence: str) -> str:
     """The metadata block that the hub reads."""
-    data = table(facts.get("data")).get("source", "")
+    data = table(metadata.get("data")).get("source", "")
     fields: dict[str, Any] = {
         "license": licence,
         "library_name": "d3pm-image",
@@ -65,7 +69,7 @@ def head(facts: dict[str, Any], licence: str) -> str:
 
 
 def table(value: Any) -> dict[str, Any]:
-    """A part of the facts; nothing where it is of another type."""
+    """A part of the metadata; nothing where it is of another type."""
     return value if isinstance(value, dict) else {}
 
 
@@ -81,7 +85,7 @@ def block(kind: str, text: str) -> str:
     return f"{fence}{kind}\n{text}{fence}\n"
 
 
-def opening(name: str, facts: dict[str, Any], model: dict[str, Any], height: int, width: int) -> str:
+def opening(name: str, metadata: dict[str, Any], model: dict[str, Any], height: int, width: int) -> str:
     """What the model is."""
     kind = "class-conditional" if model["classes"] else "unconditional"
     rows, columns = model["grid"]
@@ -112,9 +116,9 @@ def usage(name: str, model: dict[str, Any]) -> str:
     return f"## Use\n\n{block('bash', shell)}\n{block('python', python)}"
 
 
-def training(facts: dict[str, Any]) -> str:
+def training(metadata: dict[str, Any]) -> str:
     """How both stages were trained."""
-    data, lines = table(facts.get("data")), ["## Training\n"]
+    data, lines = table(metadata.get("data")), ["## Training\n"]
     if data:
         sides = data.get("image_size")
         size = (
@@ -126,15 +130,15 @@ def training(facts: dict[str, Any]) -> str:
         source = printable_html(data.get("source", "unknown"))
         lines.append(f"Data: {source}{size}{labels}{', mirrored at random' if data.get('flip') else ''}.\n")
     lines += stage(
-        "Tokenizer", table(facts.get("tokenizer")), ("mse", "psnr", "psnr_db", "codes_used", "perplexity")
+        "Tokenizer", table(metadata.get("tokenizer")), ("mse", "psnr", "psnr_db", "codes_used", "perplexity")
     )
-    lines += stage("Denoiser", facts, ("bits_per_code", "accuracy"))
+    lines += stage("Denoiser", metadata, ("bits_per_code", "accuracy"))
     return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def stage(title: str, facts: dict[str, Any], scored: tuple[str, ...]) -> list[str]:
+def stage(title: str, metadata: dict[str, Any], scored: tuple[str, ...]) -> list[str]:
     """How one stage was trained, and what it scored."""
-    found, made, lines = table(facts.get("validation")), table(facts.get("training")), []
+    found, made, lines = table(metadata.get("validation")), table(metadata.get("training")), []
     figures = ", ".join(
         f"{key.replace('_', ' ')} {figure(found[key], '.4g')}" for key in scored if key in found
     )
@@ -172,10 +176,10 @@ def origin(started: Any) -> str:
     return f", begun with the weights of {model}{trained}{origin(started.get('started_from'))}{part}"
 
 
-def scores(facts: dict[str, Any]) -> str:
+def scores(metadata: dict[str, Any]) -> str:
     """The figures of an evaluation, as ``d3pm-image evaluate --out`` wrote them; nothing where something else
     stands there."""
-    found = table(facts.get("evaluation"))
+    found = table(metadata.get("evaluation"))
     samples = table(found.get("samples"))
     settings, given, real = (
         table(samples.get(name)) for name in ("settings", "fidelity", "fidelity_of_real_training_images")

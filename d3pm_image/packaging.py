@@ -45,15 +45,15 @@ def package(asked: PackageConfig, device: str = "cpu", overwrite: bool = False) 
     pipe = Pipeline.from_pretrained(place, device)
     if asked.tokenizer:
         replace_tokenizer(pipe, asked.tokenizer, asked.model)
-    facts = remembered(pipe.facts, Path(asked.model).expanduser())
+    metadata = remembered(pipe.metadata, Path(asked.model).expanduser())
     if asked.evaluation:
         parts = {
             "denoiser": place / "denoiser",
             "tokenizer": find(asked.tokenizer or place, "tokenizer", "tokenizer"),
         }
         digests = {part: sha256(of / "model.safetensors") for part, of in parts.items()}
-        facts["evaluation"] = evaluated(asked.evaluation, digests)
-    pipe.facts = facts
+        metadata["evaluation"] = evaluated(asked.evaluation, digests)
+    pipe.metadata = metadata
     if overwrite:
         check_free(folder, asked.out)
         write(pipe, folder, asked.name or asked.push or folder.resolve().name, asked)
@@ -102,15 +102,15 @@ def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:
     )
     check(same_codes(network, pipe.tokenizer), "tokenizer", tokenizer, hint)
     pipe.tokenizer = network.to(pipe.device)
-    pipe.facts = {name: value for name, value in pipe.facts.items() if name != "evaluation"} | {
-        "tokenizer": info.facts
+    pipe.metadata = {name: value for name, value in pipe.metadata.items() if name != "evaluation"} | {
+        "tokenizer": info.metadata
     }
 
 
-def remembered(facts: dict[str, Any], run: Path) -> dict[str, Any]:
-    """A model's facts without this machine's folders; what an older model does not remember is read from its
-    run, if that is what was named."""
-    kept = dict(facts)
+def remembered(metadata: dict[str, Any], run: Path) -> dict[str, Any]:
+    """A model's metadata without this machine's folders; what an older model does not remember is read from
+    its run, if that is what was named."""
+    kept = dict(metadata)
     tokenizer = dict(kept.get("tokenizer") or {})
     if "training" not in kept and (found := training_facts(run, "train-diffusion")):
         kept["training"] = found
@@ -166,7 +166,7 @@ def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> s
         "codes": pipe.tokenizer.num_codes,
         "classes": list(pipe.class_names), "parameters": parameters, "half": half,
     }  # fmt: skip
-    return model_card(name, pipe.facts, model, licence, note, "samples.jpg")
+    return model_card(name, pipe.metadata, model, licence, note, "samples.jpg")
 
 
 def samples(pipe: Pipeline) -> bytes:

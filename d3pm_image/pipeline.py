@@ -73,7 +73,7 @@ class Pipeline(Edits):
         class_names: Names of the classes, empty for an unconditional model.
         sampler: Default sampler.
         sampling: Default settings that all samplers share.
-        facts: Whatever was remembered of the training (data, command, scores), JSON values.
+        metadata: Whatever was remembered of the training (data, command, scores), JSON values.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Pipeline(Edits):
         class_names: Sequence[str] = (),
         sampler: Sampler | None = None,
         sampling: SamplingConfig | None = None,
-        facts: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ):
         hint = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
         check(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, hint)
@@ -93,7 +93,7 @@ class Pipeline(Edits):
         self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
         self.image_size, self.class_names = image_size, tuple(class_names)
         self.sampler, self.sampling = sampler or default_sampler(), sampling or SamplingConfig()
-        self.facts = facts or {}
+        self.metadata = metadata or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
         self.precision: Precision = "float32"
         self.by_device, self.progress_bar = False, False
@@ -193,7 +193,7 @@ class Pipeline(Edits):
             self.class_names,
             self.sampler,
             self.sampling,
-            self.facts,
+            self.metadata,
         )
         return write_bundle(Bundle(*parts), folder, half, files)
 
@@ -210,7 +210,7 @@ class Pipeline(Edits):
 
     def request(self, **drawing: Any) -> Request:
         """How codes are to be drawn. Every method below takes these arguments
-        (:class:`~d3pm_image.keywords.Drawing`), and the settings of the sampler.
+        (:class:`~d3pm_image.keywords.GenerationOptions`), and the settings of the sampler.
 
         Raises:
             ConfigError: an impossible value, or a setting that the sampler does not have. TypeError: no such
@@ -299,8 +299,8 @@ class Pipeline(Edits):
         Args:
             num_images: How many.
             labels: See :meth:`label_ids`.
-            steps, drawing: See :class:`~d3pm_image.keywords.Drawing`: seed, batch_size, sampler, guidance,
-                temperature, ….
+            steps, drawing: See :class:`~d3pm_image.keywords.GenerationOptions`: seed, batch_size, sampler,
+                guidance, temperature, ….
             output_type: ``pil``, ``pt`` or ``np``.
 
         Returns:
@@ -338,7 +338,9 @@ class Pipeline(Edits):
         """Images of any size and mode (:func:`~d3pm_image.editing.inputs.images`) as (B, C, h, w) in [0,
         1], in the model's mode and at its size."""
         fitting = [
-            convert_for(with_white(i, remembered_white(self.facts)), self.tokenizer.channels, self.image_size)
+            convert_for(
+                with_white(i, remembered_white(self.metadata)), self.tokenizer.channels, self.image_size
+            )
             for i in image_list(images)[0]
         ]
         return torch.stack([to_tensor(image) for image in fitting]).to(self.device)

@@ -93,7 +93,7 @@ def repaints(
 
 def run(args: argparse.Namespace) -> None:
     pipe = Pipeline.from_pretrained(args.model, precision=args.precision)
-    data = DataConfig(**pipe.facts["data"])
+    data = DataConfig(**pipe.metadata["data"])
     train, cache = everything(ImageSet(open_source(data), data)), cache_root() / "classifiers"
     classifier = train_classifier(*train, len(pipe.class_names), cache, data.flip)
     held_out = ImageSet(open_source(data, held_out=True), data)

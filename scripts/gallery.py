@@ -49,7 +49,7 @@ class HeldOut:
 
 def held_out_images(pipe: Pipeline, root: str, count: int, settings: dict[str, Any]) -> HeldOut:
     """``count`` held-out images at the model's size, each of another class as long as there are enough."""
-    data = DataConfig(**pipe.facts["data"])
+    data = DataConfig(**pipe.metadata["data"])
     data = dataclasses.replace(data, root=root or data.root)
     held_out = ImageSet(open_source(data, held_out=True), data)
     spread = np.linspace(0, len(held_out) - 1, min(len(held_out), 40 * count)).astype(int).tolist()

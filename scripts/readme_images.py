@@ -48,7 +48,7 @@ def main() -> None:
     samples = [enlarge(image) for image in pipe.generate(64, **settings)]
     save_image(grid_image(samples, 8), args.folder / f"{args.name}_grid.png")
 
-    data = DataConfig(**pipe.facts["data"])
+    data = DataConfig(**pipe.metadata["data"])
     data = dataclasses.replace(data, root=args.root or data.root)
     held_out = ImageSet(open_source(data, held_out=True), data)
     shapes = masks(*pipe.image_size)

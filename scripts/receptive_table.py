@@ -41,7 +41,7 @@ def boxes(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
 def measure(name: str, count: int) -> dict:
     """Shares and rings of one tokenizer."""
     tokenizer, info = load_tokenizer(name)
-    data = DataConfig(**info.facts["data"])
+    data = DataConfig(**info.metadata["data"])
     held_out = ImageSet(open_source(data, held_out=True), data)
     count = min(count, len(held_out))
     images = held_out.read(torch.linspace(0, len(held_out) - 1, count).long().tolist())

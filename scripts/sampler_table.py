@@ -49,7 +49,7 @@ STEPS = (4, 8, 16, 32, 64)
 def measure(args: argparse.Namespace) -> None:
     """Measure every entry that the file does not hold yet."""
     pipe = Pipeline.from_pretrained(args.model, precision="bf16")
-    data = DataConfig(**pipe.facts["data"])
+    data = DataConfig(**pipe.metadata["data"])
     train, cache = everything(ImageSet(open_source(data), data)), cache_root() / "classifiers"
     classifier = train_classifier(*train, len(pipe.class_names), cache, data.flip)
     test, _ = everything(ImageSet(open_source(data, held_out=True), data))

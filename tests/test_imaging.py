@@ -191,10 +191,10 @@ def test_transparent_images_are_written_or_refused_in_one_line(tmp_path, mode, e
 
 
 def test_png_carries_its_settings(tmp_path):
-    facts = {"seed": 3, "labels": "0..9", "note": "Ünïcode", "guidance": 1.5, "class": None}
-    save_image(noise("RGB"), tmp_path / "a.png", facts)
+    metadata = {"seed": 3, "labels": "0..9", "note": "Ünïcode", "guidance": 1.5, "class": None}
+    save_image(noise("RGB"), tmp_path / "a.png", metadata)
     with Image.open(tmp_path / "a.png") as image:
-        assert json.loads(image.text["d3pm_image"]) == facts
+        assert json.loads(image.text["d3pm_image"]) == metadata
 
 
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.xyz", "png"])

@@ -228,10 +228,10 @@ FAULTS = {
     "config is huge": lambda m: huge(m / "config.json"),
     "nested lists": lambda m: (m / "config.json").write_text("[" * 100_000),
     "nested dictionaries": lambda m: (m / "config.json").write_text(
-        '{"facts":' * 100_000 + "1" + "}" * 100_000
+        '{"metadata":' * 100_000 + "1" + "}" * 100_000
     ),
     "nested below what Python refuses": lambda m: edit(
-        m / "config.json", facts=json.loads('{"a":' * 600 + "1" + "}" * 600)
+        m / "config.json", metadata=json.loads('{"a":' * 600 + "1" + "}" * 600)
     ),
     "utf-16": lambda m: (m / "config.json").write_text((m / "config.json").read_text(), encoding="utf-16"),
     "latin-1": lambda m: (m / "config.json").write_bytes(
@@ -243,8 +243,8 @@ FAULTS = {
     "names in one text": lambda m: edit(m / "config.json", class_names="ab"),
     "names are numbers": lambda m: edit(m / "config.json", class_names=[1, 2]),
     "names are null": lambda m: edit(m / "config.json", class_names=None),
-    "facts are a list": lambda m: edit(m / "config.json", facts=[]),
-    "facts of data are a text": lambda m: edit(m / "config.json", facts={"data": "x"}),
+    "facts are a list": lambda m: edit(m / "config.json", metadata=[]),
+    "facts of data are a text": lambda m: edit(m / "config.json", metadata={"data": "x"}),
     "a sampler of a megabyte": lambda m: edit(
         m / "config.json", sampler={"sampler": "\x1b[31m" + "x" * 10**6}
     ),

@@ -37,7 +37,7 @@ from d3pm_image.provenance.machine import machine
 from d3pm_image.recipes import diffusion, tokenizer_parts
 from d3pm_image.tokenizer import Autoencoder
 from d3pm_image.training.loop import make_accelerator
-from d3pm_image.training.trainer import Job, Trainer
+from d3pm_image.training.trainer import Trainer, TrainTask
 
 from ..speed import peers
 
@@ -155,10 +155,10 @@ def agreement(note: Note, device: torch.device, toy: bool) -> None:
 
 
 def step_of(
-    job: Job, batch: dict[str, Tensor], config: TrainConfig, accelerator: Accelerator | None = None
+    task: TrainTask, batch: dict[str, Tensor], config: TrainConfig, accelerator: Accelerator | None = None
 ) -> Callable[[], object]:
     """A real training step on one batch."""
-    trainer = Trainer(job, config, Path(), accelerator or make_accelerator(config))
+    trainer = Trainer(task, config, Path(), accelerator or make_accelerator(config))
     return lambda: trainer.step(batch)
 
 
@@ -190,7 +190,7 @@ def training(note: Note, device: torch.device, toy: bool) -> None:
                 "labels": torch.randint(CLASSES, (images,), device=device),
             }
             began = time.perf_counter()
-            step = step_of(Job(network, lambda *_: [], loss), batch, config.train)
+            step = step_of(TrainTask(network, lambda *_: [], loss), batch, config.train)
             step()
             wait(device)
             first = time.perf_counter() - began
@@ -230,8 +230,8 @@ def tokenizer_figures(config: TokenizerRun, device: torch.device, toy: bool) -> 
     batch = torch.randint(256, (images, channels, size, size), dtype=torch.uint8).to(device)
     forget(device)
     accelerator = make_accelerator(config.train)
-    job = Job(network, lambda *_: [], tokenizer_parts.make_loss(config, accelerator))
-    step = step_of(job, {"images": batch}, config.train, accelerator)
+    task = TrainTask(network, lambda *_: [], tokenizer_parts.make_loss(config, accelerator))
+    step = step_of(task, {"images": batch}, config.train, accelerator)
     found, floats = {"train": seconds(step, device, toy)}, batch.float() / 255
     training_mb = peak_mb(device)
     codes = network.eval().encode(floats)

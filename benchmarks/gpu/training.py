@@ -81,8 +81,8 @@ def stage(
     steps = 6 if toy else pace.steps(left)
     often = max(1, math.ceil(steps / 3))
     made = train(loop | {"steps": steps, "preview_every": often, "checkpoint_every": steps}, out)
-    facts = {"steps": steps, "step_ms": round(1e3 * pace.step_s, 2), "start_s": round(pace.start_s, 1)}
-    return made, facts | {"seconds": round(time.perf_counter() - began, 1), "budget_s": round(budget_s, 1)}
+    metadata = {"steps": steps, "step_ms": round(1e3 * pace.step_s, 2), "start_s": round(pace.start_s, 1)}
+    return made, metadata | {"seconds": round(time.perf_counter() - began, 1), "budget_s": round(budget_s, 1)}
 
 
 def settings_of(entry: dict[str, Any], name: str, pack: Path) -> tuple[dict[str, Any], float]:
@@ -120,7 +120,7 @@ def train_entry(
     def tokenize(loop: dict[str, Any], place: Path) -> Any:
         return train_tokenizer(data, out=place, train=loop, **copy.deepcopy(first))
 
-    tokenizer, facts = stage(tokenize, loops[0], folder / "tokenizer", share * first_share, toy)
+    tokenizer, metadata = stage(tokenize, loops[0], folder / "tokenizer", share * first_share, toy)
 
     def denoise(loop: dict[str, Any], place: Path) -> Any:
         return train_diffusion(data, tokenizer=tokenizer, out=place, train=loop, **copy.deepcopy(second))
@@ -128,7 +128,7 @@ def train_entry(
     left = budget_s - FINISH_S - (time.perf_counter() - began)
     loop = loops[1] | {"compile": mode}
     pipe, more = stage(denoise, loop, folder / "diffusion", left, toy)
-    found = {"name": entry["name"], "tokenizer": facts, "denoiser": more | {"compile": mode}}
+    found = {"name": entry["name"], "tokenizer": metadata, "denoiser": more | {"compile": mode}}
     found["scores"] = scores(pipe)
     archive(pipe, folder, out / f"{entry['name']}.tar", found, toy)
     return found
@@ -147,8 +147,8 @@ def parameters(entry: dict[str, Any]) -> int:
 def scores(pipe: Pipeline) -> dict[str, Any]:
     """What both stages measured on held-out images."""
     return {
-        "denoiser": pipe.facts.get("validation", {}),
-        "tokenizer": (pipe.facts.get("tokenizer") or {}).get("validation", {}),
+        "denoiser": pipe.metadata.get("validation", {}),
+        "tokenizer": (pipe.metadata.get("tokenizer") or {}).get("validation", {}),
     }
 
 

@@ -35,14 +35,14 @@ class Shelf:
     def put(
         self,
         images: Sequence[Image.Image],
-        facts: Sequence[Mapping[str, Any]],
+        metadata: Sequence[Mapping[str, Any]],
         stem: str,
         source: ImageFile | None = None,
     ) -> tuple[list[Path], list[str]]:
         """Write results as PNGs.
 
         Args:
-            facts: Settings, one of each image.
+            metadata: Settings, one of each image.
             stem: Of the names.
             source: The file that they were made from, whose mode and metadata they keep.
 
@@ -50,7 +50,7 @@ class Shelf:
             The files, and a line where one could not hold every pixel as it was.
         """
         place, paths, notes = self.place(), [], []
-        for number, (image, own) in enumerate(zip(images, facts, strict=True), 1):
+        for number, (image, own) in enumerate(zip(images, metadata, strict=True), 1):
             path = place / (f"{stem}.png" if len(images) == 1 else f"{stem}-{number:02d}.png")
             if source is None:
                 save_image(image, path, dict(own))

@@ -17,7 +17,7 @@ from ..config import ConfigError
 from ..printable import printable
 from .canvas_mask import displayed, painted
 from .errors import failure
-from .session import Drawing, Finished, Progress, Studio, open_upload
+from .session import Finished, PageRequest, Progress, Studio, open_upload
 from .streaming import Stopped
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
@@ -68,7 +68,7 @@ class Handlers:
         guidance: Any,
         temperature: Any,
         seed: Any,
-    ) -> Drawing:
+    ) -> PageRequest:
         """The common settings. Raises ConfigError."""
         changes = {
             "sampler": sampler,
@@ -77,7 +77,7 @@ class Handlers:
             "temperature": temperature,
         }
         self.studio.pipe.request(**changes)
-        return Drawing(label or "", whole(count, "images"), whole(seed, "seed"), changes)
+        return PageRequest(label or "", whole(count, "images"), whole(seed, "seed"), changes)
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator:
         """New images."""
@@ -192,14 +192,14 @@ class Handlers:
         if not path:
             return ""
         try:
-            facts = read_settings(path)
+            metadata = read_settings(path)
         except ConfigError as error:
             raise ConfigError("image", Path(path).name, str(error).partition(": ")[2]) from None
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in describe(facts).items()
+            for name, text in describe(metadata).items()
         )
-        return f'<table class="facts">{rows}</table>'
+        return f'<table class="metadata">{rows}</table>'
 
 
 def shape(path: Path) -> list[str]:

@@ -358,5 +358,5 @@ def show_tab(handlers: Handlers) -> None:
             )
             hint("`d3pm-image show IMAGE` says the same; with `--again` it makes the image anew.")
         with gr.Column(scale=2, min_width=360):
-            facts = gr.HTML("")
-    image.change(friendly(handlers.read), image, facts, show_progress="hidden", api_visibility="private")
+            metadata = gr.HTML("")
+    image.change(friendly(handlers.read), image, metadata, show_progress="hidden", api_visibility="private")

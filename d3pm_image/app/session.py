@@ -38,7 +38,7 @@ SCREEN = 384
 
 
 @dataclass(frozen=True)
-class Drawing:
+class PageRequest:
     """How the user wants it drawn.
 
     Args:
@@ -93,16 +93,16 @@ class Studio:
         self.lock = threading.Lock()
         self.made_by = made_by(model, pipe.tokenizer, pipe.denoiser)
 
-    def facts(self, command: str, drawing: Drawing, **own: Any) -> dict[str, Any]:
+    def metadata(self, command: str, drawing: PageRequest, **own: Any) -> dict[str, Any]:
         """What the results carry; the same as the command of that name writes."""
         settings = self.pipe.request(**drawing.changes).values()
         run = {"seed": drawing.seed, "precision": self.pipe.precision}
         return {"command": command, **run, **own, **settings, **self.made_by}
 
-    def generate(self, drawing: Drawing, stop: threading.Event) -> Iterator[Progress | Finished]:
+    def generate(self, drawing: PageRequest, stop: threading.Event) -> Iterator[Progress | Finished]:
         """New images. Raises ConfigError for impossible settings, Stopped."""
         labels = None if drawing.label == "" else [drawing.one_label]
-        facts = self.facts(
+        metadata = self.metadata(
             "generate",
             drawing,
             labels=drawing.label and self.labels_text(drawing),
@@ -111,7 +111,7 @@ class Studio:
         )
         ids = self.pipe.label_ids(labels, drawing.count)
         names = [*self.pipe.class_names, "no class"]
-        own = [{**facts, "number": number, "label": names[ids[number]]} for number in range(drawing.count)]
+        own = [{**metadata, "number": number, "label": names[ids[number]]} for number in range(drawing.count)]
 
         def work(callback: Callback) -> list[Image.Image]:
             return self.pipe.generate(
@@ -125,7 +125,7 @@ class Studio:
 
         yield from self.draw(work, own, f"generated-seed{drawing.seed}", None, stop)
 
-    def labels_text(self, drawing: Drawing) -> str:
+    def labels_text(self, drawing: PageRequest) -> str:
         """The class as a command takes it: by name, since a number may be the name of another class."""
         classes = len(self.pipe.class_names)
         return label_text(
@@ -138,7 +138,7 @@ class Studio:
         source: ImageFile,
         mask: np.ndarray,
         feather: int,
-        drawing: Drawing,
+        drawing: PageRequest,
         stop: threading.Event,
         name: str = "",
     ) -> Iterator[Progress | Finished]:
@@ -161,7 +161,7 @@ class Studio:
         self,
         source: ImageFile,
         sides: dict[str, int],
-        drawing: Drawing,
+        drawing: PageRequest,
         stop: threading.Event,
         name: str = "",
     ) -> Iterator[Progress | Finished]:
@@ -180,7 +180,7 @@ class Studio:
         )
 
     def vary(
-        self, source: ImageFile, strength: float, drawing: Drawing, stop: threading.Event, name: str = ""
+        self, source: ImageFile, strength: float, drawing: PageRequest, stop: threading.Event, name: str = ""
     ) -> Iterator[Progress | Finished]:
         """Variations of an image; strength is the noise level that they begin at."""
 
@@ -201,7 +201,7 @@ class Studio:
         self,
         command: str,
         source: ImageFile,
-        drawing: Drawing,
+        drawing: PageRequest,
         own: dict,
         work: Callable,
         stop: threading.Event,
@@ -209,10 +209,10 @@ class Studio:
     ) -> Iterator[Progress | Finished]:
         """Draw the variants of an edit and keep them as files, watched step by step."""
         check_amount(drawing.count, *source.image.size)
-        facts = self.facts(command, drawing, **own) | image_record(source.path, name=name)
+        metadata = self.metadata(command, drawing, **own) | image_record(source.path, name=name)
         together = {"first": 0, "variants": drawing.count, "batch_size": BATCH}
         each = [
-            facts | ({"variant": number, **together} if drawing.count > 1 else {})
+            metadata | ({"variant": number, **together} if drawing.count > 1 else {})
             for number in range(drawing.count)
         ]
         stem = safe_name(Path(name or source.path.name).stem)
@@ -221,7 +221,7 @@ class Studio:
     def draw(
         self,
         work: Callable[[Callback], list],
-        facts: list[dict],
+        metadata: list[dict],
         stem: str,
         source: ImageFile | None,
         stop: threading.Event,
@@ -233,7 +233,7 @@ class Studio:
                 yield Progress(seen.step, seen.steps, self.preview(seen))
             else:
                 images = seen
-        paths, notes = self.shelf.put(images, facts, stem, source)
+        paths, notes = self.shelf.put(images, metadata, stem, source)
         yield Finished(paths, self.shelf.bundle(paths), notes)
 
     def preview(self, frame: SamplerStep) -> Image.Image:
@@ -275,7 +275,7 @@ def check_amount(count: int, width: int, height: int) -> None:
     check(fits, "images", count, hint)
 
 
-def how(drawing: Drawing, callback: Callback) -> dict[str, Any]:
+def how(drawing: PageRequest, callback: Callback) -> dict[str, Any]:
     """Arguments that every edit takes."""
     return {
         "variants": drawing.count,

@@ -33,13 +33,13 @@ CSS = """
 .results .grid-wrap { max-height: none; }
 .results .thumbnail-item img, .results .gallery-item img, .results .preview img { object-fit: contain; }
 .results .preview img { width: 100%; height: 100%; }
-table.facts, table.facts tr, table.facts th, table.facts td { border: 0; }
-table.facts { width: 100%; border-collapse: collapse; background: var(--block-background-fill);
+table.metadata, table.metadata tr, table.metadata th, table.metadata td { border: 0; }
+table.metadata { width: 100%; border-collapse: collapse; background: var(--block-background-fill);
   border-radius: var(--block-radius); }
-table.facts th, table.facts td { text-align: left; padding: 7px 10px; vertical-align: top;
+table.metadata th, table.metadata td { text-align: left; padding: 7px 10px; vertical-align: top;
   border-bottom: 1px solid var(--border-color-primary); }
-table.facts th { font-weight: 600; width: 10rem; white-space: nowrap; }
-table.facts td { overflow-wrap: anywhere; }
+table.metadata th { font-weight: 600; width: 10rem; white-space: nowrap; }
+table.metadata td { overflow-wrap: anywhere; }
 footer { display: none !important; }
 """
 

@@ -70,6 +70,6 @@ def run(args: Doctor) -> int:
         )
     )
     if args.out:
-        facts = {"folder": place, "kind": kind, "findings": [asdict(f) for f in found]}
-        write_report(args.out, args.overwrite, json.dumps(facts, indent=1), "findings")
+        metadata = {"folder": place, "kind": kind, "findings": [asdict(f) for f in found]}
+        write_report(args.out, args.overwrite, json.dumps(metadata, indent=1), "findings")
     return wrong

@@ -91,19 +91,19 @@ def run(command: str, args: Options) -> None:
     out = Path(args.out) if args.out else result_path(image, EDITS[command][1])
     outputs = [out, *result_files(out, args.variants)]
     check_outputs(outputs, args.inputs())
-    watch = args.recorder(outputs, args.inputs())
+    recorder = args.recorder(outputs, args.inputs())
     say(command, image.notes)
     given = Given(image, *prepared(args, image.image, getattr(args, "mask", "")))
     pipe = load_pipeline(args, args.model)
     if pipe.tokenizer.channels == 1 and coloured(image.image):
         say(command, [GREY])
-    (results,) = drawing(args, pipe, watch)([given], args.first)
-    finish(command, args, given, pipe, results, out, watch)
+    (results,) = drawing(args, pipe, recorder)([given], args.first)
+    finish(command, args, given, pipe, results, out, recorder)
 
 
 def run_folder(command: str, args: Options) -> None:
     """The same for every image of a folder; processes share the work."""
-    from ..editing.folders import check_free, jobs_of
+    from ..editing.folders import check_free, items_of
     from ..editing.image_files.files import open_image_file
     from ..editing.results import coloured
     from ..pipeline import load_pipeline
@@ -113,35 +113,38 @@ def run_folder(command: str, args: Options) -> None:
     hint = "does not go with overwrite: what is in the folder is kept, or replaced"
     check(not (args.resume and args.overwrite), "resume", True, hint)
     check(not args.trajectory, "trajectory", args.trajectory, "shows how one image is drawn, not a folder")
-    jobs = jobs_of(args.image, getattr(args, "mask", ""), args.out, EDITS[command][1], args.variants)
+    items = items_of(args.image, getattr(args, "mask", ""), args.out, EDITS[command][1], args.variants)
     if not (args.overwrite or args.resume):
-        check_free(jobs, args.variants)
-    request = FolderRequest(jobs, args.variants, args.first, args.batch_size, args.overwrite, args.resume)
+        check_free(items, args.variants)
+    request = FolderRequest(items, args.variants, args.first, args.batch_size, args.overwrite, args.resume)
     pipe = load_pipeline(args, args.model)
     began, record = time.perf_counter(), recording(command, args, pipe)
 
-    def read(job: Any) -> Given:
-        image = open_image_file(job.image)
+    def read(item: Any) -> Given:
+        image = open_image_file(item.image)
         if pipe.tokenizer.channels == 1 and coloured(image.image):
             image = dataclasses.replace(image, notes=(*image.notes, GREY_ALL))
-        return Given(image, *prepared(args, image.image, job.mask))
+        return Given(image, *prepared(args, image.image, item.mask))
 
     notes = edit_files(request, read, record, drawing(args, pipe))
     if request.rank:
         return
     say(command, notes[:MOST_NOTES])
     say(command, [f"{len(notes) - MOST_NOTES} more notes"] if len(notes) > MOST_NOTES else [])
-    plural, on = "s" * (len(jobs) > 1), f" on {request.processes} processes" * (request.processes > 1)
-    where = listed(jobs[0].out.parent, [job.out for job in jobs])
-    print(f"{command}: {len(jobs)} image{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
+    plural, on = "s" * (len(items) > 1), f" on {request.processes} processes" * (request.processes > 1)
+    where = listed(items[0].out.parent, [item.out for item in items])
+    print(f"{command}: {len(items)} image{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
 
 
-def drawing(args: Options, pipe: Any, watch: Any = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
+def drawing(args: Options, pipe: Any, recorder: Any = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
     """What draws the results of images, from a number on. Raises ConfigError for a label as
     :func:`label_of`."""
     from ..recipes.edited_files import paint
 
-    how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {"callback": watch, **args.changes()}
+    how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {
+        "callback": recorder,
+        **args.changes(),
+    }
     how |= {"continued": True} if isinstance(args, Outpaint) else args.painted()
     label = label_of(args, pipe.class_names)
     return lambda given, first: paint(pipe, given, label, first, **how)
@@ -194,22 +197,22 @@ def recording(command: str, args: Options, pipe: Any) -> Callable[[Any, int], di
 
 
 def finish(
-    command: str, args: Options, given: Any, pipe: Any, results: Sequence[Any], out: Path, watch: Any
+    command: str, args: Options, given: Any, pipe: Any, results: Sequence[Any], out: Path, recorder: Any
 ) -> None:
     """Write the results of one image and say where they are."""
     from ..editing.results import write_results
 
     hidden, several = given.hidden, len(results) > 1
-    facts = recording(command, args, pipe)(given, args.first) | (
+    metadata = recording(command, args, pipe)(given, args.first) | (
         {"variants": len(results)} if several else {}
     )
     shown = given.image, hidden
-    paths, note = write_results(results, out, given.source, facts, shown, args.first, args.overwrite)
+    paths, note = write_results(results, out, given.source, metadata, shown, args.first, args.overwrite)
     say(command, [note] if note else [])
     share = "" if hidden is None else f" {hidden.mean():.0%} of the image,"
     also = f" and {printable(paths[1].name, 0)} …" if several else ""
     print(f"{command}:{share} {len(results)} result{'s' if several else ''}: {printable(paths[0], 0)}{also}")
-    args.show(watch, pipe, f"{command} · result 1 · {facts['sampler']} · seed {args.seed}", facts)
+    args.show(recorder, pipe, f"{command} · result 1 · {metadata['sampler']} · seed {args.seed}", metadata)
 
 
 def main(command: str, arguments: list[str]) -> None:

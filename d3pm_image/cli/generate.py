@@ -96,24 +96,26 @@ def run(args: Generate) -> None:
         check_ending(out)
     else:
         folder_to_write(out if not out.suffix else out.parent)
-    watch = args.recorder([out]) if rank == 0 else None
+    recorder = args.recorder([out]) if rank == 0 else None
     pipe = load_pipeline(args, args.model)
     labels, settings = parse_labels(args.labels), pipe.request(**args.changes()).values()
     ids = pipe.label_ids(labels, args.num_images, args.first)
-    facts: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
-    facts |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision, **settings}
+    metadata: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
+    metadata |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision, **settings}
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, **args.changes()}
     began = time.perf_counter()
 
     def draw(first: int, count: int) -> Sequence[Any]:
-        return pipe.generate(count, labels, first=first, callback=watch, **how)
+        return pipe.generate(count, labels, first=first, callback=recorder, **how)
 
     request = Request(
-        out, ids, pipe.class_names, facts, args.first, args.batch_size, args.overwrite, args.resume
+        out, ids, pipe.class_names, metadata, args.first, args.batch_size, args.overwrite, args.resume
     )
     if args.one_image:
         images = [image for part in request.batches() for image in draw(part.start, len(part))]
-        where = printable(write_grid(args, images, ids, pipe.class_names if args.captions else (), facts), 0)
+        where = printable(
+            write_grid(args, images, ids, pipe.class_names if args.captions else (), metadata), 0
+        )
     else:
         if rank == 0 and not (args.overwrite or args.resume or out.suffix):
             say_what_is_there(out)
@@ -123,7 +125,9 @@ def run(args: Generate) -> None:
     plural, on = "s" * (args.num_images > 1), f" on {processes} processes" * (processes > 1)
     print(f"{args.num_images} image{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
-    args.show(watch, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", facts)
+    args.show(
+        recorder, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", metadata
+    )
 
 
 def listed_shortly(out: Path, files: Sequence[Path]) -> str:
@@ -142,7 +146,7 @@ def say_what_is_there(out: Path) -> None:
 
 
 def write_grid(
-    args: Generate, images: Sequence[Any], ids: Sequence[int], names: Sequence[str], facts: dict[str, Any]
+    args: Generate, images: Sequence[Any], ids: Sequence[int], names: Sequence[str], metadata: dict[str, Any]
 ) -> Path:
     """All images side by side in one file; where it is."""
     from ..imaging import labelled_grid, save_image
@@ -152,5 +156,5 @@ def write_grid(
         name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")
     }
     with new_files(args.place, args.overwrite) as files:
-        save_image(labelled_grid(images, ids, names, args.columns), files.draft, facts | layout)
+        save_image(labelled_grid(images, ids, names, args.columns), files.draft, metadata | layout)
     return files.path

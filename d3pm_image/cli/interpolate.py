@@ -41,7 +41,7 @@ def run(args: Interpolate) -> None:
     out = Path(args.out) if args.out else added(files[0].path, "-interpolated", ".png")
     inputs = [file.path for file in files]
     check_outputs([out], inputs)
-    watch = args.recorder([out], inputs)
+    recorder = args.recorder([out], inputs)
     say("interpolate", [note for file in files for note in file.notes])
     pipe = load_pipeline(args, args.model)
     labels = read_classes(args.labels, pipe.class_names, most=2)
@@ -49,7 +49,7 @@ def run(args: Interpolate) -> None:
     how: dict[str, Any] = {
         "seed": args.seed,
         "batch_size": args.batch_size,
-        "callback": watch,
+        "callback": recorder,
         **args.changes(),
     }
     frames = pipe.interpolate(a, b, args.frames, args.strength, labels, args.mix, **how)
@@ -62,8 +62,8 @@ def run(args: Interpolate) -> None:
         | image_record(files[1].path, "b")
         | made_by(args.model, pipe.tokenizer, pipe.denoiser)
     )
-    facts = {"command": "interpolate", **own, **pipe.request(**args.changes()).values()}
+    metadata = {"command": "interpolate", **own, **pipe.request(**args.changes()).values()}
     with new_files(out, args.overwrite) as new:
-        write_frames(frames, to_pil(pipe.tensors([a, b])), new.draft, args.frame_ms, facts)
+        write_frames(frames, to_pil(pipe.tensors([a, b])), new.draft, args.frame_ms, metadata)
     print(f"interpolate: {args.frames} frames: {printable(new.path, 0)}")
-    args.show(watch, pipe, f"interpolate · frame 1 · {facts['sampler']} · seed {args.seed}", facts)
+    args.show(recorder, pipe, f"interpolate · frame 1 · {metadata['sampler']} · seed {args.seed}", metadata)

@@ -94,7 +94,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
             check(own.isdisjoint(other.resolve() for other in others), "trajectory", self.trajectory, hint)
         return Recorder()
 
-    def show(self, recorder: Any, pipe: Any, title: str, facts: dict[str, Any]) -> None:
+    def show(self, recorder: Any, pipe: Any, title: str, metadata: dict[str, Any]) -> None:
         """Write what a recorder saw, if there is one, and say where."""
         if recorder is None:
             return
@@ -106,7 +106,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
             pipe.tokenizer_decode,
             self.trajectory_ms,
             printable(title),
-            facts | {"shows": "trajectory"},
+            metadata | {"shows": "trajectory"},
         )
         with new_files(Path(self.trajectory), self.overwrite, lambda path: [path, sheet_path(path)]) as files:
             save_trajectory(recorder.trajectory(), files.draft, *how)

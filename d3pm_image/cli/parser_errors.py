@@ -234,7 +234,7 @@ def paths(held: dict[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[A
         yield from paths(value, (*above, key)) if isinstance(value, dict) else ()
 
 
-def whence(error: ConfigError, arguments: list[str], start: str, inherited: set[str]) -> ConfigError:
+def with_source(error: ConfigError, arguments: list[str], start: str, inherited: set[str]) -> ConfigError:
     """An error over a value that the command line does not give says what gave it.
 
     Args:

@@ -13,7 +13,7 @@ from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, c
 from ..config.tokenizer import FLAT
 from ..documents import LARGEST_YAML, check_yaml, read_text
 from ..tokenizer.quantizers import QUANTIZERS
-from .parser_errors import check_file, explain, whence
+from .parser_errors import check_file, explain, with_source
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -167,10 +167,10 @@ def parse(
             values["tokenizer.quantizer"] = QUANTIZERS.change(quantizer, **own)
         return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
     except ConfigError as error:
-        raise whence(error, arguments, start, set(inherited)) from error
+        raise with_source(error, arguments, start, set(inherited)) from error
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         found = explain(kind, arguments, list(positionals or {}), optional, str(error))
-        raise whence(found, arguments, start, set(inherited)) from error
+        raise with_source(found, arguments, start, set(inherited)) from error
 
 
 def of_today(kind: type, text: str) -> str:

@@ -66,22 +66,22 @@ def run(args: Show) -> bool:
     """
     from ..provenance import describe, read_settings
 
-    facts = read_settings(args.image)
+    metadata = read_settings(args.image)
     if args.again:
         from ..provenance.again import make_again
 
-        kind, work = repeated(facts["command"])
+        kind, work = repeated(metadata["command"])
         path, different = make_again(
-            args.image, facts, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite
+            args.image, metadata, kind, work, args.out, args.model, args.inputs, args.device, args.overwrite
         )
-        print(f"{facts['command']} again: {printable(path, 0)}")
-        known = "" if facts.get("weights_sha256") else " (the image does not say which weights made it)"
+        print(f"{metadata['command']} again: {printable(path, 0)}")
+        known = "" if metadata.get("weights_sha256") else " (the image does not say which weights made it)"
         print(f"{printable(different or f'every pixel is as in {Path(args.image).name}', 1000)}{known}")
         return not different
     if args.json:
-        print(json.dumps(facts, indent=1))  # ASCII alone: what is printed may be a stranger's
+        print(json.dumps(metadata, indent=1))  # ASCII alone: what is printed may be a stranger's
     else:
-        lines = {printable(name): printable(text, 500) for name, text in describe(facts).items()}
+        lines = {printable(name): printable(text, 500) for name, text in describe(metadata).items()}
         width = max(map(len, lines))
         print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
     return True

@@ -98,8 +98,8 @@ def settled(config: DataConfig, load: Callable[[int], Image.Image], deep: Sequen
     return dataclasses.replace(config, white=estimate_white(load, deep))
 
 
-def remembered_white(facts: Mapping[str, Any]) -> float:
+def remembered_white(metadata: Mapping[str, Any]) -> float:
     """The level of white that a model was trained with; 0 where it remembers none."""
-    data = facts.get("data")
+    data = metadata.get("data")
     white = data.get("white", 0.0) if isinstance(data, dict) else 0.0
     return float(white) if isinstance(white, (int, float)) and 0 < white < np.inf else 0.0

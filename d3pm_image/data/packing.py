@@ -54,7 +54,7 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     Raises:
         ConfigError: ``out`` holds something else than shards of these images in this size.
     """
-    facts = {
+    metadata = {
         "data": source.fingerprint,
         "classes": list(source.class_names),
         "images": len(source),
@@ -62,7 +62,7 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
     }
     folder_to_write(out).mkdir(parents=True, exist_ok=True)
     with waiting_lock(out / LOCK, f"the shards in {out}"):
-        begin(out, facts, source.known_as.former)
+        begin(out, metadata, source.known_as.former)
         return _missing(source, out, shard_images, quiet)
 
 
@@ -84,7 +84,7 @@ def _missing(source: ImageSource, out: Path, shard_images: int, quiet: bool) -> 
     return Packed(len(starts), kept, left_out)
 
 
-def begin(out: Path, facts: dict, former: str = "") -> None:
+def begin(out: Path, metadata: dict, former: str = "") -> None:
     """Note in ``out`` what is packed there, or see that it is the same as before.
 
     Args:
@@ -96,20 +96,22 @@ def begin(out: Path, facts: dict, former: str = "") -> None:
     try:
         before = read_json(out / PACKED, MAX_META)
     except Missing:
-        before = None if any(path.name != LOCK for path in out.iterdir()) else facts
+        before = None if any(path.name != LOCK for path in out.iterdir()) else metadata
     except Unreadable as error:
         raise ConfigError("out", str(out), f"holds other files ({error}); name a new folder") from error
     check(before is not None, "out", str(out), "holds other files; name a new folder")
     if former and isinstance(before, dict) and before.get("data") == former:
-        before["data"] = facts["data"]
-    changed = [name for name in facts if not isinstance(before, dict) or before.get(name) != facts[name]]
+        before["data"] = metadata["data"]
+    changed = [
+        name for name in metadata if not isinstance(before, dict) or before.get(name) != metadata[name]
+    ]
     hint = f"holds shards of other images or in another size ({', '.join(changed)}); name a new folder"
     check(not changed, "out", str(out), hint)
-    lines = [name for name in facts["classes"] if not name.splitlines() or name.splitlines() != [name]]
+    lines = [name for name in metadata["classes"] if not name.splitlines() or name.splitlines() != [name]]
     check(not lines, "source", lines[:1], "a class name that is not one line; rename the folder")
-    write_text(out / PACKED, json.dumps(facts, indent=1) + "\n")
-    if facts["classes"] and not (out / CLASS_NAMES).exists():  # one that was edited since stays
-        write_text(out / CLASS_NAMES, "".join(f"{name}\n" for name in facts["classes"]))
+    write_text(out / PACKED, json.dumps(metadata, indent=1) + "\n")
+    if metadata["classes"] and not (out / CLASS_NAMES).exists():  # one that was edited since stays
+        write_text(out / CLASS_NAMES, "".join(f"{name}\n" for name in metadata["classes"]))
 
 
 def write_shard(path: Path, source: ImageSource, indices: range) -> int:

@@ -20,7 +20,7 @@ from .results import result_files
 
 
 @dataclass(frozen=True)
-class Job:
+class EditItem:
     """One image of a folder.
 
     Args:
@@ -38,7 +38,7 @@ class Job:
         return [self.out, *result_files(self.out, variants)] if variants > 1 else [self.out]
 
 
-def jobs_of(image: str, mask: str, out: str, command: str, variants: int = 1) -> list[Job]:
+def items_of(image: str, mask: str, out: str, command: str, variants: int = 1) -> list[EditItem]:
     """The images of a folder in the order of their names, each with its mask and its result.
 
     Args:
@@ -66,12 +66,12 @@ def jobs_of(image: str, mask: str, out: str, command: str, variants: int = 1) ->
     hint = "holds no images; those of its subfolders are not read"
     check(bool(images), "image", image, hint)
     by_name = masks_of(images, masks) if masks is not None and masks.is_dir() else {}
-    jobs = [
-        Job(path, str(by_name.get(path.stem, masks or mask)), added(place / path.name, "", ".png"))
+    items = [
+        EditItem(path, str(by_name.get(path.stem, masks or mask)), added(place / path.name, "", ".png"))
         for path in images
     ]
-    check_names(jobs, variants)
-    return jobs
+    check_names(items, variants)
+    return items
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -107,19 +107,19 @@ def others(paths: Sequence[Path]) -> str:
     return f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
 
 
-def check_names(jobs: Sequence[Job], variants: int) -> None:
+def check_names(items: Sequence[EditItem], variants: int) -> None:
     """Raises ConfigError where two images have results of one name."""
     owners: dict[Path, Path] = {}
-    for job in jobs:
-        for path in job.results(variants):
-            other = owners.setdefault(path, job.image)
-            hint = f"has the result {path.name}, as {job.image.name} has; rename one of them"
-            check(other == job.image, "image", str(other), hint)
+    for item in items:
+        for path in item.results(variants):
+            other = owners.setdefault(path, item.image)
+            hint = f"has the result {path.name}, as {item.image.name} has; rename one of them"
+            check(other == item.image, "image", str(other), hint)
 
 
-def check_free(jobs: Sequence[Job], variants: int) -> None:
+def check_free(items: Sequence[EditItem], variants: int) -> None:
     """Raises ConfigError where results are there already."""
-    there = [path for job in jobs for path in job.results(variants) if os.path.lexists(path)]
+    there = [path for item in items for path in item.results(variants) if os.path.lexists(path)]
     hint = (
         f"is there already{others(there)}; add --resume true to draw what is missing, or --overwrite, or"
         " choose another --out"

@@ -38,7 +38,7 @@ FEW_WINDOWS = 32
 
 
 @dataclass(frozen=True)
-class Brush:
+class InpaintConfig:
     """How a repaint goes about it.
 
     Args:
@@ -77,7 +77,7 @@ class Brush:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class InpaintState:
     """An image on its way: what was given, and on its canvas the codes (H, W) and which of them are to be
     drawn, (H, W) bool."""
 
@@ -91,7 +91,7 @@ class Sketch:
 def repaint(
     model: Model,
     request: Request,
-    brush: Brush,
+    config: InpaintConfig,
     images: Sequence[Image.Image],
     masks: Sequence[np.ndarray],
     labels: Sequence[int],
@@ -111,26 +111,26 @@ def repaint(
     check(variants >= 1, "variants", variants, "ask for at least 1 variant")
     request.check_count(len(images) * variants)
     touched = [i for i, mask in enumerate(masks) if mask.any()]
-    given = [(images[i], masks[i], region_of(model, brush, masks[i])) for i in touched]
+    given = [(images[i], masks[i], region_of(model, config, masks[i])) for i in touched]
     results = [[image.copy() for _ in range(variants)] for image in images]
     with window_bar(model, [region for *_, region in given]) as bar:
-        sketches = dict(zip(touched, make_sketches(model, request, brush, given), strict=True))
+        states = dict(zip(touched, make_states(model, request, config, given), strict=True))
         bar.set_description("drawing")
-        for places in batches(sketches, model, request, variants):
+        for places in batches(states, model, request, variants):
             numbers = [place // variants for place in places]
             codes, unknown = (
-                torch.stack([getattr(sketches[i], name) for i in numbers]) for name in ("codes", "unknown")
+                torch.stack([getattr(states[i], name) for i in numbers]) for name in ("codes", "unknown")
             )
             label = torch.tensor([labels[i] for i in numbers], device=model.device)
-            drawn = draw_codes(model, request, places, label, codes, unknown, brush.strength, bar)
+            drawn = draw_codes(model, request, places, label, codes, unknown, config.strength, bar)
             for place, i, pixels in zip(places, numbers, decode(model, request, drawn), strict=True):
                 results[i][place % variants] = finish(
-                    sketches[i], pixels, model.tokenizer.downsampling, brush.feather
+                    states[i], pixels, model.tokenizer.downsampling, config.feather
                 )
     return results
 
 
-def region_of(model: Model, brush: Brush, mask: np.ndarray) -> Region:
+def region_of(model: Model, config: InpaintConfig, mask: np.ndarray) -> Region:
     """The part of an image that is worked on.
 
     Raises:
@@ -138,14 +138,14 @@ def region_of(model: Model, brush: Brush, mask: np.ndarray) -> Region:
     """
     downsampling = model.tokenizer.downsampling
     region = choose_region(
-        brush.window, mask, model.image_size, downsampling, brush.cells_around(downsampling)
+        config.window, mask, model.image_size, downsampling, config.cells_around(downsampling)
     )
     size = f"{region.canvas[1]}x{region.canvas[0]} pixels"
     fits = math.prod(region.canvas) <= MOST_PIXELS
     hint = (
         f"works on {size} at once, and at most {MOST_PIXELS:,} are possible; mark a smaller part, or use crop"
     )
-    check(fits, "window", brush.window, hint)
+    check(fits, "window", config.window, hint)
     return region
 
 
@@ -156,15 +156,15 @@ def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
     return tqdm(desc="encoding", unit="window", disable=quiet, leave=False, mininterval=0.5)
 
 
-def make_sketches(
-    model: Model, request: Request, brush: Brush, given: list[tuple[Image.Image, np.ndarray, Region]]
-) -> list[Sketch]:
+def make_states(
+    model: Model, request: Request, config: InpaintConfig, given: list[tuple[Image.Image, np.ndarray, Region]]
+) -> list[InpaintState]:
     """Canvases and codes of images with their masks and regions; canvases of one size are encoded
     together."""
     tokenizer = model.tokenizer
-    ring = brush.cells_around(tokenizer.downsampling)
+    ring = config.cells_around(tokenizer.downsampling)
     canvases = [
-        make_canvas(image, mask, region, tokenizer.channels, brush.hides) for image, mask, region in given
+        make_canvas(image, mask, region, tokenizer.channels, config.hides) for image, mask, region in given
     ]
     codes: dict[int, Tensor] = {}
     for shape in dict.fromkeys(canvas.pixels.shape for canvas in canvases):
@@ -178,17 +178,19 @@ def make_sketches(
         for canvas in canvases
     ]
     return [
-        Sketch(*own[:2], canvas, codes[i], unknown[i])
+        InpaintState(*own[:2], canvas, codes[i], unknown[i])
         for i, (own, canvas) in enumerate(zip(given, canvases, strict=True))
     ]
 
 
-def batches(sketches: dict[int, Sketch], model: Model, request: Request, variants: int) -> list[list[int]]:
+def batches(
+    states: dict[int, InpaintState], model: Model, request: Request, variants: int
+) -> list[list[int]]:
     """Places of results that are drawn together: those on the trained grid; variants of one image on
     another grid."""
     groups: dict[int, list[int]] = {}
-    for i, sketch in sketches.items():
-        group = -1 if tuple(sketch.codes.shape) == tuple(model.grid) else i
+    for i, state in states.items():
+        group = -1 if tuple(state.codes.shape) == tuple(model.grid) else i
         groups.setdefault(group, []).extend(range(i * variants, (i + 1) * variants))
     return [[group[p] for p in part] for group in groups.values() for part in request.batches(len(group))]
 
@@ -199,9 +201,9 @@ def decode(model: Model, request: Request, codes: Tensor) -> Iterator[Tensor]:
     return (image for part in codes.split(at_once) for image in model.tokenizer.decode(part).cpu())
 
 
-def finish(sketch: Sketch, pixels: Tensor, downsampling: int, feather: int) -> Image.Image:
+def finish(state: InpaintState, pixels: Tensor, downsampling: int, feather: int) -> Image.Image:
     """The original with the painted pixels (C, h, w) of its canvas pasted under its mask."""
-    size, region = sketch.mask.shape, sketch.canvas.region
-    drawn = covered_pixels(region, sketch.unknown, downsampling, size) if feather else sketch.mask
-    painted = in_own_colours(put_back(region, pixels, size), sketch.original)
-    return paste(sketch.original, painted, blending_weights(sketch.mask, drawn, feather))
+    size, region = state.mask.shape, state.canvas.region
+    drawn = covered_pixels(region, state.unknown, downsampling, size) if feather else state.mask
+    painted = in_own_colours(put_back(region, pixels, size), state.original)
+    return paste(state.original, painted, blending_weights(state.mask, drawn, feather))

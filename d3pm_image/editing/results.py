@@ -62,7 +62,7 @@ def write_results(
     results: Sequence[Image.Image],
     out: Path,
     source: ImageFile,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     sheet: tuple[Image.Image, np.ndarray | None],
     first: int = 0,
     overwrite: bool = False,
@@ -71,7 +71,7 @@ def write_results(
 
     Args:
         source: The file that was edited.
-        facts: How the results were made, which PNGs carry.
+        metadata: How the results were made, which PNGs carry.
         sheet: Image and hidden pixels that :func:`variants_sheet` shows.
         first: Number of the first result.
 
@@ -85,11 +85,11 @@ def write_results(
         drafts = files.drafts[several:]
         numbers = [{"variant": first + number} if several else {} for number in range(len(results))]
         notes = [
-            write_image_file(one, path, source, facts | own)
+            write_image_file(one, path, source, metadata | own)
             for one, path, own in zip(results, drafts, numbers, strict=True)
         ]
         if several:
-            save_image(variants_sheet(*sheet, results), files.draft, facts)
+            save_image(variants_sheet(*sheet, results), files.draft, metadata)
     return files.paths, notes[0]
 
 
@@ -98,17 +98,17 @@ def write_frames(
     ends: Sequence[Image.Image],
     path: Path,
     frame_ms: int,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> None:
     """An interpolation as a GIF or WebP animation, or else as a strip of its frames between the two images.
 
     Args:
         ends: The first and the last image, at the size of the frames.
-        facts: How the frames were made, which a PNG carries.
+        metadata: How the frames were made, which a PNG carries.
     """
     if path.suffix.lower() in (".gif", ".webp"):
         save_animation([enlarge(frame, 256) for frame in frames], path, frame_ms, max(1000, frame_ms))
         return
     shown = [ends[0], *frames, ends[1]]
     captions = ["a", *map(str, range(1, len(frames) + 1)), "b"]
-    save_image(grid_image([enlarge(i, 96) for i in shown], min(len(shown), 12), captions), path, facts)
+    save_image(grid_image([enlarge(i, 96) for i in shown], min(len(shown), 12), captions), path, metadata)

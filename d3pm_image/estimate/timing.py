@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import TrainConfig, check
-from ..training.loop import Job, make_accelerator
+from ..training.loop import TrainTask, make_accelerator
 from ..training.trainer import Trainer
 
 ROUNDS = 3
@@ -75,7 +75,7 @@ def time_steps(
 
     Args:
         model: Fresh network; it is trained. Its processes, if any, are not: one process measures.
-        loss: As in :class:`~d3pm_image.training.trainer.Job`.
+        loss: As in :class:`~d3pm_image.training.trainer.TrainTask`.
         make_batch: Number of images → a batch.
 
     Raises:
@@ -86,7 +86,7 @@ def time_steps(
     check(world == "1", "processes", world, hint)
     settings = dataclasses.replace(train, batch_size=1, accumulate=1, compile=False, fsdp=False)
     accelerator = make_accelerator(settings)
-    trainer = Trainer(Job(model, lambda *_: [], loss), settings, Path(), accelerator)
+    trainer = Trainer(TrainTask(model, lambda *_: [], loss), settings, Path(), accelerator)
 
     def once(images: int) -> float:
         trainer.config = dataclasses.replace(settings, batch_size=images)

@@ -150,14 +150,14 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
     for name in (args.worst, args.neighbours, args.samples):
         if name:
             check_ending(Path(name))
-    pipe, tokenizer, facts = opened(args, model)
+    pipe, tokenizer, metadata = opened(args, model)
     hint = "needs a diffusion model; name the run that trained one"
     check(pipe is not None or not args.likelihood, "likelihood", True, hint)
     if pipe is not None:
         args = dataclasses.replace(args, precision=cast(Any, pipe.precision))
         check_sampler(pipe, args)
     device = str(next(iter(tokenizer.state_dict().values())).device)
-    config, given = images_of(args, tokenizer, pipe, facts, data)
+    config, given = images_of(args, tokenizer, pipe, metadata, data)
     source = open_source(config, held_out=True, given=given)
     if config.root or given is not None:
         announce(config, source, file=sys.stderr)
@@ -171,16 +171,16 @@ def opened(args: Evaluation, model: Any) -> tuple[Pipeline | None, Tokenizer, di
     device = pick_device(args.device)
     if isinstance(model, (Autoencoder, Pixels)):
         tokenizer = model.eval() if args.device == "auto" else model.eval().to(device)
-        return None, tokenizer, {} if model.info is None else model.info.facts
+        return None, tokenizer, {} if model.info is None else model.info.metadata
     if isinstance(model, Pipeline):
         pipe = model if args.device == "auto" else model.to(device)
     elif has_pipeline(args.model):
         pipe = Pipeline.from_pretrained(args.model, device, args.precision)
     else:
         tokenizer, info = load_tokenizer(args.model)
-        return None, tokenizer.to(device), info.facts
+        return None, tokenizer.to(device), info.metadata
     pipe = pipe.compile() if args.compile else pipe
-    return pipe, pipe.tokenizer, pipe.facts
+    return pipe, pipe.tokenizer, pipe.metadata
 
 
 def check_sampler(pipe: Pipeline, args: Evaluation) -> None:
@@ -200,13 +200,13 @@ def images_of(
     args: Evaluation | Tuning,
     tokenizer: Tokenizer,
     pipe: Pipeline | None,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     data: Data | None,
 ) -> tuple[DataConfig, GivenImages | None]:
     """The images to compare with: those that are given, prepared as in training, or those that the model
     remembers."""
     if data is None:
-        config = remembered_data(facts, args.model, args.root, args.val_root)
+        config = remembered_data(metadata, args.model, args.root, args.val_root)
         if config.source != "huggingface":
             return config, None
         from ..data.huggingface import hugging_face
@@ -222,9 +222,9 @@ def images_of(
         )
     )
     known: dict[str, Any] = {
-        f.name: facts["data"][f.name]
+        f.name: metadata["data"][f.name]
         for f in dataclasses.fields(DataConfig)
-        if f.name in facts.get("data", {})
+        if f.name in metadata.get("data", {})
     }
     kept: dict[str, Any] = {
         name: known[name]

@@ -73,7 +73,7 @@ def reference(images: ImageSet, space: FeatureSpace, folder: Path | None = None)
         images: At least two.
     """
     key = json.dumps(
-        {"images": images_sha256(images), **space.facts(), "kept": KEPT_IMAGES, "format": FORMAT},
+        {"images": images_sha256(images), **space.metadata(), "kept": KEPT_IMAGES, "format": FORMAT},
         sort_keys=True,
     )
     if folder is None:

@@ -44,7 +44,7 @@ def evaluate_samples(
         "seconds": round(drawn.seconds, 3),
         "processes": drawn.processes,
         "sha256": drawn.sha256,
-        "features": {**evaluator.space.facts(), "channels": data.channels},
+        "features": {**evaluator.space.metadata(), "channels": data.channels},
         "reference": {
             "set": args.reference, "sha256": images_sha256(compared), "images": len(compared),
             "image_size": data.image_size, "crop": data.crop,
@@ -69,7 +69,7 @@ def evaluate_samples(
     values["note"] = (
         "fidelity in the features named above, against the reference; precision, recall, density and"
         f" coverage of {evaluator.count(len(drawn.images))} samples and as many real images;"
-        " within_class_spread is the mean distance of two images of a class, relative to the reference"
+        " intra_class_distance is the mean distance of two images of a class, relative to the reference"
     )
     return values
 

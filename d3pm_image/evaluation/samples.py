@@ -16,12 +16,12 @@ from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, check, size_pair
 from ..data.image_source import ImageSource
 from ..data.images import ImageSet
+from ..data.intra_class_distance import spread_over
 from ..data.levels import EACH
-from ..data.spread import spread_over
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.feature_extractor import FeatureSpace, inception_score
-from ..metrics.fidelity import frechet_distance, manifold, spread
+from ..metrics.fidelity import frechet_distance, intra_class_distance, manifold
 from ..metrics.kernel import kernel_distance
 from ..metrics.neighbours import memorisation, nearest, over_batches
 from ..pixel_range import to_levels
@@ -38,7 +38,7 @@ LEAST_MB = 512  # of training images for the classifier, also where memory_mb as
 
 
 def remembered_data(
-    facts: dict, model: str, root: str = "", val_root: str = "", option: str = "root"
+    metadata: dict, model: str, root: str = "", val_root: str = "", option: str = "root"
 ) -> DataConfig:
     """The data that a model was trained on, at ``root`` and, for its held-out images, ``val_root`` if those
     are given.
@@ -52,7 +52,7 @@ def remembered_data(
     Raises:
         ConfigError: the model does not remember its data, or in a folder that the user has not named.
     """
-    remembered = facts.get("data")
+    remembered = metadata.get("data")
     if remembered is None:
         raise ConfigError(
             "model", model, "does not remember the data it was trained on; train it with this version"
@@ -197,9 +197,9 @@ class SampleEvaluator:
         )
 
     @cached_property
-    def test_spread(self) -> float:
+    def test_distance(self) -> float:
         """Mean distance of two held-out images of a class."""
-        return spread(self.seen.features, self.seen.labels)
+        return intra_class_distance(self.seen.features, self.seen.labels)
 
     @cached_property
     def accuracy(self) -> float:
@@ -233,7 +233,7 @@ class SampleEvaluator:
                 self.space.probabilities(images[mixed]), SPLITS
             )
         if len(self.class_names) > 1:
-            values["within_class_spread"] = spread(features, labels) / self.test_spread
+            values["intra_class_distance"] = intra_class_distance(features, labels) / self.test_distance
         digits = {name: 7 if name.startswith("kernel") else 4 for name in values}
         return {name: round(value, digits[name]) for name, value in values.items()}
 

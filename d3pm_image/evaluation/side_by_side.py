@@ -50,8 +50,8 @@ def read_set(asked: ReconstructConfig, info: TokenizerInfo) -> Tensor:
         data = DataConfig(source=asked.data.source, root=asked.data.root)
     else:
         hint = "does not remember the data it was trained on; name images, or --data.source"
-        check("data" in info.facts, "model", asked.model, hint)
-        data = remembered_data(info.facts, asked.model, asked.data.root, option="data.root")
+        check("data" in info.metadata, "model", asked.model, hint)
+        data = remembered_data(info.metadata, asked.model, asked.data.root, option="data.root")
     sizes: dict[str, Any] = {"image_size": info.image_size, "channels": info.channels}
     data = dataclasses.replace(data, **sizes)
     source = open_source(data, held_out=asked.data.part == "held_out")
@@ -68,7 +68,7 @@ def side_by_side(
         images: Of any size and mode, or (b, C, h, w) in [0, 1].
     """
     if not isinstance(images, Tensor):
-        scaled = [with_white(image, remembered_white(info.facts)) for image in images]
+        scaled = [with_white(image, remembered_white(info.metadata)) for image in images]
         images = torch.stack(
             [to_tensor(convert_for(image, info.channels, info.image_size)) for image in scaled]
         )

@@ -152,11 +152,11 @@ def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None)
     results.write(summary(args, rows, skipped, winner))
     chart = None if folder is None else draw(rows, args, winner, folder / "tune.png")
     if winner is not None and args.save:
-        facts = {"tuned": chosen(args, winner[1])}
+        metadata = {"tuned": chosen(args, winner[1])}
         pipe.sampler, pipe.sampling = winner[0]
-        pipe.facts = pipe.facts | facts
+        pipe.metadata = pipe.metadata | metadata
         if place is not None:
-            set_default_sampler(place, *winner[0], facts)
+            set_default_sampler(place, *winner[0], metadata)
     real = results.find(None) or {}
     return Tuned(args, pipe, rows, skipped, real, winner, results.path, chart)
 
@@ -184,7 +184,7 @@ def measured(
     reason = f"no combination fits this model ({skipped[0].reason})" if skipped else ""
     check(bool(settings), "samplers", ",".join(args.samplers), reason)
     settings = with_present(settings, (pipe.sampler, pipe.sampling))
-    config, given = images_of(args, pipe.tokenizer, pipe, pipe.facts, data)
+    config, given = images_of(args, pipe.tokenizer, pipe, pipe.metadata, data)
     sources = [open_source(config, held_out=held_out, given=given) for held_out in (False, True)]
     train, held_out = (as_trained(source, pipe.class_names) for source in sources)
     conditions = {
@@ -251,13 +251,13 @@ def row_of_figures(found: dict[str, float], names: Sequence[str]) -> list[str]:
 
 def chosen(args: Tuning, figures: dict[str, float]) -> dict[str, Any]:
     """What is remembered of a choice."""
-    facts = {
+    metadata = {
         "metric": args.metric,
         "value": figures.get(METRICS[args.metric]),
         "min_accuracy": args.min_accuracy,
     }
-    facts |= {name: figures.get(name) for name in ("label_accuracy", "calls_per_image")}
-    return facts | {"num_samples": args.num_samples, "seed": args.seed, "precision": args.precision}
+    metadata |= {name: figures.get(name) for name in ("label_accuracy", "calls_per_image")}
+    return metadata | {"num_samples": args.num_samples, "seed": args.seed, "precision": args.precision}
 
 
 def summary(args: Tuning, rows: list[Row], skipped: list[Skipped], winner: Row | None) -> dict[str, Any]:

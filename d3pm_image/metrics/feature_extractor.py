@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Features of images, and the facts without which a distance in them means nothing.
+    """Features of images, and the metadata without which a distance in them means nothing.
 
     Args:
         features: uint8 images (B, C, h, w) → (B, F) float on the CPU.
@@ -27,7 +27,7 @@ class FeatureSpace:
     preparation: str
     probabilities: Callable[[Tensor], Tensor] | None = None
 
-    def facts(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, str]:
         """What a result file says of it."""
         return {"network": self.name, "sha256": self.sha256, "preparation": self.preparation}
 

@@ -93,7 +93,7 @@ def manifold(real: Tensor, fake: Tensor, neighbours: int = 5) -> dict[str, float
     }
 
 
-def spread(features: Tensor, labels: Tensor, most: int = 2000) -> float:
+def intra_class_distance(features: Tensor, labels: Tensor, most: int = 2000) -> float:
     """Mean distance of two images of the same class, averaged over classes with at least two images (of at
     most the first ``most`` of each); NaN if there is no such class."""
     features = features.double()

@@ -75,7 +75,7 @@ class Plan:
 
 def make_again(
     image: str,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     kind: type,
     work: Callable[[Any], None],
     out: str = "",
@@ -88,7 +88,7 @@ def make_again(
 
     Args:
         image: The image.
-        facts: Its settings.
+        metadata: Its settings.
         kind: Dataclass of the command's options. work: What runs them.
         out: Where the new image goes; default IMAGE-again.png beside it.
         model: The model, where it is not where it was then. inputs: Likewise the images that went in,
@@ -101,46 +101,46 @@ def make_again(
         ConfigError: settings that no command wrote, or a model or image that is not there any more.
     """
     place = Path(image)
-    target, went_in = places(image, facts, out, inputs)
+    target, went_in = places(image, metadata, out, inputs)
     before = open_image(place)
-    plan = planned(image, facts, before.size, kind)
-    name = find_model(model, facts)
+    plan = planned(image, metadata, before.size, kind)
+    name = find_model(model, metadata)
     with tempfile.TemporaryDirectory(prefix="d3pm-image-") as folder:
-        options = options_of(plan, facts, kind, went_in, Path(folder))
+        options = options_of(plan, metadata, kind, went_in, Path(folder))
         with contextlib.redirect_stdout(io.StringIO()):  # of files that are about to move
             work(kind(**options, model=name, device=device))
-        made = result_of(plan, facts, Path(folder))
-        then, now = facts.get("weights_sha256"), read_settings(made).get("weights_sha256")
+        made = result_of(plan, metadata, Path(folder))
+        then, now = metadata.get("weights_sha256"), read_settings(made).get("weights_sha256")
         hint = "holds other weights than those that made the image; name the right one with --model"
         check(then in (None, now), "model", model or name, hint)
-        different = compare(place.name, before, open_image(made), reasons(facts, plan))
+        different = compare(place.name, before, open_image(made), reasons(metadata, plan))
         with new_files(target, overwrite) as files:
             files.draft.write_bytes(made.read_bytes())
     return files.path, different
 
 
-def places(image: str, facts: dict[str, Any], out: str, inputs: str) -> tuple[Path, list[Path]]:
+def places(image: str, metadata: dict[str, Any], out: str, inputs: str) -> tuple[Path, list[Path]]:
     """Where the new image goes, and the images that go in.
 
     Raises:
         ConfigError: an image that cannot be made again, or a result that would take the place of what is
             read.
     """
-    command, place = facts["command"], Path(image)
+    command, place = metadata["command"], Path(image)
     hint = f"was made by {command!r}, which cannot be run again from an image"
     check(command in REPEATABLE, "image", image, hint)
     hint = "shows the steps of a decode; only results can be made again"
-    check(not facts.get("shows"), "image", image, hint)
+    check(not metadata.get("shows"), "image", image, hint)
     target = Path(out) if out else added(place, "-again", ".png")
     hint = "would overwrite the image itself; choose another name"
     check(target.resolve() != place.resolve(), "out", str(target), hint)
-    went_in = find_inputs(image, inputs, facts)
+    went_in = find_inputs(image, inputs, metadata)
     hint = "would overwrite an image that is read; choose another name"
     check(all(target.resolve() != path.resolve() for path in went_in), "out", str(target), hint)
     return target, went_in
 
 
-def planned(image: str, facts: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
+def planned(image: str, metadata: dict[str, Any], size: tuple[int, int], kind: type) -> Plan:
     """The options that an image's settings give.
 
     Args:
@@ -150,24 +150,26 @@ def planned(image: str, facts: dict[str, Any], size: tuple[int, int], kind: type
     Raises:
         ConfigError: a setting of another type than its field has, or larger than the image can show.
     """
-    command = facts["command"]
+    command = metadata["command"]
     given = {}
     for name, hint in types_of(kind).items():
-        if name not in NOT_SETTINGS and facts.get(name) is not None:
-            damaged(image, name, fits(facts[name], hint))
-            given[name] = facts[name]
+        if name not in NOT_SETTINGS and metadata.get(name) is not None:
+            damaged(image, name, fits(metadata[name], hint))
+            given[name] = metadata[name]
     most = size[0] * size[1]
     if command == "generate":
-        grid = "number" not in facts
+        grid = "number" not in metadata
         damaged(image, "num_images", not grid or given.get("num_images", 1) * TILE["num_images"] ** 2 <= most)
         damaged(image, "columns", not grid or given.get("columns", 0) * TILE["num_images"] <= size[0])
-        return Plan(given | sized(image, facts)) if grid else one_of(image, facts, given, "number", most)
+        return (
+            Plan(given | sized(image, metadata)) if grid else one_of(image, metadata, given, "number", most)
+        )
     if command == "interpolate":
         damaged(image, "frames", given.get("frames", 8) * TILE["frames"] ** 2 <= most)
-        return Plan(given | sized(image, facts))
+        return Plan(given | sized(image, metadata))
     for name in ("ring", "feather"):
         damaged(image, name, given.get(name, 0) <= max(size))
-    if command == "outpaint" and ("variant" in facts or facts.get("variants", 1) == 1):
+    if command == "outpaint" and ("variant" in metadata or metadata.get("variants", 1) == 1):
         added = {
             sides: sum(given.get(side, 0) for side in sides)
             for sides in (("left", "right"), ("top", "bottom"))
@@ -175,18 +177,18 @@ def planned(image: str, facts: dict[str, Any], size: tuple[int, int], kind: type
         damaged(
             image, "left, right, top, bottom", all(a < b for a, b in zip(added.values(), size, strict=True))
         )
-    if "variant" in facts:
-        return one_of(image, facts, given, "variant", most)
-    given.setdefault("variants", facts.get("variants", 1) if whole(facts.get("variants", 1)) else 0)
-    if "variants" not in facts:
+    if "variant" in metadata:
+        return one_of(image, metadata, given, "variant", most)
+    given.setdefault("variants", metadata.get("variants", 1) if whole(metadata.get("variants", 1)) else 0)
+    if "variants" not in metadata:
         given["variants"] = 1
     damaged(image, "variants", given["variants"] == 1 or given["variants"] * TILE["variants"] ** 2 <= most)
-    return Plan(given | sized(image, facts))
+    return Plan(given | sized(image, metadata))
 
 
 def options_of(
     plan: Plan,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     kind: type,
     inputs: list[Path],
     folder: Path,
@@ -200,11 +202,13 @@ def options_of(
     Raises:
         ConfigError: a mask that cannot be read.
     """
-    own: dict[str, Any] = dict(zip(IMAGES.get(facts["command"], ("image",)), map(str, inputs), strict=True))
-    if facts.get("mask") and "mask" in types_of(kind):
-        mask_of(facts["mask"], size_of(inputs[0])).save(folder / "mask.png")
+    own: dict[str, Any] = dict(
+        zip(IMAGES.get(metadata["command"], ("image",)), map(str, inputs), strict=True)
+    )
+    if metadata.get("mask") and "mask" in types_of(kind):
+        mask_of(metadata["mask"], size_of(inputs[0])).save(folder / "mask.png")
         own["mask"] = str(folder / "mask.png")
-    return plan.options | own | {"out": str(folder / ("result" if "number" in facts else "result.png"))}
+    return plan.options | own | {"out": str(folder / ("result" if "number" in metadata else "result.png"))}
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -217,18 +221,18 @@ def size_of(path: Path) -> tuple[int, int]:
         ) from error
 
 
-def result_of(plan: Plan, facts: dict[str, Any], folder: Path) -> Path:
+def result_of(plan: Plan, metadata: dict[str, Any], folder: Path) -> Path:
     """The image that a command with these options has written."""
-    if "number" in facts:
+    if "number" in metadata:
         return sorted((folder / "result").iterdir())[plan.place]
     return folder / (
         f"result-{plan.place + 1}.png"
-        if plan.options.get("variants", 1) > 1 and "variant" in facts
+        if plan.options.get("variants", 1) > 1 and "variant" in metadata
         else "result.png"
     )
 
 
-def one_of(image: str, facts: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
+def one_of(image: str, metadata: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
     """One image of several: made in the batch that it came from, where the image tells it and it is not too
     large.
 
@@ -237,17 +241,17 @@ def one_of(image: str, facts: dict[str, Any], given: dict[str, Any], name: str, 
         pixels: Of one image.
     """
     counted = "num_images" if name == "number" else "variants"
-    damaged(image, name, whole(facts[name]))
+    damaged(image, name, whole(metadata[name]))
     first, count = (
-        facts.get("batch_first" if name == "number" else "first"),
-        facts.get("batch_size" if name == "number" else "variants"),
+        metadata.get("batch_first" if name == "number" else "first"),
+        metadata.get("batch_size" if name == "number" else "variants"),
     )
-    if whole(first) and whole(count) and first <= facts[name] < first + count and few(count, pixels):
-        together = {"batch_size": count} if name == "number" else sized(image, facts)
+    if whole(first) and whole(count) and first <= metadata[name] < first + count and few(count, pixels):
+        together = {"batch_size": count} if name == "number" else sized(image, metadata)
         return Plan(
-            given | {"first": first, counted: count} | together, facts[name] - first, alike=bool(together)
+            given | {"first": first, counted: count} | together, metadata[name] - first, alike=bool(together)
         )
-    return Plan(given | {"first": facts[name], counted: 1})
+    return Plan(given | {"first": metadata[name], counted: 1})
 
 
 def few(count: int, pixels: int) -> bool:
@@ -255,9 +259,9 @@ def few(count: int, pixels: int) -> bool:
     return count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
-def sized(image: str, facts: dict[str, Any]) -> dict[str, int]:
+def sized(image: str, metadata: dict[str, Any]) -> dict[str, int]:
     """The recorded batch size, if there is one and it is not too large."""
-    size = facts.get("batch_size")
+    size = metadata.get("batch_size")
     damaged(image, "batch_size", size is None or whole(size))
     return {"batch_size": size} if size is not None and 1 <= size <= MOST_TOGETHER else {}
 
@@ -293,7 +297,7 @@ def fits(value: Any, hint: Any) -> bool:
     return hint is str and isinstance(value, str) and len(value) <= MOST_TEXT
 
 
-def find_model(given: str, facts: dict[str, Any]) -> str:
+def find_model(given: str, metadata: dict[str, Any]) -> str:
     """The model: the one that was named, else the image's if it is on this machine.
 
     Raises:
@@ -301,28 +305,28 @@ def find_model(given: str, facts: dict[str, Any]) -> str:
     """
     if given:
         return given
-    if (model := recorded_model(facts)) is not None:
+    if (model := recorded_model(metadata)) is not None:
         return model
-    named = facts.get("model")
+    named = metadata.get("model")
     known = isinstance(named, str) and bool(named)
     hint = "is not on this machine" if known else "the image does not name its model"
     raise ConfigError("model", named, f"{hint}; name it with --model, which takes a hub id too")
 
 
-def find_inputs(image: str, given: str, facts: dict[str, Any]) -> list[Path]:
+def find_inputs(image: str, given: str, metadata: dict[str, Any]) -> list[Path]:
     """The images that went in: as named, or under their recorded names beside the image or in the working
     folder.
 
     Raises:
         ConfigError: not recorded, not there, or not the same any more.
     """
-    fields = IMAGES.get(facts["command"], ("image",))
+    fields = IMAGES.get(metadata["command"], ("image",))
     named = [name.strip() for name in given.split(",")] if given else []
-    hint = f"{facts['command']} takes {len(fields)} images"
+    hint = f"{metadata['command']} takes {len(fields)} images"
     check(not named or len(named) == len(fields), "inputs", given, hint)
     found = []
     for number, field in enumerate(fields):
-        recorded = facts.get(field)
+        recorded = metadata.get(field)
         hint = "the image does not say what went in; name it with --inputs FILE"
         check(bool(named) or isinstance(recorded, str), "inputs", "", hint)
         places = (
@@ -338,7 +342,7 @@ def find_inputs(image: str, given: str, facts: dict[str, Any]) -> list[Path]:
                 else "went in, and is not beside the image any more; name it with --inputs FILE"
             )
             raise ConfigError("inputs", named[number] if named else recorded, text)
-        known = facts.get(f"{field}_sha256")
+        known = metadata.get(f"{field}_sha256")
         hint = "is not the image that went in: its content differs; name it with --inputs FILE"
         check(known in (None, sha256(path)), "inputs", str(path), hint)  # fmt: skip
         found.append(path)
@@ -358,11 +362,11 @@ def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
     return f"{share:.1%} of the pixels differ from {name}: {why} may do that" if share else ""
 
 
-def reasons(facts: dict[str, Any], plan: Plan) -> str:
+def reasons(metadata: dict[str, Any], plan: Plan) -> str:
     """What may have changed pixels."""
     machine = "another device, processor or version of torch"
-    among = facts.get("pictures_together", 1) != 1  # in a folder
-    whole_sheet = "batch_size" in plan.options and "number" not in facts and "variant" not in facts
+    among = metadata.get("pictures_together", 1) != 1  # in a folder
+    whole_sheet = "batch_size" in plan.options and "number" not in metadata and "variant" not in metadata
     if not among and (plan.alike or whole_sheet):
         return machine
     return f"another batch size (the image was drawn among others), {machine}"

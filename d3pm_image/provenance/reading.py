@@ -58,41 +58,41 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     hint = "carries no settings: it was not made by d3pm-image, or they were taken out since"
     check(text is not None, "image", str(path), hint)
     try:
-        facts = json.loads(str(text))
+        metadata = json.loads(str(text))
     except (ValueError, RecursionError) as error:
         raise ConfigError("image", str(path), "its settings are damaged") from error
     hint = "its settings are not of this program"
-    check(isinstance(facts, dict) and isinstance(facts.get("command"), str), "image", str(path), hint)
-    return of_today(facts)
+    check(isinstance(metadata, dict) and isinstance(metadata.get("command"), str), "image", str(path), hint)
+    return of_today(metadata)
 
 
-def of_today(facts: dict[str, Any]) -> dict[str, Any]:
+def of_today(metadata: dict[str, Any]) -> dict[str, Any]:
     """Settings of an image of version 0.1.0, which recorded a value for every setting of every sampler, as
     this version records them; all others as they are."""
     if (
-        "ctmc_form" not in facts
-        or not isinstance(facts.get("sampler"), str)
-        or facts["sampler"] not in SAMPLERS
+        "ctmc_form" not in metadata
+        or not isinstance(metadata.get("sampler"), str)
+        or metadata["sampler"] not in SAMPLERS
     ):
-        return facts
+        return metadata
     try:
-        drawn = flat(*migrated({name: value for name, value in facts.items() if is_setting(name)}))
+        drawn = flat(*migrated({name: value for name, value in metadata.items() if is_setting(name)}))
     except (ConfigError, TypeError):
-        return facts
-    return {name: value for name, value in facts.items() if not is_setting(name)} | drawn
+        return metadata
+    return {name: value for name, value in metadata.items() if not is_setting(name)} | drawn
 
 
-def describe(facts: dict[str, Any]) -> dict[str, str]:
+def describe(metadata: dict[str, Any]) -> dict[str, str]:
     """Settings in plain words, a line each: what it is about → what it was."""
-    lines = {"what": what(facts), "model": model(facts)}
-    alike = {"": "every class in turn" if facts["command"] == "generate" else "none"}
-    chosen = facts.get("label") or alike.get(str(facts.get("labels")), facts.get("labels"))
+    lines = {"what": what(metadata), "model": model(metadata)}
+    alike = {"": "every class in turn" if metadata["command"] == "generate" else "none"}
+    chosen = metadata.get("label") or alike.get(str(metadata.get("labels")), metadata.get("labels"))
     lines["class"] = str(chosen) if chosen is not None else ""
-    lines["seed"] = f"{facts.get('seed')}{number(facts)}"
-    lines |= sampler(facts)
-    for name, value in facts.items():
+    lines["seed"] = f"{metadata.get('seed')}{number(metadata)}"
+    lines |= sampler(metadata)
+    for name, value in metadata.items():
         if len(lines) == MOST_LINES:
-            return lines | {"…": f"{len(facts)} settings in all"}
+            return lines | {"…": f"{len(metadata)} settings in all"}
         if (
             name not in TOLD
             and not is_setting(name)
@@ -103,46 +103,48 @@ def describe(facts: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in lines.items() if text}
 
 
-def what(facts: dict[str, Any]) -> str:
+def what(metadata: dict[str, Any]) -> str:
     """The kind of image."""
-    text = WHAT.get(facts["command"], facts["command"])
-    several = facts.get("num_images", facts.get("variants", 1))
+    text = WHAT.get(metadata["command"], metadata["command"])
+    several = metadata.get("num_images", metadata.get("variants", 1))
     text = (
         f"a grid of {several} new images"
-        if facts["command"] == "generate" and "number" not in facts
+        if metadata["command"] == "generate" and "number" not in metadata
         else text
     )
     text += (
         f", a sheet of {several} results"
-        if "variants" in facts and several != 1 and "variant" not in facts
+        if "variants" in metadata and several != 1 and "variant" not in metadata
         else ""
     )
-    text = f"the steps of a decode: {text}" if facts.get("shows") else text
-    return f"{text} ({facts['command']})" + (
-        f", by version {facts['version']}" if facts.get("version") else ""
+    text = f"the steps of a decode: {text}" if metadata.get("shows") else text
+    return f"{text} ({metadata['command']})" + (
+        f", by version {metadata['version']}" if metadata.get("version") else ""
     )
 
 
-def model(facts: dict[str, Any]) -> str:
+def model(metadata: dict[str, Any]) -> str:
     """Which model."""
-    digest = str(facts.get("weights_sha256", ""))
-    return str(facts.get("model", "")) + (f" (weights {digest[:12]})" if digest else "")
+    digest = str(metadata.get("weights_sha256", ""))
+    return str(metadata.get("model", "")) + (f" (weights {digest[:12]})" if digest else "")
 
 
-def number(facts: dict[str, Any]) -> str:
+def number(metadata: dict[str, Any]) -> str:
     """Which image of the seed."""
-    value = facts.get("number", facts.get("variant"))
+    value = metadata.get("number", metadata.get("variant"))
     return "" if value is None else f", image number {value}"
 
 
-def sampler(facts: dict[str, Any]) -> dict[str, str]:
+def sampler(metadata: dict[str, Any]) -> dict[str, str]:
     """How the codes were drawn: the usual settings, and the others where they are not the default."""
-    kinds = [kind for kind in (SAMPLERS.get(str(facts.get("sampler"))), SamplingConfig) if kind is not None]
+    kinds = [
+        kind for kind in (SAMPLERS.get(str(metadata.get("sampler"))), SamplingConfig) if kind is not None
+    ]
     usual = {field.name: field.default for kind in kinds for field in dataclasses.fields(kind)}
-    lines = {name: str(facts[name]) for name in SPOKEN if name in facts}
+    lines = {name: str(metadata[name]) for name in SPOKEN if name in metadata}
     others = [
-        f"{name} {facts[name]}"
+        f"{name} {metadata[name]}"
         for name, value in usual.items()
-        if name not in SPOKEN and facts.get(name, value) != value
+        if name not in SPOKEN and metadata.get(name, value) != value
     ]
     return lines | ({"drawing": ", ".join(others)} if others else {})

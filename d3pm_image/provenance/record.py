@@ -42,13 +42,13 @@ def made_by(model: str | Path, tokenizer: HasWeights, denoiser: HasWeights) -> d
     return {"model": model_name(model), **found}
 
 
-def recorded_model(facts: dict[str, Any]) -> str | None:
+def recorded_model(metadata: dict[str, Any]) -> str | None:
     """The model that a PNG names, if it is on this machine: under that name, else where it lay when it was
     used here before."""
-    name = facts.get("model")
+    name = metadata.get("model")
     if isinstance(name, str) and (name in shipped() or os.path.isdir(os.path.expanduser(name))):
         return name
-    place = noted_model(str(facts.get("weights_sha256", "")))
+    place = noted_model(str(metadata.get("weights_sha256", "")))
     return None if place is None else str(place)
 
 

@@ -14,13 +14,13 @@ from ..printable import printable
 
 
 def image_path(
-    folder: Path, number: int, last: int, facts: dict[str, Any], label: int, class_names: Sequence[str]
+    folder: Path, number: int, last: int, metadata: dict[str, Any], label: int, class_names: Sequence[str]
 ) -> Path:
     """The file of an image: named after its number, with as many digits as the ``last`` one of its request,
     the seed and the class."""
     digits = max(4, len(str(last)))
     ending = f"-{name_part([*class_names, 'no class'][label])}" if class_names else ""
-    return folder / f"{number:0{digits}d}-seed{facts['seed']}{ending}.png"
+    return folder / f"{number:0{digits}d}-seed{metadata['seed']}{ending}.png"
 
 
 def write_images(
@@ -28,7 +28,7 @@ def write_images(
     images: Sequence[Image.Image],
     ids: Sequence[int],
     class_names: Sequence[str],
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     first: int,
     last: int,
     overwrite: bool = False,
@@ -38,7 +38,7 @@ def write_images(
 
     Args:
         ids: Class of each image; the number of classes for none.
-        facts: What all of them carry, their ``seed`` among it.
+        metadata: What all of them carry, their ``seed`` among it.
         first: Number of the first image of the batch.
         last: Largest number of the whole request.
         there: Files of images that are written already, by number.
@@ -50,9 +50,9 @@ def write_images(
             written.append(Path(there[number]))
             continue
         name = [*class_names, "no class"][label]
-        path = image_path(folder, number, last, facts, label, class_names)
+        path = image_path(folder, number, last, metadata, label, class_names)
         with new_files(path, overwrite) as files:
-            save_image(image, files.draft, {**facts, "number": number, "label": name, **together})
+            save_image(image, files.draft, {**metadata, "number": number, "label": name, **together})
         written.append(files.path)
     return written
 

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from ..diffusion import Process
     from ..pipeline import Pipeline
     from ..tokenizer.folder import TokenizerInfo
-    from ..training.job import Loss
-    from ..training.loop import Job
+    from ..training.loop import TrainTask
     from ..training.random import StepRandom
+    from ..training.task import Loss
     from ..types import Grid, Tokenizer, TrainableDenoiser
 
 PREVIEW_IMAGES = 20
@@ -128,15 +128,15 @@ def train_in_folder(config: DiffusionRun, accelerator: Accelerator, given: Given
     """All of a run but its folder, which nobody else may write to meanwhile."""
     from ..training.loop import train
 
-    material = prepare(config, accelerator, given)
-    job = make_job(material, accelerator)
-    best = train(job, config.train, Path(config.out), accelerator, config.resume)
+    inputs = prepare(config, accelerator, given)
+    task = make_task(inputs, accelerator)
+    best = train(task, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
-        finish(material, cast("Transformer", best), accelerator)
+        finish(inputs, cast("Transformer", best), accelerator)
 
 
 @dataclass(frozen=True)
-class Material:
+class DiffusionInputs:
     """What a run works on, checked: nothing of it fails after hours of training."""
 
     config: DiffusionRun
@@ -161,13 +161,15 @@ class Material:
         from ..pipeline import Pipeline
         from ..sampling.choice import from_values
 
-        facts = {"data": dataclasses.asdict(resolved(self.config).data), "tokenizer": self.info.facts}
+        metadata = {"data": dataclasses.asdict(resolved(self.config).data), "tokenizer": self.info.metadata}
         size = size_pair(self.info.image_size)
         drawn = from_values(self.config.sampler), self.config.sampling
-        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, *drawn, facts)
+        return Pipeline(self.tokenizer, network, self.config.process, size, self.classes, *drawn, metadata)
 
 
-def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages | None = None) -> Material:
+def prepare(
+    config: DiffusionRun, accelerator: Accelerator, given: GivenImages | None = None
+) -> DiffusionInputs:
     """Open the tokenizer, check the settings against it, and encode the images where no cache has them.
 
     Raises:
@@ -193,7 +195,7 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
     unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
-    return Material(
+    return DiffusionInputs(
         config,
         tokenizer,
         info,
@@ -208,38 +210,38 @@ def prepare(config: DiffusionRun, accelerator: Accelerator, given: GivenImages |
     )
 
 
-def say_what_is_trained(material: Material, model: nn.Module, known: int) -> None:
+def say_what_is_trained(inputs: DiffusionInputs, model: nn.Module, known: int) -> None:
     """The first lines of a training: images, classes, parameters, and the model that it begins with, which
     knows so many of the classes."""
     count = sum(p.numel() for p in model.parameters()) / 1e6
-    grid = f"{material.codes.grid[0]}x{material.codes.grid[1]}"
-    classes = len(material.classes)
+    grid = f"{inputs.codes.grid[0]}x{inputs.codes.grid[1]}"
+    classes = len(inputs.classes)
     print(
-        f"{len(material.codes)} images as {grid} codes in {printable(material.place, 0)}; {classes} classes;"
+        f"{len(inputs.codes)} images as {grid} codes in {printable(inputs.place, 0)}; {classes} classes;"
         f" {count:.2f}M parameters"
     )
-    if material.pretrained:
-        start = printable(material.config.start_from)
+    if inputs.pretrained:
+        start = printable(inputs.config.start_from)
         print(f"begun with the weights of {start}, which knows {known} of the classes")
 
 
-def make_job(material: Material, accelerator: Accelerator) -> Job:
+def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
     """The new denoiser, its batches, loss, validation and previews."""
     import torch
 
     from ..data.order import BatchOrder, batches
     from ..denoiser import Transformer
-    from ..training.loop import Job
+    from ..training.loop import TrainTask
 
-    config, codes = material.config, material.codes
+    config, codes = inputs.config, inputs.codes
     torch.manual_seed(config.train.seed)
-    model = Transformer(config.denoiser, material.tokenizer.num_codes, len(material.classes))
-    known = material.pretrained.load_weights(model, tuple(material.classes)) if material.pretrained else 0
-    if config.token_start == "codebook" and not material.pretrained:
+    model = Transformer(config.denoiser, inputs.tokenizer.num_codes, len(inputs.classes))
+    known = inputs.pretrained.load_weights(model, tuple(inputs.classes)) if inputs.pretrained else 0
+    if config.token_start == "codebook" and not inputs.pretrained:
         every = torch.arange(model.num_codes, device=accelerator.device).view(1, 1, -1)
-        model.start_from_codebook(material.tokenizer.vectors(every)[0, :, 0].T.cpu())
+        model.start_from_codebook(inputs.tokenizer.vectors(every)[0, :, 0].T.cpu())
     if accelerator.is_main_process:
-        say_what_is_trained(material, model, known)
+        say_what_is_trained(inputs, model, known)
 
     def loader(first: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
         order = BatchOrder(
@@ -251,21 +253,21 @@ def make_job(material: Material, accelerator: Accelerator) -> Job:
     loop = {
         name: getattr(config.train, name) for name in ("seed", "batch_size", "optimizer", "overfit_one_batch")
     }
-    parts = {"tokenizer": material.info.sha256, **shared, **loop}
+    parts = {"tokenizer": inputs.info.sha256, **shared, **loop}
     identity = RunIdentity(
-        config, parts, *(images_of(images, material.info.sha256) for images in material.images)
+        config, parts, *(images_of(images, inputs.info.sha256) for images in inputs.images)
     )
-    validate = make_validation(material.process, material.held_out, accelerator.device)
-    return Job(
+    validate = make_validation(inputs.process, inputs.held_out, accelerator.device)
+    return TrainTask(
         model,
         loader,
-        make_loss(material.process, config.loss, codes.grid),
+        make_loss(inputs.process, config.loss, codes.grid),
         identity=identity.saved(),
         check_identity=identity.check,
-        begin=lambda: begin(material),
+        begin=lambda: begin(inputs),
         validate=validate,
         validate_raw=validate,
-        preview=make_preview(material.pipeline),
+        preview=make_preview(inputs.pipeline),
     )
 
 
@@ -278,23 +280,23 @@ def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
     )
 
 
-def begin(material: Material) -> None:
+def begin(inputs: DiffusionInputs) -> None:
     """What a run writes first: its settings, and the list of files that it does not use."""
-    folder = Path(material.config.out)
-    save_resolved(resolved(material.config), folder / "config.yaml")
-    write_unused(folder, *material.sources)
+    folder = Path(inputs.config.out)
+    save_resolved(resolved(inputs.config), folder / "config.yaml")
+    write_unused(folder, *inputs.sources)
 
 
-def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:
+def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator) -> None:
     """Write the folder that generates, and say what it scored and what comes next."""
     from ..visualization.curves import training_curves
 
-    folder = Path(material.config.out)
-    scores = make_validation(material.process, material.held_out, accelerator.device)(best)
-    pipe = material.pipeline(best)
-    pipe.facts["validation"] = scores
-    started = {"started_from": material.pretrained.remembered()} if material.pretrained else {}
-    pipe.facts["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
+    folder = Path(inputs.config.out)
+    scores = make_validation(inputs.process, inputs.held_out, accelerator.device)(best)
+    pipe = inputs.pipeline(best)
+    pipe.metadata["validation"] = scores
+    started = {"started_from": inputs.pretrained.remembered()} if inputs.pretrained else {}
+    pipe.metadata["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     training_curves(folder)
     print(

@@ -57,7 +57,7 @@ class Request(Shared):
         out: Folder, or a file that ends in .npz.
         ids: Class of each image; the number of classes for none.
         class_names: Names of the classes.
-        facts: What the files carry: model, settings, seed.
+        metadata: What the files carry: model, settings, seed.
         first: Number of the first image.
         batch_size: Images that are drawn at once.
         overwrite: Replace what is there; else a file that is there gets a neighbour with a number.
@@ -67,7 +67,7 @@ class Request(Shared):
     out: Path
     ids: Sequence[int]
     class_names: Sequence[str]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     first: int = 0
     batch_size: int = 64
     overwrite: bool = False
@@ -81,7 +81,7 @@ class Request(Shared):
     @property
     def asked(self) -> dict[str, Any]:
         """What an image must have been made with to belong here."""
-        return compared(self.facts)
+        return compared(self.metadata)
 
     def batches(self) -> list[range]:
         """Numbers of the images of each batch."""
@@ -111,7 +111,7 @@ def draw_folder(request: Request, draw: Draw) -> list[Path]:
     for numbers in request.own(missing):
         ids = request.ids[numbers.start - request.first : numbers.stop - request.first]
         paths = write_images(
-            request.out, draw(numbers.start, len(numbers)), ids, request.class_names, request.facts,
+            request.out, draw(numbers.start, len(numbers)), ids, request.class_names, request.metadata,
             numbers.start, request.last, request.overwrite, there,
         )  # fmt: skip
         new |= {number: str(path) for number, path in zip(numbers, paths, strict=True)}
@@ -134,16 +134,16 @@ def written(request: Request) -> dict[int, str]:
     return found
 
 
-def compared(facts: dict[str, Any]) -> dict[str, Any]:
+def compared(metadata: dict[str, Any]) -> dict[str, Any]:
     """What must be the same of all images of a request, as JSON values."""
-    return json.loads(json.dumps({k: v for k, v in facts.items() if k not in ELSEWHERE}))
+    return json.loads(json.dumps({k: v for k, v in metadata.items() if k not in ELSEWHERE}))
 
 
 def check_made(path: Path, asked: dict[str, Any], usual: dict[str, Any] | None = None) -> None:
     """What an image that is there was made with.
 
     Args:
-        usual: Values of facts that an image may leave unsaid.
+        usual: Values of metadata that an image may leave unsaid.
 
     Raises:
         ConfigError: it cannot be read, or another request has made it.

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError
-from ..editing.folders import Job
+from ..editing.folders import EditItem
 from ..editing.image_files.files import ImageFile
 from ..editing.outpaint import outpaint_window
 from ..editing.regions import Window
@@ -47,7 +47,7 @@ class Given:
     hidden: np.ndarray | None
 
 
-Read = Callable[[Job], Given]
+Read = Callable[[EditItem], Given]
 Facts = Callable[[Given, int], dict[str, Any]]
 """(image, number of its first result) → how its results are made, which they carry."""
 Draw = Callable[[Sequence[Given], int], Sequence[Sequence[Image.Image]]]
@@ -59,7 +59,7 @@ class FolderRequest(Shared):
     """Images whose results are wanted as files.
 
     Args:
-        jobs: The images in their order.
+        items: The images in their order.
         variants: Results of each.
         first: Number of the first result of the first one.
         batch_size: Results that are drawn at once.
@@ -67,7 +67,7 @@ class FolderRequest(Shared):
         resume: Leave out what an interrupted request has written.
     """
 
-    jobs: Sequence[Job]
+    items: Sequence[EditItem]
     variants: int = 1
     first: int = 0
     batch_size: int = 64
@@ -93,7 +93,7 @@ class FolderRequest(Shared):
         return [range(*ends) for ends in pairwise([*starts, len(pixels)])]
 
 
-def edit_files(request: FolderRequest, read: Read, facts: Facts, draw: Draw) -> list[str]:
+def edit_files(request: FolderRequest, read: Read, metadata: Facts, draw: Draw) -> list[str]:
     """Draw what is missing and write it. The results of all processes are there when it ends, on each of
     them.
 
@@ -106,22 +106,22 @@ def edit_files(request: FolderRequest, read: Read, facts: Facts, draw: Draw) -> 
     """
     if request.processes > 1:
         meet()  # before the first is done: others may draw for hours
-    pixels, there = surveyed(request, read, facts)
+    pixels, there = surveyed(request, read, metadata)
     missing = [part for part in request.batches(pixels) if not there.issuperset(part)]
     notes: dict[int, list[str]] = {}
     for part in request.own(missing):
-        given = [read(request.jobs[place]) for place in part]
+        given = [read(request.items[place]) for place in part]
         drawn = draw(given, request.number(part.start))
         for place, one, results in zip(part, given, drawn, strict=True):
             if place not in there:
-                record = facts(one, request.number(place))
+                record = metadata(one, request.number(place))
                 record |= {"pictures_together": len(part)} if len(part) > 1 else {}
                 notes[place] = [*one.source.notes, *written(request, place, one, results, record)]
     every = {place: lines for found in gathered(notes) for place, lines in found.items()}
     return list(dict.fromkeys(line for _, lines in sorted(every.items()) for line in lines))
 
 
-def surveyed(request: FolderRequest, read: Read, facts: Facts) -> tuple[list[int], set[int]]:
+def surveyed(request: FolderRequest, read: Read, metadata: Facts) -> tuple[list[int], set[int]]:
     """Pixels of each image, and the places of those whose results are there; the same on each process.
 
     Raises:
@@ -130,11 +130,11 @@ def surveyed(request: FolderRequest, read: Read, facts: Facts) -> tuple[list[int
     pixels: dict[int, int] = {}
     there: list[int] = []
     faults: dict[int, ConfigError] = {}
-    for place in request.own(range(len(request.jobs))):
+    for place in request.own(range(len(request.items))):
         try:
-            one = read_named(read, request.jobs[place])
+            one = read_named(read, request.items[place])
             pixels[place] = one.image.width * one.image.height
-            if request.resume and is_there(request, place, facts(one, request.number(place))):
+            if request.resume and is_there(request, place, metadata(one, request.number(place))):
                 there.append(place)
         except ConfigError as error:
             faults[place] = error
@@ -144,17 +144,17 @@ def surveyed(request: FolderRequest, read: Read, facts: Facts) -> tuple[list[int
     if found:
         raise found[min(found)]
     counts = {place: count for part, *_ in parts for place, count in part.items()}
-    return [counts[place] for place in range(len(request.jobs))], {p for _, part, _ in parts for p in part}
+    return [counts[place] for place in range(len(request.items))], {p for _, part, _ in parts for p in part}
 
 
-def read_named(read: Read, job: Job) -> Given:
+def read_named(read: Read, item: EditItem) -> Given:
     """Read an image. Raises ConfigError with its name in it."""
     try:
-        return read(job)
+        return read(item)
     except ConfigError as error:
-        if job.image.name in f"{error.value} {error.hint}":
+        if item.image.name in f"{error.value} {error.hint}":
             raise
-        raise ConfigError(error.name, error.value, f"{error.hint} (image {job.image.name})") from error
+        raise ConfigError(error.name, error.value, f"{error.hint} (image {item.image.name})") from error
 
 
 def is_there(request: FolderRequest, place: int, record: dict[str, Any]) -> bool:
@@ -163,7 +163,7 @@ def is_there(request: FolderRequest, place: int, record: dict[str, Any]) -> bool
     Raises:
         ConfigError: one that lies there cannot be read, or another request has made it.
     """
-    files = request.jobs[place].results(request.variants)
+    files = request.items[place].results(request.variants)
     unsaid = {name: value for name, value in UNSAID.items() if name not in record}
     asked = compared(record | unsaid | {"variants": request.variants})
     lying = [path for path in files if os.path.lexists(path)]
@@ -184,7 +184,7 @@ def written(
     record |= {"variants": request.variants} if request.variants > 1 else {}
     # what an interruption left of an image's results was made alike, and is replaced
     replace = request.overwrite or request.resume
-    out, shown = request.jobs[place].out, (one.image, one.hidden)
+    out, shown = request.items[place].out, (one.image, one.hidden)
     _, note = write_results(results, out, one.source, record, shown, request.number(place), replace)
     return [note] if note else []
 

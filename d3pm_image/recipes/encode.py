@@ -106,12 +106,12 @@ def smaller(
         for block in CodeFiles(place).blocks():
             used[np.unique(block)] = True
         kept = np.flatnonzero(used).tolist()
-        facts = {
-            **info.facts,
-            "data": info.facts.get("data", dataclasses.asdict(args.data.resolved())),
+        metadata = {
+            **info.metadata,
+            "data": info.metadata.get("data", dataclasses.asdict(args.data.resolved())),
             "kept_codes": kept,
         }
-        save_tokenizer(keep_codes(tokenizer, kept), Path(args.drop_unused), info.image_size, facts)
+        save_tokenizer(keep_codes(tokenizer, kept), Path(args.drop_unused), info.image_size, metadata)
         print(f"{len(kept)} of {tokenizer.num_codes} codes are used: {printable(args.drop_unused, 0)}")
     accelerator.wait_for_everyone()
     return load_tokenizer(args.drop_unused)

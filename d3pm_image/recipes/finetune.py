@@ -122,7 +122,7 @@ def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any
     network.load_state_dict(source.state_dict())
     if config.learn == "decoder":
         network.fix_codes()
-    return remembered(config.start_from, info.facts) | {"learnt": config.learn}
+    return remembered(config.start_from, info.metadata) | {"learnt": config.learn}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class PretrainedModel:
 
     def remembered(self) -> dict[str, Any]:
         """What a model remembers of the model it began with."""
-        return remembered(self.name, self.bundle.facts)
+        return remembered(self.name, self.bundle.metadata)
 
 
 def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
@@ -207,12 +207,12 @@ def shape(config: Any) -> dict[str, Any]:
     }
 
 
-def remembered(model: str, facts: dict[str, Any]) -> dict[str, Any]:
+def remembered(model: str, metadata: dict[str, Any]) -> dict[str, Any]:
     """A trained model's name, where it is no folder of this machine, and what it was trained on."""
-    made = facts.get("training", {})
+    made = metadata.get("training", {})
     found = {
         "model": "" if Path(model).expanduser().exists() else model,
-        "data": facts.get("data", {}).get("source", ""),
+        "data": metadata.get("data", {}).get("source", ""),
     }
     found |= {name: made[name] for name in ("steps", "started_from") if name in made}
     return {name: value for name, value in found.items() if value}

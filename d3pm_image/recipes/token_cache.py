@@ -43,7 +43,7 @@ class OverTokenizer(Protocol):
 
 
 def open_tokenizer(config: OverTokenizer) -> tuple[Tokenizer, TokenizerInfo]:
-    """The tokenizer of a run, a folder's or pixels, in eval mode, and its facts
+    """The tokenizer of a run, a folder's or pixels, in eval mode, and its metadata
     (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
 
     Raises:
@@ -54,8 +54,8 @@ def open_tokenizer(config: OverTokenizer) -> tuple[Tokenizer, TokenizerInfo]:
     levels = pixel_levels(config.tokenizer)
     if not levels:
         return load_tokenizer(config.tokenizer)
-    facts = {"data": dataclasses.asdict(config.data.resolved())}
-    return pixel_tokenizer(levels, config.data.channels, config.data.image_size, facts)
+    metadata = {"data": dataclasses.asdict(config.data.resolved())}
+    return pixel_tokenizer(levels, config.data.channels, config.data.image_size, metadata)
 
 
 def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int) -> None:
@@ -79,7 +79,7 @@ def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
     from ..data.levels import remembered_white
 
     # one level of white for both stages: codes mean what they meant to the tokenizer
-    white = data.white or remembered_white(info.facts)
+    white = data.white or remembered_white(info.metadata)
     channels = cast("Literal[1, 3]", info.channels)
     return dataclasses.replace(data, channels=channels, image_size=size, white=white)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..data.objects import Data, GivenImages
     from ..tokenizer import Autoencoder
     from ..tokenizer.perceptual import Perceptual
-    from ..training.loop import Job
+    from ..training.loop import TrainTask
 
 
 class TokenizerSettings(TypedDict, total=False):
@@ -117,24 +117,22 @@ def train_in_folder(
     from ..training.loop import train
 
     with accelerator.main_process_first():  # a download is one process's work
-        material = prepare(config, given)
-    model, started = make_model(material, accelerator)
+        inputs = prepare(config, given)
+    model, started = make_model(inputs, accelerator)
     perceptual = perceptual.to(accelerator.device) if perceptual is not None else None
-    validate = make_validation(material.held_out, accelerator.device, config, perceptual)
-    job = dataclasses.replace(
-        make_job(material, model, accelerator, perceptual),
+    validate = make_validation(inputs.held_out, accelerator.device, config, perceptual)
+    task = dataclasses.replace(
+        make_task(inputs, model, accelerator, perceptual),
         validate=validate,
-        validate_raw=make_validation(
-            material.held_out, accelerator.device, config, perceptual, complain=False
-        ),
+        validate_raw=make_validation(inputs.held_out, accelerator.device, config, perceptual, complain=False),
     )
-    best = train(job, config.train, Path(config.out), accelerator, config.resume)
+    best = train(task, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
-        finish(material, cast("Autoencoder", best), validate(best), started)
+        finish(inputs, cast("Autoencoder", best), validate(best), started)
 
 
 @dataclass(frozen=True)
-class Material:
+class TokenizerInputs:
     """What a run works on."""
 
     config: TokenizerRun
@@ -147,7 +145,7 @@ class Material:
         return self.config.tokenizer.grid(self.config.data.image_size)
 
 
-def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Material:
+def prepare(config: TokenizerRun, given: GivenImages | None = None) -> TokenizerInputs:
     """Open the training and the validation images.
 
     Raises:
@@ -158,10 +156,10 @@ def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Material:
     data, source, held_source = open_images(config.data, config.out, given)
     config = dataclasses.replace(config, data=data)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
-    return Material(config, images, ImageSet(held_source, config.data))
+    return TokenizerInputs(config, images, ImageSet(held_source, config.data))
 
 
-def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencoder, dict[str, Any]]:
+def make_model(inputs: TokenizerInputs, accelerator: Accelerator) -> tuple[Autoencoder, dict[str, Any]]:
     """The new tokenizer on its device, with a trained one's weights or its codebook begun where its quantizer
     wants that; what is remembered of the trained one."""
     import torch
@@ -169,7 +167,7 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
     from ..tokenizer import Autoencoder
     from ..tokenizer.autoencoder import arrange
 
-    config, (height, width) = material.config, material.grid
+    config, (height, width) = inputs.config, inputs.grid
     torch.manual_seed(config.train.seed)
     vectors = config.train.batch_size * height * width
     model = Autoencoder(
@@ -178,19 +176,19 @@ def make_model(material: Material, accelerator: Accelerator) -> tuple[Autoencode
     started = begin_tokenizer(model, config) if config.start_from else {}
     if accelerator.is_main_process:
         count = sum(p.numel() for p in model.parameters()) / 1e6
-        sets = f"{len(material.images)} images, {len(material.held_out)} held out"
+        sets = f"{len(inputs.images)} images, {len(inputs.held_out)} held out"
         begun = f"; begun with {printable(config.start_from)}" if started else ""
         codes = f"{height}x{width} codes of {config.tokenizer.num_codes}"
         print(f"{sets}; {count:.2f}M parameters; {codes}{begun}")
     arrange(model.to(accelerator.device), accelerator.device.type)
     if config.tokenizer.quantizer.kmeans_start and not started:
-        start_codebook(model, material.images, config.tokenizer.num_codes, height * width)
+        start_codebook(model, inputs.images, config.tokenizer.num_codes, height * width)
     return model, started
 
 
-def make_job(
-    material: Material, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None
-) -> Job:
+def make_task(
+    inputs: TokenizerInputs, model: Autoencoder, accelerator: Accelerator, perceptual: Perceptual | None
+) -> TrainTask:
     """The tokenizer's batches, losses, discriminator and previews."""
     import torch
 
@@ -198,9 +196,9 @@ def make_job(
     from ..data.order import BatchOrder, batches
     from ..seeds import derive
     from ..tokenizer.discriminator import Discriminator
-    from ..training.loop import Job
+    from ..training.loop import TrainTask
 
-    config, images = material.config, material.images
+    config, images = inputs.config, inputs.images
     # the tokenizer's own weights are the same with and without a discriminator
     torch.manual_seed(derive(config.train.seed, 1))
     discriminator = (
@@ -224,15 +222,15 @@ def make_job(
     }
     shared |= {"learn": config.learn} if config.learn != "all" else {}
     shared |= {"prepared": images.preparation()} if images.preparation() else {}
-    identity = RunIdentity(config, shared, images_of(images), images_of(material.held_out))
-    return Job(
+    identity = RunIdentity(config, shared, images_of(images), images_of(inputs.held_out))
+    return TrainTask(
         model,
         loader,
         make_loss(config, accelerator, perceptual, discriminator),
         identity=identity.saved(),
         check_identity=identity.check,
-        begin=lambda: begin(material),
-        preview=make_preview(material.held_out, accelerator.device),
+        begin=lambda: begin(inputs),
+        preview=make_preview(inputs.held_out, accelerator.device),
         discriminator=make_discriminator_task(config, accelerator, discriminator),
     )
 
@@ -242,32 +240,34 @@ def images_of(images: ImageSet) -> Images:
     return Images(images.source.fingerprint, (images.source.known_as.former,), images.listed.known_as)
 
 
-def begin(material: Material) -> None:
+def begin(inputs: TokenizerInputs) -> None:
     """What a run writes first: its settings, and the list of files that it does not use."""
-    folder = Path(material.config.out)
-    save_resolved(resolved(material.config), folder / "config.yaml")
-    own = (material.held_out.source,) if material.config.data.val_root else ()
-    write_unused(folder, material.images.source, *own)
+    folder = Path(inputs.config.out)
+    save_resolved(resolved(inputs.config), folder / "config.yaml")
+    own = (inputs.held_out.source,) if inputs.config.data.val_root else ()
+    write_unused(folder, inputs.images.source, *own)
 
 
-def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
+def finish(
+    inputs: TokenizerInputs, best: Autoencoder, found: dict[str, float], started: dict[str, Any]
+) -> None:
     """Write the folder that stage two takes, and say what it scored and what comes next."""
     from ..tokenizer import save_tokenizer
     from ..visualization.curves import training_curves
 
-    config, folder = material.config, Path(material.config.out)
+    config, folder = inputs.config, Path(inputs.config.out)
     scores = {k: float(v) for k, v in found.items()}
-    facts = {
+    metadata = {
         "data": dataclasses.asdict(resolved(config).data),
         "validation": scores,
-        "classes": list(material.images.source.class_names),
+        "classes": list(inputs.images.source.class_names),
     }
-    facts["training"] = (
+    metadata["training"] = (
         training_facts(folder, "train-tokenizer")
         | {"machine": machine()}
         | ({"started_from": started} if started else {})
     )
-    save_tokenizer(best, folder / "model", config.data.image_size, facts)
+    save_tokenizer(best, folder / "model", config.data.image_size, metadata)
     training_curves(folder)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")

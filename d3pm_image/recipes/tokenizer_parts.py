@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ..tokenizer.discriminator import Discriminator
     from ..tokenizer.perceptual import Perceptual
     from ..training.discriminator_step import DiscriminatorTask
-    from ..training.job import Loss
     from ..training.random import StepRandom
+    from ..training.task import Loss
 
 PREVIEW_IMAGES = 16
 

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..config import MAX_SIDE, ConfigError, TokenizerConfig, check, size_pair
 from ..documents import LFS, Missing, Unreadable, check_regular, read_json
-from ..former_names import present_names
+from ..former_names import metadata_of
 from ..hub import locate
 from ..outputs import folder_to_write
 from ..printable import printable
@@ -35,33 +35,33 @@ VERSION = 1
 @dataclasses.dataclass(frozen=True)
 class TokenizerInfo:
     """What the weights alone do not tell: image size it was trained at, weight hash, and free-form training
-    facts."""
+    metadata."""
 
     image_size: tuple[int, int]
     channels: int
     sha256: str
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def pixel_tokenizer(
-    levels: int, channels: int, image_size: int | tuple[int, int], facts: dict[str, Any] | None = None
+    levels: int, channels: int, image_size: int | tuple[int, int], metadata: dict[str, Any] | None = None
 ) -> tuple[Pixels, TokenizerInfo]:
-    """A tokenizer that needs no training, in eval mode on the CPU, and its facts, as :func:`load_tokenizer`
-    gives them.
+    """A tokenizer that needs no training, in eval mode on the CPU, and its metadata, as
+    :func:`load_tokenizer` gives them.
 
     Raises:
         ConfigError: see :class:`Pixels`.
     """
     model = Pixels(levels, channels).eval()
     digest = hashlib.sha256(save(model.state_dict())).hexdigest()
-    return model, TokenizerInfo(size_pair(image_size), channels, digest, facts or {})
+    return model, TokenizerInfo(size_pair(image_size), channels, digest, metadata or {})
 
 
 def save_tokenizer(
     model: Tokenizer,
     folder: Path,
     image_size: int | tuple[int, int],
-    facts: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
     half: bool = False,
 ) -> None:
     """Write a tokenizer folder; an older tokenizer there is replaced once the new one is complete, and other
@@ -71,7 +71,7 @@ def save_tokenizer(
         model: Trained network, or pixels; one that was written elsewhere has to be saved by its own code.
         folder: Destination.
         image_size: Training size in pixels.
-        facts: Whatever should be remembered (data, scores, time), JSON values.
+        metadata: Whatever should be remembered (data, scores, time), JSON values.
         half: Write weights in half precision.
 
     Raises:
@@ -94,7 +94,7 @@ def save_tokenizer(
             "tokenizer": (
                 {"levels": model.levels} if isinstance(model, Pixels) else dataclasses.asdict(model.config)
             ),
-            "facts": facts or {},
+            "metadata": metadata or {},
         }
         write_text(part / "config.json", json.dumps(config, indent=1))
 
@@ -334,7 +334,7 @@ def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | P
 
 
 def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerInfo]:
-    """A tokenizer in eval mode on the CPU, and its facts.
+    """A tokenizer in eval mode on the CPU, and its metadata.
 
     Args:
         folder: Tokenizer folder, a run folder, or a pipeline folder.
@@ -351,10 +351,10 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerI
         check(min(size) >= 1, "image_size", size, "an image side is under 1 pixel")
         check(raw["channels"] in (1, 3), "channels", raw["channels"], "is neither 1 nor 3")
         check(isinstance(digest, str), "sha256", digest, "is no checksum")
-        facts = present_names(raw.get("facts", {}))
-        check(isinstance(facts, dict), "facts", type(facts).__name__, "is no dictionary")
+        metadata = metadata_of(raw)
+        check(isinstance(metadata, dict), "metadata", type(metadata).__name__, "is no dictionary")
         check_outline(lambda: build(kind, raw["tokenizer"], raw["channels"]), place, "tokenizer")
         model = build(kind, raw["tokenizer"], raw["channels"])
         model.load_state_dict(read_weights(place, "tokenizer", digest))
-    model.folder, model.info = place, TokenizerInfo(size, raw["channels"], digest, facts)
+    model.folder, model.info = place, TokenizerInfo(size, raw["channels"], digest, metadata)
     return model.eval(), model.info

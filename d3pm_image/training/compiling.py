@@ -24,7 +24,7 @@ def consider_compiling(trainer: Trainer, seconds_a_step: float) -> None:
         if trainer.main:
             hint = "a long run: its network is compiled now, which takes minutes once (train.compile)"
             print(f"note: {hint}", file=sys.stderr)
-        compile_network(trainer.job.model)
+        compile_network(trainer.task.model)
         trainer.progress.compiled = True
 
 
@@ -33,7 +33,7 @@ def go_on_compiled(trainer: Trainer) -> None:
     if not left_open(trainer) or not trainer.progress.compiled:
         return
     if everywhere(trainer):
-        compile_network(trainer.job.model)
+        compile_network(trainer.task.model)
         return
     trainer.progress.compiled = False
     if trainer.main:

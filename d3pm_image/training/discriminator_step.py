@@ -19,13 +19,13 @@ from .random import StepRandom
 
 @dataclass(frozen=True)
 class DiscriminatorTask:
-    """What is trained against a job's network.
+    """What is trained against a task's network.
 
     Args:
-        model: Network, on its way to the same device as the job's.
-        loss: (network, what the job's loss kept, random) → scalar loss and a dictionary of scalar tensors to
+        model: Network, on its way to the same device as the task's.
+        loss: (network, what the task's loss kept, random) → scalar loss and a dictionary of scalar tensors to
             log.
-        rate: Learning rate as a multiple of the job's.
+        rate: Learning rate as a multiple of the task's.
         start_step: First step that it trains.
         setting: Name of the setting that start_step comes from, for messages.
     """
@@ -42,7 +42,7 @@ class DiscriminatorStep:
 
     Args:
         task: The network and its loss.
-        config: Loop settings, shared with the job's network.
+        config: Loop settings, shared with the task's network.
         accelerator: Of the run.
     """
 

@@ -34,12 +34,12 @@ from .monitor import Monitor, read_lines
 from .optim import learning_rate
 from .signals import StopRequests, stop_requests
 from .skipping import settle
-from .trainer import Interrupted, Job, Trainer, TrainingError
+from .trainer import Interrupted, Trainer, TrainingError, TrainTask
 from .validation import validate
 
 __all__ = [
     "Interrupted",
-    "Job",
+    "TrainTask",
     "TrainingError",
     "check_folder",
     "end_training",
@@ -115,12 +115,12 @@ def choose_products(tf32: bool, device: str) -> None:
 
 
 def train(
-    job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator, resume: bool = False
+    task: TrainTask, config: TrainConfig, folder: Path, accelerator: Accelerator, resume: bool = False
 ) -> nn.Module:
     """Train and return the network to export: the best by validation (averaged weights), in eval mode.
 
     Args:
-        job: Network, data, loss and validation.
+        task: Network, data, loss and validation.
         config: Loop settings.
         folder: Run folder; see :class:`~d3pm_image.training.monitor.Monitor` and ``checkpoints/``.
         accelerator: From :func:`make_accelerator`.
@@ -132,12 +132,12 @@ def train(
     """
     check_folder(folder, resume)
     accelerator.wait_for_everyone()  # every process has looked before the first one writes
-    trainer = Trainer(job, config, folder, accelerator)
+    trainer = Trainer(task, config, folder, accelerator)
     progress_known = resume and trainer.restore()
     trainer.together()
     go_on_compiled(trainer)
-    if trainer.main and job.begin is not None:
-        job.begin()
+    if trainer.main and task.begin is not None:
+        task.begin()
     if resume and trainer.main:
         print(
             f"resuming at step {trainer.progress.step}"
@@ -147,7 +147,7 @@ def train(
     first = trainer.progress.step
     monitor = Monitor(folder, trainer.main, first)
     source = iter(
-        job.batches(
+        task.batches(
             0 if config.overfit_one_batch else first, accelerator.process_index, accelerator.num_processes
         )
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from . import checkpoint as ckpt
-from .job import Progress, TrainingError
+from .task import Progress, TrainingError
 
 if TYPE_CHECKING:
     from .trainer import Trainer

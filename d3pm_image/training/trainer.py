@@ -21,12 +21,12 @@ from . import checkpoint as ckpt
 from . import sharding
 from .discriminator_step import DiscriminatorStep
 from .ema import make_average
-from .job import Interrupted, Job, Progress, TrainingError
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
 from .skipping import Tally, count, settle
+from .task import Interrupted, Progress, TrainingError, TrainTask
 
-__all__ = ["Interrupted", "Job", "Progress", "Trainer", "TrainingError"]
+__all__ = ["Interrupted", "Progress", "TrainTask", "Trainer", "TrainingError"]
 
 
 EXPLODED = 1000.0
@@ -44,31 +44,31 @@ def put(buffers: list[Tensor], values: list[Tensor]) -> None:
 class Trainer:
     """One run: state that is saved and restored together, and the steps that move it."""
 
-    def __init__(self, job: Job, config: TrainConfig, folder: Path, accelerator: Accelerator):
-        self.job, self.config, self.folder, self.accelerator = job, config, folder, accelerator
+    def __init__(self, task: TrainTask, config: TrainConfig, folder: Path, accelerator: Accelerator):
+        self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.main = accelerator.is_main_process
         if not config.fsdp:
-            job.model.to(accelerator.device)
+            task.model.to(accelerator.device)
         if config.recompute:
-            recompute_blocks(job.model)
-        self.average = make_average(job.model, config.ema)  # before prepare(), which wraps forward
+            recompute_blocks(task.model)
+        self.average = make_average(task.model, config.ema)  # before prepare(), which wraps forward
         if config.compile not in (False, "auto"):
-            compile_network(job.model, **({"mode": GRAPHS} if config.compile == GRAPHS else {}))
+            compile_network(task.model, **({"mode": GRAPHS} if config.compile == GRAPHS else {}))
         if config.fsdp:
             # what is validated needs no other process
-            self.copy = copy.deepcopy(job.model) if self.main else job.model
-            for network in [job.model] if self.average is None else [job.model, self.average.module]:
+            self.copy = copy.deepcopy(task.model) if self.main else task.model
+            for network in [task.model] if self.average is None else [task.model, self.average.module]:
                 sharding.shard(network, accelerator.device)
-        made = make_optimizers(job.model, config)
+        made = make_optimizers(task.model, config)
         # no wrapper of its own where it is sharded
-        self.model = accelerator.prepare_model(job.model, evaluation_mode=config.fsdp)
+        self.model = accelerator.prepare_model(task.model, evaluation_mode=config.fsdp)
         prepared = [accelerator.prepare_optimizer(o) for o, _ in made.members]
         self.optimizers = Optimizers(
             [(o, factor) for o, (_, factor) in zip(prepared, made.members, strict=True)]
         )
         self.discriminator = (
-            DiscriminatorStep(job.discriminator, config, accelerator)
-            if job.discriminator is not None
+            DiscriminatorStep(task.discriminator, config, accelerator)
+            if task.discriminator is not None
             else None
         )
         self.progress = Progress()
@@ -87,7 +87,7 @@ class Trainer:
         A sharded network is gathered, for which all processes must call, into a copy that the main process
         alone may use.
         """
-        network = self.job.model if raw or self.average is None else self.average.module
+        network = self.task.model if raw or self.average is None else self.average.module
         if self.config.fsdp:
             weights = sharding.gathered(network.state_dict(), self.main)
             network = self.copy
@@ -102,9 +102,9 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return
         networks = (
-            [self.job.model]
-            if self.job.discriminator is None
-            else [self.job.model, self.job.discriminator.model]
+            [self.task.model]
+            if self.task.discriminator is None
+            else [self.task.model, self.task.discriminator.model]
         )
         sums = [b.double().sum() for n in networks for b in n.buffers()] or [
             torch.zeros((), dtype=torch.float64)
@@ -127,7 +127,7 @@ class Trainer:
         self._agree()
         exploded = self.exploded(self.loss)
         if self.main or self.config.fsdp:
-            tensors = {"model": sharding.gathered(self.job.model.state_dict(), self.main), "optimizer": {}}
+            tensors = {"model": sharding.gathered(self.task.model.state_dict(), self.main), "optimizer": {}}
             for number, (optimizer, _) in enumerate(self.optimizers.members):
                 tensors["optimizer"] |= sharding.gathered(
                     ckpt.optimizer_tensors(optimizer, f"{number}."), self.main
@@ -141,7 +141,7 @@ class Trainer:
             self.progress.scaler = scaler.state_dict() if scaler is not None else {}
             known = {
                 **vars(self.progress),
-                "identity": self.job.identity,
+                "identity": self.task.identity,
                 "proven": proven,
                 "exploded": exploded,
             }
@@ -213,9 +213,9 @@ class Trainer:
         for place in reversed(ckpt.checkpoints(self.folder / "checkpoints")):
             try:
                 tensors, state = ckpt.load_checkpoint(place)
-                if self.job.check_identity is not None:
-                    self.job.check_identity(state.get("identity", {}), self.folder)
-                sharding.load(self.job.model, tensors["model"])
+                if self.task.check_identity is not None:
+                    self.task.check_identity(state.get("identity", {}), self.folder)
+                sharding.load(self.task.model, tensors["model"])
                 if self.average is not None:
                     sharding.load(self.average, tensors["ema"])
                 for number, (optimizer, _) in enumerate(self.optimizers.members):
@@ -289,7 +289,7 @@ class Trainer:
         discriminator = self.discriminator
         if discriminator is not None and step < discriminator.task.start_step:
             discriminator = None
-        networks = [self.job.model] if discriminator is None else [self.job.model, discriminator.task.model]
+        networks = [self.task.model] if discriminator is None else [self.task.model, discriminator.task.model]
         # the codebook, say, moves in the forward pass
         buffers = [b for network in networks for b in network.buffers()]
         before = [b.detach().clone() for b in buffers]
@@ -306,7 +306,7 @@ class Trainer:
             return logs
         if bad:
             if config.fsdp:
-                sharding.drop_gathered(self.job.model)
+                sharding.drop_gathered(self.task.model)
             put(buffers, before)
         else:
             if not self.progress.reference:
@@ -316,7 +316,7 @@ class Trainer:
                 self._save_due(buffers, before)
             self.optimizers.step()
             if self.average is not None:
-                self.average.update_parameters(self.job.model)
+                self.average.update_parameters(self.task.model)
         self.optimizers.zero_grad()
         if discriminator is not None:
             discriminator.step(step, bool(bad))
@@ -334,7 +334,7 @@ class Trainer:
                 buffer.copy_(torch.where(bad > 0, value, buffer))
         if self.average is not None:
             earlier = tally.counts[0] - self.progress.skipped - bad.long()
-            self.average.update_parameters(self.job.model, bad, earlier)
+            self.average.update_parameters(self.task.model, bad, earlier)
         self.optimizers.zero_grad()
 
     def _gradients(
@@ -355,11 +355,11 @@ class Trainer:
             random = StepRandom(config.seed, self.progress.step, config.batch_size, drawn, device)
             last = number == config.accumulate - 1
             if config.fsdp:
-                sharding.exchange(self.job.model, last)
+                sharding.exchange(self.task.model, last)
             with contextlib.nullcontext() if last or config.fsdp else self.accelerator.no_sync(self.model):
                 if config.compile == GRAPHS:
                     torch.compiler.cudagraph_mark_step_begin()
-                loss, values, *kept = self.job.loss(self.model, piece, random)
+                loss, values, *kept = self.task.loss(self.model, piece, random)
                 bad = f"loss={float(loss.detach()):g}" if self._not_finite(loss, tally) else ""
                 if not bad:
                     self.accelerator.backward(loss / config.accumulate)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 def raw_measures(trainer: Trainer) -> dict[str, float]:
     """The same measures of the weights before averaging: what averaging is worth."""
-    if trainer.average is None or trainer.job.validate_raw is None:
+    if trainer.average is None or trainer.task.validate_raw is None:
         return {}
     network, values = trainer.evaluated(raw=True), {}
     if trainer.main:
         values = {
-            f"val_raw_{k}": float(v) for k, v in trainer.job.validate_raw(network).items() if k != "score"
+            f"val_raw_{k}": float(v) for k, v in trainer.task.validate_raw(network).items() if k != "score"
         }
     network.train()
     return values
@@ -40,8 +40,8 @@ def _validate(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
     network = trainer.evaluated()
     if trainer.main:
         step = trainer.progress.step
-        if trainer.job.validate is not None:
-            values = {f"val_{k}": float(v) for k, v in trainer.job.validate(network).items()} | raw
+        if trainer.task.validate is not None:
+            values = {f"val_{k}": float(v) for k, v in trainer.task.validate(network).items()} | raw
             score = values.get("val_score", math.inf)
             # the first network's own error does not show what a discriminator teaches it, so the last weights
             # count as the best
@@ -54,8 +54,8 @@ def _validate(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
                     dict(network.state_dict()),
                     {"step": str(step), "score": repr(score)},
                 )
-        if trainer.job.preview is not None:
-            for name, image in trainer.job.preview(network).items():
+        if trainer.task.preview is not None:
+            for name, image in trainer.task.preview(network).items():
                 monitor.image(step, name, image)
     network.train()
     if trainer.config.fsdp:

@@ -34,7 +34,7 @@ def fidelity(found: dict[str, float]) -> list[str]:
     """The cells of a row, from the Fréchet distance on."""
     kernel = f"{found['kernel_distance'] * 1000:.2f} ± {found['kernel_distance_standard_error'] * 1000:.2f}"
     four = [f"{found[n]:.2f}" for n in ("precision", "recall", "density", "coverage")]
-    spread = f"{found['within_class_spread']:.2f}" if "within_class_spread" in found else ""
+    spread = f"{found['intra_class_distance']:.2f}" if "intra_class_distance" in found else ""
     return [f"{found['frechet_distance']:.3f}", kernel, *four, spread]
 
 

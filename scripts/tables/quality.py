@@ -28,7 +28,7 @@ def fashion() -> str:
         "16 ancestral steps, guidance 1.5 (its default)": "ancestral_1.5",
         "16 MaskGIT steps, guidance 1.5": "confidence_1.5",
     }
-    keys, rows = ("frechet_distance", "precision", "recall", "coverage", "within_class_spread"), []
+    keys, rows = ("frechet_distance", "precision", "recall", "coverage", "intra_class_distance"), []
     for title, name in names.items():
         found = read(f"fashion_mnist_{name}")["samples"]
         values = [f"{found['fidelity'][key]:.2f}" for key in keys]

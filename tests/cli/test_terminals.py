@@ -24,7 +24,7 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         cache_root()
 
 
-def facts() -> dict:
+def metadata() -> dict:
     """A stranger's model whose every text is hostile, and whose figures are texts."""
     training = {
         "command": EVIL,
@@ -83,7 +83,7 @@ def outside_of_blocks(card: str) -> list[str]:
 
 
 def test_a_card_shows_a_strangers_texts_as_texts():
-    card = model_card("name", facts(), MODEL, "mit")
+    card = model_card("name", metadata(), MODEL, "mit")
     assert not set(card) & UNSAFE and card.startswith("---\nlicense: mit\n")
     text = "\n".join(outside_of_blocks(card.split("---\n", 2)[2]))
     for part in ("<img", "](javascript", "\nwarning"):
@@ -94,7 +94,7 @@ def test_a_card_shows_a_strangers_texts_as_texts():
 @pytest.mark.parametrize("part", ["data", "training", "tokenizer", "validation", "evaluation"])
 @pytest.mark.parametrize("value", [5, "x", [1], None, {"samples": 3}])
 def test_a_card_of_odd_facts_is_a_card(part, value):
-    assert "## Licence" in model_card("name", facts() | {part: value}, MODEL, "mit")
+    assert "## Licence" in model_card("name", metadata() | {part: value}, MODEL, "mit")
 
 
 def test_a_comparison_shows_texts_of_results_as_texts(tmp_path, capsys):

@@ -7,14 +7,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers.denoisers import CODES, denoiser_job
+from helpers.denoisers import CODES, denoiser_task
 from helpers.edits import hole, make_image, model
 
 from d3pm_image.sampling import SAMPLERS
 from d3pm_image.training.random import StepRandom
 
 
-def loss_and_gradients(job, network, batch, device) -> tuple[float, dict[str, torch.Tensor]]:
+def loss_and_gradients(task, network, batch, device) -> tuple[float, dict[str, torch.Tensor]]:
     """With the noise of a processor, which a GPU does not draw by itself."""
     network = network.to(device)
     random = StepRandom(0, 0, 6, slice(0, 6), torch.device("cpu"))
@@ -23,7 +23,7 @@ def loss_and_gradients(job, network, batch, device) -> tuple[float, dict[str, to
     StepRandom.uniform = lambda self, *shape: original[0](self, *shape).to(device)
     StepRandom.keys = lambda self: original[1](self).to(device)
     try:
-        loss = job.loss(network, moved, random)[0]
+        loss = task.loss(network, moved, random)[0]
     finally:
         StepRandom.uniform, StepRandom.keys = original
     loss.backward()
@@ -35,13 +35,13 @@ def loss_and_gradients(job, network, batch, device) -> tuple[float, dict[str, to
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_losses_and_gradients(gpu, share, fused):
-    job, batch = denoiser_job(share, fused)
+    task, batch = denoiser_task(share, fused)
     # its output layers begin at zero
     with torch.no_grad():
-        for p in job.model.parameters():
+        for p in task.model.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
-    loss, gradients = loss_and_gradients(job, copy.deepcopy(job.model), batch(0), torch.device("cpu"))
-    other, found = loss_and_gradients(job, copy.deepcopy(job.model), batch(0), gpu)
+    loss, gradients = loss_and_gradients(task, copy.deepcopy(task.model), batch(0), torch.device("cpu"))
+    other, found = loss_and_gradients(task, copy.deepcopy(task.model), batch(0), gpu)
     assert other == pytest.approx(loss, rel=1e-4)
     assert gradients.keys() == found.keys()
     for name, value in gradients.items():
@@ -49,9 +49,9 @@ def test_losses_and_gradients(gpu, share, fused):
 
 
 def test_logits(gpu):
-    job, _ = denoiser_job()
+    task, _ = denoiser_task()
     codes = torch.randint(CODES, (64, 16), generator=torch.Generator().manual_seed(1))
-    network = job.model.eval()
+    network = task.model.eval()
 
     def logits(device):
         network.to(device)

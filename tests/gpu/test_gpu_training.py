@@ -8,7 +8,7 @@ import copy
 import pytest
 import torch
 from helpers.code_caches import images
-from helpers.denoisers import denoiser_job
+from helpers.denoisers import denoiser_task
 from helpers.trainers import trainer
 
 from d3pm_image import train_diffusion, train_tokenizer
@@ -34,8 +34,8 @@ def no_waiting():
 @pytest.mark.parametrize("share", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_no_step_waits(gpu, tmp_path, share, optimizer):
-    job, batch = denoiser_job(share)
-    run = trainer(tmp_path, job=job, optimizer=optimizer, ema=0.9)
+    task, batch = denoiser_task(share)
+    run = trainer(tmp_path, task=task, optimizer=optimizer, ema=0.9)
     there = [{k: v.to(gpu) for k, v in batch(step).items()} for step in range(6)]
     for step in (0, 1):
         run.step(there[step])
@@ -47,17 +47,17 @@ def test_no_step_waits(gpu, tmp_path, share, optimizer):
 
 
 def test_a_spoiled_step_changes_nothing(gpu, tmp_path):
-    job, batch = denoiser_job()
-    run = trainer(tmp_path, job=job, optimizer="muon", ema=0.9)
+    task, batch = denoiser_task()
+    run = trainer(tmp_path, task=task, optimizer="muon", ema=0.9)
     run.step({k: v.to(gpu) for k, v in batch(0).items()})
     run.step({k: v.to(gpu) for k, v in batch(1).items()})
-    before = {n: p.detach().clone() for n, p in run.job.model.named_parameters()}
-    real = job.loss
-    object.__setattr__(job, "loss", lambda *a: (real(*a)[0] * float("nan"), {}))
+    before = {n: p.detach().clone() for n, p in run.task.model.named_parameters()}
+    real = task.loss
+    object.__setattr__(task, "loss", lambda *a: (real(*a)[0] * float("nan"), {}))
     run.step({k: v.to(gpu) for k, v in batch(2).items()})
     settle(run)
     assert run.progress.skipped == 1
-    assert all(torch.equal(p, before[n]) for n, p in run.job.model.named_parameters())
+    assert all(torch.equal(p, before[n]) for n, p in run.task.model.named_parameters())
 
 
 def test_data_that_lie_there_come_without_waiting(gpu):
@@ -93,11 +93,11 @@ def test_a_run_of_both_stages(gpu, tmp_path, compile):
 def test_recomputing_gives_the_same_gradients(gpu):
     from d3pm_image.recompute import recompute_blocks
 
-    job, batch = denoiser_job(width=64)
+    task, batch = denoiser_task(width=64)
     there = {k: v.to(gpu) for k, v in batch(0).items()}
     found = []
     for recompute in (False, True):
-        network = copy.deepcopy(job.model).to(gpu)
+        network = copy.deepcopy(task.model).to(gpu)
         if recompute:
             recompute_blocks(network)
         kappa = torch.full((6,), 0.5, device=gpu)

@@ -10,14 +10,14 @@ from d3pm_image.config import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.diffusion import Process
 from d3pm_image.recipes.diffusion import make_loss
-from d3pm_image.training.trainer import Job
+from d3pm_image.training.trainer import TrainTask
 
 CODES, GRID, CLASSES = 12, (4, 4), 3
 
 
-def denoiser_job(
+def denoiser_task(
     uniform_share: float = 0.1, fused: bool = False, width: int = 32
-) -> tuple[Job, Callable[[int], dict[str, torch.Tensor]]]:
+) -> tuple[TrainTask, Callable[[int], dict[str, torch.Tensor]]]:
     """A denoiser with its loss, and its batch of 6 images at a step."""
     torch.manual_seed(0)
     process = Process.from_config(ProcessConfig(uniform_share=uniform_share), CODES)
@@ -29,4 +29,4 @@ def denoiser_job(
         return {"codes": codes, "labels": codes[:, 0] % CLASSES}
 
     loss = make_loss(process, DiffusionLossConfig(fused=fused), GRID)
-    return Job(network, lambda *_: [], loss), batch
+    return TrainTask(network, lambda *_: [], loss), batch

@@ -9,6 +9,6 @@ from d3pm_image.imaging import save_image
 SIZE = (66, 66)
 
 
-def made(folder, facts, name="made.png", size=SIZE):
-    save_image(Image.new("L", size), folder / name, facts)
+def made(folder, metadata, name="made.png", size=SIZE):
+    save_image(Image.new("L", size), folder / name, metadata)
     return folder / name

@@ -11,7 +11,7 @@ from torch import nn
 from d3pm_image.config import TrainConfig
 from d3pm_image.training.checkpoint import checkpoints
 from d3pm_image.training.loop import make_accelerator
-from d3pm_image.training.trainer import Job, Trainer
+from d3pm_image.training.trainer import Trainer, TrainTask
 
 CPU = torch.device("cpu")
 
@@ -27,14 +27,14 @@ def small_network() -> nn.Module:
     return nn.Sequential(OrderedDict(parts))
 
 
-def trainer(folder, job: Job | None = None, **changes) -> Trainer:
+def trainer(folder, task: TrainTask | None = None, **changes) -> Trainer:
     def loss(model, batch, random):
         noise = random.uniform(4).float()
         return (model(batch["x"] + noise) - batch["y"]).square().mean(), {}
 
     config = TrainConfig(**{"steps": 10, "batch_size": 6, "warmup_steps": 2, "keep": 3, **changes})
-    job = job or Job(small_network(), lambda *_: [], loss)
-    return Trainer(job, config, folder, make_accelerator(config))
+    task = task or TrainTask(small_network(), lambda *_: [], loss)
+    return Trainer(task, config, folder, make_accelerator(config))
 
 
 def batch_of(step: int) -> dict:

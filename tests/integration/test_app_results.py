@@ -14,7 +14,7 @@ from PIL import Image
 
 from d3pm_image import Pipeline
 from d3pm_image.app.canvas_mask import displayed, painted
-from d3pm_image.app.session import Drawing, Finished, Progress, Studio, open_upload
+from d3pm_image.app.session import Finished, PageRequest, Progress, Studio, open_upload
 from d3pm_image.config import ConfigError
 from d3pm_image.editing.image_files.files import open_image_file
 from d3pm_image.provenance import read_settings
@@ -36,19 +36,19 @@ def finished(seen) -> tuple[list[Progress], Finished]:
 
 def test_generated_images_are_those_of_the_pipeline_and_carry_their_settings(studio):
     steps, last = finished(
-        studio.generate(Drawing("3", 2, 7, {"steps": 3, "sampler": "halton"}), threading.Event())
+        studio.generate(PageRequest("3", 2, 7, {"steps": 3, "sampler": "halton"}), threading.Event())
     )
     wanted = studio.pipe.generate(2, [3], seed=7, steps=3, sampler="halton")
     assert all(
         np.array_equal(np.asarray(Image.open(p)), np.asarray(w))
         for p, w in zip(last.paths, wanted, strict=True)
     )
-    facts = read_settings(last.paths[1])
+    metadata = read_settings(last.paths[1])
     assert (
-        facts["command"] == "generate"
-        and facts["number"] == 1
-        and facts["label"] == "3"
-        and facts["steps"] == 3
+        metadata["command"] == "generate"
+        and metadata["number"] == 1
+        and metadata["label"] == "3"
+        and metadata["steps"] == 3
     )
     assert steps and steps[-1].steps == 3 and min(steps[-1].image.size) >= 96
     with zipfile.ZipFile(last.download) as bundle:
@@ -73,7 +73,7 @@ def test_an_inpainted_image_keeps_size_mode_and_all_that_was_not_painted(studio,
             open_upload(str(tmp_path / "own.png")),
             mask,
             0,
-            Drawing("", 1, 3, {"steps": 2}),
+            PageRequest("", 1, 3, {"steps": 2}),
             threading.Event(),
         )
     )
@@ -92,7 +92,10 @@ def test_an_inpainted_image_keeps_size_mode_and_all_that_was_not_painted(studio,
 
 def test_what_the_page_makes_the_command_makes_again(studio, tmp_path, capsys):
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (17, 23), np.uint8)).save(tmp_path / "own.png")
-    source, how = open_upload(str(tmp_path / "own.png")), Drawing("2", 2, 5, {"steps": 3, "guidance": 2.0})
+    source, how = (
+        open_upload(str(tmp_path / "own.png")),
+        PageRequest("2", 2, 5, {"steps": 3, "guidance": 2.0}),
+    )
     mask = painted(layer((230, 170), (50, 50, 120, 100)), (23, 17))
     stop = threading.Event
     made = [
@@ -144,14 +147,17 @@ def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
     for work, text in (
         (lambda: open_upload(None), "choose an image first"),
         (lambda: open_upload(str(tmp_path / "text.png")), "not a readable image"),
-        (lambda: Drawing("", 0), "ask for 1 to 64"),
-        (lambda: Drawing("", 1, -1), "whole number"),
-        (lambda: list(studio.generate(Drawing("12"), threading.Event())), "use 0 to 9"),
-        (lambda: list(studio.generate(Drawing("", 1, 0, {"steps": 5000}), threading.Event())), "steps"),
+        (lambda: PageRequest("", 0), "ask for 1 to 64"),
+        (lambda: PageRequest("", 1, -1), "whole number"),
+        (lambda: list(studio.generate(PageRequest("12"), threading.Event())), "use 0 to 9"),
+        (lambda: list(studio.generate(PageRequest("", 1, 0, {"steps": 5000}), threading.Event())), "steps"),
         (
             lambda: list(
                 studio.outpaint(
-                    source, dict.fromkeys(("left", "top", "right", "bottom"), 0), Drawing(), threading.Event()
+                    source,
+                    dict.fromkeys(("left", "top", "right", "bottom"), 0),
+                    PageRequest(),
+                    threading.Event(),
                 )
             ),
             "pixels to add",
@@ -159,12 +165,12 @@ def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
         (
             lambda: list(
                 studio.outpaint(
-                    source, {"left": -1, "top": 9, "right": 0, "bottom": 0}, Drawing(), threading.Event()
+                    source, {"left": -1, "top": 9, "right": 0, "bottom": 0}, PageRequest(), threading.Event()
                 )
             ),
             "0 to 10000",
         ),
-        (lambda: list(studio.vary(source, 2.0, Drawing(), threading.Event())), "noise level"),
+        (lambda: list(studio.vary(source, 2.0, PageRequest(), threading.Event())), "noise level"),
     ):
         with pytest.raises(ConfigError, match=text) as error:
             work()

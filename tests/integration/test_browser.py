@@ -130,7 +130,7 @@ def test_generate_paint_inpaint_download(page, trained, tmp_path):
     finish(page)
     (tmp_path / "varied").mkdir()
     varied = [read_settings(path) for path in download(page, tmp_path / "varied")]
-    assert len(varied) == 6 and {facts["image_sha256"] for facts in varied} == {
+    assert len(varied) == 6 and {metadata["image_sha256"] for metadata in varied} == {
         hashlib.sha256(made[2].read_bytes()).hexdigest()
     }
 
@@ -160,9 +160,13 @@ def test_generate_paint_inpaint_download(page, trained, tmp_path):
     results = download(page, tmp_path / "results")
     assert len(results) == 4
     for path in results:
-        facts, after = read_settings(path), np.asarray(Image.open(path))
-        mask = np.asarray(mask_of(facts["mask"]))
-        assert facts["command"] == "inpaint" and facts["image"] == "own.png" and after.shape == before.shape
+        metadata, after = read_settings(path), np.asarray(Image.open(path))
+        mask = np.asarray(mask_of(metadata["mask"]))
+        assert (
+            metadata["command"] == "inpaint"
+            and metadata["image"] == "own.png"
+            and after.shape == before.shape
+        )
         assert mask[12:18, 17:23].any() and 0.002 < mask.mean() < 0.3
         assert not mask[:5].any() and not mask[-5:].any() and not mask[:, :8].any() and not mask[:, -8:].any()
         assert np.array_equal(after[~mask], before[~mask]) and (after[mask] != before[mask]).any()

@@ -84,8 +84,8 @@ def test_images_do_not_tell_where_the_model_lies(trained, tmp_path, monkeypatch)
         ]
     )
     for name, expected in (("g", "diffusion"), ("i", "diffusion/model"), ("m", "diffusion")):
-        facts = read_settings(tmp_path / f"{name}.png")
-        assert facts["model"] == expected and str(trained) not in json.dumps(facts)
+        metadata = read_settings(tmp_path / f"{name}.png")
+        assert metadata["model"] == expected and str(trained) not in json.dumps(metadata)
     main(["show", str(tmp_path / "g.png"), "--again", "--out", str(tmp_path / "again.png")])
     assert read_settings(tmp_path / "again.png")["model"] == "diffusion"
     monkeypatch.chdir(trained)

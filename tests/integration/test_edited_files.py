@@ -16,7 +16,7 @@ from PIL import Image
 from d3pm_image import Pipeline
 from d3pm_image import cli as commands
 from d3pm_image.config import ConfigError
-from d3pm_image.editing.folders import Job
+from d3pm_image.editing.folders import EditItem
 from d3pm_image.provenance import read_settings
 from d3pm_image.provenance.again import Plan, reasons
 from d3pm_image.recipes import edited_files
@@ -76,16 +76,16 @@ def test_two_processes_write_the_files_of_one(place):
 
 def test_a_fault_that_one_process_finds_ends_all_before_anything_is_drawn(monkeypatch):
     """The first fault of all, on each of them."""
-    jobs = [Job(Path(name), "", Path("o")) for name in "abcd"]
+    items = [EditItem(Path(name), "", Path("o")) for name in "abcd"]
 
-    def read(job: Job):
-        raise ConfigError("image", str(job.image), "not a readable image")
+    def read(item: EditItem):
+        raise ConfigError("image", str(item.image), "not a readable image")
 
     other = ({0: 1}, [], {2: ConfigError("image", "c", "of the first process")})
     for found, words in ((other, "'b'"), (({}, [], {0: ConfigError("image", "a", "")}), "'a'")):
         monkeypatch.setattr(edited_files, "gathered", lambda part, found=found: [found, part])
         with pytest.raises(ConfigError, match=f"^image={words}"):
-            edited_files.surveyed(FolderRequest(jobs, rank=1, processes=2), read, lambda *_: {})
+            edited_files.surveyed(FolderRequest(items, rank=1, processes=2), read, lambda *_: {})
 
 
 @pytest.mark.parametrize(
@@ -269,22 +269,22 @@ def test_one_image_is_the_first_processs_work(monkeypatch, capsys):
 
 
 def test_batches_are_full_but_where_images_are_large(monkeypatch):
-    jobs = [Job(Path("a"), "", Path("b"))] * 7
+    items = [EditItem(Path("a"), "", Path("b"))] * 7
     monkeypatch.setattr(edited_files, "MOST_PIXELS", 100)
-    request = FolderRequest(jobs, variants=2, batch_size=7, first=5, rank=0, processes=1)
+    request = FolderRequest(items, variants=2, batch_size=7, first=5, rank=0, processes=1)
     assert request.batches([1] * 7) == [range(3), range(3, 6), range(6, 7)]
     assert request.batches([60, 41, 60, 40, 500, 1, 1]) == [range(1), range(1, 2), range(2, 4), range(4, 5), range(5, 7)]  # fmt: skip
     assert request.number(3) == 11
-    assert FolderRequest(jobs, variants=9, batch_size=7).batches([1] * 2) == [range(1), range(1, 2)]
+    assert FolderRequest(items, variants=9, batch_size=7).batches([1] * 2) == [range(1), range(1, 2)]
 
 
 def test_a_result_says_that_it_was_drawn_among_others_and_is_made_again(place, capsys):
     run(*asked("--out", "edited"))
-    facts = read_settings(place / "edited" / "d.png")
-    assert facts["pictures_together"] == 4 and facts["first"] == 3
+    metadata = read_settings(place / "edited" / "d.png")
+    assert metadata["pictures_together"] == 4 and metadata["first"] == 3
     assert "pictures_together" not in read_settings(place / "edited" / "e.png")
     run("show", "edited/d.png", "--again", "true", "--inputs", "photos/d.tif")
     assert np.array_equal(pixels(place / "edited" / "d-again.png"), pixels(place / "edited" / "d.png"))
     plan = Plan({"batch_size": 4})
-    assert "drawn among others" in reasons(facts, plan)
-    assert "drawn among others" not in reasons({**facts, "pictures_together": 1}, plan)
+    assert "drawn among others" in reasons(metadata, plan)
+    assert "drawn among others" not in reasons({**metadata, "pictures_together": 1}, plan)

@@ -152,9 +152,14 @@ def test_variants_are_a_sheet_and_files(model, place, command, capsys):
     assert sorted(p.name for p in place.glob("v*")) == ["v-1.png", "v-2.png", "v-3.png", "v.png"]
     results = [np.asarray(Image.open(place / f"v-{n}.png")) for n in (1, 2, 3)]
     assert not np.array_equal(results[0], results[1]) and Image.open(place / "v.png").width > 5 * 96
-    facts = json.loads(Image.open(place / "v-2.png").text["d3pm_image"])
-    assert facts["command"] == command and facts["seed"] == 4 and facts["variant"] == 1 and facts["sampler"]
-    assert not any(str(place) in str(value) for key, value in facts.items() if key != "model")
+    metadata = json.loads(Image.open(place / "v-2.png").text["d3pm_image"])
+    assert (
+        metadata["command"] == command
+        and metadata["seed"] == 4
+        and metadata["variant"] == 1
+        and metadata["sampler"]
+    )
+    assert not any(str(place) in str(value) for key, value in metadata.items() if key != "model")
     assert "3 results: " in capsys.readouterr().out
     run(command, model, place / "RGB.png", *words, "--variants", 1, "--seed", 4, "--out", place / "w.png")
     assert np.array_equal(np.asarray(Image.open(place / "w.png")), results[0])
@@ -298,8 +303,8 @@ def test_options_and_images_may_stand_in_any_order(model, place):
 def test_options_come_from_a_file(model, place):
     (place / "options.yaml").write_text("box: 3,2,5,4\nseed: 9\nfeather: 1\n")
     run("inpaint", model, place / "RGB.png", "--config", place / "options.yaml", "--out", place / "o.png")
-    facts = json.loads(Image.open(place / "o.png").text["d3pm_image"])
-    assert facts["box"] == "3,2,5,4" and facts["seed"] == 9 and facts["feather"] == 1
+    metadata = json.loads(Image.open(place / "o.png").text["d3pm_image"])
+    assert metadata["box"] == "3,2,5,4" and metadata["seed"] == 9 and metadata["feather"] == 1
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "interpolate"])

@@ -157,8 +157,8 @@ def test_it_can_be_said_and_is_recorded(tmp_path, capsys):
     )  # the tokenizer's, not that of these images
     from d3pm_image import Pipeline
 
-    facts = Pipeline.from_pretrained(tmp_path / "d").facts
-    assert facts["data"]["white"] == 4095
+    metadata = Pipeline.from_pretrained(tmp_path / "d").metadata
+    assert metadata["data"]["white"] == 4095
 
 
 def test_a_pipeline_uses_the_level_of_its_training(copied):
@@ -169,7 +169,7 @@ def test_a_pipeline_uses_the_level_of_its_training(copied):
     mask = np.zeros((32, 32), bool)
     mask[4:20, 4:20] = True
     assert float(pipe.tensors([deep]).mean()) < 0.1
-    pipe.facts["data"]["white"] = 4095.0
+    pipe.metadata["data"]["white"] = 4095.0
     after = pipe.inpaint(deep, Image.fromarray(mask), steps=2)[0]
     assert np.asarray(after)[mask].max() <= 4095 and (np.asarray(after)[~mask] == 4000).all()
     assert float(pipe.tensors([deep]).mean()) > 0.95

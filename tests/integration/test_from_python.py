@@ -196,11 +196,11 @@ def test_data_is_a_folder_settings_or_a_dictionary_with_images(tmp_path):
     )  # as the images are
     assert tokenizer_of(tmp_path / "b", tmp_path / "photos", image_size=8, channels=1, **one).channels == 1
     config = DataConfig(root=str(tmp_path / "photos"), image_size=8, channels=3, flip=True)
-    assert tokenizer_of(tmp_path / "c", config, **one).info.facts["data"]["flip"] is True
+    assert tokenizer_of(tmp_path / "c", config, **one).info.metadata["data"]["flip"] is True
     held_out = tokenizer_of(
         tmp_path / "d", {"images": toy(30, 3), "val_images": toy(7, 3, seed=1), "crop": "stretch"}, **one
     )
-    assert held_out.info.facts["data"]["crop"] == "stretch" and held_out.channels == 3
+    assert held_out.info.metadata["data"]["crop"] == "stretch" and held_out.channels == 3
     for data in (toy(30, 3)[0], {"root": str(tmp_path / "photos"), "image_size": 8}):
         with pytest.raises(ConfigError, match=r"data.image_size=0|holds an earlier run"):
             tokenizer_of(
@@ -321,7 +321,7 @@ def test_local_folders_of_hugging_face_are_read_offline(parquet, tmp_path, monke
     splits = load_dataset(str(parquet / "parquet"))
     assert given_images(splits).training.fingerprint == train.fingerprint
     network = tokenizer_of(tmp_path / "a", splits)
-    assert network.info.facts["classes"] == ["a", "b", "c"]
+    assert network.info.metadata["classes"] == ["a", "b", "c"]
     words = [*options("tokenizer", TOKENIZER), *options("train", LOOP)]
     named = [
         "--data.source",

@@ -16,11 +16,11 @@ from d3pm_image.provenance import read_settings
 
 def test_a_model_may_be_named_by_its_folder_or_by_hand(trained, tmp_path, capsys):
     run("generate", trained / "diffusion", "--num-images", 1, "--out", tmp_path / "a.png")
-    facts = {
+    metadata = {
         name: value for name, value in read_settings(tmp_path / "a.png").items() if name != "weights_sha256"
     }  # noted on this machine
     again = made(
-        tmp_path, {**facts, "model": "somebody/somewhere"}, "b.png", Image.open(tmp_path / "a.png").size
+        tmp_path, {**metadata, "model": "somebody/somewhere"}, "b.png", Image.open(tmp_path / "a.png").size
     )
     assert "is not on this machine" in fails(capsys, "show", again, "--again")
     with pytest.raises(
@@ -105,12 +105,12 @@ def test_other_pixels_end_with_1_and_say_why(trained, tmp_path, capsys):
     run("generate", trained / "diffusion", "--num-images", 2, "--out", tmp_path / "s")
     path = sorted((tmp_path / "s").iterdir())[0]
     with Image.open(path) as image:
-        facts, changed = json.loads(image.text["d3pm_image"]), 255 - np.asarray(image)
+        metadata, changed = json.loads(image.text["d3pm_image"]), 255 - np.asarray(image)
     for without, says in ((("batch_first", "batch_size"), "another batch size"), ((), "another device")):
         save_image(
             Image.fromarray(changed),
             path,
-            {name: value for name, value in facts.items() if name not in without},
+            {name: value for name, value in metadata.items() if name not in without},
         )
         with pytest.raises(SystemExit) as stop:
             run("show", path, "--again")

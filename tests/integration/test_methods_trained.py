@@ -28,6 +28,6 @@ def test_configurations_train_and_sample(name, tmp_path):
     train_diffusion.main(["--config", str(FOLDER / f"{name}.yaml"), *groups, "--out", str(tmp_path / name)])
     pipe = Pipeline.from_pretrained(tmp_path / name)
     assert pipe.process_config == load(name).process
-    assert math.isfinite(pipe.facts["validation"]["bits_per_code"])
+    assert math.isfinite(pipe.metadata["validation"]["bits_per_code"])
     images = pipe.generate(2)
     assert [(image.size, image.mode) for image in images] == [((8, 8), "L")] * 2

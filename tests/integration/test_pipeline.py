@@ -190,9 +190,9 @@ def test_reconstruct_gives_the_models_size(pipe):
 
 
 def test_the_folder_remembers_the_training(trained):
-    facts = json.loads((trained / "diffusion" / "model" / "config.json").read_text())["facts"]
-    assert facts["data"]["source"] == "digits"
-    assert facts["validation"]["bits_per_code"] > 0
+    metadata = json.loads((trained / "diffusion" / "model" / "config.json").read_text())["metadata"]
+    assert metadata["data"]["source"] == "digits"
+    assert metadata["validation"]["bits_per_code"] > 0
 
 
 def test_to_moves_and_keeps_results(pipe):

@@ -53,7 +53,7 @@ def pipe(run):
 
 def test_one_command_trains_a_model_of_pixels(run, pipe):
     assert isinstance(pipe.tokenizer, Pixels) and pipe.grid == (8, 8) and pipe.denoiser.num_codes == 4
-    assert len(pipe.class_names) == 10 and pipe.facts["tokenizer"]["data"]["source"] == "digits"
+    assert len(pipe.class_names) == 10 and pipe.metadata["tokenizer"]["data"]["source"] == "digits"
     assert load_tokenizer(run)[1].sha256 == pixel_tokenizer(4, 1, 8)[1].sha256
     again = parse("train-diffusion", DiffusionRun, ["--config", str(run / "config.yaml")])
     assert again.tokenizer == "pixels:4" and again.data.image_size == (8, 8)

@@ -65,8 +65,8 @@ def test_show_speaks_in_words_and_in_json(model, tmp_path, capsys):
     ):
         assert word in text
     run("show", tmp_path / "many" / "0001-seed7-4.png", "--json")
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["number"] == 1 and facts["label"] == "4" and len(facts["weights_sha256"]) == 64
+    metadata = json.loads(capsys.readouterr().out)
+    assert metadata["number"] == 1 and metadata["label"] == "4" and len(metadata["weights_sha256"]) == 64
 
 
 CASES = {

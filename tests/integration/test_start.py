@@ -119,12 +119,12 @@ def test_a_decoder_learns_alone_and_every_image_keeps_its_codes(trained, decoder
     assert torch.equal(after.encode(images), codes) and same_codes(before, after)
     assert not torch.equal(after.decode(codes), before.decode(codes))
     log = [json.loads(line) for line in (decoder_only / "log.jsonl").read_text().splitlines()]
-    old = json.loads((trained / "tokenizer" / "model" / "config.json").read_text())["facts"]["validation"][
+    old = json.loads((trained / "tokenizer" / "model" / "config.json").read_text())["metadata"]["validation"][
         "mse"
     ]
     assert log[0]["loss"] < 15 * old  # it did not begin anew (loss.l2 is ten times the squared error)
-    assert info.facts["training"]["started_from"] == {"data": "digits", "steps": 60, "learnt": "decoder"}
-    assert str(trained) not in json.dumps(info.facts)
+    assert info.metadata["training"]["started_from"] == {"data": "digits", "steps": 60, "learnt": "decoder"}
+    assert str(trained) not in json.dumps(info.metadata)
 
 
 def test_a_whole_tokenizer_goes_on_at_another_size(trained, tmp_path):
@@ -169,7 +169,7 @@ def test_a_diffusion_model_goes_on_over_a_decoder_of_its_own(trained, decoder_on
     )
     assert "knows 1 of the classes" in capsys.readouterr().out
     old, new = Pipeline.from_pretrained(trained / "diffusion"), Pipeline.from_pretrained(out)
-    assert new.class_names == ("7", "seven") and new.facts["training"]["started_from"]["steps"] == 60
+    assert new.class_names == ("7", "seven") and new.metadata["training"]["started_from"]["steps"] == 60
     x = torch.randint(32, (3, 16), generator=torch.Generator().manual_seed(0))
     asked = x, torch.full((3,), 0.5)
     far = (

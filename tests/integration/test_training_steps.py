@@ -59,9 +59,9 @@ def test_a_bad_step_changes_nothing_and_is_counted(tmp_path, monkeypatch, capsys
 
     def watched(trainer, batch):
         number = trainer.progress.step
-        before = {k: v.clone() for k, v in trainer.job.model.state_dict().items()}
+        before = {k: v.clone() for k, v in trainer.task.model.state_dict().items()}
         logs = real(trainer, batch)
-        states[number] = equal(before, trainer.job.model.state_dict())
+        states[number] = equal(before, trainer.task.model.state_dict())
         return logs
 
     monkeypatch.setattr(Trainer, "step", watched)
@@ -137,7 +137,7 @@ def test_a_codebook_that_drifts_is_noticed(discriminator):
     trainer = object.__new__(Trainer)
     trainer.progress = Progress(step=3)
     first, second = torch.nn.BatchNorm1d(2), SimpleNamespace(model=torch.nn.BatchNorm1d(2))
-    trainer.job = (
+    trainer.task = (
         SimpleNamespace(model=first, discriminator=None)
         if discriminator is None
         else SimpleNamespace(model=torch.nn.Linear(2, 2), discriminator=second)

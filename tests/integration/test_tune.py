@@ -70,7 +70,7 @@ def test_every_combination_once_and_the_winner_becomes_the_default(copied, tmp_p
     best = min(entries, key=lambda e: (e["figures"]["frechet_distance"], e["figures"]["calls_per_image"]))
     after = json.loads((model / "config.json").read_text())
     assert flat(from_values(after["sampler"]), SamplingConfig(**after["sampling"])) == best["settings"]
-    tuned = after["facts"].pop("tuned")
+    tuned = after["metadata"].pop("tuned")
     assert (tuned["metric"], tuned["num_samples"], tuned["seed"]) == ("frechet", 40, 0)
     assert tuned["value"] == best["figures"]["frechet_distance"]
     assert after | {"sampler": 0, "sampling": 0} == before | {"sampler": 0, "sampling": 0}
@@ -172,7 +172,7 @@ def test_the_present_default_is_among_the_candidates(copied):
     assert entries[0]["settings"] == present and len(entries) == 3
     assert (
         min(e["figures"]["frechet_distance"] for e in entries)
-        == json.loads(model.read_text())["facts"]["tuned"]["value"]
+        == json.loads(model.read_text())["metadata"]["tuned"]["value"]
     )
 
 
@@ -300,8 +300,8 @@ def test_a_default_is_set_and_the_rest_is_kept(copied, tmp_path):
     assert json.loads(place.read_text()) == before
     set_default_sampler(copied / "diffusion", *setting_of(sampler="ancestral", steps=7), {"tuned": 1})
     pipe = Pipeline.from_pretrained(copied / "diffusion")
-    assert (pipe.sampler, pipe.sampling) == setting_of(sampler="ancestral", steps=7) and pipe.facts == before[
-        "facts"
-    ] | {"tuned": 1}
+    assert (pipe.sampler, pipe.sampling) == setting_of(
+        sampler="ancestral", steps=7
+    ) and pipe.metadata == before["metadata"] | {"tuned": 1}
     with pytest.raises(ConfigError):
         set_default_sampler(tmp_path, *setting_of(), {})

@@ -40,7 +40,7 @@ def test_from_python_a_run_is_tuned_as_the_command_does(copied):
         found.figures_file == copied / "diffusion" / "tune" / "tune.json" and found.chart.name == "tune-2.png"
     )
     again = Pipeline.from_pretrained(copied / "diffusion")
-    assert flat(again.sampler, again.sampling) == found.best and again.facts["tuned"]["num_samples"] == 20
+    assert flat(again.sampler, again.sampling) == found.best and again.metadata["tuned"]["num_samples"] == 20
     assert again.generate(1, seed=3) == found.pipe.generate(1, seed=3, **found.best)
     assert "best" in str(found) and "real images" in str(found)
 

@@ -22,10 +22,10 @@ def test_encode_drops_what_its_images_do_not_use_and_training_goes_on_from_there
     small = tmp_path / "small"
     run("encode", "--tokenizer", trained / "tokenizer", *data, "--drop_unused", small)
     whole, info = load_tokenizer(trained / "tokenizer")
-    tokenizer, facts = load_tokenizer(small)
-    kept = facts.facts["kept_codes"]
+    tokenizer, metadata = load_tokenizer(small)
+    kept = metadata.metadata["kept_codes"]
     assert f"{len(kept)} of {whole.num_codes} codes are used" in capsys.readouterr().out
-    assert 2 <= len(kept) == tokenizer.num_codes < whole.num_codes and facts.image_size == info.image_size
+    assert 2 <= len(kept) == tokenizer.num_codes < whole.num_codes and metadata.image_size == info.image_size
     assert torch.equal(
         tokenizer.decode(torch.arange(len(kept)).view(-1, 1, 1)),
         whole.decode(torch.tensor(kept).view(-1, 1, 1)),

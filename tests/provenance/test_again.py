@@ -91,13 +91,13 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_settings_of_a_stranger_end_in_one_line(tmp_path, capsys, case):
-    facts = {
+    metadata = {
         name: value
         for name, value in (GENERATED | HOSTILE[case]).items()
         if not (name == "number" and value is None)
     }
     began = time.monotonic()
-    line = fails(capsys, "show", made(tmp_path, facts), "--again")
+    line = fails(capsys, "show", made(tmp_path, metadata), "--again")
     assert len(line) < 3000 and time.monotonic() - began < 60
     assert [p.name for p in tmp_path.iterdir()] == ["made.png"]
 
@@ -133,12 +133,12 @@ def one_bit(width: int, height: int) -> str:
         ("train_tokenizer", {}),
     ],
 )
-def test_edits_of_a_stranger_end_in_one_line(image_file, tmp_path, capsys, command, facts):
+def test_edits_of_a_stranger_end_in_one_line(image_file, tmp_path, capsys, command, metadata):
     path = made(
         tmp_path,
         {
             name: value
-            for name, value in (INPAINTED | {"command": command} | facts).items()
+            for name, value in (INPAINTED | {"command": command} | metadata).items()
             if value is not None
         },
         size=(30, 20),
@@ -168,7 +168,7 @@ def test_damaged_texts_are_one_line(tmp_path, capsys, text):
 
 def test_what_is_shown_cannot_steer_the_terminal(tmp_path, capsys):
     evil = "\x1b]0;owned\x07\x9b2J\u202egnp\nmodel  safe\ud800"
-    facts = {
+    metadata = {
         "command": "generate",
         "model": evil,
         evil: evil,
@@ -178,7 +178,7 @@ def test_what_is_shown_cannot_steer_the_terminal(tmp_path, capsys):
         "weights_sha256": evil,
         "version": evil,
     }
-    path = made(tmp_path, facts | {f"x{i}": i for i in range(100_000)})
+    path = made(tmp_path, metadata | {f"x{i}": i for i in range(100_000)})
     for more in ([], ["--json"]):
         run("show", path, *more)
         said = capsys.readouterr().out

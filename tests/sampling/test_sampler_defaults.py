@@ -84,11 +84,11 @@ def test_the_command_runs_and_records_the_samplers_own_defaults(tmp_path, pipe):
 
 
 def test_show_names_what_is_not_the_samplers_own_default():
-    facts = {"command": "generate", "sampler": "renoise", "seed": 0, "eta": 0.1}
-    assert describe(facts)["drawing"] == "eta 0.1"  # as version 0.1.0 drew it
-    assert "drawing" not in describe({**facts, "eta": 1.0})
-    assert "drawing" not in describe({**facts, "sampler": "ancestral"}) and describe(
-        {**facts, "sampler": ["x"]}
+    metadata = {"command": "generate", "sampler": "renoise", "seed": 0, "eta": 0.1}
+    assert describe(metadata)["drawing"] == "eta 0.1"  # as version 0.1.0 drew it
+    assert "drawing" not in describe({**metadata, "eta": 1.0})
+    assert "drawing" not in describe({**metadata, "sampler": "ancestral"}) and describe(
+        {**metadata, "sampler": ["x"]}
     )
 
 

@@ -134,14 +134,14 @@ def test_folders_may_be_called_pixels(name):
 @pytest.mark.parametrize("levels, channels", [(4, 1), (8, 3)])
 def test_a_saved_tokenizer_is_the_same(tmp_path, levels, channels):
     model, before = pixel_tokenizer(levels, channels, (6, 8), {"note": "Ü"})
-    save_tokenizer(model, tmp_path / "tok", before.image_size, before.facts)
+    save_tokenizer(model, tmp_path / "tok", before.image_size, before.metadata)
     again, info = load_tokenizer(tmp_path / "tok")
     assert (
         isinstance(again, Pixels)
         and not again.training
         and (again.levels, again.channels) == (levels, channels)
     )
-    assert info == before and info.image_size == (6, 8) and info.facts == {"note": "Ü"}
+    assert info == before and info.image_size == (6, 8) and info.metadata == {"note": "Ü"}
 
 
 def test_the_hash_tells_numbers_of_levels_apart():

@@ -196,7 +196,7 @@ def test_a_saved_tokenizer_is_the_same(saved):
     model, place = saved
     again, info = load_tokenizer(place)
     assert not again.training and again.config == model.config
-    assert info.image_size == (24, 32) and info.channels == 1 and info.facts == {"note": "Ü", "score": 0.5}
+    assert info.image_size == (24, 32) and info.channels == 1 and info.metadata == {"note": "Ü", "score": 0.5}
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
     images = make_images(2, 1, 24, 32)
     assert torch.equal(model.encode(images), again.encode(images))

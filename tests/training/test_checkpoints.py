@@ -118,7 +118,7 @@ def test_no_folder_holds_no_checkpoints(tmp_path):
 
 def weights(run: Trainer) -> dict:
     return {
-        **{f"raw.{k}": v.clone() for k, v in run.job.model.state_dict().items()},
+        **{f"raw.{k}": v.clone() for k, v in run.task.model.state_dict().items()},
         **{f"ema.{k}": v.clone() for k, v in run.evaluated().state_dict().items()},
     }
 
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     run.step(batch_of(0))
     run.save()
     other = trainer(tmp_path)
-    other.job.model.last = nn.Linear(8, 3)
+    other.task.model.last = nn.Linear(8, 3)
     with pytest.raises(ConfigError, match="does not fit the configuration"):
         other.restore()
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_accelerator_a_test")
 def explode(run, factor: float = 1e6) -> None:
     """What one step at an absurd learning rate does: weights, and with them the loss, are huge but finite."""
     with torch.no_grad():
-        for value in run.job.model.parameters():
+        for value in run.task.model.parameters():
             value.mul_(factor)
 
 
@@ -78,7 +78,7 @@ def test_an_interrupt_keeps_the_good_checkpoint_and_one_that_proves_bad_goes(tmp
 
 def test_best_weights_of_a_branch_that_was_left_are_not_the_best(tmp_path):
     run = trainer(tmp_path)
-    object.__setattr__(run.job, "validate", lambda network: {"score": 1.0 / (1 + run.progress.step)})
+    object.__setattr__(run.task, "validate", lambda network: {"score": 1.0 / (1 + run.progress.step)})
     run.step(batch_of(0))
     run.save()
     run.step(batch_of(1))
@@ -90,6 +90,6 @@ def test_best_weights_of_a_branch_that_was_left_are_not_the_best(tmp_path):
     again = trainer(tmp_path)
     assert again.restore() and (again.progress.best, again.progress.best_step) == (pytest.approx(1 / 3), 2)
     again.progress.skipped_in_a_row = 1
-    object.__setattr__(again.job, "validate", lambda network: {"score": 0.0})
+    object.__setattr__(again.task, "validate", lambda network: {"score": 0.0})
     validate(again, Monitor(tmp_path, True))
     assert again.progress.best_step == 2

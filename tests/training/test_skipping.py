@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.denoisers import denoiser_job
+from helpers.denoisers import denoiser_task
 from helpers.trainers import batch_of, trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -129,8 +129,8 @@ class Waits(TorchDispatchMode):
 
 def test_no_step_of_a_denoiser_waits(tmp_path, counting):
     """With the loss, metrics and noise of a real run, Muon and averages."""
-    job, batch = denoiser_job()
-    run = counting(tmp_path, job=job, optimizer="muon", ema=0.9)
+    task, batch = denoiser_task()
+    run = counting(tmp_path, task=task, optimizer="muon", ema=0.9)
     run.step(batch(0))
     run.step(batch(1))
     with Waits() as waits:

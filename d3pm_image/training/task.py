@@ -32,7 +32,7 @@ class Interrupted(TrainingError):
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainTask:
     """What is trained and how it is validated.
 
     Args:
