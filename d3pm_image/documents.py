@@ -155,7 +155,7 @@ def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
     except Unreadable as error:
         raise Unreadable(path, f"cannot be read ({error.reason})") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2026-13-45 is a ValueError
-        raise Unreadable(path, f"is no YAML ({printable(' '.join(str(error).split()))})") from error
+        raise Unreadable(path, f"is not valid YAML ({printable(' '.join(str(error).split()))})") from error
 
 
 def check_yaml(text: str) -> None:

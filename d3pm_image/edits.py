@@ -116,7 +116,7 @@ class Edits(Protocol):
                 :func:`~d3pm_image.editing.inputs.images` takes them.
             mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all images or a list
                 with one for each.
-            labels: Class of what to paint (number or name), one for all or one an image; None for no class.
+            labels: Class of what to paint (number or name), one for all or one per image; None for no class.
             variants: Results an image.
             ring: Code cells around the mask that are drawn anew as well; None is as many as the feather
                 needs.

@@ -1,4 +1,4 @@
-"""A model as a folder to give away: weights in half precision, a model card from what the model remembers,
+"""A model folder for sharing: weights in half precision, a model card from what the model remembers,
 samples."""
 
 from __future__ import annotations

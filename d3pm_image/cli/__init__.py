@@ -25,11 +25,11 @@ COMMANDS = {
     "shards": ("shards.main", "pack a folder of images into tar shards (webdataset layout)"),
     "estimate": (
         "estimate.main",
-        "say what a training will cost before it begins: parameters, operations, memory, disk, hours",
+        "estimate a training: parameters, operations, memory, disk space, hours",
     ),
     "doctor": (
         "doctor.main",
-        "say what looks wrong with a run, a folder of images or shards, and what to do",
+        "find problems in a run, a folder of images or shards, and say how to fix them",
     ),
     "generate": ("generate.main", "make new images with a trained model"),
     "inpaint": ("edit.inpaint", "repaint a part of an image"),
@@ -49,7 +49,7 @@ COMMANDS = {
     ),
     "package": (
         "package.main",
-        "make a folder to give away: half precision, model card, samples; push it to the hub",
+        "export a model folder for sharing: half precision, model card, samples; push it to the hub",
     ),
     "export": ("export.main", "write the networks as torch.export or ONNX graphs for other programs"),
     "tune": ("tune.main", "find the best sampler settings of a trained model and make them its default"),

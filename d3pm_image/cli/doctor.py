@@ -1,4 +1,5 @@
-"""``d3pm-image doctor FOLDER``: what looks wrong with a run, a folder of images or shards, and what to do."""
+"""``d3pm-image doctor FOLDER``: find problems in a run, a folder of images or shards, and say how to fix
+them."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(OutputOptions):
-    """Say in plain words what looks wrong with a run (its settings, log, checkpoints and model), or with a
+    """Find problems in a run (its settings, log, checkpoints and model), or with a
     folder of images or shards before training, and what to do. Reads only (of shards it keeps an index in the
-    cache folder). Exit code 0: all is well; 1: something is wrong; 2: wrong input.
+    cache folder). Exit code 0: no problems found; 1: problems found; 2: wrong input.
 
     Args:
         folder: Folder of a run, of images or of shards; or a pattern of shards.
@@ -62,9 +63,9 @@ def run(args: Doctor) -> int:
             [
                 *listed(found),
                 (
-                    f"{wrong} thing{'s' * (wrong != 1)} wrong with {place}"
+                    f"{wrong} problem{'s' * (wrong != 1)} found in {place}"
                     if wrong
-                    else f"all is well with {place}"
+                    else f"no problems found in {place}"
                 ),
             ]
         )

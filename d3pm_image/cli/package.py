@@ -1,4 +1,4 @@
-"""``d3pm-image package MODEL``: a model as a folder to give away: half precision, a model card, samples; and
+"""``d3pm-image package MODEL``: a model folder for sharing: half precision, a model card, samples; and
 onto the hub if asked."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .parsing import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Package(PackageConfig, OutputOptions):
-    """Make a folder to give away of a trained model: weights in half precision, a model card from what the
+    """Export a trained model for sharing: weights in half precision, a model card from what the
     model remembers, samples.
 
     Args:

@@ -202,7 +202,7 @@ def check_file(command: str, arguments: list[str]) -> None:
         check(odd is None, "config", name, hint)
         if command in STAGES:
             (other,) = set(STAGES) - {command}
-            hint = f"is a file of {other}: d3pm-image {other} --config {name}"
+            hint = f"is a configuration of {other}: d3pm-image {other} --config {name}"
             check(not isinstance(held.get("tokenizer"), STAGES[other]), "config", name, hint)
 
 
@@ -248,7 +248,7 @@ def with_source(error: ConfigError, arguments: list[str], start: str, inherited:
     for file in reversed(files(arguments)):
         if tuple(parts) in paths(settings(file)):
             also = (
-                f"the value stands in {file}; --{error.name} overrules it"
+                f"set in {file}; override with --{error.name}"
                 if error.value != "unknown"
                 else f"it stands in {file}"
             )
@@ -257,6 +257,6 @@ def with_source(error: ConfigError, arguments: list[str], start: str, inherited:
         return ConfigError(
             error.name,
             error.value,
-            f"{error.hint} (the value is that of start_from {start}; --{error.name} overrules it)",
+            f"{error.hint} (set by start_from {start}; override with --{error.name})",
         )
     return error

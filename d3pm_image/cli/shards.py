@@ -13,7 +13,7 @@ from .parsing import parse
 @dataclass(frozen=True, kw_only=True)
 class Shards:
     """Pack a folder of images, or a set by name, into tar shards that --data.source shards reads: a few large
-    files in place of one an image. Files are packed as they are. Goes on where it was stopped.
+    files in place of one file per image. Files are packed as they are. Goes on where it was stopped.
 
     Args:
         source: Folder of images (subfolders are classes), or a set such as digits or eurosat.

@@ -28,7 +28,7 @@ class AdversarialConfig:
         lecam: Weight of LeCam regularisation of the discriminator; 0 is off.
         rate: Learning rate of the discriminator, as a multiple of train.learning_rate.
         width: Channels of its first layer.
-        layers: Halvings; one score per cell of 2**layers pixels.
+        layers: Number of stride-2 layers; one score per patch of 2**layers pixels.
     """
 
     weight: float = 0.0

@@ -171,7 +171,7 @@ class TokenizerRun:
         check(self.learn == "all" or bool(self.start_from), "learn", self.learn, trained)
         hint = "the tokenizer is convolutional: use adamw"
         check(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, hint)
-        hint = "is for denoisers; a tokenizer fits on every device: leave it out"
+        hint = "is supported for the denoiser only; leave it out"
         check(not self.train.fsdp, "train.fsdp", True, hint)
         if self.loss.adversarial.weight:
             self.loss.adversarial.check_size(self.data.image_size)

@@ -125,7 +125,7 @@ class ImageSource:
         if self.labels is None or self.class_names == class_names:
             return self
         unknown = sorted(set(self.class_names) - set(class_names))
-        hint = "classes that data.root does not have; name the subfolders alike"
+        hint = "classes that data.root does not have; use the same subfolder names"
         check(not unknown, "data.val_root", unknown[:3], hint)
         labels = np.array([class_names.index(name) for name in self.class_names], np.int64)[self.labels]
         return replace(self, labels=labels, class_names=class_names)

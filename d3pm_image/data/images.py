@@ -144,9 +144,7 @@ class ImageSet(Dataset):
         errors = {i: found for i, found in enumerate(arrays) if isinstance(found, Exception)}
         lost = [self.source.names[i] for i in errors]
         for name, error in zip(lost, errors.values(), strict=True):
-            warnings.warn(
-                f"{name}: cannot be decoded, left out ({type(error).__name__}: {error})", stacklevel=2
-            )
+            warnings.warn(f"{name}: cannot decode; left out ({type(error).__name__}: {error})", stacklevel=2)
         good = np.array([i for i in range(len(arrays)) if i not in errors], np.int64)
         check(
             len(good) > 0, "data.root", self.config.root, "not one image could be decoded; check the folder"
@@ -214,6 +212,6 @@ class ImageSet(Dataset):
                 return found, candidate
             name = self.source.names[candidate]
             warnings.warn(
-                f"{name}: cannot be decoded, the next image stands in ({type(found).__name__})", stacklevel=2
+                f"{name}: cannot decode; using the next image instead ({type(found).__name__})", stacklevel=2
             )
         raise ConfigError("data.root", self.config.root, "not one image could be decoded; check the folder")

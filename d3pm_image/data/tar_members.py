@@ -259,7 +259,7 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
         value = text.strip().decode("utf-8", "replace")
         value = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
     if isinstance(value, str):
-        hint = f"class {value[:40]!r} is {hint}, or list the names in classnames.txt, one a line"
+        hint = f"class {value[:40]!r} is {hint}, or list the names in classnames.txt, one per line"
         check(value in class_names, "data.root", where, hint)
         return class_names.index(value)
     number = isinstance(value, int) and not isinstance(value, bool)

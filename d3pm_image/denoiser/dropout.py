@@ -1,5 +1,5 @@
-"""Dropout whose mask is a function of a key a row: the same for an image however the batch is divided among
-processes and parts.
+"""Dropout whose mask is a function of one key per row: the same for an image however the batch is divided
+among processes and parts.
 
 A generator of the global batch would have every process draw for all rows; a hash of (key, position) draws
 only what is needed, on any device, and compiles as plain integer arithmetic. The stream of a row is

@@ -256,7 +256,9 @@ def gaps(log: Log, log_every: int, end: int) -> list[Finding]:
             text = f"the log goes to step {max(steps)}, past train.steps={end}"
             found.append(
                 Finding(
-                    "log_past_end", text, "the log is another run's, or config.yaml is: keep one run a folder"
+                    "log_past_end",
+                    text,
+                    "log.jsonl and config.yaml come from different runs; use one folder per run",
                 )
             )
     if log.damaged:

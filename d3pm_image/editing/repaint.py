@@ -103,7 +103,7 @@ def repaint(
     Args:
         masks: (h, w) bool each, True = repaint. An image without any comes back as it is, without a network
             call.
-        labels: Class numbers, one an image.
+        labels: Class numbers, one per image.
 
     Raises:
         ConfigError: sampler and process do not fit, or another number of seeds than results.

@@ -1,1 +1,1 @@
-"""What a training will cost: operations, memory, disk and time, before it begins."""
+"""Estimates of a training: operations, memory, disk space and time."""

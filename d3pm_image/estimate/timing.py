@@ -24,7 +24,7 @@ from ..training.trainer import Trainer
 
 ROUNDS = 3
 # the larger step takes at least so many times a step of one image: a slope must stand out of the noise
-CLEARLY = 2.0
+MIN_SIGNAL_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def time_steps(
     once(1)
     share, most = seconds / (2 * ROUNDS + 2), 1  # what one of the larger steps may take
     single = last = once(1)
-    while 2 * most <= largest and (last < max(share / 2, CLEARLY * single)):
+    while 2 * most <= largest and (last < max(share / 2, MIN_SIGNAL_RATIO * single)):
         most *= 2
         last = once(most)
     sizes = sorted({max(1, most // 4), most})

@@ -50,7 +50,7 @@ class EvaluateOptions:
         reference: Real images that samples are compared with: held_out, or training, as many published FIDs
             do.
         neighbours: Image of the samples that are nearest to a training image, each above that image, and
-            figures of memorisation; empty for none.
+            memorization metrics; empty for none.
         samples: Image of the first 64 samples; empty for none.
         out: JSON file for the figures; empty prints them only.
     """

@@ -81,7 +81,7 @@ def remembered_data(
             f" --{name} FOLDER if it is yours"
         )
         check(bool(given) or not found or is_noted(found), "model", model, hint)
-    # a model from elsewhere may not start a download
+    # a model from elsewhere must not start a download
     if hub:
         return dataclasses.replace(data, name=root or data.name, download=False)
     return dataclasses.replace(

@@ -1,7 +1,7 @@
 """How well a tokenizer gives images back, and how it uses its codes.
 
 Figures are sums over images, in float64 and batch by batch: memory does not grow with the number of images,
-but for one number an image (8 bytes) that the percentiles need, and the figures do not depend on how images
+but for one number per image (8 bytes) that the percentiles need, and the figures do not depend on how images
 are batched beyond the last digits of float64.
 """
 

@@ -222,7 +222,7 @@ def say_what_is_trained(inputs: DiffusionInputs, model: nn.Module, known: int) -
     )
     if inputs.pretrained:
         start = printable(inputs.config.start_from)
-        print(f"begun with the weights of {start}, which knows {known} of the classes")
+        print(f"initialised from {start}; {known} of the classes match")
 
 
 def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:

@@ -15,7 +15,7 @@ the steps of a decode.
         def step(self, state, logits): ...
 
 Registration is all that it takes: the command line, YAML files, model folders, ``tune``, the web page, the
-documentation's table and the tests of the laws read :data:`SAMPLERS`. Nothing here imports torch before a
+documentation's table and the property tests read :data:`SAMPLERS`. Nothing here imports torch before a
 sampler runs.
 """
 

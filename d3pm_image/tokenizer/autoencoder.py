@@ -209,7 +209,7 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def codes(self, images: Tensor) -> Tensor:
-        """:meth:`encode` without a look at its arguments."""
+        """:meth:`encode` without input validation (for export)."""
         with torch.autocast(images.device.type, enabled=False):
             return self.quantizer(self.encoder(to_signed(images.float())))[1]
 
@@ -236,6 +236,6 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def images(self, codes: Tensor) -> Tensor:
-        """:meth:`decode` without a look at the codes, as exported graphs need it."""
+        """:meth:`decode` without input validation (for export)."""
         with torch.autocast(codes.device.type, enabled=False):
             return (self.decoder(self.quantizer.lookup(codes)) * 0.5 + 0.5).clamp(0, 1)

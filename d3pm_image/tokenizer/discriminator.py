@@ -56,7 +56,7 @@ def generator_loss(discriminator: Discriminator, output: Tensor) -> Tensor:
 
 
 def trust(discriminator: Discriminator) -> float:
-    """Fraction of its weight that the adversarial loss gets, 0..1: how far the moving means of the scores of
+    """Gate in [0, 1] on the weight of the adversarial loss: how far the moving means of the scores of
     originals and of reconstructions are apart, over the 2 that the hinge loss asks for. The gradient of a
     discriminator that cannot tell them apart is noise, and is as long as any other."""
     return float(((discriminator.anchors[0] - discriminator.anchors[1]) / 2).clamp(0, 1))

@@ -79,6 +79,6 @@ class Pixels(nn.Module):
         return self.images(codes)
 
     def images(self, codes: Tensor) -> Tensor:
-        """:meth:`decode` without a look at the codes, as exported graphs need it."""
+        """:meth:`decode` without input validation (for export)."""
         places = [self.levels**power for power in reversed(range(self.channels))]
         return self.intensities[torch.stack([codes // place % self.levels for place in places], 1)]

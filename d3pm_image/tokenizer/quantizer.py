@@ -61,7 +61,7 @@ class QuantizerModule(nn.Module):
             ConfigError: training on several processes without a share."""
         b, d, h, w = features.shape
         if self.training and self.moves is not None and share is None:
-            hint = "several processes move one codebook: say which rows these are (StepRandom.share)"
+            hint = "a codebook shared by several processes needs share= (StepRandom.share)"
             check(not self.synchronize, "share", None, hint)
             share = Share(0, b, int(torch.randint(2**62, ())))
         with torch.autocast(features.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""A second network that is trained against the first, step by step: its own loss, optimizer, and part of the
+"""The adversarial training step: the discriminator's own loss, optimizer, and part of the
 checkpoint."""
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     """
     started = check_launch()
     several = started > 1
-    hint = "splits a network over processes, and this is one: use torchrun, or leave it out"
+    hint = "needs more than one process; launch with torchrun, or leave it out"
     check(several or not config.fsdp, "train.fsdp", True, hint)
     hint = "needs a GPU; use bf16 or no"
     check(
@@ -194,7 +194,7 @@ def overfit_result(folder: Path) -> str:
     )
     if end > losses[0] / 2:
         raise TrainingError(
-            f"{said}: a network that learns knows one batch by heart; raise train.steps or"
+            f"{said}: the network failed to overfit one batch; raise train.steps or"
             " train.learning_rate, or look at the data"
         )
     return f"{said}: the network learns; now train without train.overfit_one_batch"

@@ -48,7 +48,7 @@ class TrainTask:
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
         validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
         preview: averaged network → images by name.
-        discriminator: A second network that is trained against the first.
+        discriminator: The discriminator's network and loss, for adversarial training.
     """
 
     model: nn.Module

@@ -231,12 +231,12 @@ def test_facing_tells_digits_from_images_without_a_side():
 
 def test_exit_codes_and_words(images, tmp_path, capsys):
     assert doctor(images, "--out", tmp_path / "found.json") == 0
-    assert "all is well" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
     assert json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["kind"] == "images"
     (images / "a/broken.png").write_bytes(b"no image")
     assert doctor(images) == 1
     printed = capsys.readouterr().out
-    assert "1 thing wrong" in printed and "a/broken.png" in printed
+    assert "1 problem found" in printed and "a/broken.png" in printed
     assert doctor(images, "--limit", 40) in (0, 1) and "40 of 121" in capsys.readouterr().out
     (tmp_path / "empty").mkdir()
     assert doctor(tmp_path / "empty") == 2 and doctor(tmp_path / "nowhere") == 2

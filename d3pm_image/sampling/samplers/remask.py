@@ -13,7 +13,7 @@ marginals.
     loop         the decode runs to 10 % masks without remasking (or begins there, if it begins later), stays
                  there remasking (σ = min(η, σ_max)) for half of the steps, and then ends without
 
-Wants a temperature near 0.8 on images.
+Works best at temperatures near 0.8 on images.
 """
 
 from __future__ import annotations
