@@ -45,6 +45,7 @@ LEVELS = [
     ["recipes"],
     ["evaluation", "estimate", "diagnostics"],
     ["app", "export", "packaging"],
+    ["parser"],
     ["cli"],
 ]
 """From what imports nothing of the package to what may import everything above it in this list. Entries of

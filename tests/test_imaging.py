@@ -147,7 +147,7 @@ def test_filling_reads_known_pixels_only_and_keeps_them(seed, height, width, sha
         assert low - 1e-5 <= float(filled[number].min()) and float(filled[number].max()) <= high + 1e-5
 
 
-def test_a_image_without_known_pixels_is_grey():
+def test_an_image_without_known_pixels_is_grey():
     filled = fill_hidden(torch.rand(2, 1, 5, 7), torch.tensor([True, False])[:, None, None].expand(2, 5, 7))
     assert (filled[0] == 0.5).all() and not (filled[1] == 0.5).all()
 

@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
 from d3pm_image.evaluation.samples import SampleEvaluator
+from d3pm_image.parser import parse
 from d3pm_image.provenance.machine import machine
 from d3pm_image.recipes.settings import save_resolved
 from d3pm_image.storage import write_text

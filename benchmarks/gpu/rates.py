@@ -18,7 +18,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import (
     DenoiserConfig,
     DiffusionLossConfig,
@@ -32,6 +31,7 @@ from d3pm_image.devices import pick_device
 from d3pm_image.diffusion import Objective, Process, bound_terms, fused_loss
 from d3pm_image.diffusion import diffusion_loss as plain_loss
 from d3pm_image.estimate.flops import count, diffusion_loss, imagined
+from d3pm_image.parser import parse
 from d3pm_image.pipeline import Pipeline
 from d3pm_image.provenance.machine import machine
 from d3pm_image.recipes import diffusion, tokenizer_parts

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import TokenizerConfig, TokenizerRun
+from d3pm_image.parser import parse
 from d3pm_image.tokenizer import Autoencoder
 from d3pm_image.tokenizer.loss import reconstruction_loss
 

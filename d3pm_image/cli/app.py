@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..config import check
 from ..devices import PrecisionOption, pick_device
-from .parsing import parse
+from ..parser import parse
 
 DEFAULT = "fashion-mnist"
 
@@ -25,6 +25,9 @@ class App:
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
         precision: float32, bf16 (other images under the same seed), or auto: bf16 where the device is at
             least as fast with it.
+
+    Example:
+        d3pm-image app fashion-mnist
     """
 
     model: str = DEFAULT

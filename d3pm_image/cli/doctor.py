@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..config import check
 from ..config.running import OutputOptions
+from ..parser import parse
 from ..printable import printable
 from .options import write_report
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,9 @@ class Doctor(OutputOptions):
         folder: Folder of a run, of images or of shards; or a pattern of shards.
         limit: Images of a folder to read, spread over it; 0 reads all.
         out: JSON file for the findings; empty prints them only.
+
+    Example:
+        d3pm-image doctor photos
     """
 
     folder: str

@@ -17,9 +17,9 @@ from typing import Any
 
 from ..config import check, editing
 from ..labels import read_classes
+from ..parser import parse
 from ..printable import printable
 from .options import WatchedOptions, left_to_the_first, say
-from .parsing import parse
 
 TEXTS = {
     "model": "Model folder, or the run that trained it.",
@@ -40,24 +40,40 @@ MOST_NOTES = 20
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(editing.Inpaint, WatchedOptions):
     """Repaint a part of an image: the white of a mask, a box, a polygon, or what is transparent. Every pixel
-    outside it stays exactly as it is."""
+    outside it stays exactly as it is.
+
+    Example:
+        d3pm-image inpaint fashion-mnist shoe.png --box 8,8,12,12 --variants 6 --out results.png
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outpaint(editing.Outpaint, WatchedOptions):
-    """Continue an image beyond its borders. Every pixel of the image stays exactly as it is."""
+    """Continue an image beyond its borders. Every pixel of the image stays exactly as it is.
+
+    Example:
+        d3pm-image outpaint eurosat field.png --right 32 --out wider.png
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(editing.Edit, WatchedOptions):
     """Repaint a part of an image as a class of your choice. Every pixel outside that part stays exactly as
-    it is."""
+    it is.
+
+    Example:
+        d3pm-image edit fashion-mnist shirt.png --box 0,12,28,16 --label Dress
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vary(editing.Vary, WatchedOptions):
     """Variations of an image, or of the part that a mask, box or polygon marks: its codes are corrupted to a
-    noise level and denoised from there."""
+    noise level and denoised from there.
+
+    Example:
+        d3pm-image vary fashion-mnist shoe.png --strength 0.5 --variants 6
+    """
 
 
 Options = Inpaint | Outpaint | Edit | Vary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config.encode import Encode
-from .parsing import parse
+from ..parser import parse
 
 
 def main(arguments: list[str]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from ..config import DiffusionRun, TokenizerRun
 from ..config.estimate import EstimateConfig
 from ..config.running import OutputOptions
+from ..parser import parse
+from ..parser.arguments import normalise
 from .options import write_report
-from .parsing import normalise, parse
 
 STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
     "tokenizer": ("train-tokenizer", TokenizerRun),
@@ -30,6 +31,9 @@ class Estimate(EstimateConfig, OutputOptions):
 
     Args:
         out: JSON file for the figures; empty prints them only.
+
+    Example:
+        d3pm-image estimate configs/eurosat/diffusion.yaml
     """
 
     out: str = ""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ..config import check
 from ..config.running import OutputOptions, RunOptions
 from ..evaluation.options import EvaluateOptions, EvaluateSettings
+from ..parser import parse
 from .options import SamplerOptions
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,11 @@ class Evaluate(EvaluateOptions, SamplerOptions, OutputOptions):
     distance of its samples to real images, their diversity and, with classes, label accuracy. ``evaluate
     --compare A.json B.json`` prints two results side by side. Of a tokenizer: mean squared and absolute
     error, PSNR of the mean error (psnr_db) and averaged over images (mean_psnr_db), SSIM, percentiles over
-    images, use of the codes, Fréchet distance of reconstructions."""
+    images, use of the codes, Fréchet distance of reconstructions.
+
+    Example:
+        d3pm-image evaluate runs/photos/diffusion --num-samples 1000 --out scores.json
+    """
 
     def __post_init__(self) -> None:
         SamplerOptions.__post_init__(self)

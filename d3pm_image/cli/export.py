@@ -8,8 +8,8 @@ from typing import Literal
 
 from ..config.running import OutputOptions
 from ..outputs import folder_to_write, new_files
+from ..parser import parse
 from ..printable import printable
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,9 @@ class Export(OutputOptions):
         model: Model folder, run, name of a shipped model, or hub id.
         out: Folder to write; where it holds graphs already, NAME-2 beside it, unless overwrite is given.
         form: pt2 (torch.export) or onnx (needs the extra onnx).
+
+    Example:
+        d3pm-image export fashion-mnist --form onnx
     """
 
     model: str

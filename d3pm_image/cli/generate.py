@@ -11,9 +11,9 @@ from typing import Any
 from ..config import check
 from ..config.ranges import check_first
 from ..labels import parse_labels
+from ..parser import parse
 from ..printable import printable
 from .options import WatchedOptions, left_to_the_first, say
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class Generate(WatchedOptions):
             is left out.
         columns: Images per row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
+
+    Example:
+        d3pm-image generate fashion-mnist --num-images 64 --labels Dress,Coat --out grid.png
     """
 
     model: str

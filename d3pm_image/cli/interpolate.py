@@ -9,14 +9,18 @@ from typing import Any
 from ..config import editing
 from ..labels import read_classes
 from ..outputs import added, new_files
+from ..parser import parse
 from ..printable import printable
 from .options import WatchedOptions, say
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate(editing.Interpolate, WatchedOptions):
-    """Images from one to another, at the model's size, as a strip or an animation."""
+    """Images from one to another, at the model's size, as a strip or an animation.
+
+    Example:
+        d3pm-image interpolate fashion-mnist a.png b.png --frames 8 --out way.gif
+    """
 
 
 def main(arguments: list[str]) -> None:

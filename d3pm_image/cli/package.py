@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..config.package import PackageConfig
 from ..config.running import OutputOptions
 from ..devices import pick_device
+from ..parser import parse
 from ..printable import printable
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,9 @@ class Package(PackageConfig, OutputOptions):
     Args:
         private: Make that repository a private one.
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it), for the samples.
+
+    Example:
+        d3pm-image package runs/photos/diffusion --out models/photos
     """
 
     private: bool = False

@@ -10,9 +10,9 @@ from ..config.reconstruct import ReconstructConfig
 from ..config.running import OutputOptions
 from ..devices import pick_device
 from ..outputs import new_files
+from ..parser import parse
 from ..printable import printable
 from .options import say
-from .parsing import parse
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Reconstruct(ReconstructConfig, OutputOptions):
 
     Args:
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
+
+    Example:
+        d3pm-image reconstruct runs/photos/tokenizer --out reconstructions.png
     """
 
     device: str = "auto"

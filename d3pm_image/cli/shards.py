@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import check
+from ..parser import parse
 from ..printable import printable
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,9 @@ class Shards:
         shard_images: Images per shard.
         held_out: Pack the held-out part of a set that has one of its own (fashion_mnist, say) instead of its
             training part.
+
+    Example:
+        d3pm-image shards photos shards/photos
     """
 
     source: str

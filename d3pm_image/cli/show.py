@@ -13,8 +13,8 @@ from typing import Any
 
 from ..config import check
 from ..config.running import OutputOptions
+from ..parser import parse
 from ..printable import printable
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,9 @@ class Show(OutputOptions):
         inputs: Images that went in, separated by commas, where they are not beside this one under their
             names.
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
+
+    Example:
+        d3pm-image show grid.png
     """
 
     image: str

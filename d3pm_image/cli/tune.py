@@ -11,9 +11,9 @@ from ..config import ConfigError
 from ..config.running import OutputOptions, RunOptions
 from ..evaluation.options import TRIED, TuneOptions, Tuning
 from ..outputs import folder_to_write
+from ..parser import parse
 from ..printable import printable
 from ..sampling import SAMPLERS
-from .parsing import parse
 
 
 def listed(name: str) -> str:
@@ -38,6 +38,9 @@ class Tune(TuneOptions, RunOptions, OutputOptions):
         guidance: Guidance weights to try, separated by commas; 1 is off and costs half the network calls.
         eta: Values of eta to try with the samplers that read it, separated by commas.
         gumbel: Values of gumbel to try with the samplers that read it, separated by commas.
+
+    Example:
+        d3pm-image tune runs/photos/diffusion --num-samples 500
     """
 
     samplers: str = listed("samplers")

@@ -23,6 +23,9 @@ class Encode:
         drop_unused: Folder for a second tokenizer that has only the codes that the images use, with caches in
             its numbers, so that the diffusion model has no more codes to tell apart than it need. Empty for
             none.
+
+    Example:
+        d3pm-image encode --tokenizer runs/photos/tokenizer --data.root photos
     """
 
     tokenizer: str

@@ -150,6 +150,9 @@ class TokenizerRun:
         tokenizer: Network and codebook.
         loss: Reconstruction loss.
         train: Training loop.
+
+    Example:
+        d3pm-image train-tokenizer --data.root photos --data.image-size 64 --out runs/tokenizer
     """
 
     out: str = "runs/tokenizer"
@@ -207,6 +210,9 @@ class DiffusionRun:
             as {name: renoise, eta: 1}.
         sampling: Settings of the previews that all samplers share, stored as the model's defaults.
         train: Training loop.
+
+    Example:
+        d3pm-image train-diffusion --data.root photos --tokenizer runs/tokenizer
     """
 
     out: str = "runs/diffusion"

@@ -16,7 +16,7 @@ from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, check, size_pair
 from ..data.image_source import ImageSource
 from ..data.images import ImageSet
-from ..data.intra_class_distance import spread_over
+from ..data.spread import spread_over
 from ..data.levels import EACH
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier

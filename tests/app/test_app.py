@@ -19,7 +19,7 @@ from d3pm_image.config import ConfigError
 
 
 @pytest.mark.parametrize("size", [(28, 28), (13, 9), (1, 5), (500, 300), (2000, 1000), (33, 2000)])
-def test_the_canvas_shows_all_of_a_image_at_a_good_size(size):
+def test_the_canvas_shows_all_of_an_image_at_a_good_size(size):
     shown = displayed(Image.new("L", size))
     assert shown.mode == "RGB" and (min(SMALL, max(size)) / 2 <= max(shown.size) <= LARGE)
     assert abs(shown.width / size[0] - shown.height / size[1]) <= max(

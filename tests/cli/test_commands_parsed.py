@@ -10,8 +10,8 @@ from helpers.paths import ROOT
     "path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_every_configuration_parses_and_opens_with_its_command(path):
-    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import DiffusionRun, TokenizerRun
+    from d3pm_image.parser import parse
 
     stage, kind = (
         ("train-tokenizer", TokenizerRun) if "tokenizer" in path.stem else ("train-diffusion", DiffusionRun)

@@ -46,7 +46,7 @@ def test_a_file_where_a_folder_goes(image_file, tmp_path, monkeypatch, capsys, c
 
 
 @pytest.mark.parametrize("command", IMAGES)
-def test_a_image_below_a_file_is_refused_before_any_work(image_file, tmp_path, monkeypatch, capsys, command):
+def test_an_image_below_a_file_is_refused_before_any_work(image_file, tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("my thesis", encoding="utf-8")
     for method in ("generate", "inpaint", "interpolate", "reconstruct"):

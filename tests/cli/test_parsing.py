@@ -8,7 +8,6 @@ import pytest
 from helpers.paths import ROOT
 
 from d3pm_image.cli import main
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import (
     ConfigError,
     DataConfig,
@@ -22,6 +21,7 @@ from d3pm_image.config import (
     TrainConfig,
 )
 from d3pm_image.config.editing import Inpaint
+from d3pm_image.parser import parse
 from d3pm_image.recipes.settings import save_resolved
 from d3pm_image.tokenizer.quantizers import EMA, FSQ, LFQ, Cosine
 
@@ -89,7 +89,7 @@ def test_yaml_then_overrides(tmp_path):
         (["--config", "nowhere.yaml"], ["config='nowhere.yaml': no such file"]),
         (
             ["--config", str(ROOT / "configs/digits/diffusion.yaml")],
-            ["config=", "is a file of train-diffusion: d3pm-image train-diffusion --config"],
+            ["config=", "is a configuration of train-diffusion: d3pm-image train-diffusion --config"],
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_wrong_options_give_one_line(arguments, parts):
             "tokenizer: {quantizer: {nam: fsq}}\n",
             ["tokenizer.quantizer.nam", "did you mean tokenizer.quantizer.name"],
         ),
-        ("data: [\n", ["config=", "is no YAML"]),
+        ("data: [\n", ["config=", "is not valid YAML"]),
         ("- 1\n- 2\n", ["config"]),
     ],
 )
@@ -264,10 +264,16 @@ def test_a_sampler_is_no_unknown_option():
         (["a"], ["image=''", "is missing"]),
         (["a", "b", "c"], ["argument='c'", "one word too many after model, image"]),
         (["a", "--box", "1,2,3,4"], ["image=''", "is missing"]),
-        (["a", "b", "-n", "3"], ["-n='unknown'", "no such option"]),
+        (["a", "b", "-x", "3"], ["-x='unknown'", "no such option"]),
     ],
 )
 def test_what_stands_without_an_option_is_counted(arguments, parts):
     with pytest.raises(ConfigError) as caught:
         parse("inpaint", Inpaint, arguments, {"model": "a model", "image": "an image"})
     assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_short_options_and_dashes():
+    """-n is how many, whatever a command calls it, and -o where they go."""
+    parsed = parse("inpaint", Inpaint, ["a", "b", "-n", "3", "-o=x.png"], {"model": "", "image": ""})
+    assert (parsed.variants, parsed.out) == (3, "x.png")

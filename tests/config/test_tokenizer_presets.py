@@ -9,8 +9,8 @@ import pytest
 import torch
 from helpers.paths import ROOT
 
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import TokenizerRun
+from d3pm_image.parser import parse
 from d3pm_image.tokenizer import Autoencoder
 from d3pm_image.tokenizer.quantizers import QUANTIZERS
 

@@ -32,7 +32,7 @@ def test_nested_and_flat_folders_hold_the_same_images(tmp_path, where):
         assert list(source.class_names) == sorted({name.split("/")[0] for name in source.names})
 
 
-def test_a_image_outside_the_class_folders_does_not_take_their_classes(tmp_path):
+def test_an_image_outside_the_class_folders_does_not_take_their_classes(tmp_path):
     """It is left out and reported; as many outside as inside mean that there are no classes."""
     noisy_folder(tmp_path, where="{c}/{i}.png")
     noise(99).save(tmp_path / "loose.png")

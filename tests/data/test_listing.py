@@ -124,7 +124,7 @@ def test_members_with_several_points_are_images(tmp_path):
     ] * 3 and found.labels.tolist() == [1, 0, 1]
 
 
-def test_a_mask_beside_a_image_is_no_image(tmp_path):
+def test_a_mask_beside_an_image_is_no_image(tmp_path):
     shard(
         tmp_path / "s.tar",
         ("x.seg.png", png(9)),

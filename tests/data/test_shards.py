@@ -226,7 +226,7 @@ def test_programs_that_index_at_once_agree(tmp_path):
     assert [p.name.startswith(".") for p in (tmp_path / "cache" / "shards").iterdir()] == [False]
 
 
-def test_an_index_takes_no_memory_a_image(tmp_path, monkeypatch):
+def test_an_index_takes_no_memory_an_image(tmp_path, monkeypatch):
     """200,000 rows pass through a block of 1,000; what is left is the mapped file, 24 bytes an image."""
     from d3pm_image.data import shards
 

@@ -92,7 +92,7 @@ def test_pickles_links_and_paths_are_not_followed(tmp_path):
     assert not trap.exists() and sorted(p for p in tmp_path.rglob("*") if "cache" not in p.parts) == before
 
 
-def test_a_member_is_opened_as_a_image_alone(tmp_path):
+def test_a_member_is_opened_as_an_image_alone(tmp_path):
     """An EPS under another ending would start a program in Pillow."""
     shard(
         tmp_path / "s.tar",

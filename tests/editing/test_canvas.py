@@ -96,7 +96,7 @@ def test_padding_is_open_and_continues_the_image():
     torch.testing.assert_close(canvas.pixels, torch.full((1, 20, 32), 0.2))
 
 
-def test_a_image_is_not_changed_by_its_repaint():
+def test_an_image_is_not_changed_by_its_repaint():
     image, mask = noise("RGBA"), holes()
     before, mask_before = np.array(image), mask.copy()
     make_canvas(image, mask, region((8, 8)), 3)

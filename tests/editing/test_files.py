@@ -75,7 +75,7 @@ def test_the_known_pixels_of_a_file_come_back_exactly(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ENDINGS)
 @pytest.mark.parametrize("mode", MODES)
-def test_a_format_gives_a_image_back_or_says_that_it_does_not(tmp_path, mode, kind):
+def test_a_format_gives_an_image_back_or_says_that_it_does_not(tmp_path, mode, kind):
     image, out = make_image(mode), tmp_path / f"out{ENDINGS[kind]}"
     note = write_image_file(image, out, ImageFile(tmp_path / "in.png", image, "PNG", Metadata(mode)))
     with Image.open(out) as result:

@@ -7,9 +7,9 @@ import functools
 import torch
 from torch import Tensor
 
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun
 from d3pm_image.diffusion import Objective, Process
+from d3pm_image.parser import parse
 from helpers.paths import ROOT
 from helpers.textbook import (
     K,

@@ -95,7 +95,7 @@ def test_a_fault_that_one_process_finds_ends_all_before_anything_is_drawn(monkey
         ("outpaint", ["--left", "4", "--top", "2"]),
     ],
 )
-def test_a_image_gets_in_a_folder_what_it_gets_alone(place, command, words):
+def test_an_image_gets_in_a_folder_what_it_gets_alone(place, command, words):
     """Under its number: the very file in batches of one. In larger ones the same window, whatever others are
     drawn with it."""
     without(place, "d.tif", "e.png")

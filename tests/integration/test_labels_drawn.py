@@ -29,7 +29,7 @@ def test_the_shell_draws_the_class_of_that_name(trained, tmp_path, capsys):
     assert pipe.label_ids("1", 1) == [0]
 
 
-def test_a_image_of_the_page_names_its_class(trained, tmp_path, capsys):
+def test_an_image_of_the_page_names_its_class(trained, tmp_path, capsys):
     """Class 1 of the list is the folder 2: the command that makes the image again must not take 1 for a name."""
     pytest.importorskip("gradio")
     import threading

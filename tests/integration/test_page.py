@@ -121,7 +121,7 @@ def test_wrong_input_is_a_message_and_changes_nothing(page, own):
     assert len(pressed(press, {"Steps": 2, "Images": 1})[-1][1]["value"]) == 1  # and it goes on
 
 
-def test_a_image_handed_in_is_shown_read_and_taken_apart(page, own):
+def test_an_image_handed_in_is_shown_read_and_taken_apart(page, own):
     load, about = clicked(page, "load").fn, clicked(page, "tokens").fn
     canvas, text = load(str(own))
     assert canvas["value"]["background"].size[0] > 23 and text.startswith("23×17 pixels, mode RGB")

@@ -191,7 +191,7 @@ def test_only_files_of_the_page_are_given_out(page, places):
     "path",
     ["/etc/passwd", "../../secret.txt", "http://127.0.0.1:{port}/", "https://example.com/a.png", 5, ["a"]],
 )
-def test_a_image_must_have_been_handed_in(page, path):
+def test_an_image_must_have_been_handed_in(page, path):
     given = {
         "path": path.format(port=page.port) if isinstance(path, str) else path,
         "meta": {"_type": "gradio.FileData"},
@@ -336,7 +336,7 @@ def test_outpainting_has_the_command_s_limits(page):
     assert "fewer" in output["error"]
 
 
-def test_a_image_of_too_many_pixels_is_refused(page):
+def test_an_image_of_too_many_pixels_is_refused(page):
     bomb = page.handed_in(png(30_000, 6_500))
     for name in ("check", "load", "tokens"):
         assert "million pixels" in page.click(name, {"Your image: drop it here": bomb})["error"]

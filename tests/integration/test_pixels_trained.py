@@ -12,8 +12,8 @@ from PIL import Image
 
 from d3pm_image import Pipeline
 from d3pm_image.cli import evaluate, reconstruct, train_diffusion
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import ConfigError, DiffusionRun
+from d3pm_image.parser import parse
 from d3pm_image.recipes import diffusion as diffusion_recipe
 from d3pm_image.tokenizer import Pixels, load_tokenizer, pixel_tokenizer
 

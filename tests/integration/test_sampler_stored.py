@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun
+from d3pm_image.parser import parse
 from d3pm_image.sampling.choice import from_values
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from d3pm_image import Pipeline
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import DiffusionRun, TokenizerRun
+from d3pm_image.parser import parse
 from d3pm_image.recipes.finetune import PretrainedModel, same_codes
 from d3pm_image.sampling.choice import to_values
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer

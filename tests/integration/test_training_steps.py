@@ -248,10 +248,10 @@ def test_muon_resumes_and_differs_from_adamw(trained, tmp_path):
 
 def test_raw_weights_are_judged_beside_the_averaged_ones(trained, tmp_path):
     """val_raw_* is what the checkpoint's own weights give; without averaging there is nothing to compare."""
-    from d3pm_image.cli.parsing import parse
     from d3pm_image.config import TokenizerRun
     from d3pm_image.data.images import ImageSet
     from d3pm_image.data.sources import open_source
+    from d3pm_image.parser import parse
     from d3pm_image.recipes.tokenizer import make_validation
     from d3pm_image.tokenizer import Autoencoder
 

@@ -47,7 +47,7 @@ INPAINTED = {
         7,
     ],
 )
-def test_a_image_names_no_option_and_no_download(tmp_path, monkeypatch, capsys, model):
+def test_an_image_names_no_option_and_no_download(tmp_path, monkeypatch, capsys, model):
     import huggingface_hub
 
     monkeypatch.chdir(tmp_path)
@@ -109,7 +109,7 @@ def one_bit(width: int, height: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("command", "facts"),
+    ("command", "metadata"),
     [
         ("inpaint", {"mask": one_bit(12_000, 12_000)}),
         ("inpaint", {"mask": "no base 64"}),

@@ -10,9 +10,9 @@ import torch
 import yaml
 from helpers.quantizers import network
 
-from d3pm_image.cli.parsing import parse
 from d3pm_image.config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, migrated
 from d3pm_image.data.identity import Identity
+from d3pm_image.parser import parse
 from d3pm_image.recipes.arguments import run_settings
 from d3pm_image.recipes.resuming import Images, RunIdentity
 from d3pm_image.recipes.settings import save_resolved

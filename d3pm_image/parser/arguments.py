@@ -1,5 +1,4 @@
-"""Arguments of a command, from its dataclass: YAML, dotted overrides, help and one-line errors by
-jsonargparse."""
+"""Arguments of a command, from its dataclass: YAML and dotted overrides by jsonargparse."""
 
 from __future__ import annotations
 
@@ -13,7 +12,8 @@ from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, c
 from ..config.tokenizer import FLAT
 from ..documents import LARGEST_YAML, check_yaml, read_text
 from ..tokenizer.quantizers import QUANTIZERS
-from .parser_errors import check_file, explain, with_source
+from .errors import check_file, explain, with_source
+from .help import SHORT, help_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 
-def normalise(arguments: list[str]) -> list[str]:
-    """``--num-images`` and ``--num_images`` are the same option."""
+def normalise(arguments: list[str], kind: type | None = None) -> list[str]:
+    """``--num-images`` and ``--num_images`` are the same option, and ``-n`` is short for it where ``kind``
+    has it."""
+    known = {item.name for item in fields(kind)} if kind is not None else set()
+    long = {short: f"--{name}" for name, short in SHORT.items() if name in known}
     out = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
+        name = long.get(name, name)
         out.append(
             name[:2] + name[2:].replace("-", "_") + equals + value if name.startswith("--") else argument
         )
@@ -134,11 +138,15 @@ def parse(
     Raises:
         ConfigError: unknown option or key, wrong type, or an impossible value.
     """
-    description = " ".join((kind.__doc__ or "").split("Args:")[0].split())
+    text, _, example = (kind.__doc__ or "").partition("Example:")
+    description = " ".join(text.split("Args:")[0].split())
     parser = make_parser(command, kind, positionals or {}, description, optional)
+    if {"-h", "--help"}.intersection(arguments):
+        print(help_text(parser, kind, command, list(positionals or {}), optional, example.strip()))
+        raise SystemExit(0)
     start, inherited, quantizer = "", {}, TokenizerConfig().quantizer
     try:
-        arguments = bare_flags(kind, normalise(arguments))
+        arguments = bare_flags(kind, normalise(arguments, kind))
         nested = nested_quantizer(arguments) if kind is TokenizerRun else arguments
         flat, arguments = nested != arguments, nested
         check_file(command, arguments)

@@ -1,0 +1,168 @@
+"""The page that ``--help`` prints: an example, what is set most, types in words, the sampler's settings last.
+
+argparse lists options in the order in which they were added, types as Python writes them, and ``null`` for a
+default that is the model's own. This page is made from the same parser.
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+import typing
+from argparse import SUPPRESS, Action, ArgumentParser
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from ..config.hints import without_none
+
+SHORT = {"num_images": "-n", "variants": "-n", "out": "-o"}
+"""Options that have a short form."""
+COLUMN, WIDEST = 26, 110
+ASIDE = {
+    "help": "Show this page.",
+    "config": "YAML file with any of these options; options on the command line come before it.",
+    "print_config": "Print all settings as YAML in place of running.",
+}
+"""Options that stand at the end, and what they do."""
+
+
+def help_text(
+    parser: ArgumentParser,
+    kind: type,
+    command: str,
+    positionals: Sequence[str],
+    optional: Sequence[str],
+    example: str,
+) -> str:
+    """The help page of a command.
+
+    Args:
+        parser: Its parser, which holds all options with their words.
+        kind: Its dataclass: options of the class itself come first, those that it inherits after them, the
+            sampler's last.
+        positionals: Names of what is given without an option; ``optional`` of them may be left out.
+        example: A command to copy; empty for none.
+    """
+    width = min(WIDEST, shutil.get_terminal_size((80, 24)).columns)
+    given = [f"[{name.upper()}]" if name in optional else name.upper() for name in positionals]
+    parts = [f"usage: {' '.join(['d3pm-image', command, *given, '[options]'])}"]
+    parts += [textwrap.fill((parser.description or "").replace("``", ""), width)]
+    parts += [f"example:\n  {example}"] if example else []
+    actions = {a.dest: a for a in parser._actions if a.help is not SUPPRESS}
+    named = [entry(actions[name], name.upper(), width) for name in positionals]
+    parts += ["\n".join(["arguments:", *named])] if named else []
+    for title, group in groups(parser, kind, [n for n in actions if n not in positionals]):
+        lines = [entry(actions[name], invocation(actions[name]), width) for name in group]
+        parts.append("\n".join([f"{title}:", *lines]))
+    return "\n\n".join(parts)
+
+
+def groups(parser: ArgumentParser, kind: type, names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Titles and options of the parts of a page, in its order."""
+    origin = {
+        name: owner for owner in reversed(kind.__mro__) for name in vars(owner).get("__annotations__", {})
+    }
+    made = {f.name for owner in kind.__mro__ if owner.__name__ == "SamplerChanges" for f in fields(owner)}
+    own: list[str] = []
+    inherited: list[str] = []
+    drawn: list[str] = []
+    rest: list[str] = []
+    nested: dict[str, list[str]] = {}
+    for name in names:
+        if name in ASIDE:
+            rest.append(name)
+        elif "." in name:
+            nested.setdefault(name.partition(".")[0], []).append(name)
+        elif is_group(parser, name):
+            continue
+        elif name in made:
+            drawn.append(name)
+        elif origin.get(name) is kind:
+            own.append(name)
+        else:
+            inherited.append(name)
+    order = [owner for owner in kind.__mro__ if owner is not object]
+    inherited.sort(key=lambda name: order.index(origin[name]) if origin.get(name) in order else 0)
+    found = [("options", own + inherited)]
+    found += [
+        (f"{title} ({titles(parser).get(title, '')})".replace(" ()", ""), part)
+        for title, part in nested.items()
+    ]
+    found += [("settings of the sampler (the model has its own, which hold where nothing is given)", drawn)]
+    return [(title, part) for title, part in [*found, ("more", rest)] if part]
+
+
+def is_group(parser: ArgumentParser, name: str) -> bool:
+    """Whether a name is that of a whole group of settings, which has no page of its own."""
+    return any(action.dest.startswith(f"{name}.") for action in parser._actions)
+
+
+def titles(parser: ArgumentParser) -> dict[str, str]:
+    """First sentence of what each nested group of settings is for."""
+    found = {}
+    for group in parser._action_groups:
+        dotted = [a.dest.partition(".")[0] for a in group._group_actions if "." in a.dest]
+        if dotted and group.title:
+            found[dotted[0]] = group.title.rstrip(".:").partition(". ")[0]
+    return found
+
+
+def entry(action: Action, name: str, width: int) -> str:
+    """An option with its words, wrapped."""
+    words = " ".join(ASIDE.get(action.dest, action.help or "").replace("%%", "%").split())
+    words = words.partition(" (required, type:")[0].partition(" (type:")[0]
+    if default := default_of(action):
+        words = f"{words.rstrip()} ({default})"
+    head = f"  {name}"
+    indent = " " * (COLUMN + 2)
+    body = textwrap.wrap(words, max(20, width - COLUMN - 2), break_on_hyphens=False)
+    if len(head) > COLUMN:
+        return "\n".join([head, *(indent + line for line in body)])
+    return "\n".join(
+        [f"{head:<{COLUMN + 2}}{body[0] if body else ''}".rstrip(), *(indent + line for line in body[1:])]
+    )
+
+
+def invocation(action: Action) -> str:
+    """An option as it is typed, with its value in words."""
+    long = action.option_strings[-1].replace("_", "-") if action.option_strings else action.dest
+    short = SHORT.get(action.dest)
+    if action.dest in ("help", "print_config"):
+        return ", ".join([*action.option_strings[:-1], long])
+    if action.dest == "config":
+        return f"{long} FILE"
+    return f"{f'{short}, ' if short else ''}{long} {value_words(hint_of(action))}".rstrip()
+
+
+def hint_of(action: Action) -> Any:
+    """Type of an option's value."""
+    return getattr(action, "_typehint", None) or action.type or str
+
+
+def value_words(hint: Any) -> str:
+    """What an option's value is, in a word."""
+    hint = without_none(hint)
+    if hint is bool:
+        return "[true|false]"
+    if get_origin(hint) is Literal:
+        names = "|".join(map(str, get_args(hint)))
+        return names if len(names) <= 28 else "NAME"
+    if get_origin(hint) in (list, tuple, typing.Sequence) or hint in (list, tuple):
+        return "LIST"
+    args = [value_words(a) for a in get_args(hint)] if get_origin(hint) is not dict else []
+    simple = {int: "N", float: "X", str: "TEXT", dict: "SETTINGS"}
+    return simple.get(hint) or (
+        "SETTINGS" if get_origin(hint) is dict else "|".join(dict.fromkeys(args)) or "VALUE"
+    )
+
+
+def default_of(action: Action) -> str:
+    """The default in words; nothing where that says nothing."""
+    default = action.default
+    said = default is not None and default is not False and default not in (SUPPRESS, "")
+    if action.required or not said or action.dest in ASIDE:
+        return ""
+    if is_dataclass(default) or hasattr(default, "__dict__"):
+        return ""
+    return f"default: {str(default).lower() if isinstance(default, bool) else default}"
