@@ -35,7 +35,7 @@ def test_an_image_of_the_page_names_its_class(trained, tmp_path, capsys):
     import threading
 
     from d3pm_image import Pipeline
-    from d3pm_image.app.session import Drawing, Finished, Studio
+    from d3pm_image.app.session import PageRequest, Finished, Studio
     from d3pm_image.provenance import read_settings
 
     pipe = Pipeline.from_pretrained(trained / "diffusion")
@@ -44,7 +44,7 @@ def test_an_image_of_the_page_names_its_class(trained, tmp_path, capsys):
     (tmp_path / "shelf").mkdir()
     studio = Studio(Pipeline.from_pretrained(tmp_path / "m"), str(tmp_path / "m"), tmp_path / "shelf")
     for label, name in (("1", "2"), ("none", "no class"), ("", "1")):
-        *_, seen = studio.generate(Drawing(label, 2), threading.Event())
+        *_, seen = studio.generate(PageRequest(label, 2), threading.Event())
         assert isinstance(seen, Finished)
         run("show", seen.paths[0], "--again", "--out", tmp_path / "again.png", "--overwrite")
         assert "every pixel is as in" in capsys.readouterr().out

@@ -304,9 +304,9 @@ def test_every_sampler_setting_is_a_typed_argument():
     from dataclasses import fields
 
     from d3pm_image.config import SamplingConfig
-    from d3pm_image.keywords import Drawing
+    from d3pm_image.keywords import GenerationOptions
 
-    assert {field.name for field in fields(SamplingConfig)} <= Drawing.__annotations__.keys()
+    assert {field.name for field in fields(SamplingConfig)} <= GenerationOptions.__annotations__.keys()
 
 
 def test_precision_by_dtype(pipe):
