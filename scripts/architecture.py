@@ -41,7 +41,7 @@ LEVELS = [
     ["editing"],
     ["keywords", "visualization"],
     ["edits"],
-    ["model_card", "pipeline", "testing"],
+    ["model_card", "model_list", "pipeline", "testing"],
     ["recipes"],
     ["evaluation", "estimate", "diagnostics"],
     ["app", "export", "packaging"],

@@ -38,6 +38,7 @@ COMMANDS = {
     "vary": ("edit.vary", "make variations of an image"),
     "interpolate": ("interpolate.main", "go from one image to another"),
     "app": ("app.main", "open the web page: generate, paint and edit in a browser"),
+    "models": ("models.main", "list the models that came with the package or were downloaded"),
     "show": ("show.main", "say how an image was made, or make it again"),
     "reconstruct": ("reconstruct.main", "show images beside their reconstructions by the tokenizer"),
     "evaluate": (
@@ -55,6 +56,16 @@ COMMANDS = {
     "tune": ("tune.main", "find the best sampler settings of a trained model and make them its default"),
 }
 """Module and function of each command, and what it does."""
+MEANT = {
+    **dict.fromkeys(("sample", "draw", "create", "infer", "predict"), "generate"),
+    **dict.fromkeys(("fill", "repaint", "erase"), "inpaint"),
+    **dict.fromkeys(("extend", "uncrop", "expand"), "outpaint"),
+    **dict.fromkeys(("test", "score", "fid", "eval"), "evaluate"),
+    **dict.fromkeys(("ui", "web", "gui", "serve"), "app"),
+    **dict.fromkeys(("finetune", "fit"), "train-diffusion"),
+    **dict.fromkeys(("list", "ls"), "models"),
+}
+"""Words of other programs, and what they are called here."""
 SHARING = (
     *("train-tokenizer", "train-diffusion", "encode", "evaluate", "generate"),
     *("inpaint", "outpaint", "edit", "vary"),
@@ -112,7 +123,8 @@ def choose(arguments: list[str]) -> None:
     if name not in COMMANDS:
         from ..config import closest_match
 
-        fail("", f"no command {name!r}{closest_match(name, COMMANDS)}; use one of {', '.join(COMMANDS)}")
+        meant = f" (did you mean {MEANT[name]}?)" if name in MEANT else closest_match(name, COMMANDS)
+        fail("", f"no command {name!r}{meant}; use one of {', '.join(COMMANDS)}")
     run(name, rest)
 
 

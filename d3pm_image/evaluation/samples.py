@@ -16,8 +16,8 @@ from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, check, size_pair
 from ..data.image_source import ImageSource
 from ..data.images import ImageSet
-from ..data.spread import spread_over
 from ..data.levels import EACH
+from ..data.spread import spread_over
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.feature_extractor import FeatureSpace, inception_score

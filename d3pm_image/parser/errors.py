@@ -62,7 +62,7 @@ def wrong_key(held: dict[str, Any], hints: dict[str, Any], above: str = "") -> C
         elif (inner := group_settings(value)) is not None:
             error = wrong_key(inner, hints, f"{path}.")
         else:
-            error = ConfigError(path, value, group_hint(path, hints))
+            error = ConfigError(path, value, group_hint(path, hints, value))
         if error:
             return error
     return None
@@ -104,7 +104,7 @@ def wrong_argument(
         if hint is None and (inner := group_settings(value)) is not None:
             error = wrong_key(inner, hints, f"{meant[0]}.")
         elif hint is None:
-            error = ConfigError(meant[0], value, group_hint(meant[0], hints))
+            error = ConfigError(meant[0], value, group_hint(meant[0], hints, value))
         elif not accepts(hint, value):
             error = ConfigError(meant[0], value, wanted(hint, value))
         if error:
@@ -142,9 +142,11 @@ def is_number(text: str) -> bool:
         return False
 
 
-def group_hint(group: str, hints: Collection[str]) -> str:
-    """What a group of options takes."""
-    return f"must hold options of its own, such as {next(o for o in hints if o.startswith(f'{group}.'))}"
+def group_hint(group: str, hints: Collection[str], given: Any = None) -> str:
+    """What a group of options takes, where it was given a value."""
+    hint = f"must hold options of its own, such as {next(o for o in hints if o.startswith(f'{group}.'))}"
+    folder = group == "data" and isinstance(given, str) and given
+    return f"{hint}; for a folder of images give --data.root {given}" if folder else hint
 
 
 def with_groups(hints: Collection[str]) -> list[str]:

@@ -273,6 +273,18 @@ def test_what_stands_without_an_option_is_counted(arguments, parts):
     assert all(part in str(caught.value) for part in parts), caught.value
 
 
+def test_a_folder_that_is_given_as_the_data_is_understood():
+    with pytest.raises(ConfigError, match=r"data='photos': .*give --data.root photos"):
+        parse("train-diffusion", DiffusionRun, ["--data", "photos"])
+
+
+@pytest.mark.parametrize(("word", "meant"), [("sample", "generate"), ("fill", "inpaint"), ("ls", "models")])
+def test_words_of_other_programs_are_answered(word, meant, capsys):
+    with pytest.raises(SystemExit):
+        main([word])
+    assert f"(did you mean {meant}?)" in capsys.readouterr().err
+
+
 def test_short_options_and_dashes():
     """-n is how many, whatever a command calls it, and -o where they go."""
     parsed = parse("inpaint", Inpaint, ["a", "b", "-n", "3", "-o=x.png"], {"model": "", "image": ""})

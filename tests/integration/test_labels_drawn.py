@@ -35,7 +35,7 @@ def test_an_image_of_the_page_names_its_class(trained, tmp_path, capsys):
     import threading
 
     from d3pm_image import Pipeline
-    from d3pm_image.app.session import PageRequest, Finished, Studio
+    from d3pm_image.app.session import Finished, PageRequest, Studio
     from d3pm_image.provenance import read_settings
 
     pipe = Pipeline.from_pretrained(trained / "diffusion")

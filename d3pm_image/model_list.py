@@ -1,0 +1,111 @@
+"""Models that can be named on this machine: those that came with the package, and those that the hub's cache
+holds; each described by its own files, without its weights being read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .documents import Missing, Unreadable, read_json, read_text
+from .former_names import metadata_of
+from .hub import SHIPPED, shipped
+from .printable import printable
+
+LARGEST_CARD = 2**20
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What a list says of a model.
+
+    Args:
+        name: What commands take.
+        image_size: (height, width) in pixels.
+        channels: 1 for grey, 3 for colour.
+        classes: Their names.
+        megabytes: Size of its files, in MB.
+        licence: As its card says; empty where it does not.
+        scores: The most telling figures of its evaluation, by name.
+    """
+
+    name: str
+    image_size: tuple[int, int]
+    channels: int
+    classes: tuple[str, ...]
+    megabytes: float
+    licence: str
+    scores: dict[str, float]
+
+    def line(self) -> str:
+        """All of it in one line."""
+        height, width = self.image_size
+        kind = "grey" if self.channels == 1 else "colour"
+        parts = [f"{width}x{height} {kind}", f"{len(self.classes)} classes", f"{self.megabytes:.1f} MB"]
+        parts += [self.licence] if self.licence else []
+        parts += [f"{name} {value:.3g}" for name, value in self.scores.items()]
+        return printable(", ".join(parts), 300)
+
+
+def known_models() -> list[ModelSummary]:
+    """Shipped models, then those of the hub's cache, each in the order of their names."""
+    places = [(name, SHIPPED / name) for name in shipped()] + cached()
+    found = [summary(name, place) for name, place in places]
+    return [one for one in found if one is not None]
+
+
+def cached() -> list[tuple[str, Path]]:
+    """Names and folders of what the hub's cache holds; nothing where there is no cache."""
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except (CacheNotFound, OSError, ValueError):
+        return []
+    latest = [
+        (r.repo_id, max(r.revisions, key=lambda v: v.last_modified)) for r in repositories if r.revisions
+    ]
+    return sorted((name, Path(revision.snapshot_path)) for name, revision in latest)
+
+
+def summary(name: str, place: Path) -> ModelSummary | None:
+    """What a model's files say; None where it is no model of this package, or a damaged one."""
+    try:
+        config, tokenizer = read_json(place / "config.json"), read_json(place / "tokenizer" / "config.json")
+        if config["format"] != "d3pm-image-pipeline":
+            return None
+        size = tokenizer["image_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return ModelSummary(
+            name,
+            (int(height), int(width)),
+            int(tokenizer["channels"]),
+            tuple(map(str, config["class_names"])),
+            sum(p.stat().st_size for p in place.rglob("*") if p.is_file()) / 1e6,
+            licence(place / "README.md"),
+            scores(metadata_of(config)),
+        )
+    except (Unreadable, OSError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def licence(card: Path) -> str:
+    """The licence that a model card names in its first lines."""
+    try:
+        lines = read_text(card, LARGEST_CARD).splitlines()[:60]
+    except (Missing, Unreadable):
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
+
+
+def scores(metadata: Any) -> dict[str, float]:
+    """Fréchet distance and label accuracy of a model's samples, where it was evaluated; else its bound."""
+    samples = (metadata.get("evaluation") or {}).get("samples") or {}
+    found = {
+        "Fréchet distance": (samples.get("fidelity") or {}).get("frechet_distance"),
+        "label accuracy": samples.get("label_accuracy"),
+    }
+    if not any(found.values()):
+        found = {"bits per code": (metadata.get("validation") or {}).get("bits_per_code")}
+    return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}

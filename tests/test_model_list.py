@@ -1,0 +1,71 @@
+"""Which models can be named: shipped ones and those of the hub's cache, each by its own words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from helpers.command_line import run
+
+from d3pm_image import model_list
+from d3pm_image.hub import SHIPPED, shipped
+from d3pm_image.model_list import known_models, summary
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty hub cache."""
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def put(cache, repository: str, revision: str = "a" * 40):
+    """A shipped model as the hub's cache keeps it."""
+    place = cache / f"models--{repository.replace('/', '--')}"
+    shutil.copytree(SHIPPED / "eurosat", place / "snapshots" / revision)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(revision)
+    return place / "snapshots" / revision
+
+
+def test_shipped_models_are_listed_with_what_a_reader_asks(cache, capsys):
+    run("models")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == shipped() == ["eurosat", "fashion-mnist"]
+    assert "64x64 colour, 10 classes, " in lines[0] and " MB, apache-2.0, Fréchet distance " in lines[0]
+    assert "28x28 grey" in lines[1] and "label accuracy 0.9" in lines[1]
+    run("models", "--classes")
+    assert "AnnualCrop, Forest" in capsys.readouterr().out
+
+
+def test_models_of_the_hub_are_listed_and_others_left_out(cache):
+    put(cache, "somebody/fields")
+    other = put(cache, "somebody/language")
+    (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    damaged = put(cache, "somebody/damaged")
+    (damaged / "tokenizer" / "config.json").write_text("{")
+    assert [one.name for one in known_models()] == ["eurosat", "fashion-mnist", "somebody/fields"]
+
+
+def test_scores_fall_back_to_the_bound_and_strangers_texts_do_no_harm(tmp_path):
+    place = tmp_path / "model"
+    shutil.copytree(SHIPPED / "eurosat", place)
+    config = json.loads((place / "config.json").read_text())
+    config["metadata"] = {"validation": {"bits_per_code": 8.5, "accuracy": "high"}, "evaluation": []}
+    config["class_names"] = ["\x1b[2J"] * 10
+    (place / "config.json").write_text(json.dumps(config))
+    (place / "README.md").write_text("---\nlicense: \x1b[2J mine\n---\n")
+    found = summary("x", place)
+    assert found.scores == {"bits per code": 8.5}
+    assert "\x1b" not in found.line() and "mine" in found.line()
+    for wrong in ([], {"validation": "x"}, {"evaluation": {"samples": 3}}):
+        (place / "config.json").write_text(json.dumps(config | {"metadata": wrong}))
+        assert summary("x", place) is None or summary("x", place).scores == {}
+
+
+def test_a_cache_that_cannot_be_read_is_no_error(monkeypatch, cache):
+    cache.write_text("a file")
+    assert model_list.cached() == []
