@@ -87,7 +87,7 @@ def class_names(found: Any, classes: int) -> list[str]:
         ConfigError: no list of texts, or not one for each class; a model may have none at all.
     """
     right = isinstance(found, list) and all(isinstance(name, str) for name in found)
-    check(right, "class_names", printable(found, 80), "is no list of names; copy the model again")
+    check(right, "class_names", printable(found, 80), "is not a list of names; copy the model again")
     hint = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
     check(len(found) in (0, classes), "class_names", printable(found, 80), hint)
     return found
@@ -95,9 +95,9 @@ def class_names(found: Any, classes: int) -> list[str]:
 
 def remembered(metadata: Any) -> dict[str, Any]:
     """What a model remembers. Raises ConfigError where it is not made of dictionaries."""
-    check(isinstance(metadata, dict), "metadata", type(metadata).__name__, "is no dictionary")
+    check(isinstance(metadata, dict), "metadata", type(metadata).__name__, "is not a dictionary")
     for name in ("data", "training", "tokenizer", "validation", "evaluation"):
-        hint = "is no dictionary"
+        hint = "is not a dictionary"
         check(
             isinstance(metadata.get(name) or {}, dict),
             f"metadata.{name}",

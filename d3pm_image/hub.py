@@ -45,7 +45,7 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
     name = str(model)
     if name in shipped():
         return SHIPPED / name
-    # "runs/missing" looks like a hub id: only where its first part is no folder here is it taken for one
+    # "runs/missing" looks like a hub id: only where its first part is not a folder here is it taken for one
     hub = HUB_ID.fullmatch(name) is not None and not folder.parent.is_dir()
     check(hub, what, name, f"no such folder{closest_match(name, shipped())}; {known}")
     return download(name, what, known)

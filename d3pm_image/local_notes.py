@@ -18,8 +18,8 @@ from .storage import write_text
 
 
 def note_model(model: str | Path, weights_sha256: str) -> None:
-    """Note where the model with these weights lies; a shipped name or a hub id is no place. A cache that
-    cannot be written is no error."""
+    """Note where the model with these weights lies; a shipped name or a hub id is not a place. A cache that
+    cannot be written is not an error."""
     with suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
         place = Path(model).expanduser()
         if place.is_dir():
@@ -39,7 +39,7 @@ def noted_model(weights_sha256: str) -> Path | None:
 
 def note_folder(folder: str) -> None:
     """Note that the user named a folder of images, or shards; empty is none. A cache that cannot be written
-    is no error."""
+    is not an error."""
     if folder:
         with suppress(OSError, RuntimeError):
             note = _note_of(folder)

@@ -70,7 +70,7 @@ def cached() -> list[tuple[str, Path]]:
 
 
 def summary(name: str, place: Path) -> ModelSummary | None:
-    """What a model's files say; None where it is no model of this package, or a damaged one."""
+    """What a model's files say; None where it is not a model of this package, or a damaged one."""
     try:
         config, tokenizer = read_json(place / "config.json"), read_json(place / "tokenizer" / "config.json")
         if config["format"] != "d3pm-image-pipeline":

@@ -72,7 +72,7 @@ def check_free(out: Path, name: str) -> None:
     with suppress(Missing):
         own = "library_name: d3pm-image" in read_text(out / "README.md")[:2000]
         hint = (
-            "holds a README.md that is no model card of this program and would be lost; move it, or name a"
+            "holds a README.md that is not a model card of this program and would be lost; move it, or name a"
             " new folder"
         )
         check(own, "out", name, hint)

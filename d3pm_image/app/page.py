@@ -1,4 +1,4 @@
-"""The page: a tab a task, settings on the left, images on the right."""
+"""The page: one tab per task, settings on the left, images on the right."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
 
 
 def say(command: str, notes: Sequence[str]) -> None:
-    """Notes on stderr, a line each."""
+    """Notes on stderr, one line each."""
     for note in notes:
         print(f"d3pm-image {command}: note: {printable(note, 1000)}", file=sys.stderr)
 

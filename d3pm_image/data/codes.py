@@ -236,7 +236,7 @@ def is_whole(place: Path, quiet: bool = False, count: int = 0) -> bool:
         again = (
             f"encoding {len(wrong)} of {total} files anew"
             if set(wrong).isdisjoint({"meta.json", "labels.npy"})
-            else "encoding anew"
+            else "encoding again"
         )
         print(f"the code cache {place} is damaged ({', '.join(wrong[:5])}): {again}", file=sys.stderr)
     return not wrong

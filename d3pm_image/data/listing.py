@@ -21,7 +21,7 @@ KEPT_BY_PROGRAMS = frozenset(
         "network trash folder", "recycler", "system volume information", "temporary items",
     )
 )  # fmt: skip
-"""Folders that are no part of the data, in small letters; and those whose names begin with a point."""
+"""Folders that are not part of the data, in small letters; and those whose names begin with a point."""
 ALSO_KEPT = frozenset(("Thumbs",))
 """The same, in this spelling alone: ``thumbs`` may be a class."""
 
@@ -40,7 +40,7 @@ class Listing:
 
 
 def is_kept_by_programs(name: str) -> bool:
-    """Whether a folder of this name is no part of the data."""
+    """Whether a folder of this name is not part of the data."""
     return name.startswith(".") or name.lower() in KEPT_BY_PROGRAMS or name in ALSO_KEPT
 
 

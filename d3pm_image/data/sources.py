@@ -103,8 +103,8 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
 
 
 def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | None:
-    """Look at a file's header; the error where it is no image. Raises OSError where the file cannot be read
-    at all."""
+    """Look at a file's header; the error where it is not an image. Raises OSError where the file cannot be
+    read at all."""
 
     def look() -> None:
         with open(path, "rb") as file, read_header(file) as image:

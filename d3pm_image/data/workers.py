@@ -1,5 +1,5 @@
-"""Batches from helper processes: every wait for one has a limit, a helper that dies is noticed, and a small
-/dev/shm is no obstacle.
+"""Batches from helper processes: every wait for one has a limit, a helper that dies is noticed, and a
+small /dev/shm does not matter.
 
 torch hands tensors from process to process through shared memory, which containers limit (Docker gives
 /dev/shm 64 MB). Where that has no space for the batches under way, they go through pipes instead, as arrays:

@@ -60,8 +60,8 @@ def read_result(name: str) -> dict[str, Any]:
         ) from error
     right = isinstance(raw, dict) and raw.get("format") == FORMAT and raw.get("version") == VERSION
     hint = (
-        f"is no result of this version of evaluate (format {FORMAT}, version {VERSION}); evaluate anew with"
-        " --out"
+        f"is not a result of this version of evaluate (format {FORMAT}, version {VERSION}); run evaluate"
+        " again with --out"
     )
     check(right, "compare", name, hint)
     return present_names(raw)

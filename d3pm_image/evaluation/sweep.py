@@ -120,7 +120,7 @@ class Results:
                 ]
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ConfigError(
-                    "out", str(path), f"is no file of this command ({error}); move it away"
+                    "out", str(path), f"is not a file of this command ({error}); move it away"
                 ) from error
 
     def find(self, setting: Setting | None) -> dict[str, Any] | None:

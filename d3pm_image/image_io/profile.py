@@ -26,7 +26,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def from_srgb(image: Image.Image, profile: bytes | None, mode: str) -> Image.Image:
     """An sRGB image (L or RGB) in the colours of a profile for images of ``mode`` (L, RGB or CMYK): itself
-    where that is no change."""
+    where that changes nothing."""
     transform = _transform(profile or b"", mode, False)
     return image if transform is None else ImageCms.applyTransform(image.convert("RGB"), transform)  # type: ignore[return-value]
 

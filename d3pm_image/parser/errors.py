@@ -122,7 +122,7 @@ def group_settings(value: Any) -> dict[str, Any] | None:
         named = value
         with contextlib.suppress(yaml.YAMLError):
             value = yaml.safe_load(named)
-        with contextlib.suppress(OSError, ValueError):  # a text that is no name
+        with contextlib.suppress(OSError, ValueError):  # a text that is not a name
             value = settings(named) if Path(named).expanduser().is_file() else value
     return value if isinstance(value, dict) else None
 
@@ -200,7 +200,7 @@ def check_file(command: str, arguments: list[str]) -> None:
         hint = "holds no settings; name a YAML file of settings, such as those in configs/"
         check(isinstance(held, dict), "config", name, hint)
         odd = next((path for path in paths(held) if not isinstance(path[-1], str)), None)
-        hint = f"holds the key {'.'.join(map(str, odd or ()))}, which is no text; remove it"
+        hint = f"holds the key {'.'.join(map(str, odd or ()))}, which is not text; remove it"
         check(odd is None, "config", name, hint)
         if command in STAGES:
             (other,) = set(STAGES) - {command}

@@ -83,7 +83,7 @@ def of_today(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(metadata: dict[str, Any]) -> dict[str, str]:
-    """Settings in plain words, a line each: what it is about → what it was."""
+    """Settings in plain words, one line each: what it is about → what it was."""
     lines = {"what": what(metadata), "model": model(metadata)}
     alike = {"": "every class in turn" if metadata["command"] == "generate" else "none"}
     chosen = metadata.get("label") or alike.get(str(metadata.get("labels")), metadata.get("labels"))

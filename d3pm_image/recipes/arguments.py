@@ -76,7 +76,7 @@ def run_settings(
 def check_names(
     function: str, given: Mapping[str, Any], run: DataclassInstance, others: tuple[str, ...]
 ) -> None:
-    """Raises TypeError for a keyword argument that is no setting, with the nearest one, nested ones
+    """Raises TypeError for a keyword argument that is not a setting, with the nearest one, nested ones
     included."""
     names = [*others, *(item.name for item in dataclasses.fields(run))]
     inner = paths(run)

@@ -208,7 +208,7 @@ def shape(config: Any) -> dict[str, Any]:
 
 
 def remembered(model: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """A trained model's name, where it is no folder of this machine, and what it was trained on."""
+    """A trained model's name, where it is not a folder of this machine, and what it was trained on."""
     made = metadata.get("training", {})
     found = {
         "model": "" if Path(model).expanduser().exists() else model,

@@ -23,10 +23,10 @@ UNSET = (
 
 
 def number(name: str, least: int) -> int | None:
-    """A variable of the environment; None where it is not set or empty.
+    """An environment variable; None where it is not set or empty.
 
     Raises:
-        ConfigError: it is no whole number, or less than ``least``.
+        ConfigError: it is not a whole number, or less than ``least``.
     """
     text = os.environ.get(name, "")
     if not text:
@@ -34,10 +34,8 @@ def number(name: str, least: int) -> int | None:
     try:
         value = int(text)
     except ValueError:
-        raise ConfigError(
-            name, text, f"(a variable of the environment) is no whole number; {UNSET}"
-        ) from None
-    check(value >= least, name, value, f"(a variable of the environment) must be {least} or more; {UNSET}")
+        raise ConfigError(name, text, f"(an environment variable) is not a whole number; {UNSET}") from None
+    check(value >= least, name, value, f"(an environment variable) must be {least} or more; {UNSET}")
     return value
 
 
@@ -50,13 +48,13 @@ def check_launch() -> int:
     """
     world, rank, local = number("WORLD_SIZE", 1), number("RANK", 0), number("LOCAL_RANK", -1)
     if rank:
-        hint = f"(a variable of the environment) does not go with WORLD_SIZE={world}; {UNSET}"
+        hint = f"(an environment variable) does not go with WORLD_SIZE={world}; {UNSET}"
         check(world is not None and rank < world, "RANK", rank, hint)
     if world is None or world == 1:
         return 1
     missing = [n for n, v in (("RANK", rank), ("LOCAL_RANK", local)) if v is None]
     missing += [n for n in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(n)]
-    hint = f"(a variable of the environment) stands alone, without {', '.join(missing)}; {UNSET}"
+    hint = f"(an environment variable) stands alone, without {', '.join(missing)}; {UNSET}"
     check(not missing, "WORLD_SIZE", world, hint)
     number("MASTER_PORT", 1)
     return world

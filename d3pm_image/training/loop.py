@@ -142,7 +142,7 @@ def train(
         print(
             f"resuming at step {trainer.progress.step}"
             if progress_known
-            else f"no complete checkpoint in {folder}; starting anew"
+            else f"no complete checkpoint in {folder}; starting from the beginning"
         )
     first = trainer.progress.step
     monitor = Monitor(folder, trainer.main, first)

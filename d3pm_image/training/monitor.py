@@ -21,8 +21,8 @@ LONGEST_LINE = 1_000_000
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
     """Lines of a ``log.jsonl``, one at a time: the text (of one that is too long its end), and the numbers,
-    or None where it is no line of a log: a half one of a run that was killed, another JSON value, bytes that
-    are no text, a line without an end. Nothing where there is no file."""
+    or None where it is not a line of a log: a half one of a run that was killed, another JSON value, bytes
+    that are no text, a line without an end. Nothing where there is no file."""
     if not path.is_file():
         return
     with open(path, "rb") as file:
@@ -59,7 +59,7 @@ class Monitor:
         self.log = folder / "log.jsonl"
         if not enabled:
             return
-        hint = "is no plain file; move it away"
+        hint = "is not a regular file; move it away"
         check(self.log.is_file() or not self.log.exists(), "out", str(self.log), hint)
         (folder / "previews").mkdir(parents=True, exist_ok=True)
         self._rewind(first_step)

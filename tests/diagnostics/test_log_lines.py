@@ -53,7 +53,7 @@ def test_a_line_that_is_none_is_left_out_and_counted(bad, place, tmp_path, capsy
 def test_a_log_that_is_no_file_is_refused(tmp_path):
     """A pipe would be waited for for ever."""
     os.mkfifo(tmp_path / "log.jsonl")
-    with pytest.raises(ConfigError, match="is no plain file"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         Monitor(tmp_path, True)
     log = read_log(tmp_path / "log.jsonl")
     assert log.steps == []

@@ -43,7 +43,7 @@ from pathlib import Path
 from accelerate import Accelerator, PartialState
 from d3pm_image.cli import train_diffusion, train_tokenizer
 
-Accelerator.end_training = lambda self: None  # the process group serves all runs: starting anew takes longer than the runs
+Accelerator.end_training = lambda self: None  # the process group serves all runs: starting from the beginning takes longer than the runs
 for stage, arguments in json.load(open(sys.argv[1])):
     if stage == "break":  # a run, as if it had been killed after its first checkpoint
         if PartialState().is_main_process:

@@ -217,7 +217,7 @@ def test_wrong_requests_are_one_line_and_write_nothing(trained, monkeypatch, cap
 def test_wrong_models_and_files_are_one_line(copied, tmp_path, capsys):
     assert "holds no trained pipeline" in fails(capsys, "tune", copied / "tokenizer")
     (tmp_path / "tune.json").write_text("[]")
-    assert "is no file of this command" in fails(capsys, "tune", copied / "diffusion", "--out", tmp_path)
+    assert "is not a file of this command" in fails(capsys, "tune", copied / "diffusion", "--out", tmp_path)
     assert (tmp_path / "tune.json").read_text() == "[]"
     config = copied / "diffusion" / "model" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"class_names": []}))

@@ -54,7 +54,7 @@ class ImageFile:
         image: Upright, loaded, in the file's own mode; of several frames or pages the first.
         kind: Format of its content, such as ``PNG``.
         metadata: What is written back with a result.
-        notes: What of the file is not in ``image``, a line each.
+        notes: What of the file is not in ``image``, one line each.
     """
 
     path: Path

@@ -67,7 +67,7 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
 
 def in_own_colours(painted: Image.Image, original: Image.Image) -> Image.Image:
     """An sRGB painting in the colours of the profile that an image carries: mode L, RGB or CMYK; itself
-    where that is no change."""
+    where that changes nothing."""
     mode = "CMYK" if original.mode == "CMYK" else "L" if profile_channels(original.mode) == 1 else "RGB"
     return from_srgb(painted, original.info.get("icc_profile"), mode)
 
