@@ -1,6 +1,6 @@
 """The order of the package: which folder or module may import which, and the tables of it.
 
-    python -m scripts.architecture           writes them into README.md and CONTRIBUTING.md
+    python -m scripts.architecture           writes them into CONTRIBUTING.md
     python -m scripts.architecture --check   says whether they are as they should be
 
 ``LEVELS`` is the one list; ``tests/repository/test_dependencies.py`` reads every import against it. What a
@@ -63,28 +63,30 @@ def purpose(name: str) -> str:
 
 
 def folders() -> str:
-    """README's table of the folders of the package."""
+    """The table of the folders of the package."""
     names = [name for level in LEVELS for name in level if (PACKAGE / name).is_dir()]
     rows = [f"| `d3pm_image/{name}/` | {purpose(name)} |" for name in names]
     return "\n".join(["| folder | what is there |", "|---|---|", *rows])
 
 
 def order() -> str:
-    """CONTRIBUTING's list of every folder and module, in the order of imports."""
+    """The list of every folder and module, in the order of imports."""
     return "\n".join(
         f"  {number}. {', '.join(f'`{name}`' for name in level)}" for number, level in enumerate(LEVELS, 1)
     )
 
 
-PAGES = {"README.md": folders, "CONTRIBUTING.md": order}
+PAGES = {"CONTRIBUTING.md": (folders, order)}
+"""Pages with the tables that stand there, in their order."""
 BEGIN, END = "<!-- from scripts/architecture.py -->", "<!-- end -->"
 
 
 def written(page: str) -> str:
-    """A page's text with its table as it should be."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{PAGES[page]()}\n{END}{rest.split(END, 1)[1]}"
+    """A page's text with its tables as they should be."""
+    text, *parts = (ROOT / page).read_text(encoding="utf-8").split(BEGIN)
+    for make, part in zip(PAGES[page], parts, strict=True):
+        text += f"{BEGIN}\n{make()}\n{END}{part.split(END, 1)[1]}"
+    return text
 
 
 def main() -> None:
