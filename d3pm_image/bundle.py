@@ -20,8 +20,17 @@ from .sampling import Sampler
 from .sampling.choice import from_values, migrated, to_values
 from .storage import files_together, half_precision, sha256, write_tensors, write_text
 from .tokenizer import load_tokenizer, save_tokenizer
-from .tokenizer.folder import check_outline, find, folder_for, read_config, read_weights, settings_of
+from .tokenizer.folder import (
+    NothingThere,
+    check_outline,
+    find,
+    folder_for,
+    read_config,
+    read_weights,
+    settings_of,
+)
 from .types import Tokenizer
+from .unfinished import unfinished_parts
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,19 @@ class Bundle:
 
 
 def read_bundle(folder: str | Path) -> Bundle:
-    """Load a folder written by :func:`write_bundle`, or the run folder of a finished training, onto the CPU.
+    """Load a folder written by :func:`write_bundle`, or the run folder of a training, onto the CPU. Of a
+    training that has not ended these are its best weights so far, which a line on standard error says
+    (:mod:`~d3pm_image.unfinished`).
 
     Raises:
         ConfigError: no model there, or a part of it is missing, damaged or another's.
     """
-    place = find(folder, "pipeline", "model")
+    try:
+        place = find(folder, "pipeline", "model")
+    except NothingThere:
+        if (unfinished := unfinished_parts(folder)) is None:
+            raise
+        return Bundle(**unfinished)
     raw = read_config(place, "model", "pipeline")
     for part in ("tokenizer", "denoiser"):
         there = os.path.lexists(place / part / "config.json")

@@ -161,8 +161,9 @@ class Pipeline(Edits):
         """Load a model.
 
         Args:
-            folder: A folder written by :meth:`save_pretrained`, the run folder of a finished training, the
-                name of a model that came with the package (fashion-mnist, …) or a hub id (OWNER/NAME); see
+            folder: A folder written by :meth:`save_pretrained`, the run folder of a training (of one
+                that has not ended the best weights so far, which a line says), the name of a model that came
+                with the package (fashion-mnist, …) or a hub id (OWNER/NAME); see
                 :func:`~d3pm_image.hub.locate`.
             device: Where it shall run.
             precision: float32, or bf16 to run the denoiser under autocast (other samples under the same

@@ -37,6 +37,7 @@ LEVELS = [
     ["data", "tokenizer", "diffusion", "denoiser", "training"],
     ["local_notes"],
     ["sampling", "metrics"],
+    ["unfinished"],
     ["bundle", "provenance"],
     ["editing"],
     ["keywords", "visualization"],

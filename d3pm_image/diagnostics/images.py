@@ -10,19 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.facing import FACING, facing
 from ..data.levels import CLIPPED, TOLERANCE, white_of
 from ..data.unused import FOLDERS, FORMATS, HIDDEN, LINKS, OTHER, STRAY, Unused
 from ..imaging import is_deep
 from ..printable import printable
 from .finding import Finding
-from .survey import Subject, Survey, facing, open_subject, survey
+from .survey import Subject, Survey, open_subject, survey
 
 LEAST, SIZES = 16, (64, 128, 256)
 """Shorter sides in pixels: what training makes sense from, and what is suggested; below the first of these
 any multiple of 4."""
-FACING = 0.03
-"""Share of the mirror differences that their class means explain, above which flips change what an image
-shows."""
 
 
 def examine_files(seen: Survey) -> list[Finding]:

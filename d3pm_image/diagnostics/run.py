@@ -207,7 +207,8 @@ def json_of(path: Path) -> dict[str, Any]:
 def examine_end(folder: Path, log: Log, train: dict[str, Any], command: str, now: float) -> list[Finding]:
     """A run that has not come to its end, and how to go on."""
     reached, end = max((line["step"] for line in log.steps), default=0), int(train["steps"])
-    if (folder / "model/config.json").is_file() and reached >= end:
+    ended = reached >= end or bool(train.get("patience"))  # which may stop a run before its last step
+    if (folder / "model/config.json").is_file() and ended:
         return []
     again = f"d3pm-image {command} --config {folder / 'config.yaml'} --out {folder} --resume true"
     if reached >= end:

@@ -18,7 +18,8 @@ from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
 from ..system.threads import fitting_threads, torch_threads
-from ..training.task import Loss as TrainingLoss
+from ..training.job import Loss as TrainingLoss
+from ..training.timing import free_bytes, time_steps
 from .flops import (
     Loss,
     count,
@@ -30,7 +31,6 @@ from .flops import (
     tokenizer_model,
 )
 from .grids import Codes
-from .timing import free_bytes, time_steps
 
 BUSY = 0.7  # share of its processors' time under which a measurement was disturbed
 SPARE = 0.7  # share of the free memory that the measurement may fill
@@ -134,7 +134,7 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
     """Hours on this machine from some real steps; None, with a note, where even one image does not fit.
 
     Raises:
-        ConfigError: see :func:`~d3pm_image.estimate.timing.time_steps`.
+        ConfigError: see :func:`~d3pm_image.training.timing.time_steps`.
     """
     train, peaks = problem.config.train, []
     single = dataclasses.replace(train, accumulate=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ..config import (
 )
 from ..printable import printable
 from ..provenance.machine import machine
+from ..storage import write_text
 from ..system.threads import torch_threads
 from .finetune import PretrainedModel
 from .images import write_unused
@@ -282,9 +284,12 @@ def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
 
 def begin(inputs: DiffusionInputs) -> None:
     """What a run writes first: its settings, and the list of files that it does not use."""
-    folder = Path(inputs.config.out)
-    save_resolved(resolved(inputs.config), folder / "config.yaml")
-    write_unused(folder, *inputs.sources)
+    from ..unfinished import CLASSES
+
+    folder = Path(material.config.out)
+    save_resolved(resolved(material.config), folder / "config.yaml")
+    write_text(folder / CLASSES, json.dumps(list(material.classes)))
+    write_unused(folder, *material.sources)
 
 
 def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator) -> None:

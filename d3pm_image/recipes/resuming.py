@@ -56,6 +56,7 @@ NOTED = {
         f"train.{name}"
         for name in (
             "steps",
+            "patience",
             "learning_rate",
             "muon_rate",
             "warmup_steps",

@@ -206,7 +206,7 @@ def _steps(
     """All remaining steps, with logs, previews and checkpoints in between."""
     config, began, images, waited = trainer.config, time.perf_counter(), 0, 0.0
     since_start, before = time.perf_counter(), trainer.progress.seconds
-    while trainer.progress.step < config.steps:
+    while trainer.progress.step < config.steps and not _no_better(trainer):
         asked = time.perf_counter()
         batch = _awaited(trainer, loader, signals)
         if batch is None:
@@ -246,6 +246,31 @@ def _steps(
             trainer.due = True  # written when the next loss shows that these weights are good
         if _stop_requested(trainer, signals) and not end:
             raise _interrupted(trainer, signals)
+    if trainer.progress.step < config.steps:
+        _end_early(trainer)
+
+
+def _no_better(trainer: Trainer) -> bool:
+    """Whether as many validations in a row as ``train.patience`` says have brought no better score; all
+    processes get the same answer."""
+    config, progress = trainer.config, trainer.progress
+    if not config.patience or progress.step % config.preview_every:
+        return False
+    waited = progress.step - progress.best_step
+    ended = progress.best_step >= 0 and waited >= config.patience * config.preview_every
+    if trainer.accelerator.num_processes > 1:  # the main process alone knows the scores
+        flag = torch.tensor(float(ended), device=trainer.accelerator.device)
+        ended = bool(trainer.accelerator.reduce(flag, "sum") > 0)
+    return ended
+
+
+def _end_early(trainer: Trainer) -> None:
+    """The last checkpoint of a run that gets no better, and a line that says so."""
+    if trainer.progress.step != trainer.saved_step:
+        trainer.save_last()
+    if trainer.main:
+        step, best = trainer.progress.step, trainer.progress.best_step
+        tqdm.write(f"stopped at step {step}: no better held-out score since step {best} (train.patience)")
 
 
 def means(values: dict[str, Tensor]) -> dict[str, float]:

@@ -14,11 +14,11 @@ from helpers.doctor import doctor, names
 from PIL import Image
 
 from d3pm_image.config import DataConfig
+from d3pm_image.data.facing import facing
 from d3pm_image.data.sources import open_source
 from d3pm_image.diagnostics import examine_images
 from d3pm_image.diagnostics.log import Log, examine_log
 from d3pm_image.diagnostics.run import read_log
-from d3pm_image.diagnostics.survey import facing
 
 TRAIN = {"steps": 1000, "warmup_steps": 50, "log_every": 20, "clip": 1.0, "checkpoint_every": 500, "keep": 2}
 CODES = 512

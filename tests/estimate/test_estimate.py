@@ -23,9 +23,9 @@ from d3pm_image.denoiser import Transformer
 from d3pm_image.estimate.flops import count, diffusion_loss, imagined, size, tokenizer_loss, tokenizer_model
 from d3pm_image.estimate.report import cache_bytes
 from d3pm_image.estimate.subject import stage_of
-from d3pm_image.estimate.timing import line
 from d3pm_image.tokenizer.quantizers import EMA
 from d3pm_image.training.ema import make_average
+from d3pm_image.training.timing import line
 
 STAGE_ONE = TokenizerRun(
     data=DataConfig(image_size=16, channels=1),

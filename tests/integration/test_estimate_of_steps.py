@@ -22,7 +22,7 @@ from d3pm_image.estimate import report
 from d3pm_image.estimate.flops import count, diffusion_loss, imagined
 from d3pm_image.estimate.grids import Codes
 from d3pm_image.estimate.report import Problem, counted
-from d3pm_image.estimate.timing import Timing
+from d3pm_image.training.timing import Timing
 
 
 @pytest.mark.parametrize("fused", [False, True])

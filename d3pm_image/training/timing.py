@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..config import TrainConfig, check
-from ..training.loop import TrainTask, make_accelerator
-from ..training.trainer import Trainer
+from ..config import TrainConfig, need
+from .loop import Job, make_accelerator
+from .trainer import Trainer
 
 ROUNDS = 3
 # the larger step takes at least so many times a step of one image: a slope must stand out of the noise
@@ -82,8 +82,8 @@ def time_steps(
         ConfigError: started on several processes, or a precision that this machine does not have.
     """
     world = os.environ.get("WORLD_SIZE", "1")
-    hint = "estimate measures with one process; start it without torchrun or accelerate launch"
-    check(world == "1", "processes", world, hint)
+    hint = "one process measures; start it without torchrun or accelerate launch"
+    need(world == "1", "processes", world, hint)
     settings = dataclasses.replace(train, batch_size=1, accumulate=1, compile=False, fsdp=False)
     accelerator = make_accelerator(settings)
     trainer = Trainer(TrainTask(model, lambda *_: [], loss), settings, Path(), accelerator)

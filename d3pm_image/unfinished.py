@@ -1,0 +1,170 @@
+"""A run of stage two that still trains, or was stopped, as a model: its settings, its tokenizer, and the best
+weights so far."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from .config import (
+    ConfigError,
+    DenoiserConfig,
+    ProcessConfig,
+    SamplingConfig,
+    is_stage_two,
+    need,
+    pixel_levels,
+    size_pair,
+)
+from .denoiser import Transformer
+from .documents import Unreadable, read_json, read_yaml
+from .printable import printable
+from .sampling.choice import from_values
+from .storage import sha256
+from .tokenizer import load_tokenizer, pixel_tokenizer
+from .tokenizer.folder import TokenizerInfo, check_outline, check_weights, read_weights, settings_of
+from .training import checkpoint as ckpt
+from .types import Tokenizer
+
+CLASSES = "class_names.json"
+"""In the folder of a run of stage two: the names of its classes."""
+
+
+def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
+    """The fields of a :class:`~d3pm_image.bundle.Bundle` out of a run whose training has not ended, with a
+    line on standard error that says which weights these are.
+
+    Returns:
+        None where the folder is no run of stage two, or no weights have been written yet.
+
+    Raises:
+        ConfigError: its tokenizer is not where its settings say, or is another one by now; weights or
+            settings that are damaged.
+    """
+    run = Path(folder).expanduser()
+    try:
+        settings = read_yaml(run / "config.yaml")
+    except Unreadable:
+        return None
+    if not isinstance(settings, dict) or not is_stage_two(settings):
+        return None
+    found = best_weights(run) or averaged_weights(run)
+    if found is None:
+        return None
+    place, weights, step, which = found
+    tokenizer, info = tokenizer_of(run, settings)
+    with settings_of(run, "model"):
+        classes = len(weights["classes.weight"]) - 1
+        shape = (DenoiserConfig(**settings["denoiser"]), tokenizer.num_codes, classes)
+        check_outline(lambda: Transformer(*shape), place, "model")
+        denoiser = Transformer(*shape)
+        denoiser.load_state_dict(weights)
+        data = settings.get("data")
+        parts = {
+            "tokenizer": tokenizer,
+            "denoiser": denoiser,
+            "process": ProcessConfig(**settings["process"]),
+            "image_size": size_pair(info.image_size),
+            "class_names": names_of_classes(run, classes),
+            "sampler": from_values(settings["sampler"]),
+            "sampling": SamplingConfig(**settings["sampling"]),
+            "facts": {"data": data if isinstance(data, dict) else {}, "tokenizer": info.facts},
+        }
+        steps = settings["train"]["steps"]
+    if os.environ.get("RANK", "0") == "0":
+        where = printable(run, 0)
+        print(
+            f"note: the training in {where} has not ended: {which}, of step {step} of {steps}",
+            file=sys.stderr,
+        )
+    return parts
+
+
+Found = tuple[Path, dict[str, torch.Tensor], int, str]
+"""Folder of ``model.safetensors`` of the network, its weights, their step, and what they are."""
+
+
+def best_weights(run: Path) -> Found | None:
+    """The best weights by validation so far; None before the first validation."""
+    place = run / "best"
+    if not (place / "model.safetensors").is_file():
+        return None
+    weights = read_weights(place, "model")
+    with safe_open(place / "model.safetensors", "pt") as file:
+        step = int((file.metadata() or {}).get("step", 0))
+    return place, weights, step, "its best weights so far"
+
+
+def averaged_weights(run: Path) -> Found | None:
+    """The averaged weights of the last whole checkpoint, or its weights where none are averaged; None without
+    one. A training that goes on may remove the checkpoint meanwhile: then an older one, or none."""
+    for place in reversed(ckpt.checkpoints(run / "checkpoints")):
+        state = ckpt.read_state(place)
+        sums = state.get("sha256")
+        if not isinstance(sums, dict) or "model.safetensors" not in sums:
+            continue
+        name = "ema.safetensors" if "ema.safetensors" in sums else "model.safetensors"
+        with contextlib.suppress(OSError, SafetensorError):
+            check_weights(place, "model")
+            if sha256(place / name) == sums[name]:
+                weights = plain_names(load_file(place / name))
+                averaged = "the averaged weights" if name == "ema.safetensors" else "the weights"
+                return place, weights, int(state["step"]), f"{averaged} of its last checkpoint"
+    return None
+
+
+def plain_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Averaged weights under the network's own names."""
+    return {name.removeprefix("module."): value for name, value in weights.items() if name != "n_averaged"}
+
+
+def tokenizer_of(run: Path, settings: dict[str, Any]) -> tuple[Tokenizer, TokenizerInfo]:
+    """The tokenizer that a run's settings name, and its facts.
+
+    Raises:
+        ConfigError: it is not there (a path counts from the folder in which the training was started), or it
+            is not the one that the run was begun with.
+    """
+    name = str(settings.get("tokenizer", ""))
+    if levels := pixel_levels(name):
+        with settings_of(run, "model"):
+            data = settings["data"]
+            return pixel_tokenizer(levels, data["channels"], data["image_size"])
+    with told_where(name, run):
+        tokenizer, info = load_tokenizer(name)
+    begun = (ckpt.read_state(p).get("identity", {}) for p in reversed(ckpt.checkpoints(run / "checkpoints")))
+    known = next((identity.get("tokenizer") for identity in begun if isinstance(identity, dict)), None)
+    hint = f"is not the tokenizer that the training in {printable(run, 0)} was begun with"
+    need(known in (None, info.sha256), "tokenizer", name, hint)
+    return tokenizer, info
+
+
+@contextlib.contextmanager
+def told_where(name: str, run: Path) -> Iterator[None]:
+    """A tokenizer that is not there is told as what it is: one that a run's settings name."""
+    try:
+        yield
+    except ConfigError as error:
+        hint = (
+            f"is the tokenizer of the training in {printable(run, 0)}, which has not ended, and cannot be"
+            f" read ({printable(error, 300)}); call from the folder in which the training was started"
+        )
+        raise ConfigError("model", name, hint) from error
+
+
+def names_of_classes(run: Path, classes: int) -> list[str]:
+    """The names of a run's classes; none where it was begun by a version that did not note them."""
+    try:
+        found = read_json(run / CLASSES)
+    except Unreadable:
+        return []
+    right = isinstance(found, list) and all(isinstance(name, str) for name in found)
+    return found if right and len(found) == classes else []
