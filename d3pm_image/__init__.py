@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline as Pipeline
     from .recipes.diffusion import train_diffusion as train_diffusion
     from .recipes.encode import encode as encode
+    from .recipes.own_images.train import train as train
     from .recipes.tokenizer import train_tokenizer as train_tokenizer
     from .tokenizer import Autoencoder as Autoencoder
     from .tokenizer import load_tokenizer as load_tokenizer
@@ -56,6 +57,7 @@ _PLACES = {
     "encode": ".recipes.encode",
     "evaluate": ".evaluation.evaluate",
     "load_tokenizer": ".tokenizer",
+    "train": ".recipes.own_images.train",
     "train_diffusion": ".recipes.diffusion",
     "train_tokenizer": ".recipes.tokenizer",
     "tune": ".evaluation.tune",

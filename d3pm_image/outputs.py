@@ -8,6 +8,7 @@ taken in one step that fails if another program took it first, so that two progr
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from .errors import check
-from .storage import LONGEST_NAME
+from .errors import need
+from .printable import printable
+from .storage import LONGEST_NAME, write_text
 
 
 def folder_to_write(folder: str | Path, name: str = "out") -> Path:
@@ -190,3 +192,11 @@ def move_new(draft: Path, path: Path) -> None:
             raise
     else:
         draft.unlink()
+
+
+def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
+    """Write figures or findings as a file and say where it is on stderr, out of the way of what is
+    printed."""
+    with new_files(Path(path), overwrite) as files:
+        write_text(files.draft, text + "\n")
+    print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 
 COMMANDS = {
+    "train": ("train.main", "train both stages on your own images in a given time, all else chosen"),
     "train-tokenizer": ("train_tokenizer.main", "train the VQ-VAE tokenizer on images (stage one)"),
     "train-diffusion": (
         "train_diffusion.main",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..config import check
 from ..config.running import OutputOptions
-from ..parser import parse
+from ..outputs import write_report
 from ..printable import printable
-from .options import write_report
+from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)

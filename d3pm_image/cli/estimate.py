@@ -12,9 +12,8 @@ from typing import Any
 from ..config import DiffusionRun, TokenizerRun
 from ..config.estimate import EstimateConfig
 from ..config.running import OutputOptions
-from ..parser import parse
-from ..parser.arguments import normalise
-from .options import write_report
+from ..outputs import write_report
+from .parsing import normalise, parse
 
 STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
     "tokenizer": ("train-tokenizer", TokenizerRun),

@@ -89,6 +89,7 @@ def run(args: Generate) -> None:
     from ..outputs import folder_to_write
     from ..pipeline import load_pipeline
     from ..provenance import made_by
+    from ..provenance.writing import listed, write_grid
     from ..recipes.drawn_files import Request, draw_files
     from ..training.launch import place_among_processes
 
@@ -116,13 +117,14 @@ def run(args: Generate) -> None:
     )
     if args.one_image:
         images = [image for part in request.batches() for image in draw(part.start, len(part))]
-        where = printable(
-            write_grid(args, images, ids, pipe.class_names if args.captions else (), metadata), 0
-        )
+        names = ("num_images", "first", "columns", "captions", "batch_size")
+        shown = facts | {name: getattr(args, name) for name in names}
+        captions = pipe.class_names if args.captions else ()
+        where = printable(write_grid(out, images, ids, captions, args.columns, shown, args.overwrite), 0)
     else:
         if rank == 0 and not (args.overwrite or args.resume or out.suffix):
             say_what_is_there(out)
-        where = listed_shortly(out, draw_files(request, draw))
+        where = listed(out, draw_files(request, draw))
     if rank:
         return
     plural, on = "s" * (args.num_images > 1), f" on {processes} processes" * (processes > 1)
@@ -133,31 +135,9 @@ def run(args: Generate) -> None:
     )
 
 
-def listed_shortly(out: Path, files: Sequence[Path]) -> str:
-    """Where the files are, in a few words."""
-    from ..provenance.writing import listed
-
-    return printable(files[0], 0) if out.suffix else listed(out, files)
-
-
 def say_what_is_there(out: Path) -> None:
     """A note on a folder that holds files already."""
     there = sum(1 for _ in out.iterdir()) if out.is_dir() else 0
     if there:
         files = f"{there} other file{'s' * (there > 1)}"
         say("generate", [f"{out} holds {files} already; the new ones are added"])
-
-
-def write_grid(
-    args: Generate, images: Sequence[Any], ids: Sequence[int], names: Sequence[str], metadata: dict[str, Any]
-) -> Path:
-    """All images side by side in one file; where it is."""
-    from ..imaging import labelled_grid, save_image
-    from ..outputs import new_files
-
-    layout = {
-        name: getattr(args, name) for name in ("num_images", "first", "columns", "captions", "batch_size")
-    }
-    with new_files(args.place, args.overwrite) as files:
-        save_image(labelled_grid(images, ids, names, args.columns), files.draft, metadata | layout)
-    return files.path

@@ -127,14 +127,3 @@ def left_to_the_first(command: str) -> bool:
     if rank:
         say(command, [f"process {rank} of {processes} has nothing to do: the first one draws the image"])
     return rank > 0
-
-
-def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
-    """Write figures or findings as a file and say where it is on stderr, out of the way of what is
-    printed."""
-    from ..outputs import new_files
-    from ..storage import write_text
-
-    with new_files(Path(path), overwrite) as files:
-        write_text(files.draft, text + "\n")
-    print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""Whether images face one way, so that mirror images show something else.
+"""What small versions of images tell of a set: whether it has colour, and whether its images face one way, so
+that mirror images show something else.
 
 Flips are decided by the images. Of a set without a facing, an image and its mirror image are equally
 likely, so within a class the difference of the two averages to 0; shoes that all point left, and digits,
@@ -9,10 +10,28 @@ leave a mean difference. Its share of the differences' size says which it is: 0.
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
+
+from ..imaging import profile_channels
+
+THUMB = 16
+"""Pixels per side of the small version."""
+COLOURLESS = 4.0
+"""Largest difference of colour channels, of 255, in what counts as grey (JPEG leaves a little)."""
 
 FACING = 0.03
 """Share of the mirror differences that their class means explain, above which flips change what an image
 shows."""
+
+
+def thumbnail(colour: Image.Image) -> np.ndarray:
+    """float32 (THUMB, THUMB, 3) of an RGB image, each cell the mean of its pixels."""
+    return np.asarray(colour.resize((THUMB, THUMB), Image.Resampling.BOX), np.float32)
+
+
+def is_grey(mode: str, thumb: np.ndarray) -> bool:
+    """Whether an image of a Pillow mode shows nothing but shades of grey, by its small version."""
+    return profile_channels(mode) == 1 or float(np.ptp(thumb, -1).max()) <= COLOURLESS
 
 
 def facing(thumbs: np.ndarray, classes: list[str] | None) -> float:

@@ -17,6 +17,7 @@ from ..cache_folder import cache_root
 from ..config import check
 from ..config.data import implied_source
 from ..data.colour import is_foreign
+from ..data.facing import is_grey, thumbnail
 from ..data.failures import is_decoder_error
 from ..data.image_source import Files, text_of
 from ..data.levels import LOOKED_AT, finite_levels
@@ -25,12 +26,8 @@ from ..data.shards import open_shards
 from ..data.sources import stray
 from ..data.spread import spread_over
 from ..data.unused import STRAY, Unused
-from ..imaging import is_deep, plain, profile_channels
+from ..imaging import is_deep, plain
 from ..printable import printable
-
-THUMB = 16
-COLOURLESS = 4.0
-"""Largest difference of colour channels, of 255, in what counts as grey (JPEG leaves a little)."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +135,12 @@ def survey(subject: Subject, limit: int) -> Survey:
 
 def look(seen: Survey, number: int, image: Image.Image, colour: Image.Image) -> None:
     """Note what is to be known of an image."""
-    small = np.asarray(colour.resize((THUMB, THUMB), Image.Resampling.BOX), np.float32)
+    small = thumbnail(colour)
     digest = hashlib.sha256(seen.subject.read(number)).hexdigest()
     seen.good.append(number)
     seen.sizes.append(image.size)
     seen.modes.append(image.mode)
-    seen.grey.append(profile_channels(image.mode) == 1 or float(np.ptp(small, -1).max()) <= COLOURLESS)
+    seen.grey.append(is_grey(image.mode, small))
     seen.foreign.append(is_foreign(image))
     seen.hashes.append(digest)
     seen.thumbs.append(small.mean(-1))

@@ -153,7 +153,7 @@ def parse(
         arguments = positionals_first(arguments) if optional else arguments
         values = parser.parse_args(arguments)
         # a trained model, whose settings are the defaults then
-        if start := getattr(values, "start_from", ""):
+        if kind in (DiffusionRun, TokenizerRun) and (start := values.start_from):
             from ..recipes.finetune import defaults
 
             inherited = defaults(kind, start)

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..imaging import save_image
+from ..imaging import labelled_grid, save_image
 from ..outputs import name_part, new_files
 from ..printable import printable
 
@@ -57,7 +57,25 @@ def write_images(
     return written
 
 
+def write_grid(
+    path: Path,
+    images: Sequence[Image.Image],
+    ids: Sequence[int],
+    class_names: Sequence[str],
+    columns: int,
+    facts: dict[str, Any],
+    overwrite: bool = False,
+) -> Path:
+    """Write all images side by side as one file, see :func:`~d3pm_image.imaging.labelled_grid`; returns the
+    file."""
+    with new_files(path, overwrite) as files:
+        save_image(labelled_grid(images, ids, class_names, columns), files.draft, facts)
+    return files.path
+
+
 def listed(folder: Path, files: Sequence[Path]) -> str:
-    """Files of a folder in a few words."""
+    """Files of a folder, or the one file that holds all, in a few words."""
+    if files[0].parent != folder:
+        return printable(files[0], 0)
     names = printable(files[0].name, 0) + (f" … {printable(files[-1].name, 0)}" if len(files) > 1 else "")
     return f"{printable(folder, 0)} ({names})"

@@ -104,11 +104,12 @@ def train_diffusion(
     return Pipeline.from_pretrained(Path(config.out) / "model", device)
 
 
-def run(config: DiffusionRun, given: GivenImages | None = None) -> Accelerator:
+def run(config: DiffusionRun, given: GivenImages | None = None, alone: bool = True) -> Accelerator:
     """Encode the images once, train, and write ``<out>/model``; returns the accelerator that it trained with.
 
     Args:
         given: The images of ``data.source: python``.
+        alone: Say which commands come next; the caller does otherwise.
 
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
@@ -123,6 +124,10 @@ def run(config: DiffusionRun, given: GivenImages | None = None) -> Accelerator:
             train_in_folder(config, accelerator, given)
             accelerator.wait_for_everyone()
         end_training(accelerator)
+    if alone and accelerator.is_main_process:
+        shown = printable(config.out, 0)
+        print(f"next: d3pm-image generate {shown} --num-images 64 --out grid.png")
+        print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
     return accelerator
 
 
@@ -292,8 +297,8 @@ def begin(inputs: DiffusionInputs) -> None:
     write_unused(folder, *material.sources)
 
 
-def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator) -> None:
-    """Write the folder that generates, and say what it scored and what comes next."""
+def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:
+    """Write the folder that generates, and say what it scored."""
     from ..visualization.curves import training_curves
 
     folder = Path(inputs.config.out)
@@ -308,12 +313,7 @@ def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator)
         f"held-out bound {scores['bits_per_code']:.3f} bits per code, accuracy at corrupted codes"
         f" {scores['accuracy']:.3f}"
     )
-    shown = printable(folder, 0)
-    print(
-        f"model: {printable(folder / 'model', 0)}\nnext: d3pm-image generate {shown} --num-images 64 --out"
-        " grid.png"
-    )
-    print(f"      d3pm-image inpaint {shown} IMAGE MASK --out result.png")
+    print(f"model: {printable(folder / 'model', 0)}")
 
 
 def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid) -> Loss:

@@ -82,11 +82,12 @@ def train_tokenizer(
     return network.to(device)
 
 
-def run(config: TokenizerRun, given: GivenImages | None = None) -> Accelerator:
+def run(config: TokenizerRun, given: GivenImages | None = None, alone: bool = True) -> Accelerator:
     """Train and write ``<out>/model``; returns the accelerator that it trained with.
 
     Args:
         given: The images of ``data.source: python``.
+        alone: Say which command comes next; the caller goes on otherwise.
 
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
@@ -101,7 +102,7 @@ def run(config: TokenizerRun, given: GivenImages | None = None) -> Accelerator:
     with torch_threads(config.train.threads):
         accelerator = make_accelerator(config.train)
         with run_folder(Path(config.out), config.resume, accelerator):
-            train_in_folder(config, accelerator, perceptual, given)
+            train_in_folder(config, accelerator, perceptual, given, alone)
             accelerator.wait_for_everyone()
         end_training(accelerator)
     return accelerator
@@ -112,6 +113,7 @@ def train_in_folder(
     accelerator: Accelerator,
     perceptual: Perceptual | None,
     given: GivenImages | None = None,
+    alone: bool = True,
 ) -> None:
     """All of a run but its folder, which nobody else may write to meanwhile."""
     from ..training.loop import train
@@ -128,7 +130,9 @@ def train_in_folder(
     )
     best = train(task, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
-        finish(inputs, cast("Autoencoder", best), validate(best), started)
+        finish(material, cast("Autoencoder", best), validate(best), started)
+        if alone:
+            print(f"next: {next_stage(material.config.data, Path(config.out))}")
 
 
 @dataclass(frozen=True)
@@ -248,10 +252,8 @@ def begin(inputs: TokenizerInputs) -> None:
     write_unused(folder, inputs.images.source, *own)
 
 
-def finish(
-    inputs: TokenizerInputs, best: Autoencoder, found: dict[str, float], started: dict[str, Any]
-) -> None:
-    """Write the folder that stage two takes, and say what it scored and what comes next."""
+def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
+    """Write the folder that stage two takes, and say what it scored."""
     from ..tokenizer import save_tokenizer
     from ..visualization.curves import training_curves
 
@@ -271,7 +273,7 @@ def finish(
     training_curves(folder)
     used = f"{scores['codes_used']:.0f} of {config.tokenizer.num_codes} codes used"
     print(f"held-out mse {scores['mse']:.5f} (PSNR {scores['psnr_db']:.2f} dB), {used}")
-    print(f"tokenizer: {printable(folder / 'model', 0)}\nnext: {next_stage(config.data, folder)}")
+    print(f"tokenizer: {printable(folder / 'model', 0)}")
 
 
 def next_stage(data: DataConfig, folder: Path) -> str:

@@ -1,0 +1,74 @@
+"""Both stages on images of one's own, in a given time: what may be asked for; all else is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..devices import MixedPrecision
+from ..errors import finite, need
+from .data import MAX_SIDE, size_pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnImages:
+    """Train both stages on your own images in a given time: image size, networks, steps and mirroring are
+    chosen by the images, this machine and the time, after a short measurement. What was chosen is printed
+    with its reason; every option below that is 0, empty or null is chosen. Ends with new images, an
+    inpainting and a report.
+
+    Args:
+        minutes: Time for everything, from reading the images to the report.
+        out: Folder of the run: the trained model, report.html and, in tokenizer, the run of stage one.
+            Default: runs/NAME, after the images.
+        resume: Go on with what was chosen before, where an earlier training in out was interrupted.
+        image_size: Side in pixels to train at, or height and width as [h, w].
+        channels: 1 for grey, 3 for colour.
+        flip: Mirror images left to right at random.
+        downsampling: Pixels per side of a code cell: 1, 2, 4, 8 or 16.
+        tokenizer_width: Channels of the tokenizer's first level.
+        width: Channels of the denoiser.
+        depth: Blocks of the denoiser.
+        tokenizer_steps: Steps of stage one.
+        steps: Steps of stage two.
+        start_from: Trained model whose weights are the first ones, or none. Chosen for fewer than 2,000
+            images: a model that comes with the package and fits their size and channels.
+        precision: bf16, no (float32), fp16 (GPU), or auto: bf16 where the device is at least as fast with it.
+        seed: Order of data, noise and new weights derive from it.
+        open: Show the report in the browser: the previews while it trains, then the results.
+    """
+
+    minutes: float = 30.0
+    out: str = ""
+    resume: bool = False
+    image_size: int | tuple[int, int] = 0
+    channels: Literal[0, 1, 3] = 0
+    flip: bool | None = None
+    downsampling: Literal[0, 1, 2, 4, 8, 16] = 0
+    tokenizer_width: int = 0
+    width: int = 0
+    depth: int = 0
+    tokenizer_steps: int = 0
+    steps: int = 0
+    start_from: str = ""
+    precision: MixedPrecision = "auto"
+    seed: int = 0
+    open: bool = False
+
+    def __post_init__(self) -> None:
+        hint = "give the minutes that the training may take, such as 30"
+        need(finite(self.minutes) and 0 < self.minutes <= 1e6, "minutes", self.minutes, hint)
+        sides = size_pair(self.image_size)
+        hint = f"give a side of 1 to {MAX_SIDE} pixels, such as 64 or [48, 64], or 0 to choose"
+        right = self.image_size == 0 or (min(sides) >= 1 and max(sides) <= MAX_SIDE)
+        need(right, "image_size", self.image_size, hint)
+        need(self.channels in (0, 1, 3), "channels", self.channels, "use 1 (grey), 3 (colour) or 0 to choose")
+        hint = "use 1, 2, 4, 8 or 16, or 0 to choose"
+        need(self.downsampling in (0, 1, 2, 4, 8, 16), "downsampling", self.downsampling, hint)
+        for name in ("tokenizer_width", "width"):
+            hint = "use a multiple of 8, or 0 to choose"
+            need(getattr(self, name) >= 0 and getattr(self, name) % 8 == 0, name, getattr(self, name), hint)
+        for name in ("depth", "tokenizer_steps", "steps"):
+            hint = "give a positive number, or 0 to choose"
+            need(getattr(self, name) >= 0, name, getattr(self, name), hint)
+        need(0 <= self.seed < 2**32, "seed", self.seed, "give a seed from 0 to 4294967295")

@@ -1,0 +1,165 @@
+"""What is chosen of a training on images of one's own, and why: image size, networks, steps, mirroring and
+the trained model to begin with."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...config import DataConfig, DiffusionRun, TokenizerRun, need, size_pair
+from ...config.own_images import OwnImages
+from ...printable import printable
+from ..arguments import filled
+from .budget import LEAST_STEPS, Budget, Costs
+from .networks import FEW, Images, Pace, fitting_denoiser, fitting_tokenizer, larger_size
+from .subject import Seen
+
+PATIENCE = 3
+"""Validations without a better score after which a training on few images stops."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that was chosen.
+
+    Args:
+        option: Option that changes it.
+        value: As that option takes it.
+        why: In a few words.
+    """
+
+    option: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Settings of both stages, and why they are what they are.
+
+    Args:
+        tokenizer, diffusion: The two runs, as train-tokenizer and train-diffusion take them.
+        reasons: One per line.
+    """
+
+    tokenizer: TokenizerRun
+    diffusion: DiffusionRun
+    reasons: tuple[Reason, ...]
+
+    def with_steps(self, settings: Mapping[str, Any]) -> Chosen:
+        """The same with other settings of stage two's loop, its steps among them."""
+        steps = str(settings["steps"])
+        reasons = tuple(
+            dataclasses.replace(r, value=steps) if r.option == "steps" else r for r in self.reasons
+        )
+        diffusion = filled(self.diffusion, {"train": settings}, "")
+        return dataclasses.replace(self, diffusion=diffusion, reasons=reasons)
+
+    def __str__(self) -> str:
+        words = [f"--{reason.option} {reason.value}" for reason in self.reasons]
+        width = max(map(len, words))
+        return "\n".join(f"  {w:<{width}}  {r.why}" for w, r in zip(words, self.reasons, strict=True))
+
+
+def choose(
+    seen: Seen, asked: OwnImages, data: DataConfig, out: str, budget: Budget, pace: Pace
+) -> tuple[Chosen, Costs]:
+    """All that is left open, and what a step of both stages costs.
+
+    Args:
+        seen: The images.
+        data: Where the images are.
+        out: Folder of the run.
+
+    Raises:
+        ConfigError: settings that do not go together, or less time than the smallest training takes.
+    """
+    images = Images.of(seen, asked, data)
+    first, first_s = fitting_tokenizer(images, asked, out, budget, pace)
+    if not (asked.image_size or images.start) and seen.images >= FEW:
+        larger = larger_size(images, first, first_s, budget, pace)
+        if larger.size != images.size:
+            images = larger
+            first, first_s = fitting_tokenizer(images, asked, out, budget, pace)
+    second, second_s, network = fitting_denoiser(images, asked, out, first, budget, pace)
+    costs = Costs(first_s / first.train.batch_size, second_s / second.train.batch_size)
+    found = with_steps(first, second, images, asked, budget, costs)
+    mirror = f"mirror images look {'alike' if images.data.flip else 'different'} ({seen.facing:.2f})"
+    grid = "x".join(map(str, first.tokenizer.grid(images.size)))
+    f, codes = first.tokenizer.downsampling, first.tokenizer.num_codes
+    steps = f"{budget.minutes:g} minutes leave time for these"
+    reasons = [
+        Reason("image_size", shown(images.data.image_size), images.why_size),
+        Reason("channels", str(images.data.channels), "grey images" if seen.grey else "images in colour"),
+        Reason("flip", str(images.data.flip).lower(), mirror),
+        Reason("start_from", images.start or "none", images.why_start),
+        Reason("downsampling", str(f), f"{grid} codes per image, of {codes}"),
+        Reason("tokenizer_width", str(first.tokenizer.width), f"{first_s:.2g} s per step of 32 images"),
+        Reason("width", str(second.denoiser.width), network),
+        Reason("depth", str(second.denoiser.depth), f"{second_s:.2g} s per step of 64 images"),
+        Reason("tokenizer_steps", str(found[0].train.steps), f"a third of the time: {steps}"),
+        Reason("steps", str(found[1].train.steps), f"the rest of it: {steps}"),
+        Reason("precision", first.train.mixed_precision, "auto: bf16 where it is at least as fast here"),
+    ]
+    asked_for = {f.name for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
+    reasons = [dataclasses.replace(r, why="as asked") if r.option in asked_for else r for r in reasons]
+    return Chosen(*found, tuple(reasons)), costs
+
+
+def shown(size: int | tuple[int, int]) -> str:
+    """An image size as the option takes it."""
+    height, width = size_pair(size)
+    return str(height) if height == width else f"[{height},{width}]"
+
+
+def loop(steps: int, previews: int, few: bool) -> dict[str, Any]:
+    """Settings of a training loop of so many steps: averaging over the last 15 % or so, as the measured
+    trainings had it."""
+    often = max(1, math.ceil(steps / previews))
+    return {
+        "steps": steps,
+        "warmup_steps": max(1, min(100, steps // 15)),
+        "ema": min(0.9995, max(0.9, round(1 - 7.5 / steps, 4))),
+        "log_every": max(1, min(20, steps // 50)),
+        "preview_every": often,
+        "checkpoint_every": often,
+        "patience": PATIENCE if few else 0,
+    }
+
+
+def with_steps(
+    first: TokenizerRun, second: DiffusionRun, images: Images, asked: OwnImages, budget: Budget, costs: Costs
+) -> tuple[TokenizerRun, DiffusionRun]:
+    """Both runs with as many steps as their time holds.
+
+    Raises:
+        ConfigError: fewer than :data:`~.budget.LEAST_STEPS`.
+    """
+    early, late = budget.parts(costs)
+    steps = (asked.tokenizer_steps or early.steps, asked.steps or late.steps)
+    if not (asked.tokenizer_steps and asked.steps):
+        enough = budget.enough_minutes(costs)
+        hint = (
+            f"leave time for {max(0, early.steps)} and {max(0, late.steps)} steps of the two stages, and"
+            f" fewer than {LEAST_STEPS} teach nothing; give {enough:.2g} or more, a smaller image_size, or"
+            " tokenizer_steps and steps"
+        )
+        need(min(steps) >= LEAST_STEPS, "minutes", asked.minutes, hint)
+    loops = [loop(count, part.previews, images.few) for count, part in zip(steps, (early, late), strict=True)]
+    return filled(first, {"train": loops[0]}, ""), filled(second, {"train": loops[1]}, "")
+
+
+def train_again(data: DataConfig, out: str, minutes: float) -> list[str]:
+    """How to train with other settings: all anew, or either stage from the file that it left."""
+    if data.source == "python":
+        return [f"d3pm_image.train(data, minutes={2 * minutes:g}, out={out + '-2'!r})"]
+    root = shlex.quote(printable(data.root or data.name or data.source, 0))
+    return [
+        f"d3pm-image train {root} --minutes {2 * minutes:g} --out {out}-2",
+        f"d3pm-image train-tokenizer --config {out}/tokenizer/config.yaml --out {out}-2/tokenizer",
+        f"d3pm-image train-diffusion --config {out}/config.yaml --tokenizer {out}-2/tokenizer --out {out}-2",
+    ]

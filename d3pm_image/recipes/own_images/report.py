@@ -1,0 +1,223 @@
+"""``report.html`` of a run: one file that needs no other and no network. While the run trains, a page in its
+place shows the previews and loads itself again."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ...config import TrainConfig
+from ...imaging import enlarge
+from ...printable import printable_html
+from ...storage import write_text
+from .choice import Chosen
+from .results import Pair, Results
+
+NAME = "report.html"
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --near: #c8102e; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 0.6rem; }
+p.small, figcaption { font-size: 0.85rem; opacity: 0.8; margin: 0.3rem 0; }
+img { max-width: 100%; height: auto; border-radius: 4px; background: #fff; }
+img.pixels { image-rendering: pixelated; }
+table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+th, td { text-align: left; padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line);
+         vertical-align: top; }
+td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+code, pre { font: 0.85rem/1.5 ui-monospace, monospace; }
+pre { padding: 0.8rem 1rem; border: 1px solid var(--line); border-radius: 6px; overflow-x: auto; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 1rem; }
+.pairs figure { margin: 0; } .pairs .both { display: flex; gap: 4px; } .pairs .both img { width: 50%; }
+.near { border: 2px solid var(--near); border-radius: 6px; padding: 4px; }
+.near figcaption::before { content: "near-copy · "; color: var(--near); font-weight: 600; }
+figcaption { overflow-wrap: anywhere; }
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a report says beside images.
+
+    Args:
+        title: What the run is called.
+        lines: Sentences below the title.
+        durations: Seconds by what took them.
+        scores: Held-out measures in words.
+        commands: Next commands, and those that train again with other settings.
+    """
+
+    title: str
+    lines: Sequence[str]
+    durations: Mapping[str, float]
+    scores: Sequence[str]
+    commands: Mapping[str, Sequence[str]]
+
+
+def write_report(out: Path, chosen: Chosen, results: Results, facts: Facts) -> Path:
+    """Write the report of a run that has ended."""
+    sections = [
+        heading(facts),
+        section("New images", image(results.grid, "new images"), none_chosen()),
+        section(
+            "Inpainting",
+            image(results.inpainting, "inpainting"),
+            small("Images that were held out; the middle was hidden, and none of it reached the results."),
+        ),
+        section("Nearest training images", copies(results), pairs(results.pairs)),
+        section(
+            "How the training went",
+            *(small(score) for score in facts.scores),
+            small("Stage one, the tokenizer: images to codes and back."),
+            image(out / "tokenizer" / "curves.png", "losses of stage one"),
+            small("Stage two, the denoiser: new codes."),
+            image(out / "curves.png", "losses of stage two"),
+            durations(facts.durations),
+        ),
+        section("What was chosen", small("Give an option to change it."), choices(chosen)),
+        *(section(name, commands(lines)) for name, lines in facts.commands.items()),
+    ]
+    return written(out, facts.title, sections)
+
+
+def write_progress(out: Path, chosen: Chosen, facts: Facts) -> Path:
+    """Write a page that shows the previews of both stages as they come, and loads itself again."""
+    names = [
+        *expected("tokenizer/previews/reconstruction", chosen.tokenizer.train),
+        *expected("previews/samples", chosen.diffusion.train),
+    ]
+    shown = "".join(
+        f'<figure><img class="pixels" src="{name}" alt="{name}" onerror="this.parentNode.remove()">'
+        f"<figcaption>{name}</figcaption></figure>"
+        for name in names
+    )
+    note = small("The training goes on; this page loads itself again. The newest previews are last.")
+    sections = [heading(facts), note, shown, section("What was chosen", choices(chosen))]
+    return written(out, facts.title, sections, '<meta http-equiv="refresh" content="15">')
+
+
+def expected(stem: str, train: TrainConfig) -> list[str]:
+    """The files of a stage's previews, those that are not there yet among them."""
+    often = train.preview_every or train.steps
+    steps = sorted({*range(often, train.steps + 1, often), train.steps})
+    return [f"{stem}-{step:08d}.png" for step in steps]
+
+
+def written(out: Path, title: str, sections: Sequence[str], head: str = "") -> Path:
+    """The page of these parts."""
+    place = out / NAME
+    write_text(
+        place,
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"{head}<title>{text(title)}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(sections)
+        + "\n</body></html>\n",
+    )
+    return place
+
+
+def text(value: object) -> str:
+    """Anything as text of a page: names of files and classes are a stranger's."""
+    return printable_html(value, 300)
+
+
+def heading(facts: Facts) -> str:
+    """Title, and the sentences below it."""
+    return f"<h1>{text(facts.title)}</h1>" + "".join(small(line) for line in facts.lines)
+
+
+def section(name: str, *parts: str) -> str:
+    """Parts under a heading."""
+    return f"<section><h2>{text(name)}</h2>\n{''.join(parts)}</section>"
+
+
+def small(line: str) -> str:
+    """A sentence in small letters."""
+    return f'<p class="small">{text(line)}</p>'
+
+
+def none_chosen() -> str:
+    """What the grid is."""
+    return small("The first that were drawn; none is chosen by hand. Classes come in turn.")
+
+
+def address(shown: Image.Image) -> str:
+    """An image as a data URI."""
+    stream = io.BytesIO()
+    shown.save(stream, "PNG")
+    return uri(stream.getvalue())
+
+
+def uri(png: bytes) -> str:
+    """The data URI of a PNG file."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def image(path: Path, words: str) -> str:
+    """An image file inside the page; a line that it is missing where it is."""
+    if not path.is_file():
+        return small(f"{path.name} is not there.")
+    return f'<img src="{uri(path.read_bytes())}" alt="{text(words)}">'
+
+
+def copies(results: Results) -> str:
+    """What is to be said of near-copies."""
+    some = f"{results.near} of {results.drawn} new images"
+    said = {0: "None of the new images is a near-copy", 1: f"1 of {results.drawn} new images is a near-copy"}
+    first = said.get(results.near, f"{some} are near-copies")
+    return small(
+        f"{first} of a training image: nearer to one of {results.compared} than 99 in 100 held-out images"
+        f" (a difference under {results.limit:.1f} of 255 levels at 32 pixels). Below: those that come"
+        " nearest, each beside its training image."
+    )
+
+
+def pairs(found: Sequence[Pair]) -> str:
+    """New images beside their nearest training images."""
+    return f'<div class="pairs">{"".join(map(pair, found))}</div>'
+
+
+def pair(one: Pair) -> str:
+    """A new image and the training image that is nearest to it."""
+    images = "".join(
+        f'<img class="pixels" src="{address(enlarge(shown, 128))}" alt="{words}">'
+        for shown, words in ((one.sample, "new"), (one.training, "training image"))
+    )
+    caption = f"<figcaption>{text(one.name)}, difference {one.distance:.1f}</figcaption>"
+    near = ' class="near"' if one.near else ""
+    return f'<figure{near}><div class="both">{images}</div>{caption}</figure>'
+
+
+def durations(seconds: Mapping[str, float]) -> str:
+    """What took how long."""
+    rows = "".join(
+        f'<tr><td>{text(name)}</td><td class="number">{clock(value)}</td></tr>'
+        for name, value in seconds.items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def choices(chosen: Chosen) -> str:
+    """What was chosen, and why."""
+    rows = "".join(
+        f"<tr><td><code>--{text(r.option)} {text(r.value)}</code></td><td>{text(r.why)}</td></tr>"
+        for r in chosen.reasons
+    )
+    return f"<table>{rows}</table>"
+
+
+def commands(lines: Sequence[str]) -> str:
+    """Commands to copy."""
+    return "<pre>" + "\n".join(printable_html(line, 0) for line in lines) + "</pre>"

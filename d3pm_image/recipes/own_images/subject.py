@@ -1,0 +1,88 @@
+"""What is looked at of the images before anything is chosen: how many, how large, grey or coloured, facing
+one way or not, and how long they take to read."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...config import ConfigError, need
+from ...data.facing import facing, is_grey, thumbnail
+from ...data.failures import is_decoder_error
+from ...data.spread import spread_over
+from ...imaging import plain
+
+if TYPE_CHECKING:
+    from ...data.image_source import ImageSource
+
+LOOKED_AT = 200
+"""Images that are opened, spread over the set."""
+LOOK_S = 10.0
+"""Seconds after which no further image is opened: some photographs take half a second each."""
+LEAST_IMAGES = 20
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen.
+
+    Args:
+        images, held_out: How many train, and how many are held out.
+        side: Pixels of the shorter side that nine in ten images have at least.
+        grey: All that were opened show shades of grey alone.
+        facing: Share of the differences from the mirror image that all images of a class have in common, see
+            :func:`~d3pm_image.data.facing.facing`.
+        classes: Number of classes.
+        read_s: Seconds to read one image.
+    """
+
+    images: int
+    held_out: int
+    side: int
+    grey: bool
+    facing: float
+    classes: int
+    read_s: float = 0.0
+
+
+def look(training: ImageSource, held_out: ImageSource) -> Seen:
+    """Open some of the images that train.
+
+    Raises:
+        ConfigError: too few images, or none that can be read.
+    """
+    few = (
+        f"are too few images: give {LEAST_IMAGES} or more, some hundreds for new images that are worth a look"
+    )
+    whole = len(training) + len(held_out)
+    need(whole >= LEAST_IMAGES, "data", f"{whole} images", few)
+    sides, grey, thumbs, labels = list[int](), list[bool](), list[np.ndarray](), list[str]()
+    began = time.perf_counter()
+    chosen = spread_over(len(training), LOOKED_AT)  # in an order of no meaning: time may end the loop
+    for index in np.random.default_rng(0).permutation(chosen).tolist():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of odd tags; training says which it leaves out
+                image = training.load(index)
+                small = thumbnail(plain(image, 3))
+        except Exception as error:
+            if not is_decoder_error(error):
+                raise
+            continue
+        sides.append(min(image.size))
+        grey.append(is_grey(image.mode, small))
+        thumbs.append(small.mean(-1))
+        labels.append("" if training.labels is None else str(training.labels[index]))
+        if time.perf_counter() - began > LOOK_S and len(sides) >= LEAST_IMAGES:
+            break
+    if not sides:
+        raise ConfigError("data", training.place, "not one image could be decoded; check the folder")
+    seconds = (time.perf_counter() - began) / len(sides)
+    face = facing(np.stack(thumbs), labels)
+    side = int(np.quantile(sides, 0.1))
+    classes = len(training.class_names)
+    return Seen(len(training), len(held_out), side, all(grey), face, classes, seconds)

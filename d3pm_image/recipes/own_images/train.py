@@ -1,0 +1,289 @@
+"""Both stages in one call: ``train("photos", minutes=30)``.
+
+    look → choose (measuring the machine) → stage one → stage two in the time that is left → images, report
+
+What was chosen lies in ``chosen.json`` of the run's folder, from which an interrupted training goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import time
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+from ...config import DataConfig, need
+from ...config.own_images import OwnImages
+from ...devices import MixedPrecision, pick_device
+from ...outputs import folder_to_write
+from ...printable import printable
+from ...provenance.machine import machine
+from ...system.threads import fitting_threads, torch_threads
+from .. import diffusion, tokenizer
+from ..arguments import check_names, data_settings, filled
+from ..run_summary import training_facts
+from .budget import LEAST_STEPS, Budget, Costs
+from .choice import Chosen, choose, loop, train_again
+from .memory import Kept, keep, kept
+from .pace import Measured
+from .subject import Seen, look
+
+if TYPE_CHECKING:
+    from ...data.objects import Data, GivenImages
+    from ...pipeline import Pipeline
+    from .report import Facts
+
+MEASURED = 0.01
+"""Share of the time that one measurement takes, within :data:`MEASURED_S` seconds."""
+MEASURED_S = (0.3, 6.0)
+
+
+class OwnSettings(TypedDict, total=False):
+    """What may be asked for, which :class:`~d3pm_image.config.own_images.OwnImages` explains."""
+
+    resume: bool
+    image_size: int | tuple[int, int]
+    channels: Literal[0, 1, 3]
+    flip: bool | None
+    downsampling: Literal[0, 1, 2, 4, 8, 16]
+    tokenizer_width: int
+    width: int
+    depth: int
+    tokenizer_steps: int
+    steps: int
+    start_from: str
+    precision: MixedPrecision
+    seed: int
+    open: bool
+
+
+def train(
+    data: Data, *, minutes: float = 30.0, out: str | os.PathLike[str] = "", **settings: Unpack[OwnSettings]
+) -> Pipeline:
+    """Train both stages on your own images in a given time, and write ``<out>/model``, ``grid.png``,
+    ``inpainting.png`` and ``report.html``; ``train("photos", minutes=30)``.
+
+    Args:
+        data: As :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes it.
+        minutes: Time for everything.
+        out: Folder of the run; runs/NAME by default, after the images.
+        settings: The fields of :class:`~d3pm_image.config.own_images.OwnImages`; what is left out is chosen
+            by the images, this machine and the time, and printed with its reason.
+
+    Returns:
+        The trained pipeline.
+
+    Raises:
+        ConfigError: wrong input, too few images, or too little time; nothing is written then. TypeError: an
+            unknown argument. TrainingError: training cannot go on. Interrupted: it was stopped by a signal,
+            after it saved (``resume=True`` goes on).
+    """
+    check_names("train", settings, OwnImages(), ("data",))
+    return run(filled(OwnImages(), {**settings, "minutes": minutes, "out": out}, ""), data)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is known to go ahead.
+
+    Args:
+        asked: What was asked for.
+        out: Its folder.
+        given: The images, where a program holds them.
+        clock: Seconds since it began; those before an interruption count.
+        seconds: What took how long, filled on the way.
+    """
+
+    asked: OwnImages
+    out: Path
+    given: GivenImages | None
+    clock: Callable[[], float]
+    seconds: dict[str, float]
+
+    def timed(self, name: str, since: float) -> None:
+        """Note what took how long."""
+        self.seconds[name] = self.clock() - since
+
+
+def run(asked: OwnImages, data: Data) -> Pipeline:
+    """The work of :func:`train`.
+
+    Raises:
+        ConfigError: see there.
+    """
+    began = time.perf_counter()
+    # of a command's options, which have more fields, what the run's folder remembers
+    asked = OwnImages(**{item.name: getattr(asked, item.name) for item in dataclasses.fields(OwnImages)})
+    world = os.environ.get("WORLD_SIZE") or "1"
+    hint = "one process trains with what it measured; for several use train-tokenizer and train-diffusion"
+    need(world == "1", "processes", world, hint)
+    config, given = data_settings(data, DataConfig(), DataConfig(), {})
+    out = folder_to_write(asked.out or f"runs/{name_of(config)}")
+    earlier = kept(out, asked, config)
+    if earlier:  # what was asked for holds, but for what is said of this start
+        minutes = earlier.asked.minutes if asked.minutes == OwnImages.minutes else asked.minutes
+        asked = dataclasses.replace(
+            earlier.asked, out=asked.out, resume=True, open=asked.open, minutes=minutes
+        )
+    before = training_facts(out / "tokenizer", "train-tokenizer").get("seconds", 0.0) if earlier else 0.0
+    job = Job(asked, out, given, lambda: time.perf_counter() - began + before, {})
+    state = earlier or begin(job, config)
+    job.timed("reading, measuring, choosing", before)
+    print(f"chosen for {state.seen.images} images; give an option to change it:\n{state.chosen}")
+    print(f"report, with previews until then: {printable(out / 'report.html', 0)}")
+    show(job, state)
+    first_stage(job, state)
+    state = in_the_time_left(job, state)
+    second_stage(job, state)
+    return finish(job, state)
+
+
+def name_of(data: DataConfig) -> str:
+    """A name for the run: that of the folder or set."""
+    place = Path(data.root).expanduser()
+    name = place.resolve().name if place.is_dir() else place.stem.split("{")[0].strip("-_*?")
+    return name or Path(data.name).name or (data.source if data.source != "python" else "images")
+
+
+def begin(job: Job, data: DataConfig) -> Kept:
+    """Look, measure, choose, and note it in the run's folder."""
+    from ...data.sources import open_source
+    from ...training.loop import check_folder
+
+    for place in (job.out, job.out / "tokenizer"):
+        check_folder(place, False)
+    seen = look(open_source(data, False, job.given), open_source(data, True, job.given))
+    budget = Budget(job.asked.minutes, seen, job.clock)
+    chosen, costs = choose(seen, job.asked, data, str(job.out), budget, pace_of(job, seen))
+    state = Kept(job.asked, data, seen, costs, chosen)
+    job.out.mkdir(parents=True, exist_ok=True)
+    keep(job.out, state)
+    return state
+
+
+def pace_of(job: Job, seen: Seen) -> Measured:
+    """Measures steps in a small share of the time."""
+    least, most = MEASURED_S
+    return Measured(seen.classes, min(most, max(least, MEASURED * 60 * job.asked.minutes)))
+
+
+def show(job: Job, state: Kept) -> None:
+    """The page of previews; ``open`` opens it in the browser."""
+    from .report import NAME, write_progress
+
+    if not (job.out / "model").is_dir():
+        write_progress(job.out, state.chosen, facts_of(job, state))
+    if job.asked.open:
+        webbrowser.open((job.out / NAME).resolve().as_uri())
+
+
+def first_stage(job: Job, state: Kept) -> None:
+    """Train the tokenizer, unless that is done."""
+    since, config = job.clock(), state.chosen.tokenizer
+    if not (Path(config.out) / "model" / "config.json").is_file():
+        print(f"stage one, the tokenizer: previews in {printable(Path(config.out) / 'previews', 0)}")
+        tokenizer.run(dataclasses.replace(config, resume=job.asked.resume), job.given, alone=False)
+    job.timed("stage one, the tokenizer", since)
+
+
+def in_the_time_left(job: Job, state: Kept) -> Kept:
+    """The same with as many steps of stage two as the time holds that stage one has left, by its pace now;
+    nothing changes once it has begun."""
+    if (job.out / "config.yaml").is_file():
+        return state
+    chosen, seen = state.chosen, state.seen
+    second = chosen.diffusion
+    costs, budget = state.costs, Budget(job.asked.minutes, seen, job.clock, first_done=True)
+    if not job.asked.steps:
+        step_s = pace_of(job, seen)(chosen.tokenizer, second)
+        costs = Costs(costs.tokenizer, step_s / second.train.batch_size)
+    part = budget.parts(costs)[1]
+    steps = job.asked.steps or max(LEAST_STEPS, part.steps)
+    changed = chosen.with_steps(loop(steps, part.previews, bool(second.train.patience)))
+    found = dataclasses.replace(state, costs=costs, chosen=changed)
+    keep(job.out, found)
+    return found
+
+
+def second_stage(job: Job, state: Kept) -> None:
+    """Train the denoiser, unless that is done."""
+    since, config = job.clock(), state.chosen.diffusion
+    if not (job.out / "model" / "config.json").is_file():
+        where = printable(job.out / "previews", 0)
+        print(f"stage two, the denoiser: {config.train.steps} steps; previews in {where}")
+        resume = job.asked.resume and (job.out / "config.yaml").is_file()
+        diffusion.run(dataclasses.replace(config, resume=resume), job.given, alone=False)
+    job.timed("stage two, the denoiser", since)
+
+
+def finish(job: Job, state: Kept) -> Pipeline:
+    """Draw, compare, write the report, and say what is where."""
+    from ...pipeline import Pipeline
+    from .report import write_report
+    from .results import draw_results
+
+    since = job.clock()
+    pipe = Pipeline.from_pretrained(job.out, pick_device("auto"), "auto")
+    with torch_threads(fitting_threads()[0]):
+        results = draw_results(pipe, job.out, job.given, job.asked.seed)
+    job.timed("images and report", since)
+    job.timed("in all", 0.0)
+    facts = facts_of(job, state, pipe)
+    report = write_report(job.out, state.chosen, results, facts)
+    print(f"new images: {printable(results.grid, 0)}")
+    print(f"inpainting: {printable(results.inpainting, 0)}")
+    print(f"near-copies of training images: {results.near} of {results.drawn} new images")
+    print(f"report: {printable(report, 0)}")
+    print(f"{job.clock() / 60:.1f} of {job.asked.minutes:g} minutes")
+    for name, lines in facts.commands.items():
+        print(f"{name.lower()}:", *(f"  {line}" for line in lines), sep="\n")
+    return pipe
+
+
+def facts_of(job: Job, state: Kept, pipe: Pipeline | None = None) -> Facts:
+    """What the page says beside images."""
+    from .report import Facts
+
+    seen, here = state.seen, machine()
+    device = here["gpu"] if here["gpu"] != "none" else here["processor"]
+    lines = [
+        f"{seen.images} images trained, {seen.held_out} were held out. {job.asked.minutes:g} minutes on"
+        f" {device}, {here['threads']} threads, torch {here['torch']}."
+    ]
+    scores = [] if pipe is None else scores_of(job.out, state.chosen, pipe.facts)
+    return Facts(f"Trained on {name_of(state.data)}", lines, job.seconds, scores, commands(job, state))
+
+
+def scores_of(out: Path, chosen: Chosen, facts: dict[str, Any]) -> list[str]:
+    """Held-out measures of both stages, and where training stopped."""
+    first, second = (facts.get("tokenizer") or {}).get("validation", {}), facts.get("validation", {})
+    said = [
+        f"Held-out images through the tokenizer: {first.get('psnr_db', 0):.1f} dB,"
+        f" {first.get('codes_used', 0):.0f} of {chosen.tokenizer.tokenizer.num_codes} codes used. Held-out"
+        f" bound of the denoiser: {second.get('bits_per_code', 0):.2f} bits per code."
+    ]
+    for name, place, config in (
+        ("one", out / "tokenizer", chosen.tokenizer),
+        ("two", out, chosen.diffusion),
+    ):
+        reached, steps = training_facts(place, "train").get("steps", 0), config.train.steps
+        early = ", where the held-out score had not got better for a while" if reached < steps else ""
+        said.append(f"Stage {name} ended at step {reached} of {steps}{early}; its best weights are kept.")
+    return said
+
+
+def commands(job: Job, state: Kept) -> dict[str, list[str]]:
+    """What to do next, and how to train again with other settings."""
+    out = shlex.quote(printable(job.out, 0))
+    following = [
+        f"d3pm-image generate {out} --num-images 64 --out more.png",
+        f"d3pm-image inpaint {out} IMAGE --box 40,30,64,48 --out inpainted.png",
+        f"d3pm-image app {out}",
+        f"d3pm-image doctor {out}",
+    ]
+    return {"Next": following, "To change it": train_again(state.data, out, job.asked.minutes)}
