@@ -148,12 +148,15 @@ def test_an_interrupted_training_saves_and_goes_on_with_what_was_chosen(tmp_path
         (["images", "--image_size", "30", "--downsampling", "4"], "data.image_size=30: not divisible by"),
         (["images", "--start_from", "nothing"], "start_from='nothing': cannot be read"),
         (["images", "--widht", "8"], "widht"),
+        (["images", "--out", "other"], "other/tokenizer holds a run that was not begun by this command"),
+        (["images", "--out", "other", "--resume"], "holds a run that was not begun by this command"),
     ],
 )
 def test_wrong_wishes_are_one_line_and_write_nothing(tmp_path, monkeypatch, capsys, arguments, expected):
     (tmp_path / "empty").mkdir()
     noisy_folder(tmp_path / "few", 12)
     noisy_folder(tmp_path / "images", 24)
+    (tmp_path / "other" / "tokenizer" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     before = names(tmp_path)
     assert expected in fails(capsys, "train", *arguments)

@@ -133,6 +133,16 @@ def test_what_is_asked_for_holds_and_says_so():
     assert values(chosen(PHOTOS, width=64))["start_from"] == "none", "the model has another width"
 
 
+def test_a_model_that_is_named_gives_size_and_channels_and_takes_no_other_network():
+    found = chosen(dataclasses.replace(MANY, grey=True), start_from="eurosat")
+    assert values(found)["channels"] == "3" and values(found)["image_size"] == "64"
+    assert found.diffusion.start_from == "eurosat"
+    with pytest.raises(ConfigError, match=r"channels=1: start_from eurosat has 3"):
+        chosen(MANY, start_from="eurosat", channels=1)
+    with pytest.raises(ConfigError, match=r"width=64: start_from eurosat brings networks of its own"):
+        chosen(MANY, start_from="eurosat", width=64)
+
+
 def test_too_little_time_says_how_much_would_do_and_that_is_enough():
     with pytest.raises(ConfigError, match=r"minutes=0\.5: leave time for \d+ and \d+ steps") as error:
         chosen(MANY, minutes=0.5)

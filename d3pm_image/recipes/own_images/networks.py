@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...config import DataConfig, DiffusionRun, TokenizerRun, size_pair
+from ...config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, size_pair
 from ...config.own_images import OwnImages
 from ...data.facing import FACING
 from ..arguments import filled, nested
@@ -69,17 +69,28 @@ class Images:
 
     @classmethod
     def of(cls, seen: Seen, asked: OwnImages, data: DataConfig) -> Images:
-        """What the images themselves decide."""
-        channels = asked.channels or (1 if seen.grey else 3)
+        """What the images themselves decide, or the model to begin with.
+
+        Raises:
+            ConfigError: no such model, or settings that are not its own.
+        """
+        named = asked.start_from if asked.start_from != "none" else ""
+        own = defaults(TokenizerRun, named) if named else {}
+        channels = asked.channels or own.get("data.channels") or (1 if seen.grey else 3)
         side, few = seen.side, seen.images < FEW
         least = max([s for s in SIZES[:1] if s <= side], default=max(16, side // 4 * 4))
-        size = asked.image_size or least
-        fitting = [name for name, own in STARTS.items() if (*size_pair(size), channels) == (own[0], *own)]
-        networks = asked.downsampling or asked.tokenizer_width or asked.width or asked.depth
+        size = asked.image_size or own.get("data.image_size") or least
+        fitting = [name for name, its in STARTS.items() if (*size_pair(size), channels) == (its[0], *its)]
+        networks = [n for n in ("downsampling", "tokenizer_width", "width", "depth") if getattr(asked, n)]
         start, why = "", f"{seen.images} images are enough for new weights"
-        if asked.start_from:
-            start, why = asked.start_from.replace("none", "", 1), "as asked"
-        elif few and fitting and not networks:
+        if named:
+            hint = f"start_from {named} has {own['data.channels']}; leave it out, or start_from"
+            need(channels == own["data.channels"], "channels", channels, hint)
+            hint = f"start_from {named} brings networks of its own; leave it out, or start_from"
+            for name in networks:
+                raise ConfigError(name, getattr(asked, name), hint)
+            start = named
+        elif few and fitting and not networks and not asked.start_from:
             start, why = fitting[0], f"{seen.images} images are few, and its size and channels fit"
         elif few:
             why = "no model of the package has this size, these channels and this network"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from ...config import DataConfig, need
+from ...config import ConfigError, DataConfig, need
 from ...config.own_images import OwnImages
 from ...devices import MixedPrecision, pick_device
 from ...outputs import folder_to_write
@@ -146,17 +146,25 @@ def run(asked: OwnImages, data: Data) -> Pipeline:
 def name_of(data: DataConfig) -> str:
     """A name for the run: that of the folder or set."""
     place = Path(data.root).expanduser()
-    name = place.resolve().name if place.is_dir() else place.stem.split("{")[0].strip("-_*?")
+    name = place.resolve().name if data.root and place.is_dir() else place.stem.split("{")[0].strip("-_*?")
     return name or Path(data.name).name or (data.source if data.source != "python" else "images")
 
 
 def begin(job: Job, data: DataConfig) -> Kept:
-    """Look, measure, choose, and note it in the run's folder."""
+    """Look, measure, choose, and note it in the run's folder.
+
+    Raises:
+        ConfigError: see :func:`train`; nothing is written then.
+    """
     from ...data.sources import open_source
     from ...training.loop import check_folder
 
     for place in (job.out, job.out / "tokenizer"):
-        check_folder(place, False)
+        try:
+            check_folder(place, False)
+        except ConfigError as error:
+            hint = f"{place} holds a run that was not begun by this command; choose another folder"
+            raise ConfigError("out", str(job.out), hint) from error
     seen = look(open_source(data, False, job.given), open_source(data, True, job.given))
     budget = Budget(job.asked.minutes, seen, job.clock)
     chosen, costs = choose(seen, job.asked, data, str(job.out), budget, pace_of(job, seen))
@@ -253,7 +261,7 @@ def facts_of(job: Job, state: Kept, pipe: Pipeline | None = None) -> Facts:
     device = here["gpu"] if here["gpu"] != "none" else here["processor"]
     lines = [
         f"{seen.images} images trained, {seen.held_out} were held out. {job.asked.minutes:g} minutes on"
-        f" {device}, {here['threads']} threads, torch {here['torch']}."
+        f" {device}, torch {here['torch']}."
     ]
     scores = [] if pipe is None else scores_of(job.out, state.chosen, pipe.facts)
     return Facts(f"Trained on {name_of(state.data)}", lines, job.seconds, scores, commands(job, state))
