@@ -110,8 +110,8 @@ class TrainConfig:
         hint = "give 0 (off) or a number of steps"
         need(self.preview_every >= 0, "train.preview_every", self.preview_every, hint)
         hint = "give 0 (never stop early) or a number of validations, with train.preview_every over 0"
-        judged = self.patience == 0 or (self.patience > 0 and self.preview_every > 0)
-        need(judged, "train.patience", self.patience, hint)
+        sound = self.patience == 0 or (self.patience > 0 and self.preview_every > 0)
+        need(sound, "train.patience", self.patience, hint)
 
     def _check_optimizer(self) -> None:
         """Raises ConfigError for optimizer settings out of their range, or that do not go together."""

@@ -157,9 +157,9 @@ def test_both_stages_and_the_end_fill_the_time(minutes):
     """A third is the tokenizer's; once it has ended, the rest is the denoiser's, whatever the tokenizer took."""
     seen, costs = dataclasses.replace(MANY, images=1000, held_out=100, read_s=0.01), Costs(0.01, 0.005)
     budget = Budget(minutes, seen, lambda: 5.0)
-    fixed, judged, step = budget.fixed(costs), budget.judged(costs), budget.steps_s(costs)
+    fixed, validated, step = budget.fixed(costs), budget.validating(costs), budget.steps_s(costs)
     parts = budget.parts(costs)
-    took = [fixed[i] + (parts[i].previews + 1) * judged[i] + parts[i].steps * step[i] for i in range(2)]
+    took = [fixed[i] + (parts[i].previews + 1) * validated[i] + parts[i].steps * step[i] for i in range(2)]
     whole = sum(took) + budget.end(costs)
     assert budget.left() - sum(step) <= whole <= budget.left() < 60 * minutes - 5
     assert took[0] / sum(took) == pytest.approx(SHARE, abs=0.02)

@@ -28,7 +28,7 @@ ENCODE = 0.2
 """The same for the encoder of stage one alone."""
 START_S = 3.0
 """Seconds of either stage before its first step and after its last one."""
-JUDGED = 0.1
+VALIDATED = 0.1
 """Share of a stage's time that validations and previews may take."""
 DRAWN = 56
 """Images drawn at the end, with inpaintings."""
@@ -98,7 +98,7 @@ class Budget:
         encoded = 2 * self.seen.images + self.seen.held_out
         return START_S, START_S + encoded * ENCODE * costs.tokenizer
 
-    def judged(self, costs: Costs) -> tuple[float, float]:
+    def validating(self, costs: Costs) -> tuple[float, float]:
         """Seconds of a validation of averaged and last weights, with its preview, in either stage."""
         held_out = min(self.seen.held_out, VALIDATION_IMAGES)
         first = 2 * held_out * FORWARD * costs.tokenizer
@@ -110,8 +110,10 @@ class Budget:
         left = self.left() - self.end(costs)
         share = 0.0 if self.first_done else SHARE
         seconds = (share * left, (1 - share) * left)
-        every = zip(seconds, self.fixed(costs), self.judged(costs), self.steps_s(costs), strict=True)
-        first, second = (part(whole - fixed, judged_s, step_s) for whole, fixed, judged_s, step_s in every)
+        every = zip(seconds, self.fixed(costs), self.validating(costs), self.steps_s(costs), strict=True)
+        first, second = (
+            part(whole - fixed, validation_s, step_s) for whole, fixed, validation_s, step_s in every
+        )
         return first, second
 
     def steps_s(self, costs: Costs) -> tuple[float, float]:
@@ -121,17 +123,17 @@ class Budget:
     def enough_minutes(self, costs: Costs) -> float:
         """Minutes with which both stages have :data:`LEAST_STEPS`."""
         every = zip(
-            (SHARE, 1 - SHARE), self.fixed(costs), self.judged(costs), self.steps_s(costs), strict=True
+            (SHARE, 1 - SHARE), self.fixed(costs), self.validating(costs), self.steps_s(costs), strict=True
         )
         stages = max(
-            (fixed + 3 * judged_s + (LEAST_STEPS + 1) * step_s) / share
-            for share, fixed, judged_s, step_s in every
+            (fixed + 3 * validation_s + (LEAST_STEPS + 1) * step_s) / share
+            for share, fixed, validation_s, step_s in every
         )
         spent = SPARE * 60 * self.minutes - self.left()  # reading included
         return math.ceil((spent + self.end(costs) + stages) / SPARE / 6) / 10
 
 
-def part(seconds: float, judged_s: float, step_s: float) -> Part:
+def part(seconds: float, validation_s: float, step_s: float) -> Part:
     """Steps in so many seconds, with 2 to 10 validations that take a tenth of them where they can."""
-    previews = min(10, max(2, int(JUDGED * seconds / judged_s) if judged_s else 10))
-    return Part(int((seconds - (previews + 1) * judged_s) / step_s), previews)
+    previews = min(10, max(2, int(VALIDATED * seconds / validation_s) if validation_s else 10))
+    return Part(int((seconds - (previews + 1) * validation_s) / step_s), previews)
