@@ -33,6 +33,8 @@ class OwnImages:
         steps: Steps of stage two.
         start_from: Trained model whose weights are the first ones, or none. Chosen for fewer than 2,000
             images: a model that comes with the package and fits their size and channels.
+        learn: With start_from: all of stage one goes on, and stage two begins anew on its codes; or the
+            decoder alone, which keeps the model's codes, so that stage two goes on as well.
         precision: bf16, no (float32), fp16 (GPU), or auto: bf16 where the device is at least as fast with it.
         seed: Order of data, noise and new weights derive from it.
         open: Show the report in the browser: the previews while it trains, then the results.
@@ -51,6 +53,7 @@ class OwnImages:
     tokenizer_steps: int = 0
     steps: int = 0
     start_from: str = ""
+    learn: Literal["all", "decoder"] = "all"
     precision: MixedPrecision = "auto"
     seed: int = 0
     open: bool = False
@@ -71,4 +74,5 @@ class OwnImages:
         for name in ("depth", "tokenizer_steps", "steps"):
             hint = "give a positive number, or 0 to choose"
             need(getattr(self, name) >= 0, name, getattr(self, name), hint)
+        need(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
         need(0 <= self.seed < 2**32, "seed", self.seed, "give a seed from 0 to 4294967295")

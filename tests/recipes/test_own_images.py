@@ -90,10 +90,11 @@ def test_the_models_to_begin_with_are_those_of_the_package():
         assert (info["image_size"], info["channels"]) == ([side, side], channels)
 
 
-def test_a_model_gives_both_stages_their_networks():
-    found = chosen(PHOTOS)
+def test_a_model_whose_codes_stay_gives_both_stages_their_networks():
+    assert chosen(PHOTOS).diffusion.start_from == "", "a tokenizer that learns whole gives other codes"
+    found = chosen(PHOTOS, learn="decoder")
     assert found.tokenizer.start_from == found.diffusion.start_from == "eurosat"
-    assert found.tokenizer.learn == "decoder", "other codes would be of no use to the denoiser"
+    assert found.tokenizer.learn == "decoder"
     parts = json.loads((SHIPPED / "eurosat" / "denoiser" / "config.json").read_text())["denoiser"]
     assert (found.diffusion.denoiser.width, found.diffusion.denoiser.depth) == (
         parts["width"],
@@ -130,17 +131,20 @@ def test_what_is_asked_for_holds_and_says_so():
     assert told == set(asked) - {"seed"}
     assert values(found)["image_size"] == "[48,64]"
     assert values(chosen(PHOTOS, start_from="none"))["start_from"] == "none"
-    assert values(chosen(PHOTOS, width=64))["start_from"] == "none", "the model has another width"
+    assert values(chosen(PHOTOS, width=64))["start_from"] == "eurosat"
+    assert values(chosen(PHOTOS, tokenizer_width=64))["start_from"] == "none", "the model has another width"
 
 
 def test_a_model_that_is_named_gives_size_and_channels_and_takes_no_other_network():
-    found = chosen(dataclasses.replace(MANY, grey=True), start_from="eurosat")
+    found = chosen(dataclasses.replace(MANY, grey=True), start_from="eurosat", learn="decoder")
     assert values(found)["channels"] == "3" and values(found)["image_size"] == "64"
     assert found.diffusion.start_from == "eurosat"
     with pytest.raises(ConfigError, match=r"channels=1: start_from eurosat has 3"):
         chosen(MANY, start_from="eurosat", channels=1)
     with pytest.raises(ConfigError, match=r"width=64: start_from eurosat brings networks of its own"):
-        chosen(MANY, start_from="eurosat", width=64)
+        chosen(MANY, start_from="eurosat", learn="decoder", width=64)
+    with pytest.raises(ConfigError, match=r"learn='decoder': goes with a model to begin with"):
+        chosen(MANY, learn="decoder")
 
 
 def test_too_little_time_says_how_much_would_do_and_that_is_enough():

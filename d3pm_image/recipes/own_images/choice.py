@@ -97,6 +97,7 @@ def choose(
         Reason("channels", str(images.data.channels), "grey images" if seen.grey else "images in colour"),
         Reason("flip", str(images.data.flip).lower(), mirror),
         Reason("start_from", images.start or "none", images.why_start),
+        *beginning(images, asked),
         Reason("downsampling", str(f), f"{grid} codes per image, of {codes}"),
         Reason("tokenizer_width", str(first.tokenizer.width), f"{first_s:.2g} s per step of 32 images"),
         Reason("width", str(second.denoiser.width), network),
@@ -108,6 +109,13 @@ def choose(
     asked_for = {f.name for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
     reasons = [dataclasses.replace(r, why="as asked") if r.option in asked_for else r for r in reasons]
     return Chosen(*found, tuple(reasons)), costs
+
+
+def beginning(images: Images, asked: OwnImages) -> list[Reason]:
+    """How a trained model goes on, where there is one. Over 500 photographs of flowers a tokenizer that
+    learnt whole reached 19.3 dB, its decoder alone 18.5."""
+    why = "sharper images than by its decoder alone, which would let stage two begin with the model too"
+    return [Reason("learn", asked.learn, why)] if images.start else []
 
 
 def shown(size: int | tuple[int, int]) -> str:

@@ -81,7 +81,8 @@ class Images:
         least = max([s for s in SIZES[:1] if s <= side], default=max(16, side // 4 * 4))
         size = asked.image_size or own.get("data.image_size") or least
         fitting = [name for name, its in STARTS.items() if (*size_pair(size), channels) == (its[0], *its)]
-        networks = [n for n in ("downsampling", "tokenizer_width", "width", "depth") if getattr(asked, n)]
+        kept = ("width", "depth") if asked.learn == "decoder" else ()
+        networks = [n for n in ("downsampling", "tokenizer_width", *kept) if getattr(asked, n)]
         start, why = "", f"{seen.images} images are enough for new weights"
         if named:
             hint = f"start_from {named} has {own['data.channels']}; leave it out, or start_from"
@@ -94,6 +95,8 @@ class Images:
             start, why = fitting[0], f"{seen.images} images are few, and its size and channels fit"
         elif few:
             why = "no model of the package has this size, these channels and this network"
+        hint = "goes with a model to begin with: name one with start_from, or leave it out"
+        need(bool(start) or asked.learn == "all", "learn", asked.learn, hint)
         flip = seen.facing < FACING if asked.flip is None else asked.flip
         settings = {"image_size": size, "channels": channels, "flip": flip}
         text = f"nine in ten images have {side} pixels per side or more"
@@ -137,7 +140,7 @@ def tokenizer_run(images: Images, asked: OwnImages, out: str, width: int = 0) ->
     own: Mapping[str, Any] = {"tokenizer": tokenizer_settings(images, asked, width)}
     if images.start:
         begun = filled(begun, nested(defaults(TokenizerRun, images.start)), "")
-        own = {"start_from": images.start, "learn": "decoder"}
+        own = {"start_from": images.start, "learn": asked.learn}
     rich = images.data.channels == 3 and min(images.size) >= SIZES[0]
     perceptual = 0.1 if rich and all(importlib.util.find_spec(name) for name in PERCEPTUAL) else 0.0
     train = {

@@ -57,6 +57,7 @@ class OwnSettings(TypedDict, total=False):
     tokenizer_steps: int
     steps: int
     start_from: str
+    learn: Literal["all", "decoder"]
     precision: MixedPrecision
     seed: int
     open: bool
