@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from .errors import need
+from .errors import check
 from .printable import printable
 from .storage import LONGEST_NAME, write_text
 

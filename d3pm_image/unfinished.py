@@ -19,8 +19,8 @@ from .config import (
     DenoiserConfig,
     ProcessConfig,
     SamplingConfig,
+    check,
     is_stage_two,
-    need,
     pixel_levels,
     size_pair,
 )
@@ -76,7 +76,7 @@ def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
             "class_names": names_of_classes(run, classes),
             "sampler": from_values(settings["sampler"]),
             "sampling": SamplingConfig(**settings["sampling"]),
-            "facts": {"data": data if isinstance(data, dict) else {}, "tokenizer": info.facts},
+            "metadata": {"data": data if isinstance(data, dict) else {}, "tokenizer": info.metadata},
         }
         steps = settings["train"]["steps"]
     if os.environ.get("RANK", "0") == "0":
@@ -127,7 +127,7 @@ def plain_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def tokenizer_of(run: Path, settings: dict[str, Any]) -> tuple[Tokenizer, TokenizerInfo]:
-    """The tokenizer that a run's settings name, and its facts.
+    """The tokenizer that a run's settings name, and its metadata.
 
     Raises:
         ConfigError: it is not there (a path counts from the folder in which the training was started), or it
@@ -143,7 +143,7 @@ def tokenizer_of(run: Path, settings: dict[str, Any]) -> tuple[Tokenizer, Tokeni
     begun = (ckpt.read_state(p).get("identity", {}) for p in reversed(ckpt.checkpoints(run / "checkpoints")))
     known = next((identity.get("tokenizer") for identity in begun if isinstance(identity, dict)), None)
     hint = f"is not the tokenizer that the training in {printable(run, 0)} was begun with"
-    need(known in (None, info.sha256), "tokenizer", name, hint)
+    check(known in (None, info.sha256), "tokenizer", name, hint)
     return tokenizer, info
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from ..config import check
 from ..config.running import OutputOptions
 from ..outputs import write_report
+from ..parser import parse
 from ..printable import printable
-from .parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)

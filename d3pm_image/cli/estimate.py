@@ -13,7 +13,8 @@ from ..config import DiffusionRun, TokenizerRun
 from ..config.estimate import EstimateConfig
 from ..config.running import OutputOptions
 from ..outputs import write_report
-from .parsing import normalise, parse
+from ..parser import parse
+from ..parser.arguments import normalise
 
 STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
     "tokenizer": ("train-tokenizer", TokenizerRun),

@@ -118,7 +118,7 @@ def run(args: Generate) -> None:
     if args.one_image:
         images = [image for part in request.batches() for image in draw(part.start, len(part))]
         names = ("num_images", "first", "columns", "captions", "batch_size")
-        shown = facts | {name: getattr(args, name) for name in names}
+        shown = metadata | {name: getattr(args, name) for name in names}
         captions = pipe.class_names if args.captions else ()
         where = printable(write_grid(out, images, ids, captions, args.columns, shown, args.overwrite), 0)
     else:

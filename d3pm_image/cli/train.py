@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.own_images import OwnImages
-from .parsing import parse
+from ..parser import parse
 
 IMAGES = "Folder of images, shards, or a data set by name."
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..devices import MixedPrecision
-from ..errors import finite, need
+from ..errors import check, finite
 from .data import MAX_SIDE, size_pair
 
 
@@ -60,19 +60,21 @@ class OwnImages:
 
     def __post_init__(self) -> None:
         hint = "give the minutes that the training may take, such as 30"
-        need(finite(self.minutes) and 0 < self.minutes <= 1e6, "minutes", self.minutes, hint)
+        check(finite(self.minutes) and 0 < self.minutes <= 1e6, "minutes", self.minutes, hint)
         sides = size_pair(self.image_size)
         hint = f"give a side of 1 to {MAX_SIDE} pixels, such as 64 or [48, 64], or 0 to choose"
         right = self.image_size == 0 or (min(sides) >= 1 and max(sides) <= MAX_SIDE)
-        need(right, "image_size", self.image_size, hint)
-        need(self.channels in (0, 1, 3), "channels", self.channels, "use 1 (grey), 3 (colour) or 0 to choose")
+        check(right, "image_size", self.image_size, hint)
+        check(
+            self.channels in (0, 1, 3), "channels", self.channels, "use 1 (grey), 3 (colour) or 0 to choose"
+        )
         hint = "use 1, 2, 4, 8 or 16, or 0 to choose"
-        need(self.downsampling in (0, 1, 2, 4, 8, 16), "downsampling", self.downsampling, hint)
+        check(self.downsampling in (0, 1, 2, 4, 8, 16), "downsampling", self.downsampling, hint)
         for name in ("tokenizer_width", "width"):
             hint = "use a multiple of 8, or 0 to choose"
-            need(getattr(self, name) >= 0 and getattr(self, name) % 8 == 0, name, getattr(self, name), hint)
+            check(getattr(self, name) >= 0 and getattr(self, name) % 8 == 0, name, getattr(self, name), hint)
         for name in ("depth", "tokenizer_steps", "steps"):
             hint = "give a positive number, or 0 to choose"
-            need(getattr(self, name) >= 0, name, getattr(self, name), hint)
-        need(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
-        need(0 <= self.seed < 2**32, "seed", self.seed, "give a seed from 0 to 4294967295")
+            check(getattr(self, name) >= 0, name, getattr(self, name), hint)
+        check(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
+        check(0 <= self.seed < 2**32, "seed", self.seed, "give a seed from 0 to 4294967295")

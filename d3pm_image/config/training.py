@@ -57,7 +57,7 @@ class TrainConfig:
             falls as it should.
         seed: Order of data, noise and initial weights derive from it.
         log_every: Steps between log lines.
-        preview_every: Steps between preview pictures and validation; 0 is off.
+        preview_every: Steps between preview images and validation; 0 is off.
         patience: Validations in a row without a better score after which training stops; 0 never stops it.
             The best weights by validation are exported either way.
         checkpoint_every: Steps between checkpoints.
@@ -108,10 +108,10 @@ class TrainConfig:
         hint = "give 0 (stop at the first) or a number of steps"
         check(self.max_skips >= 0, "train.max_skips", self.max_skips, hint)
         hint = "give 0 (off) or a number of steps"
-        need(self.preview_every >= 0, "train.preview_every", self.preview_every, hint)
+        check(self.preview_every >= 0, "train.preview_every", self.preview_every, hint)
         hint = "give 0 (never stop early) or a number of validations, with train.preview_every over 0"
         sound = self.patience == 0 or (self.patience > 0 and self.preview_every > 0)
-        need(sound, "train.patience", self.patience, hint)
+        check(sound, "train.patience", self.patience, hint)
 
     def _check_optimizer(self) -> None:
         """Raises ConfigError for optimizer settings out of their range, or that do not go together."""

@@ -18,7 +18,7 @@ from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
 from ..system.threads import fitting_threads, torch_threads
-from ..training.job import Loss as TrainingLoss
+from ..training.task import Loss as TrainingLoss
 from ..training.timing import free_bytes, time_steps
 from .flops import (
     Loss,

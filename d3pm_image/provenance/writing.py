@@ -63,13 +63,13 @@ def write_grid(
     ids: Sequence[int],
     class_names: Sequence[str],
     columns: int,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     overwrite: bool = False,
 ) -> Path:
     """Write all images side by side as one file, see :func:`~d3pm_image.imaging.labelled_grid`; returns the
     file."""
     with new_files(path, overwrite) as files:
-        save_image(labelled_grid(images, ids, class_names, columns), files.draft, facts)
+        save_image(labelled_grid(images, ids, class_names, columns), files.draft, metadata)
     return files.path
 
 

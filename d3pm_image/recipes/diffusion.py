@@ -223,9 +223,9 @@ def say_what_is_trained(inputs: DiffusionInputs, model: nn.Module, known: int) -
     count = sum(p.numel() for p in model.parameters()) / 1e6
     grid = f"{inputs.codes.grid[0]}x{inputs.codes.grid[1]}"
     classes = len(inputs.classes)
+    where = printable(inputs.place, 0)
     print(
-        f"{len(inputs.codes)} images as {grid} codes in {printable(inputs.place, 0)}; {classes} classes;"
-        f" {count:.2f}M parameters"
+        f"{len(inputs.codes)} images as {grid} codes in {where}; {classes} classes; {count:.2f}M parameters"
     )
     if inputs.pretrained:
         start = printable(inputs.config.start_from)
@@ -282,22 +282,21 @@ def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
     """What the images of a run are known by: the keys of their codes."""
     from ..data.codes import cache_key, former_key
 
-    return Images(
-        cache_key(tokenizer_sha256, images), (former_key(tokenizer_sha256, images),), images.listed.known_as
-    )
+    key, former = (make(tokenizer_sha256, images) for make in (cache_key, former_key))
+    return Images(key, (former,), images.listed.known_as)
 
 
 def begin(inputs: DiffusionInputs) -> None:
     """What a run writes first: its settings, and the list of files that it does not use."""
     from ..unfinished import CLASSES
 
-    folder = Path(material.config.out)
-    save_resolved(resolved(material.config), folder / "config.yaml")
-    write_text(folder / CLASSES, json.dumps(list(material.classes)))
-    write_unused(folder, *material.sources)
+    folder = Path(inputs.config.out)
+    save_resolved(resolved(inputs.config), folder / "config.yaml")
+    write_text(folder / CLASSES, json.dumps(list(inputs.classes)))
+    write_unused(folder, *inputs.sources)
 
 
-def finish(material: Material, best: Transformer, accelerator: Accelerator) -> None:
+def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator) -> None:
     """Write the folder that generates, and say what it scored."""
     from ..visualization.curves import training_curves
 

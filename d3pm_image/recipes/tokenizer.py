@@ -130,9 +130,9 @@ def train_in_folder(
     )
     best = train(task, config.train, Path(config.out), accelerator, config.resume)
     if accelerator.is_main_process:
-        finish(material, cast("Autoencoder", best), validate(best), started)
+        finish(inputs, cast("Autoencoder", best), validate(best), started)
         if alone:
-            print(f"next: {next_stage(material.config.data, Path(config.out))}")
+            print(f"next: {next_stage(inputs.config.data, Path(config.out))}")
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,9 @@ def begin(inputs: TokenizerInputs) -> None:
     write_unused(folder, inputs.images.source, *own)
 
 
-def finish(material: Material, best: Autoencoder, found: dict[str, float], started: dict[str, Any]) -> None:
+def finish(
+    inputs: TokenizerInputs, best: Autoencoder, found: dict[str, float], started: dict[str, Any]
+) -> None:
     """Write the folder that stage two takes, and say what it scored."""
     from ..tokenizer import save_tokenizer
     from ..visualization.curves import training_curves

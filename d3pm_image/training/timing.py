@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..config import TrainConfig, need
-from .loop import Job, make_accelerator
+from ..config import TrainConfig, check
+from .loop import TrainTask, make_accelerator
 from .trainer import Trainer
 
 ROUNDS = 3
@@ -83,7 +83,7 @@ def time_steps(
     """
     world = os.environ.get("WORLD_SIZE", "1")
     hint = "one process measures; start it without torchrun or accelerate launch"
-    need(world == "1", "processes", world, hint)
+    check(world == "1", "processes", world, hint)
     settings = dataclasses.replace(train, batch_size=1, accumulate=1, compile=False, fsdp=False)
     accelerator = make_accelerator(settings)
     trainer = Trainer(TrainTask(model, lambda *_: [], loss), settings, Path(), accelerator)

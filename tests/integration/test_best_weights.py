@@ -39,9 +39,9 @@ def worsening(monkeypatch):
     monkeypatch.setattr(tokenizer_recipe, "make_validation", made)
 
 
-@pytest.mark.parametrize("rival", [False, True])
-def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(rival, tmp_path, worsening, fresh):
-    """Judgements that worsen after the first: it stays the best alone; what a rival teaches does not show in them."""
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_the_best_weights_are_kept_and_with_a_discriminator_the_last(adversarial, tmp_path, worsening, fresh):
+    """Validations that worsen after the first: it stays the best alone; what a discriminator teaches does not show in them."""
     more = (
         [
             "--loss.adversarial.weight",

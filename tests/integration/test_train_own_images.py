@@ -73,7 +73,7 @@ def test_a_folder_is_trained_in_the_time_that_is_given(tmp_path, monkeypatch, ca
     assert len(page.addresses) == 4 + 2 * 8 and "b" not in page.tags and "refresh" not in page.text
     assert "<b>" in page.text, "the name is shown as it is"
     pipe = Pipeline.from_pretrained(out)
-    assert pipe.class_names == ("a", "b", "c") and pipe.facts["training"]["steps"] >= 5
+    assert pipe.class_names == ("a", "b", "c") and pipe.metadata["training"]["steps"] >= 5
     run("show", out / "grid.png", "--again", "--out", tmp_path / "again.png")
     assert "every pixel" in capsys.readouterr().out
     line = fails(capsys, "train", "photos")
@@ -100,7 +100,7 @@ def test_images_of_a_program_are_trained_and_the_report_is_opened(tmp_path, monk
     assert pipe.tokenizer.channels == 1 and pipe.image_size == (16, 16) and len(pipe.generate(2)) == 2
     assert shown == [(out / "report.html").resolve().as_uri()]
     assert "d3pm_image.train(data, minutes=60" in Page(out / "report.html").text
-    assert pipe.facts["training"]["settings"]["train"]["seed"] == 4
+    assert pipe.metadata["training"]["settings"]["train"]["seed"] == 4
     with pytest.raises(
         TypeError, match=r"train\(\) got an unexpected keyword argument 'widht' \(did you mean"
     ):

@@ -171,7 +171,7 @@ def test_both_stages_and_the_end_fill_the_time(minutes):
     assert later.steps < parts[1].steps
 
 
-def test_digits_are_not_mirrored_and_pictures_without_a_side_are(tmp_path):
+def test_digits_are_not_mirrored_and_images_without_a_side_are(tmp_path):
     data = DataConfig(source="digits")
     seen = look(open_source(data), open_source(data, True))
     assert seen.grey and seen.side == 8 and seen.classes == 10 and seen.read_s > 0

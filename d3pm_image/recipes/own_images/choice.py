@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...config import DataConfig, DiffusionRun, TokenizerRun, need, size_pair
+from ...config import DataConfig, DiffusionRun, TokenizerRun, check, size_pair
 from ...config.own_images import OwnImages
 from ...printable import printable
 from ..arguments import filled
@@ -156,7 +156,7 @@ def with_steps(
             f" fewer than {LEAST_STEPS} teach nothing; give {enough:.2g} or more, a smaller image_size, or"
             " tokenizer_steps and steps"
         )
-        need(min(steps) >= LEAST_STEPS, "minutes", asked.minutes, hint)
+        check(min(steps) >= LEAST_STEPS, "minutes", asked.minutes, hint)
     loops = [loop(count, part.previews, images.few) for count, part in zip(steps, (early, late), strict=True)]
     return filled(first, {"train": loops[0]}, ""), filled(second, {"train": loops[1]}, "")
 

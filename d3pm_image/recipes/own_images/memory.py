@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need
+from ...config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, check
 from ...config.own_images import OwnImages
 from ...documents import Missing, Unreadable, read_json
 from ...storage import write_text
@@ -61,7 +61,7 @@ def kept(out: Path, asked: OwnImages, data: DataConfig) -> Kept | None:
     except Unreadable as error:
         raise ConfigError("out", str(out), f"{error}; choose another folder") from error
     hint = "holds an earlier training; add --resume true to go on with it, or choose another folder"
-    need(asked.resume, "out", str(out), hint)
+    check(asked.resume, "out", str(out), hint)
     try:
         state = read(raw)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -71,10 +71,10 @@ def kept(out: Path, asked: OwnImages, data: DataConfig) -> Kept | None:
         now, was = getattr(asked, item.name), getattr(state.asked, item.name)
         same = item.name in OF_THIS_START or now in (was, item.default)
         hint = f"the training in {out} was begun with {was!r}; leave it out, or choose another out"
-        need(same, item.name, now, hint)
+        check(same, item.name, now, hint)
     mine, theirs = ((d.source, d.root, d.name) for d in (data, state.data))
     hint = f"the training in {out} was begun with {' '.join(filter(None, theirs))}; choose another out"
-    need(mine == theirs, "data", " ".join(filter(None, mine)), hint)
+    check(mine == theirs, "data", " ".join(filter(None, mine)), hint)
     return state
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, need, size_pair
+from ...config import ConfigError, DataConfig, DiffusionRun, TokenizerRun, check, size_pair
 from ...config.own_images import OwnImages
 from ...data.facing import FACING
 from ..arguments import filled, nested
@@ -86,7 +86,7 @@ class Images:
         start, why = "", f"{seen.images} images are enough for new weights"
         if named:
             hint = f"start_from {named} has {own['data.channels']}; leave it out, or start_from"
-            need(channels == own["data.channels"], "channels", channels, hint)
+            check(channels == own["data.channels"], "channels", channels, hint)
             hint = f"start_from {named} brings networks of its own; leave it out, or start_from"
             for name in networks:
                 raise ConfigError(name, getattr(asked, name), hint)
@@ -96,7 +96,7 @@ class Images:
         elif few:
             why = "no model of the package has this size, these channels and this network"
         hint = "goes with a model to begin with: name one with start_from, or leave it out"
-        need(bool(start) or asked.learn == "all", "learn", asked.learn, hint)
+        check(bool(start) or asked.learn == "all", "learn", asked.learn, hint)
         flip = seen.facing < FACING if asked.flip is None else asked.flip
         settings = {"image_size": size, "channels": channels, "flip": flip}
         text = f"nine in ten images have {side} pixels per side or more"

@@ -11,7 +11,7 @@ from ...system.threads import fitting_threads, torch_threads
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ...training.job import Loss
+    from ...training.task import Loss
 
 
 class Measured:

@@ -59,10 +59,10 @@ class Facts:
     commands: Mapping[str, Sequence[str]]
 
 
-def write_report(out: Path, chosen: Chosen, results: Results, facts: Facts) -> Path:
+def write_report(out: Path, chosen: Chosen, results: Results, metadata: Facts) -> Path:
     """Write the report of a run that has ended."""
     sections = [
-        heading(facts),
+        heading(metadata),
         section("New images", image(results.grid, "new images"), none_chosen()),
         section(
             "Inpainting",
@@ -72,20 +72,20 @@ def write_report(out: Path, chosen: Chosen, results: Results, facts: Facts) -> P
         section("Nearest training images", copies(results), pairs(results.pairs)),
         section(
             "How the training went",
-            *(small(score) for score in facts.scores),
+            *(small(score) for score in metadata.scores),
             small("Stage one, the tokenizer: images to codes and back."),
             image(out / "tokenizer" / "curves.png", "losses of stage one"),
             small("Stage two, the denoiser: new codes."),
             image(out / "curves.png", "losses of stage two"),
-            durations(facts.durations),
+            durations(metadata.durations),
         ),
         section("What was chosen", small("Give an option to change it."), choices(chosen)),
-        *(section(name, commands(lines)) for name, lines in facts.commands.items()),
+        *(section(name, commands(lines)) for name, lines in metadata.commands.items()),
     ]
-    return written(out, facts.title, sections)
+    return written(out, metadata.title, sections)
 
 
-def write_progress(out: Path, chosen: Chosen, facts: Facts) -> Path:
+def write_progress(out: Path, chosen: Chosen, metadata: Facts) -> Path:
     """Write a page that shows the previews of both stages as they come, and loads itself again."""
     names = [
         *expected("tokenizer/previews/reconstruction", chosen.tokenizer.train),
@@ -97,8 +97,8 @@ def write_progress(out: Path, chosen: Chosen, facts: Facts) -> Path:
         for name in names
     )
     note = small("The training goes on; this page loads itself again. The newest previews are last.")
-    sections = [heading(facts), note, shown, section("What was chosen", choices(chosen))]
-    return written(out, facts.title, sections, '<meta http-equiv="refresh" content="15">')
+    sections = [heading(metadata), note, shown, section("What was chosen", choices(chosen))]
+    return written(out, metadata.title, sections, '<meta http-equiv="refresh" content="15">')
 
 
 def expected(stem: str, train: TrainConfig) -> list[str]:
@@ -127,9 +127,9 @@ def text(value: object) -> str:
     return printable_html(value, 300)
 
 
-def heading(facts: Facts) -> str:
+def heading(metadata: Facts) -> str:
     """Title, and the sentences below it."""
-    return f"<h1>{text(facts.title)}</h1>" + "".join(small(line) for line in facts.lines)
+    return f"<h1>{text(metadata.title)}</h1>" + "".join(small(line) for line in metadata.lines)
 
 
 def section(name: str, *parts: str) -> str:

@@ -81,7 +81,7 @@ class Results:
 
 def draw_results(pipe: Pipeline, out: Path, given: GivenImages | None, seed: int) -> Results:
     """Draw, and write ``grid.png`` and ``inpainting.png`` into the run's folder."""
-    known = pipe.facts["data"]
+    known = pipe.metadata["data"]
     data = DataConfig(**{**known, "image_size": tuple(known["image_size"])})
     training = ImageSet(thinned(data, given), data)
     held_out = ImageSet(open_source(data, True, given), data)
@@ -90,10 +90,15 @@ def draw_results(pipe: Pipeline, out: Path, given: GivenImages | None, seed: int
     images = pipe.generate(count, seed=seed)
     ids = pipe.label_ids(None, count)
     columns = 10 // len(names) * len(names) if 1 < len(names) <= 10 else 10
-    facts = {"command": "generate", **made_by(out, pipe.tokenizer, pipe.denoiser), "seed": seed, "labels": ""}
-    facts |= {"precision": pipe.precision, **pipe.request().values(), "num_images": count, "first": 0}
-    facts |= {"columns": columns, "captions": True, "batch_size": 64}
-    write_grid(out / "grid.png", images, ids, names, columns, facts, overwrite=True)
+    metadata = {
+        "command": "generate",
+        **made_by(out, pipe.tokenizer, pipe.denoiser),
+        "seed": seed,
+        "labels": "",
+    }
+    metadata |= {"precision": pipe.precision, **pipe.request().values(), "num_images": count, "first": 0}
+    metadata |= {"columns": columns, "captions": True, "batch_size": 64}
+    write_grid(out / "grid.png", images, ids, names, columns, metadata, overwrite=True)
     edited = inpaint(pipe, held_out, seed)
     save_image(grid_image(edited, columns=1), out / "inpainting.png")
     return compare(pipe, images, training, held_out, out, data.flip)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...config import ConfigError, need
+from ...config import ConfigError, check
 from ...data.facing import facing, is_grey, thumbnail
 from ...data.failures import is_decoder_error
 from ...data.spread import spread_over
@@ -59,7 +59,7 @@ def look(training: ImageSource, held_out: ImageSource) -> Seen:
         f"are too few images: give {LEAST_IMAGES} or more, some hundreds for new images that are worth a look"
     )
     whole = len(training) + len(held_out)
-    need(whole >= LEAST_IMAGES, "data", f"{whole} images", few)
+    check(whole >= LEAST_IMAGES, "data", f"{whole} images", few)
     sides, grey, thumbs, labels = list[int](), list[bool](), list[np.ndarray](), list[str]()
     began = time.perf_counter()
     chosen = spread_over(len(training), LOOKED_AT)  # in an order of no meaning: time may end the loop

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from ...config import ConfigError, DataConfig, need
+from ...config import ConfigError, DataConfig, check
 from ...config.own_images import OwnImages
 from ...devices import MixedPrecision, pick_device
 from ...outputs import folder_to_write
@@ -89,7 +89,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class Job:
+class TimedTraining:
     """A training that is known to go ahead.
 
     Args:
@@ -122,7 +122,7 @@ def run(asked: OwnImages, data: Data) -> Pipeline:
     asked = OwnImages(**{item.name: getattr(asked, item.name) for item in dataclasses.fields(OwnImages)})
     world = os.environ.get("WORLD_SIZE") or "1"
     hint = "one process trains with what it measured; for several use train-tokenizer and train-diffusion"
-    need(world == "1", "processes", world, hint)
+    check(world == "1", "processes", world, hint)
     config, given = data_settings(data, DataConfig(), DataConfig(), {})
     out = folder_to_write(asked.out or f"runs/{name_of(config)}")
     earlier = kept(out, asked, config)
@@ -132,16 +132,16 @@ def run(asked: OwnImages, data: Data) -> Pipeline:
             earlier.asked, out=asked.out, resume=True, open=asked.open, minutes=minutes
         )
     before = training_facts(out / "tokenizer", "train-tokenizer").get("seconds", 0.0) if earlier else 0.0
-    job = Job(asked, out, given, lambda: time.perf_counter() - began + before, {})
-    state = earlier or begin(job, config)
-    job.timed("reading, measuring, choosing", before)
+    training = TimedTraining(asked, out, given, lambda: time.perf_counter() - began + before, {})
+    state = earlier or begin(training, config)
+    training.timed("reading, measuring, choosing", before)
     print(f"chosen for {state.seen.images} images; give an option to change it:\n{state.chosen}")
     print(f"report, with previews until then: {printable(out / 'report.html', 0)}")
-    show(job, state)
-    first_stage(job, state)
-    state = in_the_time_left(job, state)
-    second_stage(job, state)
-    return finish(job, state)
+    show(training, state)
+    first_stage(training, state)
+    state = in_the_time_left(training, state)
+    second_stage(training, state)
+    return finish(training, state)
 
 
 def name_of(data: DataConfig) -> str:
@@ -151,7 +151,7 @@ def name_of(data: DataConfig) -> str:
     return name or Path(data.name).name or (data.source if data.source != "python" else "images")
 
 
-def begin(job: Job, data: DataConfig) -> Kept:
+def begin(training: TimedTraining, data: DataConfig) -> Kept:
     """Look, measure, choose, and note it in the run's folder.
 
     Raises:
@@ -160,117 +160,119 @@ def begin(job: Job, data: DataConfig) -> Kept:
     from ...data.sources import open_source
     from ...training.loop import check_folder
 
-    for place in (job.out, job.out / "tokenizer"):
+    for place in (training.out, training.out / "tokenizer"):
         try:
             check_folder(place, False)
         except ConfigError as error:
             hint = f"{place} holds a run that was not begun by this command; choose another folder"
-            raise ConfigError("out", str(job.out), hint) from error
-    seen = look(open_source(data, False, job.given), open_source(data, True, job.given))
-    budget = Budget(job.asked.minutes, seen, job.clock)
-    chosen, costs = choose(seen, job.asked, data, str(job.out), budget, pace_of(job, seen))
-    state = Kept(job.asked, data, seen, costs, chosen)
-    job.out.mkdir(parents=True, exist_ok=True)
-    keep(job.out, state)
+            raise ConfigError("out", str(training.out), hint) from error
+    seen = look(open_source(data, False, training.given), open_source(data, True, training.given))
+    budget = Budget(training.asked.minutes, seen, training.clock)
+    chosen, costs = choose(seen, training.asked, data, str(training.out), budget, pace_of(training, seen))
+    state = Kept(training.asked, data, seen, costs, chosen)
+    training.out.mkdir(parents=True, exist_ok=True)
+    keep(training.out, state)
     return state
 
 
-def pace_of(job: Job, seen: Seen) -> Measured:
+def pace_of(training: TimedTraining, seen: Seen) -> Measured:
     """Measures steps in a small share of the time."""
     least, most = MEASURED_S
-    return Measured(seen.classes, min(most, max(least, MEASURED * 60 * job.asked.minutes)))
+    return Measured(seen.classes, min(most, max(least, MEASURED * 60 * training.asked.minutes)))
 
 
-def show(job: Job, state: Kept) -> None:
+def show(training: TimedTraining, state: Kept) -> None:
     """The page of previews; ``open`` opens it in the browser."""
     from .report import NAME, write_progress
 
-    if not (job.out / "model").is_dir():
-        write_progress(job.out, state.chosen, facts_of(job, state))
-    if job.asked.open:
-        webbrowser.open((job.out / NAME).resolve().as_uri())
+    if not (training.out / "model").is_dir():
+        write_progress(training.out, state.chosen, facts_of(training, state))
+    if training.asked.open:
+        webbrowser.open((training.out / NAME).resolve().as_uri())
 
 
-def first_stage(job: Job, state: Kept) -> None:
+def first_stage(training: TimedTraining, state: Kept) -> None:
     """Train the tokenizer, unless that is done."""
-    since, config = job.clock(), state.chosen.tokenizer
+    since, config = training.clock(), state.chosen.tokenizer
     if not (Path(config.out) / "model" / "config.json").is_file():
         print(f"stage one, the tokenizer: previews in {printable(Path(config.out) / 'previews', 0)}")
-        tokenizer.run(dataclasses.replace(config, resume=job.asked.resume), job.given, alone=False)
-    job.timed("stage one, the tokenizer", since)
+        tokenizer.run(dataclasses.replace(config, resume=training.asked.resume), training.given, alone=False)
+    training.timed("stage one, the tokenizer", since)
 
 
-def in_the_time_left(job: Job, state: Kept) -> Kept:
+def in_the_time_left(training: TimedTraining, state: Kept) -> Kept:
     """The same with as many steps of stage two as the time holds that stage one has left, by its pace now;
     nothing changes once it has begun."""
-    if (job.out / "config.yaml").is_file():
+    if (training.out / "config.yaml").is_file():
         return state
     chosen, seen = state.chosen, state.seen
     second = chosen.diffusion
-    costs, budget = state.costs, Budget(job.asked.minutes, seen, job.clock, first_done=True)
-    if not job.asked.steps:
-        step_s = pace_of(job, seen)(chosen.tokenizer, second)
+    costs, budget = state.costs, Budget(training.asked.minutes, seen, training.clock, first_done=True)
+    if not training.asked.steps:
+        step_s = pace_of(training, seen)(chosen.tokenizer, second)
         costs = Costs(costs.tokenizer, step_s / second.train.batch_size)
     part = budget.parts(costs)[1]
-    steps = job.asked.steps or max(LEAST_STEPS, part.steps)
+    steps = training.asked.steps or max(LEAST_STEPS, part.steps)
     changed = chosen.with_steps(loop(steps, part.previews, bool(second.train.patience)))
     found = dataclasses.replace(state, costs=costs, chosen=changed)
-    keep(job.out, found)
+    keep(training.out, found)
     return found
 
 
-def second_stage(job: Job, state: Kept) -> None:
+def second_stage(training: TimedTraining, state: Kept) -> None:
     """Train the denoiser, unless that is done."""
-    since, config = job.clock(), state.chosen.diffusion
-    if not (job.out / "model" / "config.json").is_file():
-        where = printable(job.out / "previews", 0)
+    since, config = training.clock(), state.chosen.diffusion
+    if not (training.out / "model" / "config.json").is_file():
+        where = printable(training.out / "previews", 0)
         print(f"stage two, the denoiser: {config.train.steps} steps; previews in {where}")
-        resume = job.asked.resume and (job.out / "config.yaml").is_file()
-        diffusion.run(dataclasses.replace(config, resume=resume), job.given, alone=False)
-    job.timed("stage two, the denoiser", since)
+        resume = training.asked.resume and (training.out / "config.yaml").is_file()
+        diffusion.run(dataclasses.replace(config, resume=resume), training.given, alone=False)
+    training.timed("stage two, the denoiser", since)
 
 
-def finish(job: Job, state: Kept) -> Pipeline:
+def finish(training: TimedTraining, state: Kept) -> Pipeline:
     """Draw, compare, write the report, and say what is where."""
     from ...pipeline import Pipeline
     from .report import write_report
     from .results import draw_results
 
-    since = job.clock()
-    pipe = Pipeline.from_pretrained(job.out, pick_device("auto"), "auto")
+    since = training.clock()
+    pipe = Pipeline.from_pretrained(training.out, pick_device("auto"), "auto")
     with torch_threads(fitting_threads()[0]):
-        results = draw_results(pipe, job.out, job.given, job.asked.seed)
-    job.timed("images and report", since)
-    job.timed("in all", 0.0)
-    facts = facts_of(job, state, pipe)
-    report = write_report(job.out, state.chosen, results, facts)
+        results = draw_results(pipe, training.out, training.given, training.asked.seed)
+    training.timed("images and report", since)
+    training.timed("in all", 0.0)
+    metadata = facts_of(training, state, pipe)
+    report = write_report(training.out, state.chosen, results, metadata)
     print(f"new images: {printable(results.grid, 0)}")
     print(f"inpainting: {printable(results.inpainting, 0)}")
     print(f"near-copies of training images: {results.near} of {results.drawn} new images")
     print(f"report: {printable(report, 0)}")
-    print(f"{job.clock() / 60:.1f} of {job.asked.minutes:g} minutes")
-    for name, lines in facts.commands.items():
+    print(f"{training.clock() / 60:.1f} of {training.asked.minutes:g} minutes")
+    for name, lines in metadata.commands.items():
         print(f"{name.lower()}:", *(f"  {line}" for line in lines), sep="\n")
     return pipe
 
 
-def facts_of(job: Job, state: Kept, pipe: Pipeline | None = None) -> Facts:
+def facts_of(training: TimedTraining, state: Kept, pipe: Pipeline | None = None) -> Facts:
     """What the page says beside images."""
     from .report import Facts
 
     seen, here = state.seen, machine()
     device = here["gpu"] if here["gpu"] != "none" else here["processor"]
     lines = [
-        f"{seen.images} images trained, {seen.held_out} were held out. {job.asked.minutes:g} minutes on"
+        f"{seen.images} images trained, {seen.held_out} were held out. {training.asked.minutes:g} minutes on"
         f" {device}, torch {here['torch']}."
     ]
-    scores = [] if pipe is None else scores_of(job.out, state.chosen, pipe.facts)
-    return Facts(f"Trained on {name_of(state.data)}", lines, job.seconds, scores, commands(job, state))
+    scores = [] if pipe is None else scores_of(training.out, state.chosen, pipe.metadata)
+    return Facts(
+        f"Trained on {name_of(state.data)}", lines, training.seconds, scores, commands(training, state)
+    )
 
 
-def scores_of(out: Path, chosen: Chosen, facts: dict[str, Any]) -> list[str]:
+def scores_of(out: Path, chosen: Chosen, metadata: dict[str, Any]) -> list[str]:
     """Held-out measures of both stages, and where training stopped."""
-    first, second = (facts.get("tokenizer") or {}).get("validation", {}), facts.get("validation", {})
+    first, second = (metadata.get("tokenizer") or {}).get("validation", {}), metadata.get("validation", {})
     said = [
         f"Held-out images through the tokenizer: {first.get('psnr_db', 0):.1f} dB,"
         f" {first.get('codes_used', 0):.0f} of {chosen.tokenizer.tokenizer.num_codes} codes used. Held-out"
@@ -286,13 +288,13 @@ def scores_of(out: Path, chosen: Chosen, facts: dict[str, Any]) -> list[str]:
     return said
 
 
-def commands(job: Job, state: Kept) -> dict[str, list[str]]:
+def commands(training: TimedTraining, state: Kept) -> dict[str, list[str]]:
     """What to do next, and how to train again with other settings."""
-    out = shlex.quote(printable(job.out, 0))
+    out = shlex.quote(printable(training.out, 0))
     following = [
         f"d3pm-image generate {out} --num-images 64 --out more.png",
         f"d3pm-image inpaint {out} IMAGE --box 40,30,64,48 --out inpainted.png",
         f"d3pm-image app {out}",
         f"d3pm-image doctor {out}",
     ]
-    return {"Next": following, "To change it": train_again(state.data, out, job.asked.minutes)}
+    return {"Next": following, "To change it": train_again(state.data, out, training.asked.minutes)}
