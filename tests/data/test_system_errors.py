@@ -68,7 +68,7 @@ def test_the_systems_errors_end_the_run_under_their_own_name(tmp_path, error, wo
     [OSError("image file is truncated"), ValueError("bad"), SyntaxError("broken PNG"), EOFError()],
     ids=repr,
 )
-@pytest.mark.filterwarnings("ignore:.*cannot be decoded")
+@pytest.mark.filterwarnings("ignore:.*cannot decode")
 def test_a_decoders_errors_leave_one_image_out(tmp_path, error):
     source = failing(tmp_path, error)
     assert len(ImageSet(source, config())) == 9

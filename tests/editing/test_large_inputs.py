@@ -68,7 +68,7 @@ def test_what_memory_may_not_hold_is_refused_before_it_is_made():
         pipe.vary(image, window="tiles", steps=1)
     small = np.zeros((9000, 9000), bool)
     small[:40, :40] = True
-    assert repaint.region_of(pipe, repaint.Brush(window="tiles"), small).canvas == (72, 72)
+    assert repaint.region_of(pipe, repaint.InpaintConfig(window="tiles"), small).canvas == (72, 72)
 
 
 def test_the_bar_is_of_the_windows_of_all_groups():

@@ -196,7 +196,7 @@ def images_of(tmp_path: Path, good: int, bad: int, memory_mb: int, share: float)
     return ImageSet(folder_source(tmp_path), config)
 
 
-@pytest.mark.filterwarnings("ignore:.*cannot be decoded")
+@pytest.mark.filterwarnings("ignore:.*cannot decode")
 @pytest.mark.parametrize("memory_mb", [0, 100])
 def test_more_unreadable_images_than_allowed_stop(tmp_path, memory_mb):
     def read(images: ImageSet) -> int:
@@ -222,9 +222,9 @@ class Mortal(ImageSet):
 def test_a_loader_process_that_dies_is_replaced(tmp_path, capsys):
     plain = images_of(tmp_path, 20, 0, 0, 0.0)
     order = BatchOrder(20, 4, 0, 0, 10)
-    expected = [batch["index"].tolist() for batch in batches(plain, order, 0, False)]
+    expected = [batch["index"].tolist() for batch in batches(plain, order, 0)]
     found = [
-        batch["index"].tolist() for batch in batches(Mortal(plain.source, plain.config), order, 2, False)
+        batch["index"].tolist() for batch in batches(Mortal(plain.source, plain.config), order, 2)
     ]
     assert found == expected and "a loader process died" in capsys.readouterr().err
 
