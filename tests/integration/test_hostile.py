@@ -223,9 +223,7 @@ def test_a_loader_process_that_dies_is_replaced(tmp_path, capsys):
     plain = images_of(tmp_path, 20, 0, 0, 0.0)
     order = BatchOrder(20, 4, 0, 0, 10)
     expected = [batch["index"].tolist() for batch in batches(plain, order, 0)]
-    found = [
-        batch["index"].tolist() for batch in batches(Mortal(plain.source, plain.config), order, 2)
-    ]
+    found = [batch["index"].tolist() for batch in batches(Mortal(plain.source, plain.config), order, 2)]
     assert found == expected and "a loader process died" in capsys.readouterr().err
 
 
