@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .types import Denoiser, Grid
 
 Precision = Literal["float32", "bf16"]
+"""What a network computes in."""
 PrecisionOption = Literal["auto", "float32", "bf16"]
 MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
 CHOICE = "D3PM_IMAGE_PRECISION"

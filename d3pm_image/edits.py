@@ -113,7 +113,7 @@ class Edits(Protocol):
 
         Args:
             image: An image, or several of any sizes and modes, as
-                :func:`~d3pm_image.editing.inputs.images` takes them.
+                :func:`~d3pm_image.editing.inputs.image_list` takes them.
             mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all images or a list
                 with one for each.
             labels: Class of what to paint (number or name), one for all or one per image; None for no class.

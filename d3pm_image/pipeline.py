@@ -336,7 +336,7 @@ class Pipeline(Edits):
         )
 
     def tensors(self, images: ImagesLike) -> Tensor:
-        """Images of any size and mode (:func:`~d3pm_image.editing.inputs.images`) as (B, C, h, w) in [0,
+        """Images of any size and mode (:func:`~d3pm_image.editing.inputs.image_list`) as (B, C, h, w) in [0,
         1], in the model's mode and at its size."""
         fitting = [
             convert_for(

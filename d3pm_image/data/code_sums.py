@@ -19,6 +19,7 @@ from ..documents import Missing, Unreadable, read_json
 from ..storage import sha256, write_text
 
 READ_EACH_TIME = 2**30
+"""Bytes of a cache that is read whole at each start."""
 MAX_META = 2**26
 """Bytes of meta.json at most: a hundred thousand files and as many class names."""
 DAMAGED = (

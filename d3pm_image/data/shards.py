@@ -49,8 +49,8 @@ INDEX = 2  # version of the index
 
 
 def find_shards(root: str) -> list[Path]:
-    """The shards of a folder (*.tar), of a pattern with * or ?, or of a range such as
-    train-{000000..000099}.tar.
+    """The shards of a folder (``*.tar``), of a pattern with ``*`` or ``?``, or of a range such as
+    ``train-{000000..000099}.tar``.
 
     Raises:
         ConfigError: none, or one of a range is missing.
@@ -112,7 +112,7 @@ def class_names_beside(shards: list[Path]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Shards:
-    """The images of some shards; fields as in :class:`~d3pm_image.data.sources.ImageSource`."""
+    """The images of some shards; fields as in :class:`~d3pm_image.data.image_source.ImageSource`."""
 
     names: Sequence[str]
     labels: np.ndarray | None

@@ -18,6 +18,7 @@ from torch import Tensor
 from .transformer import Transformer
 
 ROWS = 16
+"""Rows of a matrix product that compute alike whatever stands beside them."""
 
 
 @contextmanager

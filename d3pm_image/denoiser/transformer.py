@@ -71,7 +71,7 @@ class Transformer(nn.Module):
         through a random orthogonal map, on the scale of random embeddings. The mask token keeps its own.
 
         Returns:
-            Whether they were taken: fewer than 8 dimensions cannot keep many codes apart.
+            Whether they were taken; fewer than 8 dimensions cannot keep many codes apart.
         """
         wide, narrow = self.tokens.weight.shape[1], vectors.shape[1]
         centred = vectors.float() - vectors.float().mean(0)

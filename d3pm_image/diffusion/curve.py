@@ -164,3 +164,4 @@ SHAPES: dict[str, Shape] = {
     "polynomial": POLYNOMIAL,
     "vq_diffusion": Shape(vq_value, vq_slope, vq_inverse),
 }
+"""Every curve by its name."""

@@ -45,7 +45,7 @@ def gather(image: ImagesLike, mask: Masks) -> tuple[list[Image.Image], list[np.n
     """Images, their masks, (h, w) bool each, and whether a single image was given.
 
     Args:
-        image: An image, or several; see :func:`images`.
+        image: An image, or several; see :func:`image_list`.
         mask: What to repaint: one mask for all images, or a list with one for each.
 
     Raises:

@@ -38,7 +38,7 @@ def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthe
         furthest: Largest distance looked at, in cells.
 
     Returns:
-        furthest + 1 shares: of the cells at distance 1 from a cell that the mask touches (side or corner), at
+        furthest + 1 shares, of the cells at distance 1 from a cell that the mask touches (side or corner), at
         distance 2 and so on, and at last of all cells further away; nan where there is no such cell.
     """
     differ = tokenizer.encode(images) != tokenizer.encode(fill_hidden(images, masks))

@@ -39,7 +39,7 @@ def draw_codes(
         labels: (b,) int64.
         known: (b, H, W) codes; what stands at unknown cells matters for ``begin`` under 1 alone.
         unknown: (b, H, W) bool; on a grid larger than the trained one all images must share it.
-        begin: See :func:`~d3pm_image.sampling.sample`.
+        begin: See :func:`~d3pm_image.sampling.loop.sample`.
         bar: Progress bar that counts windows; its total grows by those of this call.
     """
     streams, codes, left = request.streams(places, model.device), known.clone(), unknown.clone()

@@ -59,8 +59,7 @@ class Moments:
 
 def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
     """Fréchet distance of Gaussians fitted to two feature sets, (n, F) and (m, F) or their moments (Heusel et
-    al. 2017):
-    |μ_a-μ_b|² + tr(C_a + C_b - 2 (C_a C_b)^½)."""
+    al. 2017), ``|μ_a-μ_b|² + tr(C_a + C_b - 2 (C_a C_b)^½)``."""
     a, b = (x if isinstance(x, Moments) else Moments(x) for x in (a, b))
     c_a, c_b = a.covariance, b.covariance
     # tr (C_a C_b)^½ as singular values of the roots' product: eigenvalues of a product of covariances would

@@ -58,7 +58,7 @@ class ImageStreams:
         self.generators = [torch.Generator().manual_seed(s) for s in seeds]
 
     def uniform(self, *shape: int) -> Tensor:
-        """float64 uniforms (B, *shape) in [0, 1)."""
+        """float64 uniforms in [0, 1), of ``shape`` for each of the B images."""
         return torch.stack([torch.rand(shape, dtype=torch.float64, generator=g) for g in self.generators]).to(
             self.device
         )

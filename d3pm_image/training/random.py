@@ -35,7 +35,7 @@ class StepRandom:
     stream: int = 0
 
     def uniform(self, *shape: int) -> Tensor:
-        """float64 uniforms (rows, *shape) in [0, 1). Each call opens the next stream."""
+        """float64 uniforms in [0, 1), of ``shape`` for each row. Each call opens the next stream."""
         place = self.device if self.device.type == "cuda" else torch.device("cpu")
         return self._draw((self.total, *shape), place)[self.rows].to(self.device)
 

@@ -75,7 +75,7 @@ class Quantizer(Choice):
         raise NotImplementedError
 
     def vectors(self, vq: Any, codes: Tensor) -> Tensor:
-        """What codes of any shape stand for, (*shape, D)."""
+        """What codes stand for: (…, D) for codes of shape (…)."""
         return vq.codebook[codes]
 
     def moves(self, vq: Any, vectors_a_step: int, synchronize: bool) -> Moves | None:
