@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Grid = tuple[int, int]
+"""Rows and columns of codes, (H, W)."""
 
 
 @runtime_checkable

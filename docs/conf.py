@@ -54,7 +54,7 @@ nb_merge_streams = True
 nb_output_stderr = "remove"  # progress bars
 
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
+autodoc_typehints_description_target = "all"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
@@ -71,7 +71,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(torch|numpy|np|PIL|accelerate|tqdm|collections|dataclasses|pathlib|tarfile|os|io)(\..*)?"),
     (r"py:class", r"(nn\.)?(Tensor|Module|Linear)|Path|Accelerator|AbstractContextManager"),
     (r"py:exc", r"UnidentifiedImageError"),
-    (r"py:class", r"d3pm_image\.(registry\.[CK]|data\.image_source\.T)"),  # type variables,
+    (r"py:class", r"d3pm_image\.(registry\.[CK]|data\.image_source\.T|keywords\.T_co)"),  # type variables,
 ]
 
 html_theme = "furo"

@@ -2,7 +2,7 @@
 """Quantizers, losses, widths, norms and paddings of the tokenizer, each trained for the same short budget.
 
     python scripts/tokenizer_table.py measure docs/results/tokenizer_table.json --only quantizers losses
-    python scripts/tokenizer_table.py write docs/results/tokenizer_table.json docs/tokenizer.md
+    python scripts/tokenizer_table.py write docs/results/tokenizer_table.json docs/tokenizer_measured.md
 
 ``measure`` goes on where an earlier call stopped, in the middle of a training too; the budget of a file is
 fixed by its first call. ``--only`` takes groups, entries or ``group/entry``; ``list`` prints them. ``write``

@@ -47,7 +47,7 @@ class DataConfig:
     Args:
         source: Empty for what root implies: folder, or shards where tar files lie there; digits without a
             root. digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset
-            layout), huggingface (see name), python (images that a program gives, see docs/training.md), or a
+            layout), huggingface (see name), python (images that a program gives, see docs/python.md), or a
             torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10,
             svhn, food101, oxford_iiit_pet.
         name: With huggingface: a folder of parquet, arrow or image files, one that save_to_disk wrote, or a

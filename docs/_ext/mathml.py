@@ -17,9 +17,10 @@ from sphinx.writers.html5 import HTML5Translator
 
 LOG = logging.getLogger(__name__)
 SPELLINGS = {
-    r"\\dots\b": r"\\ldots",
+    r"\\dots\b": r"\\ldots",  # what docutils does not know, and what it does
     r"\\big(?![a-zA-Z])": r"\\bigl",
-}  # what docutils does not know, and what it does
+    r"(\\(?:bar|hat) ?(?:\\[a-zA-Z]+|[a-zA-Z]))(?=[_^])": r"\1{}",  # else the index stands below the letter
+}
 TAG = re.compile(r"\s*\\tag\{([^}]*)\}")
 
 
