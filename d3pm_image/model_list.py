@@ -27,6 +27,7 @@ class ModelSummary:
         megabytes: Size of its files, in MB.
         licence: As its card says; empty where it does not.
         scores: The most telling figures of its evaluation, by name.
+        folder: Where its files are on this machine.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ModelSummary:
     megabytes: float
     licence: str
     scores: dict[str, float]
+    folder: Path
 
     def line(self) -> str:
         """All of it in one line."""
@@ -85,6 +87,7 @@ def summary(name: str, place: Path) -> ModelSummary | None:
             sum(p.stat().st_size for p in place.rglob("*") if p.is_file()) / 1e6,
             licence(place / "README.md"),
             scores(metadata_of(config)),
+            place,
         )
     except (Unreadable, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None

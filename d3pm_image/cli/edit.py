@@ -31,8 +31,7 @@ TEXTS = {
 }
 HOW = ("variants", "ring", "feather", "window", "seed", "batch_size")
 """Options that the pipeline's functions take under the same names."""
-GREY = "the model knows grey images only: what it paints into this one has no colour"
-GREY_ALL = GREY.replace("this one", "those with colours")
+GREY_ALL = editing.GREY_MODEL.replace("this one", "those with colours")
 MOST_NOTES = 20
 """Lines on the images of a folder."""
 
@@ -112,7 +111,7 @@ def run(command: str, args: Options) -> None:
     given = Given(image, *prepared(args, image.image, getattr(args, "mask", "")))
     pipe = load_pipeline(args, args.model)
     if pipe.tokenizer.channels == 1 and coloured(image.image):
-        say(command, [GREY])
+        say(command, [editing.GREY_MODEL])
     (results,) = drawing(args, pipe, recorder)([given], args.first)
     finish(command, args, given, pipe, results, out, recorder)
 

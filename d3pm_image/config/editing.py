@@ -11,6 +11,9 @@ from typing import Any, Literal
 from ..errors import check
 from .ranges import check_first, check_seam, check_strength
 
+GREY_MODEL = "the model knows grey images only: what it paints into this one has no colour"
+"""What is said where an image with colours is edited with such a model."""
+
 
 def check_added(sides: Mapping[str, int]) -> None:
     """Raises ConfigError where no side of a canvas gets any pixels; pipelines take that for the image as it
