@@ -13,22 +13,39 @@ import numpy as np
 from PIL import Image
 
 from ..config import check
-from ..imaging import plain
+from ..imaging import is_deep, plain, with_opacity
 
 SMALL, LARGE = 420, 900
 """Display pixels of the longer side: enlarged towards the first, reduced to the second."""
+SQUARE, SQUARES = 10, (204, 255)
+"""Display pixels of a side of the squares under transparency, and their levels."""
 
 
 def displayed(image: Image.Image) -> Image.Image:
-    """RGB for the canvas: images under 420 pixels enlarged without smoothing, those over 900 reduced."""
-    shown, longest = plain(image, 3), max(image.size)
+    """RGB for the screen: images under 420 pixels enlarged without smoothing, those over 900 reduced;
+    transparency shows a chequerboard."""
+    clear = not is_deep(image.mode) and is_transparent(image)
+    shown, longest = with_opacity(image) if clear else plain(image, 3), max(image.size)
     if longest > LARGE:
-        return shown.resize(
-            (max(1, image.width * LARGE // longest), max(1, image.height * LARGE // longest)),
-            Image.Resampling.LANCZOS,
-        )
-    factor = max(1, SMALL // longest)
-    return shown.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+        size = max(1, image.width * LARGE // longest), max(1, image.height * LARGE // longest)
+        shown = shown.resize(size, Image.Resampling.LANCZOS)
+    else:
+        factor = max(1, SMALL // longest)
+        size = image.width * factor, image.height * factor
+        shown = shown.resize(size, Image.Resampling.NEAREST)
+    return Image.alpha_composite(chequerboard(size), shown).convert("RGB") if clear else shown
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether an image has pixels that are not opaque."""
+    return image.has_transparency_data and bool((np.asarray(with_opacity(image))[..., 3] < 255).any())
+
+
+def chequerboard(size: tuple[int, int]) -> Image.Image:
+    """White and grey squares, RGBA of ``size`` (width, height)."""
+    down, across = np.indices((size[1], size[0])) // SQUARE
+    light = np.where((down + across) % 2, *SQUARES).astype(np.uint8)
+    return Image.fromarray(light).convert("RGBA")
 
 
 def painted(value: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
@@ -44,7 +61,7 @@ def painted(value: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
     layers = [layer for layer in (value or {}).get("layers", []) if layer is not None]
     alphas = [np.asarray(layer.convert("RGBA").getchannel("A")) >= 128 for layer in layers]
     paint = np.logical_or.reduce(alphas) if alphas else np.zeros((1, 1), bool)
-    check(bool(paint.any()), "mask", "nothing", "paint over the part that shall be made anew")
+    check(bool(paint.any()), "", "", "paint over the part that shall be made anew")
     share = np.asarray(Image.fromarray((paint * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX))
     # a pixel shown larger than it is counts as soon as the brush touches it; of reduced ones, those nearest
     # to the paint

@@ -20,12 +20,14 @@ FULL = "The disk of the machine that runs this page is full. Its operator must f
 
 
 def words(error: ConfigError) -> str:
-    """An error of the package as a sentence for the page."""
+    """An error of the package as a sentence for the page: the field, the value where it is one word or
+    number, and what to do. An error without a field is a sentence by itself."""
     name, hint = printable(error.name.replace("_", " ")), printable(" ".join(error.hint.split()), 500)
-    given = "" if error.value in ("", None) else printable(error.value)
-    return html.escape(
-        f"{name.capitalize()} ({given}): {hint}." if given else f"{name.capitalize()}: {hint}."
-    )
+    if not name:
+        return html.escape(f"{hint[:1].upper()}{hint[1:]}.")
+    short = isinstance(error.value, str | int | float) and error.value != ""
+    given = f" ({printable(error.value)})" if short else ""
+    return html.escape(f"{name.capitalize()}{given}: {hint}.")
 
 
 def failure(error: Exception) -> gr.Error:

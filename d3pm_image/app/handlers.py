@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +16,16 @@ import gradio as gr
 
 from ..config import ConfigError
 from ..printable import printable
-from .canvas_mask import displayed, painted
+from .canvas_mask import displayed, is_transparent, painted
 from .errors import failure
+from .parts import MOST_SEED
 from .session import Finished, PageRequest, Progress, Studio, open_upload
 from .streaming import Stopped
+from .studios import Studios
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
 PROMISE = "Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is."
+WAITING = "Waiting for the model."
 SMALL = 160  # pixels of the longer side under which an image is shown with square pixels
 
 
@@ -46,11 +50,37 @@ def whole(value: Any, name: str) -> int:
     return int(value)
 
 
-class Handlers:
-    """The page's clicks, for one studio."""
+class Clock:
+    """Says how far a decode is, and how long it will still take by the time of the steps that it made. A
+    large image is drawn in parts, whose number is not known before."""
 
-    def __init__(self, studio: Studio):
-        self.studio = studio
+    def __init__(self) -> None:
+        self.part, self.last, self.first = 1, -1, (0, 0.0)
+
+    def line(self, step: int, steps: int, now: float) -> str:
+        """Where it stands after a step; ``now`` in seconds, by any clock."""
+        self.part += step < self.last
+        if self.last < 0:
+            self.first = step, now
+        self.last = step
+        if self.part > 1:
+            return f"Part {self.part}, step {step} of {steps}"
+        done, seconds = step - self.first[0], now - self.first[1]
+        if done == 0 or step >= steps:
+            return f"Step {step} of {steps}"
+        return f"Step {step} of {steps}, about {math.ceil(seconds / done * (steps - step))} s left"
+
+
+def same(count: int) -> list[Any]:
+    """Outputs that stay as they are."""
+    return [gr.skip()] * count
+
+
+class Handlers:
+    """The page's clicks, for the models of its menu."""
+
+    def __init__(self, studios: Studios):
+        self.studios = studios
         self.running: dict[str, threading.Event] = {}
 
     def stop(self, request: gr.Request) -> None:
@@ -59,45 +89,56 @@ class Handlers:
         if event:
             event.set()
 
+    def wait(self, request: gr.Request) -> list[Any]:
+        """Updates of (chosen result, status, four buttons) at a press: it waits; nothing where a decode runs
+        already."""
+        if str(request.session_hash) in self.running:
+            return same(6)
+        return [0, WAITING, *(gr.update(interactive=False) for _ in range(4))]
+
     def drawing(
         self,
+        studio: Studio,
         label: str | None,
-        count: Any,
         sampler: str,
         steps: Any,
         guidance: Any,
         temperature: Any,
+        count: Any,
         seed: Any,
+        pinned: Any,
     ) -> PageRequest:
-        """The common settings. Raises ConfigError."""
+        """The common settings; the seed is a new one unless it is pinned. Raises ConfigError."""
         changes = {
             "sampler": sampler,
             "steps": whole(steps, "steps"),
             "guidance": guidance,
             "temperature": temperature,
         }
-        self.studio.pipe.request(**changes)
-        return PageRequest(label or "", whole(count, "images"), whole(seed, "seed"), changes)
+        studio.pipe.request(**changes)
+        own = whole(seed, "seed") if pinned else random.randint(0, MOST_SEED)
+        return PageRequest(label or "", whole(count, "images"), own, changes)
 
-    def generate(self, request: gr.Request, *values: Any) -> Iterator:
+    def generate(self, request: gr.Request, model: str, *values: Any) -> Iterator:
         """New images."""
-        yield from self.show(lambda stop: self.studio.generate(self.drawing(*values), stop), request)
+        yield from self.show(Studio.generate, request, model, values)
 
     def inpaint(
-        self, request: gr.Request, path: str | None, editor: Any, feather: Any, *values: Any
+        self, request: gr.Request, model: str, path: str | None, editor: Any, feather: Any, *values: Any
     ) -> Iterator:
         """The painted part of an uploaded image, drawn anew."""
 
-        def work(stop: threading.Event) -> Iterator:
+        def work(studio: Studio, how: PageRequest, stop: threading.Event) -> Iterator:
             source = open_upload(path)
             mask = painted(editor, source.image.size)
-            return self.studio.inpaint(source, mask, whole(feather, "feather"), self.drawing(*values), stop)
+            return studio.inpaint(source, mask, whole(feather, "feather"), how, stop)
 
-        yield from self.show(work, request)
+        yield from self.show(work, request, model, values)
 
     def outpaint(
         self,
         request: gr.Request,
+        model: str,
         path: str | None,
         left: Any,
         top: Any,
@@ -107,41 +148,50 @@ class Handlers:
     ) -> Iterator:
         """An uploaded image, continued."""
 
-        def work(stop: threading.Event) -> Iterator:
+        def work(studio: Studio, how: PageRequest, stop: threading.Event) -> Iterator:
             given = {"left": left, "top": top, "right": right, "bottom": bottom}
             sides = {name: whole(value, name) for name, value in given.items()}
-            return self.studio.outpaint(open_upload(path), sides, self.drawing(*values), stop)
+            return studio.outpaint(open_upload(path), sides, how, stop)
 
-        yield from self.show(work, request)
+        yield from self.show(work, request, model, values)
 
-    def vary(self, request: gr.Request, path: str | None, strength: float, *values: Any) -> Iterator:
+    def vary(
+        self, request: gr.Request, model: str, path: str | None, strength: float, *values: Any
+    ) -> Iterator:
         """Variations of an uploaded image."""
-        yield from self.show(
-            lambda stop: self.studio.vary(open_upload(path), strength, self.drawing(*values), stop), request
-        )
 
-    def show(self, work: Callable[[threading.Event], Iterator], request: gr.Request) -> Iterator:
-        """Updates of (live image, results, download, status) while a decode runs."""
+        def work(studio: Studio, how: PageRequest, stop: threading.Event) -> Iterator:
+            return studio.vary(open_upload(path), strength, how, stop)
+
+        yield from self.show(work, request, model, values)
+
+    def show(
+        self,
+        work: Callable[[Studio, PageRequest, threading.Event], Iterator],
+        request: gr.Request,
+        model: str,
+        values: tuple,
+    ) -> Iterator:
+        """Updates of (live image, results, download, status, stop, seed) while a decode runs."""
         stop = threading.Event()
         self.running[str(request.session_hash)] = stop
-        began, last = time.monotonic(), 0.0
+        began, clock, last = time.monotonic(), Clock(), 0.0
         try:
-            for seen in work(stop):
-                if isinstance(seen, Progress) and (
-                    time.monotonic() - last > PREVIEW_S or seen.step in (0, seen.steps)
-                ):
-                    last = time.monotonic()
-                    image = gr.update(value=seen.image, visible=True)
-                    yield (
-                        image,
-                        gr.update(visible=False),
-                        gr.update(interactive=False),
-                        f"Drawing: step {seen.step} of {seen.steps}",
-                    )
+            studio = self.studios.get(model)
+            drawing = self.drawing(studio, *values)
+            seen_all = work(studio, drawing, stop)
+            yield *same(3), "Begins.", gr.update(interactive=True), drawing.seed
+            for seen in seen_all:
+                if isinstance(seen, Progress):
+                    text = clock.line(seen.step, seen.steps, time.monotonic())
+                    if time.monotonic() - last > PREVIEW_S or seen.step in (0, seen.steps):
+                        last = time.monotonic()
+                        image = gr.update(value=seen.image, visible=True)
+                        yield image, gr.update(visible=False), *same(1), text, *same(2)
                 elif isinstance(seen, Finished):
-                    yield self.finished(seen, time.monotonic() - began)
+                    yield *self.finished(seen, time.monotonic() - began, drawing.seed), *same(2)
         except Stopped:
-            yield gr.update(visible=False), gr.update(visible=True), gr.update(), "Stopped."
+            yield gr.update(visible=False), gr.update(visible=True), gr.skip(), "Stopped.", *same(2)
         except Exception as error:
             raise failure(error) from None
         finally:
@@ -149,40 +199,40 @@ class Handlers:
             if self.running.get(str(request.session_hash)) is stop:
                 del self.running[str(request.session_hash)]
 
-    def finished(self, seen: Finished, seconds: float) -> tuple:
+    def finished(self, seen: Finished, seconds: float, seed: int) -> tuple:
         """Updates once all images are there."""
         for note in seen.notes[:1]:
             gr.Info(html.escape(printable(note, 300)))
-        count = len(seen.paths)
-        text = (
-            f"{count} image{'s' if count > 1 else ''} in {seconds:.1f} s. The download carries the settings."
-        )
+        many = f"{len(seen.paths)} image{'s' if len(seen.paths) > 1 else ''}"
+        text = f"{many} in {seconds:.1f} s, seed {seed}. The download carries the settings."
         gallery = gr.update(
-            value=[str(path) for path in seen.paths],
+            value=[(str(path), caption) for path, caption in zip(seen.paths, seen.captions, strict=True)],
             visible=True,
             elem_classes=shape(seen.paths[0]),
             selected_index=None,
         )
         return gr.update(visible=False), gallery, gr.update(value=str(seen.download), interactive=True), text
 
-    def check(self, path: str | None) -> None:
-        """Whether an uploaded file is an image, as soon as it is there."""
-        if path:
-            open_upload(path)
+    def check(self, model: str, path: str | None) -> tuple[Any, str]:
+        """An uploaded image as the user shall see it, and a line about it."""
+        if not path:
+            return gr.update(value=None, visible=False), ""
+        image = displayed(open_upload(path).image)
+        return gr.update(value=image, visible=True), self.studios.get(model).note(path)
 
-    def load(self, path: str | None) -> Any:
+    def load(self, model: str, path: str | None) -> tuple[Any, str]:
         """An image onto the canvas of the brush, and a line about it."""
         if not path:
-            return gr.update(value=None), PROMISE
-        image = open_upload(path).image
-        text = f"{image.width}×{image.height} pixels, mode {image.mode}. {PROMISE}"
-        return gr.update(value={"background": displayed(image), "layers": [], "composite": None}), text
+            return gr.update(value=None), ""
+        image = displayed(open_upload(path).image)
+        canvas = {"background": image, "layers": [], "composite": None}
+        return gr.update(value=canvas), self.studios.get(model).note(path)
 
-    def tokens(self, path: str | None) -> tuple:
+    def tokens(self, model: str, path: str | None) -> tuple:
         """An uploaded image, its codes as colours, its reconstruction, and a line about them."""
         if not path:
             return None, None, None, ""
-        images, text = self.studio.tokens(open_upload(path))
+        images, text = self.studios.get(model).tokens(open_upload(path))
         return (*images, text)
 
     def read(self, path: str | None) -> str:
@@ -203,8 +253,10 @@ class Handlers:
 
 
 def shape(path: Path) -> list[str]:
-    """How results are shown: with square pixels where they are small."""
+    """How results are shown: with square pixels where they are small, on a chequerboard where they are
+    transparent."""
     from ..image_io import opened
 
-    with opened(path, load=False) as image:
-        return ["results", "pixels"] if max(image.size) < SMALL else ["results"]
+    with opened(path) as image:
+        small, clear = max(image.size) < SMALL, is_transparent(image)
+    return ["results", *["pixels"] * small, *["transparent"] * clear]

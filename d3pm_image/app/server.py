@@ -63,7 +63,7 @@ def start(
     from .guard import SESSIONS, Server
     from .page import build
     from .session import Studio
-    from .theme import CSS, theme
+    from .theme import CSS, SCRIPT, theme
 
     limits = Limits()
     page = build(Studio(pipe, model, folder)).queue(max_size=64, api_open=False)
@@ -72,7 +72,7 @@ def start(
             server_name=f"[{host}]" if ":" in host.strip("[]") else host, server_port=port or None,
             share=False, quiet=True,
             prevent_thread_lock=True, inbrowser=False, ssr_mode=False, footer_links=[],
-            max_file_size=limits.file, theme=theme(), css=CSS,
+            max_file_size=limits.file, theme=theme(), css=CSS, js=SCRIPT,
             pwa=False, mcp_server=False, enable_monitoring=False, run_history=False, show_error=False,
             state_session_capacity=SESSIONS,
             _app=Server(page, host, limits),

@@ -14,13 +14,15 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, check
-from ..config.editing import check_added
+from ..config.editing import GREY_MODEL, check_added
 from ..config.ranges import check_seed
 from ..editing.image_files.files import ImageFile, open_image_file
 from ..editing.outpaint import check_sides
+from ..editing.results import coloured
 from ..imaging import enlarge, grid_image
 from ..labels import label_text
 from ..pipeline import Pipeline
+from ..printable import printable
 from ..provenance import image_record, made_by, mask_text
 from ..sampling.request import Callback, SamplerStep
 from ..storage import safe_name
@@ -72,9 +74,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """Results as files, what the download button gives, and notes for the user."""
+    """Results as files with what each shows in words, what the download button gives, and notes for the
+    user."""
 
     paths: list[Path]
+    captions: list[str]
     download: Path | None
     notes: list[str]
 
@@ -123,7 +127,18 @@ class Studio:
                 **drawing.changes,
             )
 
-        yield from self.draw(work, own, f"generated-seed{drawing.seed}", None, stop)
+        captions = [one["label"] if self.pipe.class_names else f"image {one['number'] + 1}" for one in own]
+        yield from self.draw(work, own, captions, f"generated-seed{drawing.seed}", None, stop)
+
+    def note(self, path: str | None) -> str:
+        """Size and mode of an image that was handed in, and what this model cannot do for it; empty for
+        none."""
+        if not path:
+            return ""
+        image = open_upload(path).image
+        said = f"{image.width}×{image.height} pixels, mode {image.mode}."
+        grey = self.pipe.tokenizer.channels == 1 and coloured(image)
+        return f"{said} Note: {GREY_MODEL}." if grey else said
 
     def labels_text(self, drawing: PageRequest) -> str:
         """The class as a command takes it: by name, since a number may be the name of another class."""
@@ -216,12 +231,15 @@ class Studio:
             for number in range(drawing.count)
         ]
         stem = safe_name(Path(name or source.path.name).stem)
-        yield from self.draw(work, each, f"{stem}-{command}", source, stop)
+        drawn = "" if drawing.one_label is None else f"{own['labels']}, "
+        captions = [f"{drawn}result {number}" for number in range(1, drawing.count + 1)]
+        yield from self.draw(work, each, captions, f"{stem}-{command}", source, stop)
 
     def draw(
         self,
         work: Callable[[Callback], list],
         metadata: list[dict],
+        captions: list[str],
         stem: str,
         source: ImageFile | None,
         stop: threading.Event,
@@ -234,7 +252,7 @@ class Studio:
             else:
                 images = seen
         paths, notes = self.shelf.put(images, metadata, stem, source)
-        yield Finished(paths, self.shelf.bundle(paths), notes)
+        yield Finished(paths, [printable(text) for text in captions], self.shelf.bundle(paths), notes)
 
     def preview(self, frame: SamplerStep) -> Image.Image:
         """The first images of a decode so far; cells that are still masked are grey."""
@@ -292,7 +310,7 @@ def open_upload(path: str | None) -> ImageFile:
     Raises:
         ConfigError: none, or not readable; its place on this machine is not named.
     """
-    check(bool(path), "image", "none", "choose an image first")
+    check(bool(path), "", "", "choose an image first")
     try:
         return open_image_file(str(path))
     except ConfigError as error:

@@ -129,10 +129,7 @@ def test_messages_are_sentences_and_hold_no_markup():
     from d3pm_image.app.errors import failure, words
 
     assert words(ConfigError("seed", -1, "give 0 or more")) == "Seed (-1): give 0 or more."
-    assert (
-        words(ConfigError("sides", {"left": 9000}, "too many: fewer"))
-        == "Sides ({&#x27;left&#x27;: 9000}): too many: fewer."
-    )
+    assert words(ConfigError("sides", {"left": 9000}, "too many: fewer")) == "Sides: too many: fewer."
     assert "memory" in str(failure(RuntimeError("could not create a primitive"))) and "memory" in str(
         failure(OSError(12, "no"))
     )

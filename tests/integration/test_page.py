@@ -38,6 +38,9 @@ def clicked(page, name: str):
     return found[0]
 
 
+PINNED = {"Keep this seed": True}
+
+
 def pressed(event, given: dict[str, object]) -> list[tuple]:
     """All updates that a handler gives for the fields as the page shows them, but for those that are ``given`` by their names."""
     unknown = set(given) - {field.label for field in event.inputs}
@@ -68,8 +71,8 @@ def test_a_press_on_the_button_of_every_tab_draws_as_many_images_as_its_field_sa
     if name == "inpaint":
         given["Paint over what shall be made anew"] = painted((23, 17))
     updates = pressed(event, {**given, "Steps": 2})
-    assert all(len(update) == len(event.outputs) == 4 for update in updates) and len(updates) > 1
-    live, gallery, download, status = updates[-1]
+    assert all(len(update) == len(event.outputs) == 6 for update in updates) and len(updates) > 2
+    live, gallery, download, status, *_ = updates[-1]
     assert (
         not live["visible"]
         and gallery["visible"]
@@ -77,9 +80,11 @@ def test_a_press_on_the_button_of_every_tab_draws_as_many_images_as_its_field_sa
         and download["interactive"]
     )
     assert status.startswith(f"{count} images in ") and all(
-        Image.open(path).size == size for path in gallery["value"]
+        Image.open(path).size == size for path, _ in gallery["value"]
     )
-    assert updates[0][0]["visible"] and "step" in updates[0][3]  # the decode was shown as it happened
+    begins, first = updates[:2]
+    assert begins[4]["interactive"] and first[0]["visible"]  # it can be stopped, and is shown as it happens
+    assert first[3].startswith("Step ") and f"seed {begins[5]}." in status
 
 
 def test_fields_reach_what_they_name(page):
@@ -94,8 +99,8 @@ def test_fields_reach_what_they_name(page):
         {"Sampler": "halton"},
         {"Steps": 3},
     ):
-        *_, (_, gallery, _, _) = pressed(event, {"Steps": 4, "Images": 3, **changed})
-        drawn[str(changed)] = b"".join(np.asarray(Image.open(path)).tobytes() for path in gallery["value"])
+        *_, (_, gallery, *_) = pressed(event, {"Steps": 4, "Images": 3, **PINNED, **changed})
+        drawn[str(changed)] = b"".join(np.asarray(Image.open(path)).tobytes() for path, _ in gallery["value"])
     assert len(set(drawn.values())) == len(drawn)
 
 
@@ -103,7 +108,7 @@ def test_wrong_input_is_a_message_and_changes_nothing(page, own):
     for name, given, says in (
         ("generate", {"Steps": None}, "whole number"),
         ("generate", {"Images": 2.5}, "whole number"),
-        ("inpaint", {}, "Image"),
+        ("inpaint", {}, "Choose an image first."),
         ("outpaint", {"Your image: drop it here": str(own), "Left": 0, "Right": 0}, "pixels"),
         (
             "vary",
@@ -123,28 +128,29 @@ def test_wrong_input_is_a_message_and_changes_nothing(page, own):
 
 def test_an_image_handed_in_is_shown_read_and_taken_apart(page, own):
     load, about = clicked(page, "load").fn, clicked(page, "tokens").fn
-    canvas, text = load(str(own))
+    canvas, text = load("digits", str(own))
     assert canvas["value"]["background"].size[0] > 23 and text.startswith("23×17 pixels, mode RGB")
-    assert load(None)[0]["value"] is None and about(None) == (None, None, None, "")
-    *images, line = about(str(own))
+    assert load("digits", None)[0]["value"] is None and about("digits", None) == (None, None, None, "")
+    *images, line = about("digits", str(own))
     assert len(images) == 3 and "codes" in line
-    *_, (_, gallery, _, _) = pressed(clicked(page, "generate"), {"Steps": 2, "Images": 1, "Seed": 11})
+    given = {"Steps": 2, "Images": 1, "Seed": 11, **PINNED}
+    *_, (_, gallery, *_) = pressed(clicked(page, "generate"), given)
     read = clicked(page, "read").fn
-    table = read(gallery["value"][0])
+    table = read(gallery["value"][0][0])
     assert "<th>" in table and "11" in table.partition("seed<")[2][:30] and read(None) == ""
     with pytest.raises(gr.Error, match=r"Image \(own.png\)"):
         read(str(own))
 
 
 def test_a_result_goes_on_to_another_tab(page):
-    from d3pm_image.app.page import sent, which
+    from d3pm_image.app.events import sent, which
     from d3pm_image.config import ConfigError
 
     shown = [("a.png", None), ("b.png", None)]
     assert [sent("vary", shown, i)[0] for i in (0, 1, 5)] == ["a.png", "b.png", "b.png"]
     assert sent("vary", shown, 0)[1]["selected"] == "vary" and which(SimpleNamespace(index=1)) == 1
     for nothing in (None, []):
-        with pytest.raises(ConfigError, match="make some first"):
+        with pytest.raises(ConfigError, match="make some images first"):
             sent("vary", nothing, 0)
 
 

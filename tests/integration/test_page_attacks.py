@@ -269,7 +269,7 @@ def test_the_sum_of_all_uploads_is_bounded(page):
 
 
 def test_the_memory_of_sessions_is_bounded(page):
-    (event, *_) = [event for event in page.config()["dependencies"] if event["api_name"] == "lambda"]
+    (event, *_) = [event for event in page.config()["dependencies"] if event["api_name"] == "wait"]
 
     def visit(number: int) -> None:
         name = f"visitor{number}"

@@ -1,0 +1,116 @@
+"""What the parts of a tab do to each other: a press on a button, its wait, its results and where these go."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from ..config import check
+from .handlers import WAITING, Handlers, friendly
+from .parts import ONWARD, Buttons, Fields, Outputs, Upload, of_model
+from .session import Studio
+from .studios import Studios
+
+LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+"""All work of the model stands in one line: users wait for each other, and see where they stand."""
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def draw(
+    handlers: Handlers, work: Callable, inputs: list[Any], tab: tuple[Buttons, Outputs], fields: Fields
+) -> None:
+    """Tie a button to a decode, and another to its end. First the page says that it waits, then the decode
+    stands in line and is shown, and at its end, however it ended, the buttons fit what there is."""
+    on, out = tab
+    every = [out.download, *out.onward.values()]
+    pressed = on.start.click(handlers.wait, outputs=[out.chosen, on.status, *every], queue=False, **QUIET)
+    drawn = pressed.then(
+        work,
+        [*inputs, *fields.all],
+        [out.live, out.results, out.download, on.status, on.stop, fields.seed],
+        show_progress="minimal",
+        show_progress_on=on.status,
+        api_visibility="private",
+        **LINE,
+    )
+    for ended in (drawn.success, drawn.failure):  # one that follows either way does not follow an error
+        ended(
+            settled, [out.results, on.status], [out.live, out.results, on.status, on.stop, *every],
+            queue=False, **QUIET,
+        )  # fmt: skip
+    on.stop.click(handlers.stop, queue=False, **QUIET)
+
+
+def settled(shown: list | None, status: str | None) -> list[Any]:
+    """Updates after a decode, however it ended: results to the front, buttons that have something to work on,
+    and no line that says that it goes on."""
+    over = "" if str(status).startswith((WAITING, "Step", "Part", "Begins")) else gr.skip()
+    able = gr.update(interactive=bool(shown))
+    hidden, front = gr.update(visible=False), gr.update(visible=True)
+    return [hidden, front, over, gr.update(interactive=False), able, *[able] * len(ONWARD)]
+
+
+def go_on(out: Outputs, images: dict[str, gr.File], tabs: gr.Tabs) -> None:
+    """Tie the buttons below results to the tabs that take one of them: the one that was clicked on, or the
+    first."""
+    out.results.select(which, outputs=out.chosen, queue=False, **QUIET)
+    for name, button in out.onward.items():
+        go = functools.partial(sent, name)
+        button.click(friendly(go), [out.results, out.chosen], [images[name], tabs], queue=False, **QUIET)
+
+
+def which(event: gr.SelectData) -> int:
+    """The number of the result that was clicked on."""
+    return int(event.index)
+
+
+def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> tuple[str, Any]:
+    """A result as the image of a tab, and that tab to the front. Raises ConfigError before there are
+    any."""
+    check(bool(shown), "", "", "make some images first")
+    assert shown
+    return shown[min(chosen, len(shown) - 1)][0], gr.update(selected=name)
+
+
+def heading(studio: Studio) -> str:
+    """Name, and what the model makes."""
+    (height, width), classes = studio.pipe.image_size, len(studio.pipe.class_names)
+    kind = "grey" if studio.pipe.tokenizer.channels == 1 else "colour"
+    named = f" of {classes} classes" if classes else ""
+    return f"# d3pm-image\n{width}×{height} {kind} images{named}"
+
+
+def half_width(studio: Studio) -> int:
+    """Pixels that an image is continued by at first, on the left and on the right."""
+    return int(studio.pipe.image_size[1]) // 2
+
+
+def follow(
+    menu: gr.Dropdown,
+    studios: Studios,
+    head: gr.Markdown,
+    fields: list[Fields],
+    sides: list[gr.Number],
+    uploads: list[Upload],
+) -> None:
+    """Tie the menu of models to all that depends on the model: its name and size, fields, and the lines about
+    images that were handed in. Paint, images and results stay."""
+
+    def switched(model: str, *paths: str | None) -> list[Any]:
+        studio = studios.get(model)
+        own = [values for one in fields for values in of_model(studio, one.any_class)]
+        half = [half_width(studio)] * len(sides)
+        return [heading(studio), *(gr.update(**v) for v in own), *half, *map(studio.note, paths)]
+
+    changed = [field for one in fields for field in one.of_model]
+    menu.input(
+        friendly(switched),
+        [menu, *(one.file for one in uploads)],
+        [head, *changed, *sides, *(one.about for one in uploads)],
+        show_progress="minimal",
+        show_progress_on=head,
+        api_visibility="private",
+    )

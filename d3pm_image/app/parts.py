@@ -1,0 +1,185 @@
+"""What the tabs of the page are made of: fields, results, buttons. What depends on the model stands in
+:func:`of_model`, from which a change of the model sets it anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ..sampling import SAMPLERS
+from .session import MOST_IMAGES, Studio
+
+MOST_SEED = 2**31 - 1
+ONWARD = {"inpaint": "Inpaint it", "outpaint": "Outpaint it", "vary": "Vary it"}
+ANY, NONE = "any: each in turn", "none"
+"""The first choice of a class: of new images, and of edits."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """How images are drawn; ``any_class`` is the first choice of a class."""
+
+    label: gr.Dropdown
+    count: gr.Slider
+    sampler: gr.Dropdown
+    steps: gr.Slider
+    guidance: gr.Slider
+    temperature: gr.Slider
+    seed: gr.Number
+    pinned: gr.Checkbox
+    any_class: str
+
+    @property
+    def all(self) -> list[Any]:
+        """In the order of :meth:`Handlers.drawing`."""
+        return [*self.of_model, self.count, self.seed, self.pinned]
+
+    @property
+    def of_model(self) -> list[Any]:
+        """Those that a change of the model sets, in the order of :func:`of_model`."""
+        return [self.label, self.sampler, self.steps, self.guidance, self.temperature]
+
+
+@dataclass(frozen=True)
+class Buttons:
+    """What starts and ends a decode, and the line below them that says where it stands."""
+
+    start: gr.Button
+    stop: gr.Button
+    status: gr.Markdown
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a decode shows: live image, results, download; the result last clicked on, and the tabs that it
+    can go on to."""
+
+    live: gr.Image
+    results: gr.Gallery
+    download: gr.DownloadButton
+    chosen: gr.State
+    onward: dict[str, gr.Button]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An image of the user's own: the file, what is shown of it, and a line about it."""
+
+    file: gr.File
+    shown: Any
+    about: gr.Markdown
+
+
+def of_model(studio: Studio, any_class: str) -> list[dict[str, Any]]:
+    """Properties of :attr:`Fields.of_model` that a model sets."""
+    names, usual = studio.pipe.class_names, studio.pipe.sampling
+    choices = [
+        (any_class, ""),
+        *([("no class", "none")] if any_class == ANY else []),
+        *((name, str(number)) for number, name in enumerate(names)),
+    ]
+    return [
+        {"choices": choices, "value": "", "visible": bool(names), "filterable": len(names) > 12},
+        {"value": studio.pipe.sampler.name},
+        {"value": min(usual.steps, 100)},
+        {"maximum": max(6, usual.guidance), "value": usual.guidance, "visible": bool(names)},
+        {"value": usual.temperature},
+    ]
+
+
+def what(studio: Studio, count: int, any_class: str = NONE) -> tuple[gr.Dropdown, gr.Slider]:
+    """The fields that everybody sets: class and number."""
+    with gr.Row():
+        label = gr.Dropdown(label="Class", min_width=170, **of_model(studio, any_class)[0])
+        number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Images", min_width=170, buttons=[])
+    return label, number
+
+
+def how(studio: Studio, label: gr.Dropdown, count: gr.Slider, any_class: str = NONE) -> Fields:
+    """All other fields, folded away."""
+    _, sampler, steps, guidance, temperature = of_model(studio, any_class)
+    narrow: dict[str, Any] = {"min_width": 120}
+    slider: dict[str, Any] = {"buttons": [], **narrow}
+    with gr.Row():
+        drawn = gr.Dropdown(list(SAMPLERS), label="Sampler", **narrow, **sampler)
+        number = gr.Slider(1, 100, step=1, label="Steps", **slider, **steps)
+    with gr.Row():
+        guided = gr.Slider(0, step=0.1, label="Guidance", **slider, **guidance)
+        warm = gr.Slider(0.1, 2, step=0.05, label="Temperature", **slider, **temperature)
+    with gr.Row():
+        seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed", **narrow)
+        pinned = gr.Checkbox(
+            False, label="Keep this seed", info="Otherwise each press takes a new one.", **narrow
+        )
+    return Fields(label, count, drawn, number, guided, warm, seed, pinned, any_class)
+
+
+def buttons(text: str) -> Buttons:
+    """A button that starts, one that stops, and their line."""
+    with gr.Row():
+        start = gr.Button(text, variant="primary", scale=3, elem_classes=["start"])
+        stop = gr.Button("Stop", scale=1, min_width=60, interactive=False)
+    return Buttons(start, stop, gr.Markdown("", elem_classes=["status"]))
+
+
+def results(columns: int = 4, height: int = 520) -> Outputs:
+    """Where results of a tab are shown; ``height`` in pixels of the screen."""
+    live = gr.Image(
+        label="Being drawn", show_label=False, visible=False, interactive=False, format="png", buttons=[],
+        elem_classes=["live"], height=height, alt_text="The images being drawn; what is masked is grey",
+    )  # fmt: skip
+    gallery = gr.Gallery(
+        label="Results", show_label=False, columns=columns, object_fit="contain", height=None, format="png",
+        type="filepath", buttons=["download", "fullscreen"], interactive=False,
+        elem_classes=["results"], preview=False,
+    )  # fmt: skip
+    with gr.Row(elem_classes=["onward"]):
+        small: dict[str, Any] = {"size": "sm", "min_width": 90, "interactive": False}
+        download = gr.DownloadButton("Download", **small)
+        onward = {name: gr.Button(text, **small) for name, text in ONWARD.items()}
+    return Outputs(live, gallery, download, gr.State(0), onward)
+
+
+def upload(name: str) -> gr.File:
+    """A field for an image of the user's own; the file itself comes here, not what a browser makes of it."""
+    return gr.File(
+        label="Your image: drop it here",
+        file_types=["image"],
+        type="filepath",
+        height=90,
+        elem_id=f"{name}-image",
+        elem_classes=["upload"],
+    )
+
+
+def shown_upload(name: str) -> Upload:
+    """The same with the image below it, once it is there."""
+    file = upload(name)
+    shown = gr.Image(
+        label="Your image", show_label=False, visible=False, interactive=False, format="png", buttons=[],
+        elem_id=f"{name}-own", elem_classes=["own"], height=130, alt_text="Your image",
+    )  # fmt: skip
+    return Upload(file, shown, hint("", "about"))
+
+
+def hint(text: str, *classes: str) -> gr.Markdown:
+    """A line in small print."""
+    return gr.Markdown(text, elem_classes=["hint", *classes])
+
+
+def token_image(name: str) -> gr.Image:
+    """An image under its name."""
+    with gr.Column(min_width=180):
+        hint(name)
+        return gr.Image(
+            label=name,
+            show_label=False,
+            interactive=False,
+            format="png",
+            buttons=["fullscreen"],
+            height=320,
+            elem_classes=["live"],
+            alt_text=name,
+        )

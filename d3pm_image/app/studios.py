@@ -1,0 +1,63 @@
+"""The models of the page's menu: the one that the page was started with, the shipped ones and those of the
+hub's cache. Each is loaded from this machine when somebody first chooses it; nothing else can be named."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from ..config import check
+from ..model_list import known_models
+from ..pipeline import Pipeline
+from .session import Studio
+
+MOST_LOADED = 2
+"""Models in memory besides the one that the page was started with; of more, the one used longest ago goes."""
+
+
+class Studios:
+    """A studio for each model of the menu, on one device, with one folder and one line for all.
+
+    Args:
+        first: That of the model that the page was started with; it stays in memory.
+    """
+
+    def __init__(self, first: Studio):
+        self.first = first
+        self.folders: dict[str, Path] = {}
+        for one in known_models():  # shipped ones come first, and keep their names
+            self.folders.setdefault(one.name, one.folder)
+        self.folders.pop(first.model, None)
+        self.loaded: OrderedDict[str, Studio] = OrderedDict()
+        self.lock = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """What the menu offers, in its order."""
+        return [self.first.model, *self.folders]
+
+    def get(self, name: Any) -> Studio:
+        """The studio of a model. Raises ConfigError for a name that the menu does not offer, and for a model
+        that cannot be read."""
+        known = isinstance(name, str) and (name == self.first.model or name in self.folders)
+        check(known, "model", name, "is not in the menu; load the page again")
+        if name == self.first.model:
+            return self.first
+        with self.lock:
+            if name not in self.loaded:
+                self.loaded[name] = self.load(name)
+            self.loaded.move_to_end(name)
+            while len(self.loaded) > MOST_LOADED:
+                self.loaded.popitem(last=False)
+            return self.loaded[name]
+
+    def load(self, name: str) -> Studio:
+        """Read a model from its folder; the hub is not asked."""
+        pipe = self.first.pipe
+        precision = "auto" if pipe.by_device else pipe.precision
+        loaded = Pipeline.from_pretrained(self.folders[name], pipe.device, precision)
+        studio = Studio(loaded, name, self.first.shelf.folder)
+        studio.lock = self.first.lock
+        return studio
