@@ -21,7 +21,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
-SIZE: Any = {"width": 1280, "height": 720}
+SIZE: Any = {"width": 1280, "height": 680}
 STROKE = [(-120, 60), (120, 60), (120, 100), (-120, 100), (-120, 140), (120, 140)]
 """The brush's way, in pixels from the middle of the canvas."""
 RESULT = 4
@@ -39,7 +39,7 @@ def take(page: Any, folder: Path) -> None:
     finish(page, "Generate")
     page.screenshot(path=folder / "app_generate.png")
     page.locator(".results button.thumbnail-item").locator("visible=true").nth(RESULT).click()
-    page.set_viewport_size({**SIZE, "height": 970})
+    page.set_viewport_size({**SIZE, "height": 900})
     page.get_by_role("button", name="Inpaint it", exact=True).locator("visible=true").click()
     page.get_by_text("pixels, mode").wait_for()
     canvas = page.locator("#inpaint-editor canvas").first
