@@ -32,7 +32,8 @@ CSS = """
 .hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
 .about:not(:has(p)) { display: none !important; }
 .upload .icon-wrap { display: none; }
-.upload [data-testid=upload-text] { flex-direction: row; gap: 0.5rem; min-height: 0; padding: 30px 0 0; }
+.upload [data-testid=upload-text] { flex-direction: row; gap: 0.4rem; min-height: 0; padding: 34px 0 0;
+  white-space: nowrap; font-size: 0.85rem; }
 .gradio-container .block:not(:focus-within) [role=listbox] { display: none; }
 .status { min-height: 2rem; }
 .status .pending { opacity: 1; }
@@ -73,6 +74,7 @@ footer { display: none !important; }
   .results .grid-wrap, #inpaint .results .grid-wrap { max-height: none; }
   .results .grid-container { grid-template-columns: repeat(3, 1fr) !important; }
   #inpaint-editor { height: 360px !important; }
+  #show-image [data-testid=upload-text] { padding-top: 54px; }
   .gradio-container button[role=tab] { padding: 0 10px; }
   table.metadata th { width: 7rem; white-space: normal; }
 }
