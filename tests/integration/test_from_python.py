@@ -164,7 +164,7 @@ def test_the_command_line_and_the_function_train_the_same_weights(tmp_path):
         ({"train": {"stpes": 3}}, ConfigError, r"train\.stpes.*did you mean train\.steps"),
         ({"loss": {"adversarial": {"wieght": 1}}}, ConfigError, r"did you mean loss\.adversarial\.weight"),
         ({"train": {"steps": "3"}}, ConfigError, r"train\.steps='3'.*whole number"),
-        ({"train": {"compile": "no"}}, ConfigError, r"train\.compile='no'.*true, false or auto"),
+        ({"train": {"compile": "no"}}, ConfigError, r"train\.compile='no'.*true, false, auto or reduce-overhead"),
         ({"train": 5}, ConfigError, "dictionary of settings, or a TrainConfig"),
         ({"train": {"steps": 0}}, ConfigError, r"train\.steps=0"),
         ({"tokenizer": {"quantizer": "fsk"}}, ConfigError, r"tokenizer\.quantizer='fsk'.*did you mean fsq"),
