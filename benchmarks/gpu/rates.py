@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -36,6 +38,7 @@ from d3pm_image.pipeline import Pipeline
 from d3pm_image.provenance.machine import machine
 from d3pm_image.recipes import diffusion, tokenizer_parts
 from d3pm_image.tokenizer import Autoencoder
+from d3pm_image.tokenizer.autoencoder import arrange
 from d3pm_image.training.loop import make_accelerator
 from d3pm_image.training.trainer import Trainer, TrainTask
 
@@ -72,7 +75,8 @@ def peak_mb(device: torch.device) -> float | None:
 
 
 def forget(device: torch.device) -> None:
-    """Begin a new measurement of memory."""
+    """Begin a new measurement of memory, without what an earlier one left."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -110,20 +114,24 @@ def environment(note: Note, device: torch.device, toy: bool) -> None:
 
 
 def tests(note: Note, device: torch.device, toy: bool) -> None:
-    """``pytest -m gpu``."""
-    words = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "gpu"]
+    """``pytest -m gpu``; what it printed is kept also where it takes too long."""
+    words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-m", "gpu"]
     chosen = ["tests/gpu", "-k", "logits or half or lie_there"] if toy else ["tests/gpu"]
     environ = os.environ | ({"D3PM_IMAGE_GPU_TESTS": "cpu"} if device.type == "cpu" else {})
-    done = subprocess.run(
-        [*words, *chosen], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
-    note("exit_code", done.returncode)
-    note("output", done.stdout[-3000:].splitlines())
+    with tempfile.TemporaryFile() as file:
+        run = functools.partial(subprocess.run, [*words, *chosen], cwd=ROOT, env=environ, stdout=file)
+        try:
+            note("exit_code", run(timeout=STEPS["tests"][1] - 10, check=False).returncode)
+        except subprocess.TimeoutExpired:
+            note("exit_code", "stopped at its limit")
+        file.seek(0)
+        note("output", file.read().decode(errors="replace")[-4000:].splitlines())
 
 
 def agreement(note: Note, device: torch.device, toy: bool) -> None:
     """How far a shipped model's logits, loss, gradients and samples differ between processor and device."""
-    here = Pipeline.from_pretrained("fashion-mnist", "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    here = Pipeline.from_pretrained("fashion-mnist", "cpu", "float32")
     there = copy.deepcopy(here).to(device)
     images, grid = 4 if toy else 64, here.grid
     process = Process.from_config(ProcessConfig(), here.tokenizer.num_codes)
@@ -163,46 +171,58 @@ def step_of(
 
 
 def training(note: Note, device: torch.device, toy: bool) -> None:
-    """Images per second of denoisers, and the share of the matrix rate that their operations reach."""
+    """Images per second of denoisers, and the share of the matrix rate that their operations reach; one that
+    fails leaves the others."""
     square = torch.randn(*(2 * [256 if toy else 8192]), device=device).bfloat16()
     rate = 2 * len(square) ** 3 / seconds(functools.partial(torch.matmul, square, square), device, toy)
-    side, codes = (4, 64) if toy else (16, 1024)
+    del square
     for mode, name in ORDER[:1] if toy else ORDER:
-        width, depth, images = (32, 1, 4) if toy else NETWORKS[name]
         for fused in (False, True) if mode == "eager" else (False,):
-            config = DiffusionRun(
-                denoiser=DenoiserConfig(width, depth, max(1, width // 64)),
-                loss=DiffusionLossConfig(fused=fused),
-                train=TrainConfig(batch_size=images, mixed_precision="bf16", compile=MODES[mode], ema=0.999),
-            )
-            grid = (side, side)
-            with imagined():
-                costs = count(
-                    Transformer(config.denoiser, codes, CLASSES),
-                    diffusion_loss(config, codes, grid, CLASSES, images),
-                    config.train,
-                )
+            row = f"{name} {mode}{' fused' if fused else ''}"
             forget(device)
-            network = Transformer(config.denoiser, codes, CLASSES)
-            loss = diffusion.make_loss(Process.from_config(config.process, codes), config.loss, grid)
-            batch = {
-                "codes": torch.randint(codes, (images, side**2), device=device),
-                "labels": torch.randint(CLASSES, (images,), device=device),
-            }
-            began = time.perf_counter()
-            step = step_of(TrainTask(network, lambda *_: [], loss), batch, config.train)
-            step()
-            wait(device)
-            first = time.perf_counter() - began
-            taken = seconds(step, device, toy)
-            figures = {
-                "parameters": costs.parameters,
-                "first_step_s": round(first, 2),
-                "images_per_s": round(images / taken, 1),
-                "share_of_products": round(costs.flops / taken / rate, 4),
-                "peak_mb": peak_mb(device),
-            }
-            note(f"{name} {mode}{' fused' if fused else ''}", figures)
+            try:
+                note(row, denoiser_figures(mode, name, fused, rate, device, toy))
+            except Exception as error:
+                if toy:
+                    raise
+                note(row, f"{type(error).__name__}: {error}"[:300])
+
+
+def denoiser_figures(
+    mode: str, name: str, fused: bool, rate: float, device: torch.device, toy: bool
+) -> dict[str, Any]:
+    """Figures of one denoiser; ``rate`` is that of the matrix product, in operations per second."""
+    side, codes = (4, 64) if toy else (16, 1024)
+    width, depth, images = (32, 1, 4) if toy else NETWORKS[name]
+    config = DiffusionRun(
+        denoiser=DenoiserConfig(width, depth, max(1, width // 64)),
+        loss=DiffusionLossConfig(fused=fused),
+        train=TrainConfig(batch_size=images, mixed_precision="bf16", compile=MODES[mode], ema=0.999),
+    )
+    with imagined():
+        costs = count(
+            Transformer(config.denoiser, codes, CLASSES),
+            diffusion_loss(config, codes, (side, side), CLASSES, images),
+            config.train,
+        )
+    network = Transformer(config.denoiser, codes, CLASSES)
+    loss = diffusion.make_loss(Process.from_config(config.process, codes), config.loss, (side, side))
+    batch = {
+        "codes": torch.randint(codes, (images, side**2), device=device),
+        "labels": torch.randint(CLASSES, (images,), device=device),
+    }
+    began = time.perf_counter()
+    step = step_of(TrainTask(network, lambda *_: [], loss), batch, config.train)
+    step()
+    wait(device)
+    first, taken = time.perf_counter() - began, seconds(step, device, toy)
+    return {
+        "parameters": costs.parameters,
+        "first_step_s": round(first, 2),
+        "images_per_s": round(images / taken, 1),
+        "share_of_products": round(costs.flops / taken / rate, 4),
+        "peak_mb": peak_mb(device),
+    }
 
 
 def sampling(note: Note, device: torch.device, toy: bool) -> None:
@@ -212,8 +232,9 @@ def sampling(note: Note, device: torch.device, toy: bool) -> None:
     sizes = peers.Sizes(**(small if toy else whole), bf16=True, device=device.type)
     options = Namespace(halton="", amused=False, calls=[2], clock="wall", mode="reduce-overhead")
     note("eager", peers.measure(sizes, Namespace(**vars(options), compile=False), 1 if toy else 5))
-    if device.type == "cuda":
-        note("graphs", peers.measure(sizes, Namespace(**vars(options), compile=True), 5))
+    if device.type == "cuda":  # one shape, or every other one is compiled too
+        options.calls = [sizes.batch]
+        note("graphs", peers.measure(sizes, Namespace(**vars(options), compile=True), 3))
 
 
 def tokenizers(note: Note, device: torch.device, toy: bool) -> None:
@@ -227,6 +248,7 @@ def tokenizer_figures(config: TokenizerRun, device: torch.device, toy: bool) -> 
     size, channels, images = config.data.image_size, config.data.channels, config.train.batch_size
     assert isinstance(size, int)
     network = Autoencoder(config.tokenizer, channels, 2**14)
+    arrange(network.to(device), device.type)  # as a training does
     batch = torch.randint(256, (images, channels, size, size), dtype=torch.uint8).to(device)
     forget(device)
     accelerator = make_accelerator(config.train)
@@ -281,15 +303,15 @@ def loss(note: Note, device: torch.device, toy: bool) -> None:
 
 
 STEPS: dict[str, tuple[Callable[[Note, torch.device, bool], None], float]] = {
-    "environment": (environment, 20),
-    "tests": (tests, 45),
+    "environment": (environment, 30),
     "agreement": (agreement, 25),
-    "training": (training, 75),
-    "loss": (loss, 25),
+    "training": (training, 70),
+    "sampling": (sampling, 40),
     "tokenizers": (tokenizers, 30),
-    "sampling": (sampling, 60),
+    "loss": (loss, 25),
+    "tests": (tests, 70),
 }
-"""Each step with the seconds that it may take, where so many are left."""
+"""Each step with the seconds that it may take, where so many are left: the most telling ones first."""
 
 
 def run_step(name: str, note: Note, toy: bool) -> None:

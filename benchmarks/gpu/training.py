@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import shutil
 import tarfile
 import time
@@ -33,8 +32,8 @@ from d3pm_image.training.monitor import read_lines
 from .packing import trainings, unpack_images
 
 PACE_STEPS, LEAST_STEPS = 40, 20
-FINISH_S = 25.0
-"""Seconds kept for samples and the archive."""
+FINISH_S = 40.0
+"""Seconds kept for imports, samples and the archive."""
 LARGEST_MB = 16.0
 
 
@@ -61,7 +60,7 @@ def measured(
     """The pace of a training, from a short one that is thrown away. Its start includes what is cached after
     it (codes, compiled code), so the estimate is on the safe side."""
     steps = 4 if toy else PACE_STEPS
-    short = {"steps": steps, "log_every": max(1, steps // 4), "preview_every": 0, "warmup_steps": 1}
+    short = {"steps": steps, "log_every": max(1, steps // 4), "preview_every": steps, "warmup_steps": 1}
     began = time.perf_counter()
     train(loop | short, folder)
     whole = time.perf_counter() - began
@@ -79,8 +78,7 @@ def stage(
     pace = measured(train, loop, out.with_name(f"{out.name}-pace"), toy)
     left = budget_s - (time.perf_counter() - began)
     steps = 6 if toy else pace.steps(left)
-    often = max(1, math.ceil(steps / 3))
-    made = train(loop | {"steps": steps, "preview_every": often, "checkpoint_every": steps}, out)
+    made = train(loop | {"steps": steps, "preview_every": steps, "checkpoint_every": steps}, out)
     metadata = {"steps": steps, "step_ms": round(1e3 * pace.step_s, 2), "start_s": round(pace.start_s, 1)}
     return made, metadata | {"seconds": round(time.perf_counter() - began, 1), "budget_s": round(budget_s, 1)}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.command_line import run
 from helpers.odd_images import FILES, seen
-from helpers.odd_images import image as random_image
+from helpers.odd_images import make_image as random_image
 from PIL import Image
 
 from d3pm_image import Box, Pipeline

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.command_line import fails, run
-from helpers.odd_images import image as random_image
+from helpers.odd_images import make_image as random_image
 from PIL import Image
 
 BOX = (3, 2, 5, 4)

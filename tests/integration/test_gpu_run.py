@@ -112,10 +112,12 @@ def test_a_step_that_fails_or_hangs_leaves_the_others(tmp_path, monkeypatch):
 
 
 def test_no_step_begins_without_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "RESULTS", tmp_path / "kept")
     monkeypatch.setattr(sys, "argv", ["gpu", "rates", "--out", str(tmp_path), "--seconds", "0.5"])
     program.main()
     found = json.loads((tmp_path / "rates.json").read_text())
     assert all(step == {"end": "no time was left"} for step in found.values())
+    assert (tmp_path / "kept" / "rates.json").read_text() == (tmp_path / "rates.json").read_text()
 
 
 @pytest.mark.parametrize(
@@ -124,14 +126,16 @@ def test_no_step_begins_without_time(tmp_path, monkeypatch):
         ({"7M eager": 1, "7M graphs": 3, "7M compiled": 2}, "reduce-overhead"),
         ({"7M eager": 1, "7M compiled": 2}, "true"),
         ({"7M eager": 2, "7M compiled": 1}, "false"),
+        ({"7M eager": 1, "7M graphs": "RuntimeError: no", "7M compiled": 2}, "true"),
         ({}, "false"),
     ],
 )
 def test_trainings_use_what_was_fastest(tmp_path, rows, mode):
-    figures = {name: {"images_per_s": rate} for name, rate in rows.items()}
+    figures = {n: r if isinstance(r, str) else {"images_per_s": r} for n, r in rows.items()}
     (tmp_path / "rates.json").write_text(json.dumps({"training": figures}))
     assert program.fastest(tmp_path) == mode
     assert program.fastest(tmp_path / "none") == "false"
+    assert program.fastest(tmp_path / "none", tmp_path) == mode
 
 
 def test_what_does_not_fit_is_left_out_and_named(tmp_path, capsys, monkeypatch):
