@@ -14,11 +14,14 @@ IMAGES = "Folder of images, shards, or a data set by name."
 class Train(OwnImages):
     """Train both stages on your own images in a given time. Image size, networks, steps and mirroring are
     chosen by the images, this machine and the time, after a short measurement, and printed with their
-    reasons; an option below that is 0, empty or null is chosen. Ends with new images, an inpainting and a
+    reasons; what an option leaves out is chosen. Ends with new images, an inpainting and a
     report.
 
     Args:
         data: Folder of images, shards, or a data set by name.
+
+    Example:
+        d3pm-image train photos --minutes 30
     """
 
     data: str

@@ -33,7 +33,7 @@ class EditOptions:
             to a file of its own.
         first: Number of the first result; each number has its own randomness under the seed. The images
             of a folder are numbered on in the order of their names.
-        ring: Code cells around the repaint that are drawn anew as well; null takes the default.
+        ring: Code cells around the repaint that are drawn anew as well; left out, it takes the default.
         feather: Pixels around the mask over which the result fades into the image, and which change so; 0
             is a hard seam.
         window: What of a large image is worked on: whole at the model's size, the mask's neighbourhood

@@ -72,10 +72,10 @@ def groups(parser: ArgumentParser, kind: type, names: Sequence[str]) -> list[tup
     for name in names:
         if name in ASIDE:
             rest.append(name)
-        elif "." in name:
-            nested.setdefault(name.partition(".")[0], []).append(name)
         elif is_group(parser, name):
             continue
+        elif "." in name:
+            nested.setdefault(name.partition(".")[0], []).append(name)
         elif name in made:
             drawn.append(name)
         elif origin.get(name) is kind:
@@ -110,7 +110,7 @@ def titles(parser: ArgumentParser) -> dict[str, str]:
 
 def entry(action: Action, name: str, width: int) -> str:
     """An option with its words, wrapped."""
-    words = " ".join(ASIDE.get(action.dest, action.help or "").replace("%%", "%").split())
+    words = " ".join(ASIDE.get(action.dest, action.help or "").replace("%%", "%").replace("``", "").split())
     words = words.partition(" (required, type:")[0].partition(" (type:")[0]
     if default := default_of(action):
         words = f"{words.rstrip()} ({default})"

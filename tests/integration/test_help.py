@@ -110,7 +110,7 @@ def fields(value, prefix: str = ""):
 def test_help_shows_meaning_and_default_of_every_field(command, kind, helps):
     shown = re.sub(r"\s", "", helps[command][2])
     for name, meaning, default in fields(kind()):
-        text = re.escape(re.sub(r"\s", "", meaning))
+        text = re.escape(re.sub(r"\s|``", "", meaning))
         said = str(default).lower() if isinstance(default, bool) else str(default)
         said = (
             re.escape(re.sub(r"\s", "", said))

@@ -125,6 +125,7 @@ def runs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", ["parts", "two"])
 def test_the_division_of_the_batch_does_not_show(stage, name, runs):
@@ -146,6 +147,7 @@ def test_the_division_of_the_batch_does_not_show(stage, name, runs):
         assert max((v for k, v in far.items() if "codebook" in k), default=0.0) < 1e-5, far
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [*STAGES, "muon"])
 def test_two_processes_that_stopped_go_on_as_if_they_had_not(stage, runs):
     whole, resumed = runs / stage / "two", runs / stage / "resumed"
