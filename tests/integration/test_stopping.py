@@ -157,6 +157,7 @@ def test_nohup_goes_on(tmp_path):
     assert "stopped by SIGTERM" in process.communicate(timeout=100)[1] and process.returncode == 130
 
 
+@pytest.mark.slow
 def test_a_program_that_runs_no_handler_is_ended():
     """Deep in another library, here one that waits for other processes (WORLD_SIZE with nobody there), Python runs no handler."""
     code = """

@@ -56,6 +56,7 @@ def test_the_end_of_training_on_such_a_terminal(tmp_path):
     assert done.returncode == 0 and b"\\u65e5\\u672c" in done.stdout, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_without_a_home_folder(tmp_path):
     """As in ``docker --user 12345``: what needs no cache works, what needs one says what to set."""
     tmp_path.chmod(0o777)
