@@ -117,7 +117,7 @@ class Edits(Protocol):
             mask: What to repaint (:func:`~d3pm_image.editing.masks.as_mask`), one for all images or a list
                 with one for each.
             labels: Class of what to paint (number or name), one for all or one per image; None for no class.
-            variants: Results an image.
+            variants: Results per image.
             ring: Code cells around the mask that are drawn anew as well; None is as many as the feather
                 needs.
             window: What of an image is worked on: ``whole`` of it at the model's size; the mask's

@@ -99,7 +99,7 @@ def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
 
 
 def with_opacity(image: Image.Image) -> Image.Image:
-    """An image of 8 bits a level, or fewer, in mode RGBA."""
+    """An image of 8 bits per level, or fewer, in mode RGBA."""
     # of a copy: converting a palette with transparency changes the image itself, and GIFs of it then have
     # wrong colours
     return (image.convert("LA") if image.mode == "La" else image.copy()).convert("RGBA")
@@ -315,7 +315,7 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
         except OSError as error:
             if "cannot write mode" not in str(error):
                 raise
-            # JPEG and others hold no transparency and no more than 8 bits a level
+            # JPEG and others hold no transparency and no more than 8 bits per level
             plain(image, profile_channels(image.mode)).save(part, format=kind)
 
 

@@ -88,7 +88,6 @@ def run(args: Generate) -> None:
     from ..imaging import check_ending
     from ..outputs import folder_to_write
     from ..pipeline import load_pipeline
-    from ..provenance import made_by
     from ..provenance.writing import listed, write_grid
     from ..recipes.drawn_files import Request, draw_files
     from ..training.launch import place_among_processes
@@ -102,10 +101,8 @@ def run(args: Generate) -> None:
         folder_to_write(out if not out.suffix else out.parent)
     recorder = args.recorder([out]) if rank == 0 else None
     pipe = load_pipeline(args, args.model)
-    labels, settings = parse_labels(args.labels), pipe.request(**args.changes()).values()
+    labels, metadata = parse_labels(args.labels), described(args, pipe)
     ids = pipe.label_ids(labels, args.num_images, args.first)
-    metadata: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
-    metadata |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision, **settings}
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, **args.changes()}
     began = time.perf_counter()
 
@@ -130,9 +127,17 @@ def run(args: Generate) -> None:
     plural, on = "s" * (args.num_images > 1), f" on {processes} processes" * (processes > 1)
     print(f"{args.num_images} image{plural} in {time.perf_counter() - began:.1f} s{on}: {where}")
     label = [*pipe.class_names, "no class"][ids[0]]
-    args.show(
-        recorder, pipe, f"image {args.first} · {label} · {settings['sampler']} · seed {args.seed}", metadata
-    )
+    title = f"image {args.first} · {label} · {metadata['sampler']} · seed {args.seed}"
+    args.show(recorder, pipe, title, metadata)
+
+
+def described(args: Generate, pipe: Any) -> dict[str, Any]:
+    """How the images are made, which they carry."""
+    from ..provenance import made_by
+
+    made: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
+    made |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision}
+    return made | pipe.request(**args.changes()).values()
 
 
 def say_what_is_there(out: Path) -> None:

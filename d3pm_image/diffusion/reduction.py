@@ -28,7 +28,7 @@ FOLD_LIMIT = 1e9  # (1 + r/4)^4 stays inside float32
 
 
 class Statistics(NamedTuple):
-    """One value a row, (R,), float32 (float64 for double logits)."""
+    """One value per row, (R,), float32 (float64 for double logits)."""
 
     lse: Tensor
     z_i: Tensor

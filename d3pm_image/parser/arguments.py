@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, check, migrated
 from ..config.tokenizer import FLAT
 from ..documents import LARGEST_YAML, check_yaml, read_text
-from ..tokenizer.quantizers import QUANTIZERS
+from ..tokenizer.quantizers import QUANTIZERS, Quantizer
 from .errors import check_file, explain, with_source
 from .help import SHORT, help_text
 
@@ -160,25 +160,39 @@ def parse(
             quantizer = inherited.pop("tokenizer.quantizer", quantizer)
             parser.set_defaults(inherited)
             values = parser.parse_args(arguments)
-        for item in fields(kind):
-            if item.default_factory is not MISSING and item.name != "sampler":  # a group of its own
-                given = getattr(values, item.name)
-                hint = f"must hold options of its own, such as {item.name}.{first_option(item)}"
-                check(hasattr(given, "__dict__"), item.name, given, hint)
+        check_groups(kind, values)
         if kind is TokenizerRun:
             own = values.get("tokenizer.quantizer", argparse.Namespace())
-            hint = "give a name and settings, such as {name: fsq, levels: [8,5,5,5]}"
-            check(hasattr(own, "__dict__"), "tokenizer.quantizer", own, hint)
-            own = vars(own)
-            if flat:
-                own = migrated({"quantizer": own.pop("name", quantizer.name), **own})["quantizer"]
-            values["tokenizer.quantizer"] = QUANTIZERS.change(quantizer, **own)
+            values["tokenizer.quantizer"] = changed_quantizer(quantizer, own, flat)
         return kind(**{k: v for k, v in vars(parser.instantiate(values)).items() if k != "config"})
     except ConfigError as error:
         raise with_source(error, arguments, start, set(inherited)) from error
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         found = explain(kind, arguments, list(positionals or {}), optional, str(error))
         raise with_source(found, arguments, start, set(inherited)) from error
+
+
+def check_groups(kind: type, values: Any) -> None:
+    """Raises ConfigError for a group of settings that was given a value."""
+    for item in fields(kind):
+        if item.default_factory is not MISSING and item.name != "sampler":  # a group of its own
+            given = getattr(values, item.name)
+            hint = f"must hold options of its own, such as {item.name}.{first_option(item)}"
+            check(hasattr(given, "__dict__"), item.name, given, hint)
+
+
+def changed_quantizer(quantizer: Quantizer, given: Any, flat: bool) -> Quantizer:
+    """A quantizer with the settings that were given; ``flat``: under their names of version 0.1.0.
+
+    Raises:
+        ConfigError: something else was given, or a setting that the quantizer does not have.
+    """
+    hint = "give a name and settings, such as {name: fsq, levels: [8,5,5,5]}"
+    check(hasattr(given, "__dict__"), "tokenizer.quantizer", given, hint)
+    own = vars(given)
+    if flat:
+        own = migrated({"quantizer": own.pop("name", quantizer.name), **own})["quantizer"]
+    return QUANTIZERS.change(quantizer, **own)
 
 
 def of_today(kind: type, text: str) -> str:

@@ -104,7 +104,7 @@ def edit_record(
 
 
 def mask_text(hidden: np.ndarray) -> str:
-    """Pixels to repaint, (h, w) bool, as text: a PNG of one bit a pixel in base 64."""
+    """Pixels to repaint, (h, w) bool, as text: a PNG of one bit per pixel in base 64."""
     file = io.BytesIO()
     Image.fromarray(hidden).save(file, format="PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode("ascii")

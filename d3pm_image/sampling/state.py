@@ -126,7 +126,7 @@ class DecodeState:
         return torch.full((len(self.x_t),), time, dtype=torch.float64, device=self.x_t.device)
 
     def uniforms(self, count: int) -> tuple[Tensor, ...]:
-        """``count`` uniforms a token, each (B, N) float64."""
+        """``count`` uniforms per token, each (B, N) float64."""
         return self.streams.uniform(self.x_t.shape[1], count).unbind(-1)
 
     def take(self, images: Tensor) -> DecodeState:

@@ -50,7 +50,7 @@ def captioned(image: Image.Image, step: int, steps: int) -> Image.Image:
 
 
 def animation_frames(trajectory: Trajectory, grid: Grid, decode: Decode) -> list[Image.Image]:
-    """All images of a trajectory side by side, an image a step (at most 120, evenly chosen), L or RGB."""
+    """All images of a trajectory side by side, one image per step (at most 120, evenly chosen), L or RGB."""
     frames = []
     for step in spread_over(len(trajectory), MOST_FRAMES).tolist():
         tiles = decoded_tiles(trajectory.codes[step], trajectory.masked[step], grid, decode)

@@ -158,7 +158,7 @@ def test_mixed_sizes_come_out_in_the_given_shape(tmp_path):
 
 
 def test_random_crops_move_over_the_whole_spare_width_and_keep_the_scale(tmp_path):
-    """On a ramp of 8 levels a pixel, a crop is the same ramp at another offset; a key always gives the same crop."""
+    """On a ramp of 8 levels per pixel, a crop is the same ramp at another offset; a key always gives the same crop."""
     Image.fromarray((np.arange(30)[None].repeat(10, 0) * 8).astype(np.uint8)).save(tmp_path / "a.png")
     chosen = config(tmp_path, image_size=10, channels=1, crop="random")
     images = ImageSet(everything(tmp_path).source, chosen, augment=True, seed=1)

@@ -227,7 +227,7 @@ def test_programs_that_index_at_once_agree(tmp_path):
 
 
 def test_an_index_takes_no_memory_an_image(tmp_path, monkeypatch):
-    """200,000 rows pass through a block of 1,000; what is left is the mapped file, 24 bytes an image."""
+    """200,000 rows pass through a block of 1,000; what is left is the mapped file, 24 bytes per image."""
     from d3pm_image.data import shards
 
     monkeypatch.setattr(shards, "ROWS", 1000)

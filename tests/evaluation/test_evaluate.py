@@ -24,7 +24,7 @@ from d3pm_image.tokenizer.similarity import structural_similarity
 
 
 class Halves:
-    """A tokenizer of 4 codes an image that gives back its first row's mean in every pixel, and counts the images it is given."""
+    """A tokenizer of 4 codes per image that gives back its first row's mean in every pixel, and counts the images it is given."""
 
     num_codes, downsampling, channels = 256, 4, 1
 

@@ -54,7 +54,7 @@ class Denoiser:
 
 
 def expected_terms(process: Process, logits: Tensor, t: float) -> Tensor:
-    """E over x_t of the bound's term at t, for each x_0: (27,) nats an image."""
+    """E over x_t of the bound's term at t, for each x_0: (27,) nats per image."""
     rows, columns = len(CLEAN), len(NOISY)
     x_0, x_t = CLEAN.repeat_interleave(columns, 0), NOISY.repeat(rows, 1)
     likelihood = transitions(process, 0, t, CLEAN)

@@ -103,7 +103,7 @@ def test_known_pixels_come_back_exactly(pipe, mode, size):
 
 
 def test_known_codes_stay_while_hidden_ones_are_drawn(pipe):
-    """At the model's own size an image of its own levels changes nowhere but under the mask, one pixel a code."""
+    """At the model's own size an image of its own levels changes nowhere but under the mask, one pixel per code."""
     image = pipe.generate(1, seed=9)[0]
     mask = np.eye(8, dtype=bool)
     assert not np.array_equal(

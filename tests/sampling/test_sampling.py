@@ -89,7 +89,7 @@ def test_one_real_step_at_16384_codes_unmasks_its_share():
 
 
 def test_confidence_with_one_step_a_token_draws_the_joint_distribution():
-    """Large τ makes the order random; one token a step is then exact for an absorbing process."""
+    """Large τ makes the order random; one token per step is then exact for an absorbing process."""
     data, process, denoiser = toy(0.0)
     exact = variation(
         drawn(process, denoiser, 40_000, sampler="confidence", steps=3, gumbel=1e6, reveal="linear"), data

@@ -40,7 +40,7 @@ ENDINGS = {
 CLEAR = frozenset({"PNG", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000", "TGA"})
 """Those that hold transparency."""
 DEEP = frozenset({"PNG", "TIFF", "JPEG2000", "PPM"})
-"""Those that hold more than 8 bits a level."""
+"""Those that hold more than 8 bits per level."""
 NAMED = 5
 """Pieces of metadata that a note names."""
 

@@ -78,7 +78,7 @@ class Images:
         own = defaults(TokenizerRun, named) if named else {}
         channels = asked.channels or own.get("data.channels") or (1 if seen.grey else 3)
         side, few = seen.side, seen.images < FEW
-        least = max([s for s in SIZES[:1] if s <= side], default=max(16, side // 4 * 4))
+        least = SIZES[0] if side >= SIZES[0] else max(16, side // 4 * 4)
         size = asked.image_size or own.get("data.image_size") or least
         fitting = [name for name, its in STARTS.items() if (*size_pair(size), channels) == (its[0], *its)]
         kept = ("width", "depth") if asked.learn == "decoder" else ()
@@ -88,8 +88,8 @@ class Images:
             hint = f"start_from {named} has {own['data.channels']}; leave it out, or start_from"
             check(channels == own["data.channels"], "channels", channels, hint)
             hint = f"start_from {named} brings networks of its own; leave it out, or start_from"
-            for name in networks:
-                raise ConfigError(name, getattr(asked, name), hint)
+            if networks:
+                raise ConfigError(networks[0], getattr(asked, networks[0]), hint)
             start = named
         elif few and fitting and not networks and not asked.start_from:
             start, why = fitting[0], f"{seen.images} images are few, and its size and channels fit"
