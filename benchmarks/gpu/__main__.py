@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import LIMIT
+
 START_S = 15.0
 """Least seconds in which a step is worth starting."""
 FEW_S = 60.0
@@ -73,6 +75,7 @@ def limited(words: list[str], seconds: float, log: Path) -> str:
     began = time.perf_counter()
     with log.open("a", encoding="utf-8") as file:
         options: dict[str, Any] = {"stdout": file, "stderr": subprocess.STDOUT, "start_new_session": True}
+        options["env"] = os.environ | {LIMIT: str(seconds)}
         with subprocess.Popen(command, **options) as started:
             try:
                 code = started.wait(seconds)
@@ -92,14 +95,16 @@ def rates(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     deadline, toy = time.perf_counter() + args.seconds, ["--toy"] if args.toy else []
     found: dict[str, Any] = {}
+    later = sum(limit for _, limit in STEPS.values())
     for name, (_, limit) in STEPS.items():
+        later -= limit
         left = deadline - time.perf_counter()
         file = args.out / f"{name}.json"
         file.unlink(missing_ok=True)
         end = "no time was left"
         if left >= (1 if args.toy else START_S):
             words = ["step", name, "--out", str(args.out), *toy]
-            end = limited(words, min(left, limit), args.out / "log.txt")
+            end = limited(words, min(left, max(limit, left - later)), args.out / "log.txt")
         found[name] = {"end": end}
         with contextlib.suppress(OSError, ValueError):
             found[name] |= json.loads(file.read_text())

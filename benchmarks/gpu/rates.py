@@ -43,6 +43,7 @@ from d3pm_image.training.loop import make_accelerator
 from d3pm_image.training.trainer import Trainer, TrainTask
 
 from ..speed import peers
+from . import LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 10
@@ -115,13 +116,14 @@ def environment(note: Note, device: torch.device, toy: bool) -> None:
 
 def tests(note: Note, device: torch.device, toy: bool) -> None:
     """``pytest -m gpu``; what it printed is kept also where it takes too long."""
+    limit = float(os.environ.get(LIMIT, "60"))
     words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-m", "gpu"]
     chosen = ["tests/gpu", "-k", "logits or half or lie_there"] if toy else ["tests/gpu"]
     environ = os.environ | ({"D3PM_IMAGE_GPU_TESTS": "cpu"} if device.type == "cpu" else {})
     with tempfile.TemporaryFile() as file:
         run = functools.partial(subprocess.run, [*words, *chosen], cwd=ROOT, env=environ, stdout=file)
         try:
-            note("exit_code", run(timeout=STEPS["tests"][1] - 10, check=False).returncode)
+            note("exit_code", run(timeout=limit - 8, check=False).returncode)
         except subprocess.TimeoutExpired:
             note("exit_code", "stopped at its limit")
         file.seek(0)
@@ -303,15 +305,16 @@ def loss(note: Note, device: torch.device, toy: bool) -> None:
 
 
 STEPS: dict[str, tuple[Callable[[Note, torch.device, bool], None], float]] = {
-    "environment": (environment, 30),
-    "agreement": (agreement, 25),
-    "training": (training, 70),
-    "sampling": (sampling, 40),
-    "tokenizers": (tokenizers, 30),
-    "loss": (loss, 25),
-    "tests": (tests, 70),
+    "environment": (environment, 20),
+    "agreement": (agreement, 20),
+    "training": (training, 55),
+    "sampling": (sampling, 30),
+    "tokenizers": (tokenizers, 20),
+    "loss": (loss, 15),
+    "tests": (tests, 40),
 }
-"""Each step with the seconds that it may take, where so many are left: the most telling ones first."""
+"""Each step with the seconds that are kept for it, the most telling ones first; it may also take what those
+before it have left."""
 
 
 def run_step(name: str, note: Note, toy: bool) -> None:

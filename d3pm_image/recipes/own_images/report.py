@@ -41,7 +41,7 @@ figcaption { overflow-wrap: anywhere; }
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReportText:
     """What a report says beside images.
 
     Args:
@@ -59,10 +59,10 @@ class Facts:
     commands: Mapping[str, Sequence[str]]
 
 
-def write_report(out: Path, chosen: Chosen, results: Results, metadata: Facts) -> Path:
+def write_report(out: Path, chosen: Chosen, results: Results, text: ReportText) -> Path:
     """Write the report of a run that has ended."""
     sections = [
-        heading(metadata),
+        heading(text),
         section("New images", image(results.grid, "new images"), none_chosen()),
         section(
             "Inpainting",
@@ -72,20 +72,20 @@ def write_report(out: Path, chosen: Chosen, results: Results, metadata: Facts) -
         section("Nearest training images", copies(results), pairs(results.pairs)),
         section(
             "How the training went",
-            *(small(score) for score in metadata.scores),
+            *(small(score) for score in text.scores),
             small("Stage one, the tokenizer: images to codes and back."),
             image(out / "tokenizer" / "curves.png", "losses of stage one"),
             small("Stage two, the denoiser: new codes."),
             image(out / "curves.png", "losses of stage two"),
-            durations(metadata.durations),
+            durations(text.durations),
         ),
         section("What was chosen", small("Give an option to change it."), choices(chosen)),
-        *(section(name, commands(lines)) for name, lines in metadata.commands.items()),
+        *(section(name, commands(lines)) for name, lines in text.commands.items()),
     ]
-    return written(out, metadata.title, sections)
+    return written(out, text.title, sections)
 
 
-def write_progress(out: Path, chosen: Chosen, metadata: Facts) -> Path:
+def write_progress(out: Path, chosen: Chosen, text: ReportText) -> Path:
     """Write a page that shows the previews of both stages as they come, and loads itself again."""
     names = [
         *expected("tokenizer/previews/reconstruction", chosen.tokenizer.train),
@@ -97,8 +97,8 @@ def write_progress(out: Path, chosen: Chosen, metadata: Facts) -> Path:
         for name in names
     )
     note = small("The training goes on; this page loads itself again. The newest previews are last.")
-    sections = [heading(metadata), note, shown, section("What was chosen", choices(chosen))]
-    return written(out, metadata.title, sections, '<meta http-equiv="refresh" content="15">')
+    sections = [heading(text), note, shown, section("What was chosen", choices(chosen))]
+    return written(out, text.title, sections, '<meta http-equiv="refresh" content="15">')
 
 
 def expected(stem: str, train: TrainConfig) -> list[str]:
@@ -115,31 +115,31 @@ def written(out: Path, title: str, sections: Sequence[str], head: str = "") -> P
         place,
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{head}<title>{text(title)}</title><style>{STYLE}</style></head>\n<body>\n"
+        f"{head}<title>{escaped(title)}</title><style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(sections)
         + "\n</body></html>\n",
     )
     return place
 
 
-def text(value: object) -> str:
+def escaped(value: object) -> str:
     """Anything as text of a page: names of files and classes are a stranger's."""
     return printable_html(value, 300)
 
 
-def heading(metadata: Facts) -> str:
+def heading(text: ReportText) -> str:
     """Title, and the sentences below it."""
-    return f"<h1>{text(metadata.title)}</h1>" + "".join(small(line) for line in metadata.lines)
+    return f"<h1>{escaped(text.title)}</h1>" + "".join(small(line) for line in text.lines)
 
 
 def section(name: str, *parts: str) -> str:
     """Parts under a heading."""
-    return f"<section><h2>{text(name)}</h2>\n{''.join(parts)}</section>"
+    return f"<section><h2>{escaped(name)}</h2>\n{''.join(parts)}</section>"
 
 
 def small(line: str) -> str:
     """A sentence in small letters."""
-    return f'<p class="small">{text(line)}</p>'
+    return f'<p class="small">{escaped(line)}</p>'
 
 
 def none_chosen() -> str:
@@ -163,7 +163,7 @@ def image(path: Path, words: str) -> str:
     """An image file inside the page; a line that it is missing where it is."""
     if not path.is_file():
         return small(f"{path.name} is not there.")
-    return f'<img src="{uri(path.read_bytes())}" alt="{text(words)}">'
+    return f'<img src="{uri(path.read_bytes())}" alt="{escaped(words)}">'
 
 
 def copies(results: Results) -> str:
@@ -189,7 +189,7 @@ def pair(one: Pair) -> str:
         f'<img class="pixels" src="{address(enlarge(shown, 128))}" alt="{words}">'
         for shown, words in ((one.sample, "new"), (one.training, "training image"))
     )
-    caption = f"<figcaption>{text(one.name)}, difference {one.distance:.1f}</figcaption>"
+    caption = f"<figcaption>{escaped(one.name)}, difference {one.distance:.1f}</figcaption>"
     near = ' class="near"' if one.near else ""
     return f'<figure{near}><div class="both">{images}</div>{caption}</figure>'
 
@@ -197,7 +197,7 @@ def pair(one: Pair) -> str:
 def durations(seconds: Mapping[str, float]) -> str:
     """What took how long."""
     rows = "".join(
-        f'<tr><td>{text(name)}</td><td class="number">{clock(value)}</td></tr>'
+        f'<tr><td>{escaped(name)}</td><td class="number">{clock(value)}</td></tr>'
         for name, value in seconds.items()
     )
     return f"<table>{rows}</table>"
@@ -212,7 +212,7 @@ def clock(seconds: float) -> str:
 def choices(chosen: Chosen) -> str:
     """What was chosen, and why."""
     rows = "".join(
-        f"<tr><td><code>--{text(r.option)} {text(r.value)}</code></td><td>{text(r.why)}</td></tr>"
+        f"<tr><td><code>--{escaped(r.option)} {escaped(r.value)}</code></td><td>{escaped(r.why)}</td></tr>"
         for r in chosen.reasons
     )
     return f"<table>{rows}</table>"

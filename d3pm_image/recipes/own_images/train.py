@@ -36,7 +36,7 @@ from .subject import Seen, look
 if TYPE_CHECKING:
     from ...data.objects import Data, GivenImages
     from ...pipeline import Pipeline
-    from .report import Facts
+    from .report import ReportText
 
 MEASURED = 0.01
 """Share of the time that one measurement takes, within :data:`MEASURED_S` seconds."""
@@ -186,7 +186,7 @@ def show(training: TimedTraining, state: Kept) -> None:
     from .report import NAME, write_progress
 
     if not (training.out / "model").is_dir():
-        write_progress(training.out, state.chosen, facts_of(training, state))
+        write_progress(training.out, state.chosen, text_of(training, state))
     if training.asked.open:
         webbrowser.open((training.out / NAME).resolve().as_uri())
 
@@ -242,21 +242,21 @@ def finish(training: TimedTraining, state: Kept) -> Pipeline:
         results = draw_results(pipe, training.out, training.given, training.asked.seed)
     training.timed("images and report", since)
     training.timed("in all", 0.0)
-    metadata = facts_of(training, state, pipe)
-    report = write_report(training.out, state.chosen, results, metadata)
+    text = text_of(training, state, pipe)
+    report = write_report(training.out, state.chosen, results, text)
     print(f"new images: {printable(results.grid, 0)}")
     print(f"inpainting: {printable(results.inpainting, 0)}")
     print(f"near-copies of training images: {results.near} of {results.drawn} new images")
     print(f"report: {printable(report, 0)}")
     print(f"{training.clock() / 60:.1f} of {training.asked.minutes:g} minutes")
-    for name, lines in metadata.commands.items():
+    for name, lines in text.commands.items():
         print(f"{name.lower()}:", *(f"  {line}" for line in lines), sep="\n")
     return pipe
 
 
-def facts_of(training: TimedTraining, state: Kept, pipe: Pipeline | None = None) -> Facts:
+def text_of(training: TimedTraining, state: Kept, pipe: Pipeline | None = None) -> ReportText:
     """What the page says beside images."""
-    from .report import Facts
+    from .report import ReportText
 
     seen, here = state.seen, machine()
     device = here["gpu"] if here["gpu"] != "none" else here["processor"]
@@ -265,7 +265,7 @@ def facts_of(training: TimedTraining, state: Kept, pipe: Pipeline | None = None)
         f" {device}, torch {here['torch']}."
     ]
     scores = [] if pipe is None else scores_of(training.out, state.chosen, pipe.metadata)
-    return Facts(
+    return ReportText(
         f"Trained on {name_of(state.data)}", lines, training.seconds, scores, commands(training, state)
     )
 
