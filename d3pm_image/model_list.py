@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .config import size_pair
 from .documents import Missing, Unreadable, read_json, read_text
 from .former_names import metadata_of
 from .hub import SHIPPED, shipped
@@ -77,8 +78,7 @@ def summary(name: str, place: Path) -> ModelSummary | None:
         config, tokenizer = read_json(place / "config.json"), read_json(place / "tokenizer" / "config.json")
         if config["format"] != "d3pm-image-pipeline":
             return None
-        size = tokenizer["image_size"]
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = size_pair(tokenizer["image_size"])
         return ModelSummary(
             name,
             (int(height), int(width)),

@@ -4,7 +4,6 @@ weights so far."""
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +31,7 @@ from .storage import sha256
 from .tokenizer import load_tokenizer, pixel_tokenizer
 from .tokenizer.folder import TokenizerInfo, check_outline, check_weights, read_weights, settings_of
 from .training import checkpoint as ckpt
+from .training.launch import place_among_processes
 from .types import Tokenizer
 
 CLASSES = "class_names.json"
@@ -79,7 +79,7 @@ def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
             "metadata": {"data": data if isinstance(data, dict) else {}, "tokenizer": info.metadata},
         }
         steps = settings["train"]["steps"]
-    if os.environ.get("RANK", "0") == "0":
+    if place_among_processes()[0] == 0:
         where = printable(run, 0)
         print(
             f"note: the training in {where} has not ended: {which}, of step {step} of {steps}",
@@ -112,7 +112,7 @@ def averaged_weights(run: Path) -> Found | None:
         if not isinstance(sums, dict) or "model.safetensors" not in sums:
             continue
         name = "ema.safetensors" if "ema.safetensors" in sums else "model.safetensors"
-        with contextlib.suppress(OSError, SafetensorError):
+        with contextlib.suppress(OSError, SafetensorError, ConfigError):
             check_weights(place, "model")
             if sha256(place / name) == sums[name]:
                 weights = plain_names(load_file(place / name))

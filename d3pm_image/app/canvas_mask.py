@@ -61,7 +61,7 @@ def painted(value: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
     layers = [layer for layer in (value or {}).get("layers", []) if layer is not None]
     alphas = [np.asarray(layer.convert("RGBA").getchannel("A")) >= 128 for layer in layers]
     paint = np.logical_or.reduce(alphas) if alphas else np.zeros((1, 1), bool)
-    check(bool(paint.any()), "", "", "paint over the part that shall be made anew")
+    check(bool(paint.any()), "", "", "paint over the part that should be redrawn")
     share = np.asarray(Image.fromarray((paint * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX))
     # a pixel shown larger than it is counts as soon as the brush touches it; of reduced ones, those nearest
     # to the paint

@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from ..config import check
-from .handlers import WAITING, Handlers, friendly
+from ..config import ConfigError, check
+from .handlers import GOES_ON, Handlers, friendly
 from .parts import ONWARD, Buttons, Fields, Outputs, Upload, of_model
-from .session import Studio
+from .session import Studio, open_upload
 from .studios import Studios
 
 LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
@@ -47,7 +47,7 @@ def draw(
 def settled(shown: list | None, status: str | None) -> list[Any]:
     """Updates after a decode, however it ended: results to the front, buttons that have something to work on,
     and no line that says that it goes on."""
-    over = "" if str(status).startswith((WAITING, "Step", "Part", "Begins")) else gr.skip()
+    over = "" if str(status).startswith(GOES_ON) else gr.skip()
     able = gr.update(interactive=bool(shown))
     hidden, front = gr.update(visible=False), gr.update(visible=True)
     return [hidden, front, over, gr.update(interactive=False), able, *[able] * len(ONWARD)]
@@ -88,6 +88,15 @@ def half_width(studio: Studio) -> int:
     return int(studio.pipe.image_size[1]) // 2
 
 
+def note_on(studio: Studio, path: str | None) -> str:
+    """What a model says of an image that was handed in; nothing of one that cannot be read, which was said
+    when it came."""
+    try:
+        return studio.note(open_upload(path).image) if path else ""
+    except ConfigError:
+        return ""
+
+
 def follow(
     menu: gr.Dropdown,
     studios: Studios,
@@ -103,7 +112,8 @@ def follow(
         studio = studios.get(model)
         own = [values for one in fields for values in of_model(studio, one.any_class)]
         half = [half_width(studio)] * len(sides)
-        return [heading(studio), *(gr.update(**v) for v in own), *half, *map(studio.note, paths)]
+        notes = [note_on(studio, path) for path in paths]
+        return [heading(studio), *(gr.update(**v) for v in own), *half, *notes]
 
     changed = [field for one in fields for field in one.of_model]
     menu.input(

@@ -25,7 +25,9 @@ from .studios import Studios
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
 PROMISE = "Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is."
-WAITING = "Waiting for the model."
+WAITING, STARTING = "Waiting for the model.", "Starting."
+GOES_ON = (WAITING, STARTING, "Step", "Part")
+"""How a line begins that says that a decode goes on."""
 SMALL = 160  # pixels of the longer side under which an image is shown with square pixels
 
 
@@ -180,7 +182,7 @@ class Handlers:
             studio = self.studios.get(model)
             drawing = self.drawing(studio, *values)
             seen_all = work(studio, drawing, stop)
-            yield *same(3), "Begins.", gr.update(interactive=True), drawing.seed
+            yield *same(3), STARTING, gr.update(interactive=True), drawing.seed
             for seen in seen_all:
                 if isinstance(seen, Progress):
                     text = clock.line(seen.step, seen.steps, time.monotonic())
@@ -217,16 +219,16 @@ class Handlers:
         """An uploaded image as the user shall see it, and a line about it."""
         if not path:
             return gr.update(value=None, visible=False), ""
-        image = displayed(open_upload(path).image)
-        return gr.update(value=image, visible=True), self.studios.get(model).note(path)
+        image = open_upload(path).image
+        return gr.update(value=displayed(image), visible=True), self.studios.get(model).note(image)
 
     def load(self, model: str, path: str | None) -> tuple[Any, str]:
         """An image onto the canvas of the brush, and a line about it."""
         if not path:
             return gr.update(value=None), ""
-        image = displayed(open_upload(path).image)
-        canvas = {"background": image, "layers": [], "composite": None}
-        return gr.update(value=canvas), self.studios.get(model).note(path)
+        image = open_upload(path).image
+        canvas = {"background": displayed(image), "layers": [], "composite": None}
+        return gr.update(value=canvas), self.studios.get(model).note(image)
 
     def tokens(self, model: str, path: str | None) -> tuple:
         """An uploaded image, its codes as colours, its reconstruction, and a line about them."""

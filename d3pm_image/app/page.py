@@ -84,7 +84,7 @@ def inpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
             image = upload("inpaint")
             editor = gr.ImageEditor(
                 type="pil", format="png", image_mode="RGBA", layers=False, transforms=(), sources=(),
-                buttons=[], height=440, label="Paint over what shall be made anew", show_label=False,
+                buttons=[], height=440, label="Paint over what should be redrawn", show_label=False,
                 brush=gr.Brush(24, ["#14b8a6"], default_color="#14b8a6", color_mode="fixed"),
                 elem_id="inpaint-editor",
             )  # fmt: skip

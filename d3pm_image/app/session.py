@@ -130,12 +130,8 @@ class Studio:
         captions = [one["label"] if self.pipe.class_names else f"image {one['number'] + 1}" for one in own]
         yield from self.draw(work, own, captions, f"generated-seed{drawing.seed}", None, stop)
 
-    def note(self, path: str | None) -> str:
-        """Size and mode of an image that was handed in, and what this model cannot do for it; empty for
-        none."""
-        if not path:
-            return ""
-        image = open_upload(path).image
+    def note(self, image: Image.Image) -> str:
+        """Size and mode of an image that was handed in, and what this model cannot do for it."""
         said = f"{image.width}×{image.height} pixels, mode {image.mode}."
         grey = self.pipe.tokenizer.channels == 1 and coloured(image)
         return f"{said} Note: {GREY_MODEL}." if grey else said

@@ -14,7 +14,7 @@ IMAGES = "Folder of images, shards, or a data set by name."
 class Train(OwnImages):
     """Train both stages on your own images in a given time. Image size, networks, steps and mirroring are
     chosen by the images, this machine and the time, after a short measurement, and printed with their
-    reasons; what an option leaves out is chosen. Ends with new images, an inpainting and a
+    reasons; whatever you do not set is chosen for you. Ends with new images, an inpainting and a
     report.
 
     Args:

@@ -9,6 +9,9 @@ from ..devices import MixedPrecision
 from ..errors import check, finite
 from .data import MAX_SIDE, size_pair
 
+MINUTES = 30.0
+"""Time for everything, where none is given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnImages:
@@ -18,7 +21,8 @@ class OwnImages:
     inpainting and a report.
 
     Args:
-        minutes: Time for everything, from reading the images to the report.
+        minutes: Time for everything, from reading the images to the report; 0 is 30 minutes, or what the
+            training had that goes on.
         out: Folder of the run: the trained model, report.html and, in tokenizer, the run of stage one.
             Default: runs/NAME, after the images.
         resume: Go on with what was chosen before, where an earlier training in out was interrupted.
@@ -40,7 +44,7 @@ class OwnImages:
         open: Show the report in the browser: the previews while it trains, then the results.
     """
 
-    minutes: float = 30.0
+    minutes: float = 0.0
     out: str = ""
     resume: bool = False
     image_size: int | tuple[int, int] = 0
@@ -60,7 +64,7 @@ class OwnImages:
 
     def __post_init__(self) -> None:
         hint = "give the minutes that the training may take, such as 30"
-        check(finite(self.minutes) and 0 < self.minutes <= 1e6, "minutes", self.minutes, hint)
+        check(finite(self.minutes) and 0 <= self.minutes <= 1e6, "minutes", self.minutes, hint)
         sides = size_pair(self.image_size)
         hint = f"give a side of 1 to {MAX_SIDE} pixels, such as 64 or [48, 64], or 0 to choose"
         right = self.image_size == 0 or (min(sides) >= 1 and max(sides) <= MAX_SIDE)

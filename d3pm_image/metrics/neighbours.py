@@ -45,11 +45,17 @@ def nearest(images: Tensor, training: Iterable[Tensor]) -> Neighbours:
     return Neighbours(distance, number)
 
 
+def unusually_near(distance: Tensor) -> float:
+    """The distance below which an image lies unusually near to the training images: all but the nearest
+    hundredth of held-out images, of which these (n,) are the distances, lie farther away."""
+    return float(distance.quantile(NEAR))
+
+
 def memorisation(samples: Neighbours, held_out: Neighbours) -> dict[str, float]:
     """How near samples are to training images, against held-out images: medians, and the share of samples
     that are nearer than all but the nearest hundredth of the held-out images (0.01 is what new images
     have)."""
-    limit = held_out.distance.quantile(NEAR)
+    limit = unusually_near(held_out.distance)
     return {
         "median_distance": float(samples.distance.median()),
         "median_distance_of_held_out": float(held_out.distance.median()),

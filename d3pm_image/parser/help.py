@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-import typing
 from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -63,6 +62,7 @@ def groups(parser: ArgumentParser, kind: type, names: Sequence[str]) -> list[tup
     origin = {
         name: owner for owner in reversed(kind.__mro__) for name in vars(owner).get("__annotations__", {})
     }
+    heads = titles(parser)
     made = {f.name for owner in kind.__mro__ if owner.__name__ == "SamplerChanges" for f in fields(owner)}
     own: list[str] = []
     inherited: list[str] = []
@@ -85,10 +85,7 @@ def groups(parser: ArgumentParser, kind: type, names: Sequence[str]) -> list[tup
     order = [owner for owner in kind.__mro__ if owner is not object]
     inherited.sort(key=lambda name: order.index(origin[name]) if origin.get(name) in order else 0)
     found = [("options", own + inherited)]
-    found += [
-        (f"{title} ({titles(parser).get(title, '')})".replace(" ()", ""), part)
-        for title, part in nested.items()
-    ]
+    found += [(f"{name} ({heads[name]})" if name in heads else name, part) for name, part in nested.items()]
     found += [("settings of the sampler (the model has its own, which hold where nothing is given)", drawn)]
     return [(title, part) for title, part in [*found, ("more", rest)] if part]
 
@@ -148,7 +145,7 @@ def value_words(hint: Any) -> str:
     if get_origin(hint) is Literal:
         names = "|".join(map(str, get_args(hint)))
         return names if len(names) <= 28 else "NAME"
-    if get_origin(hint) in (list, tuple, typing.Sequence) or hint in (list, tuple):
+    if get_origin(hint) in (list, tuple, Sequence) or hint in (list, tuple):
         return "LIST"
     args = [value_words(a) for a in get_args(hint)] if get_origin(hint) is not dict else []
     simple = {int: "N", float: "X", str: "TEXT", dict: "SETTINGS"}

@@ -78,7 +78,7 @@ def count(trainer: Trainer, bad: str) -> None:
     if trainer.tally is not None:
         trainer.tally.start_from(progress)
     if bad:
-        complain(trainer, f"{bad} at step {progress.step}: the step was skipped")
+        complain(trainer, f"{bad} at step {progress.step}", progress.skipped_in_a_row)
 
 
 def settle(trainer: Trainer) -> None:
@@ -96,27 +96,27 @@ def settle(trainer: Trainer) -> None:
     if new:
         if trainer.average is not None:
             trainer.average.n_averaged -= new
-        progress.skipped_in_a_row = longest
         complain(
-            trainer, f"a loss or gradient that is not finite in {new} of the steps before {progress.step}"
+            trainer, f"loss or gradient not finite in {new} of the steps before {progress.step}", longest
         )
-        progress.skipped_in_a_row = in_a_row
         trainer.tally.start_from(progress)
 
 
-def complain(trainer: Trainer, what: str) -> None:
-    """Say what was skipped, or stop."""
+def complain(trainer: Trainer, what: str, in_a_row: int) -> None:
+    """Say what was skipped, or stop.
+
+    Args:
+        what: Which steps were not finite, and how.
+        in_a_row: Most of them without a good one in between.
+    """
     progress, main = trainer.progress, trainer.main
-    if progress.skipped_in_a_row <= trainer.config.max_skips:
+    if in_a_row <= trainer.config.max_skips:
         if main:
-            print(f"{what} ({progress.skipped} so far)", file=sys.stderr)
+            print(f"{what}: skipped ({progress.skipped} so far)", file=sys.stderr)
         return
     if main and trainer.doubted is not None and trainer.good_checkpoints():
         ckpt.remove(trainer.doubted)  # or a resumed run would go on from it
     elif trainer.doubted is not None and not trainer.good_checkpoints():
         trainer.doubted = None  # there is no other
     hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"
-    said = what.removesuffix(": the step was skipped").removesuffix(": skipped")
-    raise TrainingError(
-        f"{said}, {progress.skipped_in_a_row} in a row: training stopped and {trainer.safe()}; {hint}"
-    )
+    raise TrainingError(f"{what}, {in_a_row} in a row: training stopped and {trainer.safe()}; {hint}")

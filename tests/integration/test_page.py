@@ -69,7 +69,7 @@ def test_a_press_on_the_button_of_every_tab_draws_as_many_images_as_its_field_sa
     event = clicked(page, name)
     given = {} if name == "generate" else {"Your image: drop it here": str(own)}
     if name == "inpaint":
-        given["Paint over what shall be made anew"] = painted((23, 17))
+        given["Paint over what should be redrawn"] = painted((23, 17))
     updates = pressed(event, {**given, "Steps": 2})
     assert all(len(update) == len(event.outputs) == 6 for update in updates) and len(updates) > 2
     live, gallery, download, status, *_ = updates[-1]

@@ -303,7 +303,7 @@ def test_an_eps_named_png_is_refused_in_words_and_starts_nothing(page, places):
         assert "photo.png" in output["error"] and sentence(output["error"]), name
     layer = {"background": None, "layers": [given], "composite": None}
     output = page.click(
-        "inpaint", {image: page.handed_in(png(9, 9)), "Paint over what shall be made anew": layer}
+        "inpaint", {image: page.handed_in(png(9, 9)), "Paint over what should be redrawn": layer}
     )
     assert sentence(output["error"])
     assert not (places / "ghostscript-ran").exists()
@@ -315,7 +315,7 @@ def test_a_painting_is_a_small_png(page):
     for layers in ([wide], [other], [own] * 500):
         painting = {"background": None, "layers": layers, "composite": None}
         output = page.click(
-            "inpaint", {"Your image: drop it here": own, "Paint over what shall be made anew": painting}
+            "inpaint", {"Your image: drop it here": own, "Paint over what should be redrawn": painting}
         )
         assert sentence(output["error"]) and "ainting" in output["error"]
 

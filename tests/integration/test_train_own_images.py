@@ -142,7 +142,7 @@ def test_an_interrupted_training_saves_and_goes_on_with_what_was_chosen(tmp_path
     [
         (["none"], "data='none': no such folder"),
         (["empty"], "data.root='empty': no readable image among 0 image files"),
-        (["few"], "data='12 images': are too few images: give 20 or more"),
+        (["few"], "data='12 images': too few; give 20 or more"),
         (["images", "--minutes", "0.01", "--width", "8", "--depth", "1"], "minutes=0.01: leave time for"),
         (["images", "--minutes", "-1"], "minutes=-1.0: give the minutes"),
         (["images", "--image_size", "30", "--downsampling", "4"], "data.image_size=30: not divisible by"),

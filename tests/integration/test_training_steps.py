@@ -69,7 +69,7 @@ def test_a_bad_step_changes_nothing_and_is_counted(tmp_path, monkeypatch, capsys
     assert [number for number, unchanged in states.items() if unchanged] == [12, 13, 30]
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["skipped"] for line in lines if "skipped" in line][-1] == 3
-    assert "loss=nan at step 12: the step was skipped (1 so far)" in capsys.readouterr().err
+    assert "loss=nan at step 12: skipped (1 so far)" in capsys.readouterr().err
     assert json.loads((checkpoints(tmp_path / "checkpoints")[-1] / "state.json").read_text())["skipped"] == 3
 
 

@@ -12,7 +12,7 @@ from helpers.image_files import noise, noisy_folder
 from PIL import Image
 
 from d3pm_image.config import ConfigError, DataConfig
-from d3pm_image.config.own_images import OwnImages
+from d3pm_image.config.own_images import MINUTES, OwnImages
 from d3pm_image.data.sources import open_source
 from d3pm_image.hub import SHIPPED
 from d3pm_image.recipes.own_images import networks
@@ -43,7 +43,7 @@ def pace(each: float):
 
 
 def chosen(seen: Seen, each: float = CORE, **asked):
-    wanted = OwnImages(**asked)
+    wanted = OwnImages(**{"minutes": MINUTES, **asked})
     budget = Budget(wanted.minutes, seen, lambda: 5.0)
     return choose(seen, wanted, DataConfig("folder", "photos"), "runs/photos", budget, pace(each))[0]
 
@@ -196,7 +196,7 @@ def test_grey_images_in_files_of_colour_and_broken_ones(tmp_path):
 
 def test_too_few_images_are_named(tmp_path):
     data = DataConfig("folder", str(noisy_folder(tmp_path, 12)))
-    with pytest.raises(ConfigError, match=r"data='12 images': are too few images: give 20 or more"):
+    with pytest.raises(ConfigError, match=r"data='12 images': too few; give 20 or more"):
         look(open_source(data), open_source(data, True))
 
 
@@ -221,7 +221,7 @@ def test_what_was_chosen_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("minutes", 0), ("minutes", float("nan")), ("image_size", -1), ("channels", 2), ("downsampling", 3),
+        ("minutes", -1), ("minutes", float("nan")), ("image_size", -1), ("channels", 2), ("downsampling", 3),
         ("width", 12), ("tokenizer_width", -8), ("depth", -1), ("seed", -1),
     ],
 )  # fmt: skip

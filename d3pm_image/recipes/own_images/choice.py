@@ -14,12 +14,15 @@ from ...config import DataConfig, DiffusionRun, TokenizerRun, check, size_pair
 from ...config.own_images import OwnImages
 from ...printable import printable
 from ..arguments import filled
-from .budget import LEAST_STEPS, Budget, Costs
+from .budget import BATCH, LEAST_STEPS, Budget, Costs
 from .networks import FEW, Images, Pace, fitting_denoiser, fitting_tokenizer, larger_size
 from .subject import Seen
 
 PATIENCE = 3
 """Validations without a better score after which a training on few images stops."""
+
+
+ASKED, LEFT = "as asked", "what {:g} minutes leave for them"
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,16 @@ class Chosen:
     diffusion: DiffusionRun
     reasons: tuple[Reason, ...]
 
-    def with_steps(self, settings: Mapping[str, Any]) -> Chosen:
-        """The same with other settings of stage two's loop, its steps among them."""
-        steps = str(settings["steps"])
-        reasons = tuple(
-            dataclasses.replace(r, value=steps) if r.option == "steps" else r for r in self.reasons
-        )
+    def with_loop(self, settings: Mapping[str, Any], minutes: float) -> Chosen:
+        """The same with other settings of stage two's loop, its steps among them, for so many minutes in
+        all."""
+        changes: dict[str, Any] = {"value": str(settings["steps"])}
+
+        def renewed(reason: Reason) -> Reason:
+            why = reason.why if reason.why == ASKED else LEFT.format(minutes)
+            return dataclasses.replace(reason, **changes, why=why) if reason.option == "steps" else reason
+
+        reasons = tuple(map(renewed, self.reasons))
         diffusion = filled(self.diffusion, {"train": settings}, "")
         return dataclasses.replace(self, diffusion=diffusion, reasons=reasons)
 
@@ -81,7 +88,7 @@ def choose(
     images = Images.of(seen, asked, data)
     first, first_s = fitting_tokenizer(images, asked, out, budget, pace)
     if not (asked.image_size or images.start) and seen.images >= FEW:
-        larger = larger_size(images, first, first_s, budget, pace)
+        larger = larger_size(images, asked, first, first_s, budget, pace)
         if larger.size != images.size:
             images = larger
             first, first_s = fitting_tokenizer(images, asked, out, budget, pace)
@@ -91,7 +98,6 @@ def choose(
     mirror = f"mirror images look {'alike' if images.data.flip else 'different'} ({seen.facing:.2f})"
     grid = "x".join(map(str, first.tokenizer.grid(images.size)))
     f, codes = first.tokenizer.downsampling, first.tokenizer.num_codes
-    steps = f"{budget.minutes:g} minutes leave time for these"
     reasons = [
         Reason("image_size", shown(images.data.image_size), images.why_size),
         Reason("channels", str(images.data.channels), "grey images" if seen.grey else "images in colour"),
@@ -99,15 +105,17 @@ def choose(
         Reason("start_from", images.start or "none", images.why_start),
         *beginning(images, asked),
         Reason("downsampling", str(f), f"{grid} codes per image, of {codes}"),
-        Reason("tokenizer_width", str(first.tokenizer.width), f"{first_s:.2g} s per step of 32 images"),
+        Reason(
+            "tokenizer_width", str(first.tokenizer.width), f"{first_s:.2g} s per step of {BATCH[0]} images"
+        ),
         Reason("width", str(second.denoiser.width), network),
-        Reason("depth", str(second.denoiser.depth), f"{second_s:.2g} s per step of 64 images"),
-        Reason("tokenizer_steps", str(found[0].train.steps), f"a third of the time: {steps}"),
-        Reason("steps", str(found[1].train.steps), f"the rest of it: {steps}"),
+        Reason("depth", str(second.denoiser.depth), f"{second_s:.2g} s per step of {BATCH[1]} images"),
+        Reason("tokenizer_steps", str(found[0].train.steps), "a third of the time"),
+        Reason("steps", str(found[1].train.steps), LEFT.format(budget.minutes)),
         Reason("precision", first.train.mixed_precision, "auto: bf16 where it is at least as fast here"),
     ]
     asked_for = {f.name for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
-    reasons = [dataclasses.replace(r, why="as asked") if r.option in asked_for else r for r in reasons]
+    reasons = [dataclasses.replace(r, why=ASKED) if r.option in asked_for else r for r in reasons]
     return Chosen(*found, tuple(reasons)), costs
 
 
@@ -152,7 +160,7 @@ def with_steps(
         enough = budget.enough_minutes(costs)
         hint = (
             f"leave time for {max(0, early.steps)} and {max(0, late.steps)} steps of the two stages, and"
-            f" fewer than {LEAST_STEPS} teach nothing; give {enough:.2g} or more, a smaller image_size, or"
+            f" fewer than {LEAST_STEPS} teach nothing; give {enough:.1f} or more, a smaller image_size, or"
             " tokenizer_steps and steps"
         )
         check(min(steps) >= LEAST_STEPS, "minutes", asked.minutes, hint)
@@ -161,12 +169,21 @@ def with_steps(
 
 
 def train_again(data: DataConfig, out: str, minutes: float) -> list[str]:
-    """How to train with other settings: all anew, or either stage from the file that it left."""
-    if data.source == "python":
-        return [f"d3pm_image.train(data, minutes={2 * minutes:g}, out={out + '-2'!r})"]
-    root = shlex.quote(printable(data.root or data.name or data.source, 0))
+    """How to train with other settings: all anew, or either stage from the file that it left.
+
+    Args:
+        out: The run's folder.
+        minutes: The time that it had.
+    """
+    if data.source in ("python", "huggingface"):  # which the command cannot name
+        return [f"d3pm_image.train(data, minutes={2 * minutes:g}, out={f'{out}-2'!r})"]
+    root = shlex.quote(printable(data.root or data.source, 0))
+    first, second, config = (
+        shlex.quote(f"{out}{end}") for end in ("-2/tokenizer", "-2", "/tokenizer/config.yaml")
+    )
     return [
-        f"d3pm-image train {root} --minutes {2 * minutes:g} --out {out}-2",
-        f"d3pm-image train-tokenizer --config {out}/tokenizer/config.yaml --out {out}-2/tokenizer",
-        f"d3pm-image train-diffusion --config {out}/config.yaml --tokenizer {out}-2/tokenizer --out {out}-2",
+        f"d3pm-image train {root} --minutes {2 * minutes:g} --out {second}",
+        f"d3pm-image train-tokenizer --config {config} --out {first}",
+        f"d3pm-image train-diffusion --config {shlex.quote(f'{out}/config.yaml')} --tokenizer {first}"
+        f" --out {second}",
     ]

@@ -85,9 +85,9 @@ class Images:
         networks = [n for n in ("downsampling", "tokenizer_width", *kept) if getattr(asked, n)]
         start, why = "", f"{seen.images} images are enough for new weights"
         if named:
-            hint = f"start_from {named} has {own['data.channels']}; leave it out, or start_from"
+            hint = f"start_from {named} has {own['data.channels']}; leave out channels or start_from"
             check(channels == own["data.channels"], "channels", channels, hint)
-            hint = f"start_from {named} brings networks of its own; leave it out, or start_from"
+            hint = f"start_from {named} brings networks of its own; leave out this option or start_from"
             if networks:
                 raise ConfigError(networks[0], getattr(asked, networks[0]), hint)
             start = named
@@ -166,10 +166,12 @@ def fitting_tokenizer(
     return run, step_s
 
 
-def larger_size(images: Images, first: TokenizerRun, first_s: float, budget: Budget, pace: Pace) -> Images:
+def larger_size(
+    images: Images, asked: OwnImages, first: TokenizerRun, first_s: float, budget: Budget, pace: Pace
+) -> Images:
     """The largest of :data:`SIZES` at which both stages see enough images in their time: stage one costs as
     the pixels, stage two as the codes, of which 128 and 256 pixels have four times those of 64."""
-    second = denoiser_run(images, OwnImages(), "", RUNGS[0], {})
+    second = denoiser_run(images, asked, "", RUNGS[0], {})
     second_s = pace(first, second)
     for side in reversed(SIZES[1:]):
         more = (side / min(images.size)) ** 2

@@ -144,7 +144,7 @@ def small(line: str) -> str:
 
 def none_chosen() -> str:
     """What the grid is."""
-    return small("The first that were drawn; none is chosen by hand. Classes come in turn.")
+    return small("The first that were drawn; none was picked by hand. Classes come in turn.")
 
 
 def address(shown: Image.Image) -> str:

@@ -21,7 +21,7 @@ from ...data.spread import spread_over
 from ...editing.masks import Box
 from ...editing.results import variants_sheet
 from ...imaging import Images, grid_image, save_image, to_pil, to_tensor
-from ...metrics.neighbours import NEAR, nearest, over_batches
+from ...metrics.neighbours import nearest, over_batches, unusually_near
 from ...pixel_range import from_levels, to_levels
 from ...provenance import made_by
 from ...provenance.writing import write_grid
@@ -115,14 +115,13 @@ def inpaint(pipe: Pipeline, held_out: ImageSet, seed: int) -> list[Image.Image]:
     class."""
     height, width = pipe.image_size
     box = Box(width // 4, height // 4, width // 2, height // 2)
-    hidden = torch.zeros(height, width, dtype=torch.bool)
-    hidden[box.y : box.y + box.height, box.x : box.x + box.width] = True
+    hidden = box.mask((width, height))
     sheets = []
     for number in spread_over(len(held_out), EDITED + 2)[1 : EDITED + 1].tolist():
         batch = held_out.__getitems__([number])
         image, label = to_pil(from_levels(batch["images"]))[0], int(batch["labels"][0])
         results = pipe.inpaint(image, box, labels=label if label >= 0 else None, variants=VARIANTS, seed=seed)
-        sheets.append(variants_sheet(image, hidden.numpy(), results))
+        sheets.append(variants_sheet(image, hidden, results))
     return sheets
 
 
@@ -154,7 +153,7 @@ def compare(
     both = Images([*images, *unseen])
     found = nearest(features(to_levels(torch.stack([to_tensor(image) for image in both]))), every())
     distances, others = found.distance.split([len(images), len(unseen)])
-    limit = float(others.quantile(NEAR))
+    limit = unusually_near(others)
     pairs = []
     for place in distances.argsort()[:PAIRS].tolist():
         number, distance = int(found.number[place]), float(distances[place])

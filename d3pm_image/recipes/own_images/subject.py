@@ -55,9 +55,7 @@ def look(training: ImageSource, held_out: ImageSource) -> Seen:
     Raises:
         ConfigError: too few images, or none that can be read.
     """
-    few = (
-        f"are too few images: give {LEAST_IMAGES} or more, some hundreds for new images that are worth a look"
-    )
+    few = f"too few; give {LEAST_IMAGES} or more, some hundreds for new images that are worth a look"
     whole = len(training) + len(held_out)
     check(whole >= LEAST_IMAGES, "data", f"{whole} images", few)
     sides, grey, thumbs, labels = list[int](), list[bool](), list[np.ndarray](), list[str]()

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from ...config import ConfigError, DataConfig, check
-from ...config.own_images import OwnImages
+from ...config.own_images import MINUTES, OwnImages
 from ...devices import MixedPrecision, pick_device
 from ...outputs import folder_to_write
 from ...printable import printable
 from ...provenance.machine import machine
 from ...system.threads import fitting_threads, torch_threads
+from ...training.launch import place_among_processes
 from .. import diffusion, tokenizer
 from ..arguments import check_names, data_settings, filled
 from ..run_summary import training_facts
@@ -64,14 +65,14 @@ class OwnSettings(TypedDict, total=False):
 
 
 def train(
-    data: Data, *, minutes: float = 30.0, out: str | os.PathLike[str] = "", **settings: Unpack[OwnSettings]
+    data: Data, *, minutes: float = 0.0, out: str | os.PathLike[str] = "", **settings: Unpack[OwnSettings]
 ) -> Pipeline:
     """Train both stages on your own images in a given time, and write ``<out>/model``, ``grid.png``,
     ``inpainting.png`` and ``report.html``; ``train("photos", minutes=30)``.
 
     Args:
         data: As :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes it.
-        minutes: Time for everything.
+        minutes: Time for everything; 0 is 30, or what the training had that goes on.
         out: Folder of the run; runs/NAME by default, after the images.
         settings: The fields of :class:`~d3pm_image.config.own_images.OwnImages`; what is left out is chosen
             by the images, this machine and the time, and printed with its reason.
@@ -110,6 +111,10 @@ class TimedTraining:
         """Note what took how long."""
         self.seconds[name] = self.clock() - since
 
+    def at_least(self, name: str, seconds: float) -> None:
+        """Note the seconds of a stage that was done, or begun, before this start."""
+        self.seconds[name] = max(seconds, self.seconds.get(name, 0.0))
+
 
 def run(asked: OwnImages, data: Data) -> Pipeline:
     """The work of :func:`train`.
@@ -120,18 +125,18 @@ def run(asked: OwnImages, data: Data) -> Pipeline:
     began = time.perf_counter()
     # of a command's options, which have more fields, what the run's folder remembers
     asked = OwnImages(**{item.name: getattr(asked, item.name) for item in dataclasses.fields(OwnImages)})
-    world = os.environ.get("WORLD_SIZE") or "1"
     hint = "one process trains with what it measured; for several use train-tokenizer and train-diffusion"
-    check(world == "1", "processes", world, hint)
+    check(place_among_processes()[1] == 1, "processes", place_among_processes()[1], hint)
     config, given = data_settings(data, DataConfig(), DataConfig(), {})
     out = folder_to_write(asked.out or f"runs/{name_of(config)}")
     earlier = kept(out, asked, config)
     if earlier:  # what was asked for holds, but for what is said of this start
-        minutes = earlier.asked.minutes if asked.minutes == OwnImages.minutes else asked.minutes
+        minutes = asked.minutes or earlier.asked.minutes
         asked = dataclasses.replace(
             earlier.asked, out=asked.out, resume=True, open=asked.open, minutes=minutes
         )
-    before = training_facts(out / "tokenizer", "train-tokenizer").get("seconds", 0.0) if earlier else 0.0
+    asked = dataclasses.replace(asked, minutes=asked.minutes or MINUTES)
+    before = seconds_of(out / "tokenizer") + seconds_of(out) if earlier else 0.0
     training = TimedTraining(asked, out, given, lambda: time.perf_counter() - began + before, {})
     state = earlier or begin(training, config)
     training.timed("reading, measuring, choosing", before)
@@ -142,6 +147,11 @@ def run(asked: OwnImages, data: Data) -> Pipeline:
     state = in_the_time_left(training, state)
     second_stage(training, state)
     return finish(training, state)
+
+
+def seconds_of(place: Path) -> float:
+    """Seconds that the training in a run's folder took so far, by its log."""
+    return float(training_facts(place, "").get("seconds", 0.0))
 
 
 def name_of(data: DataConfig) -> str:
@@ -197,7 +207,8 @@ def first_stage(training: TimedTraining, state: Kept) -> None:
     if not (Path(config.out) / "model" / "config.json").is_file():
         print(f"stage one, the tokenizer: previews in {printable(Path(config.out) / 'previews', 0)}")
         tokenizer.run(dataclasses.replace(config, resume=training.asked.resume), training.given, alone=False)
-    training.timed("stage one, the tokenizer", since)
+        training.timed("stage one, the tokenizer", since)
+    training.at_least("stage one, the tokenizer", seconds_of(Path(config.out)))
 
 
 def in_the_time_left(training: TimedTraining, state: Kept) -> Kept:
@@ -213,7 +224,9 @@ def in_the_time_left(training: TimedTraining, state: Kept) -> Kept:
         costs = Costs(costs.tokenizer, step_s / second.train.batch_size)
     part = budget.parts(costs)[1]
     steps = training.asked.steps or max(LEAST_STEPS, part.steps)
-    changed = chosen.with_steps(loop(steps, part.previews, bool(second.train.patience)))
+    changed = chosen.with_loop(
+        loop(steps, part.previews, bool(second.train.patience)), training.asked.minutes
+    )
     found = dataclasses.replace(state, costs=costs, chosen=changed)
     keep(training.out, found)
     return found
@@ -227,7 +240,8 @@ def second_stage(training: TimedTraining, state: Kept) -> None:
         print(f"stage two, the denoiser: {config.train.steps} steps; previews in {where}")
         resume = training.asked.resume and (training.out / "config.yaml").is_file()
         diffusion.run(dataclasses.replace(config, resume=resume), training.given, alone=False)
-    training.timed("stage two, the denoiser", since)
+        training.timed("stage two, the denoiser", since)
+    training.at_least("stage two, the denoiser", seconds_of(training.out))
 
 
 def finish(training: TimedTraining, state: Kept) -> Pipeline:
@@ -261,8 +275,8 @@ def text_of(training: TimedTraining, state: Kept, pipe: Pipeline | None = None) 
     seen, here = state.seen, machine()
     device = here["gpu"] if here["gpu"] != "none" else here["processor"]
     lines = [
-        f"{seen.images} images trained, {seen.held_out} were held out. {training.asked.minutes:g} minutes on"
-        f" {device}, torch {here['torch']}."
+        f"Trained on {seen.images} images; {seen.held_out} were held out."
+        f" {training.asked.minutes:g} minutes on {device}, torch {here['torch']}."
     ]
     scores = [] if pipe is None else scores_of(training.out, state.chosen, pipe.metadata)
     return ReportText(
@@ -282,7 +296,7 @@ def scores_of(out: Path, chosen: Chosen, metadata: dict[str, Any]) -> list[str]:
         ("one", out / "tokenizer", chosen.tokenizer),
         ("two", out, chosen.diffusion),
     ):
-        reached, steps = training_facts(place, "train").get("steps", 0), config.train.steps
+        reached, steps = training_facts(place, "").get("steps", 0), config.train.steps
         early = ", where the held-out score had not got better for a while" if reached < steps else ""
         said.append(f"Stage {name} ended at step {reached} of {steps}{early}; its best weights are kept.")
     return said
@@ -290,11 +304,12 @@ def scores_of(out: Path, chosen: Chosen, metadata: dict[str, Any]) -> list[str]:
 
 def commands(training: TimedTraining, state: Kept) -> dict[str, list[str]]:
     """What to do next, and how to train again with other settings."""
-    out = shlex.quote(printable(training.out, 0))
+    plain = printable(training.out, 0)
+    out = shlex.quote(plain)
     following = [
         f"d3pm-image generate {out} --num-images 64 --out more.png",
         f"d3pm-image inpaint {out} IMAGE --box 40,30,64,48 --out inpainted.png",
         f"d3pm-image app {out}",
         f"d3pm-image doctor {out}",
     ]
-    return {"Next": following, "To change it": train_again(state.data, out, training.asked.minutes)}
+    return {"Next": following, "To change it": train_again(state.data, plain, training.asked.minutes)}
