@@ -17,7 +17,7 @@ from .former_names import metadata_of
 from .hub import SHIPPED
 from .printable import printable
 from .sampling import Sampler
-from .sampling.choice import from_values, migrated, to_values
+from .sampling.choice import samplers_of, to_values
 from .storage import files_together, half_precision, sha256, write_tensors, write_text
 from .tokenizer import load_tokenizer, save_tokenizer
 from .tokenizer.folder import (
@@ -86,14 +86,6 @@ def read_bundle(folder: str | Path) -> Bundle:
         process, (sampler, sampling) = ProcessConfig(**raw["process"]), samplers_of(raw)
         names, metadata = class_names(raw["class_names"], denoiser.num_classes), remembered(metadata_of(raw))
         return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, sampling, metadata)
-
-
-def samplers_of(raw: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
-    """The default sampler of a model's config.json, of this version or of 0.1.0, and the settings that all
-    samplers share."""
-    if isinstance(raw["sampler"], dict) and "name" not in raw["sampler"]:
-        return migrated(raw["sampler"])
-    return from_values(raw["sampler"]), SamplingConfig(**raw["sampling"])
 
 
 def class_names(found: Any, classes: int) -> list[str]:

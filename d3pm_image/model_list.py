@@ -3,15 +3,17 @@ holds; each described by its own files, without its weights being read."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .config import size_pair
-from .documents import Missing, Unreadable, read_json, read_text
+from .documents import Missing, Unreadable, read_json, read_text, read_yaml
 from .former_names import metadata_of
 from .hub import SHIPPED, shipped
 from .printable import printable
+from .sampling.choice import flat, samplers_of
 
 LARGEST_CARD = 2**20
 
@@ -55,6 +57,28 @@ def known_models() -> list[ModelSummary]:
     places = [(name, SHIPPED / name) for name in shipped()] + cached()
     found = [summary(name, place) for name, place in places]
     return [one for one in found if one is not None]
+
+
+def drawing_settings(model: str) -> dict[str, Any] | None:
+    """All settings by name with which a model, or a run that trains one, draws where nothing else is asked;
+    nothing is downloaded, and no weights are read.
+
+    Args:
+        model: Its folder, or the name of one that :func:`known_models` lists.
+
+    Returns:
+        None where there is no such model here, or its files are damaged.
+    """
+    place = Path(model).expanduser()
+    if not place.is_dir():
+        listed = {name: SHIPPED / name for name in shipped()} | (dict(cached()) if "/" in model else {})
+        place = listed.get(model, place)
+    for folder in (place, place / "model", place / "pipeline", place / "model" / "pipeline"):
+        with contextlib.suppress(Unreadable, OSError, KeyError, TypeError, ValueError, AttributeError):
+            return flat(*samplers_of(read_json(folder / "config.json")))
+    with contextlib.suppress(Unreadable, OSError, KeyError, TypeError, ValueError, AttributeError):
+        return flat(*samplers_of(read_yaml(place / "config.yaml")))  # of a run that has not ended
+    return None
 
 
 def cached() -> list[tuple[str, Path]]:

@@ -38,6 +38,11 @@ def printable(text: Any, limit: int = 200) -> str:
     return line[: limit - 1] + "…" if cut else line
 
 
+def dashed(name: str) -> str:
+    """The name of a setting as an option has it: ``num-images`` for ``num_images``."""
+    return name.replace("_", "-")
+
+
 def printable_html(text: Any, limit: int = 200) -> str:
     """The same for HTML and Markdown: tags, entities and Markdown's own marks lose their meaning."""
     line = html.escape(printable(text, limit))

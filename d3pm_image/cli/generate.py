@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import check
 from ..config.ranges import check_first
+from ..config.worded import worded
 from ..labels import parse_labels
 from ..parser import parse
 from ..printable import printable
@@ -45,7 +46,7 @@ class Generate(WatchedOptions):
     labels: str = ""
     out: str = "grid.png"
     resume: bool = False
-    columns: int = 0
+    columns: int = worded(0, "chosen")
     captions: bool = True
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ..config import SamplingConfig, check
 from ..config.running import OutputOptions, RunOptions
+from ..config.worded import worded
 from ..printable import printable
 from ..sampling import SAMPLERS
 
@@ -20,9 +21,14 @@ from ..sampling import SAMPLERS
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
     """The sampler's name, the settings of every sampler and those that all share; each may be left out (None:
-    the model's own value)."""
-    hints = {"sampler": Literal[tuple(SAMPLERS)], **typing.get_type_hints(SamplingConfig), **SAMPLERS.types()}
-    return [(name, typing.Optional[type_], dataclasses.field(default=None)) for name, type_ in hints.items()]  # noqa: UP045
+    the model's own value, which a setting of some samplers alone need not have)."""
+    every = {"sampler": Literal[tuple(SAMPLERS)], **typing.get_type_hints(SamplingConfig)}
+    said = dict.fromkeys(every, "the model's own")
+    hints = every | SAMPLERS.types()
+    return [
+        (name, typing.Optional[type_], worded(None, said.get(name, ""), of_model=True))  # noqa: UP045
+        for name, type_ in hints.items()
+    ]
 
 
 def _words() -> str:

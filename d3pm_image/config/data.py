@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import check
+from .worded import worded
 
 MAX_SIDE = 4096  # pixels
 
@@ -80,13 +81,13 @@ class DataConfig:
     val_root: str = ""
     val_share: float = 0.1
     download: bool = False
-    image_size: int | tuple[int, int] = 0
-    channels: Literal[0, 1, 3] = 0
+    image_size: int | tuple[int, int] = worded(0, "the tokenizer's own")
+    channels: Literal[0, 1, 3] = worded(0, "the tokenizer's own")
     crop: Literal["center", "random", "stretch"] = "center"
     flip: bool = False
     labels: bool = True
-    limit: int = 0
-    white: float = 0.0
+    limit: int = worded(0, "all")
+    white: float = worded(0.0, "estimated")
     workers: int = 2
     max_unreadable: float = 0.2
     memory_mb: int = 2048

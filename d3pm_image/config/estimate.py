@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import check
+from .worded import worded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,11 @@ class EstimateConfig:
 
     file: str
     stage: Literal["auto", "tokenizer", "diffusion"] = "auto"
-    images: int = 0
-    classes: int = -1
+    images: int = worded(0, "those of the source")
+    classes: int = worded(-1, "those of the source")
     seconds: float = 15.0
     devices: int = 1
-    peak_tflops: float = 0.0
+    peak_tflops: float = worded(0.0, "off")
     reached: float = 0.45
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 from ..devices import MixedPrecision
 from ..errors import check, finite
 from .data import MAX_SIDE, size_pair
+from .worded import worded
 
 MINUTES = 30.0
 """Time for everything, where none is given."""
@@ -44,18 +45,18 @@ class OwnImages:
         open: Show the report in the browser: the previews while it trains, then the results.
     """
 
-    minutes: float = 0.0
+    minutes: float = worded(0.0, f"{MINUTES:g}")
     out: str = ""
     resume: bool = False
-    image_size: int | tuple[int, int] = 0
-    channels: Literal[0, 1, 3] = 0
-    flip: bool | None = None
-    downsampling: Literal[0, 1, 2, 4, 8, 16] = 0
-    tokenizer_width: int = 0
-    width: int = 0
-    depth: int = 0
-    tokenizer_steps: int = 0
-    steps: int = 0
+    image_size: int | tuple[int, int] = worded(0, "chosen by the images and the time")
+    channels: Literal[0, 1, 3] = worded(0, "chosen by the images")
+    flip: bool | None = worded(None, "chosen by the images")
+    downsampling: Literal[0, 1, 2, 4, 8, 16] = worded(0, "chosen with the size")
+    tokenizer_width: int = worded(0, "chosen by the time")
+    width: int = worded(0, "chosen by the time")
+    depth: int = worded(0, "chosen by the time")
+    tokenizer_steps: int = worded(0, "chosen by the time")
+    steps: int = worded(0, "chosen by the time")
     start_from: str = ""
     learn: Literal["all", "decoder"] = "all"
     precision: MixedPrecision = "auto"

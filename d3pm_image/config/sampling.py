@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Literal
 
 from ..errors import check, finite
+from .worded import worded
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class SamplingConfig:
 
     steps: int = 16
     temperature: float = 1.0
-    top_k: int = 0
+    top_k: int = worded(0, "off")
     top_p: float = 1.0
     guidance: float = 1.0
     guidance_schedule: Literal["constant", "linear", "cosine"] = "constant"
     guidance_from: float = 0.0
     guidance_until: float = 1.0
-    negative_label: int = -1
-    correct_steps: int = 0
+    negative_label: int = worded(-1, "none")
+    correct_steps: int = worded(0, "none")
 
     def __post_init__(self) -> None:
         for name in ("steps", "top_k", "negative_label", "correct_steps"):

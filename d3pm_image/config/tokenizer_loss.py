@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..errors import check, finite
 from .data import size_pair
+from .worded import worded
 
 PERCEPTUAL = ("efficientnet_lite0", "squeezenet1_1", "alexnet", "vgg16")
 
@@ -31,7 +32,7 @@ class AdversarialConfig:
         layers: Number of stride-2 layers; one score per patch of 2**layers pixels.
     """
 
-    weight: float = 0.0
+    weight: float = worded(0.0, "off")
     adaptive: bool = True
     start_step: int = 0
     warmup_steps: int = 500

@@ -13,6 +13,7 @@ from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
 from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
 from .tokenizer_loss import TokenizerLossConfig
+from .worded import worded
 
 GRAPHS = "reduce-overhead"
 """``train.compile`` with CUDA graphs, as torch.compile names it."""
@@ -77,7 +78,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.999
     mixed_precision: MixedPrecision = "auto"
-    threads: int = 0
+    threads: int = worded(0, "those that other programs leave free")
     tf32: bool = True
     compile: bool | Literal["auto", "reduce-overhead"] = "auto"
     recompute: bool = False
@@ -87,7 +88,7 @@ class TrainConfig:
     seed: int = 0
     log_every: int = 20
     preview_every: int = 500
-    patience: int = 0
+    patience: int = worded(0, "never stops")
     checkpoint_every: int = 500
     keep: int = 2
 

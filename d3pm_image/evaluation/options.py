@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..config import ConfigError, SamplingConfig, check, closest_match
 from ..config.running import OutputOptions, RunKeywords, RunOptions
+from ..config.worded import worded
 from ..sampling import SAMPLERS
 from ..sampling.choice import SHARED, make_sampler
 
@@ -160,7 +161,7 @@ class TuneOptions:
 
     model: str
     metric: Literal["frechet", "label_accuracy", "coverage", "recall", "precision"] = "frechet"
-    min_accuracy: float = 0.0
+    min_accuracy: float = worded(0.0, "off")
     num_samples: int = 1000
     root: str = ""
     val_root: str = ""

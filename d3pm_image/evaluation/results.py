@@ -11,7 +11,7 @@ from typing import Any
 from ..config import ConfigError, check
 from ..documents import Unreadable, read_json
 from ..former_names import present_names
-from ..printable import printable
+from ..printable import dashed, printable
 
 FORMAT, VERSION = "d3pm-image-evaluation", 1
 # what two evaluations of samples must share: without it their figures are not of the same thing
@@ -40,7 +40,7 @@ def command_line(args: Any) -> str:
     for name, value in {**args.changes(), **own}.items():
         if name not in ("model", "overwrite") and not isinstance(value, dict):
             words += [
-                f"--{name.replace('_', '-')}",
+                f"--{dashed(name)}",
                 str(value).lower() if isinstance(value, bool) else str(value),
             ]
     return shlex.join(words)

@@ -25,7 +25,7 @@ from ..metrics.fidelity import frechet_distance, intra_class_distance, manifold
 from ..metrics.kernel import kernel_distance
 from ..metrics.neighbours import memorisation, nearest, over_batches
 from ..pixel_range import to_levels
-from ..printable import printable
+from ..printable import dashed, printable
 from .reference_stats import Reference, evenly, parts, reference
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def remembered_data(
     for name, given, found in ((option, root, folder), ("val_root", val_root, data.val_root)):
         hint = (
             f"was trained on {printable(found)!r}, a folder that was not named on this machine: name it with"
-            f" --{name} FOLDER if it is yours"
+            f" --{dashed(name)} FOLDER if it is yours"
         )
         check(bool(given) or not found or is_noted(found), "model", model, hint)
     # a model from elsewhere must not start a download

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 from ..config import ConfigError, DiffusionRun, TokenizerConfig, TokenizerRun, check, migrated
 from ..config.tokenizer import FLAT
 from ..documents import LARGEST_YAML, check_yaml, read_text
+from ..model_list import drawing_settings
 from ..tokenizer.quantizers import QUANTIZERS, Quantizer
 from .errors import check_file, explain, with_source
 from .help import SHORT, help_text
@@ -142,7 +143,8 @@ def parse(
     description = " ".join(text.split("Args:")[0].split())
     parser = make_parser(command, kind, positionals or {}, description, optional)
     if {"-h", "--help"}.intersection(arguments):
-        print(help_text(parser, kind, command, list(positionals or {}), optional, example.strip()))
+        own = settings_of_model(positionals or {}, arguments)
+        print(help_text(parser, kind, command, list(positionals or {}), optional, example.strip(), own))
         raise SystemExit(0)
     start, inherited, quantizer = "", {}, TokenizerConfig().quantizer
     try:
@@ -170,6 +172,14 @@ def parse(
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         found = explain(kind, arguments, list(positionals or {}), optional, str(error))
         raise with_source(found, arguments, start, set(inherited)) from error
+
+
+def settings_of_model(positionals: Collection[str], arguments: list[str]) -> dict[str, Any] | None:
+    """How the trained model draws that a command line names first; None where it names none that is known."""
+    words = positionals_first([word for word in arguments if word not in ("-h", "--help")])
+    if "model" not in positionals or not words or words[0].startswith("-"):
+        return None
+    return drawing_settings(words[0])
 
 
 def check_groups(kind: type, values: Any) -> None:

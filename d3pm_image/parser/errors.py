@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from ..config import ConfigError, TokenizerRun, check, closest_match, migrated
 from ..config.hints import setting_types, without_none, words
 from ..documents import Missing, Unreadable, read_yaml
+from ..printable import dashed
 from ..tokenizer.quantizers import QUANTIZERS
 
 STAGES = {"train-tokenizer": dict, "train-diffusion": str}
@@ -92,11 +93,13 @@ def wrong_argument(
         if not meant and name and "config".startswith(name):
             name = "config"
         if name != "config" and len(meant) != 1:
-            likely = closest_match(name, meant or names, "--")
+            likely = closest_match(dashed(name), map(dashed, meant or names), "--")
             return ConfigError(name, "unknown", f"no such option{likely}; see --help")
         value = value if equals else next(rest, "--")
         if not equals and value.startswith("-") and not is_number(value):
-            how = "" if value.startswith("--") else f", or --{name}={value} for one that begins with -"
+            how = (
+                "" if value.startswith("--") else f", or --{dashed(name)}={value} for one that begins with -"
+            )
             return ConfigError(name, "", f"needs a value{how}; see --help")
         if name == "config":
             continue
@@ -250,7 +253,7 @@ def with_source(error: ConfigError, arguments: list[str], start: str, inherited:
     for file in reversed(files(arguments)):
         if tuple(parts) in paths(settings(file)):
             also = (
-                f"set in {file}; override with --{error.name}"
+                f"set in {file}; override with --{dashed(error.name)}"
                 if error.value != "unknown"
                 else f"it stands in {file}"
             )
@@ -259,6 +262,6 @@ def with_source(error: ConfigError, arguments: list[str], start: str, inherited:
         return ConfigError(
             error.name,
             error.value,
-            f"{error.hint} (set by start_from {start}; override with --{error.name})",
+            f"{error.hint} (set by start_from {start}; override with --{dashed(error.name)})",
         )
     return error

@@ -9,11 +9,12 @@ from __future__ import annotations
 import shutil
 import textwrap
 from argparse import SUPPRESS, Action, ArgumentParser
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, is_dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from ..config.hints import without_none
+from ..config.worded import setting_fields
 
 SHORT = {"num_images": "-n", "variants": "-n", "out": "-o"}
 """Options that have a short form."""
@@ -33,6 +34,7 @@ def help_text(
     positionals: Sequence[str],
     optional: Sequence[str],
     example: str,
+    own: Mapping[str, Any] | None = None,
 ) -> str:
     """The help page of a command.
 
@@ -42,6 +44,7 @@ def help_text(
             sampler's last.
         positionals: Names of what is given without an option; ``optional`` of them may be left out.
         example: A command to copy; empty for none.
+        own: Settings of the trained model that the command line names; None where it names none.
     """
     width = min(WIDEST, shutil.get_terminal_size((80, 24)).columns)
     given = [f"[{name.upper()}]" if name in optional else name.upper() for name in positionals]
@@ -49,10 +52,12 @@ def help_text(
     parts += [textwrap.fill((parser.description or "").replace("``", ""), width)]
     parts += [f"example:\n  {example}"] if example else []
     actions = {a.dest: a for a in parser._actions if a.help is not SUPPRESS}
-    named = [entry(actions[name], name.upper(), width) for name in positionals]
+    known = dict(setting_fields(kind))
+    words = {name: default_of(action, known.get(name), own) for name, action in actions.items()}
+    named = [entry(actions[name], name.upper(), width, words[name]) for name in positionals]
     parts += ["\n".join(["arguments:", *named])] if named else []
     for title, group in groups(parser, kind, [n for n in actions if n not in positionals]):
-        lines = [entry(actions[name], invocation(actions[name]), width) for name in group]
+        lines = [entry(actions[name], invocation(actions[name]), width, words[name]) for name in group]
         parts.append("\n".join([f"{title}:", *lines]))
     return "\n\n".join(parts)
 
@@ -63,7 +68,7 @@ def groups(parser: ArgumentParser, kind: type, names: Sequence[str]) -> list[tup
         name: owner for owner in reversed(kind.__mro__) for name in vars(owner).get("__annotations__", {})
     }
     heads = titles(parser)
-    made = {f.name for owner in kind.__mro__ if owner.__name__ == "SamplerChanges" for f in fields(owner)}
+    made = {name for name, item in setting_fields(kind) if item.metadata.get("of_model")}
     own: list[str] = []
     inherited: list[str] = []
     drawn: list[str] = []
@@ -105,11 +110,11 @@ def titles(parser: ArgumentParser) -> dict[str, str]:
     return found
 
 
-def entry(action: Action, name: str, width: int) -> str:
-    """An option with its words, wrapped."""
+def entry(action: Action, name: str, width: int, default: str) -> str:
+    """An option with its words and its default in words, wrapped."""
     words = " ".join(ASIDE.get(action.dest, action.help or "").replace("%%", "%").replace("``", "").split())
     words = words.partition(" (required, type:")[0].partition(" (type:")[0]
-    if default := default_of(action):
+    if default:
         words = f"{words.rstrip()} ({default})"
     head = f"  {name}"
     indent = " " * (COLUMN + 2)
@@ -154,12 +159,26 @@ def value_words(hint: Any) -> str:
     )
 
 
-def default_of(action: Action) -> str:
-    """The default in words; nothing where that says nothing."""
-    default = action.default
+def default_of(action: Action, item: Field | None, own: Mapping[str, Any] | None) -> str:
+    """The default in words; nothing where that says nothing.
+
+    Args:
+        item: The option's field, where it has one.
+        own: See :func:`help_text`.
+    """
+    default, stands_for = action.default, item.metadata.get("words", "") if item else ""
+    if item and item.metadata.get("of_model"):
+        return f"the model's own: {written(own[item.name])}" if own and item.name in own else stands_for
+    if item and stands_for and default == item.default:
+        return f"default: {stands_for}"
     said = default is not None and default is not False and default not in (SUPPRESS, "")
     if action.required or not said or action.dest in ASIDE:
         return ""
     if is_dataclass(default) or hasattr(default, "__dict__"):
         return ""
-    return f"default: {str(default).lower() if isinstance(default, bool) else default}"
+    return f"default: {written(default)}"
+
+
+def written(value: Any) -> str:
+    """A value as it is typed."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

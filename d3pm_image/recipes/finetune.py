@@ -1,4 +1,4 @@
-"""Training that begins with a trained model (``--start_from``): its settings are the defaults, its weights
+"""Training that begins with a trained model (``--start-from``): its settings are the defaults, its weights
 the first ones.
 
 What shapes a network must be the model's own, and everything else may be another: images, sizes, losses, the

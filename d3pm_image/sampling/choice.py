@@ -69,6 +69,18 @@ def to_values(sampler: Sampler) -> dict[str, Any]:
     return {"name": sampler.name, **sampler.settings()}
 
 
+def samplers_of(raw: dict[str, Any]) -> Setting:
+    """The default sampler of a model's config.json, of this version or of 0.1.0, and the settings that all
+    samplers share.
+
+    Raises:
+        ConfigError: no such sampler, or impossible values. KeyError, TypeError: not such a file.
+    """
+    if isinstance(raw["sampler"], dict) and "name" not in raw["sampler"]:
+        return migrated(raw["sampler"])
+    return from_values(raw["sampler"]), SamplingConfig(**raw["sampling"])
+
+
 def flat(sampler: Sampler, sampling: SamplingConfig) -> dict[str, Any]:
     """All settings of a decode by name, the sampler's own beside those that all share, as images and result
     files record them."""

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..lazy import torch
 
 if TYPE_CHECKING:
@@ -58,6 +56,8 @@ def nucleus(p: Tensor, share: float) -> Tensor:
 
 def cut_rows(p: Tensor, share: float) -> Tensor:
     """:func:`nucleus` of rows (n, K)."""
+    import numpy as np  # where only settings are named, such as --help, its tenth of a second is spared
+
     single = p.float()
     # NumPy sorts values alone, with vector instructions: on a processor five times as fast as torch, which
     # carries places along

@@ -58,6 +58,8 @@ def test_yaml_then_overrides(tmp_path):
         (["--train.stepz", "5"], ["train.stepz", "did you mean --train.steps"]),
         (["--trian.steps", "5"], ["trian.steps", "did you mean --train.steps"]),
         (["--stepz=5"], ["stepz", "did you mean --train.steps"]),
+        (["--data.imagesize", "5"], ["data.imagesize", "did you mean --data.image-size?"]),
+        (["--data.val_share", "-x"], ["data.val_share", "--data.val-share=-x"]),
         (["stray"], ["stray"]),
         (["--train.steps", "abc"], ["train.steps", "abc", "a whole number"]),
         (["--train.steps", "1.5"], ["train.steps", "1.5", "a whole number"]),

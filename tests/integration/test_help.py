@@ -88,7 +88,7 @@ def test_help_lists_the_commands_without_torch(helps):
 
 
 def fields(value, prefix: str = ""):
-    """(dotted name, meaning, default) of every field below a configuration."""
+    """(dotted name, meaning, default or what it stands for) of every field below a configuration."""
     meanings = {
         item.arg_name: item.description for item in docstring_parser.parse(type(value).__doc__).params
     }
@@ -101,7 +101,8 @@ def fields(value, prefix: str = ""):
         elif dataclasses.is_dataclass(default):
             yield from fields(default, f"{prefix}{item.name}.")
         else:
-            yield prefix + item.name, meanings[item.name], default
+            stands_for = item.metadata.get("words") if default == item.default else None
+            yield prefix + item.name, meanings[item.name], stands_for or default
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ def test_a_value_that_was_not_typed_says_where_it_stands(tmp_path, capsys):
             "tokenizer.quantizer.code_dim=16: the quantizer fsq has no such setting; ema, cosine, simvq have it"
             in said
         )
-        assert said.endswith(f"(set in {file}; override with --tokenizer.quantizer.code_dim)")
+        assert said.endswith(f"(set in {file}; override with --tokenizer.quantizer.code-dim)")
     said = fails(capsys, "train-tokenizer", "--start_from", "eurosat", *named, *out)
     assert "tokenizer.quantizer.name='fsq': start_from eurosat has ema" in said
     assert fails(capsys, "train-tokenizer", *named, "--tokenizer.quantizer.code_dim", "16", *out).endswith(

@@ -63,7 +63,7 @@ def test_a_folder_is_trained_in_the_time_that_is_given(tmp_path, monkeypatch, ca
     assert (
         "chosen for 29 images" in said
         and "of 0.5 minutes" in said
-        and "--image_size 16" in said
+        and "--image-size 16" in said
         and "next:\n  d3pm-image" in said
     )
     assert f"report: {Path('runs/photos/report.html')}" in said and said.count("next:") == 1

@@ -130,6 +130,8 @@ def test_what_is_asked_for_holds_and_says_so():
     told = {reason.option for reason in found.reasons if reason.why == "as asked"}
     assert told == set(asked) - {"seed"}
     assert values(found)["image_size"] == "[48,64]"
+    assert "--image-size [48,64]" in str(found) and "--tokenizer-steps 7" in str(found)
+    assert all("_" not in line.split()[0] for line in str(found).splitlines())
     assert values(chosen(PHOTOS, start_from="none"))["start_from"] == "none"
     assert values(chosen(PHOTOS, width=64))["start_from"] == "eurosat"
     assert values(chosen(PHOTOS, tokenizer_width=64))["start_from"] == "none", "the model has another width"

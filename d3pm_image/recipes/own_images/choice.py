@@ -12,7 +12,7 @@ from typing import Any
 
 from ...config import DataConfig, DiffusionRun, TokenizerRun, check, size_pair
 from ...config.own_images import OwnImages
-from ...printable import printable
+from ...printable import dashed, printable
 from ..arguments import filled
 from .budget import BATCH, LEAST_STEPS, Budget, Costs
 from .networks import FEW, Images, Pace, fitting_denoiser, fitting_tokenizer, larger_size
@@ -67,7 +67,7 @@ class Chosen:
         return dataclasses.replace(self, diffusion=diffusion, reasons=reasons)
 
     def __str__(self) -> str:
-        words = [f"--{reason.option} {reason.value}" for reason in self.reasons]
+        words = [f"--{dashed(reason.option)} {reason.value}" for reason in self.reasons]
         width = max(map(len, words))
         return "\n".join(f"  {w:<{width}}  {r.why}" for w, r in zip(words, self.reasons, strict=True))
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...config import TrainConfig
 from ...imaging import enlarge
-from ...printable import printable_html
+from ...printable import dashed, printable_html
 from ...storage import write_text
 from .choice import Chosen
 from .results import Pair, Results
@@ -212,7 +212,8 @@ def clock(seconds: float) -> str:
 def choices(chosen: Chosen) -> str:
     """What was chosen, and why."""
     rows = "".join(
-        f"<tr><td><code>--{escaped(r.option)} {escaped(r.value)}</code></td><td>{escaped(r.why)}</td></tr>"
+        f"<tr><td><code>--{escaped(dashed(r.option))} {escaped(r.value)}</code></td>"
+        f"<td>{escaped(r.why)}</td></tr>"
         for r in chosen.reasons
     )
     return f"<table>{rows}</table>"
