@@ -17,12 +17,14 @@ from torch.nn import functional as F
 from .config import check
 from .image_io import to_srgb
 from .outputs import folder_to_write
-from .pixel_range import from_levels, to_levels
+from .pixel_range import from_levels, has_alpha, to_levels
 from .printable import printable
 from .storage import whole_file
 
 SETTINGS = "d3pm_image"
 """Name of the PNG text that holds the settings of a result."""
+SQUARE, SQUARES = 10, (204, 255)
+"""Pixels of a side of the squares under transparency, and their levels."""
 SHOWN, SHOWN_SIDE = 64, 512
 """Images of a notebook's sheet, and pixels of their longer side."""
 
@@ -35,7 +37,8 @@ class Images(list[Image.Image]):
         sizes differ, or for none."""
         if len({image.size for image in self}) != 1:
             return None
-        tiles = [plain(image, 1 if image.mode in ("1", "L") else 3) for image in self[:SHOWN]]
+        tiles = [on_chequerboard(image) for image in self[:SHOWN]]
+        tiles = [plain(image, 1 if image.mode in ("1", "L") else 3) for image in tiles]
         for tile in tiles:
             tile.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         stream = io.BytesIO()
@@ -44,13 +47,13 @@ class Images(list[Image.Image]):
 
 
 def to_pil(images: Tensor) -> Images:
-    """Pillow images (L or RGB) of (B, C, h, w) float in [0, 1]."""
+    """Pillow images (L, LA, RGB or RGBA, by their channels) of (B, C, h, w) float in [0, 1]."""
     array = to_levels(images.detach().float().clamp(0, 1)).cpu().numpy()
     return Images(Image.fromarray(a[0] if a.shape[0] == 1 else a.transpose(1, 2, 0)) for a in array)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """(C, h, w) float in [0, 1] of an L or RGB image."""
+    """(C, h, w) float in [0, 1] of an L, LA, RGB or RGBA image."""
     array = np.asarray(image)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return from_levels(torch.tensor(array))
@@ -61,6 +64,9 @@ def is_deep(mode: str) -> bool:
     return mode in ("I", "F") or mode.startswith("I;16")
 
 
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+"""Mode of images with so many channels."""
+ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 WHITE = "d3pm_image white"
 """Key of an image's ``info``: the level that means white to the model that works on it."""
 
@@ -111,29 +117,34 @@ def plain(
     """An image of any mode in 8-bit grey or colour.
 
     Levels of 16 and more bits are scaled so that :func:`full_level` is 255, cut to 0..255 and rounded;
-    palettes are resolved; transparency, also that of one colour or palette entry, is laid on white.
+    palettes are resolved; transparency, also that of one colour or palette entry, is laid on white where
+    there is no channel for it.
 
     Args:
-        channels: 1 for mode L, 3 for mode RGB.
+        channels: 1 for mode L, 2 for LA, 3 for RGB, 4 for RGBA.
         known: See :func:`full_level`: the pixels that may set the scale of modes I and F.
         white: The level that means white in modes I;16, I and F; 0 or less for that of :func:`full_level`.
     """
     transparent = image.info.get("transparency")
     if is_deep(image.mode):
         levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=np.inf, neginf=-np.inf)
-        if isinstance(transparent, int):
-            levels[levels == transparent] = np.inf
+        clear = levels == transparent if isinstance(transparent, int) else np.zeros(levels.shape, bool)
+        levels[clear] = np.inf
         image = Image.fromarray(
             (levels * (255 / (white if white > 0 else full_level(image, known))))
             .clip(0, 255)
             .round()
             .astype(np.uint8)
         )
-    elif transparent is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_opacity(image))
+        if has_alpha(channels):
+            image.putalpha(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)))
+    elif transparent is not None or image.mode in ALPHA_MODES:
+        image = with_opacity(image)
+        if not has_alpha(channels):
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "LAB":
         image = image.convert("RGB")  # the only way on from there
-    return image.convert("L" if channels == 1 else "RGB")
+    return image.convert(MODES[channels])
 
 
 def plain_srgb(
@@ -154,7 +165,19 @@ def plain_srgb(
         whole = plain(image, channels, known)
         return whole.crop(box) if box else whole
     whole = image if image.mode == "CMYK" else plain(image, profile_channels(image.mode), known)
+    if has_alpha(channels) and image.mode != "CMYK":
+        return srgb_under_alpha(
+            plain(image, profile_channels(image.mode) + 1, known).crop(box), profile, channels
+        )
     return plain(to_srgb(whole.crop(box) if box else whole, profile), channels)
+
+
+def srgb_under_alpha(image: Image.Image, profile: bytes, channels: int) -> Image.Image:
+    """An image of mode LA or RGBA whose colours are those of a profile, in sRGB, with the alpha it had; mode
+    LA or RGBA by ``channels``, 2 or 4."""
+    moved = plain(to_srgb(image.convert(image.mode.removesuffix("A")), profile), channels)
+    moved.putalpha(image.getchannel("A"))
+    return moved
 
 
 def profile_channels(mode: str) -> int:
@@ -169,10 +192,20 @@ def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
+def on_chequerboard(image: Image.Image) -> Image.Image:
+    """An image of mode LA or RGBA on white and grey squares, for the eye: RGB of its size; others as they
+    are."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
+    down, across = np.indices((image.height, image.width)) // SQUARE
+    squares = Image.fromarray(np.where((down + across) % 2, *SQUARES).astype(np.uint8))
+    return Image.alpha_composite(squares.convert("RGBA"), image.convert("RGBA")).convert("RGB")
+
+
 def grid_image(
     images: list[Image.Image], columns: int = 0, captions: list[str] | None = None, gap: int = 2
 ) -> Image.Image:
-    """One image of many, row by row, with an optional caption under each.
+    """One image of many, row by row, with an optional caption under each; what is transparent stays so.
 
     Args:
         images: Same size and mode each.
@@ -196,7 +229,8 @@ def grid_image(
         else None
     )
     text = int(font.size * 1.4) if font else 0
-    mode = "L" if all(i.mode == "L" for i in images) else "RGB"
+    clear = any(i.mode in ("LA", "RGBA") for i in images)
+    mode = "RGBA" if clear else "L" if all(i.mode == "L" for i in images) else "RGB"
     sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + text + gap) + gap), "white")
     draw = ImageDraw.Draw(sheet)
     for number, image in enumerate(images):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .config import check, closest_match
 from .imaging import Images, plain, to_tensor
+from .pixel_range import straight
 from .sampling import SAMPLERS, Sampler
 from .sampling.choice import SHARED, choose
 from .sampling.request import Callback, Request, SamplerStep
@@ -221,9 +222,9 @@ def delivered(images: list[Image.Image], output_type: OutputType, channels: int)
     """Pillow images as they are, or as one float32 tensor (B, C, h, w) or array (B, h, w, C) in [0, 1].
 
     Args:
-        channels: 1 or 3, of the tensor or array.
+        channels: Of the tensor or array, whose colour is straight where it has alpha.
     """
     if output_type == "pil":
         return Images(images)
-    stack: Tensor = torch.stack([to_tensor(plain(image, channels)) for image in images])
+    stack: Tensor = straight(torch.stack([to_tensor(plain(image, channels)) for image in images]))
     return stack if output_type == "pt" else np.ascontiguousarray(stack.permute(0, 2, 3, 1).numpy())

@@ -42,6 +42,7 @@ from .keywords import (
     request_of,
 )
 from .labels import Labels, label_ids
+from .pixel_range import straight
 from .sampling import Sampler
 from .sampling.loop import draw_codes
 from .sampling.request import Request, default_sampler
@@ -305,13 +306,14 @@ class Pipeline(Edits):
             output_type: ``pil``, ``pt`` or ``np``.
 
         Returns:
-            Pillow images in mode L or RGB, or a float32 tensor (B, C, h, w) or array (B, h, w, C) in [0, 1].
+            Pillow images in mode L, LA, RGB or RGBA, or a float32 tensor (B, C, h, w) or array (B, h, w, C)
+            in [0, 1], with straight colour where they have alpha.
         """
         check_output(output_type)
         codes = self.generate_codes(num_images, labels, steps, **drawing)
         images = self.tokenizer_decode(codes, int(drawing.get("batch_size") or 64))
         return (
-            images.clamp(0, 1)
+            straight(images.clamp(0, 1))
             if output_type == "pt"
             else delivered(to_pil(images), output_type, self.tokenizer.channels)
         )

@@ -13,12 +13,10 @@ import numpy as np
 from PIL import Image
 
 from ..config import check
-from ..imaging import is_deep, plain, with_opacity
+from ..imaging import is_deep, on_chequerboard, plain, with_opacity
 
 SMALL, LARGE = 420, 900
 """Display pixels of the longer side: enlarged towards the first, reduced to the second."""
-SQUARE, SQUARES = 10, (204, 255)
-"""Display pixels of a side of the squares under transparency, and their levels."""
 
 
 def displayed(image: Image.Image) -> Image.Image:
@@ -33,19 +31,12 @@ def displayed(image: Image.Image) -> Image.Image:
         factor = max(1, SMALL // longest)
         size = image.width * factor, image.height * factor
         shown = shown.resize(size, Image.Resampling.NEAREST)
-    return Image.alpha_composite(chequerboard(size), shown).convert("RGB") if clear else shown
+    return on_chequerboard(shown)
 
 
 def is_transparent(image: Image.Image) -> bool:
     """Whether an image has pixels that are not opaque."""
     return image.has_transparency_data and bool((np.asarray(with_opacity(image))[..., 3] < 255).any())
-
-
-def chequerboard(size: tuple[int, int]) -> Image.Image:
-    """White and grey squares, RGBA of ``size`` (width, height)."""
-    down, across = np.indices((size[1], size[0])) // SQUARE
-    light = np.where((down + across) % 2, *SQUARES).astype(np.uint8)
-    return Image.fromarray(light).convert("RGBA")
 
 
 def painted(value: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:

@@ -60,7 +60,8 @@ class DataConfig:
         val_share: Share of images held out where the source has no split of its own.
         download: Let torchvision, or huggingface, fetch the set when it is not here.
         image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
-        channels: 1 for grey, 3 for colour, images are converted; 0 in stage two means the tokenizer's own.
+        channels: 1 for grey, 3 for colour, 2 and 4 with alpha as well; images are converted, and transparency
+            is laid on white in 1 and 3. 0 in stage two means the tokenizer's own.
         crop: center and random cut the image to the shape after resizing; stretch ignores the aspect ratio.
         flip: Mirror images left to right at random (not for digits or letters).
         labels: Use class labels where the source has them (class folders, torchvision targets).
@@ -82,7 +83,7 @@ class DataConfig:
     val_share: float = 0.1
     download: bool = False
     image_size: int | tuple[int, int] = worded(0, "the tokenizer's own")
-    channels: Literal[0, 1, 3] = worded(0, "the tokenizer's own")
+    channels: Literal[0, 1, 2, 3, 4] = worded(0, "the tokenizer's own")
     crop: Literal["center", "random", "stretch"] = "center"
     flip: bool = False
     labels: bool = True
@@ -103,7 +104,8 @@ class DataConfig:
         check(min(height, width) >= 1 or self.image_size == 0, "data.image_size", self.image_size, hint)
         hint = f"use at most {MAX_SIDE} pixels per side"
         check(max(height, width) <= MAX_SIDE, "data.image_size", self.image_size, hint)
-        check(self.channels in (0, 1, 3), "data.channels", self.channels, "use 1 for grey or 3 for colour")
+        hint = "use 1 for grey, 3 for colour, or 2 and 4 for these with alpha"
+        check(self.channels in (0, 1, 2, 3, 4), "data.channels", self.channels, hint)
         hint = "use center, random or stretch"
         check(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, hint)
         hint = "give a share between 0 and 1, such as 0.1"

@@ -28,7 +28,7 @@ class OwnImages:
             Default: runs/NAME, after the images.
         resume: Go on with what was chosen before, where an earlier training in out was interrupted.
         image_size: Side in pixels to train at, or height and width as [h, w].
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grey, 3 for colour; 2 and 4 with alpha, for transparent images.
         flip: Mirror images left to right at random.
         downsampling: Pixels per side of a code cell: 1, 2, 4, 8 or 16.
         tokenizer_width: Channels of the tokenizer's first level.
@@ -49,7 +49,7 @@ class OwnImages:
     out: str = ""
     resume: bool = False
     image_size: int | tuple[int, int] = worded(0, "chosen by the images and the time")
-    channels: Literal[0, 1, 3] = worded(0, "chosen by the images")
+    channels: Literal[0, 1, 2, 3, 4] = worded(0, "chosen by the images")
     flip: bool | None = worded(None, "chosen by the images")
     downsampling: Literal[0, 1, 2, 4, 8, 16] = worded(0, "chosen with the size")
     tokenizer_width: int = worded(0, "chosen by the time")
@@ -70,9 +70,8 @@ class OwnImages:
         hint = f"give a side of 1 to {MAX_SIDE} pixels, such as 64 or [48, 64], or 0 to choose"
         right = self.image_size == 0 or (min(sides) >= 1 and max(sides) <= MAX_SIDE)
         check(right, "image_size", self.image_size, hint)
-        check(
-            self.channels in (0, 1, 3), "channels", self.channels, "use 1 (grey), 3 (colour) or 0 to choose"
-        )
+        hint = "use 1 (grey), 3 (colour), 2 or 4 (these with alpha), or 0 to choose"
+        check(self.channels in (0, 1, 2, 3, 4), "channels", self.channels, hint)
         hint = "use 1, 2, 4, 8 or 16, or 0 to choose"
         check(self.downsampling in (0, 1, 2, 4, 8, 16), "downsampling", self.downsampling, hint)
         for name in ("tokenizer_width", "width"):

@@ -32,7 +32,8 @@ def pixel_codes(levels: int, channels: int) -> int:
     Raises:
         ConfigError: less than 2 levels, or more codes than are cached.
     """
-    check(channels in (1, 3), "data.channels", channels, "pixels as codes need 1 for grey or 3 for colour")
+    hint = "pixels as codes need 1 for grey or 3 for colour; a trained tokenizer takes alpha"
+    check(channels in (1, 3), "data.channels", channels, hint)
     most = int(MAX_CODES ** (1 / channels))
     hint = (
         f"must be pixels:2 to pixels:{most} for {channels} colour channel{'s' if channels > 1 else ''} (codes"

@@ -174,7 +174,7 @@ class TokenizerRun:
     def __post_init__(self) -> None:
         hint = "give the side in pixels to train at, such as 64"
         check(self.data.image_size != 0, "data.image_size", 0, hint)
-        check(self.data.channels != 0, "data.channels", 0, "give 1 for grey or 3 for colour")
+        check(self.data.channels != 0, "data.channels", 0, "give 1 for grey, 3 for colour, or 4 with alpha")
         self.tokenizer.grid(self.data.image_size)
         check(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
         trained = "needs codes that are there already: name a trained tokenizer with start_from"

@@ -46,7 +46,7 @@ def is_foreign(image: Image.Image) -> bool:
     return conversion(image)[1] is not None
 
 
-def image_in_srgb(image: Image.Image, name: str = "", white: float = 0.0) -> Image.Image:
+def image_in_srgb(image: Image.Image, name: str = "", white: float = 0.0, alpha: bool = False) -> Image.Image:
     """An image whose levels are those of sRGB; itself where it has no profile, or that of sRGB.
 
     A broken profile is named in a warning and not used.
@@ -54,6 +54,7 @@ def image_in_srgb(image: Image.Image, name: str = "", white: float = 0.0) -> Ima
     Args:
         name: The image's name, for the warning.
         white: As in :func:`~d3pm_image.imaging.plain`; images of more than 8 bits come back with 8.
+        alpha: Keep the alpha of grey images, which are laid on white otherwise.
     """
     mode, transform, broken = conversion(image)
     if broken:
@@ -62,8 +63,11 @@ def image_in_srgb(image: Image.Image, name: str = "", white: float = 0.0) -> Ima
         return image
     from PIL import ImageCms
 
+    clear = plain(image, 2, white=white).getchannel("A") if alpha and mode == "L" else None
     flat = (
-        plain(image, 1, white=white)
+        plain(image, 2, white=white).convert("L")
+        if clear is not None
+        else plain(image, 1, white=white)
         if mode == "L"
         else with_opacity(image)
         if mode == "RGBA"
@@ -72,6 +76,8 @@ def image_in_srgb(image: Image.Image, name: str = "", white: float = 0.0) -> Ima
     moved = ImageCms.applyTransform(flat, transform)
     assert moved is not None
     moved = moved.convert("L") if mode == "L" else moved
+    if clear is not None:
+        moved.putalpha(clear)
     for key in ("icc_profile", "transparency"):
         moved.info.pop(key, None)
     return moved

@@ -14,7 +14,7 @@ from PIL import Image
 from ..config import check
 from ..image_io import open_image
 
-CHANNELS = (1, 3, 4)
+CHANNELS = (1, 2, 3, 4)
 ONE = "an array (h, w) or (h, w, c), or a tensor (c, h, w)"
 MANY = "images as (n, h, w) or (n, h, w, c), or as a tensor (n, c, h, w)"
 
@@ -45,7 +45,7 @@ def channels_last(data: np.ndarray | torch.Tensor, many: bool) -> np.ndarray:
 
 
 def as_levels(data: np.ndarray | torch.Tensor, field: str, many: bool = False) -> np.ndarray:
-    """Levels of one image, (h, w) or (h, w, 3 or 4), or of many, after an axis of their own; not copied where
+    """Levels of one image, (h, w) or (h, w, 2 to 4), or of many, after an axis of their own; not copied where
     they are uint8.
 
     Floating point in [0, 1], truth values, and whole numbers in 0..255 become uint8; uint16 of grey images
@@ -58,7 +58,7 @@ def as_levels(data: np.ndarray | torch.Tensor, field: str, many: bool = False) -
     check(data.ndim - many in (2, 3) and 0 not in data.shape, field, kind, f"give {MANY if many else ONE}")
     pixels = channels_last(data, many)
     grey = pixels.ndim - many == 2
-    hint = f"give images with 1, 3 or 4 channels: {MANY if many else ONE}"
+    hint = f"give images with 1 to 4 channels: {MANY if many else ONE}"
     check(grey or pixels.shape[-1] in CHANNELS, field, kind, hint)
     if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and grey):
         return pixels

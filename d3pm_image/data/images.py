@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from ..config import ConfigError, DataConfig, check, size_pair
 from ..imaging import is_deep, plain
-from ..pixel_range import from_levels
+from ..pixel_range import from_levels, has_alpha
 from ..seeds import entropy
 from .colour import image_in_srgb
 from .image_source import ImageSource
@@ -34,7 +34,7 @@ def fit(
     image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float, float] = (0.5, 0.5)
 ) -> Image.Image:
     """Resize to ``size`` (height, width); unless ``crop`` is stretch, keep the aspect ratio and cut what is
-    over at ``place`` (fractions of the spare height and width)."""
+    over at ``place`` (fractions of the spare height and width). Pillow resizes LA and RGBA premultiplied."""
     height, width = size
     if image.size == (width, height):
         return image
@@ -51,8 +51,10 @@ def fit(
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """uint8 (C, h, w) of an L or RGB image."""
+    """uint8 (C, h, w) of an L, LA, RGB or RGBA image; hidden colour, under alpha 0, becomes 0."""
     array = np.asarray(image)
+    if image.mode in ("LA", "RGBA"):
+        array = np.where(array[..., -1:] == 0, 0, array).astype(np.uint8)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
@@ -120,7 +122,7 @@ class ImageSet(Dataset):
         """One image at the set's size and channels, uint8 (C, h, w); ``place`` as in :func:`fit`."""
         image, white = self.source.load(index), self.config.white
         if "icc_profile" in image.info:
-            image = image_in_srgb(image, self.source.names[index], white)
+            image = image_in_srgb(image, self.source.names[index], white, has_alpha(self.config.channels))
         return to_array(
             fit(plain(image, self.config.channels, white=white), self.size, self.config.crop, place)
         )

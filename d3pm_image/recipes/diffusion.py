@@ -75,7 +75,7 @@ def train_diffusion(
     data: Data,
     *,
     image_size: int | tuple[int, int] | None = None,
-    channels: Literal[1, 3] | None = None,
+    channels: Literal[1, 2, 3, 4] | None = None,
     flip: bool | None = None,
     **settings: Unpack[DiffusionSettings],
 ) -> Pipeline:
@@ -385,14 +385,14 @@ def make_preview(
     assemble: Callable[[Transformer], Pipeline],
 ) -> Callable[[nn.Module], dict[str, Image.Image]]:
     """A grid of samples, every class in turn, always from the same seed."""
-    from ..imaging import enlarge, grid_image
+    from ..imaging import enlarge, grid_image, on_chequerboard
 
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         pipe = assemble(cast("Transformer", model))
         images = pipe.generate(PREVIEW_IMAGES, seed=0)
         return {
             "samples": grid_image(
-                [enlarge(i) for i in images],
+                [on_chequerboard(enlarge(i)) for i in images],
                 columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5,
             )
         }

@@ -29,7 +29,7 @@ def encode(
     tokenizer: str | os.PathLike[str] | Autoencoder | Pixels,
     *,
     image_size: int | tuple[int, int] | None = None,
-    channels: Literal[1, 3] | None = None,
+    channels: Literal[1, 2, 3, 4] | None = None,
     flip: bool | None = None,
     cache: str | os.PathLike[str] = "",
     drop_unused: str | os.PathLike[str] = "",

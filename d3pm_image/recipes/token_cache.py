@@ -80,7 +80,7 @@ def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
 
     # one level of white for both stages: codes mean what they meant to the tokenizer
     white = data.white or remembered_white(info.metadata)
-    channels = cast("Literal[1, 3]", info.channels)
+    channels = cast("Literal[1, 2, 3, 4]", info.channels)
     return dataclasses.replace(data, channels=channels, image_size=size, white=white)
 
 

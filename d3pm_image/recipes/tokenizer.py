@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from ..config import DataConfig, TokenizerConfig, TokenizerLossConfig, TokenizerRun, TrainConfig
+from ..pixel_range import colour_channels
 from ..printable import printable
 from ..provenance.machine import machine
 from ..system.threads import torch_threads
@@ -48,7 +49,7 @@ def train_tokenizer(
     data: Data,
     *,
     image_size: int | tuple[int, int] | None = None,
-    channels: Literal[1, 3] | None = None,
+    channels: Literal[1, 2, 3, 4] | None = None,
     flip: bool | None = None,
     **settings: Unpack[TokenizerSettings],
 ) -> Autoencoder:
@@ -206,7 +207,7 @@ def make_task(
     # the tokenizer's own weights are the same with and without a discriminator
     torch.manual_seed(derive(config.train.seed, 1))
     discriminator = (
-        Discriminator(config.loss.adversarial, config.data.channels)
+        Discriminator(config.loss.adversarial, colour_channels(config.data.channels))
         if config.loss.adversarial.weight
         else None
     )

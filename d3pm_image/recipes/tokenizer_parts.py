@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
-from ..pixel_range import from_levels, to_signed
+from ..pixel_range import ends_with_alpha, from_levels, over, to_signed
 from .token_cache import VALIDATION_IMAGES
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..training.task import Loss
 
 PREVIEW_IMAGES = 16
+GREY = 0.5
+"""Background of transparent images in validation, under which no colour of theirs is lost."""
 
 
 def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens: int) -> None:
@@ -58,13 +60,22 @@ def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens:
     model.train()
 
 
+def background(images: Tensor, random: StepRandom) -> Tensor | float:
+    """A random colour for each of some images (B, C, h, w), on which networks that know no alpha see the
+    image and its reconstruction; images without alpha need none, and nothing is drawn."""
+    if not ends_with_alpha(images):
+        return 0.0
+    return random.uniform(images.shape[1] - 1, 1, 1).to(images.dtype)
+
+
 def make_loss(
     config: TokenizerRun,
     accelerator: Accelerator | None = None,
     perceptual: Perceptual | None = None,
     discriminator: Discriminator | None = None,
 ) -> Loss:
-    """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images."""
+    """Reconstruction + quantizer's + perceptual + adversarial loss of a batch of uint8 images. The last two
+    see transparent images on a random :func:`background`."""
     from torch.nn import functional as F
 
     from ..metrics.codes import usage
@@ -78,14 +89,15 @@ def make_loss(
         images = from_levels(batch["images"])
         output, codes, own = model(images, random.share())
         total, terms = reconstruction_loss(output, images, config.loss)
+        behind = background(images, random)
         if perceptual is not None:
             with autocast():
-                terms["perceptual"] = perceptual(output, images)
+                terms["perceptual"] = perceptual(over(output, behind), over(images, behind))
             total = total + config.loss.perceptual * terms["perceptual"]
         weight = settings.adversarial_weight(random.step)
         if weight and discriminator is not None:
             with autocast():
-                terms["adversarial"] = generator_loss(discriminator, output)
+                terms["adversarial"] = generator_loss(discriminator, over(output, behind))
             if settings.adaptive:
                 total, terms["adversarial_weight"] = balanced(
                     output, total, terms["adversarial"], weight * trust(discriminator)
@@ -98,7 +110,7 @@ def make_loss(
             "commitment": own,
             **usage(codes, config.tokenizer.num_codes),
         }
-        return total, {**values, **terms}, (images, output)
+        return total, {**values, **terms}, (over(images, behind), over(output, behind))
 
     return loss
 
@@ -154,7 +166,9 @@ def make_validation(
 
     def whole(output: Tensor, images: Tensor) -> Tensor:
         total = reconstruction_loss(output, images, config.loss)[0]
-        return total if perceptual is None else total + config.loss.perceptual * perceptual(output, images)
+        if perceptual is None:
+            return total
+        return total + config.loss.perceptual * perceptual(over(output, GREY), over(images, GREY))
 
     def validate(model: nn.Module) -> dict[str, float]:
         network = cast("Autoencoder", model.eval())
@@ -180,7 +194,7 @@ def make_preview(held_out: ImageSet, device: torch.device) -> Callable[[nn.Modul
     """Rows of held-out originals, each above its reconstructions."""
     import torch
 
-    from ..imaging import enlarge, grid_image, to_pil
+    from ..imaging import enlarge, grid_image, on_chequerboard, to_pil
 
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         network, count = cast("Autoencoder", model), min(PREVIEW_IMAGES, len(held_out))
@@ -189,6 +203,8 @@ def make_preview(held_out: ImageSet, device: torch.device) -> Callable[[nn.Modul
         originals, outputs = to_pil(images), to_pil(network.decode(network.encode(images)))
         for start in range(0, count, 8):
             pairs += originals[start : start + 8] + outputs[start : start + 8]
-        return {"reconstruction": grid_image([enlarge(p) for p in pairs], columns=min(8, count))}
+        return {
+            "reconstruction": grid_image([on_chequerboard(enlarge(p)) for p in pairs], columns=min(8, count))
+        }
 
     return preview

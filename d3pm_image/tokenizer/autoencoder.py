@@ -118,7 +118,7 @@ class Autoencoder(nn.Module):
 
     Args:
         config: Network and codebook.
-        channels: 1 or 3.
+        channels: 1 or 3, or 2 or 4 with alpha (:mod:`~d3pm_image.pixel_range`).
         vectors_a_step, synchronize: See :class:`QuantizerModule`.
     """
 

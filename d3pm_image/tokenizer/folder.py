@@ -349,7 +349,7 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerI
         kind = raw.get("kind", "vqvae")  # older folders name none
         check(max(size) <= MAX_SIDE, "image_size", size, f"an image side is over {MAX_SIDE} pixels")
         check(min(size) >= 1, "image_size", size, "an image side is under 1 pixel")
-        check(raw["channels"] in (1, 3), "channels", raw["channels"], "is neither 1 nor 3")
+        check(raw["channels"] in (1, 2, 3, 4), "channels", raw["channels"], "is none of 1, 2, 3 and 4")
         check(isinstance(digest, str), "sha256", digest, "is not a checksum")
         metadata = metadata_of(raw)
         check(isinstance(metadata, dict), "metadata", type(metadata).__name__, "is not a dictionary")

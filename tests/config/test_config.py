@@ -105,7 +105,7 @@ INFINITE = [
     (TrainConfig, "train.weight_decay", {"weight_decay": INF}),
 ]
 CHOICES = [
-    (DataConfig, "data.channels", {"channels": 2}),
+    (DataConfig, "data.channels", {"channels": 5}),
     (DataConfig, "data.crop", {"crop": "centre"}),
     (ProcessConfig, "process.corruption", {"corruption": "sqrt"}),
     (TrainConfig, "train.mixed_precision", {"mixed_precision": "fp8"}),

@@ -147,7 +147,8 @@ def test_the_image_for_outpaint_and_variations_is_shown(page, clear):
 
 
 def test_transparency_shows_a_chequerboard(clear):
-    from d3pm_image.app.canvas_mask import SQUARES, displayed, is_transparent
+    from d3pm_image.app.canvas_mask import displayed, is_transparent
+    from d3pm_image.imaging import SQUARES
 
     own = Image.open(clear)
     shown = np.asarray(displayed(own))

@@ -49,7 +49,7 @@ class OwnSettings(TypedDict, total=False):
 
     resume: bool
     image_size: int | tuple[int, int]
-    channels: Literal[0, 1, 3]
+    channels: Literal[0, 1, 2, 3, 4]
     flip: bool | None
     downsampling: Literal[0, 1, 2, 4, 8, 16]
     tokenizer_width: int
