@@ -1,4 +1,4 @@
-"""The figures of docs/process.md, computed by the package's own schedules and loss coefficients, and the
+"""The figures of docs/derivation, computed by the package's own schedules and loss coefficients, and the
 plots of docs/samplers.md and docs/baselines.md.
 
     python -m scripts.figures [--out docs/figures]

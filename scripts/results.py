@@ -22,7 +22,8 @@ TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOT
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = sorted((ROOT / "docs").rglob("*.md"))
+    return [ROOT / "README.md", *(path for path in found if "_build" not in path.parts)]
 
 
 def image(found: re.Match[str]) -> str:
@@ -33,7 +34,7 @@ def image(found: re.Match[str]) -> str:
 
 
 def written(page: Path) -> str:
-    """The page's text with its tables and images made anew."""
+    """The page's text with its tables and images rebuilt."""
     text = page.read_text(encoding="utf-8")
     text = TABLE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
     return IMAGE.sub(image, text)

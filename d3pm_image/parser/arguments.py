@@ -116,7 +116,7 @@ def make_parser(
         group = parser.add_argument_group(
             "How features become codes; every quantizer has settings of its own"
         )
-        words = f"{', '.join(QUANTIZERS)}; docs/tokenizer.md says which to use when"
+        words = f"{', '.join(QUANTIZERS)}; docs/tokenizer_quantizers.md says which to use when"
         group.add_argument(
             "--tokenizer.quantizer.name", type=Literal[tuple(QUANTIZERS)], default=SUPPRESS, help=words
         )

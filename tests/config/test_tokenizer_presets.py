@@ -56,12 +56,9 @@ def test_a_preset_runs(path):
     assert model.decode(codes).shape == images.shape
 
 
-def test_the_page_names_every_choice_and_preset():
-    page = (ROOT / "docs" / "tokenizer.md").read_text(encoding="utf-8")
-    quantizers, losses = (
-        page.split("## Quantizers")[1].split("## Losses")[0],
-        page.split("## Losses")[1].split("## The network")[0],
-    )
+def test_the_pages_name_every_choice_and_preset():
+    names = ("tokenizer", "tokenizer_quantizers", "tokenizer_losses")
+    page, quantizers, losses = ((ROOT / "docs" / f"{n}.md").read_text(encoding="utf-8") for n in names)
     assert [name for name in QUANTIZERS if f"| `{name}` |" not in quantizers] == []
     for name, kind in QUANTIZERS.items():
         row = next(line for line in quantizers.splitlines() if line.startswith(f"| `{name}` |"))

@@ -1,8 +1,8 @@
 """What a page tells its reader to type: commands and Python, with the markers that say which of them are long.
 
-A block of commands is a fence of ``bash`` (or ``sh``), or lines set in by four spaces after an empty line of which the first begins with a known
-program. ``<!-- long: DATE, DURATION -->`` on the line before it, or ``# long: …`` at the end of a line, says when it was last run instead, or
-``not run here`` and why.
+A block of commands is a fence of ``bash`` (or ``sh``), or lines indented by four spaces after an empty line, of which the first begins with a
+known program. A block that no test runs has the marker ``<!-- long: DATE, DURATION -->`` on the line before it, or ``# long: …`` at the end
+of a line. It says when the block was last run, or ``not run here`` and why. Text and diagrams are fences of ``text``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,22 @@ PROGRAMS = (
     "TINY=1",
     "#!/",
 )
+LAUNCHERS = {
+    "train_tokenizer.py",
+    "train_diffusion.py",
+    "encode.py",
+    "evaluate.py",
+    "generate.py",
+    "inpaint.py",
+}
+SHOWN = {"yaml", "text", "math", "{toctree}", "{eval-rst}", "{include}", "{registered}"}  # not to be typed
+RUN = {
+    "bash",
+    "sh",
+    "python",
+}  # by tests/integration/test_docs.py; "py" of CONTRIBUTING.md by test_recipes.py
 FENCE = re.compile(
-    r"^( *)(?:<!-- long: (?P<long>[^>]+) -->\n(?:\n)?)?^ *```(?P<language>\w*)\n(?P<body>.*?)^ *```$",
+    r"^( *)(?:<!-- long: (?P<long>[^>]+) -->\n(?:\n)?)?^ *```(?P<language>[\w{}-]*)[^\n]*\n(?P<body>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
 INDENTED = re.compile(
@@ -82,7 +96,7 @@ def blocks(path: Path) -> list[Block]:
     text, found = path.read_text(encoding="utf-8"), {}
     fences = list(FENCE.finditer(text))
     for match in fences:
-        if match["language"] in ("bash", "sh", "python"):
+        if match["language"] in RUN:
             language = "python" if match["language"] == "python" else "bash"
             found[match.start()] = Block(language, match["body"], match["long"] or "")
     outside = FENCE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
@@ -90,6 +104,45 @@ def blocks(path: Path) -> list[Block]:
         if match["body"].strip().startswith((*PROGRAMS, "DATA=")):
             found[match.start()] = Block("bash", match["body"], match["long"] or "")
     return [found[place] for place in sorted(found)]
+
+
+def unknown_blocks(path: Path) -> list[str]:
+    """First lines of blocks of which nobody can say whether a test runs them: fences of another language, and indented lines that do
+    not begin with a known program."""
+    text = path.read_text(encoding="utf-8")
+    known = RUN | SHOWN | ({"py"} if path.name == "CONTRIBUTING.md" else set())
+    fences = [
+        match[0].strip().split("\n")[0] for match in FENCE.finditer(text) if match["language"] not in known
+    ]
+    outside = FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    fences += [line for line in outside.split("\n") if "```" in line]  # opened or closed in another way
+    indented = [
+        match["body"].strip().split("\n")[0] for match in INDENTED.finditer(outside) if match["body"].strip()
+    ]
+    return fences + [line for line in indented if not line.startswith((*PROGRAMS, "DATA="))]
+
+
+def plain(words: tuple[str, ...]) -> list[str]:
+    """The words of a command without what only says where or how to run."""
+    left = list(words)
+    while left and (left[0] in ("taskset", "srun") or re.fullmatch(r"[A-Z_]+=\S*", left[0])):
+        left = left[3:] if left[0] == "taskset" else left[1:]
+    return left
+
+
+def launched(words: list[str]) -> list[str] | None:
+    """The command that a launcher's script stands for, or None where no script is launched."""
+    for place, word in enumerate(words):
+        if word.startswith("scripts/") and Path(word).name in LAUNCHERS:
+            return [Path(word).stem.replace("_", "-"), *words[place + 1 :]]
+    return None
+
+
+def can_run(command: Command) -> bool:
+    """Whether tests/integration/test_docs.py runs such a command where it is not marked long."""
+    words = plain(command.words)
+    script = words[0] == "python" and words[1].endswith(("-m", ".py"))
+    return launched(words) is None and (words[0] == "d3pm-image" or script)
 
 
 def commands(path: Path) -> list[Command]:
@@ -131,8 +184,22 @@ def links(path: Path) -> list[str]:
 
 def anchors(path: Path) -> set[str]:
     """Anchors of a page's headings, as they are made on the web."""
-    heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"^```{include} (\S+)$", text, re.MULTILINE):
+        text += (path.parent / name).read_text(encoding="utf-8")
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+def name(path: Path) -> str:
+    """A page's path below the repository."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def of_the_site() -> list[Path]:
+    """Every Markdown page of docs/, folders included, without what a build leaves there."""
+    found = sorted((ROOT / "docs").rglob("*.md"))
+    return [path for path in found if not {"_build", ".ipynb_checkpoints"} & set(path.parts)]
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *of_the_site()]

@@ -60,7 +60,7 @@ LAST = {
 
 
 @pytest.mark.parametrize("settings_", [FIRST, *map(slow, [LAST, *OTHERS])], ids=str)
-def test_the_room_compiles_without_graph_breaks(settings_):
+def test_process_and_loss_compile_without_graph_breaks(settings_):
     """fullgraph=True raises at any break; values and gradients equal the eager ones."""
     process, objective = from_settings(6, **settings_), Objective(0.7, 0.3, "clipped", 2.0)
     generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,7 @@
-"""Every command and every Python block of README and docs is run with small models, word for word, or says that it is long; links lead somewhere.
+"""Every command and every Python block of the pages is run with small models, word for word, or says when it was run; links lead somewhere.
 
-Commands that train get :data:`SMALL` options besides, which make the model small; some others get :data:`LESS`. Long ones, and those
-of launchers, have all their options read and are not run. tests/helpers/pages.py finds the commands and says how to mark long ones.
+Commands that train get :data:`SMALL` options besides, which make the model small; some others get :data:`LESS`. Of long ones all options
+are read, and they are not run. tests/helpers/pages.py finds the commands and says how to mark long ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +31,6 @@ from PIL import Image
 
 from d3pm_image import cli as commands
 
-LAUNCHERS = {
-    "train_tokenizer.py",
-    "train_diffusion.py",
-    "encode.py",
-    "evaluate.py",
-    "generate.py",
-    "inpaint.py",
-}
-ENDLESS = {"app"}  # commands that serve until they are stopped: their options are read
 LOOP = "--train.steps 2 --train.batch_size 8 --train.warmup_steps 1 --train.mixed_precision no"
 SMALL = {
     "train-tokenizer": f"--data.image_size 16 --tokenizer.width 8 --tokenizer.quantizer.num_codes 32 {LOOP}".split(),
@@ -49,6 +41,8 @@ LESS = {
     "tune": ["--num_samples", "20", "--samplers", "confidence", "--steps", "4", "--guidance", "1"],
     "estimate": ["--seconds", "0", "--images", "100", "--classes", "10"],
 }
+TYPED = [path for path in PAGES if pages.steps(path)]
+INLINE = [path for path in PAGES if pages.inline(path)]
 WRONG_IS_AN_ANSWER = {"doctor"}  # exit code 1: it found something
 
 
@@ -186,22 +180,6 @@ def workplace(trained_photos, tmp_path, monkeypatch):
     return place
 
 
-def plain(words: tuple[str, ...]) -> list[str]:
-    """Without what only says where or how to run."""
-    left = list(words)
-    while left and (left[0] in ("taskset", "srun") or re.fullmatch(r"[A-Z_]+=\S*", left[0])):
-        left = left[3:] if left[0] == "taskset" else left[1:]
-    return left
-
-
-def launched(words: list[str]) -> list[str] | None:
-    """The command that a launcher's script stands for, or None where no script is launched."""
-    for place, word in enumerate(words):
-        if word.startswith("scripts/") and Path(word).name in LAUNCHERS:
-            return [Path(word).stem.replace("_", "-"), *words[place + 1 :]]
-    return None
-
-
 def run_folder(words: list[str]) -> str:
     """Where a training writes: its option, or what its file of settings says."""
     if "--out" in words:
@@ -226,37 +204,49 @@ def run_here(words: list[str]) -> None:
 
 
 def check(command: pages.Command, read_only, read_script) -> None:
-    """Run a command, or read its options where it is long or launches processes.
-
-    Raises:
-        AssertionError: a program that the test does not know and that is not marked long.
-    """
-    words = plain(command.words)
-    if words and words[0] in ("torchrun", "accelerate", "python") and launched(words):
-        read_only(launched(words))
-    elif words[0] == "d3pm-image":
-        if command.long or words[1] in ENDLESS:
-            read_only(words[1:])
-        else:
+    """Run a command, or read its options where it is marked long."""
+    words = pages.plain(command.words)
+    if not command.long:
+        assert pages.can_run(command), f"{command}: the test cannot run this; mark it long, or teach the test"
+        if words[0] == "d3pm-image":
             run_here(words[1:])
-    elif words[0] == "python" and words[1].endswith(("-m", ".py")):
-        if command.long:
-            read_script(words[1:])
         else:
             subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True)
+    elif script := pages.launched(words):
+        read_only(script)
+    elif words[0] == "d3pm-image":
+        read_only(words[1:])
+    elif words[0] == "python" and words[1].endswith(("-m", ".py")):
+        read_script(words[1:])
     elif words[0] == "bash" and words[1].endswith(".sh"):
         subprocess.run(["bash", "-n", words[1]], check=True)
-        assert command.long, f"{command}: a script of its own: mark it long"
-    else:
-        assert command.long, f"{command}: the test cannot run this; mark it long, or teach the test"
 
 
-LONG = ("scaling.md", "tutorial.md")
+@pytest.fixture
+def page_that_ends(monkeypatch):
+    """`d3pm-image app` opens its page at any free port, answers once, and ends."""
+    from d3pm_image.app import server
+    from d3pm_image.app.folder import page_folder
+
+    def serve(pipe, model: str, host: str, port: int) -> None:
+        with page_folder() as folder:
+            page, address = server.start(pipe, model, host, 0, folder, wait=False)
+            try:
+                with urllib.request.urlopen(address) as answer:
+                    assert answer.status == 200
+            finally:
+                page.close()
+
+    monkeypatch.setattr(server, "serve", serve)
+
+
+LONG = ("docs/multi_gpu.md", "docs/scaling.md", "docs/tutorial.md")
 
 
 @pytest.mark.parametrize(
-    "path", [slow(path) if path.name in LONG else path for path in PAGES], ids=lambda path: path.name
+    "path", [slow(path) if pages.name(path) in LONG else path for path in TYPED], ids=pages.name
 )
+@pytest.mark.usefixtures("page_that_ends")
 def test_the_page_can_be_followed(path, workplace, read_only, read_script):
     """From its first command to its last, Python in between."""
     scope: dict = {}
@@ -270,10 +260,10 @@ def test_the_page_can_be_followed(path, workplace, read_only, read_script):
             raise AssertionError(f"{step}: {type(error).__name__}: {error}") from error
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", INLINE, ids=pages.name)
 def test_options_of_commands_in_running_text_exist(path, workplace, read_only, read_script):
     for command in pages.inline(path):
-        words = plain(command.words)
+        words = pages.plain(command.words)
         name, rest = words[0], words[1:]
         try:
             if (

@@ -22,7 +22,7 @@ def package_of(parts: tuple[str, ...]) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Rooms of this package that a module imports, wherever in it the import stands."""
+    """Subpackages that a module imports, wherever in it the import stands."""
     above, packages = path.relative_to(PACKAGE).parts, set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom) or not (

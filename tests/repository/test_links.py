@@ -11,7 +11,7 @@ from helpers.paths import ROOT
 
 from d3pm_image.cli import COMMANDS
 
-LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md"))]
+LINKED = [*PAGES, ROOT / "CHANGELOG.md"]
 
 
 def test_the_pages_hold_commands():
@@ -37,14 +37,50 @@ def test_commands_are_found(tmp_path, text, words, long):
     assert [(list(c.words), c.long) for c in pages.commands(page)] == [(words, long)]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_what_no_test_runs_says_when_it_was_run(path):
-    """With a date and what it took, or that it was not."""
-    for long in [step.long for step in pages.steps(path) if step.long]:
-        assert re.match(r"\d{4}-\d\d-\d\d, .*\d|not run here", long), f"{path.name}: {long}"
+@pytest.mark.parametrize("path", PAGES, ids=pages.name)
+def test_every_block_runs_or_says_when_it_was_run(path):
+    """A test runs it, or it has a date and a duration, or says that it was not run here and why."""
+    assert pages.unknown_blocks(path) == []
+    for step in pages.steps(path):
+        if step.long:
+            form = r"\d{4}-\d\d-\d\d, .*\d ?(s|min|h)\b|not run here, \w+"
+            assert re.match(form, step.long), f"{step}: {step.long}"
+        else:
+            assert isinstance(step, pages.Block) or pages.can_run(step), step
 
 
-@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "text, unknown",
+    [
+        ("```console\n$ d3pm-image generate RUN\n```\n", ["```console"]),
+        ("```\nd3pm-image generate RUN\n```\n", ["```"]),
+        ("~~~\n```py\nimport d3pm_image\n```\n", ["```py"]),
+        ("so:\n\n    uv run d3pm-image generate RUN\n\nand\n", ["uv run d3pm-image generate RUN"]),
+        ("```bash\nd3pm-image generate RUN\n```\n\n```yaml\nout: a\n```\n", []),
+    ],
+)
+def test_blocks_that_no_test_knows_are_found(tmp_path, text, unknown):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    assert pages.unknown_blocks(page) == unknown
+
+
+@pytest.mark.parametrize(
+    "line, known",
+    [
+        ("d3pm-image app RUN", True),
+        ("python examples/train_from_python.py", True),
+        ("torchrun --nproc_per_node 2 scripts/evaluate.py RUN", False),
+        ("python scripts/evaluate.py RUN", False),
+        ("bash scripts/test.sh", False),
+        ("pip install .", False),
+    ],
+)
+def test_commands_that_need_a_marker(line, known):
+    assert pages.can_run(pages.Command("page.md", tuple(line.split()))) is known
+
+
+@pytest.mark.parametrize("path", LINKED, ids=pages.name)
 def test_links_lead_somewhere(path):
     for target in pages.links(path):
         name, _, anchor = target.partition("#")

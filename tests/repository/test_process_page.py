@@ -1,4 +1,4 @@
-"""What docs/process.md derives and no other test holds; and that the functions, tests, files and settings it names exist."""
+"""What docs/derivation derives and no other test holds; and that the functions, tests, files and settings its pages name exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from d3pm_image.config import DiffusionLossConfig, ProcessConfig
 from d3pm_image.diffusion import ConstantShare, Objective, Process, bound_terms
 from d3pm_image.diffusion.terms import coefficients
 
-PAGE = ROOT / "docs" / "process.md"
+PAGES = sorted((ROOT / "docs" / "derivation").glob("*.md"))
 CODES = 4
 LOGITS = torch.tensor([1.3, -0.4, 0.1, -2.0], dtype=torch.float64)
 
@@ -151,10 +151,10 @@ def test_a_float32_gumbel_max_misses_small_rates(chance, factor):
 
 
 def words(pattern: str) -> set[str]:
-    return set(re.findall(pattern, PAGE.read_text(encoding="utf-8")))
+    return {found for page in PAGES for found in re.findall(pattern, page.read_text(encoding="utf-8"))}
 
 
-def test_the_page_names_what_exists():
+def test_the_pages_name_what_exists():
     """Tests, files, functions and links; and the settings of named methods are those of their files."""
     everything = "".join(
         path.read_text(encoding="utf-8")
@@ -163,9 +163,7 @@ def test_the_page_names_what_exists():
     )
     named = words(r"`(test_\w+)`")
     assert named and not [name for name in named if f"def {name}(" not in everything]
-    for path in words(r"`((?:d3pm_image|tests|configs|docs)/[\w./]+)`") | {
-        f"docs/{name}" for name in words(r"\]\(([\w/]+\.png)\)")
-    }:
+    for path in words(r"`((?:d3pm_image|tests|configs|docs)/[\w./]+)`"):
         assert (ROOT / path).exists(), path
     for name in words(r"`(?:[A-Z]\w+\.)?(_?[a-z]+_[a-z_]+)`") - {
         name for name in words(r"`(\w+)`") if name.startswith("test_")
@@ -193,9 +191,10 @@ def test_the_page_names_what_exists():
         ProcessConfig(**yaml.safe_load(line))
 
 
-def test_formulas_in_the_text_survive_markdown():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_formulas_in_the_text_survive_markdown(page):
     """Inline formulas hold nothing that Markdown reads: escapes, pipes, stars, breaks, tags, or underscores that open emphasis."""
-    text = re.sub(r"```.*?```|`[^`\n]*`", "", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert text.count("$") % 2 == 0
     for formula in re.findall(r"\$([^$]*)\$", text):
         assert not re.search(r"\\[^A-Za-z]|[|*\n]|<\S|[})\]]_|operatorname", formula), formula
