@@ -194,9 +194,11 @@ def run_here(words: list[str]) -> None:
         shutil.rmtree(
             run_folder(words), ignore_errors=True
         )  # the page's own run takes the place of the fixture's
-    compare = "--compare" in words
+    more = SMALL.get(name) or LESS.get(name) or []
+    if "--start_from" in words:  # the network is that model's
+        more = LOOP.split()
     try:
-        commands.main([*words, *([] if compare else SMALL.get(name) or LESS.get(name) or [])])
+        commands.main([*words, *([] if "--compare" in words else more)])
     except SystemExit as stop:
         assert stop.code in (0, None) or (stop.code == 1 and name in WRONG_IS_AN_ANSWER), (
             f"exit code {stop.code}"
