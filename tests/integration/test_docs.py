@@ -195,7 +195,7 @@ def run_here(words: list[str]) -> None:
             run_folder(words), ignore_errors=True
         )  # the page's own run takes the place of the fixture's
     more = SMALL.get(name) or LESS.get(name) or []
-    if "--start_from" in words:  # the network is that model's
+    if "--start-from" in words:  # the network is that model's
         more = LOOP.split()
     try:
         commands.main([*words, *([] if "--compare" in words else more)])
