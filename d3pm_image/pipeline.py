@@ -7,6 +7,7 @@ the same in a batch of any size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, overload
@@ -48,6 +49,7 @@ from .sampling.loop import draw_codes
 from .sampling.request import Request, default_sampler
 from .sampling.state import whole_number
 from .system.allocator import keep_memory
+from .tokenizer.quantizer import code_vectors
 from .types import Tokenizer
 
 PRECISIONS: dict[torch.dtype, Precision] = {torch.float32: "float32", torch.bfloat16: "bf16"}
@@ -91,7 +93,11 @@ class Pipeline(Edits):
         hint = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
         check(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, hint)
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
-        self.process_config, self.process = process, Process.from_config(process, tokenizer.num_codes)
+        vectors = partial(code_vectors, tokenizer)
+        self.process_config, self.process = (
+            process,
+            Process.from_config(process, tokenizer.num_codes, vectors),
+        )
         self.image_size, self.class_names = image_size, tuple(class_names)
         self.sampler, self.sampling = sampler or default_sampler(), sampling or SamplingConfig()
         self.metadata = metadata or {}

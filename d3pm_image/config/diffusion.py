@@ -31,6 +31,10 @@ class ProcessConfig:
         steps: Number of time steps T; 0 means continuous time.
         parameterisation: What the network's logits mean: leave_one_out (a token from the others; D3PM,
             multinomial diffusion, UDLM, GIDD) or posterior (a token from all, itself included; VQ-Diffusion).
+        kernel: What a random code depends on: uniform (nothing), or the code that it replaces: gaussian
+            (likelier the more alike they are) or nearest (one of its nearest codes first). For up to 512
+            codes.
+        neighbours: Codes that nearest calls near; the distance to the last of them is the width of gaussian.
     """
 
     corruption: Corruption = "cosine"
@@ -40,8 +44,11 @@ class ProcessConfig:
     end: float = 1.0
     steps: int = 1000
     parameterisation: Literal["leave_one_out", "posterior"] = "leave_one_out"
+    kernel: Literal["uniform", "gaussian", "nearest"] = "uniform"
+    neighbours: int = 8
 
     def __post_init__(self) -> None:
+        self._check_kernel()
         hint = f"use one of {', '.join(get_args(Corruption))}"
         check(self.corruption in get_args(Corruption), "process.corruption", self.corruption, hint)
         hint = f"use one of {', '.join(get_args(Scramble))}"
@@ -83,6 +90,25 @@ class ProcessConfig:
         check(0 < self.end <= 1, "process.end", self.end, "give a share in (0, 1]")
         hint = "works with a plain curve and scramble tied; leave it out"
         check(self.end == 1 or (self.scramble == "tied" and not special), "process.end", self.end, hint)
+
+    def _check_kernel(self) -> None:
+        """Raises ConfigError for a kernel that is not known, or does not go with the other settings."""
+        kinds = ("uniform", "gaussian", "nearest")
+        check(self.kernel in kinds, "process.kernel", self.kernel, "use uniform, gaussian or nearest")
+        check(self.neighbours >= 1, "process.neighbours", self.neighbours, "give 1 or more, such as 8")
+        if self.kernel == "uniform":
+            hint = "the uniform kernel has no neighbours; leave it out"
+            check(self.neighbours == 8, "process.neighbours", self.neighbours, hint)
+            return
+        hint = "moves random codes, and process.uniform_share 0 has none; give a share such as 0.1, or 1"
+        check(self.uniform_share > 0, "process.kernel", self.kernel, hint)
+        hint = f"process.kernel={self.kernel} works with leave_one_out"
+        check(
+            self.parameterisation == "leave_one_out",
+            "process.parameterisation",
+            self.parameterisation,
+            hint,
+        )
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,9 @@ class DiffusionRun:
     def __post_init__(self) -> None:
         hint = "use codebook or random"
         check(self.token_start in ("codebook", "random"), "token_start", self.token_start, hint)
+        hint = "computes the uniform kernel alone; use false, or process.kernel uniform"
+        fits = not self.loss.fused or self.process.kernel == "uniform"
+        check(fits, "loss.fused", self.loss.fused, hint)
         levels = pixel_levels(self.tokenizer)
         if levels:
             hint = f"give the side in pixels with tokenizer {self.tokenizer}, such as 16"

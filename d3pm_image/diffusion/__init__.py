@@ -12,6 +12,7 @@ docs/process.md derives it all.
 
 from .curve import Curve
 from .fused import fused_loss
+from .kernel import Kernel
 from .loss import Objective, Terms, bound_terms, diffusion_loss, low_discrepancy_times
 from .posterior import (
     leave_one_out_logits,
@@ -29,6 +30,7 @@ __all__ = [
     "Curve",
     "Gidd",
     "Independent",
+    "Kernel",
     "MutualInformation",
     "Objective",
     "Process",

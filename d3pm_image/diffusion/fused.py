@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, library
 from torch.nn import functional as F
 
+from ..config import check
 from .loss import Objective, Terms, posterior_shift
 from .process import Process
 from .reduction import Statistics, chunk_gradient, chunk_rows, chunk_statistics, folds
@@ -136,7 +137,12 @@ def fused_loss(
     Returns:
         Scalar loss, differentiable once by hidden, weight and bias; terms (B, N) to log, without gradient (at
         unmasked tokens of an absorbing process they are 0 and not computed).
+
+    Raises:
+        ConfigError: a process with a kernel, whose terms need all logits.
     """
+    hint = "computes the uniform kernel alone; use false"
+    check(process.kernel is None, "loss.fused", True, hint)
     (batch, tokens), device = x_0.shape, hidden.device
     c = coefficients(process, t)
     masked = process.is_masked(x_t)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..config import DiffusionLossConfig, check
+from .kernel_terms import kernel_terms
 from .process import Process
 from .reduction import statistics
 from .terms import Coefficients, coefficients, token_terms
@@ -92,6 +93,11 @@ class Objective:
             " process.uniform_share to 0.1111"
         )
         check(self.auxiliary_on != "bert" or process.steps == 1, "loss.auxiliary_on", self.auxiliary_on, hint)
+        plain = process.kernel is None
+        hint = "is defined for the uniform kernel alone; use elbo"
+        check(plain or self.weighting == "elbo", "loss.weighting", self.weighting, hint)
+        hint = "BERT's random codes are uniform; use all"
+        check(plain or self.auxiliary_on != "bert", "loss.auxiliary_on", self.auxiliary_on, hint)
         needs_rest = self.label_smoothing > 0 and schedule.absorbing and self.auxiliary_on != "masked"
         hint = "unmasked tokens of an absorbing process are certain; use loss.auxiliary_on masked"
         check(not needs_rest, "loss.label_smoothing", self.label_smoothing, hint)
@@ -175,7 +181,8 @@ def posterior_shift(process: Process, x_t: Tensor, bias: Tensor) -> Tensor | Non
 def bound_terms(
     process: Process, logits: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor, label_smoothing: float = 0.0
 ) -> Terms:
-    """Terms of the bound at times t.
+    """Terms of the bound at times t; of a process with a kernel see
+    :mod:`~d3pm_image.diffusion.kernel_terms`.
 
     Args:
         process: K, schedule, T and what the logits mean.
@@ -183,6 +190,8 @@ def bound_terms(
         x_0: (B, N) clean codes. x_t: (B, N) noisy codes in 0..K. t: (B,) float64 times in (0, 1].
         label_smoothing: Share of the cross-entropy's target spread over all codes.
     """
+    if process.kernel is not None:
+        return Terms(*kernel_terms(process, logits, x_0, x_t, t, label_smoothing))
     k, (batch, tokens) = process.num_codes, x_0.shape
     masked, c = process.is_masked(x_t), coefficients(process, t)
     own = torch.where(masked, x_0, x_t)

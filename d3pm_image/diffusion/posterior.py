@@ -15,7 +15,8 @@ With q̄_s = κ_s e_i + ρ_s and ρ = (1-κ)/K, the posterior of x_s given x_t =
 
 They are the same process exactly iff π = softmax(log x̂ + ℓ_t onehot(x_t)) with ℓ_t = log(1 + K κ_t/(1-κ_t))
 on unmasked tokens: the token itself is evidence for its own code. Everything here works with x̂; a posterior
-network's ℓ_t is taken out first.
+network's ℓ_t is taken out first. With a kernel M the same holds with M_s[i], x̂ M_s, M_ts[j, v] and
+log M_t[j, v] in place of q̄_s, p̄_s, the evidence of x_t and ℓ_t onehot.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..config import check
+from .kernel_terms import evidence as log_evidence
 from .process import Process
 
 
 def posterior_bias(process: Process, t: Tensor) -> Tensor:
     """ℓ_t = log(1 + K κ_t / (1-κ_t)), float64 of the shape of t; +inf where κ = 1 (carry-over of unmasked
-    tokens)."""
+    tokens). Raises ConfigError for a kernel, whose evidence has a value for each code."""
+    hint = "has evidence for every code; posterior_logits adds it"
+    check(process.kernel is None, "process.kernel", process.kernel, hint)
     _, kappa = process.schedule.survival(t)
     return torch.log1p(process.num_codes * kappa / (1 - kappa))
 
@@ -41,6 +46,8 @@ def posterior_logits(process: Process, logits: Tensor, x_t: Tensor, t: Tensor) -
     Where κ = 1 an unmasked token is certain to be clean; the bias is capped at 1e4 so that no infinity
     appears.
     """
+    if process.kernel is not None:
+        return logits + log_evidence(process, x_t, t).to(logits.dtype)
     masked = process.is_masked(x_t)
     bias = posterior_bias(process, t).clamp_max(1e4)[:, None].expand(x_t.shape)
     bias = torch.where(masked, torch.zeros_like(bias), bias).to(logits.dtype)
@@ -83,6 +90,8 @@ def reverse_leave_one_out(process: Process, x_hat: Tensor, x_t: Tensor, t: Tenso
         t, s: (B,) times, s < t.
     """
     x_hat = x_hat.to(torch.float64)
+    if process.kernel is not None:
+        return _by_kernel(process, x_hat, x_hat, x_t, t, s)
     masked, own, evidence, c = _jump(process, x_hat, x_t, t, s)
     p_s = c.kappa_s * x_hat + c.rho_s
     from_code = evidence * p_s / (c.kappa_t * x_hat.gather(-1, own) + c.rho_t)
@@ -101,12 +110,31 @@ def reverse_mixture(process: Process, pi: Tensor, x_t: Tensor, t: Tensor, s: Ten
         pi: (B, N, K) posterior probabilities of clean codes; others as in :func:`reverse_leave_one_out`.
     """
     pi = pi.to(torch.float64)
+    if process.kernel is not None:
+        unseen = pi / log_evidence(process, x_t, t).exp().clamp_min(1e-300)
+        return _by_kernel(process, pi, unseen, x_t, t, s)
     masked, own, evidence, c = _jump(process, pi, x_t, t, s)
     d = (c.rho_t + torch.zeros_like(pi)).scatter_add(-1, own, c.kappa_t.expand(own.shape))
     weighed = torch.where(d > 0, pi / d.clamp_min(1e-300), torch.zeros_like(pi))
     from_code = evidence * (c.kappa_s * weighed + c.rho_s * weighed.sum(-1, keepdim=True))
     from_code = from_code / from_code.sum(-1, keepdim=True).clamp_min(1e-300)
     return _with_mask(masked, c.remasked, c.kappa_s * pi + c.rho_s, from_code)
+
+
+def _by_kernel(
+    process: Process, at_mask: Tensor, at_code: Tensor, x_t: Tensor, t: Tensor, s: Tensor
+) -> Tensor:
+    """x_s of a process with a kernel from weights (B, N, K) of clean codes at masks, and at unmasked
+    tokens."""
+    assert process.kernel is not None
+    (g_s, kappa_s), (g_t, kappa_t) = process.schedule.survival(s), process.schedule.survival(t)
+    masked = process.is_masked(x_t)
+    own = torch.where(masked, torch.zeros_like(x_t), x_t)
+    _, from_code = process.kernel.weights(at_code, own, kappa_s, kappa_t)
+    from_mask = at_mask @ process.kernel.moves(torch.ones_like(kappa_s), kappa_s)
+    from_code = from_code / from_code.sum(-1, keepdim=True).clamp_min(1e-300)
+    remasked = ((1 - g_s) / (1 - g_t).clamp_min(1e-300))[:, None, None].expand(*x_t.shape, 1)
+    return _with_mask(masked[..., None], remasked, from_mask, from_code)
 
 
 class _Jump(NamedTuple):

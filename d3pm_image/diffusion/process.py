@@ -3,18 +3,23 @@
 
 A jump s → t sends a code i to g_ts κ_ts e_i + g_ts (1-κ_ts) u + (1-g_ts) e_m with g_ts = g_t/g_s and
 κ_ts = κ_t/κ_s, and leaves m at m. The family is closed under composition, so a k-step jump is the same
-formula and no K×K matrix or table over T exists anywhere. This is the only module that knows the mask id.
+formula, without a K×K matrix or a table over T. Another kernel than the uniform one has a matrix M_ts in
+place of κ_ts e_i + (1-κ_ts) u (:mod:`~d3pm_image.diffusion.kernel`). This is the only module that knows the
+mask id.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import ProcessConfig, check
+from .kernel import Kernel
 from .schedule import Schedule, make_schedule
 
 
@@ -28,12 +33,14 @@ class Process:
         steps: T for discrete time t = 1/T … 1, or 0 for continuous time.
         parameterisation: What a network's logits mean: leave_one_out, a token from all others (its optimum is
             p(x_0_i | x_t without token i)), or posterior, from all (p(x_0_i | x_t)).
+        kernel: What a random code depends on; None is nothing, the uniform kernel.
     """
 
     num_codes: int
     schedule: Schedule
     steps: int = 1000
     parameterisation: str = "leave_one_out"
+    kernel: Kernel | None = None
 
     def __post_init__(self) -> None:
         check(self.num_codes >= 1, "num_codes", self.num_codes, "a process needs at least 1 code")
@@ -45,12 +52,29 @@ class Process:
             self.parameterisation,
             hint,
         )
+        hint = "a kernel other than uniform works with leave_one_out"
+        plain = self.kernel is None or self.parameterisation == "leave_one_out"
+        check(plain, "process.parameterisation", self.parameterisation, hint)
 
     @classmethod
-    def from_config(cls, config: ProcessConfig, num_codes: int) -> Process:
-        """The process that a configuration describes, for K = num_codes. Raises ConfigError for impossible
-        settings."""
-        return cls(num_codes, make_schedule(config, num_codes), config.steps, config.parameterisation)
+    def from_config(
+        cls, config: ProcessConfig, num_codes: int, vectors: Callable[[], Tensor] | None = None
+    ) -> Process:
+        """The process that a configuration describes, for K = num_codes.
+
+        Args:
+            vectors: Gives what codes stand for, (K, D), near each other for codes that look alike; None lays
+                them on a line. The uniform kernel does not ask.
+
+        Raises:
+            ConfigError: impossible settings.
+        """
+        kernel = None
+        if config.kernel != "uniform":
+            places = vectors().cpu().numpy() if vectors else np.arange(num_codes)[:, None]
+            kernel = Kernel.of(config.kernel, places, config.neighbours)
+        schedule = make_schedule(config, num_codes)
+        return cls(num_codes, schedule, config.steps, config.parameterisation, kernel)
 
     @property
     def mask_id(self) -> int:
@@ -80,8 +104,12 @@ class Process:
         g_t, kappa_t = self.schedule.survival(t)
         stays_unmasked = torch.where(g_s > 0, g_t / g_s, torch.ones_like(g_s))[:, None]
         stays_itself = torch.where(kappa_s > 0, kappa_t / kappa_s, torch.ones_like(kappa_s))[:, None]
-        code = (draws[..., 2] * self.num_codes).long().clamp_max(self.num_codes - 1)
-        moved = torch.where(draws[..., 1] < stays_itself, x_s, code)
+        if self.kernel is None:
+            code = (draws[..., 2] * self.num_codes).long().clamp_max(self.num_codes - 1)
+            moved = torch.where(draws[..., 1] < stays_itself, x_s, code)
+        else:
+            own = torch.where(self.is_masked(x_s), torch.zeros_like(x_s), x_s)
+            moved = self.kernel.jump(own, kappa_s, kappa_t, draws[..., 2])
         moved = torch.where(draws[..., 0] < stays_unmasked, moved, self.masked_like(x_s))
         return torch.where(self.is_masked(x_s), x_s, moved)
 
@@ -99,11 +127,15 @@ class Process:
 
     def prior_kl(self) -> Tensor:
         """L_T = KL(q(x_1 | x_0) ‖ prior), nats per token, float64 scalar. The masses on m agree, so only the
-        scrambled part counts: L_T = g [(κ+ρ) log(κ+ρ) + (K-1) ρ log ρ + log K], ρ = (1-κ)/K."""
+        scrambled part counts: L_T = g [(κ+ρ) log(κ+ρ) + (K-1) ρ log ρ + log K], ρ = (1-κ)/K; with a kernel
+        that of the clean code of which most is left."""
         g, kappa = self.schedule.survival(torch.ones((), dtype=torch.float64))
         k = self.num_codes
         rho = (1 - kappa) / k
         inside = torch.xlogy(kappa + rho, kappa + rho) + (k - 1) * torch.xlogy(rho, rho) + math.log(k)
+        if self.kernel is not None:
+            moves = self.kernel.moves(torch.ones(1, dtype=torch.float64), kappa[None])[0]
+            inside = torch.xlogy(moves, moves).sum(-1).amax() + math.log(k)
         return torch.where(g > 0, (g * inside).clamp_min(0), torch.zeros_like(g))
 
     def ends_in_noise(self) -> bool:

@@ -26,6 +26,7 @@ from ..devices import exact_device
 from ..sampling.loop import sample
 from ..sampling.request import Request
 from ..sampling.state import ImageStreams
+from ..tokenizer.quantizer import code_vectors
 from ..types import Tokenizer
 from .model import Model
 
@@ -41,8 +42,8 @@ def mix_cells(a: Tensor, b: Tensor, shares: Tensor, uniforms: Tensor) -> Tensor:
 def mix_vectors(tokenizer: Tokenizer, a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
     """Frames (F, N) of codes a and b (N,): the codes whose vectors are nearest to the mean of theirs with
     weights 1-f and f."""
-    every = torch.arange(tokenizer.num_codes, device=a.device)
-    book, start, end = (tokenizer.vectors(codes[None, None])[0, :, 0].T for codes in (every, a, b))
+    book = code_vectors(tokenizer)
+    start, end = (tokenizer.vectors(codes[None, None])[0, :, 0].T for codes in (a, b))
     frames = []
     for share in shares.tolist():
         between = torch.lerp(start, end, share)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
@@ -186,12 +187,13 @@ def prepare(
     from ..diffusion import Objective, Process
     from ..sampling.choice import from_values
     from ..sampling.request import Request
+    from ..tokenizer.quantizer import code_vectors
 
     tokenizer, info = open_tokenizer(config)
     pretrained = PretrainedModel.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
     tokenizer.to(accelerator.device)
-    process = Process.from_config(config.process, tokenizer.num_codes)
+    process = Process.from_config(config.process, tokenizer.num_codes, partial(code_vectors, tokenizer))
     height, width = tokenizer.grid(info.image_size)
     config.denoiser.token_grid((height, width))
     Objective.from_config(config.loss).check(process)
@@ -202,18 +204,9 @@ def prepare(
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
     unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
+    names = sources[0].source.class_names
     return DiffusionInputs(
-        config,
-        tokenizer,
-        info,
-        process,
-        codes,
-        held_out,
-        place,
-        sources,
-        sources[0].source.class_names,
-        pretrained,
-        unused,
+        config, tokenizer, info, process, codes, held_out, place, sources, names, pretrained, unused
     )
 
 
@@ -238,6 +231,7 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
 
     from ..data.order import BatchOrder, batches
     from ..denoiser import Transformer
+    from ..tokenizer.quantizer import code_vectors
     from ..training.loop import TrainTask
 
     config, codes = inputs.config, inputs.codes
@@ -245,8 +239,7 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
     model = Transformer(config.denoiser, inputs.tokenizer.num_codes, len(inputs.classes))
     known = inputs.pretrained.load_weights(model, tuple(inputs.classes)) if inputs.pretrained else 0
     if config.token_start == "codebook" and not inputs.pretrained:
-        every = torch.arange(model.num_codes, device=accelerator.device).view(1, 1, -1)
-        model.start_from_codebook(inputs.tokenizer.vectors(every)[0, :, 0].T.cpu())
+        model.start_from_codebook(code_vectors(inputs.tokenizer).cpu())
     if accelerator.is_main_process:
         say_what_is_trained(inputs, model, known)
 

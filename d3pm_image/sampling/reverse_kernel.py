@@ -6,6 +6,9 @@ With x̂ the leave-one-out prediction, p̄_s = κ_s x̂ + ρ_s and a jump t → 
                  uniform
     unmasked v:  stay : draw x̂ : draw uniform  =  κ_ts (κ_s x̂_v + ρ_s) : (1-κ_ts) κ_s / K : (1-κ_ts) ρ_s
 
+Where random codes move by a kernel M, x̂ at a mask is moved by M_s, and an unmasked v draws from
+(x̂ M_s)_j M_ts[j, v] over all j.
+
 A Bernoulli decides before a code is drawn: a float32 Gumbel-max over K + 1 entries gets small unmask rates
 wrong (K = 16384 at a rate of 1/4096: by a factor of 0.075).
 """
@@ -43,7 +46,11 @@ def own_codes(state: DecodeState) -> Tensor:
 
 
 def fresh_codes(process: Process, predicted: Tensor, u_code: Tensor, u_scramble: Tensor, s: Tensor) -> Tensor:
-    """Codes of tokens that are unmasked at s (B,): the prediction with probability κ_s, else any code."""
+    """Codes of tokens that are unmasked at s (B,): the prediction with probability κ_s, else any code; or the
+    prediction moved by the kernel."""
+    if process.kernel is not None:
+        kappa = process.schedule.survival(s)[1]
+        return process.kernel.jump(predicted, torch.ones_like(kappa), kappa, u_code)
     return torch.where(u_scramble < curves(process, s)[1], predicted, any_code(process, u_code))
 
 
@@ -60,6 +67,11 @@ def code_moves(
     process, k = state.process, state.process.num_codes
     if process.schedule.absorbing:
         return state.x_t
+    if process.kernel is not None:
+        kappa_t, kappa_s = (process.schedule.survival(time)[1] for time in (t, s))
+        _, weights = process.kernel.weights(p, own_codes(state), kappa_s, kappa_t)
+        # a token stays where the evidence rules out all of p
+        return torch.where(weights.sum(-1) > 0, draw(weights, u_move), state.x_t)
     kappa_t, kappa_s = curves(process, t)[1], curves(process, s)[1]
     kappa_ts = torch.where(kappa_s > 0, kappa_t / kappa_s.clamp_min(TINY), torch.ones_like(kappa_s))
     rho_s = (1 - kappa_s) / k

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..config import check
 from ..seeds import Share
+from ..types import Tokenizer
 from .codebook import AveragesCodebook
 from .ema_codebook import Moves
 from .quantizers import Quantizer
@@ -26,6 +27,14 @@ def need_codes(codes: Tensor, num_codes: int) -> None:
     least, worst = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
     worst = least if least < 0 else worst
     check(0 <= worst < num_codes, "codes", worst, f"codes must lie in 0..{num_codes - 1}")
+
+
+@torch.no_grad()
+def code_vectors(tokenizer: Tokenizer) -> Tensor:
+    """What each code of a tokenizer stands for, (K, D), where its weights are."""
+    weight = next(iter(tokenizer.state_dict().values()), torch.empty(0))
+    every = torch.arange(tokenizer.num_codes, device=weight.device)
+    return tokenizer.vectors(every[None, None])[0, :, 0].T
 
 
 class QuantizerModule(nn.Module):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from d3pm_image.diffusion import ConstantShare, Process, Schedule
+from d3pm_image.diffusion import ConstantShare, Kernel, Process
 from d3pm_image.sampling.loop import sample
 from helpers.asking import asked
+from helpers.reference import exponential
 
 SAMPLERS = [
     {"sampler": "confidence"}, {"sampler": "entropy"}, {"sampler": "margin", "reveal": "square"}, {"sampler": "halton", "reveal": "arccos"},
@@ -30,8 +31,8 @@ def at(value: float) -> torch.Tensor:
 class ExactDenoiser:
     """The optimal leave-one-out denoiser of an enumerable distribution over N tokens of K codes."""
 
-    def __init__(self, data: torch.Tensor, codes: int, tokens: int, curves: Schedule):
-        self.data, self.k, self.n, self.curves = data, codes, tokens, curves
+    def __init__(self, data: torch.Tensor, codes: int, tokens: int, kernel: Kernel | None = None):
+        self.data, self.k, self.n, self.kernel = data, codes, tokens, kernel
         self.grid = torch.cartesian_prod(*[torch.arange(codes)] * tokens).view(-1, tokens)
         self.calls = 0
 
@@ -46,13 +47,22 @@ class ExactDenoiser:
 
     def exact(self, x_t: torch.Tensor, kappa: torch.Tensor) -> torch.Tensor:
         """Logits (B, N, K) of states (B, N), each at its own κ."""
-        # evidence of one token for each code: mask says nothing, an unmasked token κ 1[v=i] + (1-κ)/K
+        # evidence of one token for each code: mask says nothing, an unmasked token κ 1[v=i] + (1-κ)/K, or M[i, v]
         rho = ((1 - kappa) / self.k)[:, None, None]
         masked = (x_t == self.k)[..., None]
         codes = torch.arange(self.k)
         evidence = torch.where(
             masked, torch.ones(()).double(), kappa[:, None, None] * (x_t[..., None] == codes) + rho
         )
+        if self.kernel is not None:
+            table = torch.stack(
+                [
+                    exponential(torch.from_numpy(self.kernel.generator), float(x))
+                    for x in self.kernel.time(kappa)
+                ]
+            )
+            seen = table[torch.arange(len(x_t))[:, None], x_t.clamp_max(self.k - 1)]
+            evidence = torch.where(masked, torch.ones(()).double(), seen)
         likelihood = torch.stack(
             [evidence[:, i][:, self.grid[:, i]] for i in range(self.n)], 1
         )  # (B, N, states)
@@ -64,12 +74,12 @@ class ExactDenoiser:
         return out.clamp_min(1e-300).log()
 
 
-def toy(share: float, seed: int = 0):
+def toy(share: float, seed: int = 0, kernel: Kernel | None = None):
     data = torch.softmax(
         2.5 * torch.randn(27, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), 0
     )
-    process = Process(3, ConstantShare("linear", share), 0)
-    return data, process, ExactDenoiser(data, 3, 3, process.schedule)
+    process = Process(3, ConstantShare("linear", share), 0, kernel=kernel)
+    return data, process, ExactDenoiser(data, 3, 3, kernel)
 
 
 def drawn(process, denoiser, n, known=None, unknown=None, seed=0, **settings):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from hypothesis import strategies as st
 
 from d3pm_image.config import ProcessConfig
 from d3pm_image.config.diffusion import CURVES
-from d3pm_image.diffusion import ConstantShare, Gidd, Independent, MutualInformation, Process
+from d3pm_image.diffusion import ConstantShare, Gidd, Independent, Kernel, MutualInformation, Process
 
 SHARES = (0.0, 0.1, 0.5, 0.93, 1.0)
 PLAIN = tuple(name for name in CURVES if name != "polynomial")  # that has an exponent besides
@@ -39,7 +40,19 @@ def processes(draw, steps=(3, 10, 100)) -> Process:
     """Discrete processes, VQ-Diffusion's among them."""
     codes, count = draw(st.integers(2, 5)), draw(st.sampled_from(steps))
     vq = st.builds(lambda w: ConstantShare("vq_diffusion", w, steps=count), st.sampled_from(SHARES))
-    return Process(codes, draw(st.one_of(schedules(codes), vq)), count)
+    schedule = draw(st.one_of(schedules(codes), vq))
+    kernel = None if schedule.absorbing else draw(st.one_of(st.none(), kernels(codes)))
+    return Process(codes, schedule, count, kernel=kernel)
+
+
+def kernels(codes: int) -> st.SearchStrategy:
+    """Kernels over random places in a plane."""
+    return st.builds(kernel, st.just(codes), st.sampled_from(["gaussian", "nearest"]), st.integers(0, 9))
+
+
+def kernel(codes: int, kind: str, seed: int = 0, neighbours: int = 2) -> Kernel:
+    places = torch.randn(codes, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return Kernel.of(kind, places.numpy(), neighbours)
 
 
 def from_settings(codes: int = 4, **settings) -> Process:

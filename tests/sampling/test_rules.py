@@ -318,7 +318,7 @@ def test_self_correction_mends_a_wrong_code():
     process = Process(3, ConstantShare("linear", 0.2), 0)
     data = torch.zeros(27, dtype=torch.float64)
     data[[0, 13, 26]] = 1 / 3  # 000, 111 or 222
-    denoiser = ExactDenoiser(data, 3, 3, process.schedule)
+    denoiser = ExactDenoiser(data, 3, 3)
     for start, end in (([1, 1, 2], [1, 1, 1]), ([2, 2, 2], [2, 2, 2])):
         x = torch.tensor([start])
         state = DecodeState(

@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ...errors import check
 from ...lazy import torch
 from ..base import Sampler, register, setting
 from ..draws import draw
@@ -32,6 +33,7 @@ from ..reverse_kernel import TINY, any_code, curves, own_codes
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...diffusion import Process
     from ..state import DecodeState
 
 
@@ -47,6 +49,15 @@ class CTMC(Sampler):
 
     eta: float = setting(0.0, low=0)
     form: Literal["exact", "euler", "tau"] = "exact"
+
+    def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
+        """Raises ConfigError for random codes that move by a kernel."""
+        super().check(process, tokens, steps, begin)
+        hint = (
+            "its rates are those of the uniform kernel, and this model's random codes move by another; use"
+            " ancestral, purity, renoise, predictor_corrector, first_hitting or remask"
+        )
+        check(process.kernel is None, "sampler", self.name, hint)
 
     def active(self, state: DecodeState) -> Tensor:
         return state.unknown.any(-1) if self.eta else super().active(state)
