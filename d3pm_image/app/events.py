@@ -78,7 +78,7 @@ def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> 
 def heading(studio: Studio) -> str:
     """Name, and what the model makes."""
     (height, width), classes = studio.pipe.image_size, len(studio.pipe.class_names)
-    kind = "grey" if studio.pipe.tokenizer.channels == 1 else "colour"
+    kind = "grey" if studio.pipe.tokenizer.channels < 3 else "colour"
     named = f" of {classes} classes" if classes else ""
     return f"# d3pm-image\n{width}×{height} {kind} images{named}"
 

@@ -133,7 +133,7 @@ class Studio:
     def note(self, image: Image.Image) -> str:
         """Size and mode of an image that was handed in, and what this model cannot do for it."""
         said = f"{image.width}×{image.height} pixels, mode {image.mode}."
-        grey = self.pipe.tokenizer.channels == 1 and coloured(image)
+        grey = self.pipe.tokenizer.channels < 3 and coloured(image)
         return f"{said} Note: {GREY_MODEL}." if grey else said
 
     def labels_text(self, drawing: PageRequest) -> str:

@@ -110,7 +110,7 @@ def run(command: str, args: Options) -> None:
     say(command, image.notes)
     given = Given(image, *prepared(args, image.image, getattr(args, "mask", "")))
     pipe = load_pipeline(args, args.model)
-    if pipe.tokenizer.channels == 1 and coloured(image.image):
+    if pipe.tokenizer.channels < 3 and coloured(image.image):
         say(command, [editing.GREY_MODEL])
     (results,) = drawing(args, pipe, recorder)([given], args.first)
     finish(command, args, given, pipe, results, out, recorder)
@@ -137,7 +137,7 @@ def run_folder(command: str, args: Options) -> None:
 
     def read(item: Any) -> Given:
         image = open_image_file(item.image)
-        if pipe.tokenizer.channels == 1 and coloured(image.image):
+        if pipe.tokenizer.channels < 3 and coloured(image.image):
             image = dataclasses.replace(image, notes=(*image.notes, GREY_ALL))
         return Given(image, *prepared(args, image.image, item.mask))
 

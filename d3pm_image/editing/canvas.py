@@ -50,7 +50,7 @@ def make_canvas(
         image: The image, in any mode.
         mask: (h, w) bool, True = draw.
         region: Part of the image.
-        channels: 1 or 3.
+        channels: Of the model.
         hide: Whether the mask's pixels are filled in, so that nothing of them is left; padding always is.
     """
     covered = torch.from_numpy(np.ascontiguousarray(region.of(mask)))

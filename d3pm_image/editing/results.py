@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..imaging import enlarge, grid_image, plain, save_animation, save_image
+from ..imaging import enlarge, grid_image, on_chequerboard, plain, save_animation, save_image
 from ..outputs import added, new_files
 from .image_files.files import ImageFile, write_image_file
 
@@ -29,10 +29,15 @@ def coloured(image: Image.Image) -> bool:
 
 
 def blanked(image: Image.Image, hidden: np.ndarray) -> Image.Image:
-    """An RGB image with its hidden pixels, bool (h, w), in grey."""
+    """An RGB or RGBA image with its hidden pixels, bool (h, w), in grey."""
     result = image.copy()
-    result.paste((128, 128, 128), mask=Image.fromarray(hidden))
+    result.paste((128, 128, 128, 255)[: len(image.mode)], mask=Image.fromarray(hidden))
     return result
+
+
+def in_colour(image: Image.Image) -> Image.Image:
+    """An image of any mode in RGB, or in RGBA where it has transparency."""
+    return plain(image, 4 if image.has_transparency_data else 3)
 
 
 def result_files(out: Path, variants: int) -> list[Path]:
@@ -45,16 +50,17 @@ def result_files(out: Path, variants: int) -> list[Path]:
 def variants_sheet(
     image: Image.Image, hidden: np.ndarray | None, results: Sequence[Image.Image]
 ) -> Image.Image:
-    """The original, what was hidden of it, bool (h, w), and all results on one sheet."""
-    shown = {"original": plain(image, 3)}
+    """The original, what was hidden of it, bool (h, w), and all results on one sheet; transparency shows a
+    chequerboard."""
+    shown = {"original": in_colour(image)}
     if hidden is not None:
         shown["masked"] = blanked(shown["original"], hidden)
-    shown |= {f"result {number}": plain(result, 3) for number, result in enumerate(results, 1)}
+    shown |= {f"result {number}": in_colour(result) for number, result in enumerate(results, 1)}
     tiles = []
     for tile in shown.values():
         if max(tile.size) > WIDEST:
             tile.thumbnail((WIDEST, WIDEST))
-        tiles.append(enlarge(tile, 96))
+        tiles.append(on_chequerboard(enlarge(tile, 96)))
     return grid_image(tiles, min(len(tiles), 8), list(shown))
 
 
@@ -111,4 +117,5 @@ def write_frames(
         return
     shown = [ends[0], *frames, ends[1]]
     captions = ["a", *map(str, range(1, len(frames) + 1)), "b"]
-    save_image(grid_image([enlarge(i, 96) for i in shown], min(len(shown), 12), captions), path, metadata)
+    tiles = [on_chequerboard(enlarge(i, 96)) for i in shown]
+    save_image(grid_image(tiles, min(len(shown), 12), captions), path, metadata)

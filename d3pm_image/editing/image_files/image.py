@@ -3,11 +3,14 @@
 1                      black or white, whichever is nearer
 L, RGB, CMYK, YCbCr …  the painting in that mode, mixed band by band (HSV, whose hue is a circle:
                        mixed in RGB)
-LA, RGBA, La, RGBa     as above; what is painted is opaque, and a soft edge fades from the
-                       image's own opacity
+LA, RGBA, La, RGBa     as above, each counting by its opacity: that of the painting, where it
+                       has alpha, else what is painted is opaque
 I;16, I, F             levels of :func:`~d3pm_image.imaging.full_level`: 257 times those of the
                        painting in 16 bits
 P, PA                  :mod:`~d3pm_image.editing.image_files.palette`
+
+Where an image has one transparent colour or entry, what is less than half opaque becomes it; in an image that
+is opaque as a whole, a painting lies on white.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from PIL import Image
 
 from ...config import check
 from ...image_io import from_srgb
-from ...imaging import full_level, is_deep, plain, profile_channels
+from ...imaging import ALPHA_MODES, full_level, is_deep, plain, profile_channels
 from .palette import paste_indexed
 
 __all__ = ["paste", "plain"]
@@ -29,9 +32,9 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
 
     Args:
         original: Any mode.
-        painted: Of the same size; it is read as 8-bit grey or colour.
+        painted: Of the same size; it is read as 8-bit grey or colour, with its alpha in modes LA and RGBA.
         weight: (h, w), the painting's share in [0, 1]. Pixels of weight 0 are bit for bit the original's,
-            those of weight 1 the painting's, made opaque.
+            those of weight 1 the painting's, and opaque where it has no alpha.
 
     Raises:
         ConfigError: another size, or weights outside [0, 1].
@@ -48,28 +51,61 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
     box = bounding_box(touched)  # a large image with a small repaint is not worked through
     part, paint = original.crop(box), painted.crop(box)
     inside = np.s_[box[1] : box[3], box[0] : box[2]]
+    shares, opacity = weight[inside], None
+    if (
+        painted.mode in ("LA", "RGBA")
+        and original.has_transparency_data
+        and not with_levels_of_alpha(original)
+    ):
+        paint, opacity = blended(part, paint, shares)
+        shares = touched[inside].astype(float)
     if original.mode in ("P", "PA"):
+        own = None if opacity is None else opacity[touched[inside]]
         return paste_indexed(
-            original, mixed(plain(part, 3), plain(paint, 3), weight[inside])[touched[inside]], touched
+            original, mixed(plain(part, 3), plain(paint, 3), shares)[touched[inside]], touched, own
         )
     result, values = original.copy(), np.array(original)
     if original.mode == "1":
-        new: np.ndarray = mixed(plain(part, 1), plain(paint, 1), weight[inside]) >= 128
+        new: np.ndarray = mixed(plain(part, 1), plain(paint, 1), shares) >= 128
     else:
-        new = new_values(part, paint, weight[inside], full_level(original, weight < 1))
+        new = new_values(part, paint, shares, full_level(original, weight < 1))
         if "transparency" in original.info:
             new = unlike(new, original.info["transparency"])
+            if opacity is not None:
+                new[opacity < 128] = original.info["transparency"]
     some = touched[inside] if values.ndim == 2 else touched[inside][..., None]
     np.copyto(values[inside], new, casting="unsafe", where=some)
     result.frombytes((np.packbits(values, axis=1) if original.mode == "1" else values).tobytes())
     return result
 
 
+def with_levels_of_alpha(image: Image.Image) -> bool:
+    """Whether every pixel of an image has a level of opacity beside its colour."""
+    return image.mode in ALPHA_MODES and image.mode != "PA"
+
+
+def blended(
+    original: Image.Image, painted: Image.Image, weight: np.ndarray
+) -> tuple[Image.Image, np.ndarray]:
+    """The mixture of an image and a painting with alpha, for a mode without such levels: opaque, in RGB, and
+    its opacity (h, w), uint8."""
+    mixture = over(np.asarray(plain(original, 4)), np.asarray(plain(painted, 4)), weight).astype(np.uint8)
+    return Image.fromarray(mixture[..., :3].copy()), mixture[..., 3]
+
+
 def in_own_colours(painted: Image.Image, original: Image.Image) -> Image.Image:
-    """An sRGB painting in the colours of the profile that an image carries: mode L, RGB or CMYK; itself
-    where that changes nothing."""
+    """An sRGB painting in the colours of the profile that an image carries: mode L, RGB or CMYK, with the
+    painting's alpha where the image has transparency, else laid on white; itself where that changes
+    nothing."""
     mode = "CMYK" if original.mode == "CMYK" else "L" if profile_channels(original.mode) == 1 else "RGB"
-    return from_srgb(painted, original.info.get("icc_profile"), mode)
+    profile = original.info.get("icc_profile")
+    if painted.mode not in ("LA", "RGBA"):
+        return from_srgb(painted, profile, mode)
+    if not original.has_transparency_data or mode == "CMYK":
+        return from_srgb(plain(painted, len(painted.mode) - 1), profile, mode)
+    moved = from_srgb(painted.convert(painted.mode[:-1]), profile, mode).copy()
+    moved.putalpha(painted.getchannel("A"))
+    return moved
 
 
 def bounding_box(touched: np.ndarray) -> tuple[int, int, int, int]:
@@ -103,24 +139,22 @@ def new_values(original: Image.Image, painted: Image.Image, weight: np.ndarray, 
             value = np.where(weight < 1, old * (1 - weight) + new * weight, new)
         return value if mode == "F" else np.rint(np.nan_to_num(value))
     if mode in ("LA", "RGBA"):
-        return over(np.asarray(original), np.asarray(plain(painted, len(mode) - 1)), weight)
-    colours = plain(painted, 1 if mode in ("L", "La") else 3)
+        return over(np.asarray(original), np.asarray(plain(painted, len(mode))), weight)
+    if mode in ("La", "RGBa"):
+        return mixed(original, plain(painted, len(mode)).convert(mode), weight)
+    colours = plain(painted, 1 if mode == "L" else 3)
     if mode == "HSV":
         return np.asarray(Image.fromarray(mixed(original.convert("RGB"), colours, weight)).convert(mode))
-    if mode in ("La", "RGBa"):
-        colours.putalpha(255)  # what is opaque is the same before and after multiplication
-        return mixed(original, Image.frombytes(mode, colours.size, colours.tobytes()), weight)
     # a painting that is CMYK already is in the inks of the image's profile
     return mixed(original, painted if painted.mode == mode == "CMYK" else colours.convert(mode), weight)
 
 
 def over(original: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mixture of an image with opacity (h, w, bands + 1) and an opaque one (h, w) or (h, w, bands): each
-    counts by its opacity."""
-    painted = painted if painted.ndim == 3 else painted[..., None]
+    """Mixture of two images with opacity (h, w, bands + 1): each counts by its opacity."""
     old = original[..., -1:] / 255 * (1 - weight[..., None])
-    alpha = old + weight[..., None]
-    colour = (original[..., :-1] * old + painted * weight[..., None]) / np.where(alpha > 0, alpha, 1)
+    new = painted[..., -1:] / 255 * weight[..., None]
+    alpha = old + new
+    colour = (original[..., :-1] * old + painted[..., :-1] * new) / np.where(alpha > 0, alpha, 1)
     return np.rint(np.concatenate([colour, alpha * 255], axis=-1))
 
 

@@ -15,24 +15,36 @@ AT_ONCE = 1 << 14
 """Colours that are compared with a palette at a time."""
 
 
-def paste_indexed(original: Image.Image, colours: np.ndarray, touched: np.ndarray) -> Image.Image:
+def paste_indexed(
+    original: Image.Image, colours: np.ndarray, touched: np.ndarray, opacity: np.ndarray | None = None
+) -> Image.Image:
     """A copy of a P or PA image with some of its pixels painted.
 
     Args:
         colours: (n, 3) uint8, what the painted pixels shall show, row by row.
-        touched: (h, w) bool, the n painted pixels; they become opaque. All other pixels keep index and
-            opacity.
+        touched: (h, w) bool, the n painted pixels. All other pixels keep index and opacity.
+        opacity: (n,) uint8 of the painted pixels, opaque where None. Mode P takes its transparent entry,
+            where it has one, for those under 128.
     """
     values = np.array(original)
     index = values if original.mode == "P" else values[..., 0]
     entries, count, alpha = read_palette(original)
+    clear, hole = np.zeros(len(colours), bool), np.nonzero(alpha == 0)[0]
+    if opacity is not None and original.mode == "P" and len(hole):
+        clear = opacity < 128
+    colours, painted = colours[~clear], touched.copy()
+    painted[touched] = ~clear
     wanted, place, often = distinct(colours)
     used = np.zeros(ENTRIES, bool)
     used[index[~touched]] = True
     there = (np.arange(ENTRIES) < count) & (alpha == 255)
     chosen, error = nearest(wanted, often, entries, there)
     # the one transparent index of a GIF stays what it is, whether a pixel has it or not
-    free = np.nonzero(~used & (np.arange(ENTRIES) != original.info.get("transparency")))[0]
+    kept = used | (np.arange(ENTRIES) == original.info.get("transparency"))
+    if clear.any():
+        kept[hole[0]] = True
+        index[touched & ~painted] = hole[0]
+    free = np.nonzero(~kept)[0]
     result = original.copy()
     if error > 0 and len(free):
         new = wanted if len(wanted) <= len(free) else median_cut(colours, len(free))
@@ -44,9 +56,9 @@ def paste_indexed(original: Image.Image, colours: np.ndarray, touched: np.ndarra
             chosen = found
             alpha[free] = 255
             write_palette(result, refilled, max(count, int(free.max()) + 1), alpha)
-    index[touched] = chosen[place]
+    index[painted] = chosen[place]
     if original.mode == "PA":
-        values[..., 1][touched] = 255
+        values[..., 1][touched] = 255 if opacity is None else opacity
     result.frombytes(values.tobytes())
     return result
 
