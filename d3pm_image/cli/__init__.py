@@ -40,6 +40,7 @@ COMMANDS = {
     "interpolate": ("interpolate.main", "go from one image to another"),
     "app": ("app.main", "open the web page: generate, paint and edit in a browser"),
     "models": ("models.main", "list the models that came with the package or were downloaded"),
+    "completion": ("completion.main", "print what lets a shell complete commands and options at Tab"),
     "show": ("show.main", "say how an image was made, or make it again"),
     "reconstruct": ("reconstruct.main", "show images beside their reconstructions by the tokenizer"),
     "evaluate": (

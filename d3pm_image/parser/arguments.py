@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from jsonargparse import ArgumentParser
 
+DESCRIBE = "\0describe"
+"""As the only argument of a command: raise :class:`Described`, and run nothing. No shell can pass it."""
+
+
+class Described(Exception):
+    """The options of a command: its dataclass, and what is given without an option."""
+
+    def __init__(self, kind: type, positionals: list[str]):
+        super().__init__(kind.__name__)
+        self.kind, self.positionals = kind, positionals
+
+
 T = TypeVar("T", bound="DataclassInstance")
 
 
@@ -137,8 +149,10 @@ def parse(
     """The command's arguments as its dataclass.
 
     Raises:
-        ConfigError: unknown option or key, wrong type, or an impossible value.
+        ConfigError: unknown option or key, wrong type, or an impossible value. Described: it was asked for.
     """
+    if arguments == [DESCRIBE]:
+        raise Described(kind, list(positionals or {}))
     text, _, example = (kind.__doc__ or "").partition("Example:")
     description = " ".join(text.split("Args:")[0].split())
     parser = make_parser(command, kind, positionals or {}, description, optional)
