@@ -67,7 +67,7 @@ def test_yaml_then_overrides(tmp_path):
         (["--train.ema", "none"], ["train.ema", "none", "a number"]),
         (["--train.compile", "maybe"], ["train.compile", "maybe", "true or false"]),
         (["--data.crop", "centre"], ["data.crop", "centre", "did you mean center?"]),
-        (["--data.channels", "2"], ["data.channels", "2", "0, 1, 3"]),
+        (["--data.channels", "5"], ["data.channels", "5", "0, 1, 2, 3, 4"]),
         (
             ["--data.image_size", "[8,8,8]"],
             ["data.image_size", "[8,8,8]", "a whole number or a list such as [8,8]"],
