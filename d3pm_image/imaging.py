@@ -37,12 +37,12 @@ class Images(list[Image.Image]):
         sizes differ, or for none."""
         if len({image.size for image in self}) != 1:
             return None
-        tiles = [on_chequerboard(image) for image in self[:SHOWN]]
-        tiles = [plain(image, 1 if image.mode in ("1", "L") else 3) for image in tiles]
+        channels = {"1": 1, "L": 1, "LA": 2, "RGBA": 4}
+        tiles = [plain(image, channels.get(image.mode, 3)) for image in self[:SHOWN]]
         for tile in tiles:
             tile.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         stream = io.BytesIO()
-        grid_image([enlarge(tile) for tile in tiles]).save(stream, "PNG")
+        grid_image([for_viewing(tile) for tile in tiles]).save(stream, "PNG")
         return stream.getvalue()
 
 
@@ -202,6 +202,11 @@ def on_chequerboard(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(squares.convert("RGBA"), image.convert("RGBA")).convert("RGB")
 
 
+def for_viewing(image: Image.Image, at_least: int = 64) -> Image.Image:
+    """An image as sheets and previews show it: :func:`enlarge` and :func:`on_chequerboard`."""
+    return on_chequerboard(enlarge(image, at_least))
+
+
 def grid_image(
     images: list[Image.Image], columns: int = 0, captions: list[str] | None = None, gap: int = 2
 ) -> Image.Image:
@@ -353,17 +358,27 @@ def save_image(image: Image.Image, path: str | Path, settings: dict[str, object]
             plain(image, profile_channels(image.mode)).save(part, format=kind)
 
 
+def with_hard_alpha(image: Image.Image) -> Image.Image:
+    """An image in RGBA whose pixels are opaque or, where they were less than half opaque, nothing."""
+    pixels = np.array(image.convert("RGBA"))
+    clear = pixels[..., 3] < 128
+    pixels[..., 3], pixels[clear] = 255, 0
+    return Image.fromarray(pixels)
+
+
 def save_animation(images: list[Image.Image], path: str | Path, frame_ms: int, last_ms: int) -> None:
     """Write images of one size as an endless GIF or WebP, atomically; WebP keeps every pixel, GIF 256
-    colours an image.
+    colours an image, and of alpha whether a pixel is at least half opaque.
 
     Args:
-        images: Mode L or RGB.
+        images: Mode L or RGB, or LA or RGBA, whose transparent pixels show nothing of the image before.
         path: Ends in .gif or .webp.
         frame_ms, last_ms: How long each image and the last one are shown, in milliseconds.
     """
     path = Path(path)
-    extra = {"lossless": True} if path.suffix.lower() == ".webp" else {}
+    extra: dict[str, Any] = {"lossless": True} if path.suffix.lower() == ".webp" else {}
+    if path.suffix.lower() == ".gif" and any(image.mode in ("LA", "RGBA") for image in images):
+        images, extra = [with_hard_alpha(image) for image in images], {"disposal": 2}
     duration = [frame_ms] * (len(images) - 1) + [last_ms]
     with whole_file(path) as part:
         images[0].save(

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from .config.data import KINDS
 from .printable import printable, printable_html
 
 LIMITS = (
@@ -91,7 +92,7 @@ def opening(name: str, metadata: dict[str, Any], model: dict[str, Any], height: 
     rows, columns = model["grid"]
     counts = ", ".join(f"{part} {count / 1e6:.1f}M" for part, count in model["parameters"].items())
     return (
-        f"A {kind} generator of {height}×{width} {'grey' if model['channels'] == 1 else 'colour'} images: a"
+        f"A {kind} generator of {height}×{width} {KINDS[model['channels']]} images: a"
         f" tokenizer makes {rows}×{columns} codes of {model['codes']}, a bidirectional transformer trained"
         " with the uniform + absorbing D3PM loss (Austin et al. 2021) generates them in parallel."
         f" Parameters: {counts}.\n"

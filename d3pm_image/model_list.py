@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import size_pair
+from .config.data import KINDS
 from .documents import Missing, Unreadable, read_json, read_text, read_yaml
 from .former_names import metadata_of
 from .hub import SHIPPED, shipped
@@ -25,7 +26,7 @@ class ModelSummary:
     Args:
         name: What commands take.
         image_size: (height, width) in pixels.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grey, 3 for colour, 2 and 4 for these with alpha.
         classes: Their names.
         megabytes: Size of its files, in MB.
         licence: As its card says; empty where it does not.
@@ -45,7 +46,7 @@ class ModelSummary:
     def line(self) -> str:
         """All of it in one line."""
         height, width = self.image_size
-        kind = "grey" if self.channels == 1 else "colour"
+        kind = KINDS[self.channels]
         parts = [f"{width}x{height} {kind}", f"{len(self.classes)} classes", f"{self.megabytes:.1f} MB"]
         parts += [self.licence] if self.licence else []
         parts += [f"{name} {value:.3g}" for name, value in self.scores.items()]

@@ -14,7 +14,7 @@ from .config import ConfigError, check
 from .config.package import PackageConfig
 from .documents import Missing, read_text, read_yaml
 from .evaluation.results import read_result
-from .imaging import enlarge, grid_image
+from .imaging import for_viewing, grid_image
 from .model_card import model_card
 from .outputs import folder_to_write, new_folder
 from .pipeline import Pipeline
@@ -174,5 +174,5 @@ def samples(pipe: Pipeline) -> bytes:
     columns = len(pipe.class_names) if 2 <= len(pipe.class_names) <= COLUMNS else COLUMNS
     images = pipe.generate(columns * ROWS, seed=0)
     buffer = io.BytesIO()
-    grid_image([enlarge(i) for i in images], columns).save(buffer, "JPEG", quality=92)
+    grid_image([for_viewing(i) for i in images], columns).save(buffer, "JPEG", quality=92)
     return buffer.getvalue()

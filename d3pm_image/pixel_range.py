@@ -38,6 +38,14 @@ def to_levels(images: Tensor) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 
+def on_white(levels: Tensor) -> Tensor:
+    """uint8 levels (B, C, h, w) laid on white, as evaluations see them; levels without alpha as they are."""
+    if not ends_with_alpha(levels):
+        return levels
+    # in parts: as floating point a large set would be four times its size
+    return torch.cat([to_levels(over(from_levels(part), 1.0)) for part in levels.split(500)])
+
+
 def to_signed(images: Tensor) -> Tensor:
     """Images in [0, 1] as networks take them, in [-1, 1]."""
     return images * 2 - 1

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .devices import has_float64
+from .pixel_range import premultiplied
 from .types import Denoiser, Grid, Tokenizer, TrainableDenoiser
 
 
@@ -108,7 +109,7 @@ def random_inputs(
 def check_tokenizer(
     tokenizer: Tokenizer, image_size: tuple[int, int], device: str | torch.device = "cpu"
 ) -> None:
-    """Try a tokenizer on random images, in eval mode.
+    """Try a tokenizer on random images, in eval mode; with 2 or 4 channels they have premultiplied alpha.
 
     Args:
         image_size: (height, width) in pixels, divisible by ``tokenizer.downsampling``.
@@ -119,7 +120,7 @@ def check_tokenizer(
     """
     height, width = image_size
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(2, tokenizer.channels, height, width, generator=generator).to(device)
+    images = premultiplied(torch.rand(2, tokenizer.channels, height, width, generator=generator)).to(device)
     grid = tokenizer.grid(image_size)
     step = tokenizer.downsampling
     assert grid == (

@@ -1,6 +1,6 @@
 """Names and shapes that the packages share.
 
-Axes: B batch, N tokens, H W code grid (N = H·W, row by row), h w pixels, C colour channels, K codes, D width.
+Axes: B batch, N tokens, H W code grid (N = H·W, row by row), h w pixels, C channels, K codes, D width.
 Time: t = 0 is clean, t = 1 is noise, s < t always. x_0 clean codes, x_s and x_t codes at times s and t.
 
 Codes are int64. In a noisy grid 0..K-1 are codes and K is the mask token; only

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..config import ConfigError, check
+from ..config.data import KINDS
 from .handlers import GOES_ON, Handlers, friendly
 from .parts import ONWARD, Buttons, Fields, Outputs, Upload, of_model
 from .session import Studio, open_upload
@@ -78,7 +79,7 @@ def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> 
 def heading(studio: Studio) -> str:
     """Name, and what the model makes."""
     (height, width), classes = studio.pipe.image_size, len(studio.pipe.class_names)
-    kind = "grey" if studio.pipe.tokenizer.channels < 3 else "colour"
+    kind = KINDS[studio.pipe.tokenizer.channels]
     named = f" of {classes} classes" if classes else ""
     return f"# d3pm-image\n{width}×{height} {kind} images{named}"
 

@@ -19,7 +19,7 @@ from ..config.ranges import check_seed
 from ..editing.image_files.files import ImageFile, open_image_file
 from ..editing.outpaint import check_sides
 from ..editing.results import coloured
-from ..imaging import enlarge, grid_image
+from ..imaging import enlarge, for_viewing, grid_image
 from ..labels import label_text
 from ..pipeline import Pipeline
 from ..printable import printable
@@ -269,7 +269,7 @@ class Studio:
             back = self.pipe.tokenizer_decode(codes)
         from ..imaging import to_pil
 
-        original, result = (enlarge(to_pil(x)[0], SCREEN) for x in (pixels, back))
+        original, result = (for_viewing(to_pil(x)[0], SCREEN) for x in (pixels, back))
         masked = codes.flatten(1) < 0
         height, width = self.pipe.grid
         side = max(1, SCREEN // max(height, width))

@@ -15,6 +15,10 @@ from .worded import worded
 MAX_SIDE = 4096  # pixels
 
 
+KINDS = {1: "grey", 2: "transparent grey", 3: "colour", 4: "transparent colour"}
+"""What images are called by their channels."""
+
+
 def size_pair(image_size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
     """(height, width) in pixels from one number or two. JSON and YAML bring tuples back as lists."""
     return (

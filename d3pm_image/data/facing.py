@@ -1,5 +1,5 @@
-"""What small versions of images tell of a set: whether it has colour, and whether its images face one way, so
-that mirror images show something else.
+"""What a few images tell of a set: whether it has colour, whether it uses alpha, and whether its images face
+one way, so that mirror images show something else.
 
 Flips are decided by the images. Of a set without a facing, an image and its mirror image are equally
 likely, so within a class the difference of the two averages to 0; shoes that all point left, and digits,
@@ -9,16 +9,22 @@ leave a mean difference. Its share of the differences' size says which it is: 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
-from ..imaging import profile_channels
+from ..imaging import plain, profile_channels
 
 THUMB = 16
 """Pixels per side of the small version."""
 COLOURLESS = 4.0
 """Largest difference of colour channels, of 255, in what counts as grey (JPEG leaves a little)."""
 
+CLEAR = 0.01
+"""Share of an image's pixels that must not be opaque for its alpha to count as used."""
+MOSTLY = 0.5
+"""Share of a set's images that must use alpha for models of it to have alpha."""
 FACING = 0.03
 """Share of the mirror differences that their class means explain, above which flips change what an image
 shows."""
@@ -32,6 +38,19 @@ def thumbnail(colour: Image.Image) -> np.ndarray:
 def is_grey(mode: str, thumb: np.ndarray) -> bool:
     """Whether an image of a Pillow mode shows nothing but shades of grey, by its small version."""
     return profile_channels(mode) == 1 or float(np.ptp(thumb, -1).max()) <= COLOURLESS
+
+
+def uses_alpha(image: Image.Image) -> bool:
+    """Whether a share of an image's pixels are not opaque: many files carry alpha that is 255 everywhere."""
+    if not image.has_transparency_data:
+        return False
+    return float(np.mean(np.asarray(plain(image, 4).getchannel("A")) < 255)) >= CLEAR
+
+
+def suited_channels(grey: Sequence[bool], clear: Sequence[bool]) -> int:
+    """``data.channels`` that suit a set: 1 where all images are grey, else 3, and one more for alpha where
+    most images use it."""
+    return (1 if all(grey) else 3) + (float(np.mean(clear)) >= MOSTLY)
 
 
 def facing(thumbs: np.ndarray, classes: list[str] | None) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.facing import FACING, facing
+from ..data.facing import FACING, facing, suited_channels
 from ..data.levels import CLIPPED, TOLERANCE, white_of
 from ..data.unused import FOLDERS, FORMATS, HIDDEN, LINKS, OTHER, STRAY, Unused
 from ..imaging import is_deep
@@ -157,9 +157,10 @@ def examine_colour(seen: Survey) -> list[Finding]:
         text = f"{grey} of {len(seen.grey)} images are grey, the others coloured"
         hint = "with data.channels 3 the model learns both; take one kind out if that is not wanted"
         found.append(Finding("mixed_colour", text, hint, wrong=False))
-    if clear := sum(mode in ("RGBA", "LA", "PA") for mode in seen.modes):
-        text = f"{clear} images have transparency, which is laid on white"
-        found.append(Finding("transparency", text, "", wrong=False))
+    if clear := sum(seen.clear):
+        text = f"{clear} of {len(seen.clear)} images have transparent parts"
+        hint = "data.channels 4 (grey: 2) trains with alpha; 3 and 1 lay them on white"
+        found.append(Finding("transparency", text, hint, wrong=False))
     return found
 
 
@@ -215,7 +216,7 @@ def suggest(root: str, seen: Survey) -> Finding:
     """Settings that suit the images, and the command to begin with."""
     side = float(np.quantile([min(size) for size in seen.sizes], 0.1))
     size = max([s for s in SIZES if s <= side], default=max(LEAST, int(side) // 4 * 4))
-    channels = 1 if all(seen.grey) else 3
+    channels = suited_channels(seen.grey, seen.clear)
     classes = None if seen.subject.classes is None else [seen.subject.classes[i] for i in seen.good]
     share = facing(np.stack(seen.thumbs), classes)
     flip = share < FACING

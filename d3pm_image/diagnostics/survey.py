@@ -17,7 +17,7 @@ from ..cache_folder import cache_root
 from ..config import check
 from ..config.data import implied_source
 from ..data.colour import is_foreign
-from ..data.facing import is_grey, thumbnail
+from ..data.facing import is_grey, thumbnail, uses_alpha
 from ..data.failures import is_decoder_error
 from ..data.image_source import Files, text_of
 from ..data.levels import LOOKED_AT, finite_levels
@@ -98,6 +98,7 @@ class Survey:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
     grey: list[bool] = field(default_factory=list)
+    clear: list[bool] = field(default_factory=list)
     foreign: list[bool] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
     thumbs: list[np.ndarray] = field(default_factory=list)
@@ -141,6 +142,7 @@ def look(seen: Survey, number: int, image: Image.Image, colour: Image.Image) -> 
     seen.sizes.append(image.size)
     seen.modes.append(image.mode)
     seen.grey.append(is_grey(image.mode, small))
+    seen.clear.append(uses_alpha(image))
     seen.foreign.append(is_foreign(image))
     seen.hashes.append(digest)
     seen.thumbs.append(small.mean(-1))

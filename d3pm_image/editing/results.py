@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..imaging import enlarge, grid_image, on_chequerboard, plain, save_animation, save_image
+from ..imaging import enlarge, for_viewing, grid_image, plain, save_animation, save_image
 from ..outputs import added, new_files
 from .image_files.files import ImageFile, write_image_file
 
@@ -60,7 +60,7 @@ def variants_sheet(
     for tile in shown.values():
         if max(tile.size) > WIDEST:
             tile.thumbnail((WIDEST, WIDEST))
-        tiles.append(on_chequerboard(enlarge(tile, 96)))
+        tiles.append(for_viewing(tile, 96))
     return grid_image(tiles, min(len(tiles), 8), list(shown))
 
 
@@ -117,5 +117,5 @@ def write_frames(
         return
     shown = [ends[0], *frames, ends[1]]
     captions = ["a", *map(str, range(1, len(frames) + 1)), "b"]
-    tiles = [on_chequerboard(enlarge(i, 96)) for i in shown]
+    tiles = [for_viewing(i, 96) for i in shown]
     save_image(grid_image(tiles, min(len(shown), 12), captions), path, metadata)

@@ -21,6 +21,7 @@ from ..data.sources import open_source
 from ..devices import pick_device
 from ..imaging import check_ending
 from ..pipeline import Pipeline
+from ..pixel_range import has_alpha
 from ..provenance.record import HasWeights
 from ..recipes.arguments import data_settings, filled
 from ..recipes.images import announce
@@ -282,7 +283,7 @@ def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space
     return (
         Space(
             evaluator.space.features,
-            evaluator.space.name,
+            evaluator.space.name + (", on white" if has_alpha(subject.data.channels) else ""),
             evaluator.seen.moments if args.reference == "held_out" else None,
         ),
         "",

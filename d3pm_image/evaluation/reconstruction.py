@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data.images import ImageSet
-from ..imaging import enlarge, grid_image, to_pil
+from ..imaging import for_viewing, grid_image, to_pil
 from ..metrics.fidelity import Moments, frechet_distance
 from ..metrics.reconstruction import Errors, psnr_db
 from ..pixel_range import from_levels, to_levels
@@ -88,7 +88,7 @@ class Worst:
         for start in range(0, len(self.rows), COLUMNS):
             row = self.rows[start : start + COLUMNS]
             for column in ([image for _, _, image, _ in row], [output for _, _, _, output in row]):
-                images += [enlarge(image, 96) for image in to_pil(torch.stack(column))]
+                images += [for_viewing(image, 96) for image in to_pil(torch.stack(column))]
             captions += [f"number {number}" for _, number, _, _ in row]
             captions += [f"{float(psnr_db(torch.tensor(error))):.1f} dB" for error, _, _, _ in row]
         return grid_image(images, min(COLUMNS, len(self.rows)), captions)

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from ..config import DataConfig
-from ..imaging import enlarge, grid_image, save_image, to_pil
+from ..imaging import for_viewing, grid_image, save_image, to_pil
 from ..outputs import new_files
-from ..pixel_range import from_levels
+from ..pixel_range import from_levels, has_alpha
 from ..printable import printable
 from ..storage import write_text
 from .generate_samples import Drawn
@@ -44,7 +44,7 @@ def evaluate_samples(
         "seconds": round(drawn.seconds, 3),
         "processes": drawn.processes,
         "sha256": drawn.sha256,
-        "features": {**evaluator.space.metadata(), "channels": data.channels},
+        "features": {**evaluator.space.metadata(), "channels": data.channels, **background(data)},
         "reference": {
             "set": args.reference, "sha256": images_sha256(compared), "images": len(compared),
             "image_size": data.image_size, "crop": data.crop,
@@ -61,7 +61,7 @@ def evaluate_samples(
         values["memorisation"] = nearest_image(args, evaluator, drawn)
     if args.samples:
         save_report(
-            grid_image([enlarge(i) for i in to_pil(from_levels(drawn.images[:64]))], 8),
+            grid_image([for_viewing(i) for i in to_pil(from_levels(drawn.images[:64]))], 8),
             args.samples,
             args.overwrite,
             "samples",
@@ -74,6 +74,11 @@ def evaluate_samples(
     return values
 
 
+def background(data: DataConfig) -> dict[str, str]:
+    """What transparent images lie on where features are taken of them; nothing of others."""
+    return {"background": "white"} if has_alpha(data.channels) else {}
+
+
 def nearest_image(args: Any, evaluator: SampleEvaluator, drawn: Drawn) -> dict[str, float]:
     """Memorisation; writes the samples that are nearest to a training image, each above that image, nearest
     first."""
@@ -84,7 +89,7 @@ def nearest_image(args: Any, evaluator: SampleEvaluator, drawn: Drawn) -> dict[s
     for start in range(0, len(chosen), 8):
         here = slice(start, start + 8)
         rows = from_levels(torch.cat([drawn.images[chosen[here]], real[here]]))
-        images += [enlarge(image, 96) for image in to_pil(rows)]
+        images += [for_viewing(image, 96) for image in to_pil(rows)]
         captions += [f"sample {i}" for i in chosen[here]] + [
             f"training, {float(distance[i]):.2f}" for i in chosen[here]
         ]

@@ -19,7 +19,7 @@ from ..data.sources import folder, open_source
 from ..data.spread import spread_over
 from ..editing.canvas import convert_for
 from ..editing.image_files.files import open_image_file
-from ..imaging import enlarge, grid_image, to_pil, to_tensor, with_white
+from ..imaging import for_viewing, grid_image, to_pil, to_tensor, with_white
 from ..tokenizer.folder import TokenizerInfo
 from ..types import Tokenizer
 from .samples import remembered_data
@@ -77,4 +77,6 @@ def side_by_side(
     columns, rows = min(8, len(batch)), []
     for start in range(0, len(batch), columns):
         rows += to_pil(batch[start : start + columns]) + to_pil(outputs[start : start + columns])
-    return grid_image([enlarge(image) for image in rows], columns), float((outputs - batch).square().mean())
+    return grid_image([for_viewing(image) for image in rows], columns), float(
+        (outputs - batch).square().mean()
+    )

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..config import ConfigError
 from ..devices import bf16_is_fast
-from ..pixel_range import from_levels, to_signed
+from ..pixel_range import from_levels, on_white, to_signed
 from ..storage import tensors_sha256
 from ..tensor_cache import cached_tensors
 from .feature_extractor import FeatureSpace
@@ -84,10 +84,12 @@ def train_classifier(
     """Train on real images, or load the one trained on the same images before.
 
     Args:
-        images: (n, C, h, w) uint8. labels: (n,) int64 in 0..classes-1.
+        images: (n, C, h, w) uint8, which the classifier sees on white where they have alpha.
+        labels: (n,) int64 in 0..classes-1.
         cache: Folder for trained networks.
         flip: Mirror images at random while training.
     """
+    images = on_white(images)
     if max(images.shape[-2:]) <= 16:
         return _support_vectors(images, labels)
     # in parts: joined, a large set would be in memory twice
@@ -114,7 +116,7 @@ def train_classifier(
 
     @torch.no_grad()
     def over(function: Callable[[Tensor], Tensor], originals: Tensor) -> Tensor:
-        return torch.cat([function(from_levels(part)) for part in originals.split(500)])
+        return torch.cat([function(from_levels(on_white(part))) for part in originals.split(500)])
 
     space = FeatureSpace(
         lambda x: over(network.features, x),
@@ -183,4 +185,4 @@ def _support_vectors(images: Tensor, labels: Tensor) -> Classifier:
 
 
 def _flat(images: Tensor) -> Tensor:
-    return from_levels(images.flatten(1))
+    return from_levels(on_white(images).flatten(1))

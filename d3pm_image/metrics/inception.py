@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..config import ConfigError, check
+from ..pixel_range import on_white
 from ..storage import tensors_sha256
 from .feature_extractor import FeatureSpace
 
@@ -22,7 +23,7 @@ PREPARATION = "299 x 299 pixels, bilinear as TensorFlow 1; grey repeated to thre
 
 
 def inception_space(weights: str = "", device: str = "cpu", download: bool = False) -> FeatureSpace:
-    """Features (B, 2048) and class probabilities of uint8 images.
+    """Features (B, 2048) and class probabilities of uint8 images, on white where they have alpha.
 
     Args:
         weights: The weight file; empty lets torch-fidelity download it, if ``download``.
@@ -56,7 +57,7 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
 
     @torch.no_grad()
     def both(images: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [network(part.to(device).expand(-1, 3, -1, -1)) for part in images.split(50)]
+        parts = [network(on_white(part.to(device)).expand(-1, 3, -1, -1)) for part in images.split(50)]
         features, logits = (torch.cat(found).cpu() for found in zip(*parts, strict=True))
         return features, logits.softmax(1)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import TokenizerLossConfig
-from ..pixel_range import from_levels
+from ..pixel_range import from_levels, on_white
 from ..storage import tensors_sha256
 from ..tokenizer.perceptual import SMALLEST, EfficientNetLite, Perceptual
 from .feature_extractor import FeatureSpace
@@ -20,8 +20,8 @@ NAME = "EfficientNet-Lite0 trained on ImageNet, 1280 features"
 
 
 def pretrained_space(device: str = "cpu") -> FeatureSpace:
-    """Features (B, 1280) of uint8 images (B, C, h, w): what EfficientNet-Lite0's classes are read from,
-    averaged over places.
+    """Features (B, 1280) of uint8 images (B, C, h, w), on white where they have alpha: what
+    EfficientNet-Lite0's classes are read from, averaged over places.
 
     Raises:
         ConfigError: its packages are not installed.
@@ -32,7 +32,7 @@ def pretrained_space(device: str = "cpu") -> FeatureSpace:
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
-        parts = [perceptual.prepare(from_levels(part.to(device))) for part in images.split(100)]
+        parts = [perceptual.prepare(from_levels(on_white(part.to(device)))) for part in images.split(100)]
         return torch.cat([lite.network.extract_features(part).mean((2, 3)).cpu() for part in parts])
 
     preparation = (

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..devices import exact_device
+from ..pixel_range import ends_with_alpha
 from ..tokenizer.similarity import structural_similarity
 from ..types import Tokenizer
 from .codes import usage_of
@@ -41,6 +42,7 @@ class Errors:
         self.counts = torch.zeros(self.num_codes, dtype=torch.int64)
         self.cells = 0
         self.absolute, self.similar, self.loss = 0.0, 0.0, 0.0
+        self.alpha: float | None = None
         nothing = torch.zeros((), dtype=torch.float64)
         self.moments = nothing  # Σ x and Σ x² a pixel, of reconstructions and of images
         self.limits = nothing  # pixels that are black or full, of reconstructions and of images
@@ -57,6 +59,8 @@ class Errors:
         error = square.flatten(1).mean(1).cpu()
         self.errors.append(error)
         self.absolute += float(difference.abs().flatten(1).mean(1).sum())
+        if ends_with_alpha(images):
+            self.alpha = (self.alpha or 0.0) + float(difference[:, -1].abs().flatten(1).mean(1).sum())
         self.places = self.places + square.sum((0, 1)).cpu()
         self.similar += float(structural_similarity(output, images).double().sum())
         self.counts += torch.bincount(codes.flatten(), minlength=self.num_codes).cpu()
@@ -83,6 +87,7 @@ class Errors:
             "psnr_db": float(psnr_db(mse)),
             "mean_psnr_db": float(psnr_db(error).mean()),
             "mae": self.absolute / count,
+            **({} if self.alpha is None else {"alpha_mae": self.alpha / count}),
             "ssim": self.similar / count,
             # numpy's: torch's quantile takes no more than 2^24 numbers
             **{
@@ -117,7 +122,8 @@ def reconstruction_error(
     Returns:
         ``mse``, the mean squared error of all images; ``psnr_db`` of that error, and ``mean_psnr_db``, the
         mean of each image's own (never smaller, and what papers mostly report; an exact image counts as 120
-        dB); ``mae``, the mean absolute error; ``ssim`` (Wang et al. 2004), averaged over images; ``mse_p10``
+        dB); ``mae``, the mean absolute error, and ``alpha_mae``, that of alpha alone (colour counts
+        premultiplied); ``ssim`` (Wang et al. 2004), averaged over images; ``mse_p10``
         to ``mse_p99``, percentiles over images; ``codes_used``, ``perplexity``, ``dead_codes`` (never used),
         ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ from image to
         image as a share of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of

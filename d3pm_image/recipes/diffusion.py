@@ -378,14 +378,14 @@ def make_preview(
     assemble: Callable[[Transformer], Pipeline],
 ) -> Callable[[nn.Module], dict[str, Image.Image]]:
     """A grid of samples, every class in turn, always from the same seed."""
-    from ..imaging import enlarge, grid_image, on_chequerboard
+    from ..imaging import for_viewing, grid_image
 
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         pipe = assemble(cast("Transformer", model))
         images = pipe.generate(PREVIEW_IMAGES, seed=0)
         return {
             "samples": grid_image(
-                [on_chequerboard(enlarge(i)) for i in images],
+                [for_viewing(i) for i in images],
                 columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5,
             )
         }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import ConfigError, DiffusionRun, TokenizerRun, check
+from ..pixel_range import has_alpha
 from ..tokenizer.quantizers import QUANTIZERS
 from .settings import leaves
 
@@ -118,6 +119,8 @@ def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any
     source, info = trained_tokenizer(config.start_from)
     check_same("tokenizer", config.tokenizer, source.config, config.start_from)
     colours = f"start_from {config.start_from} has {info.channels}; leave it out, or start_from"
+    if has_alpha(config.data.channels) and not has_alpha(info.channels):
+        colours += ": alpha needs new weights, or those of a model that has it"
     check(config.data.channels == info.channels, "data.channels", config.data.channels, colours)
     network.load_state_dict(source.state_dict())
     if config.learn == "decoder":

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..config import DataConfig
+from ..data.spread import spread_over
 
 if TYPE_CHECKING:
     from ..data.image_source import ImageSource
     from ..data.objects import GivenImages
 
+OPENED = 16
+"""Images that are opened to see whether they use alpha."""
 UNUSED = "unused_files.txt"
 """In the run's folder: everything that lies beside the images and is not used."""
 
@@ -45,6 +48,22 @@ def open_images(
     data = settled(data, source.load, source.headers.deep)
     announce(data, source, held_out, out)
     return data, source, held_out
+
+
+def hint_at_alpha(data: DataConfig, source: ImageSource) -> None:
+    """Say, on the first process, where training lays the transparent parts of most images on white."""
+    from ..data.facing import suited_channels, uses_alpha
+    from ..imaging import ALPHA_MODES
+
+    may_have = sum(number for mode, number in source.headers.modes.items() if mode in (*ALPHA_MODES, "P"))
+    if int(os.environ.get("RANK", "0")) or data.channels not in (1, 3) or not may_have:
+        return
+    images = (source.attempt(source.load, i) for i in spread_over(len(source), OPENED).tolist())
+    clear = [uses_alpha(image) for image in images if not isinstance(image, Exception)]
+    suited = suited_channels([data.channels == 1], clear) if clear else data.channels
+    if suited != data.channels:
+        text = "most images have transparent parts, which are laid on white"
+        print(f"note: {text}; --data.channels {suited} keeps them", file=sys.stderr, flush=True)
 
 
 def announce(

@@ -15,7 +15,7 @@ from ..printable import printable
 from ..provenance.machine import machine
 from ..system.threads import torch_threads
 from .finetune import begin_tokenizer
-from .images import open_images, write_unused
+from .images import hint_at_alpha, open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved, settled
 from .run_summary import training_facts
 from .settings import save_resolved
@@ -159,6 +159,7 @@ def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Tokenizer
     from ..data.images import ImageSet
 
     data, source, held_source = open_images(config.data, config.out, given)
+    hint_at_alpha(data, source)
     config = dataclasses.replace(config, data=data)
     images = ImageSet(source, config.data, augment=True, seed=config.train.seed)
     return TokenizerInputs(config, images, ImageSet(held_source, config.data))

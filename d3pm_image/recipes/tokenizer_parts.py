@@ -194,7 +194,7 @@ def make_preview(held_out: ImageSet, device: torch.device) -> Callable[[nn.Modul
     """Rows of held-out originals, each above its reconstructions."""
     import torch
 
-    from ..imaging import enlarge, grid_image, on_chequerboard, to_pil
+    from ..imaging import for_viewing, grid_image, to_pil
 
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         network, count = cast("Autoencoder", model), min(PREVIEW_IMAGES, len(held_out))
@@ -203,8 +203,6 @@ def make_preview(held_out: ImageSet, device: torch.device) -> Callable[[nn.Modul
         originals, outputs = to_pil(images), to_pil(network.decode(network.encode(images)))
         for start in range(0, count, 8):
             pairs += originals[start : start + 8] + outputs[start : start + 8]
-        return {
-            "reconstruction": grid_image([on_chequerboard(enlarge(p)) for p in pairs], columns=min(8, count))
-        }
+        return {"reconstruction": grid_image([for_viewing(p) for p in pairs], columns=min(8, count))}
 
     return preview

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..imaging import enlarge, to_pil
+from ..imaging import for_viewing, to_pil
 from ..types import Grid
 
 Decode = Callable[[Tensor], Tensor]
@@ -78,7 +78,8 @@ def decoded_tiles(codes: Tensor, masked: Tensor, grid: Grid, decode: Decode) -> 
     sides = sorted(images[0].size)
     at_least = min(96, max(1, 400 * sides[0] // sides[1]))  # strips grow by their longer side
     return [
-        grey_masks(enlarge(p, at_least), m.view(grid).numpy()) for p, m in zip(images, masked, strict=True)
+        grey_masks(for_viewing(p, at_least), m.view(grid).numpy())
+        for p, m in zip(images, masked, strict=True)
     ]
 
 

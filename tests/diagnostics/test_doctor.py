@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import transparent
 from helpers.doctor import doctor, names
 from PIL import Image
 
@@ -193,7 +194,8 @@ def test_faults_of_images_are_found(images):
         lambda: [make_image(images / f"a/small{i}.png", 500 + i, (9, 9)) for i in range(9)] and None
     ) == {"tiny", "mixed_sizes"}
     assert after(lambda: make_image(images / "a/grey.png", 900, mode="L")) == {"mixed_colour"}
-    assert after(lambda: make_image(images / "a/clear.png", 901, mode="RGBA")) == {"transparency"}
+    assert after(lambda: make_image(images / "a/opaque.png", 901, mode="RGBA")) == set()
+    assert after(lambda: transparent.icons(1, 40)[0].save(images / "a/clear.png")) == {"transparency"}
     assert after(lambda: [make_image(images / f"c/{i}.png", 600 + i) for i in range(3)] and None) == {
         "imbalance"
     }
@@ -201,6 +203,12 @@ def test_faults_of_images_are_found(images):
     assert after(
         lambda: [make_image(images / f"a/wide{i}.png", 800 + i, (400, 40)) for i in range(200)] and None
     ) == {"far_from_square"}
+
+
+@pytest.mark.parametrize("mode, channels", [("RGBA", 4), ("LA", 2)])
+def test_images_with_transparent_parts_are_suggested_alpha(tmp_path, mode, channels):
+    begin = examine_images(transparent.folder(tmp_path, mode=mode, count=30, side=40))[-1]
+    assert f"--data.channels {channels} " in begin.hint
 
 
 def test_few_grey_images_without_classes(tmp_path):

@@ -12,7 +12,7 @@ from helpers.transparent import folder, icons
 from torch import nn
 
 from d3pm_image import Pipeline, train_diffusion, train_tokenizer
-from d3pm_image.config import AdversarialConfig, TokenizerLossConfig, TokenizerRun
+from d3pm_image.config import AdversarialConfig, ConfigError, TokenizerLossConfig, TokenizerRun
 from d3pm_image.pixel_range import from_levels
 from d3pm_image.recipes.tokenizer_parts import background, make_loss
 from d3pm_image.tokenizer.discriminator import Discriminator
@@ -141,3 +141,20 @@ def test_a_run_goes_on_exactly(tmp_path):
     shutil.rmtree(tmp_path / "part" / "checkpoints" / "step-00000004")
     resumed = train_tokenizer(**asked, out=tmp_path / "part", resume=True)
     assert equal(whole.state_dict(), resumed.state_dict())
+
+
+def test_a_training_that_lays_alpha_on_white_says_so(tmp_path, capsys):
+    place = str(folder(tmp_path / "icons"))
+    train_tokenizer(place, image_size=16, channels=3, out=tmp_path / "white", tokenizer=SMALL, train=LOOP)
+    assert "--data.channels 4 keeps them" in capsys.readouterr().err
+    train_tokenizer(place, image_size=16, channels=4, out=tmp_path / "alpha", tokenizer=SMALL, train=LOOP)
+    assert "--data.channels" not in capsys.readouterr().err
+
+
+def test_weights_without_alpha_are_no_start_for_it(tmp_path):
+    place = str(folder(tmp_path / "icons"))
+    with pytest.raises(
+        ConfigError, match=r"data\.channels=4: start_from eurosat has 3.* alpha needs new weights"
+    ):
+        train_tokenizer(place, channels=4, start_from="eurosat", out=tmp_path / "run", train=LOOP)
+    assert not (tmp_path / "run" / "model").exists()

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers import transparent
 from helpers.image_files import noise, noisy_folder
 from PIL import Image
 
@@ -230,3 +231,19 @@ def test_what_was_chosen_is_read_back(tmp_path):
 def test_impossible_wishes_are_named(field, value):
     with pytest.raises(ConfigError, match=rf"^{field}={value}: "):
         OwnImages(**{field: value})
+
+
+def test_alpha_that_most_images_use_is_kept(tmp_path):
+    seen = dataclasses.replace(PHOTOS, side=64, clear=True)
+    found = chosen(seen)
+    said = {reason.option: reason for reason in found.reasons}
+    assert (said["channels"].value, said["start_from"].value) == ("4", "none")
+    assert "transparent" in said["channels"].why
+    assert values(chosen(dataclasses.replace(FASHION, clear=True)))["channels"] == "2"
+    assert values(chosen(seen, channels=3))["channels"] == "3"
+    place = transparent.folder(tmp_path / "clear", count=30)
+    data = DataConfig("folder", str(place))
+    assert look(open_source(data), open_source(data, True)).clear
+    for number in range(40):  # alpha that is 255 everywhere is not used
+        noise(number).convert("RGBA").save(place / "a" / f"opaque {number}.png")
+    assert not look(open_source(data), open_source(data, True)).clear

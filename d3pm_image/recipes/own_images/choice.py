@@ -100,7 +100,7 @@ def choose(
     f, codes = first.tokenizer.downsampling, first.tokenizer.num_codes
     reasons = [
         Reason("image_size", shown(images.data.image_size), images.why_size),
-        Reason("channels", str(images.data.channels), "grey images" if seen.grey else "images in colour"),
+        Reason("channels", str(images.data.channels), kind_of(seen)),
         Reason("flip", str(images.data.flip).lower(), mirror),
         Reason("start_from", images.start or "none", images.why_start),
         *beginning(images, asked),
@@ -117,6 +117,12 @@ def choose(
     asked_for = {f.name for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
     reasons = [dataclasses.replace(r, why=ASKED) if r.option in asked_for else r for r in reasons]
     return Chosen(*found, tuple(reasons)), costs
+
+
+def kind_of(seen: Seen) -> str:
+    """What the images show, in a few words."""
+    kind = "grey images" if seen.grey else "images in colour"
+    return kind + (", most of them with transparent parts" if seen.clear else "")
 
 
 def beginning(images: Images, asked: OwnImages) -> list[Reason]:

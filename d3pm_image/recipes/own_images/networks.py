@@ -76,7 +76,7 @@ class Images:
         """
         named = asked.start_from if asked.start_from != "none" else ""
         own = defaults(TokenizerRun, named) if named else {}
-        channels = asked.channels or own.get("data.channels") or (1 if seen.grey else 3)
+        channels = asked.channels or own.get("data.channels") or ((1 if seen.grey else 3) + seen.clear)
         side, few = seen.side, seen.images < FEW
         least = SIZES[0] if side >= SIZES[0] else max(16, side // 4 * 4)
         size = asked.image_size or own.get("data.image_size") or least
@@ -141,7 +141,7 @@ def tokenizer_run(images: Images, asked: OwnImages, out: str, width: int = 0) ->
     if images.start:
         begun = filled(begun, nested(defaults(TokenizerRun, images.start)), "")
         own = {"start_from": images.start, "learn": asked.learn}
-    rich = images.data.channels == 3 and min(images.size) >= SIZES[0]
+    rich = images.data.channels >= 3 and min(images.size) >= SIZES[0]
     perceptual = 0.1 if rich and all(importlib.util.find_spec(name) for name in PERCEPTUAL) else 0.0
     train = {
         "batch_size": BATCH[0],

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from ...config import TrainConfig
-from ...imaging import enlarge
+from ...imaging import for_viewing
 from ...printable import dashed, printable_html
 from ...storage import write_text
 from .choice import Chosen
@@ -186,7 +186,7 @@ def pairs(found: Sequence[Pair]) -> str:
 def pair(one: Pair) -> str:
     """A new image and the training image that is nearest to it."""
     images = "".join(
-        f'<img class="pixels" src="{address(enlarge(shown, 128))}" alt="{words}">'
+        f'<img class="pixels" src="{address(for_viewing(shown, 128))}" alt="{words}">'
         for shown, words in ((one.sample, "new"), (one.training, "training image"))
     )
     caption = f"<figcaption>{escaped(one.name)}, difference {one.distance:.1f}</figcaption>"

@@ -22,7 +22,7 @@ from ...editing.masks import Box
 from ...editing.results import variants_sheet
 from ...imaging import Images, grid_image, save_image, to_pil, to_tensor
 from ...metrics.neighbours import nearest, over_batches, unusually_near
-from ...pixel_range import from_levels, to_levels
+from ...pixel_range import from_levels, on_white, to_levels
 from ...provenance import made_by
 from ...provenance.writing import write_grid
 
@@ -128,7 +128,7 @@ def inpaint(pipe: Pipeline, held_out: ImageSet, seed: int) -> list[Image.Image]:
 def features(images: Tensor) -> Tensor:
     """uint8 images (b, C, h, w) → (b, F): levels of a small version, scaled so that a Euclidean distance is
     the root of the mean squared difference of levels."""
-    small = F.interpolate(images.float(), (SIDE, SIDE), mode="area").flatten(1)
+    small = F.interpolate(on_white(images).float(), (SIDE, SIDE), mode="area").flatten(1)
     return small / small.shape[1] ** 0.5
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...config import ConfigError, check
-from ...data.facing import facing, is_grey, thumbnail
+from ...data.facing import facing, is_grey, suited_channels, thumbnail, uses_alpha
 from ...data.failures import is_decoder_error
 from ...data.spread import spread_over
 from ...imaging import plain
+from ...pixel_range import has_alpha
 
 if TYPE_CHECKING:
     from ...data.image_source import ImageSource
@@ -38,6 +39,7 @@ class Seen:
             :func:`~d3pm_image.data.facing.facing`.
         classes: Number of classes.
         read_s: Seconds to read one image.
+        clear: Most of those that were opened have transparent parts.
     """
 
     images: int
@@ -47,6 +49,7 @@ class Seen:
     facing: float
     classes: int
     read_s: float = 0.0
+    clear: bool = False
 
 
 def look(training: ImageSource, held_out: ImageSource) -> Seen:
@@ -59,6 +62,7 @@ def look(training: ImageSource, held_out: ImageSource) -> Seen:
     whole = len(training) + len(held_out)
     check(whole >= LEAST_IMAGES, "data", f"{whole} images", few)
     sides, grey, thumbs, labels = list[int](), list[bool](), list[np.ndarray](), list[str]()
+    clear = list[bool]()
     began = time.perf_counter()
     chosen = spread_over(len(training), LOOKED_AT)  # in an order of no meaning: time may end the loop
     for index in np.random.default_rng(0).permutation(chosen).tolist():
@@ -73,6 +77,7 @@ def look(training: ImageSource, held_out: ImageSource) -> Seen:
             continue
         sides.append(min(image.size))
         grey.append(is_grey(image.mode, small))
+        clear.append(uses_alpha(image))
         thumbs.append(small.mean(-1))
         labels.append("" if training.labels is None else str(training.labels[index]))
         if time.perf_counter() - began > LOOK_S and len(sides) >= LEAST_IMAGES:
@@ -83,4 +88,5 @@ def look(training: ImageSource, held_out: ImageSource) -> Seen:
     face = facing(np.stack(thumbs), labels)
     side = int(np.quantile(sides, 0.1))
     classes = len(training.class_names)
-    return Seen(len(training), len(held_out), side, all(grey), face, classes, seconds)
+    most_clear = has_alpha(suited_channels(grey, clear))
+    return Seen(len(training), len(held_out), side, all(grey), face, classes, seconds, most_clear)
