@@ -35,7 +35,7 @@ from .unfinished import unfinished_parts
 
 @dataclass(frozen=True)
 class Bundle:
-    """What such a folder holds; the fields are the arguments of :class:`~d3pm_image.pipeline.Pipeline`."""
+    """Content of such a folder; the fields are the arguments of :class:`~d3pm_image.pipeline.Pipeline`."""
 
     tokenizer: Tokenizer
     denoiser: Transformer
@@ -48,12 +48,12 @@ class Bundle:
 
 
 def read_bundle(folder: str | Path) -> Bundle:
-    """Load a folder written by :func:`write_bundle`, or the run folder of a training, onto the CPU. Of a
-    training that has not ended these are its best weights so far, which a line on standard error says
+    """Load a folder written by :func:`write_bundle`, or the run folder of a training, onto the CPU. Of an
+    unfinished training these are its best weights so far, with a note on standard error
     (:mod:`~d3pm_image.unfinished`).
 
     Raises:
-        ConfigError: no model there, or a part of it is missing, damaged or another's.
+        ConfigError: no model there, or a part of it is missing, damaged or from another model.
     """
     try:
         place = find(folder, "pipeline", "model")
@@ -89,10 +89,10 @@ def read_bundle(folder: str | Path) -> Bundle:
 
 
 def class_names(found: Any, classes: int) -> list[str]:
-    """The names of a model's classes as its config.json gives them.
+    """The names of a model's classes from its config.json.
 
     Raises:
-        ConfigError: no list of texts, or not one for each class; a model may have none at all.
+        ConfigError: not a list of texts, or not one per class; a model may have none at all.
     """
     right = isinstance(found, list) and all(isinstance(name, str) for name in found)
     check(right, "class_names", printable(found, 80), "is not a list of names; copy the model again")
@@ -102,7 +102,7 @@ def class_names(found: Any, classes: int) -> list[str]:
 
 
 def remembered(metadata: Any) -> dict[str, Any]:
-    """What a model remembers. Raises ConfigError where it is not made of dictionaries."""
+    """A model's metadata. Raises ConfigError if it is not made of dictionaries."""
     check(isinstance(metadata, dict), "metadata", type(metadata).__name__, "is not a dictionary")
     for name in ("data", "training", "tokenizer", "validation", "evaluation"):
         hint = "is not a dictionary"
@@ -119,8 +119,8 @@ def write_bundle(
     bundle: Bundle, folder: str | Path, half: bool = False, files: dict[str, str | bytes] | None = None
 ) -> Path:
     """Write everything that is needed to generate into one folder; returns it. An older model there is
-    replaced once the new one is complete; other files there stay, and so does a link to a folder. A process
-    that dies meanwhile leaves the old model, the new one, or a folder without config.json, which is refused.
+    replaced once the new one is complete; other files there stay, and so does a link to a folder. If the
+    process dies meanwhile, the folder has the old model, the new one, or no config.json, and is then refused.
 
     Args:
         half: Write weights in half precision (float16): half the bytes; they are float32 again when they are
@@ -170,8 +170,8 @@ def write_bundle(
 def set_default_sampler(
     folder: str | Path, sampler: Sampler, sampling: SamplingConfig, metadata: dict[str, Any]
 ) -> Path:
-    """Make ``sampler`` with ``sampling`` the default of a model on disk and add ``metadata`` to what it
-    remembers; nothing else changes. Returns the file.
+    """Make ``sampler`` with ``sampling`` the default of a model on disk and add ``metadata`` to its metadata;
+    nothing else changes. Returns the file.
 
     Raises:
         ConfigError: no model there, or one that came with the package.
@@ -189,7 +189,7 @@ def set_default_sampler(
 
 
 def own_model(folder: str | Path) -> Path:
-    """The place of a model that may be changed.
+    """The folder of a model that may be changed.
 
     Raises:
         ConfigError: no model there, or one that came with the package.

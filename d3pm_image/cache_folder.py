@@ -1,4 +1,4 @@
-"""Where caches and data sets lie on this machine."""
+"""Folders of caches and data sets on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch.compile: whether it can run here, where it keeps its results, and when it pays."""
+"""torch.compile: whether it can run here, where it keeps its results, and when it saves time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .cache_folder import cache_root
 from .errors import ConfigError
 
 LONG = 1800.0
-"""Seconds of training that are left, from which on compiling pays: a step took 0.70 to 0.81 of its time
+"""Remaining seconds of training from which compiling saves time: a step took 0.70 to 0.81 of its time
 compiled, and compiling up to 3 minutes (width 256, depth 6; 2 cores that had other work)."""
 
 
@@ -45,14 +45,14 @@ def compiler_works(device: torch.device) -> bool:
 
 
 def pays(seconds_a_step: float, steps: int) -> bool:
-    """Whether so many steps that are left take long enough for compiling to save time."""
+    """Whether the remaining steps take long enough for compiling to save time."""
     return seconds_a_step * steps >= LONG
 
 
 def compile_network(network: nn.Module, **options: Any) -> None:
-    """Compile a network in place; ``options`` as torch.compile takes them. What was compiled once is kept in
-    ``compiled`` of the cache folder, apart for every kind of processor, unless TORCHINDUCTOR_CACHE_DIR names
-    another folder."""
+    """Compile a network in place; ``options`` as torch.compile takes them. Compiled code is kept in
+    ``compiled`` of the cache folder, separately for every kind of processor, unless TORCHINDUCTOR_CACHE_DIR
+    names another folder."""
     _prepare()
     network.compile(**options)
 
@@ -76,5 +76,5 @@ def _processor() -> str:
 
 
 def uncompiled(compiled: bool) -> contextlib.AbstractContextManager[object]:
-    """Calls inside run as they are: other shapes, or no gradients, would be compiled anew."""
+    """Calls inside run uncompiled, because other shapes, or no gradients, would be compiled again."""
     return torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""Which device a model runs on, what it can compute, and what it computes fast."""
+"""Choice of device and precision."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from .types import Denoiser, Grid
 
 Precision = Literal["float32", "bf16"]
-"""What a network computes in."""
+"""Precision of a network."""
 PrecisionOption = Literal["auto", "float32", "bf16"]
 MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
 CHOICE = "D3PM_IMAGE_PRECISION"
-"""Environment variable that says what ``auto`` is: float32 or bf16."""
+"""Environment variable that sets the meaning of ``auto``: float32 or bf16."""
 
 
 def pick_device(name: str) -> str:
-    """A device by name; ``auto`` is a CUDA GPU where there is one, and one of its own for each of several
-    processes, else the CPU: ``mps``, an Apple GPU, must be asked for, as it was never tried on hardware.
-    Raises ConfigError where the device is not there."""
+    """A device by name; ``auto`` is a CUDA GPU if there is one (one for each of several processes), else the
+    CPU. ``mps``, an Apple GPU, must be named, because it was never tried on hardware. Raises ConfigError if
+    there is no such device."""
     import torch
 
     if name == "auto" and not torch.cuda.is_available():
@@ -62,9 +62,8 @@ def exact_device(device: str | torch.device) -> torch.device:
 
 
 def asked_from_exact(denoiser: Denoiser, device: torch.device) -> Denoiser:
-    """A denoiser on ``device``, to be called with tensors on :func:`exact_device`, where its logits come back
-    to: the one place where the two meet. κ goes over in float32. Where they are the same device, the denoiser
-    itself."""
+    """A denoiser on ``device`` that takes and returns tensors on :func:`exact_device`; κ is sent in float32.
+    If both are the same device, the denoiser itself."""
     if has_float64(device):
         return denoiser
 
@@ -79,7 +78,7 @@ def asked_from_exact(denoiser: Denoiser, device: torch.device) -> Denoiser:
 def bf16_is_fast(device: str | torch.device) -> bool:
     """Whether a device multiplies in bfloat16 at least as fast as in float32.
 
-    A processor does with avx512_bf16, AMX or ARM's bf16 instructions. One without them imitates bfloat16: on
+    A processor does with avx512_bf16, AMX or ARM's bf16 instructions. One without them emulates bfloat16: on
     a Xeon with AVX-512 alone a matrix product ran at 26 GFLOP/s in place of 104, a 3×3 convolution at a
     quarter of the speed.
     """
@@ -102,7 +101,7 @@ def bf16_is_fast(device: str | torch.device) -> bool:
 
 
 def check_precision(name: str, field: str = "precision") -> None:
-    """Raises ConfigError for another word than auto, float32 or bf16."""
+    """Raises ConfigError unless the name is auto, float32 or bf16."""
     names = get_args(PrecisionOption)
     check(name in names, field, name, f"use one of {', '.join(names)}")
 
@@ -121,8 +120,8 @@ def pick_precision(name: str, device: str | torch.device) -> Precision:
 
 
 def pick_mixed_precision(name: MixedPrecision) -> Literal["no", "bf16", "fp16"]:
-    """``train.mixed_precision`` by name: no, bf16 or fp16; ``auto`` is what :func:`pick_precision` says of
-    the device that training finds."""
+    """``train.mixed_precision`` by name: no, bf16 or fp16; ``auto`` is the choice of :func:`pick_precision`
+    for the device of the training."""
     if name != "auto":
         return name
     return "bf16" if pick_precision("auto", pick_device("auto")) == "bf16" else "no"
@@ -130,8 +129,8 @@ def pick_mixed_precision(name: MixedPrecision) -> Literal["no", "bf16", "fp16"]:
 
 def casts_kept(device: torch.device) -> AbstractContextManager[object]:
     """A context in which weights that autocast casts are cast once and not in every call of a network: the
-    outermost autocast owns the casts, and this one is off itself. Weights must not change inside. Somebody's
-    own autocast does the same already, and stays on."""
+    outermost autocast owns the casts, and this one is disabled itself. Weights must not change inside. An
+    active autocast of the caller already does this, and stays on."""
     import torch
 
     if device.type not in ("cpu", "cuda") or torch.is_autocast_enabled(device.type):

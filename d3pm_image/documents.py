@@ -1,9 +1,9 @@
-"""Small JSON, YAML and text files from anywhere, read safely: regular files only, of bounded size and depth,
-and every fault in one line.
+"""Safe reading of small JSON, YAML and text files: only regular files, of limited size and depth, with
+one-line errors.
 
-A file that somebody else wrote may be a pipe that never answers, a link to /dev/zero, a YAML file of ten
-lines that stands for a billion values, or text as Windows writes it. Whoever reads one here gets its value,
-or :class:`Unreadable` with the reason in words.
+A file may be a pipe that never answers, a link to /dev/zero, a YAML file of ten lines that expands to a
+billion values, or text as Windows writes it. Reading it here gives its value, or raises :class:`Unreadable`
+with the reason.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ BLOCK = 1 << 16
 LARGEST_JSON = 16 * MB
 LARGEST_YAML = MB
 DEEPEST = 200
-"""Nesting of JSON and YAML values; a model that goes on from a model that goes on … nests one level more each
-time."""
+"""Nesting of JSON and YAML values; each model that starts from another model nests one level more."""
 MOST_VALUES = 100_000
 """Values of a YAML file, an alias counted as all that it stands for."""
 LFS = b"version https://git-lfs"
@@ -43,8 +42,8 @@ class Missing(Unreadable):
 
 
 def check_regular(path: Path, largest: int | None = None) -> None:
-    """See that a file is there, may be read, is a regular one (links are followed) and not too large, without
-    opening anything else.
+    """Check that a file exists, may be read, is a regular one (links are followed) and not too large, without
+    opening it otherwise.
 
     Raises:
         Missing: it is not there. Unreadable: anything else.
@@ -84,8 +83,8 @@ def read_text(path: Path, largest: int = LARGEST_JSON) -> str:
     try:
         data = bytearray()
         with open(path, "rb") as file:
-            # not by its size: a file may grow, or say that it is empty and not be; and a limit asked for at
-            # once is allocated at once
+            # not by its size, because a file may grow or report a wrong size; and not with one read of the
+            # limit, which would allocate it at once
             while len(data) <= largest and (piece := file.read(BLOCK)):
                 data += piece
     except OSError as error:
@@ -103,7 +102,7 @@ def read_text(path: Path, largest: int = LARGEST_JSON) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Unreadable(
-            path, f"cannot be read (no UTF-8 text: byte {error.start}); save it as UTF-8"
+            path, f"cannot be read (not UTF-8 text: byte {error.start}); save it as UTF-8"
         ) from error
 
 
@@ -111,7 +110,7 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
     """A JSON file's value.
 
     Raises:
-        Missing, Unreadable: see :func:`read_text`; or it is no JSON, or nested too deeply.
+        Missing, Unreadable: see :func:`read_text`; or it is not JSON, or nested too deeply.
     """
     text = read_text(path, largest)
     try:
@@ -159,13 +158,13 @@ def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
 
 
 def check_yaml(text: str) -> None:
-    """Refuse YAML whose reading would take unbounded memory, or would lose a value in silence, before
-    anything is built from it.
+    """Refuse YAML that would take unbounded memory or lose a value silently, before anything is built from
+    it.
 
     Raises:
-        Unreadable: nested too deeply, aliases that stand for too many values or for what they stand in, or a
-            key given twice.
-        YAMLError: no YAML.
+        Unreadable: nested too deeply, aliases that expand to too many values or contain themselves, or a key
+            given twice.
+        YAMLError: not YAML.
     """
     import yaml
 
@@ -195,7 +194,7 @@ def check_yaml(text: str) -> None:
 
 
 class _Level:
-    """A list or mapping that is being read: how many values it stands for, and the keys so far."""
+    """A list or mapping that is being read: its number of values, and the keys so far."""
 
     def __init__(self, anchor: str, mapping: bool):
         self.anchor, self.mapping, self.values, self.entries = anchor, mapping, 1, 0

@@ -1,4 +1,5 @@
-"""The edits of a pipeline: what is given and asked for decides the type of the result, image by image."""
+"""The edits of a pipeline. The type of the result follows from the type of the image and from
+``output_type``."""
 
 from __future__ import annotations
 
@@ -22,11 +23,11 @@ from .sampling.request import Request
 from .types import Grid, Tokenizer
 
 Edited = Delivered | list[Images] | list[Tensor] | list[Array]
-"""Results of one image; or of several, a list of these."""
+"""Results of one image, or a list of results of several images."""
 
 
 class Edits(Protocol):
-    """What :class:`~d3pm_image.Pipeline` does with images, by the parts of it that are named here."""
+    """The editing methods of :class:`~d3pm_image.Pipeline`, and the members that they need."""
 
     tokenizer: Tokenizer
     process: Process
@@ -45,10 +46,10 @@ class Edits(Protocol):
         """Logits (B, N, K)."""
 
     def request(self, **drawing: Any) -> Request:
-        """How codes are to be drawn."""
+        """A checked request to draw codes."""
 
     def label_ids(self, labels: Labels, count: int, first: int = 0) -> list[int]:
-        """Class numbers of so many images."""
+        """Class numbers of ``count`` images."""
 
     def tensors(self, images: ImagesLike) -> Tensor:
         """Images at the model's size, (B, C, h, w) in [0, 1]."""
@@ -108,8 +109,8 @@ class Edits(Protocol):
     ) -> Edited:
         """Repaint the masked part of images; every pixel outside the mask comes back exactly as it was.
 
-        Hidden pixels are replaced by a continuation of the known ones before encoding, so that nothing of
-        them reaches the result.
+        Hidden pixels are replaced by a continuation of the known ones before encoding, so that they do not
+        influence the result.
 
         Args:
             image: An image, or several of any sizes and modes, as
@@ -118,14 +119,13 @@ class Edits(Protocol):
                 with one for each.
             labels: Class of what to paint (number or name), one for all or one per image; None for no class.
             variants: Results per image.
-            ring: Code cells around the mask that are drawn anew as well; None is as many as the feather
-                needs.
-            window: What of an image is worked on: ``whole`` of it at the model's size; the mask's
-                neighbourhood, reduced to that size if need be (``crop``) or at its own scale (``tiles``);
+            ring: Code cells around the mask that are redrawn as well; None is as many as the feather needs.
+            window: Part of an image that the model sees: the ``whole`` image at the model's size; the mask's
+                neighbourhood, reduced to that size if needed (``crop``) or at its own scale (``tiles``);
                 ``auto``: crop where an image is larger than the model's size.
             feather: Pixels around the mask over which the result fades into the image, inside drawn cells;
                 0 is a hard seam.
-            strength: Under 1 starts from what is there, see :meth:`vary`.
+            strength: Under 1 starts from the present content, see :meth:`vary`.
             output_type: ``pil``, ``pt`` or ``np``.
             drawing: As in :meth:`request`; variant j of image i is number i·variants + j.
 
@@ -202,8 +202,8 @@ class Edits(Protocol):
         window: Window = "auto",
         **how: Any,
     ) -> Edited:
-        """Continue images by so many pixels beyond their borders; the rest as in :meth:`inpaint`, of the
-        larger canvas.
+        """Continue images by the given numbers of pixels beyond their borders; the rest as in
+        :meth:`inpaint`, for the larger canvas.
 
         ``window="auto"`` keeps an image's own scale (``tiles``) where its canvas is larger than the model's
         size.
@@ -250,9 +250,9 @@ class Edits(Protocol):
         """Repaint a region of images as another class: :meth:`inpaint`, whose arguments hold, with a label
         that must be given.
 
-        With ``strength`` under 1 the layout of what is there shows through.
+        With ``strength`` under 1 the layout of the present content is kept in part.
         """
-        check(label is not None, "label", label, "name the class that the region shall show")
+        check(label is not None, "label", label, "name the class to paint")
         return self.inpaint(image, region, label, **how)
 
     # fmt: off

@@ -11,10 +11,9 @@ from .printable import printable
 
 
 class ConfigError(ValueError):
-    """A value that cannot work. The message names the field, the value and a hint, in one line.
+    """Wrong input. The message names the field, the value and a hint, in one line.
 
-    Values and hints may come from a stranger's file, as names of classes do: nothing of them reaches a
-    terminal as it is.
+    Values and hints may come from untrusted files, such as names of classes, so they are escaped.
     """
 
     def __init__(self, name: str, value: Any, hint: str):
@@ -24,7 +23,7 @@ class ConfigError(ValueError):
         self.name, self.value, self.hint = name, value, hint
 
     def __reduce__(self) -> tuple[type, tuple[str, Any, str]]:
-        """Its parts, from which another process makes it again."""
+        """Its parts, for pickling between processes."""
         return type(self), (self.name, self.value, self.hint)
 
 

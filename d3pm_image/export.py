@@ -1,8 +1,8 @@
 """The networks as graphs for other programs: torch.export (.pt2) or ONNX, each checked against the network it
 was made from.
 
-A sampler runs outside of them: it calls the denoiser once a step. ``config.json`` of the exported folder says
-what goes in and comes out.
+A sampler runs outside of them: it calls the denoiser once per step. ``config.json`` of the exported folder
+describes inputs and outputs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Form = Literal["pt2", "onnx"]
 TOLERANCE = 1e-4
 FIXED = (torch._dynamo.exc.UserError, torch.fx.experimental.symbolic_shapes.ConstraintViolationError)
 PARTS = ("denoiser", "encoder", "decoder")
-MADE_WITH, CHECKED_WITH = 2, 3  # images: a graph that holds for one number only would fail the check
+MADE_WITH, CHECKED_WITH = 2, 3  # images: a graph for only one batch size would fail the check
 
 
 class Denoise(nn.Module):
@@ -49,7 +49,7 @@ class Denoise(nn.Module):
 
 
 def own_tokenizer(pipe: Pipeline) -> Autoencoder | Pixels:
-    """The tokenizer, which has to be one of this library's. Raises ConfigError for another."""
+    """The tokenizer, which must be one of this library's. Raises ConfigError for another."""
     hint = "only this library's own tokenizers can be exported"
     check(isinstance(pipe.tokenizer, (Autoencoder, Pixels)), "tokenizer", type(pipe.tokenizer).__name__, hint)
     return cast("Autoencoder | Pixels", pipe.tokenizer)
@@ -84,7 +84,7 @@ class Decode(nn.Module):
 
 @dataclass(frozen=True)
 class Part:
-    """One graph: its network, its inputs for so many images, and the name of what it gives."""
+    """One graph: its network, its inputs for a number of images, and the name of its output."""
 
     name: str
     network: nn.Module
@@ -123,8 +123,8 @@ def export(pipe: Pipeline, folder: str | Path, form: Form = "pt2") -> dict[str, 
     one), and ``config.json``: all of them or, where one fails or the disk is full, none.
 
     Returns:
-        The largest difference of each graph from its network (codes: the share that differs), on random
-        input.
+        The largest difference of each graph from its network (for codes, the fraction that differs), on
+        random input.
 
     Raises:
         ConfigError: ONNX without its packages, or a graph that differs by more than 1e-4. OSError: it cannot
@@ -183,7 +183,7 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
-    """Largest difference, or the share of whole numbers that differ."""
+    """Largest difference, or the fraction of integers that differ."""
     if not expected.is_floating_point():
         return float((found != expected).float().mean())
     return float((found - expected).abs().max())

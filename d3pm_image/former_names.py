@@ -1,5 +1,4 @@
-"""Names that files of earlier versions have for what is called otherwise now; whatever reads such files asks
-here."""
+"""Names in files of earlier versions, and their present names; all readers of such files use this module."""
 
 from __future__ import annotations
 
@@ -31,6 +30,5 @@ def present_names(values: Any) -> Any:
 
 
 def metadata_of(config: Mapping[str, Any]) -> Any:
-    """What the config.json of a model folder remembers of its training, under ``facts`` in earlier
-    versions."""
+    """Metadata of the training in the config.json of a model folder, under ``facts`` in earlier versions."""
     return present_names(config.get("metadata", config.get("facts", {})))

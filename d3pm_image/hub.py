@@ -1,7 +1,7 @@
-"""Where a model is: a folder, a model that came with the package, or a repository of the Hugging Face hub.
+"""Locations of models: a folder, a model that came with the package, or a repository of the Hugging Face hub.
 
 ``models/NAME`` inside this package holds the shipped ones: half precision, safetensors and JSON, with a model
-card. Nothing is downloaded for these, and nothing but weights, JSON and the card for a hub model.
+card. Nothing is downloaded for these; of a hub model only weights, JSON and the card are.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def locate(model: str | PathLike[str], what: str = "model") -> Path:
 
 
 def download(name: str, what: str, known: str) -> Path:
-    """A hub model's folder, fetched if need be.
+    """A hub model's folder, downloaded if needed.
 
     Raises:
-        ConfigError: no such repository, or no way to it.
+        ConfigError: no such repository, or no connection.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -83,8 +83,8 @@ def download(name: str, what: str, known: str) -> Path:
 
 
 def push(folder: str | PathLike[str], repository: str, private: bool = False) -> str:
-    """Upload a model folder as a hub repository, made if it is not there; needs a login (``hf auth login`` or
-    ``HF_TOKEN``). Returns its address.
+    """Upload a model folder as a hub repository, which is created if needed; needs a login (``hf auth login``
+    or ``HF_TOKEN``). Returns its address.
 
     Raises:
         ConfigError: the hub refused.

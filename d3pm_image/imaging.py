@@ -1,5 +1,5 @@
-"""Images at the border: arrays to Pillow and back, what their modes mean, labelled grids, and the filling
-of hidden pixels."""
+"""Conversion of images: arrays to Pillow and back, modes, labelled grids, and the filling of hidden
+pixels."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ WHITE = "d3pm_image white"
 
 
 def with_white(image: Image.Image, white: float) -> Image.Image:
-    """An image of mode I;16, I or F that knows its level of white (:func:`full_level`), as a copy; others as
-    they are."""
+    """A copy of an image of mode I;16, I or F with its level of white (:func:`full_level`); others as they
+    are."""
     if white <= 0 or not is_deep(image.mode):
         return image
     image = image.copy()
@@ -82,7 +82,7 @@ def with_white(image: Image.Image, white: float) -> Image.Image:
 
 
 def full_level(image: Image.Image, known: np.ndarray | None = None) -> float:
-    """The level that means white: what :func:`with_white` says; else 65535 for 16-bit modes, 255 for the
+    """The level that means white: that of :func:`with_white`; else 65535 for 16-bit modes, 255 for the
     others.
 
     Modes I (32-bit whole numbers) and F (floating point) do not say: 65535 if a level is over 255, 1 if F
@@ -143,7 +143,7 @@ def plain(
         if not has_alpha(channels):
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "LAB":
-        image = image.convert("RGB")  # the only way on from there
+        image = image.convert("RGB")  # the only conversion from there
     return image.convert(MODES[channels])
 
 
@@ -153,8 +153,7 @@ def plain_srgb(
     known: np.ndarray | None = None,
     box: tuple[int, int, int, int] | None = None,
 ) -> Image.Image:
-    """An image as a model sees it: :func:`plain`, with the colours of its profile, where it has one,
-    converted to sRGB.
+    """An image as input of a model: :func:`plain`, with colours converted from its profile, if any, to sRGB.
 
     Args:
         known: See :func:`plain`.
@@ -227,7 +226,7 @@ def grid_image(
     )
     rows = -(-len(images) // columns)
     width, height = images[0].size
-    # asked for a size, Pillow gives a font that has one
+    # with a size, Pillow returns a scalable font
     font = (
         cast("ImageFont.FreeTypeFont", ImageFont.load_default(size=max(10, min(16, width // 5))))
         if captions
@@ -259,7 +258,7 @@ def labelled_grid(
 
     Args:
         ids: Class of each; the number of classes for none.
-        columns: Images per row; 0 chooses: a cycle of 5 to 12 classes that comes out even is a row.
+        columns: Images per row; 0 chooses: 5 to 12 classes that divide the number of images form a row.
     """
     captions = [printable([*class_names, "no class"][i]) for i in ids] if class_names else None
     cycle = len(set(ids))
@@ -268,7 +267,7 @@ def labelled_grid(
 
 
 def fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    """A text, cut short with an ellipsis where it is wider than so many pixels."""
+    """A text, shortened with an ellipsis if it is wider than a number of pixels."""
     if font.getlength(text) <= width:
         return text
     kept = next((n for n in range(len(text) - 1, 0, -1) if font.getlength(text[:n] + "…") <= width), 0)
@@ -292,7 +291,7 @@ def hidden_cells(mask: Tensor, downsampling: int, ring: int = 0) -> Tensor:
 
 
 def fill_hidden(images: Tensor, mask: Tensor) -> Tensor:
-    """Replace hidden pixels by a smooth continuation of the known ones, so that nothing hidden reaches an
+    """Replace hidden pixels by a smooth continuation of the known ones, so that they do not influence an
     encoder.
 
     Means of known neighbours are carried down a pyramid (pull-push): exact at known pixels, grey where an
@@ -328,7 +327,7 @@ def check_ending(path: Path) -> None:
 
 
 def save_image(image: Image.Image, path: str | Path, settings: dict[str, object] | None = None) -> None:
-    """Write an image atomically, in the format of its ending; PNGs carry ``settings`` as text.
+    """Write an image atomically, in the format of its ending; PNGs record ``settings`` as text.
 
     Raises:
         ConfigError: an ending that Pillow cannot write, or a format that cannot hold the image.

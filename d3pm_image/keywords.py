@@ -1,5 +1,5 @@
-"""Keyword arguments of generation: common to all methods of a pipeline that draw, with the names that
-diffusers uses for the same things; results as Pillow images, tensors or arrays; a progress bar."""
+"""Keyword arguments of generation, which all sampling methods of a pipeline share, also under diffusers'
+names; results as Pillow images, tensors or arrays; a progress bar."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ StepEnd = Callable[[Any, int, int, dict[str, Any]], Any]
 """Called with the pipeline, the step from 0, the number of steps, and the codes."""
 SEEDS = 2**62
 METHODS = ("__call__", "generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
-"""Of a pipeline, those that draw."""
+"""Members of a pipeline that sampling needs."""
 
 
 class GenerationOptions(TypedDict, total=False):
-    """How codes are drawn; every method of a pipeline that draws takes these, and the settings of the sampler
-    (such as ``eta``) by their names.
+    """Keyword arguments of every sampling method of a pipeline, besides the settings of the sampler (such as
+    ``eta``).
 
     Args:
         steps: Network calls per image; ``num_inference_steps`` is the same.
@@ -46,18 +46,17 @@ class GenerationOptions(TypedDict, total=False):
             own.
         seed: Image i under a seed is the same whatever the number of images or the batch size. A list gives
             every image a seed of its own: it is then the image that the seed gives as number 0. Default 0.
-        generator: In place of a seed: one is drawn from it, so that the next call gives other images. A list
-            holds one for each image.
+        generator: In place of a seed, which is drawn from it, so that the next call gives other images. A
+            list has one per image.
         batch_size: Images in one network call, default 64.
         first: Number of the first image: a long request can be made in parts.
         callback: Called with a :class:`~d3pm_image.sampling.request.SamplerStep` before the first step of
             every batch and after each, such as a :class:`~d3pm_image.visualization.Recorder`.
         callback_on_step_end: Called after each step of every batch as ``(pipe, step, num_steps, {"codes": (B,
-            N), "masked": (B, N)})``; what it raises ends the call.
+            N), "masked": (B, N)})``; an exception in it ends the call.
         guidance: Weight of classifier-free guidance; ``guidance_scale`` is the same.
 
-    The others are the fields of :class:`~d3pm_image.config.SamplingConfig`; what is left out is the model's
-    own default.
+    The others are the fields of :class:`~d3pm_image.config.SamplingConfig`; the default is the model's own.
     """
 
     steps: int | None
@@ -102,7 +101,7 @@ def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
         raise TypeError(
             f"unexpected keyword argument {name!r}{closest_match(name, [*argument_names(pipe), *own])}"
         )
-    # None is what somebody passes on who was given nothing
+    # None counts as not given
     drawing = {name: scalar(value) for name, value in drawing.items() if value is not None}
     one_name(drawing, "steps", "num_inference_steps")
     one_name(drawing, "guidance", "guidance_scale")
@@ -137,7 +136,7 @@ def scalar(value: Any) -> Any:
 
 
 def plain_labels(labels: Any) -> Any:
-    """Labels out of arrays and tensors, and of their elements."""
+    """Labels from arrays and tensors, and from their elements."""
     if isinstance(labels, (list, tuple)):
         return [scalar(label) for label in labels]
     return labels.tolist() if hasattr(labels, "tolist") else labels
@@ -160,7 +159,7 @@ def seed_of(drawing: dict[str, Any]) -> None:
     """Replace generators by seeds that are drawn from them.
 
     Raises:
-        ConfigError: a seed as well, or something else than generators.
+        ConfigError: a seed as well, or anything but generators.
     """
     generator = drawing.pop("generator", None)
     if generator is None:
@@ -176,7 +175,7 @@ def seed_of(drawing: dict[str, Any]) -> None:
 
 
 def callbacks(pipe: Any, callback: Callback | None, on_step_end: StepEnd | None) -> Callback | None:
-    """One callback for all that want to see the steps: the user's two and the progress bar."""
+    """One callback for the user's two callbacks and the progress bar."""
     several = [callback] if callback is not None else []
     if on_step_end is not None:
 

@@ -1,5 +1,5 @@
-"""Classes as users name them: names, numbers, one for all or a sequence in turn. Names come before numbers,
-everywhere.
+"""Classes as users give them: names, numbers, one for all or a sequence that is repeated. Names take
+precedence over numbers everywhere.
 
 The command line's texts are read here too, once the names of the classes are known (:class:`LabelText`).
 """
@@ -15,7 +15,7 @@ from typing import cast
 from .config import check, closest_match
 
 NO_CLASS = ("none", "no class")
-"""How a text says that an image has no class, unless a class has that name."""
+"""Texts for no class, unless a class has that name."""
 MOST = 1_000_000
 """Labels in one text."""
 
@@ -77,7 +77,7 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
 
 
 def find_class(name: str, class_names: Sequence[str]) -> int | None:
-    """Number of the class of a name: letter by letter, else the only one that is spelled so in other Unicode
+    """Number of the class of a name: exactly equal, else the only one that is equal in another Unicode form
     (NFC, NFD) or case."""
     if name in class_names:
         return list(class_names).index(name)
@@ -89,7 +89,7 @@ def find_class(name: str, class_names: Sequence[str]) -> int | None:
 
 
 def composed(name: str) -> str:
-    """A name in one of the ways in which Unicode spells it: macOS writes others than Linux and Windows."""
+    """A name in one Unicode form; macOS uses another form than Linux and Windows."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -107,9 +107,9 @@ def known(class_names: Sequence[str]) -> str:
 def read_labels(text: str, class_names: Sequence[str], field: str = "labels") -> list[int] | None:
     """Class numbers that a text names; None for an empty one.
 
-    Commas separate. A name comes before a number, a range of numbers (``0..9``) and the words for no class. A
-    text that is the name of a class as a whole is that class; in double quotes anything is a name, with
-    ``\\"`` for a quote.
+    Commas separate. Names take precedence over numbers, ranges of numbers (``0..9``) and the words for no
+    class. A text that as a whole is the name of a class is that class; in double quotes anything is a name,
+    with ``\\"`` for a quote.
 
     Raises:
         ConfigError: an unknown class, a quote without end, or a range that runs backwards or beyond the
@@ -210,7 +210,7 @@ def range_ids(first: str, last: str, class_names: Sequence[str], field: str) -> 
 
 
 def label_id_of_name(name: str, text: str, class_names: Sequence[str], field: str) -> int:
-    """Number of a class inside a range of names. Raises ConfigError where there is none."""
+    """Number of a class inside a range of names. Raises ConfigError if there is none."""
     found = find_class(name, class_names)
     check(found is not None, field, text, f"no class has the name {name}: {known(class_names)}")
     return cast("int", found)

@@ -1,5 +1,4 @@
-"""torch, imported when it is first used: what only names settings, such as ``--help``, then answers without
-the seconds that torch takes."""
+"""torch, imported at its first use, so that ``--help`` and the like do not wait for the import."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What the user of this machine named before, noted in the cache folder: where a model lies, and which
-folders of images were trained on.
+"""Local records in the cache folder: paths of models that were used, and folders of images that were trained
+on.
 
-Neither belongs into files that are given away. PNGs name their model without the path to it, and ``show
---again`` finds it here by its weights; a model names the folder that it was trained on, and ``evaluate``
-reads it without being asked only where it was named here.
+Neither belongs into files for sharing. PNGs name their model without its path, and ``show --again`` finds it
+here by its weights. A model names the folder that it was trained on, and ``evaluate`` reads it by default
+only if it is recorded here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .storage import write_text
 
 
 def note_model(model: str | Path, weights_sha256: str) -> None:
-    """Note where the model with these weights lies; a shipped name or a hub id is not a place. A cache that
+    """Record the path of the model with these weights, unless it is a shipped name or a hub id. A cache that
     cannot be written is not an error."""
-    with suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
+    with suppress(OSError, RuntimeError):  # RuntimeError: no home folder
         place = Path(model).expanduser()
         if place.is_dir():
             note = cache_root() / "models" / f"{weights_sha256}.txt"
@@ -29,7 +29,7 @@ def note_model(model: str | Path, weights_sha256: str) -> None:
 
 
 def noted_model(weights_sha256: str) -> Path | None:
-    """Where a model with these weights lay when it was last used, if it is still there."""
+    """Path of the last use of a model with these weights, if it still exists."""
     digest = weights_sha256 if weights_sha256.isalnum() else ""
     with suppress(OSError, RuntimeError, Unreadable):
         place = Path(read_text(cache_root() / "models" / f"{digest}.txt"))
@@ -38,8 +38,8 @@ def noted_model(weights_sha256: str) -> Path | None:
 
 
 def note_folder(folder: str) -> None:
-    """Note that the user named a folder of images, or shards; empty is none. A cache that cannot be written
-    is not an error."""
+    """Record that the user named a folder of images, or shards; empty for none. A cache that cannot be
+    written is not an error."""
     if folder:
         with suppress(OSError, RuntimeError):
             note = _note_of(folder)

@@ -1,8 +1,7 @@
-"""Kernel locks on files: one process at a time holds one, and the system releases it when that process dies,
-however it dies.
+"""Kernel locks on files: one process at a time holds one, and the system releases it when that process ends,
+in whatever way.
 
-The lock is on a small file that stays; what it holds (process and host) only serves the message to whoever
-finds it locked.
+The lock is on a small file that stays; its content (process and host) is for the message to other processes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
-"""What file systems without locks answer, such as some network disks."""
+"""Errors of file systems without locks, such as some network disks."""
 _HELD: set[str] = set()
 """Files locked by this process: POSIX locks do not exclude their own process."""
 _GUARD = threading.Lock()
@@ -45,7 +44,7 @@ def _system_lock(file: IO[str]) -> bool:
     except ImportError:
         return _windows_lock(file)
     try:
-        # not flock: a forked helper would hold it on after its parent's death
+        # not flock: a forked helper would keep it after its parent's end
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
@@ -71,8 +70,7 @@ def _windows_lock(file: IO[str]) -> bool:
 
 
 def holder_of(path: Path) -> str:
-    """Who wrote themselves into a lock file: 'process 123 on host', or 'another process' where that cannot be
-    read."""
+    """The holder in a lock file: 'process 123 on host', or 'another process' if that cannot be read."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         return f"process {int(known['pid'])} on {str(known['host'])[:100]!s}"
@@ -81,7 +79,7 @@ def holder_of(path: Path) -> str:
 
 
 def _try(path: Path, name: str) -> IO[str] | None:
-    """The lock file, opened and locked; None where somebody has it."""
+    """The lock file, opened and locked; None if another process has it."""
     with _GUARD:
         if name in _HELD:
             return None
@@ -103,14 +101,14 @@ def _try(path: Path, name: str) -> IO[str] | None:
 
 @contextmanager
 def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iterator[None]:
-    """Hold the lock on a file, made if it is not there, for the length of a block.
+    """Hold the lock on a file, which is created if needed, for the length of a block.
 
     Args:
-        path: Lock file; its folder exists. Nobody removes it but its holder: a lock on a file without a name
+        path: Lock file; its folder exists. Only its holder removes it, because a lock on a removed file
             excludes nobody.
         patience_s: Seconds to wait for another holder before giving up; infinity waits for ever.
-        remove: Remove the file at the end, while it is still locked; who has opened it meanwhile notices
-            that.
+        remove: Remove the file at the end, while it is still locked; others that have opened it meanwhile
+            notice that.
 
     Raises:
         Locked: another process, or another block of this one, holds it.
@@ -119,7 +117,7 @@ def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iter
     name, until = os.path.realpath(path), time.monotonic() + patience_s
     while (file := _try(path, name)) is None:
         if time.monotonic() >= until:
-            time.sleep(0.1)  # whoever has just taken it writes itself into it next
+            time.sleep(0.1)  # a new holder writes itself into it next
             raise Locked(path, f"process {os.getpid()} (this one)" if name in _HELD else holder_of(path))
         time.sleep(0.2)
     try:
@@ -129,7 +127,7 @@ def file_lock(path: Path, patience_s: float = 0.0, remove: bool = False) -> Iter
         yield
     finally:
         if remove:
-            # Windows does not remove an open file: then it stays, which harms nobody
+            # Windows does not remove an open file; it may stay
             with contextlib.suppress(OSError):
                 path.unlink()
         with _GUARD:
@@ -141,7 +139,7 @@ def locked_folder(
     held: contextlib.ExitStack, name: str, prefix: str, suffix: str = "", dir: Path | None = None
 ) -> Path:
     """A new temporary folder with a lock in it, which ``held`` releases. Another process that looks for
-    left-overs may remove the folder before its lock is held: then it is made anew.
+    left-overs may remove the folder before its lock is held; then a new one is made.
 
     Args:
         name: The lock's file.
@@ -161,11 +159,11 @@ def locked_folder(
 
 @contextmanager
 def waiting_lock(path: Path, what: str, patience_s: float = float("inf")) -> Iterator[None]:
-    """Hold a lock as :func:`file_lock` does, and remove its file at the end; who has to wait says for whom on
-    stderr, once.
+    """Hold a lock as :func:`file_lock` does, and remove its file at the end; a process that has to wait
+    prints the holder on stderr, once.
 
     Args:
-        what: What the holder is making, for that message.
+        what: What the holder makes, for that message.
 
     Raises:
         Locked: it was held for longer than ``patience_s``.

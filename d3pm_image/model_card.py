@@ -1,9 +1,7 @@
-"""The model card: what a model is, what it was trained on, how, how good it is, and where it ends (Mitchell
-et al. 2019).
+"""The model card: what a model is, its training data and settings, scores and limits (Mitchell et al. 2019).
 
-Everything comes from what the model itself remembers (its metadata), so that a card says nothing that nobody
-measured. The head is the metadata block that the hub reads. A model may be a stranger's: its texts are shown
-as texts, and mean nothing as HTML or Markdown.
+Everything comes from the model's metadata, so that a card has only measured scores. The head is the metadata
+block that the hub reads. Metadata is not trusted: its texts are escaped in HTML and Markdown.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from .config.data import KINDS
 from .printable import printable, printable_html
 
 LIMITS = (
-    "It knows the images of its training data, at their size, and nothing else; what those leave out or show"
-    " one-sidedly, it does too. Its figures hold for the sampler and the features named beside them."
+    "It generates images like those of its training data, at their size; what these lack or show"
+    " one-sidedly, it does too. Its scores hold for the sampler and the features named beside them."
 )
 
 
@@ -29,13 +27,13 @@ def model_card(
     """Markdown of a model card.
 
     Args:
-        name: Title, and what ``from_pretrained`` is called with.
-        metadata: What the model remembers: ``data``, ``training``, ``tokenizer``, ``validation``,
+        name: Title, and argument of ``from_pretrained``.
+        metadata: The model's metadata: ``data``, ``training``, ``tokenizer``, ``validation``,
             ``evaluation``; each may be missing.
         model: Sizes: ``image_size``, ``channels``, ``grid``, ``codes``, ``classes`` (names), ``parameters``
             by part, ``half``.
         licence: Identifier of the licence of the weights, such as apache-2.0.
-        note: A paragraph of the author's.
+        note: A paragraph by the author.
         image: File name of the samples, beside the card; empty for none.
     """
     height, width = model["image_size"]
@@ -70,7 +68,7 @@ def head(metadata: dict[str, Any], licence: str) -> str:
 
 
 def table(value: Any) -> dict[str, Any]:
-    """A part of the metadata; nothing where it is of another type."""
+    """A part of the metadata; empty if it is of another type."""
     return value if isinstance(value, dict) else {}
 
 
@@ -87,7 +85,7 @@ def block(kind: str, text: str) -> str:
 
 
 def opening(name: str, metadata: dict[str, Any], model: dict[str, Any], height: int, width: int) -> str:
-    """What the model is."""
+    """Section: what the model is."""
     kind = "class-conditional" if model["classes"] else "unconditional"
     rows, columns = model["grid"]
     counts = ", ".join(f"{part} {count / 1e6:.1f}M" for part, count in model["parameters"].items())
@@ -100,7 +98,7 @@ def opening(name: str, metadata: dict[str, Any], model: dict[str, Any], height: 
 
 
 def usage(name: str, model: dict[str, Any]) -> str:
-    """How it is used."""
+    """Section: use."""
     first = ", ".join(
         json.dumps(label, ensure_ascii=printable(label, 0) != label) for label in model["classes"][:2]
     )
@@ -118,7 +116,7 @@ def usage(name: str, model: dict[str, Any]) -> str:
 
 
 def training(metadata: dict[str, Any]) -> str:
-    """How both stages were trained."""
+    """Section: training of both stages."""
     data, lines = table(metadata.get("data")), ["## Training\n"]
     if data:
         sides = data.get("image_size")
@@ -138,7 +136,7 @@ def training(metadata: dict[str, Any]) -> str:
 
 
 def stage(title: str, metadata: dict[str, Any], scored: tuple[str, ...]) -> list[str]:
-    """How one stage was trained, and what it scored."""
+    """Training and scores of one stage."""
     found, made, lines = table(metadata.get("validation")), table(metadata.get("training")), []
     figures = ", ".join(
         f"{key.replace('_', ' ')} {figure(found[key], '.4g')}" for key in scored if key in found
@@ -167,7 +165,7 @@ def stage(title: str, metadata: dict[str, Any], scored: tuple[str, ...]) -> list
 
 
 def origin(started: Any) -> str:
-    """What trained weights a training began with."""
+    """Trained weights that a training began with."""
     if not isinstance(started, dict):
         return ""
     model = printable_html(started.get("model") or "another model")
@@ -178,8 +176,7 @@ def origin(started: Any) -> str:
 
 
 def scores(metadata: dict[str, Any]) -> str:
-    """The figures of an evaluation, as ``d3pm-image evaluate --out`` wrote them; nothing where something else
-    stands there."""
+    """Scores of an evaluation, as ``d3pm-image evaluate --out`` wrote them; empty for other content."""
     found = table(metadata.get("evaluation"))
     samples = table(found.get("samples"))
     settings, given, real = (

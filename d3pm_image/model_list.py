@@ -1,5 +1,5 @@
-"""Models that can be named on this machine: those that came with the package, and those that the hub's cache
-holds; each described by its own files, without its weights being read."""
+"""Models that can be named on this machine: those that came with the package, and those in the hub's cache;
+each described by its own files, without reading weights."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LARGEST_CARD = 2**20
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What a list says of a model.
+    """Entry of a list of models.
 
     Args:
-        name: What commands take.
+        name: Name for commands.
         image_size: (height, width) in pixels.
         channels: 1 for grey, 3 for colour, 2 and 4 for these with alpha.
         classes: Their names.
         megabytes: Size of its files, in MB.
-        licence: As its card says; empty where it does not.
-        scores: The most telling figures of its evaluation, by name.
+        licence: Licence by its card; empty without one.
+        scores: The main scores of its evaluation, by name.
         folder: Where its files are on this machine.
     """
 
@@ -44,7 +44,7 @@ class ModelSummary:
     folder: Path
 
     def line(self) -> str:
-        """All of it in one line."""
+        """The entry as one line."""
         height, width = self.image_size
         kind = KINDS[self.channels]
         parts = [f"{width}x{height} {kind}", f"{len(self.classes)} classes", f"{self.megabytes:.1f} MB"]
@@ -61,14 +61,14 @@ def known_models() -> list[ModelSummary]:
 
 
 def drawing_settings(model: str) -> dict[str, Any] | None:
-    """All settings by name with which a model, or a run that trains one, draws where nothing else is asked;
-    nothing is downloaded, and no weights are read.
+    """All default sampler settings of a model, or of a run that trains one, by name; nothing is downloaded,
+    and no weights are read.
 
     Args:
         model: Its folder, or the name of one that :func:`known_models` lists.
 
     Returns:
-        None where there is no such model here, or its files are damaged.
+        None if there is no such model here, or its files are damaged.
     """
     place = Path(model).expanduser()
     if not place.is_dir():
@@ -78,12 +78,12 @@ def drawing_settings(model: str) -> dict[str, Any] | None:
         with contextlib.suppress(Unreadable, OSError, KeyError, TypeError, ValueError, AttributeError):
             return flat(*samplers_of(read_json(folder / "config.json")))
     with contextlib.suppress(Unreadable, OSError, KeyError, TypeError, ValueError, AttributeError):
-        return flat(*samplers_of(read_yaml(place / "config.yaml")))  # of a run that has not ended
+        return flat(*samplers_of(read_yaml(place / "config.yaml")))  # of an unfinished run
     return None
 
 
 def cached() -> list[tuple[str, Path]]:
-    """Names and folders of what the hub's cache holds; nothing where there is no cache."""
+    """Names and folders of models in the hub's cache; empty without a cache."""
     from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -98,7 +98,7 @@ def cached() -> list[tuple[str, Path]]:
 
 
 def summary(name: str, place: Path) -> ModelSummary | None:
-    """What a model's files say; None where it is not a model of this package, or a damaged one."""
+    """Entry from a model's files; None if it is not a model of this package, or damaged."""
     try:
         config, tokenizer = read_json(place / "config.json"), read_json(place / "tokenizer" / "config.json")
         if config["format"] != "d3pm-image-pipeline":
@@ -128,7 +128,7 @@ def licence(card: Path) -> str:
 
 
 def scores(metadata: Any) -> dict[str, float]:
-    """Fréchet distance and label accuracy of a model's samples, where it was evaluated; else its bound."""
+    """Fréchet distance and label accuracy of a model's samples, if it was evaluated; else its bound."""
     samples = (metadata.get("evaluation") or {}).get("samples") or {}
     found = {
         "Fréchet distance": (samples.get("fidelity") or {}).get("frechet_distance"),

@@ -1,5 +1,5 @@
-"""Files that commands write: an existing file is never replaced unless that was asked for; the next free
-number is used instead.
+"""Files that commands write: an existing file is replaced only with ``overwrite``; otherwise the next free
+number is used.
 
 A result is written in a hidden folder beside its place and gets its name when it is complete. The name is
 taken in one step that fails if another program took it first, so that two programs at once never share one.
@@ -23,7 +23,7 @@ from .storage import LONGEST_NAME, write_text
 
 
 def folder_to_write(folder: str | Path, name: str = "out") -> Path:
-    """A folder that is there or can be made, with ``~`` expanded; nothing is made yet.
+    """A folder that exists or can be made, with ``~`` expanded; nothing is made yet.
 
     Args:
         name: The field or argument that named it, for the message.
@@ -47,7 +47,7 @@ class NewFiles:
 
     Args:
         drafts: Where to write them.
-        paths: The names that they get; final once the block has ended.
+        paths: Their final names, valid after the block.
     """
 
     drafts: list[Path] = field(default_factory=list)
@@ -82,7 +82,7 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def name_part(text: str, longest: int = 60) -> str:
-    """A text, such as the name of a class, as part of a file name that every file system takes: letters,
+    """A text, such as the name of a class, as part of a file name that every file system accepts: letters,
     digits, ``-`` and ``_``."""
     text = unicodedata.normalize("NFC", text)
     name = "".join(c if unicodedata.category(c)[0] in "LMN" or c in "-_" else "_" for c in text)
@@ -100,12 +100,11 @@ def alone(path: Path) -> list[Path]:
 def new_files(
     path: Path, overwrite: bool = False, members: Callable[[Path], list[Path]] = alone
 ) -> Iterator[NewFiles]:
-    """Write files at ``drafts``; when the block ends, they are at ``paths``, and nothing that was there is
-    lost.
+    """Write files at ``drafts``; when the block ends, they are at ``paths``, and no existing file is lost.
 
     Args:
         path: Wanted name.
-        overwrite: Replace what is there.
+        overwrite: Replace existing files.
         members: All files of a result by its name, which get one free number together. Those that the block
             does not write are left out.
 
@@ -133,8 +132,7 @@ def new_files(
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[NewFiles]:
-    """The same for a whole folder, made by the block at ``draft``; an empty folder that is there may be
-    used."""
+    """The same for a whole folder, made by the block at ``draft``; an existing empty folder may be used."""
     path = path if path.name not in ("", "..") else path.resolve()
     folder_to_write(path.parent).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
@@ -153,14 +151,14 @@ def new_folder(path: Path) -> Iterator[NewFiles]:
 
 
 def free_numbers(path: Path, members: Callable[[Path], list[Path]]) -> Iterator[int]:
-    """Numbers under which none of a result's files is there."""
+    """Numbers under which none of a result's files exists."""
     for number in count(1):
         if not any(os.path.lexists(one) for one in members(numbered(path, number))):
             yield number
 
 
 def moved(pairs: list[tuple[Path, Path]], overwrite: bool) -> bool:
-    """Move all drafts to their names, or none and False where a name is taken."""
+    """Move all drafts to their names; False, without effect, if a name is taken."""
     done: list[tuple[Path, Path]] = []
     for draft, path in pairs:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +176,7 @@ def moved(pairs: list[tuple[Path, Path]], overwrite: bool) -> bool:
 
 
 def move_new(draft: Path, path: Path) -> None:
-    """Rename a file. Raises FileExistsError where the new name is taken, in one step with the check."""
+    """Rename a file. Raises FileExistsError if the new name is taken, in one step with the check."""
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -195,8 +193,7 @@ def move_new(draft: Path, path: Path) -> None:
 
 
 def write_report(path: str, overwrite: bool, text: str, what: str) -> None:
-    """Write figures or findings as a file and say where it is on stderr, out of the way of what is
-    printed."""
+    """Write measures or findings as a file and print its path on stderr."""
     with new_files(Path(path), overwrite) as files:
         write_text(files.draft, text + "\n")
     print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)

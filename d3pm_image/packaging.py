@@ -1,5 +1,4 @@
-"""A model folder for sharing: weights in half precision, a model card from what the model remembers,
-samples."""
+"""A model folder for sharing: weights in half precision, a model card from the model's metadata, samples."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ def package(asked: PackageConfig, device: str = "cpu", overwrite: bool = False) 
     """Write a model, its card and samples into a folder; returns that folder.
 
     Args:
-        overwrite: Replace the model that is there; without it the new one gets the next free number.
+        overwrite: Replace an existing model; by default the new one gets the next free number.
 
     Raises:
         ConfigError: wrong input; nothing is written then.
@@ -80,7 +79,7 @@ def check_free(out: Path, name: str) -> None:
 
 def write(pipe: Pipeline, out: Path, name: str, asked: PackageConfig) -> None:
     """The model, its card and samples into a folder; ``name`` is the card's title."""
-    with TemporaryDirectory() as scratch:  # samples are drawn by the weights that are given away
+    with TemporaryDirectory() as scratch:  # samples are drawn with the packaged weights
         given = Pipeline.from_pretrained(pipe.save_pretrained(scratch, half=asked.half), pipe.device)
     files: dict[str, str | bytes] = {
         "README.md": card_of(given, name, asked.licence, asked.note, asked.half),
@@ -90,7 +89,7 @@ def write(pipe: Pipeline, out: Path, name: str, asked: PackageConfig) -> None:
 
 
 def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:
-    """Give a model another decoder, in place, and forget what was measured with the old one.
+    """Give a model another decoder, in place, and drop measures of the old one.
 
     Raises:
         ConfigError: no tokenizer there, or one whose codes are not the model's.
@@ -108,8 +107,8 @@ def replace_tokenizer(pipe: Pipeline, tokenizer: str, model: str) -> None:
 
 
 def remembered(metadata: dict[str, Any], run: Path) -> dict[str, Any]:
-    """A model's metadata without this machine's folders; what an older model does not remember is read from
-    its run, if that is what was named."""
+    """A model's metadata without folders of this machine; missing parts of older models are read from their
+    run, if a run was named."""
     kept = dict(metadata)
     tokenizer = dict(kept.get("tokenizer") or {})
     if "training" not in kept and (found := training_facts(run, "train-diffusion")):
@@ -123,8 +122,8 @@ def remembered(metadata: dict[str, Any], run: Path) -> dict[str, Any]:
 
 
 def tokenizer_run(run: Path) -> Path:
-    """Folder of the tokenizer's run, as a run of stage two names it; a folder that is not there where it does
-    not."""
+    """Folder of the tokenizer's run, as a run of stage two names it; a missing folder if it does not name
+    one."""
     try:
         return Path(read_yaml(run / "config.yaml")["tokenizer"]).expanduser()
     except (ValueError, KeyError, TypeError, RuntimeError):
@@ -132,7 +131,7 @@ def tokenizer_run(run: Path) -> Path:
 
 
 def evaluated(path: str, digests: dict[str, str]) -> dict[str, Any]:
-    """What a result file says of a model's samples.
+    """Scores of a model's samples in a result file.
 
     Args:
         digests: Hashes of the weights by part, denoiser and tokenizer.

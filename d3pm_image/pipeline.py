@@ -1,4 +1,4 @@
-"""The public face: a trained tokenizer, denoiser and process in one object, and one self-contained folder.
+"""A trained tokenizer, denoiser and process in one object, saved as one self-contained folder.
 
 Images go in and come out as Pillow images. A seed and an image's number decide its randomness, so image i is
 the same in a batch of any size.
@@ -56,7 +56,7 @@ PRECISIONS: dict[torch.dtype, Precision] = {torch.float32: "float32", torch.bflo
 
 
 def load_pipeline(options: RunOptions, model: str | Path) -> Pipeline:
-    """The model on the device, in the precision of the options, compiled where they say so.
+    """The model on the device and in the precision of the options, compiled if they ask for it.
 
     Raises:
         ConfigError: no such model or device.
@@ -76,7 +76,7 @@ class Pipeline(Edits):
         class_names: Names of the classes, empty for an unconditional model.
         sampler: Default sampler.
         sampling: Default settings that all samplers share.
-        metadata: Whatever was remembered of the training (data, command, scores), JSON values.
+        metadata: Facts about the training (data, command, scores), JSON values.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Pipeline(Edits):
         self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
     ) -> Pipeline:
         """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser under
-        autocast; returns self. A model loaded in precision ``auto`` chooses anew for the device."""
+        autocast; returns self. A model loaded in precision ``auto`` chooses again for the device."""
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         check(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
@@ -137,7 +137,7 @@ class Pipeline(Edits):
         return self
 
     def enable_progress_bar(self, enabled: bool = True) -> Pipeline:
-        """Show the steps of every batch on a progress bar from now on, or no longer; returns self."""
+        """Show, or no longer show, the steps of every batch on a progress bar; returns self."""
         self.progress_bar = enabled
         return self
 
@@ -148,7 +148,7 @@ class Pipeline(Edits):
         half: bool = False,
         files: dict[str, str | bytes] | None = None,
     ) -> str:
-        """Upload the model as OWNER/NAME of the Hugging Face hub, made if it is not there; ``half`` and
+        """Upload the model as OWNER/NAME of the Hugging Face hub, which is created if needed; ``half`` and
         ``files`` as in :func:`~d3pm_image.bundle.write_bundle`. Needs a login; ``d3pm-image package --push``
         adds a model card. Returns its address."""
         with TemporaryDirectory() as folder:
@@ -168,17 +168,16 @@ class Pipeline(Edits):
         """Load a model.
 
         Args:
-            folder: A folder written by :meth:`save_pretrained`, the run folder of a training (of one
-                that has not ended the best weights so far, which a line says), the name of a model that came
-                with the package (fashion-mnist, …) or a hub id (OWNER/NAME); see
-                :func:`~d3pm_image.hub.locate`.
-            device: Where it shall run.
+            folder: A folder written by :meth:`save_pretrained`, the run folder of a training (of an
+                unfinished run the best weights so far, with a note), the name of a model that came with the
+                package (fashion-mnist, …) or a hub id (OWNER/NAME); see :func:`~d3pm_image.hub.locate`.
+            device: Where to run it.
             precision: float32, or bf16 to run the denoiser under autocast (other samples under the same
                 seed); auto is bf16 where the device is at least as fast with it, see
                 :func:`~d3pm_image.devices.pick_precision`.
 
         Raises:
-            ConfigError: no model there, a part of it is missing or damaged, or another precision.
+            ConfigError: no model there, a part of it is missing or damaged, or an unknown precision.
         """
         check_precision(precision)
         with undisturbed():
@@ -217,7 +216,7 @@ class Pipeline(Edits):
         return label_ids(plain_labels(labels), count, self.class_names, first)
 
     def request(self, **drawing: Any) -> Request:
-        """How codes are to be drawn. Every method below takes these arguments
+        """A checked request to draw codes. Every method below takes these arguments
         (:class:`~d3pm_image.keywords.GenerationOptions`), and the settings of the sampler.
 
         Raises:
@@ -259,8 +258,7 @@ class Pipeline(Edits):
         num_inference_steps=16).images``.
 
         Args:
-            class_labels: Classes, see :meth:`label_ids`. num_images: Default one for each label that is
-                listed, else 1.
+            class_labels: Classes, see :meth:`label_ids`. num_images: Default: one per listed label, else 1.
         """
         class_labels = plain_labels(class_labels)
         listed = (

@@ -5,7 +5,7 @@ Images of 2 or 4 channels end with alpha. Their levels hold straight colour c be
 [0, 1] colour is premultiplied, c·a (Porter & Duff 1984, section 3). Then hidden colour, under alpha 0, counts
 nowhere, and means and resized images have no fringes.
 
-The only place that knows 255, 2x - 1 and alpha of tensors.
+The only module with 255, 2x - 1 and the alpha of tensors.
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ def printable(text: Any, limit: int = 200) -> str:
     become ``\\xNN``.
 
     Args:
-        text: Anything; ``str()`` of it is taken.
-        limit: Characters at most, the last of them an ellipsis where the text is longer; 0 does not cut.
+        text: Anything; its ``str()`` is used.
+        limit: Largest number of characters, of which the last is an ellipsis if the text is longer; 0 for no
+            limit.
     """
     shown = []
     text = str(text)

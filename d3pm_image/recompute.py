@@ -1,5 +1,5 @@
-"""Activations that the backward pass computes again instead of keeping them (Chen et al. 2016): the memory of
-one block instead of all, for about a third more operations."""
+"""Recomputing activations in the backward pass instead of keeping them (Chen et al. 2016): the memory of one
+block instead of all, for about a third more operations."""
 
 from __future__ import annotations
 

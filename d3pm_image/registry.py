@@ -1,8 +1,8 @@
-"""Choices by name that own their settings: a sampler or a quantizer is a frozen dataclass, registered under
+"""Choices by name with their own settings: a sampler or a quantizer is a frozen dataclass, registered under
 its name.
 
-Fields are the settings, with their defaults and ranges; the docstring explains them. Registration is all that
-a new one takes: the command line, YAML files, model folders and tests read the registry. Nothing here imports
+Fields are the settings, with their defaults and ranges; the docstring explains them. A new one only needs
+registration: the command line, YAML files, model folders and tests read the registry. Nothing here imports
 torch.
 """
 
@@ -33,8 +33,8 @@ def setting(
     Args:
         low, high: Both included.
         below: Not included.
-        learning: It says how a network learns, not what it is: training that begins with a trained one may
-            have another value.
+        learning: Whether it affects only how a network learns: training that begins with a trained network
+            may have another value.
     """
     return field(default=default, metadata={"range": (low, high, below), "learning": learning})
 
@@ -53,9 +53,9 @@ class Choice:
     """Settings of one choice, checked at construction."""
 
     name: str = field(default="", init=False, repr=False)
-    """What users choose it by; registration sets it."""
+    """Name by which users choose it; set by registration."""
     path: ClassVar[str] = ""
-    """What the names of its settings begin with in messages."""
+    """Prefix of the names of its settings in messages."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a setting of another type or out of its range."""
@@ -90,7 +90,7 @@ class Choice:
 
     @classmethod
     def describe(cls) -> dict[str, str]:
-        """What every setting does, in the words of the class's docstring."""
+        """Description of every setting, from the class's docstring."""
         words: dict[str, str] = {}
         for kind in reversed(cls.__mro__):
             for item in docstring_parser.parse(kind.__doc__ or "").params:
@@ -111,8 +111,8 @@ class Registry(dict[str, type[C]], Generic[C]):
     """Every choice of a kind by its name.
 
     Args:
-        noun: What is chosen, such as ``sampler``.
-        field: Where settings name it, such as ``tokenizer.quantizer``.
+        noun: Kind of choice, such as ``sampler``.
+        field: Name of the setting, such as ``tokenizer.quantizer``.
     """
 
     def __init__(self, noun: str, field: str):
@@ -154,7 +154,7 @@ class Registry(dict[str, type[C]], Generic[C]):
         return [name for name, kind in self.items() if setting in kind.types()]
 
     def explain(self, setting: str) -> str:
-        """What a setting does, in the words of every class that has it, with its default."""
+        """Description of a setting, from every class that has it, with its default."""
         said: dict[str, list[str]] = {}
         for name in self.owners(setting):
             default = next(item.default for item in self[name].own() if item.name == setting)
@@ -185,8 +185,7 @@ class Registry(dict[str, type[C]], Generic[C]):
         return kind(**settings)
 
     def change(self, default: C, name: str | None = None, **settings: Any) -> C:
-        """What a caller asks for, where ``default`` is used otherwise; its settings hold where it is the one
-        that is asked for.
+        """The requested choice, or ``default``, whose settings hold if it is the requested one.
 
         Raises:
             ConfigError: see :meth:`make`.

@@ -32,8 +32,7 @@ def tensors_sha256(*groups: Mapping[str, Tensor], form: str = "{name} {shape} {d
 
     Args:
         groups: Tensors by name, each group in the order of its names.
-        form: What stands before the bytes of a tensor; files that were written before know their hashes in
-            this form.
+        form: Header before the bytes of a tensor; existing files have hashes of this form.
     """
     import torch
 
@@ -46,7 +45,7 @@ def tensors_sha256(*groups: Mapping[str, Tensor], form: str = "{name} {shape} {d
 
 
 def sync(path: Path) -> None:
-    """Flush a file to disk, or a folder where the system can do that."""
+    """Flush a file to disk, or a folder if the system can do that."""
     folder = path.is_dir()
     try:
         handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows flushes writable handles only
@@ -75,7 +74,7 @@ def safe_name(text: str, ending: str = "") -> str:
     that Windows refuses, not hidden, and no longer than a name may be.
 
     Args:
-        text: Whatever the file is named after, such as a class or an image.
+        text: What the file is named after, such as a class or an image.
         ending: Kept as it is, such as ``.png``.
     """
     kept = "".join("_" if c in '<>:"/\\|?*' or unicodedata.category(c)[0] == "C" else c for c in text).strip(
@@ -87,8 +86,8 @@ def safe_name(text: str, ending: str = "") -> str:
 
 
 def part_path(path: Path) -> Path:
-    """Where a file is written before it is renamed to ``path``: hidden, beside it, another one for every
-    process.
+    """Path at which a file is written before it is renamed to ``path``: hidden, beside it, different for
+    every process.
 
     Raises:
         OSError: a name that stands for a device on Windows, there.
@@ -103,12 +102,12 @@ def part_path(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path, synced: bool = False) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed to ``path`` at the end, so that the file is complete or
-    absent.
+    """A path beside ``path`` to write to, which is renamed to ``path`` at the end, so that the file is
+    complete or absent.
 
     Args:
-        synced: Flush it to disk first: what is lost in a power cut would be missed, such as weights. Folders
-            are not made then.
+        synced: Flush it to disk first, for files that must survive a power cut, such as weights. Folders are
+            not made then.
     """
     if not synced:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +149,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
     with whole_file(path, synced=True) as part:
         part.touch()
-        # what the umask and the folder give; safetensors makes files of their owner only
+        # permissions of umask and folder; safetensors makes files for their owner only
         mode = stat.S_IMODE(part.stat().st_mode)
         try:
             save_file(
@@ -158,7 +157,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
                 part,
                 metadata=metadata,
             )
-        except SafetensorError as error:  # a full disk, say; the library has an error of its own for it
+        except SafetensorError as error:  # such as a full disk; the library has its own error
             raise OSError(f"{path} cannot be written ({error})") from error
         part.chmod(mode)
 
@@ -198,13 +197,13 @@ def files_together(place: Path, last: str = "config.json") -> Iterator[Path]:
     """A hidden folder inside ``place`` to write a group of files to; at the end they are moved to ``place``,
     all of them or none.
 
-    Other files there stay, and ``place`` may be a link to a folder. Readers look for ``last`` first: it goes
-    before anything else is replaced and comes back at the end, so that a process that dies in between leaves
-    a folder that is not taken for a whole one.
+    Other files there stay, and ``place`` may be a link to a folder. Readers look for ``last`` first: it is
+    removed before anything else is replaced and written at the end, so that a folder that a dying process
+    leaves is recognised as incomplete.
 
     Args:
         place: Folder, made if it is not there.
-        last: The file that says what the folder holds.
+        last: The file that describes the folder.
 
     Raises:
         OSError: a file cannot be written or moved; ``place`` is as it was.
@@ -221,11 +220,11 @@ def files_together(place: Path, last: str = "config.json") -> Iterator[Path]:
 
 
 LOCK = ".lock"
-"""Held while files are written: a left-over of a process that died has nobody who holds it."""
+"""Lock that is held while files are written: left-overs of dead processes are not locked."""
 
 
 def remove_left_overs(place: Path) -> None:
-    """Remove what :func:`files_together` left in a folder when its process was killed."""
+    """Remove left-overs of :func:`files_together` from killed processes."""
     for left in place.glob(".new-*.part"):
         with suppress(OSError), file_lock(left / LOCK):  # else somebody is writing there
             shutil.rmtree(left, ignore_errors=True)

@@ -1,5 +1,5 @@
-"""Tensors that take long to compute, kept in a file: made once by one program, checked when read, made anew
-where the file is damaged."""
+"""Tensors that take long to compute, kept in a file: made once by one program, checked when read, and made
+again if the file is damaged."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def cached_tensors(
 
     Args:
         place: safetensors file, named by what it depends on.
-        key: All that it depends on, stored with it.
+        key: All inputs of the tensors, stored with them.
         sound: Whether tensors have the names, shapes and dtypes that they must have; that they are finite is
-            looked at here.
+            checked here.
         make: Computes them.
         what: What they are, for messages.
 
@@ -41,17 +41,17 @@ def cached_tensors(
         return found
     place.parent.mkdir(parents=True, exist_ok=True)
     with waiting_lock(place.with_name(f".{place.name}.lock"), f"{what} {place}"):
-        found = read(place, key, sound)  # who held the lock may have made it
+        found = read(place, key, sound)  # the previous holder of the lock may have made it
         if found is None:
             if place.exists():
-                print(f"{what} {place} is damaged: made anew", file=sys.stderr)
+                print(f"{what} {place} is damaged: computing it again", file=sys.stderr)
             found = make()
             write_tensors(place, found, {"key": key, "sha256": tensors_sha256(found)})
     return found
 
 
 def read(place: Path, key: str, sound: Callable[[dict[str, Tensor]], bool]) -> dict[str, Tensor] | None:
-    """What a file holds; None where it is not there, damaged, or made of something else.
+    """The tensors of a file; None if it is missing, damaged, or of another key.
 
     Raises:
         OSError: it may not be read.
@@ -61,7 +61,7 @@ def read(place: Path, key: str, sound: Callable[[dict[str, Tensor]], bool]) -> d
     if not place.is_file():  # a pipe would be waited for
         return None
     with open(place, "rb"):
-        pass  # safetensors calls a file missing that may not be read
+        pass  # safetensors reports an unreadable file as missing
     try:
         with safe_open(place, framework="pt") as file:
             about = file.metadata() or {}

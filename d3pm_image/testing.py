@@ -1,7 +1,7 @@
-"""Conformance checks of networks written elsewhere: whether a denoiser or a tokenizer keeps to the contract
+"""Conformance checks of networks written elsewhere: whether a denoiser or a tokenizer follows the protocols
 of :mod:`d3pm_image.types`.
 
-Each raises AssertionError with one sentence that says what is broken, and returns nothing where all is well.
+Each raises AssertionError with one sentence on the violation, and returns nothing otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .types import Denoiser, Grid, Tokenizer, TrainableDenoiser
 def check_denoiser(
     denoiser: Denoiser, num_codes: int, num_classes: int, grid: Grid, device: str | torch.device = "cpu"
 ) -> None:
-    """Try a denoiser on random codes, in eval mode.
+    """Check a denoiser on random codes, in eval mode.
 
     Args:
         denoiser: ``denoiser(x_t, kappa, labels, grid, where)`` → leave-one-out logits (B, N, K).
@@ -25,8 +25,8 @@ def check_denoiser(
         grid: (H, W) with H·W = N.
 
     Raises:
-        AssertionError: another shape, values that are not finite, an answer that depends on other images of
-            the batch, or on which positions are asked for.
+        AssertionError: another shape, values that are not finite, or logits that depend on other images of
+            the batch or on the requested positions.
     """
     x_t, kappa, labels, where = random_inputs(num_codes, num_classes, grid, device)
     with torch.no_grad():
@@ -47,11 +47,10 @@ def check_denoiser(
 
 
 def check_trainable(denoiser: TrainableDenoiser, grid: Grid, device: str | torch.device = "cpu") -> None:
-    """Try a denoiser that the training loss takes: :func:`check_denoiser`, and what a loss and an exact
-    resume ask of it.
+    """Check a denoiser for training: :func:`check_denoiser`, and the requirements of losses and exact resume.
 
     Args:
-        denoiser: An nn.Module; it is in the mode that it was in again afterwards.
+        denoiser: An nn.Module; its mode is restored afterwards.
         grid: (H, W) with H·W = N.
 
     Raises:

@@ -25,8 +25,8 @@ class Denoiser(Protocol):
 
     x_t (B, N) int64 in 0..K; kappa (B,) float, the share of unmasked tokens not yet resampled, κ_t; labels
     (B,) int64, with ``num_classes`` meaning no label; grid (H, W) with H·W = N; where (B, N) bool, the
-    positions that are asked for, None for all. Returns leave-one-out logits (B, N, K); what stands at other
-    positions is never read. :func:`d3pm_image.testing.check_denoiser` tries whether a network keeps to this.
+    requested positions, None for all. Returns leave-one-out logits (B, N, K); values at other positions are
+    never read. :func:`d3pm_image.testing.check_denoiser` checks a network.
     """
 
     def __call__(
@@ -37,12 +37,11 @@ class Denoiser(Protocol):
 @runtime_checkable
 class TrainableDenoiser(Denoiser, Protocol):
     """A denoiser that is trained, an nn.Module: a loss may apply its last layer itself, a chunk of rows at a
-    time, so that all logits never lie in memory.
+    time, so that all logits are never in memory together.
 
     head=False asks for the features (B, N, D) before the last layer, of which ``self.head`` makes the logits.
     keys (B,) int64, a number per row, are all that the masks of its dropout derive from. num_codes is K,
-    label num_classes means no label. :func:`d3pm_image.testing.check_trainable` tries whether a network keeps
-    to this.
+    label num_classes means no label. :func:`d3pm_image.testing.check_trainable` checks a network.
     """
 
     num_codes: int
@@ -65,10 +64,10 @@ class TrainableDenoiser(Denoiser, Protocol):
 @runtime_checkable
 class Tokenizer(Protocol):
     """Images to codes and back. images (B, C, h, w) float in [0, 1]; codes (B, H, W) int64 in 0..K-1; vectors
-    (B, D, H, W) float, near each other for codes that look alike. :func:`d3pm_image.testing.check_tokenizer`
-    tries whether one keeps to this.
+    (B, D, H, W) float, near each other for codes of similar patches.
+    :func:`d3pm_image.testing.check_tokenizer` checks a tokenizer.
 
-    It is an nn.Module in what moves and names its weights: eval, to and state_dict.
+    Like an nn.Module it has eval, to and state_dict.
     """
 
     channels: int
@@ -79,10 +78,10 @@ class Tokenizer(Protocol):
 
     @property
     def downsampling(self) -> int:
-        """Pixels a code covers along a side."""
+        """Pixels per side of a code cell."""
 
     def grid(self, image_size: int | tuple[int, int]) -> Grid:
-        """Code grid (H, W) of an image of so many pixels per side, or of (height, width)."""
+        """Code grid (H, W) of an image with a number of pixels per side, or (height, width)."""
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (B, H, W) of images (B, C, h, w)."""
@@ -91,7 +90,7 @@ class Tokenizer(Protocol):
         """Images (B, C, h, w) of codes (B, H, W)."""
 
     def vectors(self, codes: Tensor) -> Tensor:
-        """What codes (B, H, W) stand for, (B, D, H, W)."""
+        """Vectors of codes (B, H, W), (B, D, H, W)."""
 
     def eval(self) -> Self:
         """Leave training mode; returns self."""

@@ -1,5 +1,5 @@
-"""A run of stage two that still trains, or was stopped, as a model: its settings, its tokenizer, and the best
-weights so far."""
+"""A run of stage two that still trains, or was stopped, used as a model: its settings, its tokenizer, and the
+best weights so far."""
 
 from __future__ import annotations
 
@@ -35,19 +35,18 @@ from .training.launch import place_among_processes
 from .types import Tokenizer
 
 CLASSES = "class_names.json"
-"""In the folder of a run of stage two: the names of its classes."""
+"""File with the names of the classes, in the folder of a run of stage two."""
 
 
 def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
-    """The fields of a :class:`~d3pm_image.bundle.Bundle` out of a run whose training has not ended, with a
-    line on standard error that says which weights these are.
+    """The fields of a :class:`~d3pm_image.bundle.Bundle` from an unfinished run, with a note on standard
+    error about the weights.
 
     Returns:
-        None where the folder is no run of stage two, or no weights have been written yet.
+        None if the folder is not a run of stage two, or no weights have been written yet.
 
     Raises:
-        ConfigError: its tokenizer is not where its settings say, or is another one by now; weights or
-            settings that are damaged.
+        ConfigError: its tokenizer is missing or has changed; weights or settings are damaged.
     """
     run = Path(folder).expanduser()
     try:
@@ -89,7 +88,7 @@ def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
 
 
 Found = tuple[Path, dict[str, torch.Tensor], int, str]
-"""Folder of ``model.safetensors`` of the network, its weights, their step, and what they are."""
+"""Folder of the network's ``model.safetensors``, its weights, their step, and a description."""
 
 
 def best_weights(run: Path) -> Found | None:
@@ -104,8 +103,8 @@ def best_weights(run: Path) -> Found | None:
 
 
 def averaged_weights(run: Path) -> Found | None:
-    """The averaged weights of the last whole checkpoint, or its weights where none are averaged; None without
-    one. A training that goes on may remove the checkpoint meanwhile: then an older one, or none."""
+    """The averaged weights of the last complete checkpoint, or its weights if none are averaged; None without
+    one. A running training may remove the checkpoint meanwhile; then an older one is used, or none."""
     for place in reversed(ckpt.checkpoints(run / "checkpoints")):
         state = ckpt.read_state(place)
         sums = state.get("sha256")
@@ -130,8 +129,8 @@ def tokenizer_of(run: Path, settings: dict[str, Any]) -> tuple[Tokenizer, Tokeni
     """The tokenizer that a run's settings name, and its metadata.
 
     Raises:
-        ConfigError: it is not there (a path counts from the folder in which the training was started), or it
-            is not the one that the run was begun with.
+        ConfigError: it is missing (paths are relative to the folder in which the training was started), or it
+            is not the one that the run began with.
     """
     name = str(settings.get("tokenizer", ""))
     if levels := pixel_levels(name):
@@ -149,7 +148,7 @@ def tokenizer_of(run: Path, settings: dict[str, Any]) -> tuple[Tokenizer, Tokeni
 
 @contextlib.contextmanager
 def told_where(name: str, run: Path) -> Iterator[None]:
-    """A tokenizer that is not there is told as what it is: one that a run's settings name."""
+    """Errors of a missing tokenizer say that a run's settings name it."""
     try:
         yield
     except ConfigError as error:
@@ -161,7 +160,7 @@ def told_where(name: str, run: Path) -> Iterator[None]:
 
 
 def names_of_classes(run: Path, classes: int) -> list[str]:
-    """The names of a run's classes; none where it was begun by a version that did not note them."""
+    """The names of a run's classes; none if it was begun by a version that did not record them."""
     try:
         found = read_json(run / CLASSES)
     except Unreadable:

@@ -2,7 +2,7 @@
 
 A browser paints in display pixels, so small images are shown enlarged by a whole number and large ones
 reduced. The image itself never goes through the browser: only the paint is taken from it, and results are
-made from the file that was handed in.
+made from the uploaded file.
 """
 
 from __future__ import annotations

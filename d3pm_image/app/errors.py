@@ -1,4 +1,4 @@
-"""What went wrong, as a sentence for the user; whoever runs the page gets one line in the terminal."""
+"""Errors as sentences for the user, and one line in the terminal for the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the parts of a tab do to each other: a press on a button, its wait, its results and where these go."""
+"""Connections between the components of a tab: a press on a button, waiting, results, and their use in other
+tabs."""
 
 from __future__ import annotations
 
@@ -16,15 +17,15 @@ from .session import Studio, open_upload
 from .studios import Studios
 
 LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
-"""All work of the model stands in one line: users wait for each other, and see where they stand."""
+"""All work of the model is in one queue: users wait for each other, and see their place."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def draw(
     handlers: Handlers, work: Callable, inputs: list[Any], tab: tuple[Buttons, Outputs], fields: Fields
 ) -> None:
-    """Tie a button to a decode, and another to its end. First the page says that it waits, then the decode
-    stands in line and is shown, and at its end, however it ended, the buttons fit what there is."""
+    """Connect a button to a decode, and another to its end. First the page says that it waits, then the
+    decode is queued and shown. At its end, however it ended, the buttons are updated."""
     on, out = tab
     every = [out.download, *out.onward.values()]
     pressed = on.start.click(handlers.wait, outputs=[out.chosen, on.status, *every], queue=False, **QUIET)
@@ -46,8 +47,8 @@ def draw(
 
 
 def settled(shown: list | None, status: str | None) -> list[Any]:
-    """Updates after a decode, however it ended: results to the front, buttons that have something to work on,
-    and no line that says that it goes on."""
+    """Updates after a decode, however it ended: show results, enable buttons with something to work on, and
+    clear the progress line."""
     over = "" if str(status).startswith(GOES_ON) else gr.skip()
     able = gr.update(interactive=bool(shown))
     hidden, front = gr.update(visible=False), gr.update(visible=True)
@@ -55,7 +56,7 @@ def settled(shown: list | None, status: str | None) -> list[Any]:
 
 
 def go_on(out: Outputs, images: dict[str, gr.File], tabs: gr.Tabs) -> None:
-    """Tie the buttons below results to the tabs that take one of them: the one that was clicked on, or the
+    """Connect the buttons below results to tabs that use one of them: the one that was clicked on, or the
     first."""
     out.results.select(which, outputs=out.chosen, queue=False, **QUIET)
     for name, button in out.onward.items():
@@ -77,7 +78,7 @@ def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> 
 
 
 def heading(studio: Studio) -> str:
-    """Name, and what the model makes."""
+    """Name of the model, and the images that it makes."""
     (height, width), classes = studio.pipe.image_size, len(studio.pipe.class_names)
     kind = KINDS[studio.pipe.tokenizer.channels]
     named = f" of {classes} classes" if classes else ""
@@ -90,8 +91,8 @@ def half_width(studio: Studio) -> int:
 
 
 def note_on(studio: Studio, path: str | None) -> str:
-    """What a model says of an image that was handed in; nothing of one that cannot be read, which was said
-    when it came."""
+    """Note of a model on an uploaded image; empty for one that cannot be read, which was reported at the
+    upload."""
     try:
         return studio.note(open_upload(path).image) if path else ""
     except ConfigError:
@@ -106,8 +107,8 @@ def follow(
     sides: list[gr.Number],
     uploads: list[Upload],
 ) -> None:
-    """Tie the menu of models to all that depends on the model: its name and size, fields, and the lines about
-    images that were handed in. Paint, images and results stay."""
+    """Connect the menu of models to all that depends on the model: its name and size, fields, and the notes
+    on uploaded images. Paint, images and results stay."""
 
     def switched(model: str, *paths: str | None) -> list[Any]:
         studio = studios.get(model)

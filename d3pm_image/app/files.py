@@ -1,5 +1,5 @@
-"""Results on disk: PNGs that carry their settings, one to download or a zip of several; removed when the page
-ends or after an hour."""
+"""Results on disk: PNGs that record their settings, one to download or a zip of several; removed when the
+page ends or after an hour."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KEPT_S = 3600
 
 
 class Shelf:
-    """A folder of results, a subfolder a request."""
+    """A folder of results, with one subfolder per request."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
     def place(self) -> Path:
-        """A new empty folder; those of an hour ago go."""
+        """A new empty folder; folders older than an hour are removed."""
         for old in self.folder.glob("request-*"):
             if time.time() - old.stat().st_mtime > KEPT_S:
                 shutil.rmtree(old, ignore_errors=True)
@@ -42,7 +42,7 @@ class Shelf:
         """Write results as PNGs.
 
         Args:
-            metadata: Settings, one of each image.
+            metadata: Settings of each image.
             stem: Of the names.
             source: The file that they were made from, whose mode and metadata they keep.
 
@@ -61,7 +61,7 @@ class Shelf:
         return paths, notes
 
     def bundle(self, paths: Sequence[Path]) -> Path | None:
-        """What the download button gives: the one file, or a zip of several."""
+        """The file of the download button: the one file, or a zip of several."""
         if len(paths) < 2:
             return paths[0] if paths else None
         target = paths[0].with_name(f"{paths[0].stem.rpartition('-')[0]}.zip")

@@ -1,7 +1,8 @@
-"""The page's temporary folder: its own while it lives, removed when it ends, by itself or by the next page.
+"""The page's temporary folder, locked while the page runs, and removed when it ends, by itself or by the next
+page.
 
-d3pm-image-app-XXXXXXXX/lock     held while the page lives; the kernel releases it however the page ends
-d3pm-image-app-XXXXXXXX/files/   what was handed in and made; all that is ever given out
+d3pm-image-app-XXXXXXXX/lock     held while the page runs; the kernel releases it however the page ends
+d3pm-image-app-XXXXXXXX/files/   uploads and results; the only files that are served
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ from .files import KEPT_S
 
 PREFIX = "d3pm-image-app-"
 MOST_BYTES = 2 << 30
-"""Of all files in the folder; beyond it the oldest go before their hour is over."""
+"""Largest size of all files in the folder; above it the oldest are removed before their hour is over."""
 
 
 @contextmanager
 def page_folder() -> Iterator[Path]:
-    """A new folder for the files of a page, removed at the end; folders of pages that were killed go
-    first."""
+    """A new folder for the files of a page, removed at the end; folders of killed pages are removed first."""
     remove_dead()
     with ExitStack() as held:
         place = locked_folder(held, "lock", prefix=PREFIX)
@@ -38,7 +38,7 @@ def page_folder() -> Iterator[Path]:
 
 
 def remove_dead() -> None:
-    """Remove the folders of this user's pages that do not live any more."""
+    """Remove the folders of this user's pages that no longer run."""
     for place in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):  # Locked: it lives; others: it is not ours, or just gone
             if is_own_folder(place) and (place / "lock").is_file():
@@ -60,7 +60,7 @@ def newest(place: Path) -> float:
 
 
 def remove(place: Path) -> None:
-    """Remove a folder; once more where a thread that still draws put something into it meanwhile."""
+    """Remove a folder; again if a thread that still draws put something into it meanwhile."""
     for _ in range(20):
         shutil.rmtree(place, ignore_errors=True)
         if not place.exists():
@@ -69,7 +69,7 @@ def remove(place: Path) -> None:
 
 
 def sweep(folder: Path, known: Iterable[set[str]] = (), most: int = MOST_BYTES) -> None:
-    """Remove files of an hour ago, and the oldest of those that are together larger than ``most``.
+    """Remove files older than an hour, and the oldest until the rest is not larger than ``most``.
 
     Args:
         known: Sets of paths; those of files that are gone are taken out.

@@ -1,9 +1,9 @@
-"""The door of the page: what a request may be before gradio sees it.
+"""Checks of requests before gradio gets them.
 
 A site in the user's browser can send requests to 127.0.0.1, and a name of its own may point there (DNS
 rebinding). So a request is answered only if it names this page in ``Host``, does not come from another site's
-page, asks for a route that the page uses, and stays within the limits of size. gradio's own checks stand
-behind these.
+page, asks for a route that the page uses, and stays within the limits of size. gradio's own checks come after
+these.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ READ_BELOW = ("/assets/", "/static/", "/svelte/", API + "/heartbeat/", API + "/f
 WRITE = {API + route for route in ("/queue/join", "/run/predict", "/cancel", "/reset")}
 UPLOAD = API + "/upload"
 BELIEVED = (b"x-forwarded-", b"x-gradio-server", b"forwarded")
-"""Headers that gradio builds addresses from; there is no proxy in front of the page that could be
-believed."""
+"""Headers that gradio builds addresses from; there is no trusted proxy in front of the page."""
 SAFE = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
@@ -51,8 +50,8 @@ COOKIE = "d3pm_image_session"
 
 
 def split_host(text: str) -> tuple[str, int | None] | None:
-    """Name (lower case, without brackets and a final dot) and port of a ``Host`` header; None for what is no
-    such header."""
+    """Name (lower case, without brackets and a final dot) and port of a ``Host`` header; None if it is not
+    valid."""
     match = HOST.fullmatch(text.lower())
     if match is None:
         return None
@@ -130,9 +129,9 @@ class Gate:
     Args:
         app: What is behind.
         host: Address that the page listens at.
-        folder: The only one that files are given out of.
-        limits: Of sizes and numbers.
-        joined: Told the session of every request that goes into the queue, before it does.
+        folder: The only folder that files are served from.
+        limits: Limits of sizes and numbers.
+        joined: Called with the session of every request before it is queued.
         streams: How many event streams each session has open; kept by this class.
     """
 
@@ -195,7 +194,7 @@ class Gate:
                 400, "This page does not answer to that host name. Open the address that d3pm-image printed."
             )
         if is_foreign(headers) and not is_visit(method, path, headers):
-            raise Refused(403, "Another site's page asked for this; only the page itself may.")
+            raise Refused(403, "This request came from another site; only the page itself may make it.")
         reading = method in ("GET", "HEAD") and (path in READ or path.startswith(READ_BELOW))
         if not reading and not (method == "POST" and (path in WRITE or path == UPLOAD)):
             raise Refused(404, "There is nothing at this address.")
@@ -254,7 +253,8 @@ class Gate:
                 del self.streams[name]
 
     def check_file(self, text: str) -> None:
-        """Only files of the page's own folder, links followed, and nothing of the web. Raises Refused."""
+        """Check that a path, with links followed, is a file of the page's own folder, and not an address of
+        the web. Raises Refused."""
         try:
             inside = Path(os.path.realpath(text)).is_relative_to(self.folder) and os.path.isfile(text)
         except (OSError, ValueError):
@@ -281,7 +281,7 @@ class Gate:
         return body, session
 
     async def next_part(self, receive: Receive) -> Message:
-        """The next part of a body. Raises Refused where none comes."""
+        """The next part of a body. Raises Refused if none comes."""
         try:
             message = await asyncio.wait_for(receive(), self.limits.patience_s)
         except TimeoutError:
@@ -293,7 +293,7 @@ class Gate:
     async def upload(
         self, scope: Message, headers: Headers, receive: Receive, reply: Reply, session: str
     ) -> None:
-        """A file that is handed in, counted while it comes; it waits while too many others do. Raises
+        """An uploaded file, counted while it comes; it waits while there are too many uploads. Raises
         Refused."""
         try:
             await asyncio.wait_for(self.places.acquire(), self.limits.patience_s)
@@ -322,7 +322,7 @@ class Gate:
 
 
 class Incoming:
-    """What a client sends, and whether all of it was read."""
+    """The data that a client sends, and whether all of it was read."""
 
     def __init__(self, receive: Receive):
         self.receive, self.ended = receive, False
@@ -334,7 +334,8 @@ class Incoming:
         return message
 
     async def drain(self, most: int) -> None:
-        """Read on and throw away while more comes: a client that is cut off while it sends never sees why."""
+        """Read and discard the rest, because a client that is cut off while it sends never sees the
+        answer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
                 while not self.ended and most > 0:
@@ -342,7 +343,7 @@ class Incoming:
 
 
 class Reply:
-    """Passes on what an application answers, with the headers of this page, but for a bare 'Internal Server
+    """Passes on an application's answers with the headers of this page, except a bare 'Internal Server
     Error'."""
 
     def __init__(self, send: Send):

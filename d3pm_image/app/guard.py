@@ -1,7 +1,7 @@
 """The page's own gradio: errors as sentences, inputs that name foreign files refused, and bookkeeping that
 does not grow.
 
-What is touched of gradio beyond its public interface is touched here.
+All use of gradio beyond its public interface is in this module.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .quota import Limits
 SESSIONS = 32
 """Sessions whose state gradio keeps; of older ones only the number of the result last clicked on is lost."""
 IDLE_S = 60.0
-"""Seconds after its last request after which a session that listens to nothing is forgotten."""
+"""Seconds after its last request after which a session without an event stream is forgotten."""
 MOST_SEEN = 1000
-"""Sessions of which it is known when they asked last; of more, the oldest are forgotten at once."""
+"""Number of sessions whose last request is recorded; of more, the oldest are forgotten at once."""
 MOST_CANVAS, MOST_LAYERS = 4096, 8
 
 
 class Page(gr.Blocks):
-    """Blocks whose every failure is a sentence. ``folder`` is where files that users hand in lie."""
+    """Blocks that report every failure as a sentence. ``folder`` has the uploaded files."""
 
     folder: Path
 
@@ -44,8 +44,7 @@ class Page(gr.Blocks):
         except gr.Error as error:
             if not error.print_exception:  # one of our own
                 raise
-            # of gradio's components, such as a number out of its range; it holds what was sent, as it was
-            # sent
+            # from gradio's components, such as a number out of range; it contains the input as it was sent
             raise gr.Error(
                 html.escape(error.message), title="That does not work", print_exception=False
             ) from None
@@ -54,7 +53,7 @@ class Page(gr.Blocks):
 
 
 def check_inputs(block_fn: Any, inputs: list[Any], folder: Path) -> None:
-    """Raises ConfigError for a file that was not handed in here, and for a painting that is none."""
+    """Raises ConfigError for a file that was not uploaded here, and for an invalid painting."""
     for block, value in zip(getattr(block_fn, "inputs", []), inputs, strict=False):
         paths = list(named_files(value))
         for path in paths:
@@ -63,7 +62,7 @@ def check_inputs(block_fn: Any, inputs: list[Any], folder: Path) -> None:
                 and "://" not in path
                 and Path(path).resolve().is_relative_to(folder.resolve())
             )
-            check(local, "image", "its file", "was not handed in on this page; choose it again")
+            check(local, "image", "its file", "was not uploaded on this page; choose it again")
         if isinstance(block, gr.ImageEditor):
             check(len(paths) <= MOST_LAYERS + 2, "painting", "", f"has more than {MOST_LAYERS} layers")
             for path in paths:
@@ -71,7 +70,7 @@ def check_inputs(block_fn: Any, inputs: list[Any], folder: Path) -> None:
 
 
 def named_files(value: Any) -> Iterator[Any]:
-    """All paths in what a browser sent."""
+    """All paths in data from a browser."""
     waiting = [value]
     while waiting:
         found = waiting.pop()
@@ -83,8 +82,8 @@ def named_files(value: Any) -> Iterator[Any]:
 
 
 def check_painting(path: Path) -> None:
-    """Raises ConfigError for anything but a PNG of a canvas's size: gradio would decode whatever it is, and
-    however large."""
+    """Raises ConfigError for anything but a PNG of a canvas's size: gradio would decode any file, however
+    large."""
     try:
         with path.open("rb") as file:
             head = file.read(24)
@@ -131,14 +130,14 @@ def forget_oldest(known: dict[str, Any], most: int = 64) -> None:
 
 
 class Server(routes.App):
-    """gradio's server behind a gate. The gate is outermost, before gradio's own answers to other origins."""
+    """gradio's server behind the gate, which is outermost, before gradio's own answers to other origins."""
 
     def __init__(self, page: Page, host: str, limits: Limits):
         super().__init__(default_response_class=routes.ORJSONResponse)
         self.page, self.listens_at, self.limits = page, host, limits
 
     def build_middleware_stack(self) -> Any:
-        """What a request goes through."""
+        """The middleware of a request."""
         sessions = Sessions(self.page)
         return Gate(
             super().build_middleware_stack(),

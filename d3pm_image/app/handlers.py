@@ -1,4 +1,4 @@
-"""What a click does: values of the page in, updates of the page out, wrong input in friendly words."""
+"""What a click does: values of the page in, updates of the page out, wrong input as sentences."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .streaming import Stopped
 from .studios import Studios
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
-PROMISE = "Painted pixels are hidden from the model and drawn anew. Every other pixel stays exactly as it is."
+PROMISE = "Painted pixels are hidden from the model and redrawn. Every other pixel stays exactly as it is."
 WAITING, STARTING = "Waiting for the model.", "Starting."
 GOES_ON = (WAITING, STARTING, "Step", "Part")
-"""How a line begins that says that a decode goes on."""
+"""Beginning of a line that says that a decode is running."""
 SMALL = 160  # pixels of the longer side under which an image is shown with square pixels
 
 
@@ -53,14 +53,14 @@ def whole(value: Any, name: str) -> int:
 
 
 class Clock:
-    """Says how far a decode is, and how long it will still take by the time of the steps that it made. A
-    large image is drawn in parts, whose number is not known before."""
+    """The progress of a decode, and the time left, estimated from the steps so far. A large image is drawn in
+    parts, whose number is not known before."""
 
     def __init__(self) -> None:
         self.part, self.last, self.first = 1, -1, (0, 0.0)
 
     def line(self, step: int, steps: int, now: float) -> str:
-        """Where it stands after a step; ``now`` in seconds, by any clock."""
+        """The progress after a step; ``now`` in seconds, by any clock."""
         self.part += step < self.last
         if self.last < 0:
             self.first = step, now
@@ -92,7 +92,7 @@ class Handlers:
             event.set()
 
     def wait(self, request: gr.Request) -> list[Any]:
-        """Updates of (chosen result, status, four buttons) at a press: it waits; nothing where a decode runs
+        """Updates of (chosen result, status, four buttons) at a press: it waits; nothing if a decode runs
         already."""
         if str(request.session_hash) in self.running:
             return same(6)
@@ -110,7 +110,7 @@ class Handlers:
         seed: Any,
         pinned: Any,
     ) -> PageRequest:
-        """The common settings; the seed is a new one unless it is pinned. Raises ConfigError."""
+        """The common settings; with a new seed unless it is kept. Raises ConfigError."""
         changes = {
             "sampler": sampler,
             "steps": whole(steps, "steps"),
@@ -128,7 +128,7 @@ class Handlers:
     def inpaint(
         self, request: gr.Request, model: str, path: str | None, editor: Any, feather: Any, *values: Any
     ) -> Iterator:
-        """The painted part of an uploaded image, drawn anew."""
+        """The painted part of an uploaded image, redrawn."""
 
         def work(studio: Studio, how: PageRequest, stop: threading.Event) -> Iterator:
             source = open_upload(path)
@@ -216,7 +216,7 @@ class Handlers:
         return gr.update(visible=False), gallery, gr.update(value=str(seen.download), interactive=True), text
 
     def check(self, model: str, path: str | None) -> tuple[Any, str]:
-        """An uploaded image as the user shall see it, and a line about it."""
+        """An uploaded image as it is shown, and a line about it."""
         if not path:
             return gr.update(value=None, visible=False), ""
         image = open_upload(path).image

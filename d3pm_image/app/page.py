@@ -78,7 +78,7 @@ def generate_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> tuple
 
 
 def inpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
-    """A brush on an image of one's own."""
+    """A brush on an uploaded image."""
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
             image = upload("inpaint")
@@ -157,7 +157,7 @@ def vary_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
 
 
 def tokens_tab(handlers: Handlers, menu: gr.Dropdown) -> None:
-    """What the tokenizer makes of an image."""
+    """Codes and reconstruction of an image."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             image = upload("tokens")
@@ -195,7 +195,7 @@ def show_tab(handlers: Handlers) -> None:
                 elem_id="show-image",
                 elem_classes=["upload"],
             )
-            hint("`d3pm-image show IMAGE` says the same; with `--again` it makes the image anew.")
+            hint("`d3pm-image show IMAGE` says the same; with `--again` it makes the image again.")
         with gr.Column(scale=2, min_width=320):
             metadata = gr.HTML("")
     image.change(friendly(handlers.read), image, metadata, **QUIET)

@@ -1,5 +1,5 @@
-"""What the tabs of the page are made of: fields, results, buttons. What depends on the model stands in
-:func:`of_model`, from which a change of the model sets it anew."""
+"""Components of the page's tabs: fields, results, buttons. Properties that depend on the model are in
+:func:`of_model`, from which a change of the model sets them again."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Buttons:
-    """What starts and ends a decode, and the line below them that says where it stands."""
+    """Buttons that start and stop a decode, and the line below them with its progress."""
 
     start: gr.Button
     stop: gr.Button
@@ -53,8 +53,8 @@ class Buttons:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a decode shows: live image, results, download; the result last clicked on, and the tabs that it
-    can go on to."""
+    """Outputs of a decode: live image, results, download; the result last clicked on, and the tabs that can
+    use it."""
 
     live: gr.Image
     results: gr.Gallery
@@ -65,7 +65,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Upload:
-    """An image of the user's own: the file, what is shown of it, and a line about it."""
+    """An uploaded image: the file, the shown version, and a line about it."""
 
     file: gr.File
     shown: Any
@@ -90,7 +90,7 @@ def of_model(studio: Studio, any_class: str) -> list[dict[str, Any]]:
 
 
 def what(studio: Studio, count: int, any_class: str = NONE) -> tuple[gr.Dropdown, gr.Slider]:
-    """The fields that everybody sets: class and number."""
+    """The most frequent fields: class and number."""
     with gr.Row():
         label = gr.Dropdown(label="Class", min_width=170, **of_model(studio, any_class)[0])
         number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Images", min_width=170, buttons=[])
@@ -98,7 +98,7 @@ def what(studio: Studio, count: int, any_class: str = NONE) -> tuple[gr.Dropdown
 
 
 def how(studio: Studio, label: gr.Dropdown, count: gr.Slider, any_class: str = NONE) -> Fields:
-    """All other fields, folded away."""
+    """All other fields, collapsed."""
     _, sampler, steps, guidance, temperature = of_model(studio, any_class)
     narrow: dict[str, Any] = {"min_width": 120}
     slider: dict[str, Any] = {"buttons": [], **narrow}
@@ -143,7 +143,7 @@ def results(columns: int = 4, height: int = 520) -> Outputs:
 
 
 def upload(name: str) -> gr.File:
-    """A field for an image of the user's own; the file itself comes here, not what a browser makes of it."""
+    """A field for an uploaded image; the file itself is sent, not the browser's version of it."""
     return gr.File(
         label="Your image: drop it here",
         file_types=["image"],

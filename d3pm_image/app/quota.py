@@ -1,4 +1,4 @@
-"""How much may be handed in to the page: per file, per session and hour, and by all sessions together."""
+"""Limits of uploads to the page: per file, per session and hour, and for all sessions together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 class Refused(Exception):
-    """A request that is not answered, with the status and the sentence that it gets instead."""
+    """A refused request, with its status and the sentence for the user."""
 
     def __init__(self, status: int, words: str):
         super().__init__(words)
@@ -23,12 +23,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the page takes in.
+    """Limits of the page.
 
     Args:
         file: Bytes of a file.
-        session, total: Bytes that one session, and that all together, may hand in within an hour, which is
-            how long files are kept.
+        session, total: Bytes that one session, and all together, may upload within an hour, which is how long
+            files are kept.
         least: Bytes that a file counts for at least, so that their number is bounded too.
         json: Bytes of any other request.
         uploads, requests: How many at once; more uploads wait.
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass
 class Upload:
-    """A request that hands in files: what it was promised and what of it came."""
+    """A request that uploads files: its announced size and the bytes so far."""
 
     session: str
     since: float
@@ -65,7 +65,7 @@ class Upload:
 
 
 class Quota:
-    """The uploads of the last hour, those that still come in included."""
+    """The uploads of the last hour, including unfinished ones."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
         self.limits, self.clock = limits, clock
@@ -73,7 +73,7 @@ class Quota:
         self.sessions: OrderedDict[str, None] = OrderedDict()
 
     def new_session(self) -> str:
-        """A name that nobody guesses."""
+        """A name that cannot be guessed."""
         name = secrets.token_urlsafe(16)
         self.sessions[name] = None
         while len(self.sessions) > self.limits.sessions:
@@ -98,7 +98,7 @@ class Quota:
         return upload
 
     def received(self, upload: Upload, part: bytes) -> None:
-        """Count what came in. Raises Refused."""
+        """Count received bytes. Raises Refused."""
         upload.came += len(part)
         upload.files += part.lower().count(b"filename=")
         size = upload.size(self.limits.least)
@@ -111,9 +111,9 @@ class Quota:
         upload.ended = True
 
     def check(self, upload: Upload, uploads: list[Upload]) -> None:
-        """Raises Refused where an upload does not fit among all."""
+        """Raises Refused if an upload does not fit among all."""
         limits = self.limits
-        if upload.size(0) > limits.file + MIB:  # a little for what is around the file in the request
+        if upload.size(0) > limits.file + MIB:  # some more for the request around the file
             raise Refused(
                 413,
                 f"The file is larger than {limits.file // MIB} MB. Make it smaller, or use the command line.",
@@ -122,7 +122,7 @@ class Quota:
         if sum(size for own, size in sizes if own) > limits.session:
             raise Refused(
                 413,
-                f"You have handed in {limits.session // MIB} MB within an hour, the most that is kept for"
+                f"You have uploaded {limits.session // MIB} MB within an hour, the most that is kept for"
                 " one. Try later.",
             )
         if sum(size for _, size in sizes) > limits.total:

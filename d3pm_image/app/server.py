@@ -1,5 +1,5 @@
-"""Starting the page: on this machine alone by default, without a word to anybody else, with its files in a
-folder that goes with it."""
+"""Starting the page: on this machine only by default, without any other network access, with its files in a
+temporary folder."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_RUN_HISTORY": "False",
-    "GRADIO_ANALYTICS_MAX_EVENTS": "100",  # of its statistics of requests, which nobody sees …
-    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # … and which it would work out anew at each
+    "GRADIO_ANALYTICS_MAX_EVENTS": "100",  # of its statistics of requests, which are not used …
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # … and which it would compute again at each
 }
 SWEEP_S = 60
 
 
 def check_installed() -> None:
-    """Raises ConfigError where the page's library is not there."""
+    """Raises ConfigError if the page's library is not installed."""
     from importlib.util import find_spec
 
     if find_spec("gradio") is None:
@@ -46,9 +46,9 @@ def start(
     Args:
         pipe, model: The model and its name.
         host: Address to listen at; 127.0.0.1 is this machine alone.
-        port: 0 takes any that is free.
-        folder: For images handed in and results; an existing one, emptied by whoever made it.
-        wait: Stay until it is stopped.
+        port: 0 takes any free one.
+        folder: For uploads and results; an existing one, which the caller removes.
+        wait: Return only when it is stopped.
 
     Returns:
         The page and its address.
@@ -108,10 +108,10 @@ def ended_by_signals() -> Iterator[None]:
 
     def end(number: int, frame: Any) -> None:
         for other in before:
-            signal.signal(other, signal.SIG_IGN)  # a second one must not stop the tidying up
+            signal.signal(other, signal.SIG_IGN)  # a second one must not stop the clean-up
         raise Stopped(signal.Signals(number).name)
 
-    with suppress(ValueError):  # not in the main thread: signals belong to somebody else
+    with suppress(ValueError):  # not in the main thread: signals are handled elsewhere
         for number in numbers:
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, end)
@@ -125,7 +125,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def serve(pipe: Pipeline, model: str, host: str, port: int) -> None:
-    """Serve until stopped; what was handed in and made is removed then, also after SIGTERM and SIGHUP."""
+    """Serve until stopped; uploads and results are removed then, also after SIGTERM and SIGHUP."""
     check_installed()
     from .folder import page_folder
 

@@ -1,5 +1,5 @@
-"""Requests of the page to a pipeline: one at a time, watched, with results as files that say how they were
-made."""
+"""Requests of the page to a pipeline: one at a time, with live previews, and results as files that record how
+they were made."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCREEN = 384
 
 @dataclass(frozen=True)
 class PageRequest:
-    """How the user wants it drawn.
+    """Settings of a request.
 
     Args:
         label: "" for every class in turn (edits: none), "none", or a class number as text.
@@ -98,7 +98,7 @@ class Studio:
         self.made_by = made_by(model, pipe.tokenizer, pipe.denoiser)
 
     def metadata(self, command: str, drawing: PageRequest, **own: Any) -> dict[str, Any]:
-        """What the results carry; the same as the command of that name writes."""
+        """Metadata of the results, as the command of that name writes it."""
         settings = self.pipe.request(**drawing.changes).values()
         run = {"seed": drawing.seed, "precision": self.pipe.precision}
         return {"command": command, **run, **own, **settings, **self.made_by}
@@ -131,7 +131,7 @@ class Studio:
         yield from self.draw(work, own, captions, f"generated-seed{drawing.seed}", None, stop)
 
     def note(self, image: Image.Image) -> str:
-        """Size and mode of an image that was handed in, and what this model cannot do for it."""
+        """Size and mode of an uploaded image, and a note on limits of this model."""
         said = f"{image.width}×{image.height} pixels, mode {image.mode}."
         grey = self.pipe.tokenizer.channels < 3 and coloured(image)
         return f"{said} Note: {GREY_MODEL}." if grey else said
@@ -153,7 +153,7 @@ class Studio:
         stop: threading.Event,
         name: str = "",
     ) -> Iterator[Progress | Finished]:
-        """An image with its masked part painted anew; every pixel outside the mask (and a feather) stays."""
+        """An image with its masked part repainted; every pixel outside the mask (and a feather) stays."""
         own = {
             "labels": self.labels_text(drawing),
             "feather": feather,
@@ -176,7 +176,7 @@ class Studio:
         stop: threading.Event,
         name: str = "",
     ) -> Iterator[Progress | Finished]:
-        """An image continued by so many pixels on each side (left, top, right, bottom)."""
+        """An image continued by the given pixels on each side (left, top, right, bottom)."""
         check_added(sides)
         check_sides(source.image.size, sides)
         added = sides["left"] + sides["right"], sides["top"] + sides["bottom"]
@@ -218,7 +218,7 @@ class Studio:
         stop: threading.Event,
         name: str,
     ) -> Iterator[Progress | Finished]:
-        """Draw the variants of an edit and keep them as files, watched step by step."""
+        """Draw the variants of an edit and keep them as files, with previews of each step."""
         check_amount(drawing.count, *source.image.size)
         metadata = self.metadata(command, drawing, **own) | image_record(source.path, name=name)
         together = {"first": 0, "variants": drawing.count, "batch_size": BATCH}
@@ -261,8 +261,8 @@ class Studio:
         return enlarge(grid_image(tiles, min(5, len(tiles)) if len(tiles) > 4 else 0, gap=4), SCREEN)
 
     def tokens(self, source: ImageFile) -> tuple[list[Image.Image], str]:
-        """An image as the tokenizer sees it: at the model's size, its codes as colours, what they give back;
-        and figures in words."""
+        """An image as the tokenizer sees it: at the model's size, its codes as colours, its reconstruction;
+        and a line with measures."""
         with self.lock:
             pixels = self.pipe.tensors([source.image])
             codes = self.pipe.tokenizer.encode(pixels).cpu()
@@ -283,7 +283,7 @@ class Studio:
 
 
 def check_amount(count: int, width: int, height: int) -> None:
-    """Raises ConfigError for results that are together too large for a machine that others use as well."""
+    """Raises ConfigError for results that are together too large for a shared machine."""
     fits = count * width * height <= MOST_PIXELS
     hint = f"of {width}x{height} pixels are too many at once; ask for fewer, or use the command line"
     check(fits, "images", count, hint)
@@ -301,10 +301,10 @@ def how(drawing: PageRequest, callback: Callback) -> dict[str, Any]:
 
 
 def open_upload(path: str | None) -> ImageFile:
-    """The image that a user handed in.
+    """The uploaded image.
 
     Raises:
-        ConfigError: none, or not readable; its place on this machine is not named.
+        ConfigError: none, or not readable; messages do not contain its path.
     """
     check(bool(path), "", "", "choose an image first")
     try:

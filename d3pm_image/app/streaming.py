@@ -1,4 +1,4 @@
-"""A decode watched from another thread: what it draws comes out step by step, then its result."""
+"""A decode in another thread, whose steps are yielded one by one, and then its result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 4  # frames that wait for a reader; older ones are dropped: a slow browse
 
 
 class Stopped(Exception):
-    """Somebody asked the decode to end."""
+    """The decode was asked to end."""
 
 
 def watched(
@@ -24,7 +24,7 @@ def watched(
     Args:
         work: Called with the callback, in a thread of its own.
         stop: Ends the decode at its next step; it is set as well when the reader leaves before the end.
-        lock: Held while ``work`` runs: one decode at a time, whoever asks.
+        lock: Held while ``work`` runs: one decode at a time.
 
     Raises:
         Stopped: ``stop`` was set. Whatever ``work`` raises.
@@ -45,7 +45,7 @@ def watched(
                 if stop.is_set():
                     raise Stopped
                 outcome["result"] = work(watch)
-        except BaseException as error:  # handed to the reader, who knows what to do with it
+        except BaseException as error:  # raised again in the reader's thread
             outcome["error"] = error
         news.set()
 

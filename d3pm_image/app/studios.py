@@ -1,5 +1,5 @@
 """The models of the page's menu: the one that the page was started with, the shipped ones and those of the
-hub's cache. Each is loaded from this machine when somebody first chooses it; nothing else can be named."""
+hub's cache. Each is loaded from this machine when it is first chosen; no other model can be named."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from ..pipeline import Pipeline
 from .session import Studio
 
 MOST_LOADED = 2
-"""Models in memory besides the one that the page was started with; of more, the one used longest ago goes."""
+"""Models in memory besides the one that the page was started with; of more, the least recently used is
+dropped."""
 
 
 class Studios:
-    """A studio for each model of the menu, on one device, with one folder and one line for all.
+    """A session for each model of the menu, on one device, with one folder and one queue for all.
 
     Args:
         first: That of the model that the page was started with; it stays in memory.
@@ -35,11 +36,11 @@ class Studios:
 
     @property
     def names(self) -> list[str]:
-        """What the menu offers, in its order."""
+        """Entries of the menu, in order."""
         return [self.first.model, *self.folders]
 
     def get(self, name: Any) -> Studio:
-        """The studio of a model. Raises ConfigError for a name that the menu does not offer, and for a model
+        """The session of a model. Raises ConfigError for a name that the menu does not offer, and for a model
         that cannot be read."""
         known = isinstance(name, str) and (name == self.first.model or name in self.folders)
         check(known, "model", name, "is not in the menu; load the page again")

@@ -1,4 +1,4 @@
-"""How the page looks: calm colours, fonts that every system has (nothing is fetched), square pixels for small
+"""Style of the page: calm colours, fonts that every system has (none is downloaded), square pixels for small
 images."""
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ SCRIPT = """
   });
 }
 """
-"""What the library leaves out for keyboards and screen readers: names of fields for files and of results, and
-one stop for all tabs, whose arrow keys change them. On a phone, a press on a button shows the line that says
-how far it is."""
+"""Additions for keyboards and screen readers that the library lacks: names of fields for files and of
+results, and one stop for all tabs, whose arrow keys change them. On a phone, a press on a button scrolls to
+the progress line."""
 
 
 def theme() -> gr.themes.Base:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 COMMANDS = {
-    "train": ("train.main", "train both stages on your own images in a given time, all else chosen"),
+    "train": ("train.main", "train both stages on your own images in a given time, with automatic settings"),
     "train-tokenizer": ("train_tokenizer.main", "train the VQ-VAE tokenizer on images (stage one)"),
     "train-diffusion": (
         "train_diffusion.main",
@@ -37,11 +37,11 @@ COMMANDS = {
     "outpaint": ("edit.outpaint", "continue an image beyond its borders"),
     "edit": ("edit.edit", "repaint a part of an image as another class"),
     "vary": ("edit.vary", "make variations of an image"),
-    "interpolate": ("interpolate.main", "go from one image to another"),
+    "interpolate": ("interpolate.main", "interpolate between two images"),
     "app": ("app.main", "open the web page: generate, paint and edit in a browser"),
     "models": ("models.main", "list the models that came with the package or were downloaded"),
     "completion": ("completion.main", "print what lets a shell complete commands and options at Tab"),
-    "show": ("show.main", "say how an image was made, or make it again"),
+    "show": ("show.main", "show how an image was made, or make it again"),
     "reconstruct": ("reconstruct.main", "show images beside their reconstructions by the tokenizer"),
     "evaluate": (
         "evaluate.main",
@@ -91,21 +91,21 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit codes: 0 done, 1 training failed or something found wrong, 2 wrong input, 130 training stopped by a
     signal after saving, 128 + number of the signal that ended it otherwise (129 SIGHUP, 130 Ctrl-C, 143
-    SIGTERM), 141 nobody reads what is printed any more (``d3pm-image … | head``).
+    SIGTERM), 141 the output is no longer read (``d3pm-image … | head``).
     """
     any_terminal()
     try:
         choose(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # or Python complains once more when it ends
+        # else Python prints another error when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
 
 
 def any_terminal() -> None:
-    """Let every terminal and file take every text: what its encoding (cp1252, latin-1, ASCII) does not have
-    becomes an escape."""
+    """Let every terminal and file accept every text: characters that its encoding (cp1252, latin-1, ASCII)
+    lacks become escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -131,8 +131,8 @@ def choose(arguments: list[str]) -> None:
 
 
 def run(name: str, rest: list[str]) -> None:
-    """Run a command and turn its errors into one line and an exit code; on several processes images are the
-    first one's work."""
+    """Run a command and turn its errors into one line and an exit code. Of several processes only the first
+    makes single images."""
     from ..config import ConfigError
     from ..system.allocator import keep_memory
     from ..system.failures import in_words
@@ -170,11 +170,11 @@ def function_of(name: str) -> Callable[[list[str]], None]:
 
 
 def is_first(name: str) -> bool:
-    """Whether this process does a command's work: of several that were started together, only trainings,
-    encodings, evaluations and the drawing or editing of many files use all.
+    """Whether this process works on a command. Of several processes started together, all work on training,
+    encoding, evaluation and the making or editing of many files; only the first works on others.
 
     Raises:
-        ConfigError: the environment says that it is one of several, and makes no sense.
+        ConfigError: the environment variables of several processes are inconsistent.
     """
     from ..training.launch import check_launch
 
@@ -191,7 +191,7 @@ def is_first(name: str) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line to standard error, if that is there still (a terminal that was closed is not)."""
+    """Print a line to standard error, if it is still open (that of a closed terminal is not)."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 

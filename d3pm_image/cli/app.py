@@ -19,9 +19,9 @@ class App:
 
     Args:
         model: Model folder, the run that trained it, or a name.
-        host: Address to listen at. 127.0.0.1 is this machine alone; 0.0.0.0 lets everybody in who can reach
-            it.
-        port: Port to listen at; 0 takes any that is free.
+        host: Address to listen at. 127.0.0.1 is this machine only; with 0.0.0.0 everybody who can reach the
+            machine can use the page.
+        port: Port to listen at; 0 takes any free one.
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
         precision: float32, bf16 (other images under the same seed), or auto: bf16 where the device is at
             least as fast with it.

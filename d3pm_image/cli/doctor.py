@@ -24,7 +24,7 @@ class Doctor(OutputOptions):
     Args:
         folder: Folder of a run, of images or of shards; or a pattern of shards.
         limit: Images of a folder to read, spread over it; 0 reads all.
-        out: JSON file for the findings; empty prints them only.
+        out: JSON file for the findings; empty only prints them.
 
     Example:
         d3pm-image doctor photos
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
 
 
 def run(args: Doctor) -> int:
-    """Look, print and write; returns the number of things that are wrong.
+    """Check, print and write; returns the number of problems.
 
     Raises:
         ConfigError: no such folder, or one that holds neither a run nor images.

@@ -1,8 +1,8 @@
 """``d3pm-image inpaint | outpaint | edit | vary MODEL IMAGE …``: repaint a part of an image, continue it, or
-vary it; or do so to every image of a folder.
+vary it; or do this to every image of a folder.
 
-Nothing here imports torch, NumPy or Pillow, not even for types: ``--help`` reads what this module imports for
-them too.
+Nothing here imports torch, NumPy or Pillow, not even for types, because ``--help`` resolves these imports
+too.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ EDITS: dict[str, tuple[type[Options], str]] = {
 
 
 def run(command: str, args: Options) -> None:
-    """Read, check all that can be checked before a model is loaded, repaint, write and say where.
+    """Read, check as much as possible before a model is loaded, repaint, write and print the path.
 
     Raises:
         ConfigError: wrong input; nothing is written then.
@@ -99,7 +99,7 @@ def run(command: str, args: Options) -> None:
     if Path(args.image).expanduser().is_dir():
         run_folder(command, args)
         return
-    check(not args.resume, "resume", True, "is for a folder of images: one is drawn at once")
+    check(not args.resume, "resume", True, "is for a folder of images only; leave it out")
     if left_to_the_first(command):
         return
     image = open_image_file(args.image)
@@ -117,7 +117,7 @@ def run(command: str, args: Options) -> None:
 
 
 def run_folder(command: str, args: Options) -> None:
-    """The same for every image of a folder; processes share the work."""
+    """Edit every image of a folder; processes share the work."""
     from ..editing.folders import check_free, items_of
     from ..editing.image_files.files import open_image_file
     from ..editing.results import coloured
@@ -125,9 +125,14 @@ def run_folder(command: str, args: Options) -> None:
     from ..provenance.writing import listed
     from ..recipes.edited_files import FolderRequest, Given, edit_files
 
-    hint = "does not go with overwrite: what is in the folder is kept, or replaced"
+    hint = "cannot be combined with overwrite; leave one of them out"
     check(not (args.resume and args.overwrite), "resume", True, hint)
-    check(not args.trajectory, "trajectory", args.trajectory, "shows how one image is drawn, not a folder")
+    check(
+        not args.trajectory,
+        "trajectory",
+        args.trajectory,
+        "shows the decode of one image, not of a folder; leave it out",
+    )
     items = items_of(args.image, getattr(args, "mask", ""), args.out, EDITS[command][1], args.variants)
     if not (args.overwrite or args.resume):
         check_free(items, args.variants)
@@ -152,8 +157,8 @@ def run_folder(command: str, args: Options) -> None:
 
 
 def drawing(args: Options, pipe: Any, recorder: Any = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
-    """What draws the results of images, from a number on. Raises ConfigError for a label as
-    :func:`label_of`."""
+    """The function that draws the results of images, numbered from a first number. Raises ConfigError for a
+    label as :func:`label_of`."""
     from ..recipes.edited_files import paint
 
     how: dict[str, Any] = {name: getattr(args, name) for name in HOW} | {
@@ -178,7 +183,7 @@ def prepared(args: Options, image: Any, mask: str) -> tuple[Any, Any]:
         return extend(image, **args.painted())
     hidden = read_region(image, mask, args.box, args.polygon, needed=not isinstance(args, Vary))
     if isinstance(args, Edit):
-        check(bool(args.label.strip()), "label", args.label, "is needed: one class, by name or number")
+        check(bool(args.label.strip()), "label", args.label, "name one class, or give its number")
     return image, hidden
 
 
@@ -188,12 +193,12 @@ def label_of(args: Options, class_names: Sequence[str]) -> int | None:
     field = "label" if isinstance(args, Edit) else "labels"
     (label,) = read_classes(getattr(args, field), class_names, field)
     missing = label is None and isinstance(args, Edit)
-    check(not missing, field, getattr(args, field), "name the class that the region shall show")
+    check(not missing, field, getattr(args, field), "name the class to paint")
     return label
 
 
 def recording(command: str, args: Options, pipe: Any) -> Callable[[Any, int], dict[str, Any]]:
-    """What says how the results of an image are made, numbered from ``first`` on."""
+    """The metadata of an image's results, numbered from ``first``."""
     from ..provenance import edit_record, made_by
 
     settings = pipe.request(**args.changes()).values()

@@ -26,11 +26,11 @@ STAGES: dict[str, tuple[str, type[TokenizerRun | DiffusionRun]]] = {
 class Estimate(EstimateConfig, OutputOptions):
     """Estimate a training before it begins: parameters, operations per step, memory, disk, and hours on this
     machine after a short measurement. Any option of train-tokenizer or train-diffusion may follow and
-    overrides the file; the run's folder is not touched and no images are read (a source that is there is only
-    counted).
+    overrides the file; the run's folder is not touched and no images are read (the images of an existing
+    source are only counted).
 
     Args:
-        out: JSON file for the figures; empty prints them only.
+        out: JSON file for the numbers; empty only prints them.
 
     Example:
         d3pm-image estimate configs/eurosat/diffusion.yaml
@@ -82,6 +82,6 @@ def run(args: Estimate, others: list[str]) -> None:
 
 
 def read_run(stage: str, path: str, others: Sequence[str] = ()) -> Any:
-    """The settings of a run out of its YAML file. Raises ConfigError for what train-tokenizer or
+    """The settings of a run from its YAML file. Raises ConfigError for what train-tokenizer or
     train-diffusion would refuse."""
     return parse(*STAGES[stage], ["--config", path, *others])

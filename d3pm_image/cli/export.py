@@ -19,7 +19,7 @@ class Export(OutputOptions):
 
     Args:
         model: Model folder, run, name of a shipped model, or hub id.
-        out: Folder to write; where it holds graphs already, NAME-2 beside it, unless overwrite is given.
+        out: Folder to write; if it has graphs already, NAME-2 beside it, unless overwrite is given.
         form: pt2 (torch.export) or onnx (needs the extra onnx).
 
     Example:

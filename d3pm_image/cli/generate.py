@@ -24,15 +24,15 @@ class Generate(WatchedOptions):
     Args:
         model: Model folder, or the run that trained it.
         num_images: How many.
-        first: Number of the first one, so that a long request can be made in parts.
-        labels: Classes to make, repeated in turn: names, numbers or a range (0..9), separated by commas; none
-            for no class. A name comes before a number; one with a comma, or that reads as something else,
-            stands in double quotes ('"a,b",c'). Default: every class in turn.
+        first: Number of the first image, so that a long request can be made in parts.
+        labels: Classes, which take turns: names, numbers or a range (0..9), separated by commas; none for no
+            class. Names take precedence over numbers; put names with a comma, or that look like something
+            else, in double quotes ('"a,b",c'). Default: all classes take turns.
         out: An image (grid.png) for one grid; a folder for one file per image, named after its number, seed
-            and class; or FILE.npz for all in one array, as suites read that compute scores. Processes that
-            torchrun starts share the work of the last two.
-        resume: Go on with a request that was interrupted: what is in the folder, or was drawn for FILE.npz,
-            is left out.
+            and class; or FILE.npz for all in one array, as programs that compute scores read it. Processes
+            that torchrun starts share the work of the last two.
+        resume: Continue an interrupted request: images that are in the folder, or were drawn for FILE.npz,
+            are skipped.
         columns: Images per row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
 
@@ -54,13 +54,13 @@ class Generate(WatchedOptions):
         check(1 <= self.num_images <= 1_000_000, "num_images", self.num_images, "ask for 1 to 1000000 images")
         check_first(self.first)
         several = not self.one_image
-        hint = "is for a folder or FILE.npz: one image is drawn at once"
+        hint = "is for a folder or FILE.npz only; leave it out"
         check(several or not self.resume, "resume", True, hint)
-        hint = "does not go with overwrite: what is in the folder is kept, or replaced"
+        hint = "cannot be combined with overwrite; leave one of them out"
         array = self.place.suffix.lower() == ".npz"
         check(array or not (self.resume and self.overwrite), "resume", True, hint)
-        check(self.place.name.lower() != ".npz", "out", self.out, "lacks a name before its ending")
-        hint = "does not go with resume: what is there is not drawn again"
+        check(self.place.name.lower() != ".npz", "out", self.out, "give a name before the ending")
+        hint = "cannot be combined with resume; leave one of them out"
         check(not (self.resume and self.trajectory), "trajectory", self.trajectory, hint)
         check(0 <= self.columns <= 1000, "columns", self.columns, "give 0 (choose) to 1000 images per row")
 
@@ -71,7 +71,7 @@ class Generate(WatchedOptions):
 
     @property
     def one_image(self) -> bool:
-        """Whether all images go side by side into one."""
+        """Whether all images form one grid."""
         return self.place.suffix.lower() not in ("", ".npz")
 
 
@@ -133,7 +133,7 @@ def run(args: Generate) -> None:
 
 
 def described(args: Generate, pipe: Any) -> dict[str, Any]:
-    """How the images are made, which they carry."""
+    """The metadata of the images: how they are made."""
     from ..provenance import made_by
 
     made: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
@@ -142,7 +142,7 @@ def described(args: Generate, pipe: Any) -> dict[str, Any]:
 
 
 def say_what_is_there(out: Path) -> None:
-    """A note on a folder that holds files already."""
+    """Print a note if the folder has files already."""
     there = sum(1 for _ in out.iterdir()) if out.is_dir() else 0
     if there:
         files = f"{there} other file{'s' * (there > 1)}"

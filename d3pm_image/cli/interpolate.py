@@ -1,4 +1,4 @@
-"""``d3pm-image interpolate MODEL A B``: the way from one image to another."""
+"""``d3pm-image interpolate MODEL A B``: images between two others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .options import WatchedOptions, say
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate(editing.Interpolate, WatchedOptions):
-    """Images from one to another, at the model's size, as a strip or an animation.
+    """Interpolate between two images, at the model's size, as a strip or an animation.
 
     Example:
         d3pm-image interpolate fashion-mnist a.png b.png --frames 8 --out way.gif

@@ -1,4 +1,4 @@
-"""``d3pm-image models``: the models that can be named on this machine."""
+"""``d3pm-image models``: the models that commands accept by name on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..printable import printable
 @dataclass(frozen=True, kw_only=True)
 class Models:
     """List the models that commands take by name: those that came with the package, and those of the hub that
-    were downloaded. A folder of a model, or of the run that trained it, is named by its path.
+    were downloaded. Other models are given by the path of their folder or run.
 
     Args:
         classes: Also list the names of each model's classes.

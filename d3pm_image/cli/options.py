@@ -16,7 +16,7 @@ from ..config.worded import worded
 from ..printable import printable
 from ..sampling import SAMPLERS
 
-# no TYPE_CHECKING block: jsonargparse would import what stands there, torch included, to show help
+# no TYPE_CHECKING block: jsonargparse would import its modules, torch included, to show help
 
 
 def _optional_fields() -> list[tuple[str, Any, Any]]:
@@ -32,7 +32,7 @@ def _optional_fields() -> list[tuple[str, Any, Any]]:
 
 
 def _words() -> str:
-    """What each of these does: for a sampler's own settings the words of every class that has it, with its
+    """Help text of these: for a sampler's own setting, the text of every class that has it, with its
     default."""
     lines = [
         f"        sampler: How codes are drawn: {', '.join(SAMPLERS)}; docs/samplers.md says which to use"
@@ -61,7 +61,7 @@ class SamplerOptions(RunOptions, SamplerChanges):  # type: ignore[valid-type, mi
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedOptions(SamplerOptions, OutputOptions):
-    """The sampler's settings, and where to show what it did.
+    """The sampler's settings, and where to write the animation of a decode.
 
     Args:
         trajectory: Animation of the decode of the first 8 images, FILE.gif or FILE.webp; FILE-sheet.png
@@ -84,7 +84,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         """A callback that keeps the first images, or None where no trajectory is wanted.
 
         Raises:
-            ConfigError: a format that is not there, or a file that is one of the outputs or inputs as well.
+            ConfigError: a format that cannot be written, or a file that is also an output or an input.
         """
         if not self.trajectory:
             return None
@@ -101,7 +101,7 @@ class WatchedOptions(SamplerOptions, OutputOptions):
         return Recorder()
 
     def show(self, recorder: Any, pipe: Any, title: str, metadata: dict[str, Any]) -> None:
-        """Write what a recorder saw, if there is one, and say where."""
+        """Write what a recorder kept, if there is one, and print the path."""
         if recorder is None:
             return
         from ..outputs import new_files
@@ -126,7 +126,8 @@ def say(command: str, notes: Sequence[str]) -> None:
 
 
 def left_to_the_first(command: str) -> bool:
-    """Whether this is one of several processes, of which the first draws one image; it says so then."""
+    """Whether this process is not the first of several, for one image that the first draws; it prints so
+    then."""
     from ..training.launch import place_among_processes
 
     rank, processes = place_among_processes()

@@ -1,5 +1,5 @@
-"""``d3pm-image package MODEL``: a model folder for sharing: half precision, a model card, samples; and
-onto the hub if asked."""
+"""``d3pm-image package MODEL``: a model folder for sharing, with half precision, a model card and samples,
+uploaded to the hub if asked."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..printable import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Package(PackageConfig, OutputOptions):
-    """Export a trained model for sharing: weights in half precision, a model card from what the
-    model remembers, samples.
+    """Export a trained model for sharing: weights in half precision, a model card from the model's metadata,
+    and samples.
 
     Args:
-        private: Make that repository a private one.
+        private: Make the hub repository private.
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it), for the samples.
 
     Example:

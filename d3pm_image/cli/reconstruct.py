@@ -1,5 +1,4 @@
-"""``d3pm-image reconstruct MODEL [IMAGES]``: images, or images of a data set, above their
-reconstructions."""
+"""``d3pm-image reconstruct MODEL [IMAGES]``: images, or those of a data set, above their reconstructions."""
 
 from __future__ import annotations
 
@@ -17,8 +16,8 @@ from .options import say
 
 @dataclass(frozen=True)
 class Reconstruct(ReconstructConfig, OutputOptions):
-    """Show images, or images of a data set, above what the tokenizer keeps of them. Without either,
-    held-out images of the data that the model was trained on.
+    """Show images, or those of a data set, above their reconstructions by the tokenizer. By default, these
+    are held-out images of the data that the model was trained on.
 
     Args:
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).

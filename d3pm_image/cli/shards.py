@@ -13,14 +13,15 @@ from ..printable import printable
 @dataclass(frozen=True, kw_only=True)
 class Shards:
     """Pack a folder of images, or a set by name, into tar shards that --data.source shards reads: a few large
-    files in place of one file per image. Files are packed as they are. Goes on where it was stopped.
+    files in place of one file per image. Files are packed as they are. The same command continues after an
+    interruption.
 
     Args:
         source: Folder of images (subfolders are classes), or a set such as digits or eurosat.
         out: Folder for the shards, classnames.txt and packing.json.
         shard_images: Images per shard.
-        held_out: Pack the held-out part of a set that has one of its own (fashion_mnist, say) instead of its
-            training part.
+        held_out: Pack the held-out part of a set that has one (such as fashion_mnist) instead of its training
+            part.
 
     Example:
         d3pm-image shards photos shards/photos
@@ -52,7 +53,7 @@ def run(args: Shards) -> None:
     """Pack and say what to do next.
 
     Raises:
-        ConfigError: no such images, or a folder that holds something else.
+        ConfigError: no such images, or an output folder with other content.
     """
     from ..data.packing import pack
     from ..data.shards import find_shards

@@ -1,5 +1,4 @@
-"""``d3pm-image show IMAGE``: the settings that a PNG carries, in words, or the image made again from
-them."""
+"""``d3pm-image show IMAGE``: the settings that a PNG records, or the image made again from them."""
 
 from __future__ import annotations
 
@@ -19,17 +18,16 @@ from ..printable import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Show(OutputOptions):
-    """Show how an image was made (PNGs carry their settings), or make it again.
+    """Show how an image was made (PNGs record their settings), or make it again.
 
     Args:
         image: PNG by one of the other commands or by the page.
         json: Print the settings as JSON, all of them.
-        again: Make the image again from its settings, and say whether every pixel is the same (exit code 1
-            where not).
-        out: Where the new image goes, a PNG; IMAGE-again.png beside it by default.
-        model: The model, where it is not where it was then, or comes from the hub.
-        inputs: Images that went in, separated by commas, where they are not beside this one under their
-            names.
+        again: Make the image again from its settings, and say whether every pixel is the same (exit code 1 if
+            not).
+        out: PNG for the new image. Default: IMAGE-again.png beside it.
+        model: The model, if it has moved or comes from the hub.
+        inputs: Input images, separated by commas, if they are not beside this one under their names.
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
 
     Example:
@@ -48,24 +46,24 @@ class Show(OutputOptions):
         both = "settings are either shown or run again; leave out one of --json and --again"
         check(not (self.json and self.again), "json", self.json, both)
         png = not self.out or Path(self.out).suffix.lower() == ".png"
-        check(png, "out", self.out, "use the ending .png, which carries the settings")
+        check(png, "out", self.out, "use the ending .png, which can store the settings")
         for name in ("out", "model", "inputs"):
-            hint = "is for --again true alone"
+            hint = "is for --again true only; leave it out"
             check(self.again or not getattr(self, name), name, getattr(self, name), hint)
 
 
 def main(arguments: list[str]) -> None:
-    """Read the options of ``d3pm-image show`` and run it; exit code 1 where an image made again has other
+    """Read the options of ``d3pm-image show`` and run it; exit code 1 if an image made again has other
     pixels."""
-    if not run(parse("show", Show, arguments, {"image": "PNG whose settings are wanted."})):
+    if not run(parse("show", Show, arguments, {"image": "PNG whose settings are shown."})):
         sys.exit(1)
 
 
 def run(args: Show) -> bool:
-    """Show the settings, or make the image again; False where its pixels are others then.
+    """Show the settings, or make the image again; False if it has other pixels.
 
     Raises:
-        ConfigError: an image without settings, or what made it is not there; nothing is written then.
+        ConfigError: an image without settings, or whose model or inputs are missing; nothing is written then.
     """
     from ..provenance import describe, read_settings
 

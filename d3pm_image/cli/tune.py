@@ -25,13 +25,13 @@ def listed(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Tune(TuneOptions, RunOptions, OutputOptions):
-    """Find the sampler settings with which a trained model's images are best, against held-out images, and
-    make them its default. The present settings and every combination of the listed values are measured once;
-    the figures are kept, so that a stopped search goes on where it stood.
+    """Find the sampler settings with which a trained model's images are best, compared with held-out images,
+    and make them its default. The present settings and every combination of the listed values are measured
+    once; the results are kept, so that the same command continues an interrupted search.
 
     Args:
-        samplers: Samplers to try, separated by commas, or all; those that do not fit the model are noted and
-            skipped.
+        samplers: Samplers to try, separated by commas, or all; those that do not fit the model are skipped
+            with a note.
         steps: Numbers of steps to try, separated by commas.
         temperature: Temperatures to try, separated by commas. Default: the model's own, as for every setting
             that is not listed.
@@ -58,7 +58,7 @@ class Tune(TuneOptions, RunOptions, OutputOptions):
             folder_to_write(self.out)
 
     def tuning(self) -> Tuning:
-        """The same request with lists for their texts."""
+        """The same request with texts parsed as lists."""
         texts = {name: text for name in TRIED if (text := getattr(self, name)) is not None}
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values |= dict.fromkeys(TRIED, ()) | {"samplers": sampler_names(self.samplers)}
@@ -69,12 +69,12 @@ class Tune(TuneOptions, RunOptions, OutputOptions):
 
 
 def sampler_names(text: str) -> tuple[str, ...]:
-    """Names out of ``confidence,ancestral`` or ``all``."""
+    """Names from ``confidence,ancestral`` or ``all``."""
     return tuple(SAMPLERS) if text.strip() == "all" else tuple(name.strip() for name in text.split(","))
 
 
 def numbers(name: str, text: str, kind: Callable[[str], float]) -> tuple[Any, ...]:
-    """Values out of ``0.8,1``."""
+    """Values from ``0.8,1``."""
     whole, such = ("whole ", "8,16,32") if kind is int else ("", "0.8,1")
     try:
         return tuple(kind(part) for part in text.split(","))

@@ -30,8 +30,8 @@ COMMON_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".ti
 
 
 def implied_source(root: str) -> str:
-    """The source that a root stands for where none is named: the embedded digits without a root; shards for a
-    tar file, a pattern or range of them, or a folder that holds tar files and no images; else folder."""
+    """The source that a root implies if none is named: the embedded digits without a root; shards for a tar
+    file, a pattern or range of them, or a folder that holds tar files and no images; else folder."""
     if not root:
         return "digits"
     place = Path(root).expanduser()
@@ -50,34 +50,33 @@ class DataConfig:
     """Where the images come from and how they reach the network.
 
     Args:
-        source: Empty for what root implies: folder, or shards where tar files lie there; digits without a
-            root. digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset
-            layout), huggingface (see name), python (images that a program gives, see docs/python.md), or a
-            torchvision set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10,
-            svhn, food101, oxford_iiit_pet.
+        source: Empty for what root implies: folder, or shards if it holds tar files; digits without a root.
+            digits (1,797 handwritten digits, embedded), folder, shards (tar files in the webdataset layout),
+            huggingface (see name), python (images in memory, see docs/python.md), or a torchvision
+            set: fashion_mnist, mnist, kmnist, cifar10, cifar100, eurosat, flowers102, stl10, svhn, food101,
+            oxford_iiit_pet.
         name: With huggingface: a folder of parquet, arrow or image files, one that save_to_disk wrote, or a
             data set of the hub (OWNER/NAME); pip install 'd3pm-image[huggingface]'.
         root: Folder of the images; folder, pattern or range of shards ('train-{000000..000099}.tar'); or
-            where the torchvision set lies (default ~/.cache/d3pm_image/datasets).
-        val_root: Folder (or shards) of the held-out images; without it, folders and shards give up val_share
-            of its images.
-        val_share: Share of images held out where the source has no split of its own.
-        download: Let torchvision, or huggingface, fetch the set when it is not here.
+            folder of the torchvision set (default ~/.cache/d3pm_image/datasets).
+        val_root: Folder (or shards) of the held-out images; without it, val_share of the images of folders
+            and shards are held out.
+        val_share: Fraction of images held out if the source has no split of its own.
+        download: Let torchvision or huggingface download the set if it is not on this machine.
         image_size: Side in pixels, or height and width as [h, w]; 0 in stage two means the tokenizer's own.
         channels: 1 for grey, 3 for colour, 2 and 4 with alpha as well; images are converted, and transparency
             is laid on white in 1 and 3. 0 in stage two means the tokenizer's own.
         crop: center and random cut the image to the shape after resizing; stretch ignores the aspect ratio.
         flip: Mirror images left to right at random (not for digits or letters).
-        labels: Use class labels where the source has them (class folders, torchvision targets).
+        labels: Use class labels if the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.
         white: Level that means white in images of more than 8 bits per level (16-bit, floating point), one
-            for the whole set. 0 estimates it, and the run records it; -1 treats each image by its own mode
-            and extreme, as before version 0.2.
+            for the whole set. 0 estimates it, and the run records it; -1 scales each image by its own mode
+            and largest level, as before version 0.2.
         workers: Loader processes of stage one for sets too large to be held in memory.
-        max_unreadable: Share of the images that may be unreadable; such images are named and left out, or
+        max_unreadable: Fraction of the images that may be unreadable; such images are named and left out, or
             replaced by the next one.
-        same: With resume: go on with these images, though their contents are not those that the run was begun
-            with.
+        same: With resume: accept images with other contents than those that the run began with.
         memory_mb: Sets whose decoded images fit in this many megabytes are decoded once and held in memory.
     """
 

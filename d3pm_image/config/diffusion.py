@@ -123,8 +123,8 @@ class DenoiserConfig:
         dropout: Dropout in attention output and feed-forward layers.
         patch: Code cells per side that one token covers; more than 1 for large grids, such as pixels as
             codes. Must divide the sides of the grid.
-        places: Tell every token where on the grid it lies. Without it the network knows distances between
-            tokens alone, and a grid of masks looks alike everywhere.
+        places: Give every token its position on the grid. Without it the network has only relative positions,
+            and cannot distinguish the cells of a grid of masks.
     """
 
     width: int = 256
@@ -145,16 +145,16 @@ class DenoiserConfig:
         hint = "give a positive ratio, such as 2.667"
         check(finite(self.mlp_ratio) and self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, hint)
         check(0 <= self.dropout < 1, "denoiser.dropout", self.dropout, "give a rate in [0, 1)")
-        check(self.patch >= 1, "denoiser.patch", self.patch, "use 1 (a token a cell) or more, such as 2")
+        check(self.patch >= 1, "denoiser.patch", self.patch, "use 1 (one token per cell) or more, such as 2")
 
     @property
     def cell_width(self) -> int:
-        """Channels of a cell, at the embedding and at the head: width, or about width / patch where a token
+        """Channels of a cell, at the embedding and at the head: width, or about width / patch if a token
         covers several cells."""
         return self.width if self.patch == 1 else -(-self.width // (8 * self.patch)) * 8
 
     def token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """(H/p, W/p) tokens of (H, W) cells, with a clear error where the patch does not divide the sides."""
+        """(H/p, W/p) tokens of (H, W) cells. Raises ConfigError if the patch does not divide the sides."""
         height, width = grid
         if height % self.patch or width % self.patch:
             fitting = ", ".join(str(p) for p in range(1, min(grid) + 1) if height % p == 0 and width % p == 0)
@@ -181,8 +181,9 @@ class DiffusionLossConfig:
         weight_cap: The cap of clipped, min_snr and dynamic.
         auxiliary_on: Tokens of the cross-entropy: all, masked (MaskGIT; mean over an image's masks) or bert
             (masked and replaced, and a tenth of the chosen ones left as they were).
-        label_smoothing: Share of the cross-entropy's target spread over all codes (MaskGIT: 0.1).
-        label_dropout: Share of training images whose label is hidden, for classifier-free guidance.
+        label_smoothing: Fraction of the cross-entropy's target that is distributed over all codes (MaskGIT:
+            0.1).
+        label_dropout: Fraction of training images whose label is hidden, for classifier-free guidance.
         fused: Compute the head and the loss together, in chunks that never hold all logits: for thousands of
             codes.
     """

@@ -1,5 +1,4 @@
-"""What an edit of an image is asked for: the image, its region, the class to paint, and how much of it
-stays."""
+"""Settings of an edit: the image, its region, the class to paint, and how much of the image stays."""
 
 from __future__ import annotations
 
@@ -12,18 +11,18 @@ from ..errors import check
 from .ranges import check_first, check_seam, check_strength
 
 GREY_MODEL = "the model knows grey images only: what it paints into this one has no colour"
-"""What is said where an image with colours is edited with such a model."""
+"""Note for an image with colours that is edited with a grey model."""
 
 
 def check_added(sides: Mapping[str, int]) -> None:
-    """Raises ConfigError where no side of a canvas gets any pixels; pipelines take that for the image as it
-    is."""
+    """Raises ConfigError if no side of a canvas gets any pixels; pipelines return the image unchanged
+    then."""
     check(any(sides.values()), "left, right, top, bottom", 0, "give pixels to add on one side or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions:
-    """What all editing of one image has in common.
+    """Settings that all edits of one image share.
 
     Args:
         model: Model folder, or the run that trained it.
@@ -31,20 +30,20 @@ class EditOptions:
             alone. Processes that torchrun starts share the work of a folder.
         variants: Results. More than one are shown on one sheet (original, masked, results) and each written
             to a file of its own.
-        first: Number of the first result; each number has its own randomness under the seed. The images
-            of a folder are numbered on in the order of their names.
-        ring: Code cells around the repaint that are drawn anew as well; left out, it takes the default.
-        feather: Pixels around the mask over which the result fades into the image, and which change so; 0
-            is a hard seam.
-        window: What of a large image is worked on: whole at the model's size, the mask's neighbourhood
-            reduced to that size (crop) or at its own scale (tiles); auto is whole for images of the model's
-            size or smaller, else crop (tiles for outpaint).
+        first: Number of the first result; each number has its own randomness under the seed. The images of a
+            folder are numbered in the order of their names.
+        ring: Code cells around the repainted part that are redrawn as well; left out, it takes the default.
+        feather: Pixels around the mask over which the result fades into the image; these change as well. 0 is
+            a hard seam.
+        window: Part of a large image that the model sees: whole, at the model's size; the mask's
+            neighbourhood reduced to that size (crop) or at its own scale (tiles); auto is whole for images of
+            the model's size or smaller, else crop (tiles for outpaint).
         out: Result image, or the sheet of several variants (each of which is NAME-1, NAME-2 … beside it);
             its ending sets the format. Default: NAME-COMMAND beside the image, with its ending. JPEG and
             AVIF cannot keep known pixels exactly; PNG and TIFF can. For a folder of images a folder, whose
             PNGs are named after them; default: FOLDER-COMMAND beside it.
-        resume: Go on with a folder of images where an interruption left it: results that are there are left
-            out, after a check that this very request made them.
+        resume: Continue an interrupted request for a folder of images: existing results are skipped, after a
+            check that the same request made them.
     """
 
     model: str
@@ -68,8 +67,8 @@ class EditOptions:
         return [Path(self.image)]
 
     def painted(self) -> dict[str, Any]:
-        """Arguments of the pipeline's function beside the image, its region, the class and what all edits
-        have."""
+        """Arguments of the pipeline's function besides the image, its region, the class and those that all
+        edits share."""
         return {name: getattr(self, name) for name in ("strength",) if hasattr(self, name)}
 
 
@@ -93,7 +92,7 @@ class RegionOptions(EditOptions):
             transparent. For a folder of images: one for all, or a folder with one of the same name for
             each.
         box: Rectangle to repaint as x,y,width,height in pixels, from the top left; the union of mask, box and
-            polygon is repainted, and what of them lies outside the image left out.
+            polygon is repainted, without what lies outside the image.
         polygon: Area to repaint by its corners, as "x1,y1 x2,y2 x3,y3 …" in pixels.
     """
 
@@ -139,9 +138,9 @@ class Edit(RegionOptions):
     """Repaint a part of an image as a class of your choice. Every pixel outside it stays exactly as it is.
 
     Args:
-        label: The class (name or number) that the region shall show.
-        strength: 1 hides what is there; less starts from it at that noise level, so that its layout shows
-            through.
+        label: The class to paint, by name or number.
+        strength: 1 hides the present content; less starts from it at that noise level and keeps its layout in
+            part.
     """
 
     label: str = ""
@@ -158,7 +157,7 @@ class Vary(LabelOptions, RegionOptions):
     noise level and denoised from there.
 
     Args:
-        strength: Noise level: 0 is what the tokenizer keeps of the image, 1 a new image.
+        strength: Noise level: 0 is the reconstruction by the tokenizer, 1 a new image.
         variants: Results. More than one are shown on one sheet and each written to a file of its own.
     """
 
@@ -172,7 +171,7 @@ class Vary(LabelOptions, RegionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate:
-    """Images from one to another, at the model's size, as a strip or an animation.
+    """Interpolate between two images, at the model's size, as a strip or an animation.
 
     Args:
         model: Model folder, or the run that trained it.
@@ -183,7 +182,7 @@ class Interpolate:
         frames: Images, both ends included.
         strength: Noise level that the codes are corrupted to and denoised from: 0 mixes the codes of both
             images as they are.
-        mix: vectors fades one image into the other, cells takes cell after cell from the second one.
+        mix: vectors fades one image into the other; cells takes cell after cell from the second one.
         frame_ms: Milliseconds per frame of an animation.
         out: A strip, or with an ending of .gif or .webp an animation. Default: A-interpolated.png beside the
             first image.

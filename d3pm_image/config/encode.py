@@ -12,17 +12,16 @@ from .tokenizer import pixel_levels
 
 @dataclass(frozen=True, kw_only=True)
 class Encode:
-    """Write the code cache that train-diffusion reads, which it would write itself: worth a command of its
-    own for large sets, on many processes (torchrun scripts/encode.py …), and after a kill, when it goes on
-    with what is missing.
+    """Write the code cache that train-diffusion reads. Training would write it itself; this command is useful
+    for large sets, with many processes (torchrun scripts/encode.py …), and continues after a kill with what
+    is missing.
 
     Args:
         tokenizer: Tokenizer folder, or the run that trained it, or pixels:L.
         data: Images; size and channels are the tokenizer's own.
         cache: Folder for cached codes. Default: ~/.cache/d3pm_image/codes.
         drop_unused: Folder for a second tokenizer that has only the codes that the images use, with caches in
-            its numbers, so that the diffusion model has no more codes to tell apart than it need. Empty for
-            none.
+            its numbers, so that the diffusion model does not compute logits for unused codes. Empty for none.
 
     Example:
         d3pm-image encode --tokenizer runs/photos/tokenizer --data.root photos
@@ -34,7 +33,7 @@ class Encode:
     drop_unused: str = ""
 
     def __post_init__(self) -> None:
-        hint = "is there already; name another"
+        hint = "exists already; name another folder"
         check(
             not self.drop_unused or not Path(self.drop_unused).exists(), "drop_unused", self.drop_unused, hint
         )

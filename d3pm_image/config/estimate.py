@@ -1,4 +1,4 @@
-"""What is estimated of a training, and with what assumptions."""
+"""Settings of an estimate: what is estimated, and with which assumptions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .worded import worded
 
 @dataclass(frozen=True, kw_only=True)
 class EstimateConfig:
-    """What a training would cost, before it begins.
+    """Estimate time and memory of a training before it begins.
 
     Args:
         file: YAML file of train-tokenizer or train-diffusion. Stage two needs its tokenizer: a trained one,
@@ -20,10 +20,11 @@ class EstimateConfig:
         images: Training images; 0 counts those of the source.
         classes: Classes of stage two; -1 takes those of the source, or none where it is not there.
         seconds: Length of the measurement on this machine; 0 leaves it out.
-        devices: Processes, a device each, that share a step's batch; memory and operations are a device's.
-        peak_tflops: Peak rate of a device that you think of, in TFLOP/s in the run's precision, for its hours
-            beside this machine's; 0 is off.
-        reached: Share of peak_tflops that training is assumed to reach.
+        devices: Processes, each with one device, that share a step's batch; memory and operations are those
+            of one device.
+        peak_tflops: Peak rate of another device, in TFLOP/s in the run's precision, to estimate its hours as
+            well; 0 is off.
+        reached: Fraction of peak_tflops that training is assumed to reach.
     """
 
     file: str

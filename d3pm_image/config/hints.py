@@ -1,4 +1,4 @@
-"""Type hints of settings: whether a value fits one, and what one takes, in words."""
+"""Type hints of settings: whether a value fits one, and a description of it in words."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ UNIONS = (typing.Union, types.UnionType)
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value has a type; which of the values of a Literal it must be, the configuration itself
-    says."""
+    """Whether a value has a type; the configuration itself checks the values of a Literal."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in UNIONS:
         return any(fits(value, one) for one in inner)
@@ -29,7 +28,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def words(hint: Any) -> str:
-    """A type in words, as somebody who writes Python reads them."""
+    """A type in words, for users of Python."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return f"one of {', '.join(map(str, inner))}" if len(inner) > 1 else str(inner[0])
@@ -47,7 +46,7 @@ def words(hint: Any) -> str:
 
 
 def without_none(hint: Any) -> Any:
-    """The same type without None, which is what was not given."""
+    """The same type without None, which stands for a missing value."""
     kept = tuple(one for one in typing.get_args(hint) if one is not type(None))
     return typing.Union[kept] if typing.get_origin(hint) in UNIONS else hint  # noqa: UP007
 

@@ -1,4 +1,4 @@
-"""Both stages on images of one's own, in a given time: what may be asked for; all else is chosen."""
+"""Settings of training both stages on your own images in a given time; all else is chosen automatically."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from .data import MAX_SIDE, size_pair
 from .worded import worded
 
 MINUTES = 30.0
-"""Time for everything, where none is given."""
+"""Default time for everything, in minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnImages:
     """Train both stages on your own images in a given time: image size, networks, steps and mirroring are
-    chosen by the images, this machine and the time, after a short measurement. What was chosen is printed
-    with its reason; every option below that is 0, empty or null is chosen. Ends with new images, an
-    inpainting and a report.
+    chosen by the images, this machine and the time, after a short measurement. Every option below that is 0,
+    empty or null is chosen, and printed with its reason. Ends with new images, an inpainting and a report.
 
     Args:
-        minutes: Time for everything, from reading the images to the report; 0 is 30 minutes, or what the
-            training had that goes on.
+        minutes: Time for everything, from reading the images to the report; 0 is 30 minutes, or that of the
+            training that is resumed.
         out: Folder of the run: the trained model, report.html and, in tokenizer, the run of stage one.
             Default: runs/NAME, after the images.
-        resume: Go on with what was chosen before, where an earlier training in out was interrupted.
+        resume: Continue an interrupted training in out, with its choices.
         image_size: Side in pixels to train at, or height and width as [h, w].
         channels: 1 for grey, 3 for colour; 2 and 4 with alpha, for transparent images.
         flip: Mirror images left to right at random.
@@ -36,12 +35,12 @@ class OwnImages:
         depth: Blocks of the denoiser.
         tokenizer_steps: Steps of stage one.
         steps: Steps of stage two.
-        start_from: Trained model whose weights are the first ones, or none. Chosen for fewer than 2,000
-            images: a model that comes with the package and fits their size and channels.
-        learn: With start_from: all of stage one goes on, and stage two begins anew on its codes; or the
-            decoder alone, which keeps the model's codes, so that stage two goes on as well.
+        start_from: Trained model whose weights training begins with, or none. For fewer than 2,000 images, a
+            model that comes with the package and fits their size and channels is chosen.
+        learn: With start_from: all trains the whole tokenizer, and stage two starts with new weights on its
+            codes; decoder keeps the model's codes, so that stage two continues from its weights as well.
         precision: bf16, no (float32), fp16 (GPU), or auto: bf16 where the device is at least as fast with it.
-        seed: Order of data, noise and new weights derive from it.
+        seed: Determines the order of data, noise and new weights.
         open: Show the report in the browser: the previews while it trains, then the results.
     """
 

@@ -1,4 +1,4 @@
-"""What a model folder to give away holds."""
+"""Settings of a model folder for sharing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ..errors import check
 
 @dataclass(frozen=True, kw_only=True)
 class PackageConfig:
-    """A model as a folder to give away.
+    """Export a model as a folder for sharing.
 
     Args:
         model: Model folder, or the run that trained it.
-        out: Folder to write. Where it holds a model already, that one stays and the new one gets the next
-            free number, unless overwrite is given.
-        name: Title of the card, and what others load it as. Default: the hub name, or that of the folder.
+        out: Folder to write. If it has a model already, the new one gets the next free number, unless
+            overwrite is given.
+        name: Title of the card, and name by which it is loaded. Default: the hub name, or that of the folder.
         licence: Licence of the weights, as the hub names it (apache-2.0, mit, cc-by-4.0).
         note: A paragraph for the card: where the data comes from, what the model is for.
-        tokenizer: Tokenizer to give away in place of the model's own, one that gives the same codes: made by
-            train-tokenizer with start_from MODEL and learn decoder.
-        evaluation: Result file of d3pm-image evaluate --out for this model; its figures go into the card.
+        tokenizer: Tokenizer to use in place of the model's own, with the same codes: made by train-tokenizer
+            with start_from MODEL and learn decoder.
+        evaluation: Result file of d3pm-image evaluate --out for this model; its scores go into the card.
         half: Write weights in half precision.
         push: Hub repository (OWNER/NAME) to upload the folder to; needs a login.
     """

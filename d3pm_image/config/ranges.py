@@ -1,6 +1,6 @@
 """Ranges that the options of a command and the function behind it share.
 
-A command checks them before it loads a model; the function checks them for people who call it from Python.
+A command checks them before it loads a model; the function checks them for calls from Python.
 """
 
 from __future__ import annotations

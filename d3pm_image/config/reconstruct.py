@@ -1,4 +1,4 @@
-"""Which images are shown above their reconstructions."""
+"""Settings of ``reconstruct``: which images are shown."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..errors import check
 
 @dataclass(frozen=True)
 class ShownSet:
-    """A data set to show images of.
+    """A data set whose images are shown.
 
     Args:
         source: A data set by name, as train-tokenizer takes it (fashion_mnist, cifar10, …); empty for the one
             that the model was trained on.
-        root: Folder of the data set, where it is not the usual one.
+        root: Folder of the data set, if it is not the usual one.
         part: Show held_out images, or training images.
     """
 
@@ -26,7 +26,7 @@ class ShownSet:
 
 @dataclass(frozen=True)
 class ReconstructConfig:
-    """Images to show above what a tokenizer keeps of them.
+    """Show images above their reconstructions by a tokenizer.
 
     Args:
         model: Tokenizer folder, model folder, or the run that trained either.

@@ -1,4 +1,4 @@
-"""What a model runs on, and what becomes of files that are there: options of commands and of functions."""
+"""What a model runs on, and whether files are replaced: options of commands and of functions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RunOptions:
         batch_size: Images in one network call.
         device: auto, cpu, cuda or mps (an Apple GPU; auto never takes it).
         precision: float32, bf16 (other samples under the same seed), or auto: bf16 where the device is at
-            least as fast with it, which processors with avx512_bf16 or AMX and recent GPUs are.
-        compile: Compile the denoiser first (torch.compile): minutes at the start, worth it for thousands of
+            least as fast with it, as processors with avx512_bf16 or AMX and recent GPUs are.
+        compile: Compile the denoiser first (torch.compile). This takes minutes, and pays for thousands of
             images.
     """
 
@@ -37,11 +37,10 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """What becomes of files that are there already.
+    """Whether existing files are replaced.
 
     Args:
-        overwrite: Replace a file that is there already; without it the new one gets the next free number
-            (NAME-2).
+        overwrite: Replace existing files; by default a new file gets the next free number (NAME-2).
     """
 
     overwrite: bool = False

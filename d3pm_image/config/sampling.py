@@ -1,4 +1,4 @@
-"""Settings of drawing that all samplers share; what is one sampler's own stands in its class
+"""Settings that all samplers share. Those of single samplers are in their classes
 (:mod:`d3pm_image.sampling.samplers`)."""
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class SamplingConfig:
 
     Args:
         steps: Network calls per image.
-        temperature: Divides the logits; under 1 is safer, over 1 is more varied.
+        temperature: Divides the logits; under 1 images are more typical, over 1 more varied.
         top_k: Draw from the k likeliest codes only; 0 is off.
-        top_p: Draw from the fewest likeliest codes that hold this probability; 1 is off.
+        top_p: Draw from the smallest set of likeliest codes with this total probability; 1 is off.
         guidance: Classifier-free guidance weight w in u + w(c - u); 1 is off, 1.5 is usual.
         guidance_schedule: constant, or linear or cosine from 1 up to guidance over the decode.
         guidance_from: Fraction of the decode before which guidance is off.
         guidance_until: Fraction of the decode after which guidance is off.
-        negative_label: Class number that guidance leads away from; -1 leads away from no class.
+        negative_label: Class number that guidance moves away from; -1 uses the prediction without a class.
         correct_steps: Self-correction steps on the finished codes, for models trained with random codes.
     """
 

@@ -13,7 +13,7 @@ from .data import size_pair
 
 
 def pixel_levels(tokenizer: str) -> int:
-    """L of ``pixels:L``, the tokenizer that learns nothing; 0 where the text names a folder.
+    """L of ``pixels:L``, the tokenizer without weights; 0 if the text names a folder.
 
     Raises:
         ConfigError: ``pixels:`` without a whole number.
@@ -48,16 +48,17 @@ FLAT = {
     "entropy": 0.05, "revive_below": 0.1,
     "rotation_trick": False,
 }  # fmt: skip
-"""Settings that version 0.1.0 held beside the quantizer's name, whichever it was, and what they had to be
-where that one did not read them."""
+"""Settings of all quantizers in version 0.1.0, and the values that they had if the chosen quantizer did not
+read them."""
 
 
 def migrated(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a tokenizer, all or some, as this version names them: version 0.1.0 held those of all
     quantizers beside the network's.
 
-    What the quantizer does not have and was left as it was is dropped, and so is the number of codes that
-    fsq's levels make. Model folders, run configurations and checkpoints are read through here.
+    Settings that the quantizer does not have are dropped if they had their default, and so is the number of
+    codes, which follows from fsq's levels. Model folders, run configurations and checkpoints are read through
+    here.
     """
     name = values.get("quantizer", "")
     own = {
@@ -87,9 +88,9 @@ class TokenizerConfig:
     Args:
         downsampling: Pixels per side of a code cell: 1, 2, 4, 8 or 16; image sides must be divisible by it.
         width: Channels of the first level.
-        multipliers: Channel factor of each level, finest first: one entry for each halving (one entry when
+        multipliers: Channel factor of each level, finest first: one entry per halving (one entry when
             downsampling is 1).
-        blocks: Residual blocks a level, in the encoder; the decoder has one more.
+        blocks: Residual blocks per level in the encoder; the decoder has one more.
         norm: group normalises over the whole image, so that every code depends a little on every pixel;
             channel normalises each position by itself.
         padding: What convolutions see beyond the border: zeros, replicate or reflect.
@@ -110,13 +111,15 @@ class TokenizerConfig:
         levels = max(1, self.downsampling.bit_length() - 1)
         hint = "use 1, 2, 4, 8 or 16"
         check(self.downsampling in (1, 2, 4, 8, 16), "tokenizer.downsampling", self.downsampling, hint)
-        hint = f"give {levels} entries for downsampling {self.downsampling}, one a halving"
+        hint = f"give {levels} entries for downsampling {self.downsampling}, one per halving"
         check(len(self.multipliers) == levels, "tokenizer.multipliers", list(self.multipliers), hint)
         hint = "every factor must be at least 1"
         check(all(m >= 1 for m in self.multipliers), "tokenizer.multipliers", list(self.multipliers), hint)
         hint = "use a multiple of 8 (channels are normalised in groups of 8)"
         check(self.width >= 8 and self.width % 8 == 0, "tokenizer.width", self.width, hint)
-        check(1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks a level")
+        check(
+            1 <= self.blocks <= 64, "tokenizer.blocks", self.blocks, "use 1 to 64 residual blocks per level"
+        )
         check(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
         hint = "use zeros, replicate or reflect"
         check(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
@@ -128,7 +131,7 @@ class TokenizerConfig:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> TokenizerConfig:
-        """Out of a file of this version or of an earlier one.
+        """From a file of this version or of an earlier one.
 
         Raises:
             ConfigError: impossible values. TypeError: unknown ones.
@@ -142,7 +145,7 @@ class TokenizerConfig:
         return self.quantizer.num_codes
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
-        """Code grid (H, W) of an image, with a clear error where the sides do not divide."""
+        """Code grid (H, W) of an image. Raises ConfigError if the downsampling does not divide the sides."""
         height, width = size_pair(image_size)
         f = self.downsampling
         near = tuple(max(f, round(s / f) * f) for s in (height, width))

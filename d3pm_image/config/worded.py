@@ -1,5 +1,5 @@
-"""Settings whose default stands for something else, such as 0 for what the images decide: ``--help`` says
-what, in place of the value."""
+"""Settings whose default stands for something else, such as 0 for a choice by the images: ``--help`` shows
+the meaning instead of the value."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 def worded(default: Any, words: str, of_model: bool = False) -> Any:
-    """A setting whose default help explains.
+    """A setting whose default is explained by ``--help``.
 
     Args:
-        words: What the default stands for, such as ``chosen by the images``; empty says nothing.
+        words: Meaning of the default, such as ``chosen by the images``; empty for none.
         of_model: The setting changes one that a trained model has; help names the model's value.
     """
     return dataclasses.field(default=default, metadata={"words": words, "of_model": of_model})

@@ -43,7 +43,7 @@ def quarters(z: Tensor) -> Tensor:
 
 
 def dropout(x: Tensor, rate: float, keys: Tensor) -> Tensor:
-    """x (B, …) with a share ``rate`` of each row set to zero, chosen by its key (B,) int64, and the rest
+    """x (B, …) with a fraction ``rate`` of each row set to zero, chosen by its key (B,) int64, and the rest
     scaled to keep the mean."""
     limit = round(rate * LEVELS)
     with torch.no_grad():

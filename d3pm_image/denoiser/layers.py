@@ -23,7 +23,7 @@ PLACE_FREQUENCIES = 8  # half turns between the borders: places of a grid of 16 
 def rotary_table(
     grid: Grid, head_width: int, device: torch.device, base: float = 100.0
 ) -> tuple[Tensor, Tensor]:
-    """cos and sin (N, head_width/2) for 2-D rotary positions (Su et al. 2021, one half of the channels an
+    """cos and sin (N, head_width/2) for 2-D rotary positions (Su et al. 2021, one half of the channels per
     axis).
 
     A quarter of the head's channels turn with the row and a quarter with the column, in pairs. ``base`` 100
@@ -46,7 +46,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 PLAIN_UP_TO = {torch.float32: 256, torch.bfloat16: 1024}
-"""Tokens up to which training on a processor takes plain products for attention."""
+"""Number of tokens up to which training on a CPU uses plain products for attention."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -72,8 +72,7 @@ class HeadNorm(nn.Module):
 
 
 def drop(layer: Attention | FeedForward, x: Tensor, keys: Tensor | None) -> Tensor:
-    """What a layer adds to the stream of tokens, with its dropout in training, drawn from keys (B,); see
-    :mod:`.dropout`.
+    """The residual branch of a layer, with dropout in training, drawn from keys (B,); see :mod:`.dropout`.
 
     Raises:
         ConfigError: training with dropout, and no keys.
@@ -166,12 +165,12 @@ class Block(Recomputable):
 
 
 class Places(nn.Module):
-    """A learnt vector (N, D) for every place of a grid of any size, row by row: sines and cosines of its
+    """A learnt vector (N, D) for every position of a grid of any size, row by row: sines and cosines of its
     coordinates through two layers.
 
     Coordinates run from -1 to 1 between the borders, so a grid of another size gets the same vectors, more or
-    less finely. Rotary positions know distances alone: without places all cells of a fully masked grid would
-    get one and the same prediction.
+    less finely. Rotary positions contain only distances: without these vectors all cells of a fully masked
+    grid would get the same prediction.
     """
 
     def __init__(self, width: int):
@@ -182,7 +181,7 @@ class Places(nn.Module):
 
     def forward(self, grid: Grid) -> Tensor:
         device = self.enter.weight.device
-        # float32 whatever torch's default is, as the weights
+        # float32 whatever torch's default is, like the weights
         turns = torch.arange(1, PLACE_FREQUENCIES + 1, dtype=torch.float32, device=device) * (math.pi / 2)
         axes = [
             ((torch.arange(n, dtype=torch.float32, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns

@@ -2,9 +2,9 @@
 p × p cells.
 
 Attention over N cells costs N², so grids of a thousand cells and more (pixels as codes) need fewer tokens. A
-token alone would blur its cells: it carries D numbers for p² of them. So each cell keeps its own features
-beside the token's: a 3 × 3 convolution over the embedded cells is added to what the token says of the cell,
-and a gated layer mixes the two.
+token alone would lose detail: it has D numbers for p² cells. So each cell keeps features of its own: a 3 × 3
+convolution over the embedded cells is added to the token's features of the cell, and a gated layer mixes the
+two.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def unpatchify(tokens: Tensor, grid: Grid, patch: int) -> Tensor:
 
 
 class Patches(nn.Module):
-    """The way from embedded cells to tokens, and from tokens back to features of cells.
+    """Layers from embedded cells to tokens, and from tokens back to features of cells.
 
     Args:
         width: Channels of a token, D.
-        cell_width: Channels of a cell, E, both embedded and given back.
+        cell_width: Channels of a cell, E, of input and output.
         patch: Cells per side of a token, p.
         dropout: Of the gated layer.
     """

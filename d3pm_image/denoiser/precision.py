@@ -1,10 +1,10 @@
-"""The denoiser in a chosen precision, with its head at the wanted positions alone, and every image the same
-in batches of any size.
+"""The denoiser in a chosen precision, with its head only at the needed positions, and with the same result
+for an image in batches of any size.
 
-A product of few rows runs in another kernel on a processor, which adds up in another order: at 1 to 3 rows on
-one thread, up to 11 on two (float32, AVX-512). Products of whole images have rows enough; those of the
-condition have one per image, and the head may be wanted at a single position. These few rows are filled up to
-a multiple of :data:`ROWS`, and their own results are kept.
+On a CPU a product of few rows uses another kernel, which adds in another order: at 1 to 3 rows on one thread,
+up to 11 on two (float32, AVX-512). Products of whole images have enough rows. Those of the condition have one
+per image, and the head may be needed at a single position. These few rows are padded to a multiple of
+:data:`ROWS`, and only their own results are kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from .transformer import Transformer
 
 ROWS = 16
-"""Rows of a matrix product that compute alike whatever stands beside them."""
+"""Number of rows of a matrix product from which results do not depend on the number of rows."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def filled(rows: Tensor, multiple: int = ROWS) -> Tensor:
-    """Rows (n, …), n > 0, filled up with copies of the first to a multiple of so many."""
+    """Rows (n, …), n > 0, padded with copies of the first row to a multiple."""
     return torch.cat([rows, rows[:1].expand(-len(rows) % multiple, *rows.shape[1:])])
 
 
@@ -52,11 +52,11 @@ def logits_of(
 
     Args:
         bf16: Run under autocast to bfloat16.
-        where: (B, N) bool, the positions that are wanted: the head runs at these alone, and logits elsewhere
-            are 0. Default all.
+        where: (B, N) bool, the needed positions: the head runs only at these, and logits elsewhere are 0.
+            Default all.
     """
     height, width = denoiser.config.token_grid(grid)
-    # a convolution of one image is another kernel too
+    # a convolution of one image uses another kernel too
     least = max(-(-ROWS // (height * width)), 1 if denoiser.patches is None else 2)
     images = filled(x_t, least) if len(x_t) < least else x_t
     condition = filled(kappa), filled(labels)

@@ -26,7 +26,7 @@ LEAST_CODE_WIDTH = 8
 
 
 class Transformer(nn.Module):
-    """Denoiser for any grid of codes (rotary positions and places carry to other sizes).
+    """Denoiser for any grid of codes (rotary positions and position features work at other sizes).
 
     Args:
         config: Width, depth, heads, cells per token.
@@ -71,14 +71,14 @@ class Transformer(nn.Module):
         through a random orthogonal map, on the scale of random embeddings. The mask token keeps its own.
 
         Returns:
-            Whether they were taken; fewer than 8 dimensions cannot keep many codes apart.
+            Whether they were used; fewer than 8 dimensions cannot distinguish many codes.
         """
         wide, narrow = self.tokens.weight.shape[1], vectors.shape[1]
         centred = vectors.float() - vectors.float().mean(0)
         if narrow < LEAST_CODE_WIDTH or not bool(centred.any()):
             return False
         projection = torch.empty(narrow, wide, device=vectors.device)
-        nn.init.orthogonal_(projection)  # keeps lengths where the embedding is the wider of the two
+        nn.init.orthogonal_(projection)  # keeps lengths if the embedding is the wider of the two
         embedded = centred @ projection
         self.tokens.weight[: self.num_codes] = embedded * (TOKEN_SCALE / embedded.std())
         return True
@@ -127,8 +127,8 @@ class Transformer(nn.Module):
         """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa (B,), labels (B,) in 0..C, grid (H, W).
 
         Args:
-            where: (B, N) bool, the positions that are asked for: the head runs at these alone, and logits
-                elsewhere are 0. Default all.
+            where: (B, N) bool, the needed positions: the head runs only at these, and logits elsewhere are 0.
+                Default all.
             head: False gives the features of :meth:`hidden` instead, for a loss that applies the head itself.
             keys: (B,) int64, a number for every row, from which its dropout masks derive; needed in training
                 with dropout, unread otherwise.

@@ -1,5 +1,4 @@
-"""What looks wrong with a run or a folder of images, and what to do: findings of pure checks over logs, files
-and images."""
+"""Problems of a run or a folder of images, and what to do: findings of checks over logs, files and images."""
 
 from .finding import Finding, listed
 from .images import examine_images

@@ -1,5 +1,5 @@
-"""The images of a run: whether they still are those that it was begun with, by their contents, and whether
-others validate it."""
+"""The images of a run: whether they are still those that it began with, by their contents, and whether
+held-out images differ from training images."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from .finding import Finding
 
 
 def recorded_images(run: Path) -> dict[str, Any]:
-    """What the last checkpoint holds of the training images; empty where it was written by a version that
-    recorded no contents."""
+    """The last checkpoint's record of the training images; empty if its version recorded no contents."""
     for place in sorted(run.glob("checkpoints/step-*"), reverse=True):
         try:
             found = read_json(place / "state.json")["identity"]["images"]["data"]
@@ -42,7 +41,7 @@ def data_settings(settings: dict[str, Any]) -> DataConfig | None:
 
 
 def examine_data(run: Path, settings: dict[str, Any]) -> list[Finding]:
-    """Reads every training image again and compares; what is noted of earlier readings does not count."""
+    """Read every training image again and compare, without records of earlier readings."""
     data, before = data_settings(settings), recorded_images(run)
     if data is None or not (before or data.val_root):
         return []
@@ -73,7 +72,7 @@ def examine_data(run: Path, settings: dict[str, Any]) -> list[Finding]:
 
 
 def examine_held_out(data: DataConfig, source: ImageSource | None = None) -> list[Finding]:
-    """Held-out images that are training images.
+    """Finding: held-out images that are training images.
 
     Args:
         source: All training images, where they are read already.
@@ -83,5 +82,5 @@ def examine_held_out(data: DataConfig, source: ImageSource | None = None) -> lis
     read = folder if data.source == "folder" else shard_set
     train, held_out = source or read(data.root, data.labels), read(data.val_root, data.labels)
     fault = shared_images(data.root, data.val_root, train.known_as, held_out.known_as)
-    hint = "validation says nothing then: train with a data.val_root of other images, or leave it out"
+    hint = "validation is meaningless then: train with a data.val_root of other images, or leave it out"
     return [Finding("val_root", f"data.val_root {printable(data.val_root)} {fault}", hint)] if fault else []

@@ -1,4 +1,4 @@
-"""A thing that a check has seen."""
+"""Findings of checks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..printable import printable
 @dataclass(frozen=True)
 class Finding:
     """Args:
-    name: The check that speaks, a word or two in snake_case.
-    text: What was seen, with its numbers.
+    name: The check, a word or two in snake_case.
+    text: The finding, with its numbers.
     hint: What to do about it; empty for nothing.
     wrong: Something to fix; otherwise a note.
     """

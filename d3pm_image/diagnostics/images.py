@@ -1,5 +1,5 @@
-"""A folder of images, or shards, before training: what cannot be read, what is odd about it, and settings
-that suit it."""
+"""A folder of images, or shards, before training: unreadable files, unusual properties, and settings that
+suit them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from .finding import Finding
 from .survey import Subject, Survey, open_subject, survey
 
 LEAST, SIZES = 16, (64, 128, 256)
-"""Shorter sides in pixels: what training makes sense from, and what is suggested; below the first of these
-any multiple of 4."""
+"""Shorter sides in pixels: sizes that are suggested; below the first of these any multiple of 4."""
 
 
 def examine_files(seen: Survey) -> list[Finding]:
@@ -68,7 +67,7 @@ def examine_files(seen: Survey) -> list[Finding]:
 
 
 def examine_unused(unused: Unused) -> list[Finding]:
-    """What lies beside the images and is not read; wrong where it may be images that somebody misses."""
+    """Files beside the images that are not read; a problem if they may be images."""
     found = []
     if lost := unused.summary((FORMATS,)):
         found.append(

@@ -1,9 +1,8 @@
-"""What a run's log says: ``log.jsonl``, a line of numbers every few steps, and now and then a line of
-validation.
+"""Checks of a run's log: ``log.jsonl``, with a line of numbers every few steps, and some lines of validation.
 
-Every check takes lines (dictionaries with "step") and gives findings; none reads a file. Thresholds are
-generous: a healthy run is silent. Losses are noisy from step to step, so trends are those of windows of
-lines, against the noise of neighbouring lines.
+Every check takes lines (dictionaries with "step") and returns findings; none reads a file. Thresholds are
+generous: a healthy run has no findings. Losses are noisy from step to step, so trends are computed over
+windows of lines and compared with the noise of neighbouring lines.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ DOUBT = 6.0  # standard errors by which the end must lie above the lowest of ten
 OVERFITTED = 0.01  # rise of the validation score above its best, as a share of it
 
 READ = ("step", "loss", "grad_norm", "bound_nats", "data_wait")
-"""What the checks read of a line of training."""
+"""Keys of a training line that the checks read."""
 Line = dict[str, Any]
 
 
@@ -41,7 +40,7 @@ class Log:
     damaged: list[int]
 
     def add(self, line: Line) -> None:
-        """A line of training, of which only what the checks read is held (a log has many), or of
+        """Add a line of training, of which only the keys above are kept (a log has many lines), or of
         validation."""
         if "loss" in line:
             self.steps.append({name: line[name] for name in READ if name in line})
@@ -116,7 +115,7 @@ def rising(log: Log, warmup: int) -> list[Finding]:
 
 
 def not_learning(log: Log, warmup: int, num_codes: int) -> list[Finding]:
-    """A denoiser whose bound is still that of guessing, log K."""
+    """A denoiser whose bound is still that of a uniform prediction, log K."""
     lines = settled(log, warmup)
     bounds = column(lines[-max(5, len(lines) // 4) :], "bound_nats")
     if num_codes < 2 or len(bounds) < 5 or lines[-1]["step"] < 100:
@@ -125,8 +124,8 @@ def not_learning(log: Log, warmup: int, num_codes: int) -> list[Finding]:
     if mean < LEARNED * guess:
         return []
     text = (
-        f"the bound is {mean:.3g} nats per token after {lines[-1]['step']} steps, and guessing among"
-        f" {num_codes} codes is {guess:.3g}: nothing was learned"
+        f"the bound is {mean:.3g} nats per token after {lines[-1]['step']} steps, and a uniform prediction of"
+        f" {num_codes} codes has {guess:.3g}: nothing was learned"
     )
     hint = (
         "raise train.learning_rate (1e-3 is usual with muon, 3e-4 with adamw), train for longer, and look at"
@@ -308,7 +307,7 @@ def warming_up(warmup: int, end: int) -> list[Finding]:
 
 
 def examine_log(log: Log, train: dict[str, Any], num_codes: int) -> list[Finding]:
-    """All that the log says.
+    """All findings of a log.
 
     Args:
         train: Settings of the loop: steps, warmup_steps, log_every, clip.

@@ -1,4 +1,4 @@
-"""All findings of whatever a folder holds: a run, images or shards."""
+"""All findings of a folder: a run, images or shards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .run import examine_run, is_run
 
 
 def examine(name: str, limit: int = 5000) -> tuple[str, list[Finding]]:
-    """What looks wrong with a folder.
+    """Problems of a folder.
 
     Args:
         name: Folder of a run, of images or of shards; or a pattern of shards.

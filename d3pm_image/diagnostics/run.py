@@ -50,7 +50,7 @@ def read_log(path: Path) -> Log:
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
-    """``config.yaml`` as dictionaries, and what is wrong with it."""
+    """``config.yaml`` as dictionaries, and its problems."""
     path = folder / "config.yaml"
     try:
         values = read_yaml(path)
@@ -99,7 +99,7 @@ def find_codes(folder: Path, settings: dict[str, Any]) -> int:
 
 
 def damaged_checkpoint(place: Path) -> str:
-    """What is wrong with a checkpoint, by its checksums; empty for nothing."""
+    """The problem of a checkpoint, by its checksums; empty if there is none."""
     try:
         sums = read_json(place / "state.json")["sha256"]
     except (ValueError, KeyError, TypeError):
@@ -119,7 +119,7 @@ def folder_bytes(place: Path) -> int:
 
 
 def examine_checkpoints(folder: Path, log: Log, train: dict[str, Any]) -> list[Finding]:
-    """Checkpoints that are missing or damaged, and what interrupted writes have left."""
+    """Checkpoints that are missing or damaged, and remains of interrupted writes."""
     places = sorted(p for p in folder.glob("checkpoints/step-*") if p.is_dir())
     found, good = [], 0
     for place in places:
@@ -205,7 +205,7 @@ def json_of(path: Path) -> dict[str, Any]:
 
 
 def examine_end(folder: Path, log: Log, train: dict[str, Any], command: str, now: float) -> list[Finding]:
-    """A run that has not come to its end, and how to go on."""
+    """An unfinished run, and how to continue it."""
     reached, end = max((line["step"] for line in log.steps), default=0), int(train["steps"])
     ended = reached >= end or bool(train.get("patience"))  # which may stop a run before its last step
     if (folder / "model/config.json").is_file() and ended:

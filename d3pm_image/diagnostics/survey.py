@@ -1,4 +1,4 @@
-"""What is looked at of a folder of images, or of shards: names, classes, sizes, colour and facing
+"""Survey of a folder of images, or of shards: names, classes, sizes, colour, and whether mirror images differ
 (:mod:`~d3pm_image.data.facing`).
 """
 
@@ -32,7 +32,7 @@ from ..printable import printable
 
 @dataclass(frozen=True)
 class Subject:
-    """What is examined: a folder of images, or shards.
+    """The subject of a survey: a folder of images, or shards.
 
     Args:
         source: folder or shards, as ``data.source`` has it.
@@ -40,7 +40,7 @@ class Subject:
         classes: Class of every image, or None.
         class_names: Those that shards name, whether images have them or not.
         load, read: Image and bytes of the i-th.
-        unused: What lies there besides.
+        unused: Other files there.
     """
 
     source: str
@@ -82,7 +82,7 @@ def open_subject(root: str) -> Subject:
 
 @dataclass
 class Survey:
-    """What was seen of the images that were opened.
+    """Properties of the images that were opened.
 
     Args:
         opened: Numbers of the images that were looked at.
@@ -135,7 +135,7 @@ def survey(subject: Subject, limit: int) -> Survey:
 
 
 def look(seen: Survey, number: int, image: Image.Image, colour: Image.Image) -> None:
-    """Note what is to be known of an image."""
+    """Record the properties of an image."""
     small = thumbnail(colour)
     digest = hashlib.sha256(seen.subject.read(number)).hexdigest()
     seen.good.append(number)

@@ -1,2 +1,2 @@
-"""Images around a repaint: what of an image is encoded, which codes are drawn, and how the result is
-pasted back."""
+"""Image editing: which part of an image is encoded, which codes are drawn, and how the result is pasted
+back."""

@@ -1,5 +1,5 @@
-"""A region of an image as the tokenizer sees it, and back: hidden pixels filled in, resized, padded; painted
-pixels in their place."""
+"""A region of an image as input of the tokenizer, and back: hidden pixels are filled in, the region is
+resized and padded; painted pixels are put back in place."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .regions import Region, Size
 
 @dataclass(frozen=True)
 class Canvas:
-    """What is encoded of an image.
+    """The encoded part of an image.
 
     Args:
-        region: Where it lies in the image.
+        region: Its place in the image.
         pixels: (C, h, w) float in [0, 1], of the size ``region.canvas``.
         open: (h, w) bool, the pixels to draw: where any pixel of the mask falls, and the padding.
     """
@@ -51,7 +51,8 @@ def make_canvas(
         mask: (h, w) bool, True = draw.
         region: Part of the image.
         channels: Of the model.
-        hide: Whether the mask's pixels are filled in, so that nothing of them is left; padding always is.
+        hide: Whether the mask's pixels are filled in, so that none of their content is left; padding always
+            is.
     """
     covered = torch.from_numpy(np.ascontiguousarray(region.of(mask)))
     pixels = to_tensor(plain_srgb(image, channels, ~mask, region.box))

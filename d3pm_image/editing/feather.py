@@ -1,4 +1,4 @@
-"""A soft seam: how much of the painted image each pixel takes, by its distance from the mask."""
+"""A soft seam: the weight of the painted image in each pixel, by its distance from the mask."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from .regions import bounding, grown
 
 
 def blending_weights(mask: np.ndarray, drawn: np.ndarray, feather: int) -> np.ndarray:
-    """Share of the painted image in every pixel, (h, w) float in [0, 1].
+    """Weight of the painted image in every pixel, (h, w) float in [0, 1].
 
     1 in the mask and 0 outside the cells that were drawn. Between them, with d pixels to the mask and e to
     the nearest pixel that was not drawn, max(0, 1 - d / min(feather + 1, d + e)): a line from 1 at the mask's
     edge to 0 behind ``feather`` pixels, or where the drawn cells end, whichever comes first.
 
     Args:
-        mask: (h, w) bool, what was asked for, at least one pixel.
+        mask: (h, w) bool, the pixels to repaint, at least one.
         drawn: (h, w) bool, pixels of all cells that were drawn.
         feather: Pixels; 0 is a hard seam.
     """
     weights = mask.astype(np.float64)
     if feather == 0:
         return weights
-    # with a margin of one pixel, which holds the nearest of those that were not drawn; a large image is not
-    # gone through
+    # with a margin of one pixel, which has the nearest pixels that were not drawn; the rest of a large image
+    # is not processed
     rows, columns = (grown(bounding((drawn | mask).any(1 - axis)), 1, mask.shape[axis]) for axis in (0, 1))
     part = np.s_[slice(*rows), slice(*columns)]
     to_mask = distance(torch.from_numpy(mask[part].copy()), feather + 1)

@@ -1,8 +1,7 @@
-"""A folder of images that are edited alike: which files they are, which mask belongs to which, and what
-their results are called.
+"""Edits of a folder of images: its files, the mask of each, and the names of the results.
 
-Results are PNGs named after their images: a PNG keeps pixels and says how it was made, by which a request
-that was interrupted knows its own.
+Results are PNGs named after their images: a PNG keeps pixels and records how it was made, by which a resumed
+request recognises its results.
 """
 
 from __future__ import annotations
@@ -42,15 +41,15 @@ def items_of(image: str, mask: str, out: str, command: str, variants: int = 1) -
     """The images of a folder in the order of their names, each with its mask and its result.
 
     Args:
-        image: Folder of images; its subfolders are not looked into.
-        mask: A mask for all, a folder with a mask for each, of the same name but for the ending, the word
+        image: Folder of images; its subfolders are not read.
+        mask: A mask for all, a folder with one mask per image (of the same name without the ending), the word
             alpha, or empty.
         out: Folder of the results; empty: FOLDER-``command`` beside that of the images.
         variants: Results of an image.
 
     Raises:
-        ConfigError: no image, an image without a mask or a mask without an image, two images or masks
-            whose names differ by their endings alone, or results that would lie where images are read.
+        ConfigError: no image, an image without a mask or a mask without an image, two images or masks whose
+            names differ only in their endings, or results in a folder from which images are read.
     """
     folder = Path(image).expanduser()
     own = folder if folder.name not in ("", "..") else folder.resolve()
@@ -108,7 +107,7 @@ def others(paths: Sequence[Path]) -> str:
 
 
 def check_names(items: Sequence[EditItem], variants: int) -> None:
-    """Raises ConfigError where two images have results of one name."""
+    """Raises ConfigError if two images have results of one name."""
     owners: dict[Path, Path] = {}
     for item in items:
         for path in item.results(variants):
@@ -118,7 +117,7 @@ def check_names(items: Sequence[EditItem], variants: int) -> None:
 
 
 def check_free(items: Sequence[EditItem], variants: int) -> None:
-    """Raises ConfigError where results are there already."""
+    """Raises ConfigError if results exist already."""
     there = [path for item in items for path in item.results(variants) if os.path.lexists(path)]
     hint = (
         f"is there already{others(there)}; add --resume true to draw what is missing, or --overwrite, or"

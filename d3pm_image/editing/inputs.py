@@ -1,4 +1,4 @@
-"""What is handed to an edit: one image or several, and what to repaint of each."""
+"""Inputs of an edit: one image or several, and the mask of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Masks = Mask | Tensor | Sequence[Mask | Tensor | None] | None
 
 
 def image_list(image: Any, name: str = "image") -> tuple[list[Image.Image], bool]:
-    """Pillow images of whatever stands for images, and whether it was a single one.
+    """Inputs as Pillow images, and whether it was a single one.
 
     Args:
         image: A Pillow image, a path, an array or a tensor; several as a list, an array (n, h, w, C) or a
@@ -58,7 +58,7 @@ def gather(image: ImagesLike, mask: Masks) -> tuple[list[Image.Image], list[np.n
         given = given[:, 0]  # (n, 1, h, w), as diffusers has them
     if isinstance(given, np.ndarray) and given.ndim == 3 and len(given) == 1 and single:
         given = given[0]
-    # what is given for an image is its mask, a nested list too, which as_mask takes for an array
+    # the input for a single image is its mask, also as a nested list, which as_mask reads as an array
     masks = (
         [as_array(m) for m in given]
         if several(given) and not single
@@ -85,8 +85,8 @@ def several(mask: Any) -> TypeGuard[Sequence[Mask | None]]:
 def read_region(
     image: Image.Image, mask: str = "", box: str = "", polygon: str = "", needed: bool = True
 ) -> np.ndarray | None:
-    """The pixels to repaint, (h, w) bool, as the command line names them: the union of all that is given;
-    None for nothing.
+    """The pixels to repaint, (h, w) bool, from options of the command line: the union of all that are given;
+    None without any.
 
     Args:
         mask: File of a mask, or the word alpha: where the image itself is transparent.

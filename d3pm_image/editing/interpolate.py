@@ -1,9 +1,9 @@
-"""From one image to another through their codes: the discrete counterpart of interpolation in a diffusion
-model (Ho et al. 2020, figure 8).
+"""Interpolation between two images through their codes: the discrete counterpart of interpolation in a
+diffusion model (Ho et al. 2020, figure 8).
 
 The codes of both images are mixed, every frame is corrupted to one noise level with the same uniforms, and
-denoised with the same randomness. Corruption works on each cell alone, so it makes no difference that it
-comes after mixing. With share f of the second image
+denoised with the same randomness. Corruption treats each cell independently, so the order of mixing and
+corruption does not matter. With share f of the second image
 
     vectors   a cell is the code nearest to (1-f) v_a + f v_b, v the vectors that codes stand for: images
               fade into each other
@@ -11,7 +11,8 @@ comes after mixing. With share f of the second image
               and only codes of the two occur
 
 On Fashion-MNIST vectors look better at strengths up to 0.5, where cells leave a patchwork; at 0.7 they look
-alike. Cells is for tokenizers whose codes have no near ones: bits that all flip at f = 1/2, or categories.
+alike. Cells is for tokenizers without a meaningful distance of codes: bits that all flip at f = 1/2, or
+categories.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def _whole_numbers(part: str, name: str, text: str, hint: str) -> list[int]:
 class Box:
     """A rectangle of whole pixels: columns x to x + width - 1, rows y to y + height - 1.
 
-    What of it lies outside the image is left out; a box that covers no pixel of the image is an error.
+    Parts outside the image are ignored; a box that covers no pixel of the image is an error.
     """
 
     x: int
@@ -79,8 +79,7 @@ class Box:
 class Polygon:
     """An area by its corners, pixels (x, y); the pixels on its outline belong to it.
 
-    What of it lies outside the image is left out; a polygon that covers no pixel of the image is an
-    error.
+    Parts outside the image are ignored; a polygon that covers no pixel of the image is an error.
     """
 
     points: tuple[tuple[int, int], ...]
@@ -139,7 +138,7 @@ def as_mask(mask: Mask, image: Image.Image) -> np.ndarray:
 
     Raises:
         ConfigError: another size, an area wholly outside the image, ``"alpha"`` for an image without
-            transparency, or an image or array that is not black all over and yet marks no pixel.
+            transparency, or an image or array that is not wholly black but marks no pixel.
     """
     if isinstance(mask, (Box, Polygon)):
         return mask.mask(image.size)
@@ -166,7 +165,7 @@ def combine(masks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def full_of(levels: np.ndarray) -> int:
-    """What white is in a mask of some levels: 1 if none is over 1 (masks of 0 and 1), 255 if none is over
+    """The level of white in a mask: 1 if none is over 1 (masks of 0 and 1), 255 if none is over
     255, else 65535."""
     most = levels[np.isfinite(levels)].max(initial=0)
     return 1 if most <= 1 else 255 if most <= 255 else 65535
@@ -192,13 +191,13 @@ def _from_half(levels: np.ndarray, counts: np.ndarray | None = None) -> np.ndarr
 
 
 def _white(mask: Image.Image) -> np.ndarray:
-    """What a mask image marks, bool (h, w)."""
+    """The pixels that a mask image marks, bool (h, w)."""
     key = mask.info.get("transparency")
     if is_deep(mask.mode):
         levels = np.asarray(mask).astype(np.float64)
         return _from_half(levels, levels != key if isinstance(key, int) else None)
     if key is None and mask.getbands()[-1] not in ("A", "a"):
-        # LAB and HSV have no way to grey but through RGB
+        # LAB and HSV can be converted to grey only by way of RGB
         return _from_half(
             np.asarray((mask.convert("RGB") if mask.mode in ("LAB", "HSV") else mask).convert("L"))
         )

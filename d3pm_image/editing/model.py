@@ -1,4 +1,4 @@
-"""What an edit needs of a trained model; a :class:`~d3pm_image.Pipeline` has it all."""
+"""The members of a trained model that edits need; a :class:`~d3pm_image.Pipeline` has them."""
 
 from __future__ import annotations
 

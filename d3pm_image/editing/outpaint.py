@@ -1,5 +1,5 @@
-"""An image continued beyond its borders: a larger canvas with the image on it, and a mask over what is
-new."""
+"""Continuing an image beyond its borders: a larger canvas with the image on it, and a mask of the new
+pixels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ MOST = 10_000
 
 
 def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
-    """What is checked before anything is allocated.
+    """Check sizes before anything is allocated.
 
     Args:
         size: (width, height) of the image.
         sides: Pixels to add at ``left``, ``top``, ``right`` and ``bottom``.
 
     Raises:
-        ConfigError: a negative number or too much on a side, or a canvas of more pixels than Pillow takes for
-            harmless.
+        ConfigError: a negative number or too much on a side, or a canvas of more pixels than Pillow's limit.
     """
     for name, value in sides.items():
         check(0 <= value <= MOST, name, value, f"give 0 to {MOST} pixels")
@@ -36,8 +35,7 @@ def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
 def extend(
     image: Image.Image, left: int, top: int, right: int, bottom: int
 ) -> tuple[Image.Image, np.ndarray]:
-    """An image in its own mode with so many more pixels on each side, and the mask (h, w) bool of the new
-    ones.
+    """An image in its own mode with the given numbers of new pixels on each side, and their mask (h, w) bool.
 
     Raises:
         ConfigError: see :func:`check_sides`.
@@ -50,7 +48,7 @@ def extend(
 
 
 def outpaint_window(window: Window, canvases: Sequence[Size], model: Size) -> Window:
-    """``auto`` as tiles where a canvas (height, width) is larger than the model's size, so that images keep
+    """``auto`` as tiles if a canvas (height, width) is larger than the model's size, so that images keep
     their scale."""
     larger = any(size[0] > model[0] or size[1] > model[1] for size in canvases)
     return "tiles" if window == "auto" and larger else window

@@ -1,10 +1,8 @@
-"""How far a filled hole is felt: codes outside a mask that the encoder gives otherwise than for the whole
-image.
+"""How far a filled hole disturbs codes: codes outside a mask that differ from those of the whole image.
 
-Cells that the mask touches are drawn anew; the cells around them are taken for known. But an encoder looks
-further than its cell, so the codes nearest to a hole are those of an image with a smooth patch in it. A ring
-of cells that are drawn anew as well hides them from the denoiser, at the price of known cells that it could
-have looked at.
+Cells that the mask touches are redrawn; the cells around them count as known. But the receptive field of an
+encoder is larger than a cell, so the codes nearest to a hole are those of an image with a smooth patch. A
+ring of cells that are redrawn as well hides them from the denoiser, which then has fewer known cells.
 """
 
 from __future__ import annotations
@@ -19,17 +17,17 @@ from ..imaging import fill_hidden, hidden_cells
 from ..types import Tokenizer
 
 RING = 0
-"""Cells around a mask that are drawn as well where nothing else is asked for.
+"""Default number of cells around a mask that are redrawn as well.
 
 By :func:`smallest_ring` it would be 1; beyond the first cell, codes are disturbed by what GroupNorm spreads
-over the whole image (docs/results/editing_receptive.json). But a drawn cell knows less of the image than a
-disturbed one. Completing halves of Fashion-MNIST, every ring lowers the accuracy of labels and raises the
+over the whole image (docs/results/editing_receptive.json). But a redrawn cell says less about the image than
+a disturbed one. Completing halves of Fashion-MNIST, every ring lowers the accuracy of labels and raises the
 jump across the seam (docs/results/editing_fashion_mnist.json), so none is drawn.
 """
 
 
 def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthest: int) -> list[float]:
-    """Share of codes that differ once the mask's pixels are filled in, by distance from the mask.
+    """Fraction of codes that differ once the mask's pixels are filled in, by distance from the mask.
 
     Args:
         tokenizer: In eval mode.
@@ -56,8 +54,8 @@ def disturbed_shares(tokenizer: Tokenizer, images: Tensor, masks: Tensor, furthe
 
 
 def smallest_ring(shares: list[float], limit: float = 0.05) -> int:
-    """The smallest ring beyond which the hole is felt no more than far away: at every further distance the
-    share of disturbed codes is less than ``limit`` above the last one that is known. What is felt everywhere
-    alike, no ring can keep out."""
+    """The smallest ring beyond which the hole disturbs codes no more than far away: at every further distance
+    the fraction of disturbed codes is less than ``limit`` above the last one that is known. A disturbance of
+    the whole image cannot be avoided by a ring."""
     known = [share for share in shares if not math.isnan(share)]
     return max((distance for distance, share in enumerate(known, 1) if share - known[-1] >= limit), default=0)

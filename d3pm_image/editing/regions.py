@@ -1,4 +1,4 @@
-"""Which part of an image is worked on, and at what scale.
+"""Which part of an image is encoded, and at what scale.
 
     whole   all of it, stretched to the model's size
     crop    the neighbourhood of the mask: at the image's own scale where it fits into the model's size,
@@ -7,7 +7,7 @@
     auto    whole for images of the model's size or smaller, else crop
 
 A neighbourhood is the mask's bounding box with context around it, moved so that it stays inside the image.
-What the canvas of the tokenizer has more than the image gives is padding on the right and at the bottom.
+Pixels of the tokenizer's canvas that the image does not fill are padding on the right and at the bottom.
 Sizes are (height, width) in pixels throughout.
 """
 
@@ -25,7 +25,7 @@ Span = tuple[int, int]
 """First pixel and the one after the last, along one axis."""
 
 CONTEXT = 0.5
-"""Known surroundings that a crop keeps on each side, as a share of the mask's side.
+"""Known surroundings that a crop keeps on each side, as a fraction of the mask's side.
 
 Boxes of 48 and of 64 pixels in 180 flowers of 128 pixels, a model of 64 pixels: at 0.25, 0.5 and 1 the root
 mean squared error against what was hidden is 0.290, 0.275, 0.278 and 0.291, 0.285, the jump at the seam 3.06,
@@ -89,8 +89,8 @@ def crop(bounds: tuple[Span, Span], image: Size, model: Size, drawn: int = 0) ->
     """The neighbourhood of a bounding box (rows, columns), of the model's size or reduced to it; the shape is
     kept.
 
-    ``drawn`` pixels of the model's size around the box are drawn as well and tell the model nothing: context
-    begins after them, though it never leaves the box less than half of the model's size.
+    ``drawn`` pixels of the model's size around the box are redrawn as well and give no context: context
+    begins after them, but the box always has at least half of the model's size.
     """
     near = [
         grown(span, math.ceil(CONTEXT * length(span)), end) for span, end in zip(bounds, image, strict=True)

@@ -39,16 +39,16 @@ FEW_WINDOWS = 32
 
 @dataclass(frozen=True)
 class InpaintConfig:
-    """How a repaint goes about it.
+    """Settings of a repaint.
 
     Args:
-        window: What of an image is worked on, see :mod:`~d3pm_image.editing.regions`.
+        window: Part of an image that is encoded, see :mod:`~d3pm_image.editing.regions`.
         ring: Code cells around the mask that are drawn as well; None takes
             :data:`~d3pm_image.editing.receptive.RING`, or what the feather needs.
         feather: Pixels over which the painted image fades into the known one, inside cells that are drawn;
             0 is a hard seam.
-        strength: Noise level t that the codes are corrupted to: 1 draws anew and hides what is there, 0
-            changes no code.
+        strength: Noise level t that the codes are corrupted to: 1 redraws them and hides the present content,
+            0 changes no code.
 
     Raises:
         ConfigError: impossible values.
@@ -71,15 +71,15 @@ class InpaintConfig:
         return self.strength == 1
 
     def cells_around(self, downsampling: int) -> int:
-        """The ring in cells; a feather fades inside drawn cells, so without a ring of the user's own it gets
-        one that is wide enough."""
+        """The ring in cells; a feather fades inside drawn cells, so if no ring is given it sets one that is
+        wide enough."""
         return max(RING, -(-self.feather // downsampling)) if self.ring is None else self.ring
 
 
 @dataclass(frozen=True)
 class InpaintState:
-    """An image on its way: what was given, and on its canvas the codes (H, W) and which of them are to be
-    drawn, (H, W) bool."""
+    """State of an image's repaint: the inputs, and on its canvas the codes (H, W) and which of them to draw,
+    (H, W) bool."""
 
     original: Image.Image
     mask: np.ndarray
@@ -131,10 +131,10 @@ def repaint(
 
 
 def region_of(model: Model, config: InpaintConfig, mask: np.ndarray) -> Region:
-    """The part of an image that is worked on.
+    """The part of an image that is encoded.
 
     Raises:
-        ConfigError: more pixels at once than memory is sure to hold.
+        ConfigError: more pixels at once than the limit.
     """
     downsampling = model.tokenizer.downsampling
     region = choose_region(
@@ -150,7 +150,7 @@ def region_of(model: Model, config: InpaintConfig, mask: np.ndarray) -> Region:
 
 
 def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
-    """A progress bar of windows, shown where there are so many that it takes a while."""
+    """A progress bar of windows, shown if there are many."""
     grids = [model.tokenizer.grid(region.canvas) for region in regions]
     quiet = sum(window_count(grid, model.grid) for grid in grids) <= FEW_WINDOWS
     return tqdm(desc="encoding", unit="window", disable=quiet, leave=False, mininterval=0.5)

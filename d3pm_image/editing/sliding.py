@@ -1,7 +1,7 @@
-"""Codes of any grid, by windows of the grid that the denoiser was trained on.
+"""Codes of a grid of any size, drawn in windows of the size that the denoiser was trained on.
 
-A window draws the cells in it that are still unknown; everything else in it, given or already drawn, is what
-it goes by. Windows overlap by half, and the next one is always the one with the most known cells, so that a
+A window draws the cells in it that are still unknown; all others in it, given or already drawn, are its
+context. Windows overlap by half, and the next one is always the one with the most known cells, so that a
 image grows outward from what is known. A grid of the trained size is one window: plain sampling.
 """
 
@@ -35,9 +35,9 @@ def draw_codes(
     Args:
         model: Denoiser and process.
         request: Sampler, seeds and callback.
-        places: Which images of the request these are.
+        places: Indices of these images in the request.
         labels: (b,) int64.
-        known: (b, H, W) codes; what stands at unknown cells matters for ``begin`` under 1 alone.
+        known: (b, H, W) codes; those of unknown cells matter only for ``begin`` under 1.
         unknown: (b, H, W) bool; on a grid larger than the trained one all images must share it.
         begin: See :func:`~d3pm_image.sampling.loop.sample`.
         bar: Progress bar that counts windows; its total grows by those of this call.
@@ -76,7 +76,7 @@ def expect(bar: tqdm, windows: int) -> None:
 
 
 def window_count(size: Grid, window: Grid) -> int:
-    """How many windows a code grid (H, W) has at most."""
+    """Largest number of windows of a code grid (H, W)."""
     return len(starts(size[0], window[0])) * len(starts(size[1], window[1]))
 
 

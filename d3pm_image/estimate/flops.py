@@ -1,10 +1,10 @@
-"""What a training step costs, counted on the real code without its numbers.
+"""The cost of a training step, counted on the real code without computing values.
 
 Network, loss, backward pass and optimizer run once on fake tensors, which have shapes and types but no
-memory: a counter adds up the operations of every matrix product and convolution, a hook sees what autograd
-keeps for the backward pass, and a watch follows the storages that are alive. So a network far larger than
-this machine is counted in seconds, and the figures are those of the code that trains. Elementwise operations
-are not counted, nor, in memory, what libraries keep for themselves.
+memory: a counter adds up the operations of every matrix product and convolution, a hook records the tensors
+that autograd keeps for the backward pass, and a mode follows the storages that are alive. So a network far
+larger than this machine is counted in seconds, with the code that trains. Elementwise operations are not
+counted, nor is the memory of libraries.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Costs:
     """One optimizer step of one process.
 
     Args:
-        parameters: Trained numbers (the codebook, a buffer, is not among them).
+        parameters: Number of trained values (without the codebook, which is a buffer).
         forward_flops, backward_flops, optimizer_flops: Floating-point operations of matrix products and
             convolutions, a multiply-add as 2; forward and backward of all accumulation parts.
         weights_bytes: Parameters and buffers.
         gradient_bytes, optimizer_bytes, ema_bytes: Beside them.
         activation_bytes: What autograd keeps between forward and backward pass of one accumulation part.
-        peak_bytes: Largest sum of all that is alive at once, these figures and temporary tensors included.
+        peak_bytes: Largest sum of all that is alive at once, including the above and temporary tensors.
         checkpoint_bytes: Tensors of one checkpoint.
     """
 
@@ -72,8 +72,8 @@ class Costs:
 
 @contextlib.contextmanager
 def imagined() -> Iterator[None]:
-    """Tensors made inside have a shape and a type but no memory and no numbers. They must not outlive it, so
-    what layers remember is forgotten."""
+    """Tensors made inside have a shape and a dtype but no memory and no values. They must not be used
+    outside, so caches of layers are cleared."""
     rotary_table.cache_clear()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -181,7 +181,7 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
     for tensor in (*model.parameters(), *model.buffers()):
         live.add(tensor)
     model.train()
-    # the counter does not look into operations of our own
+    # the counter does not see inside own operations
     own_flops = {torch.ops.d3pm_image.fused_loss: fused_flops}
     counter = FlopCounterMode(display=False, custom_mapping=own_flops)
 
@@ -214,7 +214,7 @@ def count(model: nn.Module, loss: Loss, train: TrainConfig) -> Costs:
         optimizer_bytes=size(moments),
         ema_bytes=ema,
         activation_bytes=sum(kept.values()),
-        # from the second step on, moments are there all the time
+        # from the second step on, moments exist all the time
         peak_bytes=max(with_gradients + size(moments), live.peak) + ema,
         checkpoint_bytes=stored + size(moments) + (stored if train.ema else 0),
     )
@@ -238,13 +238,13 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
 
 
 def tokenizer_batch(config: TokenizerRun, images: int) -> dict[str, Tensor]:
-    """So many random images, as the loader gives them."""
+    """Random images, as the loader gives them."""
     shape = (images, config.data.channels, *size_pair(config.data.image_size))
     return {"images": torch.randint(256, shape, dtype=torch.uint8)}
 
 
 def diffusion_batch(num_codes: int, grid: tuple[int, int], classes: int, images: int) -> dict[str, Tensor]:
-    """So many random grids of codes, as the loader gives them."""
+    """Random grids of codes, as the loader gives them."""
     codes = torch.randint(num_codes, (images, grid[0] * grid[1]))
     labels = torch.randint(classes, (images,)) if classes else torch.full((images,), -1)
     return {"codes": codes, "labels": labels}

@@ -1,4 +1,4 @@
-"""What stage two needs to know of its tokenizer, whether it is trained already or not."""
+"""Properties of a tokenizer that stage two needs, whether it is trained already or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Codes:
-    """What stage two needs of its tokenizer."""
+    """Properties of a tokenizer that stage two needs."""
 
     num_codes: int
     grid: tuple[int, int]

@@ -1,5 +1,5 @@
-"""The figures of ``d3pm-image estimate``: what is counted, what is measured on this machine, what is assumed
-of another; and how they are told."""
+"""The numbers of ``d3pm-image estimate``: counted, measured on this machine, and computed for another; and
+their report."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Problem:
 
 
 def figures_of(problem: Problem, notes: list[str], asked: EstimateConfig) -> dict[str, Any]:
-    """All figures of a training; ``notes`` gets what the measurement has to say, and is among the figures."""
+    """All numbers of a training; ``notes`` gets the notes of the measurement, and is included."""
     figures = counted(problem)
     if asked.seconds:
         figures["measured"] = measured(problem, asked.seconds, notes)
@@ -103,7 +103,7 @@ def figures_of(problem: Problem, notes: list[str], asked: EstimateConfig) -> dic
 
 
 def counted(problem: Problem) -> dict[str, Any]:
-    """What follows from the settings and the code alone."""
+    """Numbers that follow from the settings and the code alone."""
     train = problem.config.train
     with imagined():
         costs = count(problem.network(), problem.loss(problem.part), train)
@@ -131,7 +131,7 @@ def cache_bytes(data: DataConfig, grid: tuple[int, int], images: int) -> int:
 
 
 def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, Any] | None:
-    """Hours on this machine from some real steps; None, with a note, where even one image does not fit.
+    """Hours on this machine from some real steps; None, with a note, if even one image does not fit.
 
     Raises:
         ConfigError: see :func:`~d3pm_image.training.timing.time_steps`.
@@ -174,7 +174,7 @@ def measured(problem: Problem, seconds: float, notes: list[str]) -> dict[str, An
 
 
 def assumed(figures: dict[str, Any], peak_tflops: float, reached: float) -> dict[str, Any]:
-    """Hours on devices of a stated peak rate, if training reaches a stated share of it."""
+    """Hours on devices of a given peak rate, if training reaches a given fraction of it."""
     seconds = figures["flops_a_step"] / (peak_tflops * 1e12 * reached)
     hours = seconds * figures["steps"] / 3600
     stated = {"peak_tflops": peak_tflops, "reached": reached, "seconds_a_step": seconds}
@@ -198,7 +198,7 @@ def hours_text(hours: float) -> str:
 
 
 def report(f: dict[str, Any]) -> None:
-    """Print the figures in plain words."""
+    """Print the numbers in words."""
     rows = [*what_is_trained(f), *what_it_takes(f), *how_long(f)]
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {printable(text, 0)}" for name, text in rows))

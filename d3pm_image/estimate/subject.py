@@ -1,4 +1,4 @@
-"""What is estimated: which stage a YAML file trains, its tokenizer's codes, and its images."""
+"""The subject of an estimate: the stage that a YAML file trains, its tokenizer's codes, and its images."""
 
 from __future__ import annotations
 
@@ -143,6 +143,8 @@ def count_images(
         hint = f"the images cannot be counted ({error}); give --images, the number of training images"
         if not images:
             raise ConfigError("images", 0, hint) from error
-        notes.append("the images are not there: no classes assumed, say --classes to count their embeddings")
+        notes.append(
+            "the images are missing: no classes are assumed; give --classes to count their embeddings"
+        )
         found, there = images, 0
     return images or found, there if classes < 0 else classes

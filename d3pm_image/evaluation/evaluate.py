@@ -1,4 +1,4 @@
-"""Figures for a tokenizer or a whole model, on held-out images."""
+"""Measures of a tokenizer or a whole model, on held-out images."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ def evaluate(
 
     Args:
         model: A pipeline, a tokenizer, or the folder, run or name of one.
-        data: Images, as :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes them, where they are not
-            those that the model remembers.
-        sampler: A sampler by name, or settings of the sampler by name, where they are not the model's own.
+        data: Images, as :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes them. Default: those that
+            the model was trained on.
+        sampler: A sampler by name, or settings of the sampler by name. Default: the model's own.
         settings: See :class:`~d3pm_image.evaluation.options.Evaluation`; settings of the sampler may be given
             here as well.
 
     Returns:
-        The figures, as the JSON file has them; nothing on all processes but the first.
+        The measures, as in the JSON file; nothing on all processes but the first.
 
     Raises:
-        ConfigError: wrong input, or a model that does not remember its data. TypeError: an unknown argument.
+        ConfigError: wrong input, or a model without metadata about its data. TypeError: an unknown argument.
     """
     changes: dict[str, Any] = {"sampler": sampler} if isinstance(sampler, str) else dict(sampler or {})
     names = {field.name for field in dataclasses.fields(Evaluation)} - {"model", "sampler"}
@@ -80,7 +80,7 @@ def evaluate(
     lazy, drawn = Lazy(args, subject), None
     if args.num_samples and subject.pipe is not None:
         if place_among_processes()[0] == 0:
-            _ = lazy.evaluator.classifier  # what is missing is known before samples are drawn
+            _ = lazy.evaluator.classifier  # missing packages are reported before samples are drawn
         drawn = draw(args, subject.pipe)
     if place_among_processes()[0] > 0:
         return {}
@@ -92,8 +92,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated, loaded once: the tokenizer (the pipeline's own where there is one), and held-out
-    images to compare it with."""
+    """The subject of an evaluation, loaded once: the tokenizer (the pipeline's own if there is one), and
+    held-out images."""
 
     tokenizer: Tokenizer
     pipe: Pipeline | None
@@ -101,11 +101,11 @@ class Subject:
     held_out: ImageSet
     device: str
     given: GivenImages | None
-    """The images, where a program holds them."""
+    """The images, if they are in memory."""
 
 
 def measured(args: Evaluation, subject: Subject, lazy: Lazy, drawn: Drawn | None) -> dict[str, Any]:
-    """All figures, and what stands beside them."""
+    """All measures, and the metadata of the evaluation."""
     from ..provenance.machine import code, machine
     from .reconstruction import evaluate_tokenizer
     from .results import FORMAT, VERSION, command_line
@@ -142,11 +142,11 @@ def measured(args: Evaluation, subject: Subject, lazy: Lazy, drawn: Drawn | None
 
 
 def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Evaluation]:
-    """What is evaluated, and the evaluation with the precision of a pipeline that is loaded already.
+    """The subject, and the evaluation with the precision of a pipeline that is loaded already.
 
     Raises:
-        ConfigError: the model, its memory of its data, or the data is not there, or does not fit what was
-            asked.
+        ConfigError: the model, its metadata about its data, or the data is missing, or does not fit the
+            request.
     """
     for name in (args.worst, args.neighbours, args.samples):
         if name:
@@ -167,7 +167,7 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
 
 
 def opened(args: Evaluation, model: Any) -> tuple[Pipeline | None, Tokenizer, dict[str, Any]]:
-    """The pipeline, if there is one, the tokenizer on its device, and what is remembered of the training. A
+    """The pipeline, if there is one, the tokenizer on its device, and the metadata of the training. A
     pipeline or tokenizer stays where it is, unless a device is named."""
     device = pick_device(args.device)
     if isinstance(model, (Autoencoder, Pixels)):
@@ -204,8 +204,8 @@ def images_of(
     metadata: dict[str, Any],
     data: Data | None,
 ) -> tuple[DataConfig, GivenImages | None]:
-    """The images to compare with: those that are given, prepared as in training, or those that the model
-    remembers."""
+    """The images to compare with: the given ones, prepared as in training, or those that the model was
+    trained on."""
     if data is None:
         config = remembered_data(metadata, args.model, args.root, args.val_root)
         if config.source != "huggingface":
@@ -237,14 +237,14 @@ def images_of(
 
 
 class Lazy:
-    """The evaluator of samples and reconstructions, made when it is first asked for."""
+    """The evaluator of samples and reconstructions, made at the first access."""
 
     def __init__(self, args: Evaluation, subject: Subject):
         self.args, self.subject = args, subject
 
     @cached_property
     def evaluator(self) -> SampleEvaluator:
-        """Raises ConfigError where the images have no classes and no other features can be had."""
+        """Raises ConfigError if the images have no classes and no other features are available."""
         data, held_out = self.subject.data, self.subject.held_out
         classes = held_out.source.class_names if len(held_out.source.class_names) > 1 else ()
         kind = self.args.features if self.args.features != "auto" else "train" if classes else "efficientnet"
@@ -265,8 +265,8 @@ class Lazy:
 
 
 def feature_space(args: Evaluation, subject: Subject, lazy: Lazy) -> tuple[Space | None, str]:
-    """Features for the distance of reconstructions (:class:`~.held_out.Space`) or None, and why it is None if
-    it was asked for."""
+    """Features for the distance of reconstructions (:class:`~.held_out.Space`) or None, and the reason if it
+    was requested."""
     from .reconstruction import Space
 
     if not args.reconstruction_distance:
@@ -303,8 +303,7 @@ def has_pipeline(model: str) -> bool:
 
 
 def weights_sha256(model: str, pipe: Pipeline) -> dict[str, str]:
-    """What the figures are of: the hashes of the weights of both parts, as their files have them or would
-    have them."""
+    """Hashes of the weights of both parts, those of their files as they are or would be."""
     from ..storage import sha256
     from ..tokenizer.folder import find
 
@@ -329,11 +328,11 @@ def weights_digest(network: HasWeights) -> str:
 
 
 def evaluate_likelihood(args: Evaluation, subject: Subject, held_out: Any) -> dict[str, Any]:
-    """The variational bound of every held-out image under its own label, in bits per code and, for pixels, a
-    dimension.
+    """The variational bound of every held-out image under its own label, in bits per code and, for pixels,
+    per dimension.
 
     Args:
-        held_out: What the pass over the held-out images left (:class:`~.held_out.Found`).
+        held_out: Results of the pass over the held-out images (:class:`~.held_out.Found`).
     """
     import numpy as np
     import torch

@@ -24,7 +24,7 @@ class Drawn:
     """Samples and how they were made.
 
     Args:
-        images: (n, C, h, w) uint8. labels: (n,) the classes that were asked for.
+        images: (n, C, h, w) uint8. labels: (n,) the requested classes.
         calls_per_image: Network calls.
         seconds: Wall time of drawing and decoding, of the slowest process.
         sha256: Of the images.
@@ -39,7 +39,7 @@ class Drawn:
 
 
 def draw(args: Any, pipe: Pipeline) -> Drawn | None:
-    """The samples that an evaluation asks for; None on all processes but the first."""
+    """The samples of an evaluation; None on all processes but the first."""
     rank, processes = place_among_processes()
     if processes > 1:
         meet()

@@ -1,4 +1,4 @@
-"""What an evaluation measures, and how."""
+"""Settings of evaluations and of searches for sampler settings."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ METRICS = {
     "recall": "recall",
     "precision": "precision",
 }
-"""What ``tune`` chooses by, and its name among the figures."""
+"""Measures that ``tune`` can choose by, and their names in result files."""
 TRIED = ("steps", "temperature", "guidance", "eta", "gumbel")
-"""Settings that ``tune`` tries values of, besides the sampler."""
+"""Settings whose values ``tune`` tries, besides the sampler."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What is measured of a trained model on held-out images.
+    """Measure a trained model on held-out images.
 
     Args:
         model: Model or tokenizer folder, or the run that trained it.
-        root: Folder of the data set, where it is not the one that the model remembers.
-        val_root: Folder of the held-out images, where the model was trained with such a folder and it is
-            elsewhere now.
+        root: Folder of the data set, if it is not the one that the model was trained on.
+        val_root: Folder of the held-out images, if the model was trained with such a folder and it has moved.
         likelihood: Also measure the variational bound of held-out images, in bits per code.
         draws: Noise levels per image for the bound; more make its standard error smaller.
         reconstruction_distance: Also measure the Fréchet distance of reconstructions to the originals: for
             images with classes in the features of a classifier of them, which is trained once; for others in
-            those of EfficientNet-Lite0, if it is installed. It is no FID.
+            those of EfficientNet-Lite0, if it is installed. It is not the published FID.
         worst: Image of the held-out images with the largest error, each above its reconstruction; empty for
             none.
         num_samples: Images to generate; 0 evaluates the tokenizer alone.
-        features: What images are compared in: train (a classifier of the model's own training images, trained
-            once and kept), efficientnet (EfficientNet-Lite0 from a package), inception (the network of
-            published FIDs, from torch-fidelity), or auto: train where there are classes, else efficientnet.
-        features_weights: Weight file of inception; without it torch-fidelity may fetch it, if download is
+        features: Features in which images are compared: train (a classifier of the model's own training
+            images, trained once and kept), efficientnet (EfficientNet-Lite0 from a package), inception (the
+            network of published FIDs, from torch-fidelity), or auto: train where there are classes, else
+            efficientnet.
+        features_weights: Weight file of inception; without it torch-fidelity may download it, if download is
             true.
-        download: Let torch-fidelity fetch the weights of inception.
+        download: Let torch-fidelity download the weights of inception.
         reference: Real images that samples are compared with: held_out, or training, as many published FIDs
             do.
         neighbours: Image of the samples that are nearest to a training image, each above that image, and
             memorization metrics; empty for none.
         samples: Image of the first 64 samples; empty for none.
-        out: JSON file for the figures; empty prints them only.
+        out: JSON file for the measures; empty only prints them.
     """
 
     model: str
@@ -91,8 +91,8 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(EvaluateOptions, RunOptions, OutputOptions):
-    """An evaluation: what is measured, what it runs on, and the settings of the sampler that are not the
-    model's own.
+    """An evaluation: what is measured, what it runs on, and settings of the sampler other than the model's
+    own.
 
     Args:
         sampler: Settings of the sampler by name.
@@ -141,19 +141,18 @@ class EvaluateSettings(RunKeywords, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
-    """What a search for the best sampler settings chooses by, and where its results go.
+    """How a search for the best sampler settings chooses, and where its results go.
 
     Args:
         model: Model folder, or the run that trained it; trained on images with classes.
         metric: What to choose by: frechet (distance to held-out images, lower is better), label_accuracy,
             coverage, recall or precision (higher is better). Equal values: fewer network calls win.
         min_accuracy: Choose only among settings with at least this label accuracy; 0 is off.
-        num_samples: Images per setting. The Fréchet distance falls with it, so compare values of one number
-            only.
-        root: Folder of the data set, where it is not the one that the model remembers.
-        val_root: Folder of the held-out images, where the model was trained with such a folder and it is
-            elsewhere now.
-        out: Folder for tune.json (all figures; a later search adds its own) and tune.png (quality over
+        num_samples: Images per setting. The Fréchet distance decreases with their number, so compare equal
+            numbers only.
+        root: Folder of the data set, if it is not the one that the model was trained on.
+        val_root: Folder of the held-out images, if the model was trained with such a folder and it has moved.
+        out: Folder for tune.json (all results; a later search adds its own) and tune.png (quality over
             network calls). Default: tune in the run's folder, beside its model; for a model folder elsewhere
             NAME-tune beside it.
         save: Make the winner the model's default sampler.
@@ -180,7 +179,7 @@ class Tuning(TuneOptions, RunOptions, OutputOptions):
     """A search: the values to try, and what it runs on.
 
     Args:
-        samplers: Samplers to try; those that do not fit the model are noted and skipped.
+        samplers: Samplers to try; those that do not fit the model are skipped with a note.
         steps: Numbers of steps to try.
         temperature: Temperatures to try; empty for the model's own, as for every setting.
         guidance: Guidance weights to try; 1 is off and costs half the network calls.
@@ -219,8 +218,8 @@ class Tuning(TuneOptions, RunOptions, OutputOptions):
 
 
 def check_for_some(name: str, value: float, samplers: list[str]) -> None:
-    """Raises ConfigError for a value of a sampler's own setting that none of the samplers takes; those that
-    do not take it are skipped later."""
+    """Raises ConfigError for a value of a sampler's own setting that none of the samplers accepts; those that
+    do not accept it are skipped later."""
     for number, sampler in enumerate(samplers, 1):
         try:
             make_sampler(sampler, **{name: value})

@@ -1,5 +1,5 @@
-"""One pass of a tokenizer over held-out images: each is read, encoded and decoded once, and all that is said
-of it is measured then."""
+"""One pass of a tokenizer over held-out images: each is read, encoded and decoded once, and all measures are
+taken then."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Space:
 
     Args:
         features: uint8 images (B, C, h, w) → (B, F).
-        name: Whose they are.
-        originals: Moments of the held-out images, where they are known already.
+        name: Name of the features' network.
+        originals: Moments of the held-out images, if they are known already.
     """
 
     features: Callable[[Tensor], Tensor]
@@ -53,7 +53,7 @@ class Distance:
             self.originals.add(self.space.features(images))
 
     def figures(self) -> dict[str, Any]:
-        """The Fréchet distance of all reconstructions added so far, and the features that it was taken in."""
+        """The Fréchet distance of all reconstructions added so far, and the name of its features."""
         distance = frechet_distance(self.outputs, self.space.originals or self.originals)
         return {
             "reconstruction_frechet_distance": rounded(distance),
@@ -96,8 +96,8 @@ class Worst:
 
 @dataclass(frozen=True)
 class Found:
-    """What a pass leaves: figures; the worst images, and codes (n, N) uint16 with labels (n,) int64, where
-    they were asked for."""
+    """Results of a pass: measures; the worst images, and codes (n, N) uint16 with labels (n,) int64, if they
+    were requested."""
 
     figures: dict[str, Any]
     worst: Worst | None = None
@@ -151,5 +151,5 @@ def evaluate_tokenizer(
 
 
 def rounded(value: float) -> float:
-    """Six digits: single precision and another batch size leave five of them the same."""
+    """Six digits, of which five do not depend on single precision and batch size."""
     return float(f"{value:.6g}")

@@ -1,7 +1,6 @@
 """The reference set of an evaluation: features of real images, computed once and kept.
 
-Kept under a hash of the images, of how they are prepared, and of the network: another of any of these is
-another file.
+Kept under a hash of the images, their preparation, and the network.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def images_sha256(images: ImageSet) -> str:
 
 def reference(images: ImageSet, space: FeatureSpace, folder: Path | None = None) -> Reference:
     """Features of a set, from ``folder`` where they have been computed before. A file that does not fit is
-    computed anew.
+    computed again.
 
     Args:
         images: At least two.
@@ -104,7 +103,7 @@ def computed(images: ImageSet, space: FeatureSpace) -> dict[str, Tensor]:
 
 
 def from_tensors(found: dict[str, Tensor]) -> Reference:
-    """A reference of its tensors."""
+    """A reference from its tensors."""
     return Reference(Moments.of(found), found["features"], found["labels"])
 
 

@@ -1,4 +1,4 @@
-"""What evaluate says of samples: figures, how they were made and compared, and images."""
+"""The part of evaluate's report about samples: measures, how they were made and compared, and images."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def nearest_image(args: Any, evaluator: SampleEvaluator, drawn: Drawn) -> dict[s
 
 
 def write_figures(path: str, overwrite: bool, text: str) -> None:
-    """Write figures as a file and say where it is on stderr. Where the file cannot be written, they are
-    printed, for they took long."""
+    """Write measures as a file and print its path on stderr. If the file cannot be written, they are printed,
+    because they took long."""
     try:
         with new_files(Path(path), overwrite) as files:
             write_text(files.draft, text + "\n")
@@ -112,8 +112,8 @@ def write_figures(path: str, overwrite: bool, text: str) -> None:
 
 
 def save_report(image: Image.Image, path: str, overwrite: bool, what: str) -> None:
-    """Write an image that goes with the figures, and say where it is on stderr: stdout is for the figures
-    alone."""
+    """Write an image that belongs to the measures, and print its path on stderr, because stdout is for the
+    measures only."""
     with new_files(Path(path), overwrite) as files:
         save_image(image, files.draft)
     print(f"{what}: {printable(files.path, 0)}", file=sys.stderr)

@@ -1,5 +1,5 @@
-"""What stands beside the figures of an evaluation so that another can reproduce them, and the comparison of
-two result files."""
+"""Metadata with which others can reproduce the measures of an evaluation, and the comparison of two result
+files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..former_names import present_names
 from ..printable import dashed, printable
 
 FORMAT, VERSION = "d3pm-image-evaluation", 1
-# what two evaluations of samples must share: without it their figures are not of the same thing
+# what two evaluations of samples must share for their measures to compare
 SHARED = (
     "held_out_images", "samples.features.network", "samples.features.sha256", "samples.features.preparation",
     "samples.reference.set",
@@ -31,7 +31,7 @@ SHOWN = (
 
 
 def command_line(args: Any) -> str:
-    """The command that gives an options object, whatever file and defaults its values came from: the model,
+    """The command that gives an options object, whether its values came from a file or defaults: the model,
     then all that is not the default."""
     words = ["d3pm-image", "evaluate", args.model]
     own = {
@@ -77,11 +77,11 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def compare(first: str, second: str) -> str:
-    """Two evaluations side by side: what differs in how they were made, and every figure that both have.
+    """Two evaluations side by side: differences in how they were made, and every measure that both have.
 
     Raises:
-        ConfigError: files of another kind, or evaluations of unlike things: other data, features, reference
-            or number of samples.
+        ConfigError: files of another kind, or evaluations that do not compare: other data, features,
+            reference or number of samples.
     """
     both = [flat(read_result(name)) for name in (first, second)]
     for name in ("data", *SHARED):

@@ -1,5 +1,5 @@
-"""What samples are measured with: a classifier of the real images, features to compare them in, and the same
-measures of real images."""
+"""Measures of samples: a classifier of the real images, features to compare them in, and the same measures of
+real images."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def remembered_data(
     """The data that a model was trained on, at ``root`` and, for its held-out images, ``val_root`` if those
     are given.
 
-    A model from elsewhere may name any folder of this machine: one that it remembers is read only where the
-    user trained on it.
+    A model may name any folder of this machine: the folder is read only if the user trained on it.
 
     Args:
         option: Name of the option that gives ``root``, for messages.
 
     Raises:
-        ConfigError: the model does not remember its data, or in a folder that the user has not named.
+        ConfigError: the model has no metadata about its data, or the data is in a folder that the user has
+            not named.
     """
     remembered = metadata.get("data")
     if remembered is None:
         raise ConfigError(
-            "model", model, "does not remember the data it was trained on; train it with this version"
+            "model", model, "has no record of the data it was trained on; train it with this version"
         )
     try:
-        remembered = {"white": EACH} | remembered  # earlier models treated each image by itself
+        remembered = {"white": EACH} | remembered  # earlier models scaled each image by itself
         if remembered.get("source", "digits") not in ("folder", "shards"):
             remembered |= {"val_root": ""}  # neither of these was read
             remembered |= (
@@ -69,7 +69,7 @@ def remembered_data(
         data = DataConfig(**remembered).resolved()
     except (TypeError, ValueError, LookupError) as error:
         hint = (
-            f"remembers data that this version cannot read ({printable(error, 300)}); train it with this"
+            f"records data that this version cannot read ({printable(error, 300)}); train it with this"
             " version"
         )
         raise ConfigError("model", model, hint) from error
@@ -81,7 +81,7 @@ def remembered_data(
             f" --{dashed(name)} FOLDER if it is yours"
         )
         check(bool(given) or not found or is_noted(found), "model", model, hint)
-    # a model from elsewhere must not start a download
+    # a model must not start a download
     if hub:
         return dataclasses.replace(data, name=root or data.name, download=False)
     return dataclasses.replace(
@@ -90,7 +90,7 @@ def remembered_data(
 
 
 def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
-    """A source whose classes have a model's numbers: the model may know classes that the images do not show.
+    """A source whose classes have a model's numbers, because the model may have classes that the images lack.
 
     Raises:
         ConfigError: a class that the model does not know.
@@ -110,7 +110,7 @@ def everything(images: ImageSet) -> tuple[Tensor, Tensor]:
 
 
 def within_memory(source: ImageSource, data: DataConfig) -> ImageSource:
-    """A source, or images spread evenly over it, so many that they can be held in memory."""
+    """A source, or images spread evenly over it, as many as fit into memory."""
     height, width = size_pair(data.image_size)
     most = max(data.memory_mb, LEAST_MB) * 2**20 // (data.channels * height * width)
     return source if len(source) <= most else source.subset(spread_over(len(source), most))
@@ -126,8 +126,8 @@ def draw_images(
     rank: int = 0,
     world: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """Samples to be evaluated, every class in turn: uint8 (count, C, h, w) and the classes (count,) that were
-    asked for; of several processes the part of one. Sample i is the same whatever the batch size and the
+    """Samples to be evaluated, every class in turn: uint8 (count, C, h, w) and the requested classes
+    (count,); of several processes, the share of one. Sample i is the same whatever the batch size and the
     number of processes."""
     numbers = torch.arange(count).tensor_split(world)[rank].tolist()
     codes = pipe.generate_codes(
@@ -177,7 +177,7 @@ class SampleEvaluator:
 
     @cached_property
     def classifier(self) -> Classifier | None:
-        """Trained when it is first asked for, or loaded; None without classes."""
+        """Trained or loaded at the first access; None without classes."""
         if len(self.class_names) < 2:
             return None
         return train_classifier(
@@ -203,7 +203,7 @@ class SampleEvaluator:
 
     @cached_property
     def accuracy(self) -> float:
-        """Share of the held-out images that the classifier gets right."""
+        """Fraction of the held-out images that the classifier gets right."""
         assert self.classifier is not None
         right = sum(
             int((self.classifier.predict(b["images"]) == b["labels"]).sum()) for b in parts(self.held_out)
@@ -211,7 +211,7 @@ class SampleEvaluator:
         return round(right / len(self.held_out), 4)
 
     def count(self, images: int) -> int:
-        """How many of so many samples are compared with as many real ones for precision, recall, density and
+        """Number of samples that are compared with as many real ones for precision, recall, density and
         coverage."""
         return min(images, len(self.seen.features), MANIFOLD_IMAGES)
 
@@ -238,12 +238,12 @@ class SampleEvaluator:
         return {name: round(value, digits[name]) for name, value in values.items()}
 
     def measure(self, images: Tensor, labels: Tensor) -> dict:
-        """Figures of images (n, C, h, w) uint8 that were asked to show classes (n,)."""
+        """Measures of images (n, C, h, w) uint8 that should show classes (n,)."""
         told = {} if self.classifier is None else self.labels_shown(self.classifier, images, labels)
         return {**told, "fidelity": self.fidelity(images, labels)}
 
     def labels_shown(self, classifier: Classifier, images: Tensor, labels: Tensor) -> dict:
-        """How many images show the class that was asked for, and of each class."""
+        """Fraction of images that show the requested class, in all and per class."""
         given = classifier.predict(images)
         per_class = {
             self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4)

@@ -1,4 +1,4 @@
-"""Images above what a tokenizer keeps of them."""
+"""Images above their reconstructions by a tokenizer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_originals(asked: ReconstructConfig) -> tuple[list[Image.Image], list[st
     """Images of the files that are named, or some of a folder; and notes on the files.
 
     Raises:
-        ConfigError: what cannot be read, or would be overwritten.
+        ConfigError: a file that cannot be read, or would be overwritten.
     """
     if Path(asked.images).is_dir():
         source = folder(asked.images, use_labels=False)
@@ -44,12 +44,12 @@ def read_set(asked: ReconstructConfig, info: TokenizerInfo) -> Tensor:
     """Images (b, C, h, w) in [0, 1] of a data set, as the tokenizer was trained to see them.
 
     Raises:
-        ConfigError: no such set, it is not there, or the model does not remember its data and none was named.
+        ConfigError: no such set, missing data, or a model without metadata about its data and no named data.
     """
     if asked.data.source:
         data = DataConfig(source=asked.data.source, root=asked.data.root)
     else:
-        hint = "does not remember the data it was trained on; name images, or --data.source"
+        hint = "has no record of the data it was trained on; name images, or --data.source"
         check("data" in info.metadata, "model", asked.model, hint)
         data = remembered_data(info.metadata, asked.model, asked.data.root, option="data.root")
     sizes: dict[str, Any] = {"image_size": info.image_size, "channels": info.channels}

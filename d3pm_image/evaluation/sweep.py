@@ -1,5 +1,5 @@
-"""A sweep of sampler settings: which there are, what each one's samples measure, and a file that keeps what
-was measured."""
+"""A sweep of sampler settings: the combinations, the measures of their samples, and a file that keeps the
+results."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def combine(lists: dict[str, list], pipe: Pipeline) -> tuple[list[Setting], list
     """Every combination of the listed settings that fits a model, once, and those that do not.
 
     Args:
-        lists: Values by the names of settings, sampler and steps among them; what is not named is the model's
-            own, and a sampler takes part once where it does not have a setting.
+        lists: Values by the names of settings, including sampler and steps. Other settings are the model's
+            own; a sampler without a listed setting is tried once.
     """
     fitting: dict[Setting, None] = {}
     skipped: dict[Skipped, None] = {}
@@ -95,12 +95,12 @@ def digest(parts: dict[str, Any]) -> str:
 
 
 class Results:
-    """The figures measured so far, in a JSON file that is whole after every one of them.
+    """The results so far, in a JSON file that is complete after each of them.
 
     Args:
         path: The file; entries of other models, seeds and numbers of samples in it are kept. None keeps them
             in memory.
-        conditions: What the figures depend on besides the sampler's settings.
+        conditions: Everything that the results depend on besides the sampler's settings.
 
     Raises:
         ConfigError: a file of another kind.
@@ -124,7 +124,7 @@ class Results:
                 ) from error
 
     def find(self, setting: Setting | None) -> dict[str, Any] | None:
-        """Figures measured under the same conditions; None of the real images."""
+        """Results under the same conditions; key None for the real images."""
         for entry in self.entries:
             if entry["conditions"] == self.conditions and self.same(entry["settings"], setting):
                 return entry["figures"]
@@ -142,7 +142,7 @@ class Results:
             return False
 
     def add(self, setting: Setting | None, figures: dict[str, Any]) -> None:
-        """Store the figures of a setting, or of real images, on disk at once."""
+        """Store the results of a setting, or of real images, on disk at once."""
         values = None if setting is None else flat(*setting)
         self.entries.append({"conditions": self.conditions, "settings": values, "figures": figures})
         self.write({})
@@ -159,7 +159,7 @@ class Results:
 
 
 class Meter:
-    """A callback that counts the network calls of all batches, an image's share of which moves a bar."""
+    """A callback that counts the network calls of all batches for a progress bar, per image."""
 
     def __init__(self, bar: tqdm, samples: int):
         self.bar, self.samples, self.calls, self.before = bar, samples, 0, 0
@@ -174,7 +174,7 @@ class Meter:
 def measure(
     pipe: Pipeline, evaluator: SampleEvaluator, setting: Setting, conditions: dict, batch_size: int, bar: tqdm
 ) -> dict[str, float]:
-    """Figures of one setting's samples; those that are not a number are left out."""
+    """Measures of one setting's samples, without NaN."""
     samples = conditions["num_samples"]
     meter, began = Meter(bar, samples), time.perf_counter()
     images, labels = draw_images(pipe, samples, conditions["seed"], batch_size, flat(*setting), meter)
@@ -193,7 +193,7 @@ def measure_all(
     make_evaluator: Callable[[], SampleEvaluator],
     batch_size: int,
 ) -> None:
-    """Measure what is not yet among the results; nothing is prepared where nothing is missing."""
+    """Measure what is not yet among the results; nothing is loaded if nothing is missing."""
     missing = [setting for setting in settings if results.find(setting) is None]
     if not missing and results.find(None) is not None:
         return

@@ -41,15 +41,15 @@ def tune(
     """Find the sampler settings with which a trained model's images are best, against held-out images, and
     make them its default: ``tune(pipe, steps=[8, 16], guidance=[1, 2]).best``.
 
-    The present settings and every combination of the listed values are measured once. The figures are kept in
-    ``out/tune.json``, so that a stopped search goes on where it stood.
+    The present settings and every combination of the listed values are measured once. The results are kept in
+    ``out/tune.json``, so that an interrupted search continues from there.
 
     Args:
         model: A pipeline, or the folder, run or name of one.
-        data: Images, as :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes them, where they are not
-            those that the model remembers.
-        settings: See :class:`~d3pm_image.evaluation.options.Tuning`. A pipeline's figures are written only
-            where ``out`` names a folder.
+        data: Images, as :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes them. Default: those that
+            the model was trained on.
+        settings: See :class:`~d3pm_image.evaluation.options.Tuning`. The results of a pipeline are written
+            only if ``out`` names a folder.
 
     Raises:
         ConfigError: wrong input, a model without classes, settings of which none fits, or none that reaches
@@ -71,14 +71,14 @@ def tune(
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search found.
+    """Results of a search.
 
     Args:
         pipe: The model, with the best settings as its default if they were saved.
-        rows: Settings and their figures, the best first.
+        rows: Settings and their measures, the best first.
         skipped: Settings that do not fit the model.
-        real: The same figures of real images: the values to reach.
-        winner: The best row that reaches ``min_accuracy``; None where none does.
+        real: The same measures of real images: the values to reach.
+        winner: The best row that reaches ``min_accuracy``; None if none does.
         figures_file, chart: tune.json and tune.png; None for a pipeline without ``out``, or nothing to draw.
     """
 
@@ -93,7 +93,7 @@ class Tuned:
 
     @property
     def winning(self) -> Setting:
-        """The best sampler and the settings that all share. Raises ConfigError where none reaches
+        """The best sampler and the settings that all share. Raises ConfigError if none reaches
         ``min_accuracy``."""
         if self.winner is None:
             hint = f"no setting reaches it, the best has {max(map(accuracy, self.rows)):g}; nothing was saved"
@@ -126,7 +126,7 @@ class Tuned:
 
 
 def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None) -> Tuned:
-    """Measure, rank, write and save. Nothing is saved where no setting reaches ``min_accuracy``.
+    """Measure, rank, write and save. Nothing is saved if no setting reaches ``min_accuracy``.
 
     Args:
         pipe: A pipeline that is loaded already; else ``args.model`` names one.
@@ -162,7 +162,7 @@ def search(args: Tuning, pipe: Pipeline | None = None, data: Data | None = None)
 
 
 def results_folder(args: Tuning, place: Path | None) -> Path | None:
-    """Where the figures go: ``out``, else ``tune`` beside the model of a run, ``NAME-tune`` beside a folder
+    """Folder of the results: ``out``, else ``tune`` beside the model of a run, ``NAME-tune`` beside a folder
     of another name, and nowhere for a pipeline in memory or a model that came with the package."""
     if args.out:
         return Path(args.out).expanduser()
@@ -219,12 +219,12 @@ def digest_of(pipe: Pipeline) -> str:
 
 
 def figure(row: Row, args: Tuning) -> float | None:
-    """What a row is chosen by; None where it was not a number."""
+    """The measure that a row is ranked by; None for NaN."""
     return row[1].get(METRICS[args.metric])
 
 
 def accuracy(row: Row) -> float:
-    """Share of a setting's samples that show the class that was asked for."""
+    """Fraction of a setting's samples that show the requested class."""
     return row[1].get("label_accuracy", 0.0)
 
 
@@ -240,7 +240,7 @@ def ranked(rows: list[Row], metric: str) -> list[Row]:
 
 
 def row_of_figures(found: dict[str, float], names: Sequence[str]) -> list[str]:
-    """Figures of one row of the table, as text."""
+    """Values of one row of the table, as text."""
     values = [found.get(METRICS[name]) for name in names]
     rest = [found.get("calls_per_image"), found.get("seconds")]
     return [
@@ -250,7 +250,7 @@ def row_of_figures(found: dict[str, float], names: Sequence[str]) -> list[str]:
 
 
 def chosen(args: Tuning, figures: dict[str, float]) -> dict[str, Any]:
-    """What is remembered of a choice."""
+    """Metadata of a choice."""
     metadata = {
         "metric": args.metric,
         "value": figures.get(METRICS[args.metric]),

@@ -1,5 +1,5 @@
-"""Image files of any origin: which formats are opened, how pixels are read whatever stands beside them, and
-what a colour profile means.
+"""Image files of any origin: formats that are opened, reading of pixels despite damaged metadata, and colour
+profiles.
 
 :mod:`opening` is the only place that opens image files, :mod:`bare` copies a file without its metadata,
 :mod:`exif` reads and writes EXIF entry by entry, :mod:`profile` converts between an image's own colours and

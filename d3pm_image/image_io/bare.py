@@ -1,8 +1,7 @@
-"""Copies of image files without what stands beside their pixels, for decoders that refuse a file because of
-it.
+"""Copies of image files without metadata, for decoders that refuse a file because of it.
 
-A copy keeps the bytes of the compressed pixels and of what they mean (size, palette, transparency). First
-tried is one without the parts that are damaged or too long, then one without any.
+A copy keeps the bytes of the compressed pixels and of their interpretation (size, palette, transparency). The
+first copy lacks the parts that are damaged or too long, the second one all metadata.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ MOST_COMMENT = 2**16
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 TIFF_WORDS = frozenset({269, 270, 271, 272, 285, 305, 306, 315, 316, 330})
-"""TIFF tags under 700 that say nothing of how pixels are stored."""
+"""TIFF tags under 700 that do not describe how pixels are stored."""
 
 
 def copies(file: BinaryIO) -> Iterator[Copy]:
-    """Copies without some or all metadata; none of formats where that cannot be cut out."""
+    """Copies without some or all metadata; none for formats where it cannot be removed."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(16)
@@ -127,8 +126,8 @@ def jpeg(data: bytes, bare: bool) -> Copy:
 
 
 def tiff(data: bytes) -> Iterator[Copy]:
-    """The first page of a TIFF with the tags alone that say how pixels are stored; nothing where that cannot
-    be told."""
+    """The first page of a TIFF with only the tags that describe how pixels are stored; nothing if these
+    cannot be read."""
     order = "<" if data[:2] == b"II" else ">"
     try:
         (place,) = struct.unpack_from(order + "L", data, 4)

@@ -1,4 +1,4 @@
-"""EXIF entry by entry: what can be written is written as it was read, the rest is left out by name, and
+"""EXIF entry by entry: entries that can be written are kept unchanged, the others are left out and named, and
 orientation turns the pixels.
 
 Pillow reads texts as Latin-1, byte by byte, and writes them as ASCII with question marks; :class:`Text`
@@ -44,12 +44,12 @@ class Text(str):
     """A text that is written with the bytes that it was read from."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """Latin-1, whatever is asked for."""
+        """Latin-1, for any requested encoding."""
         return super().encode("latin-1", "replace")
 
 
 def _said(image: Image.Image) -> Any:
-    """What EXIF, or XMP without it, says of the orientation; 1 where it cannot be read."""
+    """The orientation by EXIF, or by XMP without it; 1 if it cannot be read."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except MemoryError:
@@ -59,8 +59,8 @@ def _said(image: Image.Image) -> Any:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """How an image is to be turned, 1 to 8, also where the number is written as text; 1 where nothing
-    sensible is said."""
+    """How an image is to be turned, 1 to 8, also where the number is written as text; 1 if there is no valid
+    one."""
     value = _said(image)
     value = value[0] if isinstance(value, tuple) and value else value
     if isinstance(value, bytes):
@@ -83,7 +83,7 @@ def upright(image: Image.Image) -> Image.Image:
         with contextlib.suppress(*UNWRITABLE):
             return ImageOps.exif_transpose(image)
     result = image.copy() if turn is None else image.transpose(turn)
-    for name in ("exif", "Raw profile type exif"):  # they would say that it is still to be turned
+    for name in ("exif", "Raw profile type exif"):  # they would request another turn
         result.info.pop(name, None)
     for name in ("xmp", "XML:com.adobe.xmp"):
         if "tiff:Orientation" in str(result.info.get(name, "")):
@@ -118,7 +118,7 @@ def to_exif(entries: Entries) -> Image.Exif:
         part = {tag: with_texts(value) for (own, tag), value in entries.items() if own == directory}
         if part:
             exif.get_ifd(directory).update(part)
-            exif[directory] = 0  # the place is filled in when it is written
+            exif[directory] = 0  # the offset is filled in when it is written
     for (own, tag), value in entries.items():
         if not own:
             exif[tag] = with_texts(value)

@@ -1,8 +1,8 @@
 """Open image files: formats of a fixed list only, regular files only, and pixels before metadata.
 
-Pillow chooses the decoder by content, not by name, and some of its decoders start programs (EPS runs
-Ghostscript), read or open what the file names or holds (IPTC), unpack without a limit (FITS), or hand the
-file to whatever is installed (WMF, GRIB, HDF5, BUFR, FlashPix, MIC). None of them is in :data:`FORMATS`.
+Pillow chooses the decoder by content, not by name. Some of its decoders start programs (EPS runs
+Ghostscript), open files that the file names (IPTC), unpack without a limit (FITS), or pass the file to other
+installed software (WMF, GRIB, HDF5, BUFR, FlashPix, MIC). None of these is in :data:`FORMATS`.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def _open(file: BinaryIO, formats: tuple[str, ...] | None, load: bool) -> ImageF
 
 
 def is_of_the_machine(error: Exception) -> bool:
-    """Whether an error says nothing about the file: memory, disk, threads, or too many open files. Those of
-    the system have a number (errno)."""
+    """Whether an error is one of the machine, not of the file: memory, disk, threads, or too many open files.
+    Those of the system have a number (errno)."""
     if isinstance(error, OSError):
         # Pillow's decoders report a failed allocation as an OSError without a number
         return error.errno is not None or "out of memory" in str(error)
@@ -106,14 +106,13 @@ def opened(
     dropped: list[str] | None = None,
     formats: tuple[str, ...] | None = None,
 ) -> Iterator[ImageFile.ImageFile]:
-    """An image file, open and in its own mode. Metadata that Pillow refuses is left out rather than the
-    pixels.
+    """An image file, open and in its own mode. If Pillow refuses metadata, the pixels are read without it.
 
     Args:
         source: Path, or an open binary file that can seek.
         load: Decode the pixels; False reads the header alone.
-        dropped: Gets a few words for everything that was left out.
-        formats: Some of :data:`FORMATS`, where the format is known.
+        dropped: Gets the name of everything that was left out.
+        formats: Some of :data:`FORMATS`, if the format is known.
 
     Raises:
         OSError, MemoryError: of the machine.
@@ -131,7 +130,8 @@ def opened(
 def _readable(
     file: BinaryIO, formats: tuple[str, ...] | None, load: bool, words: list[str]
 ) -> ImageFile.ImageFile:
-    """The image of an open file, or of a copy of it without some metadata; ``words`` gets what that lacks."""
+    """The image of an open file, or of a copy of it without some metadata; ``words`` gets the names of what
+    is missing."""
     file = without_long_comments(file, words)
     try:
         return _open(file, formats, load)
@@ -168,7 +168,7 @@ def read_header(file: BinaryIO, formats: tuple[str, ...] | None = None) -> Image
 
 def open_image(path: str | Path) -> Image.Image:
     """Load an image file fully, upright (EXIF orientation applied). Raises as :func:`opened`."""
-    # by the open file: given a path, Pillow 13 maps uncompressed TIFFs that stand on a side wrongly
+    # by the open file: given a path, Pillow 13 maps uncompressed rotated TIFFs wrongly
     with opened(path) as image:
         return upright(image)
 

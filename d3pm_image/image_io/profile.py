@@ -1,4 +1,4 @@
-"""Colour profiles: what a model sees is sRGB, what is pasted into an image is in the image's own colours.
+"""Colour profiles: models work in sRGB, and what is pasted into an image is in the image's own colours.
 
 Profiles that are sRGB within two levels, do not fit the image's mode, or cannot be used change nothing.
 """
@@ -47,7 +47,7 @@ def srgb_transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransfor
 
 @functools.lru_cache(16)
 def _transform(profile: bytes, mode: str, to: bool) -> ImageCms.ImageCmsTransform | None:
-    """The transform from a profile to sRGB or back; None where nothing is to be done, or nothing can be."""
+    """The transform from a profile to sRGB or back; None if none is needed, or none is possible."""
     if SPACES.get(profile[16:20]) != mode:
         return None
     there, _ = srgb_transform(profile, mode)

@@ -1,7 +1,8 @@
-"""A classifier trained on real images, to ask whether samples show the class that was asked for.
+"""A classifier trained on real images, to measure whether samples show the requested class.
 
-Small images (up to 16 pixels) take scikit-learn's support vector machine on pixels; larger ones a small
-convolutional network, whose last features also serve the fidelity measures. Networks are stored by hash.
+For small images (up to 16 pixels) this is scikit-learn's support vector machine on pixels; for larger ones a
+small convolutional network, whose last features also serve the fidelity measures. Networks are stored by
+hash.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from ..tensor_cache import cached_tensors
 from .feature_extractor import FeatureSpace
 
 EPOCHS, LEAST_STEPS, BATCH, PEAK_RATE = 3, 200, 128, 2e-3
-"""Three passes, and of a small set as many as make 200 steps: of 1,500 flowers, three passes tell 63 % of
-held-out ones right, twenty 83 %."""
+"""Three epochs, and for a small set as many as make 200 steps: with 1,500 flowers, three epochs classify 63 %
+of held-out ones correctly, twenty 83 %."""
 AS_THEY_ARE = "as they are"
 
 
@@ -35,7 +36,7 @@ class Classifier:
 
     Args:
         predict: uint8 images (B, C, h, w) → class numbers (B,).
-        space: Its last features, in which images can be compared.
+        space: Its last features, in which images are compared.
     """
 
     predict: Callable[[Tensor], Tensor]
@@ -52,7 +53,7 @@ class Classifier:
         return self.space.name
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
-        """Share of images (B, C, h, w) uint8 that are given their label (B,)."""
+        """Fraction of images (B, C, h, w) uint8 that get their label (B,)."""
         return float((self.predict(images) == labels).double().mean())
 
 
@@ -129,7 +130,7 @@ def train_classifier(
 
 
 def passes(count: int) -> int:
-    """How often the network sees each of ``count`` images."""
+    """Number of epochs for ``count`` images."""
     return max(EPOCHS, -(-LEAST_STEPS // max(1, count // BATCH)))
 
 

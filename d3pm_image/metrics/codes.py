@@ -12,8 +12,8 @@ def usage(codes: Tensor, num_codes: int) -> dict[str, Tensor]:
 
 
 def usage_of(counts: Tensor) -> dict[str, Tensor]:
-    """The same of how often each code occurs, (K,) floating point; scalars of that type. All 0 give
-    perplexity 1."""
+    """The same from the number of occurrences of each code, (K,) floating point; scalars of that type. All 0
+    gives perplexity 1."""
     p = counts / counts.sum().clamp_min(1)
     entropy = -torch.special.xlogy(p, p).sum()
     return {"codes_used": (counts > 0).sum().to(counts.dtype), "perplexity": entropy.exp()}

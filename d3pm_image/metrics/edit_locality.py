@@ -1,4 +1,5 @@
-"""How far an edit reaches: codes of an image that change although the pixels that they see did not."""
+"""How far an edit reaches: codes of an image that change although the pixels of their receptive field did
+not."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ def far_changes(tokenizer: Tokenizer, images: Tensor, receptive_field: int) -> f
     """Share of the codes out of reach that change when the left quarter of every image is replaced by that
     of the next.
 
-    Out of reach are cells whose receptive field holds no replaced pixel. What reaches them all the same are
-    statistics over the image.
+    Cells whose receptive field has no replaced pixel are out of reach. They change only through statistics
+    over the whole image.
 
     Args:
         tokenizer: In eval mode.

@@ -1,4 +1,4 @@
-"""A feature space: what two sets of images are compared in, and how to say which one it was."""
+"""A feature space, in which two sets of images are compared, and its metadata."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Features of images, and the metadata without which a distance in them means nothing.
+    """Features of images, and the metadata that identifies them.
 
     Args:
         features: uint8 images (B, C, h, w) → (B, F) float on the CPU.
-        name: Whose features they are.
+        name: Name of the network.
         sha256: Of the network's weights.
-        preparation: What is done to the images first: size, resampling, grey.
-        probabilities: uint8 images → (B, classes) probabilities, where the network tells classes apart.
+        preparation: Preprocessing of the images: size, resampling, grey.
+        probabilities: uint8 images → (B, classes) probabilities, if the network is a classifier.
     """
 
     features: Callable[[Tensor], Tensor]
@@ -28,15 +28,15 @@ class FeatureSpace:
     probabilities: Callable[[Tensor], Tensor] | None = None
 
     def metadata(self) -> dict[str, str]:
-        """What a result file says of it."""
+        """Metadata for result files."""
         return {"network": self.name, "sha256": self.sha256, "preparation": self.preparation}
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, float]:
     """exp of the mean KL divergence of p(y|x) from p(y), over ``splits`` equal parts of the images: mean and
-    standard deviation (Salimans et al. 2016), from probabilities (n, classes), n ≥ splits. It means something
-    only where the classes are those that the images show: high for samples that are sure and cover all
-    classes evenly."""
+    standard deviation (Salimans et al. 2016), from probabilities (n, classes), n ≥ splits. It is meaningful
+    only if the classes are those of the images: high for samples that are classified with certainty and cover
+    all classes evenly."""
     assert len(probabilities) >= splits
     scores = []
     for part in probabilities.double().tensor_split(splits):

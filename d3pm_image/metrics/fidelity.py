@@ -7,8 +7,7 @@ from torch import Tensor
 
 
 class Moments:
-    """Mean (F,) and covariance (F, F) of feature vectors that come in batches, in memory that does not grow
-    with their number."""
+    """Mean (F,) and covariance (F, F) of feature vectors, added in batches, in constant memory."""
 
     def __init__(self, features: Tensor | None = None):
         self.count = 0
@@ -20,7 +19,7 @@ class Moments:
         features = features.double()
         if not self.count:
             size = features.shape[1]
-            # differences from it keep their digits where the mean is far larger than the spread
+            # differences from it keep their digits if the mean is far larger than the deviation
             self.origin = features[0].clone()
             self.sum, self.products = features.new_zeros(size), features.new_zeros(size, size)
         features = features - self.origin
@@ -29,7 +28,7 @@ class Moments:
         self.products += features.T @ features
 
     def tensors(self) -> dict[str, Tensor]:
-        """What :meth:`of` makes them from again."""
+        """Tensors from which :meth:`of` restores them."""
         return {
             "count": torch.tensor(self.count),
             "origin": self.origin,
@@ -66,7 +65,7 @@ def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
     # lose half the digits, which is all of them in directions that few images leave empty
     cross = torch.linalg.svdvals(root(c_a) @ root(c_b)).sum()
     distance = float((a.mean - b.mean).square().sum() + c_a.trace() + c_b.trace() - 2 * cross)
-    return max(0.0, distance)  # rounding may leave less than nothing of equal sets
+    return max(0.0, distance)  # rounding may give a negative distance of equal sets
 
 
 def root(covariance: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The Inception network of the published FID and KID figures, as torch-fidelity ports it (weights of the
+"""The Inception network of published FID and KID values, as torch-fidelity ports it (weights of the
 original TensorFlow graph).
 
 Weights are its own file, ``weights-inception-2015-12-05-6726825d.pth``: from a path, or downloaded by
-torch-fidelity where that is allowed. A file is read with ``weights_only`` first, which runs no code of it.
+torch-fidelity if that is allowed. A file is read with ``weights_only`` first, which runs no code of it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def inception_space(weights: str = "", device: str = "cpu", download: bool = Fal
 
 
 def check_weights(path: Path) -> None:
-    """Raises ConfigError where a file is missing or is not a table of tensors, without running what it may
-    hold."""
+    """Raises ConfigError if a file is missing or is not a table of tensors, without running code from it."""
     check(path.is_file(), "features_weights", str(path), "no such file")
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
@@ -81,4 +80,4 @@ def check_weights(path: Path) -> None:
         and all(isinstance(v, Tensor) for v in found.values())
         and "Conv2d_1a_3x3.conv.weight" in found
     )
-    check(fits, "features_weights", str(path), "holds no Inception network; give torch-fidelity's own")
+    check(fits, "features_weights", str(path), "is not an Inception network; give torch-fidelity's own")

@@ -4,9 +4,9 @@
 
 (Austin et al. 2021, eq. 1; in continuous time the integral of dL/dt)
 
-Every image gets its own times, stratified over all images, so the estimate is unbiased; L_0, one step of the
-T, is measured on every image by itself. Bits are per code; where codes are pixels, bits per dimension are
-bits per code over channels.
+Every image gets its own times, stratified over all images, so the estimate is unbiased; L_0, one of the T
+steps, is measured separately on every image. Bits are per code; if codes are pixels, bits per dimension are
+bits per code divided by channels.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Likelihood:
         bits: Upper bound on the bits per code; ``standard_error`` is that of the mean over images.
         reconstruction: L_0 (0 in continuous time). prior: L_T. diffusion: the rest, ``by_time`` its parts:
             pairs (upper end of the interval of t, bits per code that the interval adds).
-        accuracy: Share of corrupted codes that the largest posterior logit gets right.
-        images, draws: What it was measured on.
+        accuracy: Fraction of corrupted codes for which the largest posterior logit is that of the clean code.
+        images, draws: Number of images, and of noise levels per image.
     """
 
     bits: float

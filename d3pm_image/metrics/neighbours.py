@@ -1,8 +1,7 @@
-"""Nearest training images of samples: does a model make new images, or give back those that it was trained
-on?
+"""Nearest training images of samples: does a model make new images, or copies of its training images?
 
-A distance alone says little, so that of images which the model has never seen stands beside it: a model that
-memorises makes samples which lie nearer to the training images than held-out images do.
+A distance alone says little, so it is compared with that of held-out images: a model that memorises makes
+samples that are nearer to the training images than held-out images are.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NEAR = 0.01  # share of the held-out images that counts as unusually near
+NEAR = 0.01  # fraction of the held-out images that counts as unusually near
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Neighbours:
 
 
 def nearest(images: Tensor, training: Iterable[Tensor]) -> Neighbours:
-    """Nearest of training features, which come in batches (b, F), to features (n, F), n > 0. Memory does not
-    grow with the training images."""
+    """Nearest of training features, given in batches (b, F), to features (n, F), n > 0. Memory does not grow
+    with the number of training images."""
     images = images.double()
     distance = torch.full((len(images),), float("inf"), dtype=torch.float64)
     number, seen = torch.zeros(len(images), dtype=torch.int64), 0
@@ -46,15 +45,14 @@ def nearest(images: Tensor, training: Iterable[Tensor]) -> Neighbours:
 
 
 def unusually_near(distance: Tensor) -> float:
-    """The distance below which an image lies unusually near to the training images: all but the nearest
-    hundredth of held-out images, of which these (n,) are the distances, lie farther away."""
+    """The distance below which an image is unusually near to the training images: 99 % of the held-out
+    images, whose distances these (n,) are, are farther away."""
     return float(distance.quantile(NEAR))
 
 
 def memorisation(samples: Neighbours, held_out: Neighbours) -> dict[str, float]:
-    """How near samples are to training images, against held-out images: medians, and the share of samples
-    that are nearer than all but the nearest hundredth of the held-out images (0.01 is what new images
-    have)."""
+    """How near samples are to training images, compared with held-out images: medians, and the fraction of
+    samples that are nearer than 99 % of the held-out images (0.01 is expected for new images)."""
     limit = unusually_near(held_out.distance)
     return {
         "median_distance": float(samples.distance.median()),

@@ -1,7 +1,7 @@
-"""What a training step says about each noise level and each kind of token.
+"""Measures of a training step by noise level and by kind of token.
 
-A bound that is fine on average can hide a network that ignores its noise level, or that has learnt masks and
-nothing about random codes. Every figure is a pair (sum, count), so that shares of a batch on several
+A bound that is good on average can hide a network that ignores its noise level, or that has learnt masks but
+nothing about random codes. Every measure is a pair (sum, count), so that parts of a batch on several
 processes add up.
 """
 
@@ -31,8 +31,8 @@ def bound_by_noise_level(bound: Tensor, t: Tensor) -> dict[str, Tensor]:
 
 
 def accuracy_by_token(process: Process, correct: Tensor, x_0: Tensor, x_t: Tensor) -> dict[str, Tensor]:
-    """Number right and number of the masked, replaced and kept tokens, each (2,), without those that the
-    process does not make or cannot get wrong.
+    """Number of correct ones and number of the masked, replaced and kept tokens, each (2,), without kinds
+    that the process does not make or that cannot be wrong.
 
     Args:
         correct: (B, N) bool, whether the largest posterior logit is the clean code. x_0, x_t: (B, N) codes.

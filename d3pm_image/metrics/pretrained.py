@@ -1,8 +1,8 @@
-"""Features of a network that was trained on other images: for images without classes, where no classifier of
-their own can be had.
+"""Features of a network that was trained on other images: for images without classes, for which no classifier
+can be trained.
 
-A Fréchet distance in them has the formula of the FID and other features, so its values are no FID and compare
-among themselves alone.
+A Fréchet distance in them has the formula of the FID but other features, so its values compare only with each
+other.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""How well a tokenizer gives images back, and how it uses its codes.
+"""How well a tokenizer reconstructs images, and how it uses its codes.
 
-Figures are sums over images, in float64 and batch by batch: memory does not grow with the number of images,
-but for one number per image (8 bytes) that the percentiles need, and the figures do not depend on how images
-are batched beyond the last digits of float64.
+Measures are sums over images, in float64 and batch by batch. Memory grows only by one number per image (8
+bytes), for the percentiles, and the batch size affects only the last digits of float64.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def psnr_db(mse: Tensor) -> Tensor:
 
 
 class Errors:
-    """Running figures of reconstructions of pixels in [0, 1]: ``add`` batches, then read :meth:`figures`.
+    """Running measures of reconstructions of pixels in [0, 1]: ``add`` batches, then read :meth:`figures`.
 
     Args:
         tokenizer: Gives the number of codes and the pixels of a cell.
@@ -44,9 +43,9 @@ class Errors:
         self.absolute, self.similar, self.loss = 0.0, 0.0, 0.0
         self.alpha: float | None = None
         nothing = torch.zeros((), dtype=torch.float64)
-        self.moments = nothing  # Σ x and Σ x² a pixel, of reconstructions and of images
+        self.moments = nothing  # Σ x and Σ x² per pixel, of reconstructions and of images
         self.limits = nothing  # pixels that are black or full, of reconstructions and of images
-        self.places = nothing  # Σ of squared errors a pixel place
+        self.places = nothing  # Σ of squared errors per pixel position
 
     def add(self, images: Tensor, output: Tensor, codes: Tensor) -> Tensor:
         """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean
@@ -126,9 +125,9 @@ def reconstruction_error(
         premultiplied); ``ssim`` (Wang et al. 2004), averaged over images; ``mse_p10``
         to ``mse_p99``, percentiles over images; ``codes_used``, ``perplexity``, ``dead_codes`` (never used),
         ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ from image to
-        image as a share of how much the images do; ``clipped``, the share of pixels at 0 or 1 over that of
-        the images; ``border_ratio``, the squared error of the outermost cells over that of the others (absent
-        where there are no others).
+        image, as a fraction of how much the images do; ``clipped``, the fraction of pixels at 0 or 1 less
+        that of the images; ``border_ratio``, the squared error of the outermost cells divided by that of the
+        others (absent if there are no others).
     """
     errors = Errors(tokenizer, criterion)
     for start in range(0, count, batch_size):

@@ -1,5 +1,5 @@
-"""How visible the border of a repaint is: the jump of the image across it, against that of the real image
-at the same place."""
+"""How visible the border of a repaint is: the jump of the image across it, compared with that of the real
+image at the same place."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def seam_gradients(images: Tensor, masks: Tensor) -> Tensor:
 
 
 def seam_ratio(results: Tensor, originals: Tensor, masks: Tensor) -> float:
-    """Mean of :func:`seam_gradients` of results over that of the real images at the same places; 1 is a seam
-    like any other place.
+    """Mean of :func:`seam_gradients` of results, divided by that of the real images at the same places; 1 is
+    an invisible seam.
 
     The means are over all images whose mask has a border, so images that are flat there do not divide by
     nothing.

@@ -1,5 +1,5 @@
-"""What is wrong with a tokenizer, in plain words, from what
-:func:`~d3pm_image.metrics.reconstruction.reconstruction_error` measures."""
+"""Problems of a tokenizer, found in the measures of
+:func:`~d3pm_image.metrics.reconstruction.reconstruction_error`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLAT, CLIPPED = 0.5, 0.2
 
 
 def warnings_of(values: dict[str, float], config: TokenizerConfig, images: int) -> list[str]:
-    """One line for each thing that is wrong, ending with what to change; empty for a healthy tokenizer.
+    """One line per problem, ending with what to change; empty for a healthy tokenizer.
 
     Args:
         values: Measured on held-out images.

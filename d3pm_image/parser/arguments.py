@@ -36,8 +36,8 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def normalise(arguments: list[str], kind: type | None = None) -> list[str]:
-    """``--num-images`` and ``--num_images`` are the same option, and ``-n`` is short for it where ``kind``
-    has it."""
+    """``--num-images`` and ``--num_images`` are the same option, and ``-n`` is short for it if ``kind`` has
+    it."""
     known = {item.name for item in fields(kind)} if kind is not None else set()
     long = {short: f"--{name}" for name, short in SHORT.items() if name in known}
     out = []
@@ -51,7 +51,7 @@ def normalise(arguments: list[str], kind: type | None = None) -> list[str]:
 
 
 def nested_quantizer(arguments: list[str]) -> list[str]:
-    """The same arguments with the quantizer's settings below it: version 0.1.0 took them beside it, as
+    """The same arguments with the quantizer's settings below it: version 0.1.0 had them beside it, as
     ``--tokenizer.num_codes`` and ``--tokenizer.quantizer NAME``."""
     names = {f"--tokenizer.{name}": f"--tokenizer.quantizer.{name}" for name in FLAT}
     names["--tokenizer.quantizer"] = "--tokenizer.quantizer.name"
@@ -62,8 +62,8 @@ def nested_quantizer(arguments: list[str]) -> list[str]:
 def positionals_first(arguments: list[str]) -> list[str]:
     """The same arguments with options last, each as ``--name=value``.
 
-    An optional positional is else found only where it stands directly behind the others, and a value such as
-    -5,0,20,20 is taken for an option.
+    Otherwise an optional positional is found only directly after the others, and a value such as -5,0,20,20
+    is read as an option.
     """
     positionals, options, rest = [], [], iter(arguments)
     for argument in rest:
@@ -90,8 +90,8 @@ def bare_flags(kind: type, arguments: list[str]) -> list[str]:
 
 def know_types(kind: type) -> None:
     """Write the types of a dataclass's fields into its constructor, each resolved in the module that declares
-    it: the parser would look up those that ``kind`` inherits in the module of ``kind``, and take any value
-    for all fields where it misses one."""
+    it. Otherwise the parser looks up inherited types in the module of ``kind``, and accepts any value for all
+    fields if it does not find one."""
     types = get_type_hints(kind)
     vars(kind)["__init__"].__annotations__ |= {item.name: types[item.name] for item in fields(kind)}
 
@@ -104,8 +104,8 @@ def make_parser(
     from jsonargparse import SUPPRESS, ArgumentParser
 
     class Parser(ArgumentParser):
-        """Reads files of settings as :mod:`~d3pm_image.documents` does: bounded, regular files, whatever
-        named them."""
+        """Reads files of settings as :mod:`~d3pm_image.documents` does: only regular files of limited
+        size."""
 
         def parse_path(self, path: Any, *args: Any, **options: Any) -> Any:
             text = read_text(Path(path).expanduser(), LARGEST_YAML)
@@ -120,7 +120,7 @@ def make_parser(
     first = kind is TokenizerRun
     know_types(kind)
     parser.add_class_arguments(kind, as_group=True, skip={*positionals, *(["tokenizer"] if first else [])})
-    for options in parser._action_groups:  # its first line of several stands above already
+    for options in parser._action_groups:  # its first line is shown above already
         if options.title and description.startswith(options.title):
             options.title = f"options of {command}"
     if first:
@@ -189,7 +189,8 @@ def parse(
 
 
 def settings_of_model(positionals: Collection[str], arguments: list[str]) -> dict[str, Any] | None:
-    """How the trained model draws that a command line names first; None where it names none that is known."""
+    """Sampler settings of the trained model that a command line names first; None if it does not name a known
+    one."""
     words = positionals_first([word for word in arguments if word not in ("-h", "--help")])
     if "model" not in positionals or not words or words[0].startswith("-"):
         return None
@@ -197,11 +198,11 @@ def settings_of_model(positionals: Collection[str], arguments: list[str]) -> dic
 
 
 def check_groups(kind: type, values: Any) -> None:
-    """Raises ConfigError for a group of settings that was given a value."""
+    """Raises ConfigError if a group of settings was given a value."""
     for item in fields(kind):
         if item.default_factory is not MISSING and item.name != "sampler":  # a group of its own
             given = getattr(values, item.name)
-            hint = f"must hold options of its own, such as {item.name}.{first_option(item)}"
+            hint = f"must have options of its own, such as {item.name}.{first_option(item)}"
             check(hasattr(given, "__dict__"), item.name, given, hint)
 
 
@@ -239,7 +240,7 @@ def of_today(kind: type, text: str) -> str:
     changed = {name: value for name, value in found.items() if value != held.get(name)}
     if not changed:
         return text
-    # all else keeps its quotes: readers of YAML disagree on what 1e3 is
+    # all else keeps its quotes: YAML readers disagree on whether 1e3 is a number
     root = yaml.compose(text, yaml.SafeLoader)
     kept = [(name, value) for name, value in root.value if name.value in found.keys() - changed.keys()]
     root.value = kept + yaml.representer.SafeRepresenter().represent_data(changed).value

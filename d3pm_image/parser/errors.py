@@ -1,4 +1,4 @@
-"""What a parser says of wrong options, as one line that names the field, the value and a hint."""
+"""Errors of a parser for wrong options, as one line with the field, the value and a hint."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ..printable import dashed
 from ..tokenizer.quantizers import QUANTIZERS
 
 STAGES = {"train-tokenizer": dict, "train-diffusion": str}
-"""What ``tokenizer`` is in a command's file of settings: the network's own options, or where it lies."""
+"""Type of ``tokenizer`` in a command's file of settings: the network's options, or a folder."""
 
 
 def explain(
     kind: type, arguments: list[str], positionals: Sequence[str], optional: Collection[str], told: str
 ) -> ConfigError:
-    """What is wrong with arguments that a parser refused: the first that has no option, no value, or one of
-    another type, of the files of settings before the command line.
+    """The error in arguments that a parser refused: the first unknown option, missing value, or value of
+    another type; files of settings are checked before the command line.
 
     Args:
         kind: The command's dataclass.
         positionals: Names of what is given without an option, those that may be left out last.
         optional: Names of those that may be left out.
-        told: The parser's own words, for what is none of these.
+        told: The parser's own message, for any other error.
     """
     hints = {name: hint for name, hint in options(kind).items() if name not in positionals}
     for file in files(arguments):
@@ -117,8 +117,8 @@ def wrong_argument(
 
 
 def group_settings(value: Any) -> dict[str, Any] | None:
-    """Settings of a group: as they stand in a file, written out on the command line, or in a file that is
-    named there. None for anything else."""
+    """Settings of a group: from a file, as text of the command line, or from a file that is named there. None
+    for anything else."""
     import yaml
 
     if isinstance(value, str):
@@ -146,20 +146,20 @@ def is_number(text: str) -> bool:
 
 
 def group_hint(group: str, hints: Collection[str], given: Any = None) -> str:
-    """What a group of options takes, where it was given a value."""
-    hint = f"must hold options of its own, such as {next(o for o in hints if o.startswith(f'{group}.'))}"
+    """Hint for a group of options that was given a value."""
+    hint = f"must have options of its own, such as {next(o for o in hints if o.startswith(f'{group}.'))}"
     folder = group == "data" and isinstance(given, str) and given
     return f"{hint}; for a folder of images give --data.root {given}" if folder else hint
 
 
 def with_groups(hints: Collection[str]) -> list[str]:
-    """Names of options and of the groups that they stand in."""
+    """Names of options and of their groups."""
     groups = {name[:at] for name in hints for at, sign in enumerate(name) if sign == "."}
     return [*hints, *sorted(groups)]
 
 
 def accepts(hint: Any, value: Any) -> bool:
-    """Whether the parser takes a value for an option of this type, from a file or as typed."""
+    """Whether the parser accepts a value for an option of this type, from a file or the command line."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
@@ -175,7 +175,7 @@ def accepts(hint: Any, value: Any) -> bool:
 
 
 def wanted(hint: Any, given: Any) -> str:
-    """What an option of this type takes."""
+    """Hint for an option of this type."""
     hint = without_none(hint)
     if get_origin(hint) is Literal:
         names = [str(name) for name in get_args(hint)]
@@ -187,8 +187,8 @@ def wanted(hint: Any, given: Any) -> str:
 
 
 def check_file(command: str, arguments: list[str]) -> None:
-    """Raises ConfigError for ``--config FILE`` that is not there, cannot be read as settings, or is the other
-    stage's."""
+    """Raises ConfigError if FILE of ``--config FILE`` does not exist, cannot be read as settings, or is for
+    the other stage."""
     for name in files(arguments):
         try:
             held = read_yaml(Path(name).expanduser())
@@ -221,7 +221,8 @@ def files(arguments: list[str]) -> list[str]:
 
 
 def settings(file: str) -> dict[str, Any]:
-    """What a file of settings holds; nothing where it cannot be read, of which the parser says where."""
+    """Content of a file of settings; nothing if it cannot be read, for which the parser gives the
+    position."""
     try:
         found = read_yaml(Path(file).expanduser())
     except Unreadable:
@@ -233,14 +234,14 @@ def settings(file: str) -> dict[str, Any]:
 
 
 def paths(held: dict[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every key of settings with those that it stands under."""
+    """Every key of settings, with its parent keys."""
     for key, value in held.items():
         yield (*above, key)
         yield from paths(value, (*above, key)) if isinstance(value, dict) else ()
 
 
 def with_source(error: ConfigError, arguments: list[str], start: str, inherited: set[str]) -> ConfigError:
-    """An error over a value that the command line does not give says what gave it.
+    """Adds to an error where its value comes from, if not from the command line.
 
     Args:
         start: Trained model whose settings are defaults, or nothing.

@@ -1,6 +1,7 @@
-"""The page that ``--help`` prints: an example, what is set most, types in words, the sampler's settings last.
+"""The page that ``--help`` prints: an example, the most frequent options first, types in words, the sampler's
+settings last.
 
-argparse lists options in the order in which they were added, types as Python writes them, and ``null`` for a
+argparse lists options in the order in which they were added, with Python's names of types, and ``null`` for a
 default that is the model's own. This page is made from the same parser.
 """
 
@@ -21,10 +22,10 @@ SHORT = {"num_images": "-n", "variants": "-n", "out": "-o"}
 COLUMN, WIDEST = 26, 110
 ASIDE = {
     "help": "Show this page.",
-    "config": "YAML file with any of these options; options on the command line come before it.",
+    "config": "YAML file with any of these options; options on the command line take precedence.",
     "print_config": "Print all settings as YAML in place of running.",
 }
-"""Options that stand at the end, and what they do."""
+"""Options at the end of the page, and their texts."""
 
 
 def help_text(
@@ -39,12 +40,12 @@ def help_text(
     """The help page of a command.
 
     Args:
-        parser: Its parser, which holds all options with their words.
+        parser: Its parser, which has all options with their texts.
         kind: Its dataclass: options of the class itself come first, those that it inherits after them, the
             sampler's last.
-        positionals: Names of what is given without an option; ``optional`` of them may be left out.
+        positionals: Names of positional arguments, of which ``optional`` ones may be left out.
         example: A command to copy; empty for none.
-        own: Settings of the trained model that the command line names; None where it names none.
+        own: Settings of the trained model that the command line names; None if it does not name one.
     """
     width = min(WIDEST, shutil.get_terminal_size((80, 24)).columns)
     given = [f"[{name.upper()}]" if name in optional else name.upper() for name in positionals]
@@ -91,17 +92,17 @@ def groups(parser: ArgumentParser, kind: type, names: Sequence[str]) -> list[tup
     inherited.sort(key=lambda name: order.index(origin[name]) if origin.get(name) in order else 0)
     found = [("options", own + inherited)]
     found += [(f"{name} ({heads[name]})" if name in heads else name, part) for name, part in nested.items()]
-    found += [("settings of the sampler (the model has its own, which hold where nothing is given)", drawn)]
+    found += [("settings of the sampler (default: the model's own)", drawn)]
     return [(title, part) for title, part in [*found, ("more", rest)] if part]
 
 
 def is_group(parser: ArgumentParser, name: str) -> bool:
-    """Whether a name is that of a whole group of settings, which has no page of its own."""
+    """Whether a name is that of a whole group of settings."""
     return any(action.dest.startswith(f"{name}.") for action in parser._actions)
 
 
 def titles(parser: ArgumentParser) -> dict[str, str]:
-    """First sentence of what each nested group of settings is for."""
+    """First sentence of the docstring of each nested group of settings."""
     found = {}
     for group in parser._action_groups:
         dotted = [a.dest.partition(".")[0] for a in group._group_actions if "." in a.dest]
@@ -111,7 +112,7 @@ def titles(parser: ArgumentParser) -> dict[str, str]:
 
 
 def entry(action: Action, name: str, width: int, default: str) -> str:
-    """An option with its words and its default in words, wrapped."""
+    """An option with its text and its default, wrapped."""
     words = " ".join(ASIDE.get(action.dest, action.help or "").replace("%%", "%").replace("``", "").split())
     words = words.partition(" (required, type:")[0].partition(" (type:")[0]
     if default:
@@ -143,7 +144,7 @@ def hint_of(action: Action) -> Any:
 
 
 def value_words(hint: Any) -> str:
-    """What an option's value is, in a word."""
+    """An option's value as a placeholder."""
     hint = without_none(hint)
     if hint is bool:
         return "[true|false]"
@@ -160,10 +161,10 @@ def value_words(hint: Any) -> str:
 
 
 def default_of(action: Action, item: Field | None, own: Mapping[str, Any] | None) -> str:
-    """The default in words; nothing where that says nothing.
+    """The default in words; empty if that is not informative.
 
     Args:
-        item: The option's field, where it has one.
+        item: The option's field, if it has one.
         own: See :func:`help_text`.
     """
     default, stands_for = action.default, item.metadata.get("words", "") if item else ""

@@ -1,8 +1,7 @@
-"""What an image says of how it was made: written into PNGs beside the pixels, read back in plain words, and
-enough to make it again.
+"""Provenance: how an image was made, recorded in PNGs, shown in words, and sufficient to make it again.
 
-A command or the page collects the settings, :mod:`record` adds what of the model and of the images that
-went in must be known later, :func:`~d3pm_image.imaging.save_image` or
+A command or the page collects the settings, :mod:`record` adds the metadata of the model and of the input
+images, :func:`~d3pm_image.imaging.save_image` or
 :func:`~d3pm_image.editing.image_files.files.write_image_file` writes them, :mod:`reading` reads them.
 """
 

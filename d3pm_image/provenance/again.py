@@ -1,8 +1,8 @@
-"""The options that make an image again, out of the settings that it carries.
+"""The options that make an image again, from the settings that it records.
 
-Settings may be a stranger's: they become fields of the command's dataclass, each of the type that the field
-has and no larger than what the image itself shows. They never become words of a command line, name no file
-that is written, and name no model that would have to be downloaded.
+Settings are not trusted: they become fields of the command's dataclass, each of the field's type and no
+larger than the image itself shows. They never become words of a command line, never name a file that is
+written, and never name a model that would have to be downloaded.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ NOT_SETTINGS = {
     "compile",
     "batch_size",
 }
-"""Options that do not come from the image: an image of another's may not say what is read and written
-here."""
+"""Options that do not come from the image, because it must not decide what is read and written."""
 TILE = {"num_images": 64, "frames": 96, "variants": 96}
 """Pixels of a side that each image has at least in a grid, a strip or a sheet."""
 MOST_TEXT = 100_000
@@ -64,8 +63,8 @@ class Plan:
 
     Args:
         options: Fields of the command's dataclass.
-        place: Number of the image among the files that the command writes.
-        alike: Drawn in a batch of the size that it came from.
+        place: Index of the image among the files that the command writes.
+        alike: Whether it is drawn in a batch of the original size.
     """
 
     options: dict[str, Any]
@@ -90,15 +89,14 @@ def make_again(
         image: The image.
         metadata: Its settings.
         kind: Dataclass of the command's options. work: What runs them.
-        out: Where the new image goes; default IMAGE-again.png beside it.
-        model: The model, where it is not where it was then. inputs: Likewise the images that went in,
-            separated by commas.
+        out: File of the new image; default IMAGE-again.png beside it.
+        model: The model, if it has moved. inputs: Likewise the input images, separated by commas.
 
     Returns:
-        The new image, and what is different; empty where every pixel is the same.
+        The new image, and a sentence on differences; empty if every pixel is the same.
 
     Raises:
-        ConfigError: settings that no command wrote, or a model or image that is not there any more.
+        ConfigError: settings that no command wrote, or a missing model or image.
     """
     place = Path(image)
     target, went_in = places(image, metadata, out, inputs)
@@ -111,7 +109,7 @@ def make_again(
             work(kind(**options, model=name, device=device))
         made = result_of(plan, metadata, Path(folder))
         then, now = metadata.get("weights_sha256"), read_settings(made).get("weights_sha256")
-        hint = "holds other weights than those that made the image; name the right one with --model"
+        hint = "has other weights than those that made the image; name the right one with --model"
         check(then in (None, now), "model", model or name, hint)
         different = compare(place.name, before, open_image(made), reasons(metadata, plan))
         with new_files(target, overwrite) as files:
@@ -120,11 +118,10 @@ def make_again(
 
 
 def places(image: str, metadata: dict[str, Any], out: str, inputs: str) -> tuple[Path, list[Path]]:
-    """Where the new image goes, and the images that go in.
+    """The file of the new image, and the input images.
 
     Raises:
-        ConfigError: an image that cannot be made again, or a result that would take the place of what is
-            read.
+        ConfigError: an image that cannot be made again, or a result that would overwrite an input.
     """
     command, place = metadata["command"], Path(image)
     hint = f"was made by {command!r}, which cannot be run again from an image"
@@ -193,8 +190,8 @@ def options_of(
     inputs: list[Path],
     folder: Path,
 ) -> dict[str, Any]:
-    """Fields of the command's dataclass: those of the plan, the images that go in, and a place inside
-    ``folder`` for the result.
+    """Fields of the command's dataclass: those of the plan, the input images, and a path inside ``folder``
+    for the result.
 
     Args:
         kind: Dataclass of the command's options.
@@ -212,7 +209,7 @@ def options_of(
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """(width, height) of an image that goes in. Raises ConfigError where it cannot be read."""
+    """(width, height) of an input image. Raises ConfigError if it cannot be read."""
     try:
         return open_image(path).size
     except Exception as error:  # Pillow raises many kinds for broken files
@@ -233,11 +230,11 @@ def result_of(plan: Plan, metadata: dict[str, Any], folder: Path) -> Path:
 
 
 def one_of(image: str, metadata: dict[str, Any], given: dict[str, Any], name: str, pixels: int) -> Plan:
-    """One image of several: made in the batch that it came from, where the image tells it and it is not too
+    """One image of several: made in a batch of the original size, if the image records it and it is not too
     large.
 
     Args:
-        name: Fact that holds its number, ``number`` or ``variant``.
+        name: Key of its number in the metadata, ``number`` or ``variant``.
         pixels: Of one image.
     """
     counted = "num_images" if name == "number" else "variants"
@@ -255,7 +252,7 @@ def one_of(image: str, metadata: dict[str, Any], given: dict[str, Any], name: st
 
 
 def few(count: int, pixels: int) -> bool:
-    """Whether so many images of so many pixels may be drawn for the sake of one."""
+    """Whether a batch of this many images and pixels may be drawn for one of them."""
     return count <= MOST_TOGETHER and count * pixels <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
@@ -267,12 +264,12 @@ def sized(image: str, metadata: dict[str, Any]) -> dict[str, int]:
 
 
 def damaged(image: str, name: str, right: bool) -> None:
-    """Raises ConfigError unless a setting is as the commands write it."""
+    """Raises ConfigError unless a setting has the form that the commands write."""
     check(right, "image", image, f"its settings are damaged ({name})")
 
 
 def whole(value: Any) -> typing.TypeGuard[int]:
-    """Whether a fact is a count."""
+    """Whether a value is a count."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000_000
 
 
@@ -301,7 +298,7 @@ def find_model(given: str, metadata: dict[str, Any]) -> str:
     """The model: the one that was named, else the image's if it is on this machine.
 
     Raises:
-        ConfigError: none is named, or one that is not here: an image of another's starts no download.
+        ConfigError: no model is named, or it is not on this machine: an image must not start a download.
     """
     if given:
         return given
@@ -314,11 +311,10 @@ def find_model(given: str, metadata: dict[str, Any]) -> str:
 
 
 def find_inputs(image: str, given: str, metadata: dict[str, Any]) -> list[Path]:
-    """The images that went in: as named, or under their recorded names beside the image or in the working
-    folder.
+    """The input images: as named, or under their recorded names beside the image or in the working folder.
 
     Raises:
-        ConfigError: not recorded, not there, or not the same any more.
+        ConfigError: not recorded, missing, or changed.
     """
     fields = IMAGES.get(metadata["command"], ("image",))
     named = [name.strip() for name in given.split(",")] if given else []
@@ -327,7 +323,7 @@ def find_inputs(image: str, given: str, metadata: dict[str, Any]) -> list[Path]:
     found = []
     for number, field in enumerate(fields):
         recorded = metadata.get(field)
-        hint = "the image does not say what went in; name it with --inputs FILE"
+        hint = "the image does not record its input; name it with --inputs FILE"
         check(bool(named) or isinstance(recorded, str), "inputs", "", hint)
         places = (
             [Path(named[number])]
@@ -339,19 +335,18 @@ def find_inputs(image: str, given: str, metadata: dict[str, Any]) -> list[Path]:
             text = (
                 "no such file"
                 if named
-                else "went in, and is not beside the image any more; name it with --inputs FILE"
+                else "is an input, and is not beside the image; name it with --inputs FILE"
             )
             raise ConfigError("inputs", named[number] if named else recorded, text)
         known = metadata.get(f"{field}_sha256")
-        hint = "is not the image that went in: its content differs; name it with --inputs FILE"
+        hint = "is not the original input: its content differs; name it with --inputs FILE"
         check(known in (None, sha256(path)), "inputs", str(path), hint)  # fmt: skip
         found.append(path)
     return found
 
 
 def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
-    """What is different in an image that was made again, in a line; nothing where every pixel is the
-    same."""
+    """Differences of an image that was made again, in one line; empty if every pixel is the same."""
     if one.size != other.size or one.mode != other.mode:
         return (
             f"differs from {name}: {other.width}x{other.height} {other.mode} in place of"
@@ -363,7 +358,7 @@ def compare(name: str, one: Image.Image, other: Image.Image, why: str) -> str:
 
 
 def reasons(metadata: dict[str, Any], plan: Plan) -> str:
-    """What may have changed pixels."""
+    """Possible causes of different pixels."""
     machine = "another device, processor or version of torch"
     among = metadata.get("pictures_together", 1) != 1  # in a folder
     whole_sheet = "batch_size" in plan.options and "number" not in metadata and "variant" not in metadata

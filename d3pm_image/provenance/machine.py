@@ -1,4 +1,4 @@
-"""What computed something: processor, versions, and the source code itself."""
+"""The machine and code of a computation: processor, versions, and the source code itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def machine() -> dict[str, str | int]:
-    """Processor, threads, GPU and versions: what speed and, in the last digits, figures depend on."""
+    """Processor, threads, GPU and versions, on which speed and the last digits of results depend."""
     import torch
 
     lines = (
@@ -32,7 +32,8 @@ def machine() -> dict[str, str | int]:
 
 @cache
 def code() -> dict[str, str]:
-    """Version of this package, and a hash of its source files: a checkout may be ahead of its version."""
+    """Version of this package, and a hash of its source files, because a checkout may differ from its
+    version."""
     from .. import __version__
 
     root = Path(__file__).resolve().parent.parent

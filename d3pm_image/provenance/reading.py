@@ -1,4 +1,4 @@
-"""The settings that a PNG carries, read back and put into words."""
+"""The settings that a PNG records, read back and described in words."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WHAT = {
     "outpaint": "an image continued beyond its borders",
     "edit": "an image with a part repainted as another class",
     "vary": "a variation of an image",
-    "interpolate": "the way from one image to another",
+    "interpolate": "an interpolation between two images",
 }
 SPOKEN = ("sampler", "steps", "guidance")
 """Settings of the sampler that are named always; others where they are not the default."""
 MOST_LINES = 60
-"""Lines of a description: settings may be a stranger's."""
+"""Largest number of lines of a description, because settings are not trusted."""
 TOLD = (
     "command",
     "version",
@@ -38,7 +38,7 @@ TOLD = (
     "shows",
     "batch_first",
 )
-"""Facts that have a line of their own."""
+"""Metadata with lines of their own."""
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def of_today(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(metadata: dict[str, Any]) -> dict[str, str]:
-    """Settings in plain words, one line each: what it is about → what it was."""
+    """Settings in words, one line each: name → value."""
     lines = {"what": what(metadata), "model": model(metadata)}
     alike = {"": "every class in turn" if metadata["command"] == "generate" else "none"}
     chosen = metadata.get("label") or alike.get(str(metadata.get("labels")), metadata.get("labels"))

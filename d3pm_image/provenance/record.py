@@ -1,5 +1,4 @@
-"""What is recorded besides settings: which weights, which images went in (by name and content, never by
-path), which pixels were masked."""
+"""Metadata besides settings: weights, input images (by name and content, never by path), masked pixels."""
 
 from __future__ import annotations
 
@@ -23,28 +22,27 @@ from ..storage import sha256, tensors_sha256
 
 
 class HasWeights(Protocol):
-    """What gives its weights by name, as every nn.Module does."""
+    """An object with weights by name, such as an nn.Module."""
 
     def state_dict(self) -> dict[str, Any]:
         """All weights by name."""
 
 
 def origin(tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
-    """The program's version and a hash of the weights of both networks, wherever they lie."""
+    """The program's version and a hash of the weights of both networks."""
     return {"version": __version__, "weights_sha256": weights_sha256(tokenizer, denoiser)}
 
 
 def made_by(model: str | Path, tokenizer: HasWeights, denoiser: HasWeights) -> dict[str, str]:
-    """What a PNG says of its model: its name, version and weights. Where it lies is noted on this machine
-    alone."""
+    """A PNG's metadata of its model: name, version and weights. Its path is recorded on this machine only."""
     found = origin(tokenizer, denoiser)
     note_model(model, found["weights_sha256"])
     return {"model": model_name(model), **found}
 
 
 def recorded_model(metadata: dict[str, Any]) -> str | None:
-    """The model that a PNG names, if it is on this machine: under that name, else where it lay when it was
-    used here before."""
+    """The model that a PNG names, if it is on this machine: under that name, else at the path of its last use
+    here."""
     name = metadata.get("model")
     if isinstance(name, str) and (name in shipped() or os.path.isdir(os.path.expanduser(name))):
         return name
@@ -58,24 +56,24 @@ def weights_sha256(*networks: HasWeights) -> str:
 
 
 def model_name(model: str | Path) -> str:
-    """What a PNG calls its model: a shipped name, a hub id or a relative path as it is; of an absolute path,
-    which tells of its owner's folders, the part below the working folder, or else its last name (the last two
-    of RUN/model)."""
+    """The name of a model in a PNG: a shipped name, a hub id or a relative path as it is; of an absolute
+    path, which would reveal folders of the user, the part below the working folder, or else its last name
+    (the last two of RUN/model)."""
     path = Path(model).expanduser()
     if not path.is_absolute():
         return str(model)
-    with suppress(ValueError, OSError):  # elsewhere, or a working folder that is gone
+    with suppress(ValueError, OSError):  # elsewhere, or a missing working folder
         below = path.relative_to(Path.cwd())
         return str(below) if below.parts else "."
     return "/".join(path.parts[-2:] if path.name == "model" else path.parts[-1:])
 
 
 def image_record(path: Path, field: str = "image", name: str = "") -> dict[str, str]:
-    """Name and content of an image that goes in, as ``field`` and ``field_sha256``. A path would tell of its
-    owner's folders.
+    """Name and content of an input image, as ``field`` and ``field_sha256``. A path would reveal folders of
+    the user.
 
     Args:
-        name: Where the file's own name is not what its owner calls it.
+        name: The user's name of the file, if it differs from the file's own.
     """
     return {field: name or path.name, f"{field}_sha256": sha256(path)}
 
@@ -88,14 +86,14 @@ def edit_record(
     image: Path,
     mask: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What a PNG says of an edit: how it was made, without paths of images.
+    """A PNG's metadata of an edit: how it was made, without paths of images.
 
     Args:
         options: Of the command.
         sampler: Settings of the sampler by name, see :meth:`~d3pm_image.sampling.request.Request.values`.
         made: By which model, see :func:`made_by`.
         image: File that was edited.
-        mask: (h, w) bool, the pixels to repaint where an image named them.
+        mask: (h, w) bool, the pixels to repaint, if an image gave them.
     """
     went_in = image_record(image)
     if mask is not None:

@@ -1,4 +1,4 @@
-"""New images as files, one each, that say how each of them was made."""
+"""New images as files, one per image, that record how they were made."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def write_images(
     overwrite: bool = False,
     there: Mapping[int, str] | None = None,
 ) -> list[Path]:
-    """Write one batch as a PNG each, see :func:`image_path`; returns the files.
+    """Write one batch as one PNG per image, see :func:`image_path`; returns the files.
 
     Args:
         ids: Class of each image; the number of classes for none.
-        metadata: What all of them carry, their ``seed`` among it.
+        metadata: Metadata of all of them, including their ``seed``.
         first: Number of the first image of the batch.
         last: Largest number of the whole request.
-        there: Files of images that are written already, by number.
+        there: Files of existing images, by number.
     """
     written, there = [], there or {}
     together = {"batch_first": first, "batch_size": len(images)}

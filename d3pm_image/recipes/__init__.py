@@ -1,1 +1,1 @@
-"""What a training run is, in Python: the command line, tests and benchmarks call these, and people do."""
+"""Training runs in Python: functions for users, which the command line, tests and benchmarks call as well."""

@@ -34,13 +34,13 @@ T = TypeVar("T", bound="DataclassInstance")
 R = TypeVar("R", TokenizerRun, DiffusionRun)
 GREY_SETS = ("digits", "mnist", "fashion_mnist", "kmnist")
 OBJECTS = ("images", "val_images")
-"""Keys of a dictionary of data settings that hold images instead of a setting."""
+"""Keys of a dictionary of data settings whose values are images."""
 
 
 def run_settings(
     kind: type[R], function: str, data: Data, shortcuts: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> tuple[R, GivenImages | None]:
-    """The settings of a run, and the images that a program holds.
+    """The settings of a run, and images in memory.
 
     Args:
         kind: TokenizerRun or DiffusionRun.
@@ -133,8 +133,8 @@ def filled(default: T, values: Mapping[str, Any], prefix: str) -> T:
 
 
 def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
-    """A value as its field takes it: numbers of NumPy and torch as Python's, paths as text, lists as tuples,
-    dictionaries as groups.
+    """A value in the type of its field: numbers of NumPy and torch as Python's, paths as text, lists as
+    tuples, dictionaries as groups.
 
     Raises:
         ConfigError: another type.
@@ -177,11 +177,11 @@ def converted(value: Any, hint: Any, default: Any, path: str) -> Any:
 def data_settings(
     data: Data, sizes: DataConfig, default: DataConfig, shortcuts: Mapping[str, Any]
 ) -> tuple[DataConfig, GivenImages | None]:
-    """Settings of the images, and the images where a program holds them.
+    """Settings of the images, and the images if they are in memory.
 
     Args:
-        sizes: Where a path or an object says the rest: image_size and channels, or 0.
-        default: What a dictionary leaves out.
+        sizes: image_size and channels, or 0, if a path or an object gives the rest.
+        default: Values for what a dictionary leaves out.
 
     Raises:
         ConfigError: neither a path nor a name, settings nor images.
@@ -195,7 +195,7 @@ def data_settings(
     elif isinstance(data, Mapping) and not is_splits(data):
         settings = {name: value for name, value in data.items() if name not in OBJECTS}
         config = filled(sizes if "images" in data else default, settings, "data.")
-        hint = "goes with images; leave it out"
+        hint = "is for images in memory only; leave it out"
         check("images" in data or "val_images" not in data, "data.val_images", "given", hint)
         if "images" in data:
             given = given_images(data["images"], data.get("val_images"), "data.images")
@@ -207,7 +207,7 @@ def data_settings(
     if config.source == "huggingface":
         from ..data.huggingface import hugging_face
 
-        given = hugging_face(config)  # once for all that looks at it
+        given = hugging_face(config)  # once, for all later readers
     return config, given
 
 
@@ -231,8 +231,8 @@ def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
-    """The settings with image_size and channels where they were left out: colour where the images have some,
-    and the size of images that a program holds, where all have the same."""
+    """The settings with image_size and channels filled in if they were left out: colour if some images have
+    it, and the size of images in memory if all have the same."""
     from ..imaging import profile_channels
 
     changes: dict[str, Any] = {}
@@ -248,7 +248,7 @@ def with_sizes(config: DataConfig, given: GivenImages | None) -> DataConfig:
 
 
 def modes(config: DataConfig, given: GivenImages | None) -> list[str]:
-    """Pillow modes of some of the images, spread over the set; RGB where none can be looked at."""
+    """Pillow modes of some of the images, spread over the set; RGB if none can be opened."""
     from ..data.image_source import Files, ImageSource
     from ..data.listing import list_images
     from ..data.sources import open_source
@@ -268,8 +268,8 @@ def modes(config: DataConfig, given: GivenImages | None) -> list[str]:
 
 
 def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> str:
-    """What the settings of a run name a tokenizer by: the folder that it was trained in or loaded from, or
-    pixels:LEVELS.
+    """The text by which the settings of a run name a tokenizer: the folder that it was trained in or loaded
+    from, or pixels:LEVELS.
 
     Raises:
         ConfigError: a tokenizer without a folder, or whose folder holds another one by now.
@@ -287,8 +287,13 @@ def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> 
         raise ConfigError(
             "tokenizer",
             kind,
-            "lies in no folder; write it with d3pm_image.tokenizer.save_tokenizer and name the folder",
+            "has no folder; write it with d3pm_image.tokenizer.save_tokenizer and name the folder",
         )
     now = read_config(find(folder, "tokenizer", "tokenizer"), "tokenizer", "tokenizer").get("sha256")
-    check(now == info.sha256, "tokenizer", str(folder), "holds another tokenizer by now; load it again")
+    check(
+        now == info.sha256,
+        "tokenizer",
+        str(folder),
+        "has changed since the tokenizer was loaded; load it again",
+    )
     return str(folder)

@@ -106,11 +106,11 @@ def train_diffusion(
 
 
 def run(config: DiffusionRun, given: GivenImages | None = None, alone: bool = True) -> Accelerator:
-    """Encode the images once, train, and write ``<out>/model``; returns the accelerator that it trained with.
+    """Encode the images once, train, and write ``<out>/model``; returns the accelerator that was used.
 
     Args:
         given: The images of ``data.source: python``.
-        alone: Say which commands come next; the caller does otherwise.
+        alone: Print the next commands; else the caller does.
 
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
@@ -133,7 +133,7 @@ def run(config: DiffusionRun, given: GivenImages | None = None, alone: bool = Tr
 
 
 def train_in_folder(config: DiffusionRun, accelerator: Accelerator, given: GivenImages | None = None) -> None:
-    """All of a run but its folder, which nobody else may write to meanwhile."""
+    """A run in its folder, which is locked meanwhile."""
     from ..training.loop import train
 
     inputs = prepare(config, accelerator, given)
@@ -145,10 +145,10 @@ def train_in_folder(config: DiffusionRun, accelerator: Accelerator, given: Given
 
 @dataclass(frozen=True)
 class DiffusionInputs:
-    """What a run works on, checked: nothing of it fails after hours of training."""
+    """Inputs of a run, checked before training."""
 
     config: DiffusionRun
-    """With the data settings of the tokenizer."""
+    """Settings, with the tokenizer's data settings."""
     tokenizer: Tokenizer
     info: TokenizerInfo
     process: Process
@@ -157,15 +157,15 @@ class DiffusionInputs:
     place: Path
     """The folder of the codes."""
     images: tuple[ImageSet, ImageSet]
-    """What was encoded: training images and validation images."""
+    """The encoded images: training and validation."""
     classes: Sequence[str]
     pretrained: PretrainedModel | None
-    """The model that it begins with."""
+    """The model that training begins with."""
     sources: Sequence[ImageSource]
-    """What was read, for the list of what was not."""
+    """The source, for the list of unused files."""
 
     def pipeline(self, network: Transformer) -> Pipeline:
-        """A network with all that it needs to draw images."""
+        """A network with all that it needs to generate images."""
         from ..pipeline import Pipeline
         from ..sampling.choice import from_values
 
@@ -178,7 +178,7 @@ class DiffusionInputs:
 def prepare(
     config: DiffusionRun, accelerator: Accelerator, given: GivenImages | None = None
 ) -> DiffusionInputs:
-    """Open the tokenizer, check the settings against it, and encode the images where no cache has them.
+    """Open the tokenizer, check the settings against it, and encode the images unless a cache has them.
 
     Raises:
         ConfigError: wrong input.
@@ -211,8 +211,8 @@ def prepare(
 
 
 def say_what_is_trained(inputs: DiffusionInputs, model: nn.Module, known: int) -> None:
-    """The first lines of a training: images, classes, parameters, and the model that it begins with, which
-    knows so many of the classes."""
+    """Print the first lines of a training: images, classes, parameters, the model that it begins with, and
+    the number of its classes that match."""
     count = sum(p.numel() for p in model.parameters()) / 1e6
     grid = f"{inputs.codes.grid[0]}x{inputs.codes.grid[1]}"
     classes = len(inputs.classes)
@@ -272,7 +272,7 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
 
 
 def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
-    """What the images of a run are known by: the keys of their codes."""
+    """Identity of a run's images: the keys of their codes."""
     from ..data.codes import cache_key, former_key
 
     key, former = (make(tokenizer_sha256, images) for make in (cache_key, former_key))
@@ -280,7 +280,7 @@ def images_of(images: ImageSet, tokenizer_sha256: str) -> Images:
 
 
 def begin(inputs: DiffusionInputs) -> None:
-    """What a run writes first: its settings, and the list of files that it does not use."""
+    """Write a run's settings, and the list of files that it does not use."""
     from ..unfinished import CLASSES
 
     folder = Path(inputs.config.out)
@@ -290,7 +290,7 @@ def begin(inputs: DiffusionInputs) -> None:
 
 
 def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator) -> None:
-    """Write the folder that generates, and say what it scored."""
+    """Write the pipeline's folder, and print its scores."""
     from ..visualization.curves import training_curves
 
     folder = Path(inputs.config.out)
@@ -322,7 +322,7 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid) -> Loss
         model: nn.Module, batch: dict[str, Tensor], random: StepRandom
     ) -> tuple[Tensor, dict[str, Tensor]]:
         x_0, labels = batch["codes"], batch["labels"]
-        network = unwrapped(model)  # calls go to the wrapper, which exchanges the gradients of its processes
+        network = unwrapped(model)  # calls go to the wrapper, which exchanges gradients between processes
         times = low_discrepancy_times(random.shared(), random.total, process.steps)
         t = times[random.rows].to(x_0.device, non_blocking=True)
         x_t = process.corrupt(x_0, t, random.uniform(x_0.shape[1], 3))

@@ -1,4 +1,4 @@
-"""New images in one ``.npz``, as the suites read that compute published scores: ``arr_0``, uint8,
+"""New images in one ``.npz``, in the format of programs that compute published scores: ``arr_0``, uint8,
 n × h × w × channels, and ``labels``.
 
 Every batch is a file in a hidden folder of parts beside it until all are there. That folder says which
@@ -51,21 +51,21 @@ def draw_array(request: Request, draw: Draw) -> list[Path]:
             path = str(files.path)
             remove(request, parts)
     if first:
-        with contextlib.suppress(OSError):  # something of somebody else's lies there
+        with contextlib.suppress(OSError):  # other files are there
             parts.rmdir()
     return [Path(gathered(path)[0])]
 
 
 def part_of(parts: Path, numbers: range) -> Path:
-    """Where a batch lies."""
+    """File of a batch."""
     return parts / f"{numbers.start:012d}.npy"
 
 
 def finished(request: Request, asked: dict[str, Any]) -> bool:
-    """Whether an array that is there is the one that is asked for, where a request goes on.
+    """Whether an existing array is the requested one, when a request is resumed.
 
     Raises:
-        ConfigError: it is another one, and may not be replaced; or a folder has its name.
+        ConfigError: it is another one that must not be replaced; or a folder has its name.
     """
     check(not request.out.is_dir(), "out", str(request.out), "is a folder; choose another name")
     if not request.resume or not request.out.exists():
@@ -85,10 +85,10 @@ def finished(request: Request, asked: dict[str, Any]) -> bool:
 
 
 def begin(request: Request, parts: Path, asked: dict[str, Any], stack: contextlib.ExitStack) -> None:
-    """Lock the folder of the parts and note what they belong to.
+    """Lock the folder of the parts and record their request.
 
     Raises:
-        ConfigError: another program works there, or what lies there belongs to another request.
+        ConfigError: another program works there, or the parts belong to another request.
     """
     there = {path.name for path in parts.iterdir()} - {LOCK} if parts.is_dir() else set()
     hint = f"an unfinished request left parts in {parts.name}; add --resume true, or remove that folder"
@@ -109,7 +109,7 @@ def begin(request: Request, parts: Path, asked: dict[str, Any], stack: contextli
 
 
 def complete(request: Request, parts: Path) -> list[int]:
-    """First numbers of the batches that are there; parts that a power cut damaged are removed."""
+    """First numbers of the finished batches; parts that a power cut damaged are removed."""
     found = []
     for numbers in request.batches():
         place = part_of(parts, numbers)
@@ -159,7 +159,7 @@ def join(request: Request, parts: Path, out: Path, asked: dict[str, Any]) -> Non
 
 
 def remove(request: Request, parts: Path) -> None:
-    """Remove the parts, and what they belong to last."""
+    """Remove the parts, and last the record of their request."""
     for numbers in request.batches():
         part_of(parts, numbers).unlink(missing_ok=True)
     (parts / REQUEST).unlink(missing_ok=True)

@@ -1,9 +1,8 @@
-"""New images as files: a PNG each in a folder, or all in one ``.npz`` (:mod:`.drawn_array`), drawn by one
-process or many.
+"""New images as files: one PNG per image in a folder, or all in one ``.npz`` (:mod:`.drawn_array`), drawn by
+one process or many.
 
-Batches are numbered from the first image on. Those that are missing are dealt out to the processes in turn,
-so any number of them writes the same files. What an interrupted request has written is kept, and left out
-when it goes on.
+Batches are numbered from the first image on. Missing ones are distributed over the processes in turn, so any
+number of processes writes the same files. A resumed request skips what it has written before.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from ..training.launch import gathered, meet, place_among_processes
 Draw = Callable[[int, int], Sequence[Image.Image]]
 """(number of the first image, how many) → that many images."""
 ELSEWHERE = ("model", "version", "batch_size")
-"""Facts that may differ when a request goes on: where the model lies, while its weights are known by their
-hash, and how many images were drawn at once."""
+"""Metadata that may differ when a request is resumed: the model's path (its weights are identified by their
+hash) and the batch size."""
 Part = TypeVar("Part")
 
 
@@ -45,23 +44,23 @@ class Shared:
     processes: int = field(default_factory=lambda: place_among_processes()[1])
 
     def own(self, missing: Sequence[Part]) -> Sequence[Part]:
-        """The parts, such as batches, among those missing that this process does."""
+        """This process's share of the missing parts, such as batches."""
         return missing[self.rank :: self.processes]
 
 
 @dataclass(frozen=True)
 class Request(Shared):
-    """Images that are wanted as files.
+    """A request for images as files.
 
     Args:
         out: Folder, or a file that ends in .npz.
         ids: Class of each image; the number of classes for none.
         class_names: Names of the classes.
-        metadata: What the files carry: model, settings, seed.
+        metadata: Recorded in the files: model, settings, seed.
         first: Number of the first image.
         batch_size: Images that are drawn at once.
-        overwrite: Replace what is there; else a file that is there gets a neighbour with a number.
-        resume: Leave out what an interrupted request has written.
+        overwrite: Replace existing files; else new ones get the next free number.
+        resume: Skip what an interrupted request has written.
     """
 
     out: Path
@@ -80,7 +79,7 @@ class Request(Shared):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What an image must have been made with to belong here."""
+        """Metadata that an image of this request must have."""
         return compared(self.metadata)
 
     def batches(self) -> list[range]:
@@ -90,16 +89,16 @@ class Request(Shared):
 
 
 def draw_files(request: Request, draw: Draw) -> list[Path]:
-    """Draw what is missing and write it; the files of all processes in the order of their numbers, on each of
-    them.
+    """Draw and write what is missing. Returns the files of all processes in the order of their numbers, on
+    each process.
 
     Raises:
-        ConfigError: ``resume`` where files of another request lie, or parts of one without it.
+        ConfigError: with ``resume``, files of another request; without it, parts of a request.
     """
     from .drawn_array import draw_array
 
     if request.processes > 1:
-        meet()  # before the first is done: others may draw for hours
+        meet()  # before any process is done: others may draw for hours
     return (draw_array if request.out.suffix.lower() == ".npz" else draw_folder)(request, draw)
 
 
@@ -120,10 +119,10 @@ def draw_folder(request: Request, draw: Draw) -> list[Path]:
 
 
 def written(request: Request) -> dict[int, str]:
-    """Images that lie in the folder by their number, whatever its number of digits.
+    """Images in the folder by their number, with any number of digits.
 
     Raises:
-        ConfigError: one of them cannot be read, or another request has made it.
+        ConfigError: one of them cannot be read, or was made by another request.
     """
     found, asked = {}, request.asked
     for path in sorted(request.out.glob("*.png")) if request.out.is_dir() else []:
@@ -135,18 +134,18 @@ def written(request: Request) -> dict[int, str]:
 
 
 def compared(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same of all images of a request, as JSON values."""
+    """Metadata that all images of a request share, as JSON values."""
     return json.loads(json.dumps({k: v for k, v in metadata.items() if k not in ELSEWHERE}))
 
 
 def check_made(path: Path, asked: dict[str, Any], usual: dict[str, Any] | None = None) -> None:
-    """What an image that is there was made with.
+    """Metadata of an existing image.
 
     Args:
-        usual: Values of metadata that an image may leave unsaid.
+        usual: Values of metadata that an image may omit.
 
     Raises:
-        ConfigError: it cannot be read, or another request has made it.
+        ConfigError: it cannot be read, or was made by another request.
     """
     try:
         held = read_settings(path)
@@ -157,7 +156,7 @@ def check_made(path: Path, asked: dict[str, Any], usual: dict[str, Any] | None =
 
 
 def check_same(held: dict[str, Any], asked: dict[str, Any], place: Path) -> None:
-    """Raises ConfigError where something there was made with other settings than are asked for."""
+    """Raises ConfigError if an existing image was made with other settings than the requested ones."""
     if other := next((name for name, value in asked.items() if held.get(name) != value), ""):
         then, now = (printable(repr(value), 100) for value in (held.get(other), asked[other]))
         hint = f"was made with {other} {then}, not {now}; choose another --out"

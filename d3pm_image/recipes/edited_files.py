@@ -1,8 +1,9 @@
-"""A folder of images edited alike, by one process or many.
+"""Edits of a folder of images, by one process or many.
 
 Images are numbered by their names, and variant j of image i is number ``first`` + i·variants + j under
-the seed. The folder is read once in full before anything is drawn, a share by each process; then the batches
-that lack results are dealt out to the processes in turn, so that any number of them writes the same files.
+the seed. The whole folder is read before anything is drawn, a share by each process. Then the batches that
+lack results are distributed over the processes in turn, so that any number of processes writes the same
+files.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from ..training.launch import gathered, meet
 from .drawn_files import Shared, check_made, compared
 
 MOST_PIXELS = 32_000_000
-"""Of the images of a batch together, unless it is one: all of them are in memory."""
+"""Largest number of pixels of a batch of several images, which are in memory together."""
 UNSAID = {"variants": 1, "mask": ""}
-"""Facts that a result leaves out, and what they are then."""
+"""Metadata that a result may omit, and its value then."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Given:
 
     Args:
         source: Its file.
-        image: What is repainted: the image, or a larger one where it is continued.
+        image: The image to repaint, or a larger one if it is continued.
         hidden: Which pixels of ``image``, (h, w) bool; None for all.
     """
 
@@ -49,22 +50,22 @@ class Given:
 
 Read = Callable[[EditItem], Given]
 Facts = Callable[[Given, int], dict[str, Any]]
-"""(image, number of its first result) → how its results are made, which they carry."""
+"""(image, number of its first result) → metadata of its results."""
 Draw = Callable[[Sequence[Given], int], Sequence[Sequence[Image.Image]]]
 """(images, number of the first result) → the results of each."""
 
 
 @dataclass(frozen=True)
 class FolderRequest(Shared):
-    """Images whose results are wanted as files.
+    """A request for edited images as files.
 
     Args:
         items: The images in their order.
         variants: Results of each.
         first: Number of the first result of the first one.
         batch_size: Results that are drawn at once.
-        overwrite: Replace what is there.
-        resume: Leave out what an interrupted request has written.
+        overwrite: Replace existing files.
+        resume: Skip what an interrupted request has written.
     """
 
     items: Sequence[EditItem]
@@ -94,18 +95,17 @@ class FolderRequest(Shared):
 
 
 def edit_files(request: FolderRequest, read: Read, metadata: Facts, draw: Draw) -> list[str]:
-    """Draw what is missing and write it. The results of all processes are there when it ends, on each of
-    them.
+    """Draw and write what is missing. The results of all processes exist when it returns, on each process.
 
     Returns:
         Notes on all images that were drawn, in their order, each once.
 
     Raises:
-        ConfigError: an image or mask that cannot be used, or ``resume`` where results of another request
-            lie; nothing is drawn then.
+        ConfigError: an image or mask that cannot be used, or with ``resume`` results of another request;
+            nothing is drawn then.
     """
     if request.processes > 1:
-        meet()  # before the first is done: others may draw for hours
+        meet()  # before any process is done: others may draw for hours
     pixels, there = surveyed(request, read, metadata)
     missing = [part for part in request.batches(pixels) if not there.issuperset(part)]
     notes: dict[int, list[str]] = {}
@@ -122,10 +122,10 @@ def edit_files(request: FolderRequest, read: Read, metadata: Facts, draw: Draw) 
 
 
 def surveyed(request: FolderRequest, read: Read, metadata: Facts) -> tuple[list[int], set[int]]:
-    """Pixels of each image, and the places of those whose results are there; the same on each process.
+    """Number of pixels of each image, and the indices of those with results; the same on each process.
 
     Raises:
-        ConfigError: the first fault of all, see :func:`edit_files`.
+        ConfigError: the first error of all images, see :func:`edit_files`.
     """
     pixels: dict[int, int] = {}
     there: list[int] = []
@@ -158,10 +158,10 @@ def read_named(read: Read, item: EditItem) -> Given:
 
 
 def is_there(request: FolderRequest, place: int, record: dict[str, Any]) -> bool:
-    """Whether all results of an image lie there.
+    """Whether all results of an image exist.
 
     Raises:
-        ConfigError: one that lies there cannot be read, or another request has made it.
+        ConfigError: an existing one cannot be read, or was made by another request.
     """
     files = request.items[place].results(request.variants)
     unsaid = {name: value for name, value in UNSAID.items() if name not in record}
@@ -180,9 +180,9 @@ def written(
     results: Sequence[Image.Image],
     record: dict[str, Any],
 ) -> list[str]:
-    """Write the results of an image; a line where a PNG does not keep every pixel of it."""
+    """Write the results of an image. Returns a line if a PNG does not keep every pixel of it."""
     record |= {"variants": request.variants} if request.variants > 1 else {}
-    # what an interruption left of an image's results was made alike, and is replaced
+    # results that an interruption left are the same, and are replaced
     replace = request.overwrite or request.resume
     out, shown = request.items[place].out, (one.image, one.hidden)
     _, note = write_results(results, out, one.source, record, shown, request.number(place), replace)
@@ -198,12 +198,12 @@ def paint(
     continued: bool = False,
     **how: Any,
 ) -> list[list[Image.Image]]:
-    """Results of each image, each with the window that it has alone.
+    """Results of each image, with the window that the image has by itself.
 
     Args:
         first: Number of the first result.
         window, how: As in :meth:`~d3pm_image.edits.Edits.inpaint`, ``variants`` among them.
-        continued: Images are continued beyond their borders, for which ``auto`` is another window.
+        continued: Whether images are continued beyond their borders, for which ``auto`` is another window.
     """
     canvases = [(one.image.height, one.image.width) for one in given]
     windows = [outpaint_window(window, [c], pipe.image_size) if continued else window for c in canvases]

@@ -34,8 +34,8 @@ def encode(
     cache: str | os.PathLike[str] = "",
     drop_unused: str | os.PathLike[str] = "",
 ) -> CodeSet:
-    """Write the code cache that :func:`~d3pm_image.recipes.diffusion.train_diffusion` reads, and would write
-    itself.
+    """Write the code cache that :func:`~d3pm_image.recipes.diffusion.train_diffusion` reads. Training would
+    write it itself.
 
     Args:
         data, image_size, channels, flip: As :func:`~d3pm_image.recipes.diffusion.train_diffusion` takes them.
@@ -43,8 +43,8 @@ def encode(
         cache, drop_unused: See :class:`~d3pm_image.config.encode.Encode`.
 
     Returns:
-        The codes of the training images, those of ``drop_unused`` where that is given; ``held_out`` of it are
-        the held-out ones.
+        The codes of the training images, or those of ``drop_unused`` if that is given; its ``held_out`` are
+        the codes of the held-out images.
 
     Raises:
         ConfigError: wrong input, or a cache that cannot be written.

@@ -1,9 +1,9 @@
-"""Training that begins with a trained model (``--start-from``): its settings are the defaults, its weights
-the first ones.
+"""Training that begins with a trained model (``--start-from``): its settings are the defaults, and its
+weights the initial ones.
 
-What shapes a network must be the model's own, and everything else may be another: images, sizes, losses, the
-process. A diffusion model can only go on over codes that mean the same, so its tokenizer must be the model's,
-or one that differs in the decoder alone (``--learn decoder``).
+Settings that shape a network must be those of the model; all else may differ: images, sizes, losses, the
+process. A diffusion model needs the codes that it was trained on, so its tokenizer must be the model's, or
+one that differs only in the decoder (``--learn decoder``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEARNING = {
     "dropout",
     *(item.name for kind in QUANTIZERS.values() for item in kind.own() if item.metadata.get("learning")),
 }
-"""Settings of a network that say how it learns: they may be others than the model's."""
+"""Settings of a network that affect only learning: they may differ from the model's."""
 
 
 def defaults(kind: type, model: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
 
 
 def dotted(group: str, config: Any) -> dict[str, Any]:
-    """A frozen configuration's values, as a parser takes them."""
+    """A frozen configuration's values, in a parser's form."""
     values = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
     return {
         f"{group}.{name}": list(value) if isinstance(value, tuple) else value
@@ -94,7 +94,7 @@ def trained_model(model: str) -> Bundle:
 
 @contextlib.contextmanager
 def told_of(model: str) -> Iterator[None]:
-    """Errors in reading a model name the option that asked for it."""
+    """Errors in reading a model name the option."""
     try:
         yield
     except ConfigError as error:
@@ -110,8 +110,8 @@ def check_same(part: str, given: Any, found: Any, model: str) -> None:
 
 
 def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any]:
-    """Give a new tokenizer the weights that ``config.start_from`` names, in place; returns what is remembered
-    of them.
+    """Load the weights that ``config.start_from`` names into a new tokenizer, in place; returns metadata
+    about the source weights.
 
     Raises:
         ConfigError: no tokenizer there, or one of another shape.
@@ -142,7 +142,7 @@ class PretrainedModel:
 
     @classmethod
     def of(cls, config: DiffusionRun, tokenizer: Tokenizer) -> PretrainedModel | None:
-        """The model that a run begins with, checked against its settings; None where it begins anew.
+        """The model that a run begins with, checked against its settings; None for new weights.
 
         Raises:
             ConfigError: no model there, or one of another shape or over other codes.
@@ -159,11 +159,10 @@ class PretrainedModel:
         return cls(config.start_from, bundle)
 
     def load_weights(self, network: Transformer, classes: tuple[str, ...]) -> int:
-        """Give its weights to a new denoiser, in place, and to a class those of its class of that name;
-        returns how many classes it knew.
+        """Load its weights into a new denoiser, in place, and match classes by name; returns how many classes
+        matched.
 
-        Classes that it does not know begin as "no label" is, from which guidance tells them apart as they
-        learn.
+        Other classes begin with the embedding of "no label".
         """
         import torch
 
@@ -174,7 +173,7 @@ class PretrainedModel:
         return sum(row < len(old) for row in rows)
 
     def remembered(self) -> dict[str, Any]:
-        """What a model remembers of the model it began with."""
+        """Metadata about the model that training began with."""
         return remembered(self.name, self.bundle.metadata)
 
 
@@ -197,12 +196,12 @@ def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
 
 
 def same_shape(one: Any, other: Any) -> bool:
-    """Whether two configurations describe the same network; None is pixels, which have none."""
+    """Whether two configurations describe the same network; None stands for pixels, which have no network."""
     return (one and shape(one)) == (other and shape(other))
 
 
 def shape(config: Any) -> dict[str, Any]:
-    """What a network is by dotted name, without how it learns."""
+    """Settings of a network by dotted name, without those that affect only learning."""
     return {
         name: value
         for name, value in leaves(dataclasses.asdict(config)).items()
@@ -211,7 +210,7 @@ def shape(config: Any) -> dict[str, Any]:
 
 
 def remembered(model: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """A trained model's name, where it is not a folder of this machine, and what it was trained on."""
+    """A trained model's name, if it is not a folder of this machine, and its training data."""
     made = metadata.get("training", {})
     found = {
         "model": "" if Path(model).expanduser().exists() else model,

@@ -1,5 +1,5 @@
-"""The images of a command: opened, described in the first line that it prints, and with one level of white
-for the whole set."""
+"""The images of a command: opened, described in the first line of output, with one level of white for the
+whole set."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 OPENED = 16
 """Images that are opened to see whether they use alpha."""
 UNUSED = "unused_files.txt"
-"""In the run's folder: everything that lies beside the images and is not used."""
+"""File in the run's folder that lists files which are not used."""
 
 
 def open_images(
     data: DataConfig, out: str = "", given: GivenImages | None = None
 ) -> tuple[DataConfig, ImageSource, ImageSource]:
-    """The settings with the level of white, the training images and the held-out ones; says what is read.
+    """The settings with the level of white, the training images and the held-out ones; prints what is read.
 
     Args:
-        out: The run's folder, where the list of unused files will lie.
-        given: The images, where a program holds them.
+        out: The run's folder, for the list of unused files.
+        given: The images, if they are in memory.
 
     Raises:
         ConfigError: wrong input.
@@ -89,7 +89,7 @@ def announce(
 
 
 def write_unused(folder: Path, *sources: ImageSource) -> None:
-    """The list of unused files in a run's folder; none where everything is used."""
+    """Write the list of unused files into a run's folder; no file if all are used."""
     from ..data.unused import write_all
 
     write_all([source.unused for source in sources], folder / UNUSED)

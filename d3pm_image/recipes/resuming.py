@@ -1,9 +1,9 @@
-"""What a run that goes on must share with the run as it was begun, so that it ends with the weights of one
-that was never stopped.
+"""Settings and data that a resumed run must share with its beginning, so that it ends with the weights of an
+uninterrupted run.
 
-Every setting that the weights depend on must stay, by name. Not looked at (:data:`FREE`): where files lie,
-what is logged and kept, and how the same numbers are computed. Noted and let pass (:data:`NOTED`): what
-messages of the program advise to change, such as the learning rate. Images are the same by their contents
+Every setting that the weights depend on must stay the same. Not compared (:data:`FREE`): paths, what is
+logged and kept, and how the same numbers are computed. Allowed with a note (:data:`NOTED`): what messages of
+the program advise to change, such as the learning rate. Images are the same by their contents
 (:mod:`~d3pm_image.data.identity`); ``--data.same true`` accepts others. Checkpoints of versions that recorded
 fewer settings are compared in what they recorded.
 """
@@ -49,8 +49,8 @@ FREE = {
         )
     ),
 }
-"""Settings, or groups of them, without influence on the weights. The tokenizer that a diffusion model works
-on may lie elsewhere: its hash counts."""
+"""Settings, or groups of them, without influence on the weights. The tokenizer of a diffusion model may be in
+another folder: its hash is compared."""
 NOTED = {
     *(
         f"train.{name}"
@@ -68,7 +68,7 @@ NOTED = {
     ),
     "loss.adversarial",
 }
-"""Settings, or groups, that change the weights and may be changed on the way."""
+"""Settings, or groups, that change the weights and may be changed when resuming."""
 BY_DATA = {"data.source", "data.name", "data.limit", "data.val_share", "data.labels", "data.held_out"}
 """Settings that select images: these are compared themselves."""
 
@@ -107,7 +107,7 @@ class Images:
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What a run is known by.
+    """Identity of a run.
 
     Args:
         config: All settings, those of the data as they are used.
@@ -237,14 +237,14 @@ def of_today(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(config: Any) -> Any:
-    """The configuration to write into a run's folder: without what was meant for this start alone."""
+    """The configuration to write into a run's folder, without options for this start only."""
     return dataclasses.replace(config, resume=False, data=dataclasses.replace(config.data, same=False))
 
 
 def settled(config: R) -> R:
     """The settings of a run, with precision and threads as this machine chooses them where they are not
-    given. A run that goes on keeps what it began with; of threads, where the machine has as many processors
-    and the environment says nothing else."""
+    given. A resumed run keeps its first choice; for threads, only if the machine has as many processors and
+    the environment does not set them."""
     held, began = None, Path(config.out).expanduser() / "config.yaml"
     if config.resume and began.is_file():
         with contextlib.suppress(Unreadable):
@@ -268,6 +268,6 @@ def settled(config: R) -> R:
 
 
 def need_resume(config: TokenizerRun | DiffusionRun) -> None:
-    """Raises ConfigError where other images are accepted for a run that does not go on."""
-    hint = "is for a run that goes on: add --resume true, or leave it out"
+    """Raises ConfigError if other images are accepted for a run that is not resumed."""
+    hint = "is for resuming a run: add --resume true, or leave it out"
     check(config.resume or not config.data.same, "data.same", True, hint)

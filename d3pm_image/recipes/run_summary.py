@@ -1,4 +1,4 @@
-"""How a run was trained, from its own folder: what a model remembers of its making."""
+"""How a run was trained, from its folder, for the model's metadata."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..documents import read_yaml
 
-PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # where things lay on one machine
+PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # paths of one machine
 PARTS = {
     "data": ("root", "val_root", "name", "workers", "memory_mb", "download"),
     "train": ("preview_every", "log_every"),
@@ -15,8 +15,8 @@ PARTS = {
 
 
 def training_facts(run: Path, command: str) -> dict[str, Any]:
-    """Settings, steps and duration of a run, without the paths of the machine it ran on; empty where the
-    folder does not tell.
+    """Settings, steps and duration of a run, without the paths of the machine it ran on; empty if the folder
+    has no such files.
 
     Args:
         run: Folder of the run.

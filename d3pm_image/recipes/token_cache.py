@@ -1,7 +1,7 @@
-"""The codes that a command works on: its tokenizer, its images at that tokenizer's size, and the cache of
-their codes.
+"""The codes of a command's images: its tokenizer, its images at that tokenizer's size, and the cache of their
+codes.
 
-Shared by training, ``encode`` and the comparisons in benchmarks: all of them find the same cache, made once.
+Shared by training, ``encode`` and the comparisons in benchmarks: all of them use the same cache.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def open_tokenizer(config: OverTokenizer) -> tuple[Tokenizer, TokenizerInfo]:
 
 
 def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int) -> None:
-    """Raises ConfigError where stage two asks for another image size (h, w) or number of channels than its
-    tokenizer's."""
+    """Raises ConfigError if stage two has another image size (h, w) or number of channels than its
+    tokenizer."""
     hint = f"the tokenizer was trained with {channels}; leave it out"
     check(data.channels in (0, channels), "data.channels", data.channels, hint)
     same = data.image_size == 0 or size_pair(data.image_size) == size
@@ -78,7 +78,7 @@ def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
     check_image_settings(data, size, info.channels)
     from ..data.levels import remembered_white
 
-    # one level of white for both stages: codes mean what they meant to the tokenizer
+    # one level of white for both stages, so that codes have the same meaning
     white = data.white or remembered_white(info.metadata)
     channels = cast("Literal[1, 2, 3, 4]", info.channels)
     return dataclasses.replace(data, channels=channels, image_size=size, white=white)
@@ -89,7 +89,7 @@ def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = N
     mirrored).
 
     Args:
-        source: Where it is open already.
+        source: The source, if it is open already.
     """
 
     from ..data.images import ImageSet
@@ -115,7 +115,7 @@ def open_code_images(
     """
     from ..data.codes import Team
 
-    with accelerator.main_process_first():  # a download is one process's work
+    with accelerator.main_process_first():  # only one process downloads
         data, training, held_out = open_images(data, out, given)
         both = code_images(data, False, training), code_images(data, True, held_out)
     return (
@@ -126,7 +126,7 @@ def open_code_images(
 
 
 def cached(images: ImageSet, tokenizer: Tokenizer, tokenizer_sha256: str, cache: str, team: Team) -> Path:
-    """Cache folder of images' codes, made by all processes together where it is not there.
+    """Cache folder of images' codes, made by all processes together if it does not exist.
 
     Raises:
         ConfigError: it cannot be written.
@@ -149,7 +149,7 @@ def cached(images: ImageSet, tokenizer: Tokenizer, tokenizer_sha256: str, cache:
 
 
 def is_below(path: str, cache: str) -> bool:
-    """Whether a file lies in the folder of cached codes."""
+    """Whether a file is in the folder of cached codes."""
     from ..cache_folder import cache_root
 
     place = Path(cache).expanduser() if cache else cache_root() / "codes"

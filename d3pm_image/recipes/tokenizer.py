@@ -65,12 +65,12 @@ def train_tokenizer(
         settings: The fields of :class:`~d3pm_image.config.TokenizerRun`, as in its YAML file.
 
     Returns:
-        The trained tokenizer in eval mode, which ``train_diffusion`` and ``encode`` take; ``.folder`` says
-        where it lies.
+        The trained tokenizer in eval mode, which ``train_diffusion`` and ``encode`` accept; ``.folder`` is
+        its folder.
 
     Raises:
         ConfigError: wrong input. TypeError: an unknown argument. TrainingError: training cannot go on.
-            Interrupted: it was stopped by a signal, after it saved (``resume=True`` goes on).
+            Interrupted: it was stopped by a signal, after it saved (``resume=True`` continues).
     """
     from ..tokenizer import Autoencoder, load_tokenizer
     from .arguments import run_settings
@@ -84,11 +84,11 @@ def train_tokenizer(
 
 
 def run(config: TokenizerRun, given: GivenImages | None = None, alone: bool = True) -> Accelerator:
-    """Train and write ``<out>/model``; returns the accelerator that it trained with.
+    """Train and write ``<out>/model``; returns the accelerator that was used.
 
     Args:
         given: The images of ``data.source: python``.
-        alone: Say which command comes next; the caller goes on otherwise.
+        alone: Print the next command; else the caller continues.
 
     Raises:
         ConfigError: wrong input. TrainingError: training cannot go on.
@@ -98,7 +98,7 @@ def run(config: TokenizerRun, given: GivenImages | None = None, alone: bool = Tr
 
     need_resume(config)
     config = settled(config)
-    # first: a missing package is known at once
+    # first, so that a missing package is reported at once
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None
     with torch_threads(config.train.threads):
         accelerator = make_accelerator(config.train)
@@ -116,10 +116,10 @@ def train_in_folder(
     given: GivenImages | None = None,
     alone: bool = True,
 ) -> None:
-    """All of a run but its folder, which nobody else may write to meanwhile."""
+    """A run in its folder, which is locked meanwhile."""
     from ..training.loop import train
 
-    with accelerator.main_process_first():  # a download is one process's work
+    with accelerator.main_process_first():  # only one process downloads
         inputs = prepare(config, given)
     model, started = make_model(inputs, accelerator)
     perceptual = perceptual.to(accelerator.device) if perceptual is not None else None
@@ -138,7 +138,7 @@ def train_in_folder(
 
 @dataclass(frozen=True)
 class TokenizerInputs:
-    """What a run works on."""
+    """Inputs of a run."""
 
     config: TokenizerRun
     images: ImageSet
@@ -166,8 +166,8 @@ def prepare(config: TokenizerRun, given: GivenImages | None = None) -> Tokenizer
 
 
 def make_model(inputs: TokenizerInputs, accelerator: Accelerator) -> tuple[Autoencoder, dict[str, Any]]:
-    """The new tokenizer on its device, with a trained one's weights or its codebook begun where its quantizer
-    wants that; what is remembered of the trained one."""
+    """The new tokenizer on its device, with a trained one's weights, or its codebook fitted if its quantizer
+    needs that; and metadata about the trained one."""
     import torch
 
     from ..tokenizer import Autoencoder
@@ -242,12 +242,12 @@ def make_task(
 
 
 def images_of(images: ImageSet) -> Images:
-    """What the images of a run are known by."""
+    """Identity of a run's images."""
     return Images(images.source.fingerprint, (images.source.known_as.former,), images.listed.known_as)
 
 
 def begin(inputs: TokenizerInputs) -> None:
-    """What a run writes first: its settings, and the list of files that it does not use."""
+    """Write a run's settings, and the list of files that it does not use."""
     folder = Path(inputs.config.out)
     save_resolved(resolved(inputs.config), folder / "config.yaml")
     own = (inputs.held_out.source,) if inputs.config.data.val_root else ()
@@ -257,7 +257,7 @@ def begin(inputs: TokenizerInputs) -> None:
 def finish(
     inputs: TokenizerInputs, best: Autoencoder, found: dict[str, float], started: dict[str, Any]
 ) -> None:
-    """Write the folder that stage two takes, and say what it scored."""
+    """Write the tokenizer's folder for stage two, and print its scores."""
     from ..tokenizer import save_tokenizer
     from ..visualization.curves import training_curves
 
@@ -281,7 +281,7 @@ def finish(
 
 
 def next_stage(data: DataConfig, folder: Path) -> str:
-    """What trains stage two on the tokenizer of a run."""
+    """The command that trains stage two on the tokenizer of a run."""
     if data.source == "python":
         return f"train_diffusion(data=…, tokenizer={str(folder)!r})"
     given = {"source": data.source, "root": data.root, "name": data.name}

@@ -1,4 +1,4 @@
-"""What a training of the tokenizer consists of: the first codebook, its losses, validation and previews."""
+"""Parts of the tokenizer's training: the initial codebook, losses, validation and previews."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GREY = 0.5
 
 
 def start_codebook(model: Autoencoder, images: ImageSet, num_codes: int, tokens: int) -> None:
-    """k-means start from many images: fewer vectors than codes would leave duplicate codes."""
+    """k-means start from many images, because fewer vectors than codes would leave duplicate codes."""
     import torch
     from accelerate.utils import broadcast
 
@@ -118,7 +118,7 @@ def make_loss(
 def make_discriminator_task(
     config: TokenizerRun, accelerator: Accelerator, discriminator: Discriminator | None
 ) -> DiscriminatorTask | None:
-    """The discriminator's side of training; None where it is off."""
+    """The discriminator's part of training; None if it is off."""
     from ..tokenizer.discriminator import discriminator_loss
     from ..training.discriminator_step import DiscriminatorTask
 

@@ -1,4 +1,4 @@
-"""Noise → codes: one loop, and many short samplers that a user chooses between by name. Importing this does
+"""Noise → codes: one loop, and many short samplers, chosen by name. Importing this does
 not import torch."""
 
 from . import samplers as samplers  # registers every one

@@ -1,5 +1,5 @@
-"""What a sampler is: a frozen dataclass that holds its settings, with their defaults and ranges, and takes
-the steps of a decode.
+"""The base of all samplers: a frozen dataclass that holds its settings, with their defaults and ranges, and
+makes the steps of a decode.
 
     @register("renoise")
     @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ the steps of a decode.
 
         def step(self, state, logits): ...
 
-Registration is all that it takes: the command line, YAML files, model folders, ``tune``, the web page, the
+Registration is enough: the command line, YAML files, model folders, ``tune``, the web page, the
 documentation's table and the property tests read :data:`SAMPLERS`. Nothing here imports torch before a
 sampler runs.
 """
@@ -44,33 +44,32 @@ register = SAMPLERS.register
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(Choice):
-    """Noise to codes: where a decode starts, which noise level the denoiser is told, which images still need
-    the network, and the step.
+    """Noise to codes: where a decode starts, which noise level the denoiser gets, which images still need the
+    network, and the step.
 
     The defaults are those of samplers that follow the process through time, evenly from the beginning of the
     decode to t = 0.
     """
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
-        """Raises ConfigError where noise is asked of a process that does not end in it, or more steps than it
-        has."""
+        """Raises ConfigError if the process does not end in noise, or has fewer steps than requested."""
         self.check_noise(process, begin)
         fits = process.steps == 0 or steps <= process.steps
         hint = f"the process was trained with {process.steps} steps; use at most that many"
         check(fits, "steps", steps, hint)
 
     def check_noise(self, process: Process, begin: float) -> None:
-        """Raises ConfigError where the decode begins at t = 1 and the process keeps codes there."""
+        """Raises ConfigError if the decode begins at t = 1 and the process keeps codes there."""
         kept = "this process keeps codes at t = 1 (process.end < 1); use confidence"
         check(begin < 1 or process.ends_in_noise(), "sampler", self.name, kept)
 
     def check_masks(self, process: Process, instead: str) -> None:
-        """Raises ConfigError for a process without masks, which ``instead`` would fit."""
+        """Raises ConfigError for a process without masks; ``instead`` names a sampler for it."""
         text = f"this model was trained without masks (uniform_share 1); use {instead}"
         check(not process.schedule.uniform, "sampler", self.name, text)
 
     def start(self, state: DecodeState) -> Tensor:
-        """What the decode begins with, (B, N): prior noise at t = 1, before that x_t ~ q(x_t | x_0) of the
+        """The first state of the decode, (B, N): prior noise at t = 1, before that x_t ~ q(x_t | x_0) of the
         known codes x_0."""
         if state.begin == 1:
             return state.process.prior(state.streams.uniform(state.x_t.shape[1], 2))
@@ -86,12 +85,12 @@ class Sampler(Choice):
         state.t, state.s = state.times(times[state.step]), state.times(times[state.step + 1])
 
     def level(self, state: DecodeState) -> Tensor:
-        """κ that the denoiser is told, (B,)."""
+        """κ that the denoiser gets, (B,)."""
         return state.process.schedule.survival(state.t)[1]
 
     def active(self, state: DecodeState) -> Tensor:
-        """Images that still need the network, (B,) bool: those with masks; with random codes about, those
-        with unknown tokens."""
+        """Images that still need the network, (B,) bool: those with masks; with random codes, those with
+        unknown tokens."""
         return (state.masked if state.process.schedule.absorbing else state.unknown).any(-1)
 
     def wanted(self, state: DecodeState) -> Tensor:
@@ -104,12 +103,12 @@ class Sampler(Choice):
 
 
 class MaskSampler(Sampler):
-    """Samplers that start from masks and reveal them in an order of their own, whatever the process's clock
-    says.
+    """Samplers that start from masks and reveal them in an order of their own, independent of the process's
+    time.
 
-    They never go back over a code. So where a decode begins before t = 1, every token that the corruption
-    changes becomes a mask, the random codes of a hybrid as well; these masks are the unknown tokens, and N₀
-    counts them.
+    They never change a revealed code. So if a decode begins before t = 1, every token that the corruption
+    changes becomes a mask, including the random codes of a hybrid. These masks are the unknown tokens, and N₀
+    is their number.
     """
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
@@ -126,7 +125,7 @@ class MaskSampler(Sampler):
         return state.unknown & state.masked
 
     def level(self, state: DecodeState) -> Tensor:
-        """κ at which the process masks the share that is masked now, per image, (B,)."""
+        """κ at which the process masks the present share of masks, per image, (B,)."""
         schedule = state.process.schedule
         return schedule.survival(schedule.time_of_mask_share(state.masked.double().mean(-1)))[1]
 

@@ -1,4 +1,4 @@
-"""Which sampler is meant: by name, by settings, or as an object; from files of this version and of earlier
+"""Choice of a sampler: by name, by settings, or as an object; from files of this version and of earlier
 ones."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OLD_NAMES = {"ctmc_form": "form", "remask_strategy": "strategy"}
 
 
 Setting = tuple[Sampler, SamplingConfig]
-"""A sampler with its own settings, and the settings that all share."""
+"""A sampler with its own settings, and the settings that all samplers share."""
 
 
 def make_sampler(name: str, **settings: Any) -> Sampler:
@@ -32,15 +32,15 @@ def make_sampler(name: str, **settings: Any) -> Sampler:
 
 
 def choose(default: Sampler, sampler: str | Sampler | None = None, **settings: Any) -> Sampler:
-    """The sampler that a caller asks for, where ``default`` is used otherwise.
+    """The sampler of a request; ``default`` if it names none.
 
     Args:
-        default: The model's own. Its settings hold where it is the one that is asked for.
-        sampler: A name, a sampler as it shall be, or None for the default.
+        default: The model's own. Its settings hold if it is the requested one.
+        sampler: A name, a complete sampler, or None for the default.
         settings: Settings of a sampler's own; None leaves one as it is.
 
     Raises:
-        ConfigError: see :func:`make_sampler`; settings beside a sampler that has them already.
+        ConfigError: see :func:`make_sampler`; settings besides a complete sampler.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     if isinstance(sampler, Sampler):
@@ -94,7 +94,7 @@ def is_setting(name: str) -> bool:
 
 def separated(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The flat ``sampler`` group of a run configuration of version 0.1.0 as a sampler's values and shared
-    ones; None of another group."""
+    ones; None for any other group."""
     if "name" in values or not set(values) & {"sampler", *SHARED, *OLD_NAMES}:
         return None
     own = {OLD_NAMES.get(name, name): value for name, value in values.items()}
@@ -108,11 +108,11 @@ def separated(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] |
 
 
 def migrated(values: dict[str, Any]) -> tuple[Sampler, SamplingConfig]:
-    """Sampler and shared settings out of the flat settings of version 0.1.0, in model folders, run
+    """Sampler and shared settings from the flat settings of version 0.1.0, in model folders, run
     configurations, results of ``tune`` and images.
 
-    Version 0.1.0 stored a value for every setting of every sampler: the chosen one's own are taken, all as
-    they were, and the others dropped.
+    Version 0.1.0 stored a value for every setting of every sampler: those of the chosen one are used
+    unchanged, and the others dropped.
 
     Raises:
         ConfigError: no such sampler, or impossible values.

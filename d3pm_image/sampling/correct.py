@@ -1,4 +1,4 @@
-"""Self-correction of a finished grid (GIDD, von Rütte et al. 2025, section 4.4): a model that knows random
+"""Self-correction of a finished grid (GIDD, von Rütte et al. 2025, section 4.4): a model trained with random
 codes finds its own errors.
 
 On a clean grid draw x' ~ softmax(z/τ) and change the positions with the largest 1[x' ≠ x] · p(x'); stop when
@@ -15,7 +15,7 @@ from ..errors import check
 from .draws import draw
 from .state import DecodeState
 
-LEVEL = 0.95  # κ that the network is told: a grid with few random codes
+LEVEL = 0.95  # κ that the network gets: a grid with few random codes
 
 
 def check_correctable(process: Process, correct_steps: int) -> None:
@@ -25,8 +25,8 @@ def check_correctable(process: Process, correct_steps: int) -> None:
 
 
 def correct(state: DecodeState, logits: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
-    """One step: codes (B, N) with up to ``tokens`` of them changed an image, and which images changed at all,
-    (B,) bool.
+    """One step: codes (B, N) with up to ``tokens`` of them changed per image, and which images changed at
+    all, (B,) bool.
 
     A change must be to a code that is likelier than the present one.
     """

@@ -29,7 +29,7 @@ class LogitsFilter:
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """softmax(logits / temperature) in float64, (…, K), cut to the likeliest codes; without gradient.
+    """softmax(logits / temperature) in float64, (…, K), restricted to the likeliest codes; without gradient.
     float32 sums lose unlikely codes at K in the thousands."""
     rows = logits.detach().reshape(-1, logits.shape[-1])
     p = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
@@ -43,20 +43,20 @@ def probabilities(logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_
 
 
 def in_cache(rows: Tensor) -> Sequence[Tensor]:
-    """Rows (n, K), on a processor some at a time, which stay in its cache."""
+    """Rows (n, K); on a CPU some at a time, which fit into its cache."""
     return rows.split(ROWS_IN_CACHE if rows.device.type == "cpu" else max(1, len(rows)))
 
 
 def nucleus(p: Tensor, share: float) -> Tensor:
-    """p (…, K) float64 cut to its fewest largest values that hold a share of it, and made to sum to one
-    (Holtzman et al. 2020)."""
+    """p (…, K) float64 restricted to its fewest largest values with a given total, and normalised (Holtzman
+    et al. 2020)."""
     parts = [cut_rows(part, share) for part in in_cache(p.reshape(-1, p.shape[-1]))]
     return torch.cat(parts).view(p.shape)
 
 
 def cut_rows(p: Tensor, share: float) -> Tensor:
     """:func:`nucleus` of rows (n, K)."""
-    import numpy as np  # where only settings are named, such as --help, its tenth of a second is spared
+    import numpy as np  # here, because --help does not need it and importing takes a tenth of a second
 
     single = p.float()
     # NumPy sorts values alone, with vector instructions: on a processor five times as fast as torch, which

@@ -33,7 +33,7 @@ def weight_at(config: SamplingConfig, progress: float) -> float:
 
 
 def working(logits: Tensor) -> Tensor:
-    """Logits in the type that samplers work in: the one place that decides it."""
+    """Logits in the dtype that samplers use; the one place that decides it."""
     return logits.to(working_type(logits))
 
 
@@ -44,7 +44,7 @@ class Guided:
     Args:
         denoiser: Network.
         no_label: The label that means no label.
-        negative: What guidance leads away from: a label, or no_label.
+        negative: Label that guidance moves away from, or no_label.
     """
 
     denoiser: Denoiser
@@ -60,9 +60,8 @@ class Guided:
         weight: float,
         where: Tensor | None = None,
     ) -> Tensor:
-        """Logits (B, N, K) at weight w, float32 (float64 if the network's are) whatever w is and whatever
-        half precision the network answers in; those of positions outside ``where`` (B, N) bool are
-        undefined."""
+        """Logits (B, N, K) at weight w, float32 (float64 if the network's are) for any w and any half
+        precision of the network; those of positions outside ``where`` (B, N) bool are undefined."""
         if weight == 1 or bool((labels == self.negative).all()):
             return working(self.denoiser(x_t, kappa, labels, grid, where))
         other = torch.full_like(labels, self.negative)

@@ -1,9 +1,9 @@
-"""The only sampling loop: it calls the denoiser, applies a step rule, and puts known codes back.
+"""The only sampling loop: it calls the denoiser, applies a sampler's step, and puts known codes back.
 
-It spends no network call that it need not: images that are finished are left out; where the process has no
-random codes, an image whose tokens did not change keeps its logits; the head runs at the positions that the
-rule reads; both halves of guidance share a batch. Where the network's device has no float64, all but the
-network call runs on the CPU.
+It avoids network calls that are not needed: finished images are left out; if the process has no random codes,
+an image whose tokens did not change keeps its logits; the head runs at the positions that the sampler reads;
+both halves of guidance share a batch. If the network's device has no float64, all but the network call runs
+on the CPU.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class GuidedDenoiser:
     def __call__(
         self, state: DecodeState, images: Tensor, kappa: Tensor, wanted: Tensor, progress: float
     ) -> Tensor:
-        """Leave-one-out logits (b, N, K) of the images of ``state``, which are numbers ``images`` of the
+        """Leave-one-out logits (b, N, K) of the images of ``state``, which have the indices ``images`` in the
         batch."""
         weight = weight_at(self.config, progress)
         if not self.process.schedule.absorbing:
@@ -80,7 +80,7 @@ class GuidedDenoiser:
         logits = leave_one_out_logits(
             self.process, self.guided(x_t, kappa, labels, self.grid, weight, wanted), x_t, kappa
         )
-        # a network may leave NaN where it was not asked: a sampler must not read that
+        # a network may leave NaN at other positions: a sampler must not read them
         return logits if bool(wanted.all()) else torch.where(wanted[..., None], logits, logits.new_zeros(()))
 
 
@@ -102,15 +102,15 @@ def sample(
     Args:
         denoiser: Network, in eval mode.
         process: The process that it was trained with.
-        request: Sampler, shared settings and callback; its seeds and batches are the caller's business.
+        request: Sampler, shared settings and callback; its seeds and batch size are for the caller.
         labels: (B,) int64 in 0..C, on the network's device; ``no_label`` = C where an image has none.
         grid: (H, W), N = H·W.
         streams: One stream of randomness per image.
         known: (B, N) int64 clean codes of an image to complete; needed with ``unknown``, and with ``begin``
             under 1.
         unknown: (B, N) bool, the positions to draw; default all.
-        begin: Noise level in [0, 1] at which the decode begins. 1 is noise; at less the unknown positions
-            begin with ``known``, corrupted so far by the process, and 0 gives ``known`` back without a
+        begin: Noise level in [0, 1] at which the decode begins. 1 is noise; below 1 the unknown positions
+            begin with ``known``, corrupted to this level by the process, and 0 returns ``known`` without a
             network call.
 
     Returns:
@@ -201,10 +201,10 @@ def _self_correct(state: DecodeState, caller: GuidedDenoiser, request: Request, 
 def draw_codes(
     denoiser: Denoiser, process: Process, request: Request, labels: Tensor, no_label: int, grid: Grid
 ) -> Tensor:
-    """Codes (B, N) of new images, a batch after the other; arguments as in :func:`sample`.
+    """Codes (B, N) of new images, batch by batch; arguments as in :func:`sample`.
 
     Args:
-        labels: (B,) int64, a class for each image that is wanted.
+        labels: (B,) int64, the class of each image.
     """
     pieces = []
     for part in request.batches(len(labels)):

@@ -1,9 +1,9 @@
-"""How many masks are left after each step of the samplers that reveal masks in an order of their own, and
-which.
+"""Mask schedule: how many and which masks remain after each step of the samplers that reveal masks in an
+order of their own.
 
-At progress r = (i+1)/S the floor(N₀ γ(r)) least sure tokens stay masked, at least 1 and at most one fewer
-than now, N₀ being that image's own number of unknown codes. γ is cos(πr/2), (2/π) arccos r, 1 - r or 1 - r²
-(Chang et al. 2022, section 3.3).
+At progress r = (i+1)/S the floor(N₀ γ(r)) tokens with the lowest score stay masked, at least 1 and at most
+one fewer than now, N₀ being that image's own number of unknown codes. γ is cos(πr/2), (2/π) arccos r, 1 - r
+or 1 - r² (Chang et al. 2022, section 3.3).
 """
 
 from __future__ import annotations

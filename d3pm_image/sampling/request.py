@@ -1,5 +1,5 @@
-"""A request to draw: sampler, settings, seeds, how many images at once. Made once, checked once, and passed
-whole."""
+"""A request to draw codes: sampler, settings, seeds, batch size. It is made and checked once, and passed as
+one value."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Callback = Callable[[SamplerStep], None]
 
 
 def default_sampler() -> Sampler:
-    """MaskGIT's, where nothing else is asked for."""
+    """Default sampler: MaskGIT's."""
     return SAMPLERS["confidence"]()
 
 
@@ -57,7 +57,7 @@ class Request:
         callback: Called with a :class:`SamplerStep` before the first step of every batch and after each.
 
     Raises:
-        ConfigError: negative seeds or numbers, or other than whole ones; batches of less than an image.
+        ConfigError: negative or non-integer seeds or numbers; an empty batch.
     """
 
     sampler: Sampler = field(default_factory=default_sampler)
@@ -83,30 +83,30 @@ class Request:
         return flat(self.sampler, self.sampling)
 
     def check_count(self, count: int) -> None:
-        """Raises ConfigError where the seeds are not one, or one for each of ``count`` images."""
+        """Raises ConfigError unless there is one seed, or one for each of ``count`` images."""
         fits = isinstance(self.seed, int) or len(self.seed) == count
         check(fits, "seed", self.seed, f"give one seed, or one for each of the {count} images")
 
     def check_fit(self, process: Process, grid: Grid, begin: float = 1.0) -> None:
-        """Raises ConfigError where the sampler does not fit a process or a grid of codes (H, W)."""
+        """Raises ConfigError if the sampler does not fit a process or a grid of codes (H, W)."""
         check(0 <= begin <= 1, "begin", begin, "give a noise level in [0, 1]; 1 is noise")
         self.sampler.check(process, grid[0] * grid[1], self.sampling.steps, begin)
         check_correctable(process, self.sampling.correct_steps)
 
     def report(self, state: DecodeState, step: int, calls: int) -> None:
-        """Show the callback, if there is one, the codes after so many steps."""
+        """Call the callback, if there is one, with the codes after a step."""
         if self.callback is not None:
             steps = self.sampling.steps + self.sampling.correct_steps
             self.callback(SamplerStep(step, steps, state.x_t.clone(), state.masked.clone(), calls))
 
     def batches(self, count: int) -> Iterator[range]:
-        """Places 0..count-1 of the images, as many at a time as one network call takes."""
+        """Indices 0..count-1 of the images, in batches."""
         return (
             range(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size)
         )
 
     def streams(self, places: Sequence[int], device: torch.device) -> ImageStreams:
-        """Randomness of the images at some places of the request."""
+        """Random streams of the images with the given indices."""
         numbers = [self.first + place for place in places]
         return ImageStreams(
             self.seed if isinstance(self.seed, int) else [self.seed[place] for place in places],

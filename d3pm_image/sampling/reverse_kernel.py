@@ -1,4 +1,4 @@
-"""The exact pieces that step rules are made of, token by token and without a posterior of size K.
+"""Exact reverse kernels that samplers are made of, token by token and without a posterior of size K.
 
 With x̂ the leave-one-out prediction, p̄_s = κ_s x̂ + ρ_s and a jump t → s:
 
@@ -63,7 +63,7 @@ def unmask_probability(process: Process, t: Tensor, s: Tensor) -> Tensor:
 def code_moves(
     state: DecodeState, p: Tensor, predicted: Tensor, u_code: Tensor, u_move: Tensor, t: Tensor, s: Tensor
 ) -> Tensor:
-    """Unmasked tokens after the jump t → s, (B, N); what it says of masked tokens is meaningless."""
+    """Unmasked tokens after the jump t → s, (B, N); entries of masked tokens are undefined."""
     process, k = state.process, state.process.num_codes
     if process.schedule.absorbing:
         return state.x_t

@@ -1,4 +1,4 @@
-"""What a sampler sees: the noisy grid, what is known, the times, and one stream of randomness per image."""
+"""The state that a sampler gets: the noisy grid, known codes, times, and one random stream per image."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def as_seeds(seed: Any) -> int | list[int]:
 
 
 class ImageStreams:
-    """One generator per image, so that what is random in image i under a seed is the same in a batch of any
-    size and on any device.
+    """One generator per image, so that the random numbers of image i under a seed are the same in a batch of
+    any size and on any device.
 
     Args:
         seed: Seed of the whole request, or one seed per image.
         images: Numbers of the images in this batch; image i of a request is always number i.
-        device: Where the network is; the numbers are sent there, or stay on the CPU where that device has no
+        device: Where the network is; the numbers are sent there, or stay on the CPU if that device has no
             float64.
     """
 
@@ -64,7 +64,7 @@ class ImageStreams:
         )
 
     def take(self, images: list[int]) -> ImageStreams:
-        """The streams of some of the images; they go on where these stand."""
+        """The streams of some of the images, in their present state."""
         some = ImageStreams([], [], self.device)
         some.generators = [self.generators[i] for i in images]
         return some
@@ -81,11 +81,11 @@ class DecodeState:
         streams: Randomness, one stream per image.
         logits_filter: How logits become probabilities.
         step, steps: Number of this step (from 0) and of all.
-        begin: Noise level at which the decode begins: 1 is noise, less goes on from known codes that are
-            corrupted so far.
-        t, s: (B,) float64, noise level of x_t and of what the step shall give.
+        begin: Noise level at which the decode begins: 1 is noise; below 1 it begins with known codes,
+            corrupted to this level.
+        t, s: (B,) float64, noise level of x_t and of the step's result.
         grid: (H, W).
-        memory: What a sampler remembers of each image from step to step, tensors with B rows.
+        memory: Tensors with B rows that a sampler keeps from step to step.
     """
 
     process: Process
@@ -130,7 +130,7 @@ class DecodeState:
         return self.streams.uniform(self.x_t.shape[1], count).unbind(-1)
 
     def take(self, images: Tensor) -> DecodeState:
-        """The state of some images (an index tensor), to be given back with :meth:`put`."""
+        """The state of some images (an index tensor), to be written back with :meth:`put`."""
         memory = {name: value[images] for name, value in self.memory.items()}
         streams = self.streams.take(images.tolist())
         t, s = self.t.expand(len(self.x_t))[images], self.s.expand(len(self.x_t))[images]
@@ -139,7 +139,7 @@ class DecodeState:
         )
 
     def put(self, images: Tensor, part: DecodeState) -> None:
-        """Codes, times and memory of some images back into this state."""
+        """Write codes, times and memory of some images back into this state."""
         self.x_t = self.x_t.index_copy(0, images, part.x_t)
         for name, value in part.memory.items():
             whole = self.memory.get(name)

@@ -1,2 +1,2 @@
-"""What a program asks of the system it runs on: kept memory, an end at signals, and failures of the machine
-in words."""
+"""The program and its operating system: keeping memory, ending at signals, threads, and messages for failures
+of the machine."""

@@ -1,8 +1,8 @@
-"""The C library's allocator, told to keep what it has.
+"""Settings of the C library's allocator, so that it keeps freed memory.
 
-glibc asks the system for every block above 32 MiB anew and hands it back when a tensor dies: each step of a
-sampler then pays for fresh, zeroed pages. Kept, the pages are used again; the price is that memory once used
-stays with the process until it ends.
+glibc requests every block above 32 MiB from the system and returns it when a tensor is freed, so each step of
+a sampler waits for new, zeroed pages. With memory kept, the pages are used again; the process then keeps its
+memory until it ends.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ CHOICES = (
 
 
 def keep_memory() -> bool:
-    """Let this process keep freed memory. False, and nothing done, without glibc or where the environment has
-    chosen for itself."""
+    """Let this process keep freed memory. False, without effect, without glibc or if environment variables
+    configure the allocator."""
     if platform.libc_ver()[0] != "glibc" or any(os.environ.get(name) for name in CHOICES):
         return False
     mallopt = ctypes.CDLL(None).mallopt

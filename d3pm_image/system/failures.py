@@ -1,5 +1,4 @@
-"""Failures that are nobody's fault of programming, in one line: no memory, no space, another process that
-died."""
+"""Failures of the machine as one-line messages: no memory, no space, another process that died."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ SMALLER = (
 
 
 def in_words(error: Exception) -> str | None:
-    """What a failure means and what to do, or None for one that is not known: its traceback is needed
-    then."""
+    """A message and hint for a failure, or None for an unknown one, for which the traceback is needed."""
     kind, text = type(error).__name__, " ".join(str(error).split())
     if kind in KNOWN:
         return text
@@ -46,8 +44,7 @@ def in_words(error: Exception) -> str | None:
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is not there, of the machine or of its graphics card, in any
-    library's words."""
+    """Whether an error means that memory of the machine or its GPU is exhausted, in any library's wording."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
@@ -65,7 +62,7 @@ def is_peer(text: str) -> bool:
 
 
 def size_of(text: str) -> str:
-    """How much was asked for, where an error says so."""
+    """The requested size, if an error states it."""
     if found := re.search(r"tried to allocate (\d+) bytes", text):
         return f" ({int(found[1]) / 2**20:,.0f} MiB were asked for)"
     found = re.search(r"(?:tried|unable) to allocate ([\d.]+ [KMGTP]i?B)", text, re.IGNORECASE)
@@ -73,5 +70,5 @@ def size_of(text: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The beginning of a library's message, without the places in its source code."""
+    """The beginning of a library's message, without source locations."""
     return re.sub(r"\[[^\]]*\.(?:cc|cpp|h|hpp|cu):\d+\]\s*", "", text)[:160].strip(" .")

@@ -1,5 +1,4 @@
-"""Python's warnings as lines in words: what a command's user needs is the text, not the file and line of the
-code that gave it."""
+"""Python's warnings as plain lines: users of commands need the text, not the file and line of the code."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def show(
     line: str | None = None,
 ) -> None:
     """One line to standard error; the arguments are those of ``warnings.showwarning``."""
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it
+    with contextlib.suppress(OSError, ValueError):  # the output is closed
         out = file or sys.stderr
         # in one piece: threads and processes warn at once
         out.write(f"note: {printable(' '.join(str(message).split()), 500)}\n")

@@ -1,9 +1,9 @@
-"""Signals end a command with one line and the conventional exit code, 128 + number, wherever it is; training,
-once it trains, saves first (:mod:`d3pm_image.training.signals`).
+"""Signals end a command with one line and the conventional exit code, 128 + number; a running training saves
+first (:mod:`d3pm_image.training.signals`).
 
-The handler raises, so that what is open is closed and what is unfinished is removed. A program that is deep
-in another library, such as one that waits for other processes, runs no handler: there a thread, which the
-system wakes by a socket, ends it.
+The handler raises, so that open files are closed and unfinished ones removed. A program inside another
+library, such as one that waits for other processes, does not run the handler; then a thread, which the system
+wakes through a socket, ends it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 PATIENCE_S = 10.0
-"""Seconds in which the handler must have run; twice as many to tidy up."""
+"""Seconds within which the handler must run; twice as many for the clean-up."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,7 +25,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Ending:
-    """Handler of the signals, and the thread that sees to it that they end the program.
+    """Handler of the signals, and the thread that ensures that they end the program.
 
     Args:
         command: For the line that is printed.
@@ -45,7 +45,7 @@ class Ending:
         """Wait for a signal, then for the block to be left; end the program if that takes too long."""
         for number in iter(lambda: self.ours.recv(1), b""):
             if signal.getsignal(number[0]) != self.handle:
-                continue  # somebody else's
+                continue  # of another handler
             if not self.seen.wait(PATIENCE_S) or not self.left.wait(2 * PATIENCE_S):
                 self.end(number[0])
 
@@ -63,10 +63,10 @@ def number_of(name: str) -> int:
 
 @contextlib.contextmanager
 def ended_by_signals(command: str) -> Iterator[None]:
-    """Signals raise :class:`Stopped` for the length of a block. One that is ignored on purpose (nohup) stays
-    so, but for SIGINT, which shells ignore for whatever runs in the background."""
+    """Signals raise :class:`Stopped` for the length of a block. A signal that is ignored on purpose (nohup)
+    stays ignored, except SIGINT, which shells ignore for background jobs."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to somebody else
+        yield  # signals are handled elsewhere
         return
     ending, previous = Ending(command), {}
     wakeup = signal.set_wakeup_fd(ending.theirs.fileno(), warn_on_full_buffer=False)

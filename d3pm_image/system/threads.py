@@ -1,7 +1,7 @@
-"""How many threads torch takes: as many as there are processors that other programs leave free.
+"""The number of torch's threads: as many as processors that other programs leave free.
 
-Threads of one operation wait for each other. Where other programs hold some of the processors, each operation
-waits for the thread that was put aside: two threads on two busy processors were 20 times as slow as one.
+Threads of one operation wait for each other. If other programs use some of the processors, each operation
+waits for a thread without a processor: two threads on two busy processors were 20 times as slow as one.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHOICES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables by which a user, or torchrun, has chosen."""
+"""Environment variables by which a user, or torchrun, sets the number."""
 TIMES = Path("/proc/stat")
 LOOK_S = 0.3
-"""Seconds for which the processors are looked at. The load average would count what ended a minute ago."""
+"""Seconds of the measurement. The load average would include programs that ended a minute ago."""
 
 
 def own_processors() -> set[int]:
-    """Numbers of the processors that this process may use: of a machine that is shared out, those it was
-    given."""
+    """Numbers of the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return set(os.sched_getaffinity(0))
     return set(range(os.cpu_count() or 1))
 
 
 def busy_processors(own: set[int]) -> float:
-    """How many of these processors other programs hold now; 0 on systems that do not tell. Programs of low
-    priority (nice) give way and do not count."""
+    """How many of these processors other programs use now; 0 on systems without this information. Programs of
+    low priority (nice) do not count."""
     try:
         before = _times()
         time.sleep(LOOK_S)
@@ -48,7 +47,7 @@ def _times() -> dict[int, list[int]]:
 
 
 def _share(before: list[int], after: list[int]) -> float:
-    """The share of its time for which a processor was held."""
+    """The fraction of time in which a processor was busy."""
     spent = [late - early for early, late in zip(before, after, strict=True)]
     user, _, system, _, _, interrupts, soft, stolen = spent
     whole = sum(spent)
@@ -56,20 +55,19 @@ def _share(before: list[int], after: list[int]) -> float:
 
 
 def free_threads(usual: int, processors: int, busy: float) -> int:
-    """Threads of the ``usual`` number where other programs hold so many of the processors: 1, or an even
-    number, with which an image does not depend on its batch."""
+    """Number of threads, at most ``usual``, if other programs use ``busy`` processors: 1, or an even number,
+    with which an image does not depend on its batch."""
     free = max(1, min(usual, processors - round(busy)))
     return free if free in (1, usual) else free - free % 2
 
 
 def chosen_outside() -> bool:
-    """Whether the environment says how many threads there shall be."""
+    """Whether the environment sets the number of threads."""
     return any(os.environ.get(name) for name in CHOICES)
 
 
 def fitting_threads() -> tuple[int, str]:
-    """Threads that fit what the machine does now, and a sentence where they are fewer than torch would
-    take."""
+    """Number of threads for the present load, and a sentence if it is smaller than torch's own."""
     import torch
 
     usual = torch.get_num_threads()
@@ -84,13 +82,13 @@ def fitting_threads() -> tuple[int, str]:
 
 
 def counted(threads: int) -> str:
-    """A number of threads in words."""
+    """A number of threads as text."""
     return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for a while; 0 leaves torch's number."""
+    """Set the number of threads for a block; 0 leaves torch's number."""
     import torch
 
     before = torch.get_num_threads()

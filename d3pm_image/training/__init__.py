@@ -1,1 +1,1 @@
-"""The training loop and what it needs: it knows Accelerate and nothing of diffusion."""
+"""The training loop and its parts: based on Accelerate, independent of images and diffusion."""

@@ -1,8 +1,9 @@
 """Checkpoints: a folder that is complete or absent. Weights are safetensors, the rest JSON; nothing is
 pickled.
 
-A checkpoint is written into a hidden folder beside its place, synced to disk, and renamed: whoever finds
-``step-00000500`` finds all of it. ``state.json`` holds the SHA-256 of every other file, checked on loading.
+A checkpoint is written into a hidden folder beside its place, synced to disk, and renamed, so that an
+existing ``step-00000500`` is complete. ``state.json`` holds the SHA-256 of every other file, checked on
+loading.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
 def save_checkpoint(
     folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]
 ) -> Path:
-    """Write ``folder/step-<step>`` with one safetensors file a dictionary of tensors and ``state.json``."""
+    """Write ``folder/step-<step>`` with one safetensors file per dictionary of tensors and ``state.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{PREFIX}{step:08d}"
     part = folder / f".{place.name}.{os.getpid()}.part"
@@ -113,7 +114,7 @@ def incomplete(folder: Path) -> list[Path]:
 
 
 def read_state(place: Path) -> dict[str, Any]:
-    """``state.json`` of a checkpoint; empty where it cannot be read."""
+    """``state.json`` of a checkpoint; empty if it cannot be read."""
     try:
         state = read_json(place / "state.json")
     except Unreadable:
@@ -122,7 +123,7 @@ def read_state(place: Path) -> dict[str, Any]:
 
 
 def remove(place: Path) -> None:
-    """Remove a checkpoint; it has another name first, so that nobody finds half of it."""
+    """Remove a checkpoint; it is renamed first, so that no half of it is found."""
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     with contextlib.suppress(OSError):
@@ -133,7 +134,7 @@ def remove(place: Path) -> None:
 def prune(folder: Path, keep: int, step: int) -> None:
     """Remove all but the last ``keep`` checkpoints up to ``step``.
 
-    Later ones are left alone: they are damaged ones that a resumed run skipped, and will be written over.
+    Later ones are not touched: they are damaged ones that a resumed run skipped, and will be overwritten.
     """
     known = [p for p in checkpoints(folder) if int(p.name.removeprefix(PREFIX)) <= step]
     for old in known[:-keep]:

@@ -10,11 +10,11 @@ from ..compiler import compile_network, compiler_works, pays
 from .trainer import Trainer
 
 STEADY = 10
-"""The step from which on the time of one is known, whether the run was stopped before or not."""
+"""The step from which the time per step is known, in new and in resumed runs."""
 
 
 def consider_compiling(trainer: Trainer, seconds_a_step: float) -> None:
-    """Compile the network of a run, once, where that was left open, the steps that are left take long enough,
+    """Compile the network of a run, once, if ``train.compile`` is auto, the remaining steps take long enough,
     and every process has a compiler that works."""
     if not left_open(trainer) or trainer.progress.step < STEADY or trainer.progress.considered:
         return
@@ -29,7 +29,7 @@ def consider_compiling(trainer: Trainer, seconds_a_step: float) -> None:
 
 
 def go_on_compiled(trainer: Trainer) -> None:
-    """Compile the network of a run that goes on, where it was compiled before it stopped."""
+    """Compile the network of a resumed run if it was compiled before."""
     if not left_open(trainer) or not trainer.progress.compiled:
         return
     if everywhere(trainer):

@@ -19,7 +19,7 @@ from .random import StepRandom
 
 @dataclass(frozen=True)
 class DiscriminatorTask:
-    """What is trained against a task's network.
+    """A discriminator to train against a task's network.
 
     Args:
         model: Network, on its way to the same device as the task's.
@@ -38,7 +38,7 @@ class DiscriminatorTask:
 
 
 class DiscriminatorStep:
-    """A discriminator in training. Both networks of a step compute their gradients before either moves.
+    """A discriminator in training. Both networks compute their gradients of a step before either is updated.
 
     Args:
         task: The network and its loss.
@@ -63,7 +63,7 @@ class DiscriminatorStep:
         return loss, values
 
     def step(self, step: int, skip: bool = False) -> None:
-        """Move by the gradients of a step, or drop them."""
+        """Update by the gradients of a step, or drop them."""
         if skip:
             self.optimizers.zero_grad()
             return
@@ -74,15 +74,15 @@ class DiscriminatorStep:
         self.optimizers.zero_grad()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds of it."""
+        """Its tensors in a checkpoint."""
         state: dict[str, Tensor] = {}
         for number, (optimizer, _) in enumerate(self.optimizers.members):
             state |= ckpt.optimizer_tensors(optimizer, f"{number}.")
         return {"discriminator": dict(self.task.model.state_dict()), "discriminator_optimizer": state}
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], step: int) -> None:
-        """Put :meth:`tensors` back. A checkpoint of ``step`` that holds none is one that the discriminator
-        joins: it begins anew.
+        """Put :meth:`tensors` back. If a checkpoint of ``step`` has none, the discriminator begins with new
+        weights.
 
         Raises:
             ConfigError: it would have had to begin before that step.

@@ -30,8 +30,8 @@ class Average(AveragedModel):
         """One step of the average.
 
         Args:
-            model: Whose weights have moved.
-            bad: A float scalar on the model's device; where it is 1 the parameters stay.
+            model: The updated model.
+            bad: A float scalar on the model's device; if it is 1 the parameters stay.
             uncounted: With ``bad``: earlier steps that ``n_averaged`` counts although they moved nothing, an
                 integer scalar there.
         """

@@ -1,5 +1,5 @@
-"""A run's folder belongs to one run at a time: its lock, what killed runs have left in it, and whether it may
-be written to."""
+"""A run's folder belongs to one run at a time: its lock, the remains of killed runs, and whether it may be
+written to."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_folder(folder: Path, resume: bool) -> None:
     finished = [name for name in ("model", "best") if (folder / name).exists()]
     if resume and finished and not found:
         raise ConfigError(
-            "out", str(folder), f"holds {finished[0]}/ but no checkpoint to go on from; choose another folder"
+            "out", str(folder), f"has {finished[0]}/ but no checkpoint to resume from; choose another folder"
         )
     if not resume and (found or finished):
         raise ConfigError(
@@ -45,8 +45,8 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 @contextlib.contextmanager
 def run_folder(folder: Path, resume: bool, accelerator: Accelerator) -> Iterator[None]:
-    """The folder of a run, locked for the length of a block and free of what killed runs left; all processes
-    must call. A folder that nothing was written to is not there afterwards.
+    """The folder of a run, locked for the length of a block and without remains of killed runs; all processes
+    must call. A folder that nothing was written to is removed afterwards.
 
     Raises:
         ConfigError: another run is at work in it, or it holds an earlier one and resume was not asked for.
@@ -83,8 +83,8 @@ def shared(error: ConfigError | OSError | None) -> ConfigError | OSError | None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """A folder, made where it is missing and locked. Raises ConfigError, with the holder's process and host,
-    where another has it."""
+    """A locked folder, which is created if missing. Raises ConfigError, with the holder's process and host,
+    if another process has it."""
     folder_to_write(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -109,8 +109,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what runs that were killed were just writing, and checkpoints without state.json; only under the
-    lock."""
+    """Remove unfinished files of killed runs, and checkpoints without state.json; only under the lock."""
     written = [folder, folder / "checkpoints", folder / "best", folder / "previews"]
     left = [
         place

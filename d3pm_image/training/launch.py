@@ -1,5 +1,5 @@
-"""Several processes that work together: whether the variables that tell each of the others make sense, and
-how long they wait to meet."""
+"""Several processes that work together: checks of their environment variables, and limits of waiting for each
+other."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def number(name: str, least: int) -> int | None:
 
 
 def check_launch() -> int:
-    """How many processes were started together.
+    """Number of processes that were started together.
 
     Raises:
-        ConfigError: the environment's variables contradict one another, as those do that another program has
-            left.
+        ConfigError: the environment's variables contradict one another, such as those left by another
+            program.
     """
     world, rank, local = number("WORLD_SIZE", 1), number("RANK", 0), number("LOCAL_RANK", -1)
     if rank:
@@ -62,8 +62,8 @@ def check_launch() -> int:
 
 @contextlib.contextmanager
 def meeting(world: int) -> Iterator[None]:
-    """While the processes of a run wait for each other: say so after some seconds, and end the program after
-    minutes (torch would wait for as long as one process may wait for another's work, for hours)."""
+    """While the processes of a run wait for each other: print a line after some seconds, and end the program
+    after minutes (torch would wait for hours, the time that one process may need for its work)."""
     if world == 1:
         yield
         return
@@ -101,12 +101,12 @@ def place_among_processes() -> tuple[int, int]:
 
 
 PATIENCE = timedelta(hours=4)
-"""How long processes wait for one another's work, once they have met."""
+"""How long processes wait for one another's work, once all have joined."""
 
 
 def meet() -> None:
-    """Join the other processes, before any works alone: from now on they wait for hours. What they exchange
-    lies in the processors' memory, whatever they compute on."""
+    """Join the other processes before any of them works alone; from then on they wait for hours. They
+    exchange CPU tensors, whatever device they compute on."""
     _, processes = place_among_processes()
     from accelerate import PartialState
 
@@ -132,8 +132,8 @@ def leave_group() -> None:
 
 
 def gathered(part: Any) -> list[Any]:
-    """The parts of all processes, in their order, on each of them; they wait for one another here, and must
-    have met."""
+    """The values of all processes, in order, on each of them. They wait for one another here, and must have
+    joined before."""
     if place_among_processes()[1] == 1:
         return [part]
     from accelerate.utils import gather_object

@@ -1,7 +1,7 @@
 """The training loop of both stages: batches in, a loss callable, checkpoints and a trained network out.
 
-One step is ``batch_size`` images over all processes and accumulation parts; what is random in it derives from
-(seed, step), so a run that is killed and resumed computes what an unbroken one would have.
+One step is ``batch_size`` images over all processes and accumulation parts. Its random numbers derive from
+(seed, step), so a run that is killed and resumed computes the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
     Raises:
         ConfigError: the precision does not fit the machine, the batch does not divide among the processes, or
-            the variables that tell a process of the others make no sense.
+            inconsistent environment variables of several processes.
     """
     started = check_launch()
     several = started > 1
@@ -68,7 +68,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     hint = "CUDA graphs need an NVIDIA GPU; use true, false or auto"
     check(config.compile != GRAPHS or torch.cuda.is_available(), "train.compile", GRAPHS, hint)
     # buffers are synchronised by the quantizer itself; broadcasting them would hide a codebook that drifts
-    # others wait while one encodes or validates
+    # others wait while one process encodes or validates
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=4))
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     # without cpu=True, processes that torchrun starts on a machine without a GPU would each train alone
@@ -124,14 +124,14 @@ def train(
         config: Loop settings.
         folder: Run folder; see :class:`~d3pm_image.training.monitor.Monitor` and ``checkpoints/``.
         accelerator: From :func:`make_accelerator`.
-        resume: Go on from the last complete checkpoint.
+        resume: Continue from the last complete checkpoint.
 
     Raises:
         ConfigError: the folder holds an earlier run, or a checkpoint that does not fit.
         TrainingError: a NaN or infinite loss. Interrupted: a signal asked to stop (after saving).
     """
     check_folder(folder, resume)
-    accelerator.wait_for_everyone()  # every process has looked before the first one writes
+    accelerator.wait_for_everyone()  # every process has checked before the first one writes
     trainer = Trainer(task, config, folder, accelerator)
     progress_known = resume and trainer.restore()
     trainer.together()
@@ -175,7 +175,7 @@ def train(
 
 
 def overfit_result(folder: Path) -> str:
-    """What a run on one batch says of the way from data to gradients.
+    """The result of a run on one batch: whether the network can learn.
 
     Raises:
         TrainingError: the loss did not fall by half.
@@ -251,8 +251,8 @@ def _steps(
 
 
 def _no_better(trainer: Trainer) -> bool:
-    """Whether as many validations in a row as ``train.patience`` says have brought no better score; all
-    processes get the same answer."""
+    """Whether ``train.patience`` validations in a row brought no better score; all processes get the same
+    answer."""
     config, progress = trainer.config, trainer.progress
     if not config.patience or progress.step % config.preview_every:
         return False
@@ -265,7 +265,7 @@ def _no_better(trainer: Trainer) -> bool:
 
 
 def _end_early(trainer: Trainer) -> None:
-    """The last checkpoint of a run that gets no better, and a line that says so."""
+    """Write the last checkpoint of a run that no longer improves, and print a line."""
     if trainer.progress.step != trainer.saved_step:
         trainer.save_last()
     if trainer.main:
@@ -274,8 +274,7 @@ def _end_early(trainer: Trainer) -> None:
 
 
 def means(values: dict[str, Tensor]) -> dict[str, float]:
-    """Numbers to log: scalars, and sums (2,) over their counts; what has no count, or is not a number, is
-    left out."""
+    """Numbers to log: scalars, and sums divided by their counts (2,); without NaN and counts of 0."""
     plain = {
         k: float(v[0] / v[1]) if v.ndim else float(v) for k, v in values.items() if not v.ndim or v[1] > 0
     }
@@ -285,8 +284,8 @@ def means(values: dict[str, Tensor]) -> dict[str, float]:
 def _awaited(
     trainer: Trainer, loader: Iterator[dict[str, Tensor]], signals: StopRequests
 ) -> dict[str, Tensor] | None:
-    """The next batch; None where a signal came instead, for which a lone process need not wait (others would
-    wait for its step)."""
+    """The next batch; None if a signal came first, which interrupts waiting in a single process (other
+    processes would wait for its step)."""
     if signals.names and trainer.accelerator.num_processes == 1:
         return None
     try:
@@ -303,7 +302,7 @@ def _awaited(
 
 
 def _interrupted(trainer: Trainer, signals: StopRequests) -> Interrupted:
-    """Save where that is right, and say so."""
+    """Save unless the run diverges, and report it."""
     by, step = signals.names[0] if signals.names else "another process", trainer.progress.step
     if trainer.save_interrupted():
         return Interrupted(f"stopped by {by} at step {step}; saved, go on with --resume true")

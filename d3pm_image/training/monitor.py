@@ -1,4 +1,4 @@
-"""What a run leaves to look at: log.jsonl, images, and TensorBoard where it is installed."""
+"""Logs of a run: log.jsonl, previews, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..storage import whole_file
 from . import notebook
 
 LONGEST_LINE = 1_000_000
-"""Bytes of a line of the log; a longer one is none of ours."""
+"""Largest length of a log line in bytes; a longer one is not from this program."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:

@@ -1,4 +1,4 @@
-"""Previews in a notebook: shown where IPython runs the program, which is not needed for anything."""
+"""Previews in a notebook: shown if IPython runs the program; IPython is optional."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _shown: set[str] = set()
 
 
 def shell() -> Any:
-    """The IPython shell that runs this program, or None. Nothing is imported that is not there already."""
+    """The IPython shell that runs this program, or None. Imports nothing."""
     return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
@@ -22,8 +22,7 @@ def is_running() -> bool:
 
 
 def show(image: Image.Image, name: str) -> None:
-    """Display an image in a notebook, in the place of the one that was displayed under this name before;
-    elsewhere nothing happens."""
+    """Display an image in a notebook, in place of the earlier one of this name; does nothing elsewhere."""
     if not is_running():
         return
     with contextlib.suppress(ImportError):

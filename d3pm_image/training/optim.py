@@ -34,8 +34,8 @@ class Optimizers:
                 group["lr"] = rate * factor
 
     def step(self, bad: Tensor | None = None) -> None:
-        """One step of every optimizer; none, of weights and moments alike, where ``bad``, a float scalar on
-        their device, is 1. That is decided on the device: nothing waits for it."""
+        """One step of every optimizer; weights and moments stay if ``bad``, a float scalar on their device,
+        is 1. The device decides this, without synchronisation."""
         for optimizer, _ in self.members:
             if bad is None:
                 optimizer.step()
@@ -49,8 +49,8 @@ class Optimizers:
 
 
 def step_unless(bad: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """A step of one optimizer that changes nothing where ``bad`` is 1. Fused AdamW looks at ``found_inf``, as
-    it does for torch.amp.GradScaler; of another optimizer a copy is kept and put back."""
+    """A step of one optimizer that changes nothing if ``bad`` is 1. Fused AdamW reads ``found_inf``, as with
+    torch.amp.GradScaler; the state of another optimizer is copied and restored."""
     inner: Any = getattr(optimizer, "optimizer", optimizer)  # inside Accelerate's wrapper
     if getattr(inner, "_step_supports_amp_scaling", False):
         inner.found_inf = bad

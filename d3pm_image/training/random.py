@@ -1,8 +1,8 @@
 """Randomness of a training step, derived from (seed, step): a resumed run needs no generator state.
 
 Numbers are drawn for the global batch and each process (and accumulation part) takes its own rows, so that
-the noise of a step does not depend on the number of processes. An NVIDIA GPU draws its own, which are other
-numbers than a processor's: thousands of images per second need more than one core can draw.
+the noise of a step does not depend on the number of processes. An NVIDIA GPU draws its own, which differ from
+those of a CPU, because one core cannot draw enough for thousands of images per second.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class StepRandom:
         return self._draw((self.total, *shape), place)[self.rows].to(self.device)
 
     def keys(self) -> Tensor:
-        """A 63-bit number for every row, (rows,) int64: what a network draws dropout from. Each call opens
-        the next stream."""
+        """A 63-bit number for every row, (rows,) int64, from which a network derives its dropout. Each call
+        opens the next stream."""
         self.stream += 1
         state = np.random.SeedSequence(entropy(self.seed, self.step, self.stream)).generate_state(
             self.total, np.uint64
@@ -49,7 +49,7 @@ class StepRandom:
         return torch.from_numpy((state >> 1).astype(np.int64))[self.rows].to(self.device, non_blocking=True)
 
     def share(self) -> Share:
-        """The rows and a seed of the step, for a network whose own state moves with the global batch. Each
+        """The rows and a seed of the step, for a network whose state depends on the global batch. Each
         call opens the next stream."""
         self.stream += 1
         return Share(self.rows.start, self.total, derive(self.seed, self.step, self.stream))

@@ -1,10 +1,10 @@
-"""Networks past one device: each process keeps a part of every parameter, gradient, moment and average (Zhao
-et al. 2023, FSDP).
+"""Networks too large for one device: each process keeps a part of every parameter, gradient, moment and
+average (Zhao et al. 2023, FSDP).
 
-torch's ``fully_shard`` gathers the parameters of a block when it is computed and drops them after; what it
-computes is what data parallelism computes. Parameters are then DTensors. Everything that leaves a process
+torch's ``fully_shard`` gathers the parameters of a block when it is computed and drops them after; the
+results are those of data parallelism. Parameters are then DTensors. Everything that leaves a process
 (checkpoints, validations, the exported model) is gathered first, so that files are those of a run without
-sharding, and either kind of run goes on from the other's checkpoints.
+sharding, and either kind of run resumes from the other's checkpoints.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def shard(network: nn.Module, device: torch.device) -> None:
-    """Split the parameters of a network over all processes, in place and before its optimizer is made; a unit
-    for each of ``network.blocks``."""
-    from torch.distributed.fsdp import fully_shard  # imports for a second, so only where it is used
+    """Split the parameters of a network over all processes, in place and before its optimizer is made, with
+    one unit per entry of ``network.blocks``."""
+    from torch.distributed.fsdp import fully_shard  # importing takes a second, so only where it is used
 
     mesh = torch.distributed.init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for block in cast("nn.ModuleList", network.blocks):
@@ -38,14 +38,14 @@ def is_split(value: Tensor) -> TypeGuard[DTensor]:
 
 
 def whole(value: Tensor) -> Tensor:
-    """A tensor with the parts of all processes, which must all ask; a plain tensor is its own whole."""
+    """A whole tensor from the parts of all processes, which must all call; a plain tensor is returned as it
+    is."""
     return value.full_tensor() if is_split(value) else value
 
 
 def placed(value: Tensor, like: Tensor) -> Tensor:
-    """The parts of a whole tensor, the same on all processes, as ``like`` holds them, in its order in memory
-    (fused optimizers walk through parameters and moments side by side). A tensor of another shape stays as it
-    is."""
+    """Split a whole tensor, the same on all processes, like ``like``, in its memory order (fused optimizers
+    process parameters and moments in memory order). A tensor of another shape is returned as it is."""
     if like.shape != value.shape:
         return value
     if not is_split(like):
@@ -56,8 +56,8 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
 
 
 def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Whole tensors by name, in the memory of the CPU where they were split; all processes must call, those
-    that do not ``keep`` get nothing."""
+    """Whole tensors by name, on the CPU if they were split. All processes must call; those that do not
+    ``keep`` get nothing."""
     found = {}
     for name, value in tensors.items():
         tensor = whole(value)
@@ -75,12 +75,12 @@ def load(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def exchange(network: nn.Module, now: bool) -> None:
-    """Whether the next backward passes add up gradients over processes."""
-    cast("FSDPModule", network).set_requires_gradient_sync(now)  # what shard() made of its class
+    """Set whether the next backward passes add up gradients over processes."""
+    cast("FSDPModule", network).set_requires_gradient_sync(now)  # shard() changed its class
 
 
 def drop_gathered(network: nn.Module) -> None:
-    """Free what a forward pass gathered that no backward pass follows."""
+    """Free parameters that a forward pass without a backward pass gathered."""
     for module in network.modules():
         reshard = getattr(module, "reshard", None)
         if reshard is not None:

@@ -1,4 +1,4 @@
-"""Requests to stop: signals are collected, and the loop saves before it leaves."""
+"""Requests to stop: signals are collected, and the loop saves before it ends."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..system.stopping import ENDING
 
 @dataclass
 class StopRequests:
-    """Signals that came.
+    """Received signals.
 
     Args:
         names: In order.
-        waiting: The program waits for something that may never come, and nothing is half done: the next
-            signal raises KeyboardInterrupt instead of being kept for later.
+        waiting: Whether the program waits for something that may never come, with nothing half done: then the
+            next signal raises KeyboardInterrupt instead of being kept for later.
     """
 
     names: list[str] = field(default_factory=list)
@@ -37,8 +37,8 @@ def stop_requests() -> Iterator[StopRequests]:
     """Collect SIGINT, SIGTERM, SIGHUP and SIGUSR1 instead of dying; a second Ctrl-C interrupts at once.
     SIGHUP stays ignored where it is (nohup)."""
     received, previous, wakeup = StopRequests(), {}, -1
-    with contextlib.suppress(ValueError):  # not in the main thread: signals belong to somebody else
-        wakeup = signal.set_wakeup_fd(-1)  # of whoever else would end the program at a signal
+    with contextlib.suppress(ValueError):  # not in the main thread: signals are handled elsewhere
+        wakeup = signal.set_wakeup_fd(-1)  # of another handler that would end the program at a signal
         for name in ENDING:
             number = getattr(signal, name, None)
             if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):

@@ -1,7 +1,7 @@
-"""Steps whose loss or gradient is not finite: they change nothing, are counted, and stop a run where there
-are too many in a row.
+"""Steps whose loss or gradient is not finite: they change nothing, are counted, and stop a run if there are
+too many in a row.
 
-A processor looks at every loss. A GPU would have to be waited for, so there the device itself decides and
+On a CPU every loss is checked. On a GPU that would need synchronisation, so the device itself decides and
 counts (:class:`Tally`), and the counts are read once per log line.
 """
 
@@ -38,8 +38,8 @@ class Tally:
 
     @staticmethod
     def of(config: TrainConfig, accelerator: Accelerator) -> Tally | None:
-        """The tally of a run; None where every step is looked at: on a processor, with a sharded network, and
-        in fp16, whose scaler looks itself."""
+        """The tally of a run; None if every step is checked on the CPU: without a GPU, with a sharded
+        network, and in fp16, whose scaler checks by itself."""
         waits = config.fsdp or config.mixed_precision == "fp16" or accelerator.device.type not in DEVICES
         return None if waits else Tally(accelerator)
 
@@ -52,7 +52,7 @@ class Tally:
         self.bad = torch.maximum(self.bad, (~torch.isfinite(value.detach())).to(self.bad.dtype))
 
     def end(self) -> None:
-        """All of the step was seen."""
+        """The whole step was computed."""
         if self.accelerator.num_processes > 1:
             self.bad = self.accelerator.reduce(self.bad, "sum").clamp_max(1)
         bad = self.bad.long()
@@ -61,13 +61,13 @@ class Tally:
         self.counts = torch.stack([skipped + bad, in_a_row, torch.maximum(longest, in_a_row)])
 
     def start_from(self, progress: Progress) -> None:
-        """Go on counting from what is known."""
+        """Continue counting from known counts."""
         known = [progress.skipped, progress.skipped_in_a_row, progress.skipped_in_a_row]
         self.counts = torch.tensor(known, device=self.counts.device)
 
 
 def count(trainer: Trainer, bad: str) -> None:
-    """Count a step; ``bad`` says what was not finite, such as "loss=nan", or nothing.
+    """Count a step; ``bad`` names what was not finite, such as "loss=nan", or is empty.
 
     Raises:
         TrainingError: too many such steps in a row.
@@ -82,7 +82,7 @@ def count(trainer: Trainer, bad: str) -> None:
 
 
 def settle(trainer: Trainer) -> None:
-    """Read what the device has counted of the steps so far; waits for it.
+    """Read the device's counts of the steps so far; synchronises.
 
     Raises:
         TrainingError: too many steps in a row were not finite.
@@ -103,7 +103,7 @@ def settle(trainer: Trainer) -> None:
 
 
 def complain(trainer: Trainer, what: str, in_a_row: int) -> None:
-    """Say what was skipped, or stop.
+    """Report skipped steps, or stop.
 
     Args:
         what: Which steps were not finite, and how.
@@ -115,7 +115,7 @@ def complain(trainer: Trainer, what: str, in_a_row: int) -> None:
             print(f"{what}: skipped ({progress.skipped} so far)", file=sys.stderr)
         return
     if main and trainer.doubted is not None and trainer.good_checkpoints():
-        ckpt.remove(trainer.doubted)  # or a resumed run would go on from it
+        ckpt.remove(trainer.doubted)  # otherwise a resumed run would continue from it
     elif trainer.doubted is not None and not trainer.good_checkpoints():
         trainer.doubted = None  # there is no other
     hint = "lower train.learning_rate, or use train.mixed_precision bf16 or no, and go on with --resume true"

@@ -1,4 +1,4 @@
-"""What is trained, how far it has come, and how it can fail."""
+"""A training task, its progress, and its errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Loss = Callable[[nn.Module, dict[str, Tensor], StepRandom], tuple]
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what is safe."""
+    """Training cannot continue; the message says why and which checkpoint is good."""
 
 
 class Interrupted(TrainingError):
@@ -33,20 +33,20 @@ class Interrupted(TrainingError):
 
 @dataclass(frozen=True)
 class TrainTask:
-    """What is trained and how it is validated.
+    """A network to train, with its data, loss and validation.
 
     Args:
         model: Network; its forward pass is called by ``loss`` alone.
         batches: (first step, rank, world) → this process's share of the batches from that step on, each a
             dictionary of tensors of ``batch_size / world`` rows, ``steps`` - first step of them.
         loss: See :data:`Loss`.
-        identity: What the run is known by (settings, data, tokenizer, seed, …), JSON values; saved with every
+        identity: Identity of the run (settings, data, tokenizer, seed, …), JSON values; saved with every
             checkpoint.
-        check_identity: (a checkpoint's identity, run folder) → nothing; raises ConfigError where a resumed
-            run may not go on with it.
-        begin: Called on the main process once the run is known to go ahead, before the first step.
+        check_identity: (a checkpoint's identity, run folder) → nothing; raises ConfigError if a resumed
+            run may not continue from it.
+        begin: Called on the main process after all checks, before the first step.
         validate: averaged network → numbers to log; ``score`` (lower is better) selects the best weights.
-        validate_raw: last network, before averaging → numbers to log beside those, as ``val_raw_*``.
+        validate_raw: last network, before averaging → numbers to log as ``val_raw_*``.
         preview: averaged network → images by name.
         discriminator: The discriminator's network and loss, for adversarial training.
     """
@@ -65,14 +65,14 @@ class TrainTask:
 
 @dataclass
 class Progress:
-    """Where a run stands; saved with every checkpoint.
+    """Progress of a run; saved with every checkpoint.
 
     Args:
         skipped: Steps that changed nothing, because their loss or gradient was not finite; skipped_in_a_row
             up to now.
-        reference: Loss of the first step, at least 1: one far above it is that of a network that has
-            exploded. 0 before that step.
-        considered: Whether it was decided if the network is to be compiled; compiled: whether it was.
+        reference: Loss of the first step, at least 1: a loss far above it shows that training diverged. 0
+            before that step.
+        considered: Whether compiling the network was decided; compiled: whether it was compiled.
     """
 
     step: int = 0

@@ -1,9 +1,9 @@
 """Seconds of a training step on this machine: a few real steps at two batch sizes, and a straight line
 through them.
 
-A step costs a part that does not depend on the batch (optimizer, averaged weights) and a part for each image:
-seconds = fixed + images · each. The steps are the trainer's own, on random images or codes; nothing is read
-or written.
+The time of a step has a part that does not depend on the batch (optimizer, averaged weights) and a part per
+image: seconds = fixed + images · each. The steps are the trainer's own, on random images or codes; nothing is
+read or written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MIN_SIGNAL_RATIO = 2.0
 @dataclass(frozen=True)
 class Timing:
     """Seconds per step = ``fixed`` + images · ``each``, measured at ``batches`` images on ``device``;
-    ``worked`` is the share of the time that the process was given its threads' processors, little where other
+    ``worked`` is the fraction of the time in which the process had its threads' processors, small if other
     programs run."""
 
     fixed: float
@@ -40,7 +40,7 @@ class Timing:
     worked: float
 
     def step(self, images: int) -> float:
-        """Seconds of a step of so many images."""
+        """Seconds of a step with a number of images."""
         return self.fixed + images * self.each
 
 
@@ -96,7 +96,7 @@ def time_steps(
         return time.perf_counter() - began
 
     once(1)
-    share, most = seconds / (2 * ROUNDS + 2), 1  # what one of the larger steps may take
+    share, most = seconds / (2 * ROUNDS + 2), 1  # seconds that one of the larger steps may take
     single = last = once(1)
     while 2 * most <= largest and (last < max(share / 2, MIN_SIGNAL_RATIO * single)):
         most *= 2
@@ -108,6 +108,6 @@ def time_steps(
         for images in sizes:
             times[images].append(once(images))
     worked = (time.process_time() - worked) / (time.perf_counter() - began) / torch.get_num_threads()
-    # what disturbs a step makes it longer only
+    # disturbances only make a step longer
     fixed, each = line({images: min(values) for images, values in times.items()})
     return Timing(fixed, each, tuple(sizes), accelerator.device.type, worked)

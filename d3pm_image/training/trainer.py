@@ -30,8 +30,7 @@ __all__ = ["Interrupted", "Progress", "TrainTask", "Trainer", "TrainingError"]
 
 
 EXPLODED = 1000.0
-"""A loss so many times that of the first step (or 1) is beyond repair; no training comes near it that goes
-well."""
+"""A loss this many times that of the first step (or 1) shows divergence; healthy runs never come near it."""
 
 
 def put(buffers: list[Tensor], values: list[Tensor]) -> None:
@@ -42,7 +41,7 @@ def put(buffers: list[Tensor], values: list[Tensor]) -> None:
 
 
 class Trainer:
-    """One run: state that is saved and restored together, and the steps that move it."""
+    """One run: state that is saved and restored together, and its training steps."""
 
     def __init__(self, task: TrainTask, config: TrainConfig, folder: Path, accelerator: Accelerator):
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
@@ -55,7 +54,7 @@ class Trainer:
         if config.compile not in (False, "auto"):
             compile_network(task.model, **({"mode": GRAPHS} if config.compile == GRAPHS else {}))
         if config.fsdp:
-            # what is validated needs no other process
+            # validation needs no other process
             self.copy = copy.deepcopy(task.model) if self.main else task.model
             for network in [task.model] if self.average is None else [task.model, self.average.module]:
                 sharding.shard(network, accelerator.device)
@@ -73,16 +72,16 @@ class Trainer:
         )
         self.progress = Progress()
         self.due = False
-        """A checkpoint of the weights as they are is to be written as soon as a loss shows that they are
+        """Whether a checkpoint of the present weights is written as soon as a loss shows that they are
         good."""
         self.doubted: Path | None = None
-        """The checkpoint that the run goes on from, where no loss has shown yet that it is good."""
+        """The checkpoint that the run was resumed from, until a loss shows that it is good."""
         self.tally = Tally.of(config, accelerator)
         self.saved_step, self.has_good, self.loss = 0, False, torch.zeros(())
 
     def evaluated(self, raw: bool = False) -> nn.Module:
-        """The network that is validated, previewed and exported, in eval mode: averaged weights where there
-        are any, or the last ones.
+        """The network that is validated, previewed and exported, in eval mode: averaged weights if there are
+        any, else the last ones.
 
         A sharded network is gathered, for which all processes must call, into a copy that the main process
         alone may use.
@@ -97,8 +96,8 @@ class Trainer:
         return network.eval()
 
     def _agree(self) -> None:
-        """All processes must hold the same buffers (the codebook): gradients keep parameters alike, nothing
-        else does."""
+        """Check that all processes have the same buffers (the codebook); parameters stay equal by their
+        gradients, buffers do not."""
         if self.accelerator.num_processes == 1:
             return
         networks = (
@@ -156,10 +155,8 @@ class Trainer:
         return self.folder / "checkpoints"
 
     def _save_due(self, buffers: list[Tensor], before: list[Tensor]) -> None:
-        """Write the checkpoint that is due, in the middle of a step whose loss was finite: nothing has moved
-        yet but buffers.
-
-        Not where the loss has exploded, unless there is no better checkpoint.
+        """Write the checkpoint that is due, in the middle of a step whose loss was finite: only buffers have
+        changed. Not if the loss shows divergence, unless there is no better checkpoint.
         """
         if self.exploded(self.loss) and self.has_good:
             return
@@ -177,20 +174,20 @@ class Trainer:
         return not mean <= EXPLODED * self.progress.reference
 
     def good_checkpoints(self) -> list[Path]:
-        """Checkpoints on disk that this run can go on from, oldest first."""
+        """Checkpoints on disk that this run can be resumed from, oldest first."""
         places = [p for p in ckpt.checkpoints(self.checkpoints) if p != self.doubted]
         return [p for p in places if not ckpt.read_state(p).get("exploded")]
 
     def save_last(self) -> None:
-        """The checkpoint at the end of a run; none where its last steps were skipped, or its loss has
-        exploded and there is a better one."""
+        """Write the checkpoint at the end of a run, unless its last steps were skipped, or its loss shows
+        divergence and there is a better one."""
         settle(self)
         if not self.progress.skipped_in_a_row and not (self.exploded(self.loss) and self.has_good):
             self.save(proven=False)
 
     def save_interrupted(self) -> bool:
-        """Write a checkpoint before the end; False, and nothing written, while a run diverges. No other one
-        is removed for it."""
+        """Write a checkpoint before the end; False, and nothing written, while a run diverges. No other
+        checkpoint is removed for it."""
         if self.progress.step == self.saved_step:
             return self.progress.step > 0
         settle(self)
@@ -200,7 +197,7 @@ class Trainer:
         return True
 
     def safe(self) -> str:
-        """Which checkpoint a run that diverged can go on from."""
+        """Sentence on the checkpoint from which a diverged run can be resumed."""
         good = self.good_checkpoints()
         places = good or [p for p in ckpt.checkpoints(self.checkpoints) if p != self.doubted]
         if not places:
@@ -255,8 +252,8 @@ class Trainer:
         return self.config.compile in (True, GRAPHS) or (auto and self.progress.compiled)
 
     def _know_best(self) -> None:
-        """Best weights of a later step than the checkpoint's, of a run that was stopped or diverged after it,
-        are not its best ones."""
+        """Drop best weights of a later step than the checkpoint's, from a run that was stopped or diverged
+        after it."""
         try:
             with safe_open(self.folder / "best" / "model.safetensors", "pt") as file:
                 step = (file.metadata() or {}).get("step")
@@ -266,8 +263,8 @@ class Trainer:
             self.progress.best, self.progress.best_step = math.inf, -1
 
     def together(self) -> None:
-        """All processes must go on from the same step: on several machines the run's folder must be on a
-        shared disk."""
+        """Check that all processes resume from the same step: on several machines the run's folder must be on
+        a shared disk."""
         if self.accelerator.num_processes > 1:
             own = torch.tensor([self.progress.step], device=self.accelerator.device)
             steps = self.accelerator.gather(own)
@@ -290,11 +287,11 @@ class Trainer:
         if discriminator is not None and step < discriminator.task.start_step:
             discriminator = None
         networks = [self.task.model] if discriminator is None else [self.task.model, discriminator.task.model]
-        # the codebook, say, moves in the forward pass
+        # the codebook, for example, changes in the forward pass
         buffers = [b for network in networks for b in network.buffers()]
         before = [b.detach().clone() for b in buffers]
         self.model.train()
-        # a step that waits for nothing: never the first one, nor one before a checkpoint
+        # without synchronisation, except at the first step and before a checkpoint
         tally = None if discriminator or self.due or not self.progress.reference else self.tally
         if tally is None:
             settle(self)
@@ -325,8 +322,7 @@ class Trainer:
         return logs
 
     def _move_unless(self, tally: Tally, buffers: list[Tensor], before: list[Tensor]) -> None:
-        """Everything moves by its gradients, or nothing where the device has found a step that is not
-        finite."""
+        """Update everything by its gradients, or nothing if the device found that the step is not finite."""
         bad = tally.bad
         self.optimizers.step(bad)
         with torch.no_grad():
@@ -341,7 +337,7 @@ class Trainer:
         self, batch: dict[str, Tensor], discriminator: DiscriminatorStep | None, tally: Tally | None = None
     ) -> tuple[dict[str, Tensor], str]:
         """Gradients of the whole step, part by part; means to log, and what was not finite, such as
-        "loss=nan", or nothing. With a tally the device notes that there, and this process does not wait."""
+        "loss=nan", or nothing. With a tally the device records that, without synchronisation."""
         config, device = self.config, self.accelerator.device
         share = config.batch_size // self.accelerator.num_processes
         part, first = share // config.accumulate, self.accelerator.process_index * share
@@ -382,7 +378,7 @@ class Trainer:
         return logs, ""
 
     def _not_finite(self, value: Tensor, tally: Tally | None = None) -> bool:
-        """Whether any process has a NaN or infinity; all get the same answer. A tally is told, and answers
+        """Whether any process has a NaN or infinity; all get the same answer. A tally records it for
         later."""
         if tally is not None:
             tally.see(value)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def raw_measures(trainer: Trainer) -> dict[str, float]:
-    """The same measures of the weights before averaging: what averaging is worth."""
+    """The same measures of the weights before averaging: the effect of averaging."""
     if trainer.average is None or trainer.task.validate_raw is None:
         return {}
     network, values = trainer.evaluated(raw=True), {}
@@ -43,8 +43,8 @@ def _validate(trainer: Trainer, monitor: Monitor) -> dict[str, float]:
         if trainer.task.validate is not None:
             values = {f"val_{k}": float(v) for k, v in trainer.task.validate(network).items()} | raw
             score = values.get("val_score", math.inf)
-            # the first network's own error does not show what a discriminator teaches it, so the last weights
-            # count as the best
+            # the held-out error does not show what a discriminator improves, so the last weights count as the
+            # best
             opposed = trainer.discriminator is not None and step > trainer.discriminator.task.start_step
             if (score < trainer.progress.best or opposed) and math.isfinite(score) and not diverges:
                 trainer.progress.best, trainer.progress.best_step = score, step

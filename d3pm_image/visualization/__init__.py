@@ -1,4 +1,4 @@
-"""A decode as it went: which cells were revealed when, masked again or replaced, as an animation and a
+"""Visualization of a decode: when cells were revealed, masked again or replaced, as an animation and a
 contact sheet.
 
 sampling.loop → Recorder (a callback) → Trajectory → cells → sheet, animation → FILE.gif and FILE-sheet.png

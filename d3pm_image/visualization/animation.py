@@ -18,11 +18,11 @@ from .recorder import Trajectory
 
 MOST_FRAMES = 120
 LAST_MS = 1500
-WIDE = 160  # pixels of a tile from which four stand side by side, and not eight
+WIDE = 160  # pixels of a tile from which four are side by side, and not eight
 
 
 def sheet_path(path: Path) -> Path:
-    """Where the contact sheet of an animation goes: FILE-sheet.png beside FILE.gif."""
+    """File of the contact sheet of an animation: FILE-sheet.png beside FILE.gif."""
     return added(path, "-sheet", ".png")
 
 
@@ -78,7 +78,7 @@ def save_trajectory(
         decode: Codes (B, H, W) to images (B, C, h, w) in [0, 1].
         frame_ms: How long a frame is shown, in milliseconds.
         title: First line of the sheet.
-        settings: Carried by the sheet as text.
+        settings: Recorded in the sheet as text.
 
     Returns:
         Path of the sheet.

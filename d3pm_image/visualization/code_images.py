@@ -1,7 +1,7 @@
 """Grids of codes as images: decoded or as colours, with masked cells in grey.
 
-A grid with masks is decoded with the nearest visible codes in place of the masks, so that nothing of a later
-step shows, and the cells that are still masked are painted grey afterwards.
+A grid with masks is decoded with the nearest visible codes in place of the masks, so that no later step is
+visible, and the cells that are still masked are painted grey afterwards.
 """
 
 from __future__ import annotations

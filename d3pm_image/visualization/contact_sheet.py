@@ -31,13 +31,13 @@ RAMP = np.array(
 
 
 def ramp(share: float) -> tuple[int, int, int]:
-    """Colour of a share in [0, 1], dark to bright."""
+    """Colour of a fraction in [0, 1], dark to bright."""
     place = share * (len(RAMP) - 1)
     return tuple(round(float(np.interp(place, range(len(RAMP)), RAMP[:, i]))) for i in range(3))  # type: ignore[return-value]
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, so many pixels high."""
+    """Pillow's own font, with a height in pixels."""
     return ImageFont.load_default(size=size)
 
 
@@ -106,7 +106,7 @@ def order_map(seen: Reveals, image: int, grid: Grid, steps: int, cell: int) -> I
 
 
 def legend(seen: Reveals, image: int, steps: int, words: str) -> Image.Image:
-    """What the colours (``words``) and marks of :func:`order_map` mean, and how many cells have each."""
+    """Legend of the colours (``words``) and marks of :func:`order_map`, with numbers of cells."""
     box, bar = 20, 260
     entries = [
         (f"masked again at least once: {int(seen.remasked[image].sum())}", True, False, (150, 185, 205)),
@@ -135,7 +135,7 @@ def legend(seen: Reveals, image: int, steps: int, words: str) -> Image.Image:
 
 
 def meaning(ever_masked: Tensor, step: Tensor) -> str:
-    """What the steps (N) of an order map are, where cells have been masks (N) or not."""
+    """Meaning of the steps (N) of an order map, for cells that have been masks (N) and others."""
     if not bool(ever_masked.any()):
         return "step of the last change"
     also = bool((~ever_masked & (step > 0)).any())

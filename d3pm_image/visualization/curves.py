@@ -47,7 +47,7 @@ def draw_chart(
 
     Args:
         series: (x, y) pairs, x > 0; at least one in all.
-        lower: Whether small values are the good ones.
+        lower: Whether lower is better.
         best: The point to put a ring around.
     """
     figure = new_figure()
@@ -77,7 +77,7 @@ def draw_chart(
 
 
 def training_curves(folder: Path) -> Path | None:
-    """Draw ``curves.png`` of a run from its log: the loss, and the held-out measure where there is one.
+    """Draw ``curves.png`` of a run from its log: the loss, and the held-out measure if there is one.
 
     Returns:
         The file; None for a log without a loss.
@@ -108,7 +108,7 @@ def points_of(lines: Sequence[dict], name: str) -> list[Point]:
 
 
 def new_figure() -> Figure:
-    """A figure of :data:`SIZE` that no display and no global state knows of."""
+    """A figure of :data:`SIZE` without display or global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(SIZE[0] / DPI, SIZE[1] / DPI), dpi=DPI, layout="constrained")

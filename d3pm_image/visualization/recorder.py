@@ -46,13 +46,13 @@ class Recorder:
             self.batches[-1].append((frame.x_t[:left].cpu(), frame.masked[:left].cpu()))
 
     def trajectory(self) -> Trajectory:
-        """What was seen. A batch that ended early (self-correction may) stays as it ended.
+        """The recorded trajectory. A batch that ended early (as self-correction may) keeps its last state.
 
         Raises:
             ConfigError: nothing was seen.
         """
         batches = [batch for batch in self.batches if batch]
-        check(bool(batches), "trajectory", 0, "needs at least one decode that was watched")
+        check(bool(batches), "trajectory", 0, "needs at least one recorded decode")
         longest = max(map(len, batches))
         padded = [batch + batch[-1:] * (longest - len(batch)) for batch in batches]
         codes, masked = (
@@ -63,11 +63,11 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Reveals:
-    """What happened to the cells of images, each (B, N).
+    """Events of the cells of images, each (B, N).
 
     Args:
         step: int64, the step (from 1) that revealed the cell for the last time; of a cell that never was a
-            mask, the step that changed it last; 0 where nothing ever happened.
+            mask, the step that changed it last; 0 without any event.
         remasked: bool, a mask again after it had been a code.
         replaced: bool, another code without being masked in between.
     """

@@ -228,13 +228,13 @@ def test_a_flat_option_that_cannot_be_is_one_line():
 @pytest.mark.parametrize(
     "arguments, parts",
     [
-        (["--train", "5"], ["train='5'", "must hold options of its own, such as train.steps"]),
+        (["--train", "5"], ["train='5'", "must have options of its own, such as train.steps"]),
         (["--loss.adversarial", "5"], ["loss.adversarial='5'", "such as loss.adversarial.weight"]),
         (["--train", "{file}", "--data.crop", "middle"], ["data.crop='middle'", "center"]),
         (["--train", "{wrong}"], ["train.stepz", "did you mean train.steps"]),
         (["--train", "{{steps: 5}}", "--data.crop", "middle"], ["data.crop='middle'", "center"]),
         (["--train", "{{steps: many}}"], ["train.steps='many'", "a whole number"]),
-        (["--train", "x" * 300], ["train=", "must hold options of its own"]),
+        (["--train", "x" * 300], ["train=", "must have options of its own"]),
         (["--config", "{named}", "--train.keep", "x"], ["train.keep='x'", "a whole number"]),
         (["--conf", "{named}", "--train.keep", "x"], ["train.keep='x'", "a whole number"]),
         (["--out", "-x"], ["out=''", "needs a value", "--out=-x"]),

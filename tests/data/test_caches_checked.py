@@ -190,7 +190,7 @@ def test_a_damaged_reference_is_named_and_made_anew(tmp_path, capsys, damage):
     again = reference(images, space(), tmp_path)
     assert space.count == 80 and torch.equal(again.features, first.features)
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and f"{file} is damaged: made anew" in said[0]
+    assert len(said) == 1 and f"{file} is damaged: computing it again" in said[0]
     assert reference(images, space(), tmp_path).moments.count == 40 and space.count == 80
 
 

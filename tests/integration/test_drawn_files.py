@@ -240,10 +240,10 @@ def test_images_of_another_request_are_not_taken_for_those_of_this(whole, tmp_pa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--out", "grid.png"], "one image is drawn at once"),
-        (["--out", "images", "--overwrite", "true"], "is kept, or replaced"),
-        (["--out", ".npz"], "lacks a name"),
-        (["--out", "images", "--trajectory", "a.gif"], "does not go with resume"),
+        (["--out", "grid.png"], "is for a folder or FILE.npz only"),
+        (["--out", "images", "--overwrite", "true"], "cannot be combined with overwrite"),
+        (["--out", ".npz"], "give a name before the ending"),
+        (["--out", "images", "--trajectory", "a.gif"], "cannot be combined with resume"),
     ],
 )
 def test_what_does_not_go_with_resume_is_said(options, words, tmp_path, monkeypatch, capsys):

@@ -233,7 +233,11 @@ FAULTS = {
     "out is the input": (None, ["--out", "photos"], "is a folder that is read"),
     "out is the masks": (None, ["--out", "photos/../masks"], "is a folder that is read"),
     "trajectory": (None, ["--trajectory", "t.gif"], "shows how one image is drawn"),
-    "resume and overwrite": (None, ["--resume", "true", "--overwrite", "true"], "is kept, or replaced"),
+    "resume and overwrite": (
+        None,
+        ["--resume", "true", "--overwrite", "true"],
+        "cannot be combined with overwrite",
+    ),
     "label": (None, ["--labels", "none such"], "labels='none such'"),
 }
 

@@ -77,7 +77,7 @@ def test_a_tokenizer_without_its_folder_is_refused(both, tmp_path):
     from d3pm_image.tokenizer import Autoencoder
 
     tokenizer = both[0]
-    with pytest.raises(ConfigError, match="lies in no folder"):
+    with pytest.raises(ConfigError, match="has no folder"):
         encode(toy(), Autoencoder(tokenizer.config, 1))
     other = tokenizer_of(tmp_path / "t")
     kept = load_tokenizer(tmp_path / "t")[0]

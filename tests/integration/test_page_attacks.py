@@ -197,7 +197,7 @@ def test_an_image_must_have_been_handed_in(page, path):
         "meta": {"_type": "gradio.FileData"},
     }
     output = page.click("read", {"A PNG made here or on the command line": given})
-    assert "handed in" in output["error"] and sentence(output["error"])
+    assert "uploaded" in output["error"] and sentence(output["error"])
 
 
 # how much

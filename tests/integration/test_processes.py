@@ -257,7 +257,7 @@ def test_a_split_denoiser_in_parts_with_bf16_and_the_fused_loss(sharded):
     [
         ({"optimizer": "muon"}, "train.optimizer='muon': fsdp splits matrices"),
         ({"mixed_precision": "fp16"}, "train.mixed_precision='fp16': with train.fsdp"),
-        ({"compile": True}, "train.compile=True: does not go with train.fsdp"),
+        ({"compile": True}, "train.compile=True: cannot be combined with train.fsdp"),
     ],
 )
 def test_what_cannot_be_split_is_refused(change, words):

@@ -200,7 +200,7 @@ def test_what_is_missing_is_said_and_nothing_written(model, trained, image_file,
     before = sorted(tmp_path.rglob("*"))
     moved = ["--inputs", tmp_path / "moved.png"]
     for words, text in (
-        (["made.png", "--again"], "image.png': went in, and is not beside the image any more"),
+        (["made.png", "--again"], "image.png': is an input, and is not beside the image"),
         (["made.png", "--again", "--inputs", tmp_path / "other.png"], "its content differs"),
         (["made.png", "--again", "--inputs", tmp_path / "none.png"], "no such file"),
         (["made.png", "--again", *moved, "--model", tmp_path / "other-model"], "other weights"),
@@ -214,7 +214,7 @@ def test_what_is_missing_is_said_and_nothing_written(model, trained, image_file,
             "would overwrite an image that is read",
         ),
         (["made.png", "--again", *moved, "--out", tmp_path / "o.jpg"], "use the ending .png"),
-        (["made.png", "--out", tmp_path / "o.png"], "is for --again true alone"),
+        (["made.png", "--out", tmp_path / "o.png"], "is for --again true only"),
         (["made.png", "--again", "--json"], "leave out one"),
         (["bare.png"], "carries no settings"),
         (["a.jpg"], "only PNGs carry"),

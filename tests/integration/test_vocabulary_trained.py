@@ -36,7 +36,7 @@ def test_encode_drops_what_its_images_do_not_use_and_training_goes_on_from_there
     assert (
         same.sum() >= 27 and torch.isin(before[same], torch.tensor(kept)).all()
     )  # 3 are held out and may have codes of their own
-    assert "is there already" in fails(
+    assert "exists already" in fails(
         capsys, "encode", "--tokenizer", trained / "tokenizer", *data, "--drop_unused", small
     )
 

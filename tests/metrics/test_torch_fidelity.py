@@ -109,7 +109,7 @@ def test_hostile_and_missing_inception_files_are_refused(tmp_path, weights):
     torch.save({"a": torch.zeros(1)}, other)
     for file, message in (
         (trap, "not a file of weights"),
-        (other, "holds no Inception network"),
+        (other, "is not an Inception network"),
         (tmp_path / "none.pth", "no such file"),
         ("", "let it be downloaded"),
     ):

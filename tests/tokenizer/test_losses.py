@@ -137,7 +137,7 @@ def test_psnr_by_hand():
         ),
         (
             {"perceptual_weights": "w.pt"},
-            r"loss\.perceptual_weights='w.pt': efficientnet_lite0 brings its own",
+            r"loss\.perceptual_weights='w.pt': efficientnet_lite0 has its own",
         ),
         ({"perceptual_target": "pixels"}, "use features or logits"),
         (

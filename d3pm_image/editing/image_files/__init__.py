@@ -1,2 +1,1 @@
-"""Images as their owners keep them: modes, palettes, bit depths, metadata and formats, before and after an
-edit."""
+"""Image files of users: modes, palettes, bit depths, metadata and formats, before and after an edit."""

@@ -1,7 +1,7 @@
-"""Image files in and out: upright, with what they say beside their pixels, and no pixel changed on the way.
+"""Reading and writing image files: upright, with their metadata, without a change of pixels.
 
-Pillow holds 16 bits per pixel in grey images alone: 16-bit colour (PNG, TIFF) is read as its upper 8 bits,
-which a note says.
+Pillow has 16 bits per pixel only for grey images: 16-bit colour (PNG, TIFF) is read as its upper 8 bits, with
+a note.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ ENDINGS = {
 }
 """Formats that results can be written in."""
 CLEAR = frozenset({"PNG", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000", "TGA"})
-"""Those that hold transparency."""
+"""Formats that hold transparency."""
 DEEP = frozenset({"PNG", "TIFF", "JPEG2000", "PPM"})
-"""Those that hold more than 8 bits per level."""
+"""Formats that hold more than 8 bits per level."""
 NAMED = 5
 """Pieces of metadata that a note names."""
 
@@ -53,8 +53,8 @@ class ImageFile:
         path: Of the file.
         image: Upright, loaded, in the file's own mode; of several frames or pages the first.
         kind: Format of its content, such as ``PNG``.
-        metadata: What is written back with a result.
-        notes: What of the file is not in ``image``, one line each.
+        metadata: Metadata that is written with a result.
+        notes: Parts of the file that are not in ``image``, one line each.
     """
 
     path: Path
@@ -68,13 +68,13 @@ def open_image_file(path: str | Path, name: str = "image") -> ImageFile:
     """Read a file that will be edited.
 
     Raises:
-        ConfigError: missing, unreadable, or of more pixels than Pillow takes for harmless; ``name`` is the
-            field named.
+        ConfigError: missing, unreadable, or of more pixels than Pillow's limit; ``name`` is the field for
+            messages.
     """
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd tags in a file that can be read all the same
+            warnings.simplefilter("ignore")  # of odd tags in a file that can be read nevertheless
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             dropped: list[str] = []
             with opened(path, load=False) as source:
@@ -99,7 +99,7 @@ def open_image_file(path: str | Path, name: str = "image") -> ImageFile:
 
 
 def notes_on(path: Path, opened: Image.Image, kind: str, dropped: Sequence[str] = ()) -> list[str]:
-    """What of a loaded file its image does not show, and what of its metadata was ``dropped``."""
+    """Notes on parts of a loaded file that its image does not show, and on ``dropped`` metadata."""
     notes = []
     frames = 1 if opened.format == "MPO" else count_frames(path, opened)
     if frames > 1:
@@ -110,7 +110,7 @@ def notes_on(path: Path, opened: Image.Image, kind: str, dropped: Sequence[str] 
             f" and {len(dropped) - NAMED} more" if len(dropped) > NAMED else ""
         )
         notes.append(
-            f"{path.name}: left out, for it is damaged, too long, or cannot be written: {printable(names)}"
+            f"{path.name}: left out because damaged, too long, or impossible to write: {printable(names)}"
         )
     if opened.mode[0] != "I" and bits_a_band(path, opened, kind) > 8 and opened.mode != "F":
         notes.append(f"{path.name}: 16-bit colour is read, and written, with its upper 8 bits")
@@ -140,7 +140,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
-    """Before any work.
+    """Check a result's path before any work.
 
     Raises:
         ConfigError: an ending that results cannot be written with, or a file that is read as well.
@@ -157,13 +157,13 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
 def write_image_file(
     image: Image.Image, path: Path, source: ImageFile, settings: Mapping[str, Any] | None = None
 ) -> str | None:
-    """Write a result as the file was that it came from, in the format of ``path``; complete, or not at all.
+    """Write a result in the format of ``path``, encoded like its source file; the file is complete or absent.
 
     Args:
         settings: How it was made; a PNG carries them as text.
 
     Returns:
-        A line where the file does not give every pixel back as it was, else None.
+        A line if the file does not keep every pixel, else None.
 
     Raises:
         ConfigError: a format that cannot hold the image.
@@ -198,7 +198,7 @@ def write_image_file(
 
 
 def read_back(part: Path, image: Image.Image, kind: str, metadata: Metadata) -> tuple[bool, list[str]]:
-    """Whether a file that was just written shows every pixel of an image, and what of the metadata it lacks.
+    """Whether a file that was just written has every pixel of an image, and the metadata that it lacks.
 
     Raises:
         Exception: it cannot be read, by this program or others.
@@ -213,7 +213,7 @@ def read_back(part: Path, image: Image.Image, kind: str, metadata: Metadata) -> 
 
 
 def candidates(image: Image.Image, kind: str) -> list[Image.Image]:
-    """The modes that a format is offered: the image's own, and what comes nearest."""
+    """The modes that are tried for a format: the image's own, and the nearest ones."""
     keyed, clear = "transparency" in image.info, image.getbands()[-1] in ("A", "a")
     offers = []
     # some encoders would take these modes, and clip their levels or drop their transparency

@@ -1,4 +1,4 @@
-"""A painting put into an image of any mode: pixels of weight 0 keep their bits, in the image's own mode.
+"""Paste a painting into an image of any mode: pixels of weight 0 keep their bits, in the image's own mode.
 
 1                      black or white, whichever is nearer
 L, RGB, CMYK, YCbCr …  the painting in that mode, mixed band by band (HSV, whose hue is a circle:
@@ -27,14 +27,14 @@ __all__ = ["paste", "plain"]
 
 
 def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Image.Image:
-    """A copy of an image with a painting in it, in the image's mode and with its palette, profile and
-    other facts.
+    """A copy of an image with a painting in it, in the image's mode and with its palette, profile and other
+    metadata.
 
     Args:
         original: Any mode.
         painted: Of the same size; it is read as 8-bit grey or colour, with its alpha in modes LA and RGBA.
-        weight: (h, w), the painting's share in [0, 1]. Pixels of weight 0 are bit for bit the original's,
-            those of weight 1 the painting's, and opaque where it has no alpha.
+        weight: (h, w), the painting's weight in [0, 1]. Pixels of weight 0 are those of the original, bit for
+            bit; pixels of weight 1 are the painting's, and opaque if it has no alpha.
 
     Raises:
         ConfigError: another size, or weights outside [0, 1].
@@ -48,7 +48,7 @@ def paste(original: Image.Image, painted: Image.Image, weight: np.ndarray) -> Im
     touched = weight > 0
     if not touched.any():
         return original.copy()
-    box = bounding_box(touched)  # a large image with a small repaint is not worked through
+    box = bounding_box(touched)  # of a large image with a small repaint only this part is processed
     part, paint = original.crop(box), painted.crop(box)
     inside = np.s_[box[1] : box[3], box[0] : box[2]]
     shares, opacity = weight[inside], None
@@ -159,7 +159,7 @@ def over(original: np.ndarray, painted: np.ndarray, weight: np.ndarray) -> np.nd
 
 
 def unlike(values: np.ndarray, transparent: int | tuple[int, ...]) -> np.ndarray:
-    """Levels moved by one where they are the colour that the file format takes for transparent."""
+    """Levels, changed by one where they equal the colour that the file format treats as transparent."""
     key = np.asarray(transparent)
     same = values == key if values.ndim == 2 else (values == key).all(-1)
     last = values if values.ndim == 2 else values[..., -1]

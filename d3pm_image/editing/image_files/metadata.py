@@ -1,5 +1,4 @@
-"""What an image file says beside its pixels, so that an edited image is written as the file was that it
-came from."""
+"""Metadata and encoding of an image file, so that an edited image is written like its source file."""
 
 from __future__ import annotations
 
@@ -61,18 +60,18 @@ SPACES = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is written back.
+    """Metadata that is written back.
 
     Args:
         mode: The image's mode, which its colour profile is for.
         exif: Entries, without orientation and thumbnail: the image is upright, and a thumbnail would show
             it before the edit.
         icc_profile: Colour profile.
-        dpi: Pixels an inch, horizontally and vertically.
+        dpi: Pixels per inch, horizontally and vertically.
         xmp: XML packet.
         encoding: What Pillow needs to encode in the file's own way, by format.
         texts: Texts and colour chunks of a PNG.
-        dropped: What of the file is not among these because it cannot be written.
+        dropped: Names of parts that are left out because they cannot be written.
     """
 
     mode: str = "RGB"
@@ -107,8 +106,8 @@ def read_metadata(opened: Image.Image, upright: Image.Image, turned: bool) -> Me
 
 
 def clean_exif(opened: Image.Image, dropped: list[str]) -> Entries:
-    """EXIF without orientation, thumbnail and, of a TIFF, what describes the layout of the file; what cannot
-    be written is named in ``dropped``."""
+    """EXIF without orientation, thumbnail and, of a TIFF, what describes the layout of the file; ``dropped``
+    gets the names of what cannot be written."""
     try:
         exif = opened.getexif()
     except MemoryError:
@@ -129,7 +128,7 @@ def encoding(opened: Image.Image) -> dict[str, dict[str, Any]]:
     if opened.format in ("JPEG", "MPO"):
         from PIL.JpegImagePlugin import get_sampling
 
-        # with the same tables, blocks that were not painted come out nearly as they went in
+        # with the same tables, blocks that were not painted stay nearly the same
         own = {"qtables": opened.quantization, "subsampling": get_sampling(opened)}  # type: ignore[attr-defined]
         return {"JPEG": own | {"progressive": True} if info.get("progressive") else own}
     if opened.format == "TIFF":
@@ -141,7 +140,7 @@ def encoding(opened: Image.Image) -> dict[str, dict[str, Any]]:
 
 
 def png_chunks(opened: Image.Image, info: Mapping[Any, Any]) -> tuple[tuple[bytes, bytes], ...]:
-    """Texts of a PNG, and the chunks that say what its colours mean."""
+    """Texts of a PNG, and the chunks that define its colours."""
     if opened.format != "PNG":
         return ()
     chunks = PngInfo()
@@ -170,17 +169,17 @@ def save_arguments(
     Args:
         kind: Format to write, such as ``PNG``.
         mode, size: Those of the image that is written.
-        settings: What a PNG carries as text.
+        settings: Text for a PNG.
     """
     defaults: dict[str, dict[str, Any]] = {
         "WEBP": {"lossless": True, "exact": True},
         "JPEG": {"quality": 95, "subsampling": 0},
         "AVIF": {"quality": 100, "subsampling": "4:4:4"},
-        "GIF": {"optimize": False},  # else indices are numbered anew
+        "GIF": {"optimize": False},  # else indices are renumbered
     }
     own = metadata.encoding.get(kind) if mode == metadata.mode else None  # made for the bands of that mode
     arguments: dict[str, Any] = dict(own or defaults.get(kind, {}))
-    # given even if empty: Pillow else takes the profile of the original, which may be for another mode
+    # given even if empty: otherwise Pillow uses the profile of the original, which may be for another mode
     arguments["icc_profile"] = (
         metadata.icc_profile if mode == metadata.mode or fits(metadata.icc_profile, mode) else None
     )
@@ -205,14 +204,14 @@ def fits(profile: bytes, mode: str) -> bool:
 
 
 def sized_exif(entries: Entries, size: tuple[int, int]) -> Entries:
-    """EXIF whose own record of the image's size, where it has one, is right."""
+    """EXIF with the right image size in its entries, if it has such entries."""
     own: dict[int, Any] = {ExifTags.Base.ExifImageWidth: size[0], ExifTags.Base.ExifImageHeight: size[1]}
     exif = ExifTags.IFD.Exif
     return {key: own.get(key[1], value) if key[0] == exif else value for key, value in entries.items()}
 
 
 def not_kept(metadata: Metadata, kind: str, written: Image.Image) -> list[str]:
-    """What of the metadata a file that was just written does not hold, read back.
+    """Metadata that a file which was just written does not hold, read back.
 
     Args:
         kind: Its format.

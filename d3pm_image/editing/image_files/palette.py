@@ -1,8 +1,8 @@
-"""A painting put into an image of indexed colours: every index in use keeps its colour.
+"""Paste a painting into an image of indexed colours: every index in use keeps its colour.
 
-Painted pixels take the nearest opaque colour of the palette. Palettes of a drawing seldom have the colours of
-a painting; so the entries that no known pixel uses are also tried filled with colours of the painting (median
-cut), and the palette with the smaller squared error is taken. A palette may grow so, to 256 entries at most.
+Painted pixels take the nearest opaque colour of the palette. The palette of an image seldom has the colours
+of the painting. So a second palette is tried, in which entries that no known pixel uses get colours of the
+painting (median cut), and the one with the smaller squared error is used. It may have up to 256 entries.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def paste_indexed(
     used[index[~touched]] = True
     there = (np.arange(ENTRIES) < count) & (alpha == 255)
     chosen, error = nearest(wanted, often, entries, there)
-    # the one transparent index of a GIF stays what it is, whether a pixel has it or not
+    # the transparent index of a GIF is kept, whether a pixel has it or not
     kept = used | (np.arange(ENTRIES) == original.info.get("transparency"))
     if clear.any():
         kept[hole[0]] = True

@@ -1,2 +1,2 @@
-"""Both stages on images of one's own in a given time, one call: look at the images, measure the machine,
-choose, train, draw, report."""
+"""Training both stages on your own images in a given time, in one call: inspect the images, measure the
+machine, choose settings, train, generate, report."""

@@ -17,21 +17,21 @@ from ..token_cache import VALIDATION_IMAGES
 from .subject import Seen
 
 SPARE = 0.95
-"""Share of the time that is planned; other programs come and go."""
+"""Fraction of the time that is planned, because other programs may start."""
 SHARE = 1 / 3
-"""Of the time of both stages, that of stage one."""
+"""Fraction of stage one in the time of both stages."""
 BATCH = (32, 64)
 """Images per step of either stage, as the measured trainings had them."""
 FORWARD = 1 / 3
-"""What an image costs without gradients, of what it costs in a training step."""
+"""Cost of an image without gradients, as a fraction of its cost in a training step."""
 ENCODE = 0.2
 """The same for the encoder of stage one alone."""
 START_S = 3.0
 """Seconds of either stage before its first step and after its last one."""
 VALIDATED = 0.1
-"""Share of a stage's time that validations and previews may take."""
+"""Fraction of a stage's time for validations and previews."""
 DRAWN = 56
-"""Images drawn at the end, with inpaintings."""
+"""Images generated at the end, inpaintings included."""
 SAMPLER_STEPS = 16
 GUIDANCE = 1.5
 LEAST_STEPS = 50
@@ -47,7 +47,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Part:
-    """Steps of a stage, and how often it is validated on the way."""
+    """Steps of a stage, and steps between validations."""
 
     steps: int
     previews: int
@@ -61,7 +61,7 @@ class Budget:
         minutes: For everything.
         seen: The images.
         clock: Seconds that were spent.
-        first_done: Stage one has ended: the rest is stage two's.
+        first_done: Whether stage one has ended, so that stage two gets the rest.
     """
 
     minutes: float
@@ -106,7 +106,7 @@ class Budget:
         return first, second
 
     def parts(self, costs: Costs) -> tuple[Part, Part]:
-        """What either stage has time for; steps may be 0 or less."""
+        """Plans of both stages for the time; steps may be 0 or less."""
         left = self.left() - self.end(costs)
         share = 0.0 if self.first_done else SHARE
         seconds = (share * left, (1 - share) * left)
@@ -121,7 +121,7 @@ class Budget:
         return BATCH[0] * costs.tokenizer, BATCH[1] * costs.denoiser
 
     def enough_minutes(self, costs: Costs) -> float:
-        """Minutes with which both stages have :data:`LEAST_STEPS`."""
+        """Minutes that give both stages :data:`LEAST_STEPS`."""
         every = zip(
             (SHARE, 1 - SHARE), self.fixed(costs), self.validating(costs), self.steps_s(costs), strict=True
         )
@@ -134,6 +134,6 @@ class Budget:
 
 
 def part(seconds: float, validation_s: float, step_s: float) -> Part:
-    """Steps in so many seconds, with 2 to 10 validations that take a tenth of them where they can."""
+    """Steps in the given seconds, with 2 to 10 validations that take about a tenth of them."""
     previews = min(10, max(2, int(VALIDATED * seconds / validation_s) if validation_s else 10))
     return Part(int((seconds - (previews + 1) * validation_s) / step_s), previews)

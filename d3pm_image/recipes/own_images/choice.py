@@ -1,5 +1,5 @@
-"""What is chosen of a training on images of one's own, and why: image size, networks, steps, mirroring and
-the trained model to begin with."""
+"""Settings that are chosen for a training on your own images, and the reasons: image size, networks, steps,
+mirroring and the trained model to begin with."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reason:
 
     Args:
         option: Option that changes it.
-        value: As that option takes it.
+        value: In that option's form.
         why: In a few words.
     """
 
@@ -42,7 +42,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Settings of both stages, and why they are what they are.
+    """Settings of both stages, with reasons.
 
     Args:
         tokenizer, diffusion: The two runs, as train-tokenizer and train-diffusion take them.
@@ -75,7 +75,7 @@ class Chosen:
 def choose(
     seen: Seen, asked: OwnImages, data: DataConfig, out: str, budget: Budget, pace: Pace
 ) -> tuple[Chosen, Costs]:
-    """All that is left open, and what a step of both stages costs.
+    """All settings that are left open, and the seconds of a step of both stages.
 
     Args:
         seen: The images.
@@ -83,7 +83,7 @@ def choose(
         out: Folder of the run.
 
     Raises:
-        ConfigError: settings that do not go together, or less time than the smallest training takes.
+        ConfigError: settings that cannot be combined, or less time than the smallest training needs.
     """
     images = Images.of(seen, asked, data)
     first, first_s = fitting_tokenizer(images, asked, out, budget, pace)
@@ -126,7 +126,7 @@ def kind_of(seen: Seen) -> str:
 
 
 def beginning(images: Images, asked: OwnImages) -> list[Reason]:
-    """How a trained model goes on, where there is one (docs/training.md compares both)."""
+    """How training continues from a trained model, if there is one (docs/training.md compares both ways)."""
     why = "sharper images than by its decoder alone, which would let stage two begin with the model too"
     return [Reason("learn", asked.learn, why)] if images.start else []
 
@@ -138,8 +138,8 @@ def shown(size: int | tuple[int, int]) -> str:
 
 
 def loop(steps: int, previews: int, few: bool) -> dict[str, Any]:
-    """Settings of a training loop of so many steps: averaging over the last 15 % or so, as the measured
-    trainings had it."""
+    """Settings of a training loop of the given number of steps: averaging over about the last 15 %, as in the
+    measured trainings."""
     often = max(1, math.ceil(steps / previews))
     return {
         "steps": steps,
@@ -175,7 +175,7 @@ def with_steps(
 
 
 def train_again(data: DataConfig, out: str, minutes: float) -> list[str]:
-    """How to train with other settings: all anew, or either stage from the file that it left.
+    """Commands to train with other settings: both stages, or either one from its configuration file.
 
     Args:
         out: The run's folder.

@@ -1,5 +1,5 @@
-"""``chosen.json`` of a run: what was asked for, seen and chosen, from which an interrupted training goes
-on."""
+"""``chosen.json`` of a run: the request, the measurements and the choices, with which an interrupted training
+continues."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .subject import Seen
 
 NAME = "chosen.json"
 OF_THIS_START = ("out", "resume", "open", "minutes")
-"""What may differ where a training goes on."""
+"""Settings that may differ when a training is resumed."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a training goes on from.
+    """State from which a training is resumed.
 
     Args:
-        asked: What was asked for.
+        asked: The request.
         data: Where the images are.
-        seen: What was seen of them.
-        costs: What a step takes.
+        seen: Properties of the images.
+        costs: Seconds of a step.
         chosen: Both runs.
     """
 
@@ -48,11 +48,10 @@ def keep(out: Path, state: Kept) -> None:
 
 
 def kept(out: Path, asked: OwnImages, data: DataConfig) -> Kept | None:
-    """What an earlier training in a folder has chosen, to go on with; None where there was none.
+    """Choices of an earlier training in a folder, to resume it; None if there was none.
 
     Raises:
-        ConfigError: there was one, and ``resume`` was not asked for; or other settings or images are asked
-            for now.
+        ConfigError: there was one and ``resume`` is not set; or other settings or images were requested then.
     """
     try:
         raw = read_json(out / NAME)

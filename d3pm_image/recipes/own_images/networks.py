@@ -1,7 +1,7 @@
-"""The networks of both stages, by the images and by what this machine has time for.
+"""Choice of the networks of both stages, by the images and the speed of this machine.
 
 The rules come from the trainings that ``configs/`` and ``docs/tutorial.md`` measured: a folder of photographs
-needed some 50,000 images seen by stage one and 100,000 by stage two, at 64 pixels.
+needed about 50,000 images seen by stage one and 100,000 by stage two, at 64 pixels.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Images:
 
     @classmethod
     def of(cls, seen: Seen, asked: OwnImages, data: DataConfig) -> Images:
-        """What the images themselves decide, or the model to begin with.
+        """Settings that the images decide, or the model to begin with.
 
         Raises:
             ConfigError: no such model, or settings that are not its own.
@@ -169,8 +169,9 @@ def fitting_tokenizer(
 def larger_size(
     images: Images, asked: OwnImages, first: TokenizerRun, first_s: float, budget: Budget, pace: Pace
 ) -> Images:
-    """The largest of :data:`SIZES` at which both stages see enough images in their time: stage one costs as
-    the pixels, stage two as the codes, of which 128 and 256 pixels have four times those of 64."""
+    """The largest of :data:`SIZES` at which both stages see enough images in their time. The cost of stage
+    one is proportional to the pixels, that of stage two to the codes, of which 128 and 256 pixels have four
+    times as many as 64."""
     second = denoiser_run(images, asked, "", RUNGS[0], {})
     second_s = pace(first, second)
     for side in reversed(SIZES[1:]):
@@ -220,7 +221,7 @@ def denoiser_run(
 def fitting_denoiser(
     images: Images, asked: OwnImages, out: str, first: TokenizerRun, budget: Budget, pace: Pace
 ) -> tuple[DiffusionRun, float, str]:
-    """Stage two, the seconds of a step, and why its network is what it is."""
+    """Stage two, the seconds of a step, and the reason for its network."""
     if images.start and keeps_codes(first):
         run = denoiser_run(images, asked, out, RUNGS[0], defaults(DiffusionRun, images.start))
         return run, pace(first, run), f"that of {images.start}"
@@ -251,6 +252,6 @@ def fitting_denoiser(
 
 
 def keeps_codes(first: TokenizerRun) -> bool:
-    """Whether stage one leaves the codes of the model that it begins with, so that stage two may begin with
-    it as well."""
+    """Whether stage one keeps the codes of the model that it begins with, so that stage two may begin with it
+    as well."""
     return bool(first.start_from) and first.learn == "decoder"

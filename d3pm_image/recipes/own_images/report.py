@@ -1,5 +1,5 @@
-"""``report.html`` of a run: one file that needs no other and no network. While the run trains, a page in its
-place shows the previews and loads itself again."""
+"""``report.html`` of a run: a single file, without other files or network. While the run trains, a page in
+its place shows the previews and reloads itself."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ figcaption { overflow-wrap: anywhere; }
 
 @dataclass(frozen=True)
 class ReportText:
-    """What a report says beside images.
+    """Texts of a report.
 
     Args:
         title: What the run is called.
         lines: Sentences below the title.
         durations: Seconds by what took them.
-        scores: Held-out measures in words.
+        scores: Sentences with held-out measures.
         commands: Next commands, and those that train again with other settings.
     """
 
@@ -86,7 +86,7 @@ def write_report(out: Path, chosen: Chosen, results: Results, text: ReportText) 
 
 
 def write_progress(out: Path, chosen: Chosen, text: ReportText) -> Path:
-    """Write a page that shows the previews of both stages as they come, and loads itself again."""
+    """Write a page that shows the previews of both stages as they are written, and reloads itself."""
     names = [
         *expected("tokenizer/previews/reconstruction", chosen.tokenizer.train),
         *expected("previews/samples", chosen.diffusion.train),
@@ -96,7 +96,7 @@ def write_progress(out: Path, chosen: Chosen, text: ReportText) -> Path:
         f"<figcaption>{name}</figcaption></figure>"
         for name in names
     )
-    note = small("The training goes on; this page loads itself again. The newest previews are last.")
+    note = small("Training is in progress; this page reloads itself. The newest previews are last.")
     sections = [heading(text), note, shown, section("What was chosen", choices(chosen))]
     return written(out, text.title, sections, '<meta http-equiv="refresh" content="15">')
 
@@ -123,7 +123,7 @@ def written(out: Path, title: str, sections: Sequence[str], head: str = "") -> P
 
 
 def escaped(value: object) -> str:
-    """Anything as text of a page: names of files and classes are a stranger's."""
+    """Escape text for a page: names of files and classes may be hostile."""
     return printable_html(value, 300)
 
 
@@ -143,8 +143,8 @@ def small(line: str) -> str:
 
 
 def none_chosen() -> str:
-    """What the grid is."""
-    return small("The first that were drawn; none was picked by hand. Classes come in turn.")
+    """Caption of the grid."""
+    return small("The first ones that were generated, not cherry-picked. Classes take turns.")
 
 
 def address(shown: Image.Image) -> str:
@@ -160,14 +160,14 @@ def uri(png: bytes) -> str:
 
 
 def image(path: Path, words: str) -> str:
-    """An image file inside the page; a line that it is missing where it is."""
+    """An image file inside the page, or a line that it is missing."""
     if not path.is_file():
         return small(f"{path.name} is not there.")
     return f'<img src="{uri(path.read_bytes())}" alt="{escaped(words)}">'
 
 
 def copies(results: Results) -> str:
-    """What is to be said of near-copies."""
+    """Sentence about near-copies."""
     some = f"{results.near} of {results.drawn} new images"
     said = {0: "None of the new images is a near-copy", 1: f"1 of {results.drawn} new images is a near-copy"}
     first = said.get(results.near, f"{some} are near-copies")
@@ -195,7 +195,7 @@ def pair(one: Pair) -> str:
 
 
 def durations(seconds: Mapping[str, float]) -> str:
-    """What took how long."""
+    """Table of durations."""
     rows = "".join(
         f'<tr><td>{escaped(name)}</td><td class="number">{clock(value)}</td></tr>'
         for name, value in seconds.items()
@@ -210,7 +210,7 @@ def clock(seconds: float) -> str:
 
 
 def choices(chosen: Chosen) -> str:
-    """What was chosen, and why."""
+    """Table of choices with reasons."""
     rows = "".join(
         f"<tr><td><code>--{escaped(dashed(r.option))} {escaped(r.value)}</code></td>"
         f"<td>{escaped(r.why)}</td></tr>"

@@ -1,5 +1,5 @@
-"""What the trained model is shown by: new images, an inpainting of held-out images, and the training images
-that lie nearest to the new ones."""
+"""Results that show a trained model: new images, an inpainting of held-out images, and the training images
+that are nearest to the new ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pair:
         sample, training: The images.
         name: The training image's.
         distance: Root of the mean squared difference of their levels, 0 to 255.
-        near: Nearer than held-out images come.
+        near: Whether it is nearer than held-out images are.
     """
 
     sample: Image.Image
@@ -60,7 +60,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Results:
-    """What is shown.
+    """Results of a training.
 
     Args:
         grid, inpainting: Files.
@@ -135,9 +135,9 @@ def features(images: Tensor) -> Tensor:
 def compare(
     pipe: Pipeline, images: Images, training: ImageSet, held_out: ImageSet, out: Path, flip: bool
 ) -> Results:
-    """The nearest training image of every new one, mirror images among them where the model learnt those,
-    beside what held-out images have. These are taken as the tokenizer writes them: it smooths, and smooth
-    images lie nearer to all others."""
+    """The nearest training image of every new one, including mirror images if the model learnt these,
+    compared with held-out images. Reconstructions of held-out images are used, because the tokenizer smooths,
+    and smooth images are nearer to all others."""
 
     def read(numbers: list[int]) -> Tensor:
         return training.__getitems__(numbers)["images"]

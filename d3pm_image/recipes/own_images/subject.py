@@ -1,5 +1,5 @@
-"""What is looked at of the images before anything is chosen: how many, how large, grey or coloured, facing
-one way or not, and how long they take to read."""
+"""Properties of the images that the choices depend on: number, size, grey or colour, whether mirror images
+differ, and the time to read them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LEAST_IMAGES = 20
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen.
+    """Properties of the images.
 
     Args:
         images, held_out: How many train, and how many are held out.
         side: Pixels of the shorter side that nine in ten images have at least.
-        grey: All that were opened show shades of grey alone.
+        grey: Whether all opened images have only shades of grey.
         facing: Share of the differences from the mirror image that all images of a class have in common, see
             :func:`~d3pm_image.data.facing.facing`.
         classes: Number of classes.
@@ -64,7 +64,7 @@ def look(training: ImageSource, held_out: ImageSource) -> Seen:
     sides, grey, thumbs, labels = list[int](), list[bool](), list[np.ndarray](), list[str]()
     clear = list[bool]()
     began = time.perf_counter()
-    chosen = spread_over(len(training), LOOKED_AT)  # in an order of no meaning: time may end the loop
+    chosen = spread_over(len(training), LOOKED_AT)  # in random order: time may end the loop
     for index in np.random.default_rng(0).permutation(chosen).tolist():
         try:
             with warnings.catch_warnings():

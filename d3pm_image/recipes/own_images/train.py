@@ -1,8 +1,8 @@
 """Both stages in one call: ``train("photos", minutes=30)``.
 
-    look → choose (measuring the machine) → stage one → stage two in the time that is left → images, report
+    inspect → choose (measuring the machine) → stage one → stage two in the remaining time → images, report
 
-What was chosen lies in ``chosen.json`` of the run's folder, from which an interrupted training goes on.
+``chosen.json`` of the run's folder records the choices, with which an interrupted training continues.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MEASURED_S = (0.3, 6.0)
 
 
 class OwnSettings(TypedDict, total=False):
-    """What may be asked for, which :class:`~d3pm_image.config.own_images.OwnImages` explains."""
+    """Settings of a request, see :class:`~d3pm_image.config.own_images.OwnImages`."""
 
     resume: bool
     image_size: int | tuple[int, int]
@@ -72,7 +72,7 @@ def train(
 
     Args:
         data: As :func:`~d3pm_image.recipes.tokenizer.train_tokenizer` takes it.
-        minutes: Time for everything; 0 is 30, or what the training had that goes on.
+        minutes: Time for everything; 0 is 30, or that of the training that is resumed.
         out: Folder of the run; runs/NAME by default, after the images.
         settings: The fields of :class:`~d3pm_image.config.own_images.OwnImages`; what is left out is chosen
             by the images, this machine and the time, and printed with its reason.
@@ -83,7 +83,7 @@ def train(
     Raises:
         ConfigError: wrong input, too few images, or too little time; nothing is written then. TypeError: an
             unknown argument. TrainingError: training cannot go on. Interrupted: it was stopped by a signal,
-            after it saved (``resume=True`` goes on).
+            after it saved (``resume=True`` continues).
     """
     check_names("train", settings, OwnImages(), ("data",))
     return run(filled(OwnImages(), {**settings, "minutes": minutes, "out": out}, ""), data)
@@ -91,14 +91,14 @@ def train(
 
 @dataclass(frozen=True)
 class TimedTraining:
-    """A training that is known to go ahead.
+    """A training whose request was checked.
 
     Args:
         asked: What was asked for.
         out: Its folder.
         given: The images, where a program holds them.
-        clock: Seconds since it began; those before an interruption count.
-        seconds: What took how long, filled on the way.
+        clock: Seconds since it began, including those before an interruption.
+        seconds: Durations by part, filled during training.
     """
 
     asked: OwnImages
@@ -108,11 +108,11 @@ class TimedTraining:
     seconds: dict[str, float]
 
     def timed(self, name: str, since: float) -> None:
-        """Note what took how long."""
+        """Record a duration."""
         self.seconds[name] = self.clock() - since
 
     def at_least(self, name: str, seconds: float) -> None:
-        """Note the seconds of a stage that was done, or begun, before this start."""
+        """Record the seconds of a stage that was done or begun before this start."""
         self.seconds[name] = max(seconds, self.seconds.get(name, 0.0))
 
 
@@ -162,7 +162,7 @@ def name_of(data: DataConfig) -> str:
 
 
 def begin(training: TimedTraining, data: DataConfig) -> Kept:
-    """Look, measure, choose, and note it in the run's folder.
+    """Inspect, measure, choose, and record it in the run's folder.
 
     Raises:
         ConfigError: see :func:`train`; nothing is written then.
@@ -212,8 +212,8 @@ def first_stage(training: TimedTraining, state: Kept) -> None:
 
 
 def in_the_time_left(training: TimedTraining, state: Kept) -> Kept:
-    """The same with as many steps of stage two as the time holds that stage one has left, by its pace now;
-    nothing changes once it has begun."""
+    """The same with as many steps of stage two as the remaining time allows at its present speed; unchanged
+    once stage two has begun."""
     if (training.out / "config.yaml").is_file():
         return state
     chosen, seen = state.chosen, state.seen
@@ -245,7 +245,7 @@ def second_stage(training: TimedTraining, state: Kept) -> None:
 
 
 def finish(training: TimedTraining, state: Kept) -> Pipeline:
-    """Draw, compare, write the report, and say what is where."""
+    """Generate, compare, write the report, and print the paths."""
     from ...pipeline import Pipeline
     from .report import write_report
     from .results import draw_results
@@ -269,7 +269,7 @@ def finish(training: TimedTraining, state: Kept) -> Pipeline:
 
 
 def text_of(training: TimedTraining, state: Kept, pipe: Pipeline | None = None) -> ReportText:
-    """What the page says beside images."""
+    """Texts of the page."""
     from .report import ReportText
 
     seen, here = state.seen, machine()
@@ -303,7 +303,7 @@ def scores_of(out: Path, chosen: Chosen, metadata: dict[str, Any]) -> list[str]:
 
 
 def commands(training: TimedTraining, state: Kept) -> dict[str, list[str]]:
-    """What to do next, and how to train again with other settings."""
+    """Next commands, and commands to train again with other settings."""
     plain = printable(training.out, 0)
     out = shlex.quote(plain)
     following = [

@@ -1,5 +1,5 @@
-"""One sampler per file. Every module of this folder is imported and registers its classes: a new file is all
-that a new sampler takes."""
+"""One sampler per file. Every module of this folder is imported and registers its classes, so a new sampler
+needs only a new file."""
 
 from __future__ import annotations
 

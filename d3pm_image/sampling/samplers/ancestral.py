@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @register("ancestral")
 @dataclass(frozen=True, kw_only=True)
 class Ancestral(Sampler):
-    """Exact reverse steps of the process, whatever its masked and uniform shares."""
+    """Exact reverse steps of the process, with any shares of masks and random codes."""
 
     def step(self, state: DecodeState, logits: Tensor) -> Tensor:
         return reverse_jump(state, state.probabilities(logits), state.t, state.s)

@@ -1,7 +1,7 @@
-"""Reveal the masks that the network is surest of (MaskGIT, Chang et al. 2022, section 3.2): fill all, keep
-the best, repeat.
+"""Reveal the masks of which the network is most certain (MaskGIT, Chang et al. 2022, section 3.2): fill all,
+keep the best, repeat.
 
-How many stay masked says :mod:`~d3pm_image.sampling.mask_schedule`. Sureness is
+:mod:`~d3pm_image.sampling.mask_schedule` says how many stay masked. The score is
 
     confidence   log p(drawn code)
     entropy      Σ p log p
@@ -40,7 +40,8 @@ class Confidence(MaskSampler):
     reveal: Reveal = "cosine"
 
     def sureness(self, p: Tensor, codes: Tensor) -> Tensor:
-        """How sure the network is of each token, (B, N), larger is surer; p (B, N, K), codes (B, N)."""
+        """Certainty of the network about each token, (B, N), larger is more certain; p (B, N, K), codes (B,
+        N)."""
         return p.gather(-1, codes[..., None])[..., 0].clamp_min(1e-300).log()
 
     def step(self, state: DecodeState, logits: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class Entropy(Confidence):
 @register("margin")
 @dataclass(frozen=True, kw_only=True)
 class Margin(Confidence):
-    """Keep the codes of the positions whose best code is furthest ahead of the second best."""
+    """Keep the codes of the positions with the largest margin between the best and the second best code."""
 
     def sureness(self, p: Tensor, codes: Tensor) -> Tensor:
         best = p.topk(min(2, p.shape[-1])).values

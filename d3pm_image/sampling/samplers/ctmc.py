@@ -7,10 +7,10 @@ Rates in the denoising direction, with p̄ = κ x̂ + ρ:
     v → m:  η
     v → j:  ((-κ'/κ)/K) (p̄_j/p̄_v) + (η/K) (1 + p̄_j/p̄_v)
 
-η > 0 adds events that undo and redo, in balance; a uniform process has no masks to return to, an absorbing
-one no random codes. A draw of a token's own code is an event that changes nothing, so the third row is a jump
-at rate ((-κ'/κ)+η)/(K p̄_v) drawn from p̄ and one at rate η drawn uniformly. Rates are frozen over a step.
-What a step makes of them is the form:
+η > 0 adds events that corrupt and denoise again, in balance; a uniform process has no masks to return to, an
+absorbing one no random codes. A draw of a token's own code is an event that changes nothing, so the third row
+is a jump at rate ((-κ'/κ)+η)/(K p̄_v) drawn from p̄ and one at rate η drawn uniformly. Rates are frozen over
+a step. What a step makes of them is the form:
 
     exact   integrals of the schedule's own hazards, log((1-g_t)/(1-g_s)) and log(κ_s/κ_t):
             P(event) = 1 - e^{-hazard}
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 @register("ctmc")
 @dataclass(frozen=True, kw_only=True)
 class CTMC(Sampler):
-    """Continuous-time jumps, with extra noise η that undoes and redoes.
+    """Continuous-time jumps, with extra noise η that corrupts and denoises again.
 
     Args:
-        eta: Extra events per unit of time and code that undo and redo.
+        eta: Extra events per unit of time and code that corrupt and denoise again.
         form: How a step integrates the rates: exact, euler or tau.
     """
 

@@ -2,9 +2,9 @@
 diffusion models are secretly time-agnostic masked models).
 
 With n masks left the masked mass c = 1 - g falls to c U^{1/n} at the next reveal, of a mask chosen at random.
-A step draws as many of those times as it must reveal to be done in S steps, an image each; with one reveal a
-step and no random codes it is exact. Random codes of a hybrid move by the κ-posterior over the same stretch
-of time.
+A step draws, for each image, as many of those times as it must reveal to finish in S steps. With one reveal
+per step and no random codes it is exact. Random codes of a hybrid change by the κ-posterior over the same
+interval of time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @register("first_hitting")
 @dataclass(frozen=True, kw_only=True)
 class FirstHitting(Sampler):
-    """Every step reveals its even share of the masks, at the times at which the process would."""
+    """Every step reveals an equal number of masks, at the times at which the process would."""
 
     def check(self, process: Process, tokens: int, steps: int, begin: float = 1.0) -> None:
         """Raises ConfigError for a process without masks, or that does not end in noise."""
@@ -56,7 +56,7 @@ class FirstHitting(Sampler):
     @staticmethod
     def next_time(state: DecodeState, schedule: Schedule, masked: Tensor, left: Tensor) -> Tensor:
         """The time at which ``left`` of ``masked`` masks remain: c · Π U_n^{1/n} over the reveals; without
-        masks to reveal, the even grid's."""
+        masks to reveal, that of the evenly spaced grid."""
         log_share = torch.log(1 - schedule.survival(state.t)[0]).nan_to_num(neginf=-700.0)
         u = state.streams.uniform(state.x_t.shape[1]).clamp_min(1e-300)
         n = torch.arange(1, state.x_t.shape[1] + 1, device=u.device)

@@ -1,7 +1,7 @@
 """Predictor-corrector (Campbell et al. 2022, section 4.4): ancestral steps, with corrector steps in between.
 
 A corrector noises x_s forward to s' > s by the process's own jump and draws x_s back from p(x_s | x_{s'}):
-both halves keep the marginals at s, so errors of the predictor are drawn anew. Every half of the pair costs
+both halves keep the marginals at s, so errors of the predictor are redrawn. Every half of the pair costs
 one network call, and ``steps`` counts calls: odd calls predict, even ones correct, the last one predicts.
 """
 

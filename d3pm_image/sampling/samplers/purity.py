@@ -1,5 +1,5 @@
-"""Purity: ancestral steps that unmask where the network is surest (Tang et al. 2022, improved VQ-Diffusion,
-section 3.3).
+"""Purity: ancestral steps that unmask where the network is most certain (Tang et al. 2022, improved
+VQ-Diffusion, section 3.3).
 
 The number of tokens that a jump t → s unmasks is drawn as ancestral sampling draws it; which ones is drawn
 without replacement with weights purity^(1/τ), purity = max_j x̂_j. Unmasked tokens move as in ancestral
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @register("purity")
 @dataclass(frozen=True, kw_only=True)
 class Purity(Sampler):
-    """Ancestral counts of revealed codes, at the positions where the network is surest.
+    """Ancestral counts of revealed codes, at the positions where the network is most certain.
 
     Args:
-        gumbel: Noise of the choice of what to keep; 0 always takes the purest, large values take any
+        gumbel: Noise in the choice of what to keep; 0 always takes the most certain, large values take any
             (ancestral).
     """
 

@@ -1,4 +1,4 @@
-"""Remasking (ReMDM, Wang et al. 2025): revealed tokens may become masks again and be drawn anew, at unchanged
+"""Remasking (ReMDM, Wang et al. 2025): revealed tokens may become masks again and be redrawn, at unchanged
 marginals.
 
     v → m with probability σ ≤ σ_max = min(1, (1-g_s)/g_t)
@@ -9,7 +9,7 @@ marginals.
     rescale      σ = η σ_max
     confidence   σ = σ_max · softmax over the image's revealed tokens of minus the probability each had when
                  it was drawn; masks have σ = 0, and unmask with (g_s-g_t)/(1-g_t), as in the paper and its
-                 code: a little more stays masked than the process says
+                 code: slightly more tokens stay masked than in the process
     loop         the decode runs to 10 % masks without remasking (or begins there, if it begins later), stays
                  there remasking (σ = min(η, σ_max)) for half of the steps, and then ends without
 
@@ -38,7 +38,7 @@ LOOP_MASKS, LOOP_SHARE = 0.1, 0.5
 @register("remask")
 @dataclass(frozen=True, kw_only=True)
 class Remask(Sampler):
-    """ReMDM: revealed codes may become masks again and be drawn anew, at unchanged marginals.
+    """ReMDM: revealed codes may become masks again and be redrawn, at unchanged marginals.
 
     Args:
         eta: Rate of remasking (cap, rescale and loop).

@@ -1,9 +1,9 @@
-"""Renoise: denoise further than asked, then corrupt forward again (Ψ-samplers): t → s' < s → s with one
+"""Renoise: denoise further than needed, then corrupt forward again (Ψ-samplers): t → s' < s → s with one
 network call.
 
-The forward jump s' → s is the process's own, so q(x_s | x_0) is preserved whatever s'. s' = s - η (t-s), at
+The forward jump s' → s is the process's own, so q(x_s | x_0) is preserved for any s'. s' = s - η (t-s), at
 least 0: η = 0 is ancestral, η = 1 looks one step further, and η = steps predicts clean codes at every step
-and noises them anew.
+and corrupts them again.
 """
 
 from __future__ import annotations
