@@ -12,6 +12,7 @@ import importlib.util
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,9 @@ def make_images(folder: Path) -> None:
         "b.png",
         "holiday.jpg",
         "garden.png",
+        "shoe.png",
+        "shirt.png",
+        "field.png",
         "own/1.jpg",
         "own/2.jpg",
     ):
@@ -190,10 +194,8 @@ def run_folder(words: list[str]) -> str:
 def run_here(words: list[str]) -> None:
     """Run a d3pm-image command in this process."""
     name = words[0]
-    if name in SMALL:
-        shutil.rmtree(
-            run_folder(words), ignore_errors=True
-        )  # the page's own run takes the place of the fixture's
+    if name in SMALL and {"--out", "--config"} & set(words):  # the page's own run replaces the fixture's
+        shutil.rmtree(run_folder(words), ignore_errors=True)
     more = SMALL.get(name) or LESS.get(name) or []
     if "--start-from" in words:  # the network is that model's
         more = LOOP.split()
@@ -279,6 +281,29 @@ def test_options_of_commands_in_running_text_exist(path, workplace, read_only, r
                 assert program(rest)[0].is_file()
         except (Exception, SystemExit) as error:
             raise AssertionError(f"{command}: {type(error).__name__}: {error}") from error
+
+
+LONG_EXAMPLES = {"train": "2026-11-28, 9 min with --minutes 10"}  # README.md has the same command and note
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("page_that_ends")
+def test_the_examples_of_help_pages_can_be_followed(workplace, read_only, read_script, capsys):
+    """In the order of the commands, each after those whose files it reads."""
+    found = 0
+    for name in commands.COMMANDS:
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            commands.main([name, "--help"])
+        _, _, rest = capsys.readouterr().out.partition("example:\n")
+        for line in rest.partition("\n\n")[0].splitlines():
+            example = pages.Command(f"{name} --help", tuple(shlex.split(line)), LONG_EXAMPLES.get(name, ""))
+            try:
+                check(example, read_only, read_script)
+            except (Exception, SystemExit) as error:
+                raise AssertionError(f"{example}: {type(error).__name__}: {error}") from error
+            found += 1
+    assert found >= len(commands.COMMANDS)
 
 
 def test_the_tutorial_and_its_script_are_the_same():

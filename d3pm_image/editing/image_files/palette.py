@@ -21,7 +21,7 @@ def paste_indexed(
     """A copy of a P or PA image with some of its pixels painted.
 
     Args:
-        colours: (n, 3) uint8, what the painted pixels shall show, row by row.
+        colours: (n, 3) uint8, colours of the painted pixels, row by row.
         touched: (h, w) bool, the n painted pixels. All other pixels keep index and opacity.
         opacity: (n,) uint8 of the painted pixels, opaque where None. Mode P takes its transparent entry,
             where it has one, for those under 128.
