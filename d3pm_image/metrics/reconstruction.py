@@ -120,10 +120,10 @@ def reconstruction_error(
 
     Returns:
         ``mse``, the mean squared error of all images; ``psnr_db`` of that error, and ``mean_psnr_db``, the
-        mean of each image's own (never smaller, and what papers mostly report; an exact image counts as 120
+        mean of each image's own (never smaller, and what most papers report; an exact image counts as 120
         dB); ``mae``, the mean absolute error, and ``alpha_mae``, that of alpha alone (colour counts
-        premultiplied); ``ssim`` (Wang et al. 2004), averaged over images; ``mse_p10``
-        to ``mse_p99``, percentiles over images; ``codes_used``, ``perplexity``, ``dead_codes`` (never used),
+        premultiplied); ``ssim`` (Wang et al. 2004), averaged over images; ``mse_p10`` to ``mse_p99``,
+        percentiles over images; ``codes_used``, ``perplexity``, ``dead_codes`` (never used),
         ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ from image to
         image, as a fraction of how much the images do; ``clipped``, the fraction of pixels at 0 or 1 less
         that of the images; ``border_ratio``, the squared error of the outermost cells divided by that of the
