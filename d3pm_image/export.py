@@ -25,7 +25,8 @@ from .denoiser.layers import rotary_table
 from .outputs import folder_to_write
 from .pipeline import Pipeline
 from .storage import files_together, write_text
-from .tokenizer import Autoencoder, Pixels
+from .tokenizer import Autoencoder, Palette, Pixels
+from .tokenizer.folder import OWN
 
 Inputs = dict[str, Tensor]
 Shapes = dict[str, dict[int, Any]]
@@ -48,11 +49,11 @@ class Denoise(nn.Module):
         return self.denoiser(x_t, kappa, labels, self.grid)
 
 
-def own_tokenizer(pipe: Pipeline) -> Autoencoder | Pixels:
+def own_tokenizer(pipe: Pipeline) -> Autoencoder | Pixels | Palette:
     """The tokenizer, which must be one of this library's. Raises ConfigError for another."""
     hint = "only this library's own tokenizers can be exported"
-    check(isinstance(pipe.tokenizer, (Autoencoder, Pixels)), "tokenizer", type(pipe.tokenizer).__name__, hint)
-    return cast("Autoencoder | Pixels", pipe.tokenizer)
+    check(isinstance(pipe.tokenizer, OWN), "tokenizer", type(pipe.tokenizer).__name__, hint)
+    return cast("Autoencoder | Pixels | Palette", pipe.tokenizer)
 
 
 class Encode(nn.Module):

@@ -191,9 +191,15 @@ def enlarge(image: Image.Image, at_least: int = 64) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
+def unindexed(image: Image.Image) -> Image.Image:
+    """An image of mode P in RGB, or RGBA where it says what is transparent; others as they are."""
+    return image.convert("RGBA" if "transparency" in image.info else "RGB") if image.mode == "P" else image
+
+
 def on_chequerboard(image: Image.Image) -> Image.Image:
     """An image of mode LA or RGBA on white and grey squares, for the eye: RGB of its size; others as they
     are."""
+    image = unindexed(image)
     if image.mode not in ("LA", "RGBA"):
         return image
     down, across = np.indices((image.height, image.width)) // SQUARE
@@ -224,6 +230,7 @@ def grid_image(
     columns = columns or (
         len(images) if len(images) <= 5 and len(images) != 4 else int(np.ceil(np.sqrt(len(images))))
     )
+    images = [unindexed(image) for image in images]
     rows = -(-len(images) // columns)
     width, height = images[0].size
     # with a size, Pillow returns a scalable font

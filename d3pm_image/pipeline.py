@@ -49,6 +49,7 @@ from .sampling.loop import draw_codes
 from .sampling.request import Request, default_sampler
 from .sampling.state import whole_number
 from .system.allocator import keep_memory
+from .tokenizer.palette import Palette
 from .tokenizer.quantizer import code_vectors
 from .types import Tokenizer
 
@@ -310,11 +311,13 @@ class Pipeline(Edits):
             output_type: ``pil``, ``pt`` or ``np``.
 
         Returns:
-            Pillow images in mode L, LA, RGB or RGBA, or a float32 tensor (B, C, h, w) or array (B, h, w, C)
-            in [0, 1], with straight colour where they have alpha.
+            Pillow images in mode L, LA, RGB or RGBA (P of a palette model), or a float32 tensor (B, C, h, w)
+            or array (B, h, w, C) in [0, 1], with straight colour where they have alpha.
         """
         check_output(output_type)
         codes = self.generate_codes(num_images, labels, steps, **drawing)
+        if isinstance(self.tokenizer, Palette) and output_type == "pil":
+            return Images(self.tokenizer.indexed(codes))
         images = self.tokenizer_decode(codes, int(drawing.get("batch_size") or 64))
         return (
             straight(images.clamp(0, 1))
@@ -354,4 +357,7 @@ class Pipeline(Edits):
 
     def reconstruct(self, images: ImagesLike) -> Images:
         """Images through the tokenizer and back, at the model's size."""
-        return to_pil(self.tokenizer.decode(self.tokenizer.encode(self.tensors(images))))
+        codes = self.tokenizer.encode(self.tensors(images))
+        if isinstance(self.tokenizer, Palette):
+            return Images(self.tokenizer.indexed(codes))
+        return to_pil(self.tokenizer.decode(codes))

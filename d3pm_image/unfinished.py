@@ -20,6 +20,7 @@ from .config import (
     SamplingConfig,
     check,
     is_stage_two,
+    palette_source,
     pixel_levels,
     size_pair,
 )
@@ -133,6 +134,8 @@ def tokenizer_of(run: Path, settings: dict[str, Any]) -> tuple[Tokenizer, Tokeni
             is not the one that the run began with.
     """
     name = str(settings.get("tokenizer", ""))
+    if palette_source(name):
+        name = str(run / "tokenizer")
     if levels := pixel_levels(name):
         with settings_of(run, "model"):
             data = settings["data"]

@@ -9,7 +9,14 @@ from ..errors import ConfigError, check, closest_match, finite
 from .data import MAX_SIDE, DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
-from .tokenizer import TokenizerConfig, migrated, pixel_codes, pixel_levels
+from .tokenizer import (
+    TokenizerConfig,
+    migrated,
+    palette_source,
+    pixel_codes,
+    pixel_levels,
+    trains_nothing,
+)
 from .tokenizer_loss import AdversarialConfig, TokenizerLossConfig
 from .training import DiffusionRun, TokenizerRun, TrainConfig, is_stage_two
 
@@ -32,7 +39,9 @@ __all__ = [
     "finite",
     "is_stage_two",
     "migrated",
+    "palette_source",
     "pixel_codes",
     "pixel_levels",
     "size_pair",
+    "trains_nothing",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import check
 from .data import DataConfig
-from .tokenizer import pixel_levels
+from .tokenizer import trains_nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Encode:
     is missing.
 
     Args:
-        tokenizer: Tokenizer folder, or the run that trained it, or pixels:L.
+        tokenizer: Tokenizer folder, or the run that trained it, or pixels:L, palette:N or palette:FILE.
         data: Images; size and channels are the tokenizer's own.
         cache: Folder for cached codes. Default: ~/.cache/d3pm_image/codes.
         drop_unused: Folder for a second tokenizer that has only the codes that the images use, with caches in
@@ -37,5 +37,5 @@ class Encode:
         check(
             not self.drop_unused or not Path(self.drop_unused).exists(), "drop_unused", self.drop_unused, hint
         )
-        hint = "has no codebook to drop codes from: its codes are pixels; leave drop_unused out"
-        check(not self.drop_unused or not pixel_levels(self.tokenizer), "tokenizer", self.tokenizer, hint)
+        hint = "has no codebook to drop codes from: its codes are pixels or colours; leave drop_unused out"
+        check(not self.drop_unused or not trains_nothing(self.tokenizer), "tokenizer", self.tokenizer, hint)

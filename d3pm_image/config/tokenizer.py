@@ -26,6 +26,28 @@ def pixel_levels(tokenizer: str) -> int:
     return int(levels)
 
 
+def palette_source(tokenizer: str) -> str:
+    """N or FILE of ``palette:N|FILE``, the tokenizer of a palette's colours; empty where the text names
+    another.
+
+    Raises:
+        ConfigError: ``palette:`` alone, or a number of colours that no palette has.
+    """
+    kind, colon, source = tokenizer.partition(":")
+    if kind != "palette" or not colon:
+        return ""
+    hint = "give 2 to 256 colours, such as palette:64, or a file: an image, .gpl, .hex, .pal or .act"
+    number = source.isdecimal()
+    check(bool(source) and (not number or 2 <= int(source) <= 256), "tokenizer", tokenizer, hint)
+    return source
+
+
+def trains_nothing(tokenizer: str) -> bool:
+    """Whether a text names pixels or a palette as codes rather than a trained tokenizer's folder. Raises
+    ConfigError as :func:`pixel_levels` and :func:`palette_source`."""
+    return bool(pixel_levels(tokenizer) or palette_source(tokenizer))
+
+
 def pixel_codes(levels: int, channels: int) -> int:
     """Codes of a pixel, levels**channels.
 

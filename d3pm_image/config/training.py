@@ -11,7 +11,7 @@ from ..errors import check, finite
 from .data import DataConfig, size_pair
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
-from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels
+from .tokenizer import TokenizerConfig, pixel_codes, pixel_levels, trains_nothing
 from .tokenizer_loss import TokenizerLossConfig
 from .worded import worded
 
@@ -204,7 +204,9 @@ class DiffusionRun:
             the first ones, and whose tokenizer, process, network and sampler are the defaults; classes are
             matched by name. Empty for new weights.
         tokenizer: Folder of the trained tokenizer, or of the run that trained it; or pixels:LEVELS, such as
-            pixels:8, for pixels as codes: so many intensities per colour channel, no stage one.
+            pixels:8, for pixels as codes: so many intensities per colour channel, no stage one. palette:N or
+            palette:FILE make the colours of a palette codes: that of the images (all of their colours, or a
+            median cut to N) or of a file (an image of indexed colours, .gpl, .hex, .pal, .act).
         token_start: First values of the token embeddings, without start_from: codebook (the tokenizer's code
             vectors, so that similar codes have similar embeddings) or random.
         cache: Folder for cached codes (default ~/.cache/d3pm_image/codes).
@@ -242,13 +244,13 @@ class DiffusionRun:
         hint = "computes the uniform kernel alone; use false, or process.kernel uniform"
         fits = not self.loss.fused or self.process.kernel == "uniform"
         check(fits, "loss.fused", self.loss.fused, hint)
-        levels = pixel_levels(self.tokenizer)
-        if levels:
+        if trains_nothing(self.tokenizer):
             hint = f"give the side in pixels with tokenizer {self.tokenizer}, such as 16"
             check(self.data.image_size != 0, "data.image_size", 0, hint)
-            hint = f"give 1 for grey or 3 for colour with tokenizer {self.tokenizer}"
+            hint = f"give 1 for grey or 3 for colour with tokenizer {self.tokenizer}, 2 or 4 with alpha"
             check(self.data.channels != 0, "data.channels", 0, hint)
-            pixel_codes(levels, self.data.channels)
+            if levels := pixel_levels(self.tokenizer):
+                pixel_codes(levels, self.data.channels)
             self.denoiser.token_grid(size_pair(self.data.image_size))
 
 

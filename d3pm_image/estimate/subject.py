@@ -12,6 +12,7 @@ from ..config import (
     TokenizerRun,
     check,
     is_stage_two,
+    palette_source,
     pixel_codes,
     pixel_levels,
     size_pair,
@@ -21,6 +22,7 @@ from ..data.sources import open_source
 from ..documents import Unreadable, read_yaml
 from ..recipes.token_cache import check_image_settings
 from ..tokenizer import load_tokenizer
+from ..tokenizer.palette import read_palette
 from .grids import Codes
 from .report import Problem
 
@@ -81,6 +83,11 @@ def tokenizer_codes(
     Raises:
         ConfigError: none of these, or image settings that are not the tokenizer's.
     """
+    source = palette_source(config.tokenizer)
+    if source:
+        size = size_pair(config.data.image_size)
+        count = int(source) if source.isdecimal() else len(read_palette(source))
+        return Codes(count, size, size, config.data.channels)
     levels = pixel_levels(config.tokenizer)
     if levels:
         size = size_pair(config.data.image_size)

@@ -27,7 +27,8 @@ from ..recipes.arguments import data_settings, filled
 from ..recipes.images import announce
 from ..sampling import SAMPLERS
 from ..sampling.choice import SHARED
-from ..tokenizer import Autoencoder, Pixels, load_tokenizer
+from ..tokenizer import Pixels, load_tokenizer
+from ..tokenizer.folder import OWN
 from ..training.launch import place_among_processes
 from ..types import Tokenizer
 from .generate_samples import Drawn, draw
@@ -170,7 +171,7 @@ def opened(args: Evaluation, model: Any) -> tuple[Pipeline | None, Tokenizer, di
     """The pipeline, if there is one, the tokenizer on its device, and the metadata of the training. A
     pipeline or tokenizer stays where it is, unless a device is named."""
     device = pick_device(args.device)
-    if isinstance(model, (Autoencoder, Pixels)):
+    if isinstance(model, OWN):
         tokenizer = model.eval() if args.device == "auto" else model.eval().to(device)
         return None, tokenizer, {} if model.info is None else model.info.metadata
     if isinstance(model, Pipeline):
@@ -216,11 +217,7 @@ def images_of(
     size = (
         pipe.image_size
         if pipe is not None
-        else (
-            tokenizer.info.image_size
-            if isinstance(tokenizer, (Autoencoder, Pixels)) and tokenizer.info is not None
-            else 0
-        )
+        else (tokenizer.info.image_size if isinstance(tokenizer, OWN) and tokenizer.info is not None else 0)
     )
     known: dict[str, Any] = {
         f.name: metadata["data"][f.name]

@@ -19,7 +19,7 @@ from ..config import (
     check,
     closest_match,
     migrated,
-    pixel_levels,
+    trains_nothing,
 )
 from ..config.hints import fits, words
 from ..tokenizer.quantizers import QUANTIZERS, Quantizer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from ..data.objects import Data, GivenImages
-    from ..tokenizer import Autoencoder, Pixels
+    from ..tokenizer import Autoencoder, Palette, Pixels
 
 T = TypeVar("T", bound="DataclassInstance")
 R = TypeVar("R", TokenizerRun, DiffusionRun)
@@ -68,7 +68,7 @@ def run_settings(
     if "tokenizer" in stage and kind is DiffusionRun:
         stage["tokenizer"] = tokenizer_name(stage["tokenizer"])
     config, given = data_settings(data, sizes, run.data, shortcuts)
-    if kind is TokenizerRun or pixel_levels(str(stage.get("tokenizer", ""))):
+    if kind is TokenizerRun or trains_nothing(str(stage.get("tokenizer", ""))):
         config = with_sizes(config, given)
     return filled(run, {**stage, "data": config}, ""), given
 
@@ -267,7 +267,7 @@ def modes(config: DataConfig, given: GivenImages | None) -> list[str]:
     return list(source.headers.modes) or ["RGB"]
 
 
-def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels) -> str:
+def tokenizer_name(tokenizer: str | os.PathLike[str] | Autoencoder | Pixels | Palette) -> str:
     """The text by which the settings of a run name a tokenizer: the folder that it was trained in or loaded
     from, or pixels:LEVELS.
 

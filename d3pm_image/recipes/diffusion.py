@@ -18,6 +18,7 @@ from ..config import (
     ProcessConfig,
     SamplingConfig,
     TrainConfig,
+    palette_source,
     size_pair,
 )
 from ..printable import printable
@@ -189,7 +190,7 @@ def prepare(
     from ..sampling.request import Request
     from ..tokenizer.quantizer import code_vectors
 
-    tokenizer, info = open_tokenizer(config)
+    tokenizer, info = open_tokenizer(config, given)
     pretrained = PretrainedModel.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))
     tokenizer.to(accelerator.device)
@@ -231,7 +232,7 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
 
     from ..data.order import BatchOrder, batches
     from ..denoiser import Transformer
-    from ..tokenizer.quantizer import code_vectors
+    from ..tokenizer.palette import start_vectors
     from ..training.loop import TrainTask
 
     config, codes = inputs.config, inputs.codes
@@ -239,7 +240,7 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
     model = Transformer(config.denoiser, inputs.tokenizer.num_codes, len(inputs.classes))
     known = inputs.pretrained.load_weights(model, tuple(inputs.classes)) if inputs.pretrained else 0
     if config.token_start == "codebook" and not inputs.pretrained:
-        model.start_from_codebook(code_vectors(inputs.tokenizer).cpu())
+        model.start_from_codebook(start_vectors(inputs.tokenizer).cpu())
     if accelerator.is_main_process:
         say_what_is_trained(inputs, model, known)
 
@@ -287,6 +288,11 @@ def begin(inputs: DiffusionInputs) -> None:
     save_resolved(resolved(inputs.config), folder / "config.yaml")
     write_text(folder / CLASSES, json.dumps(list(inputs.classes)))
     write_unused(folder, *inputs.sources)
+    if palette_source(inputs.config.tokenizer):  # for whoever uses the run before its end
+        from ..tokenizer import save_tokenizer
+
+        size, metadata = inputs.info.image_size, inputs.info.metadata
+        save_tokenizer(inputs.tokenizer, folder / "tokenizer", size, metadata)
 
 
 def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator) -> None:

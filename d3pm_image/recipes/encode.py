@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..config import DataConfig, TrainConfig, pixel_levels
+from ..config import DataConfig, TrainConfig, trains_nothing
 from ..config.encode import Encode
 from ..printable import printable
 from .arguments import data_settings, tokenizer_name, with_sizes
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from ..data.codes import CodeSet
     from ..data.objects import Data, GivenImages
-    from ..tokenizer import Autoencoder, Pixels
+    from ..tokenizer import Autoencoder, Palette, Pixels
     from ..tokenizer.folder import TokenizerInfo
     from ..types import Tokenizer
 
 
 def encode(
     data: Data,
-    tokenizer: str | os.PathLike[str] | Autoencoder | Pixels,
+    tokenizer: str | os.PathLike[str] | Autoencoder | Pixels | Palette,
     *,
     image_size: int | tuple[int, int] | None = None,
     channels: Literal[1, 2, 3, 4] | None = None,
@@ -39,7 +39,7 @@ def encode(
 
     Args:
         data, image_size, channels, flip: As :func:`~d3pm_image.recipes.diffusion.train_diffusion` takes them.
-        tokenizer: A tokenizer, its folder, the run that trained it, or pixels:L.
+        tokenizer: A tokenizer, its folder, the run that trained it, or pixels:L, palette:N or palette:FILE.
         cache, drop_unused: See :class:`~d3pm_image.config.encode.Encode`.
 
     Returns:
@@ -52,7 +52,7 @@ def encode(
     name = tokenizer_name(tokenizer)
     shortcuts = {"image_size": image_size, "channels": channels, "flip": flip}
     config, given = data_settings(data, DataConfig(), DataConfig(), shortcuts)
-    config = with_sizes(config, given) if pixel_levels(name) else config
+    config = with_sizes(config, given) if trains_nothing(name) else config
     return run(
         Encode(tokenizer=name, data=config, cache=os.fspath(cache), drop_unused=os.fspath(drop_unused)), given
     )
@@ -68,7 +68,7 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
     from ..training.loop import end_training, make_accelerator
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
-    tokenizer, info = open_tokenizer(args)
+    tokenizer, info = open_tokenizer(args, given)
     tokenizer.to(accelerator.device)
     data = tokenizer_data(args.data, info)
     _, sources, team = open_code_images(data, accelerator, given=given)

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from ..config import ConfigError, DataConfig, check, pixel_levels, size_pair
+from ..config import ConfigError, DataConfig, check, palette_source, pixel_levels, size_pair
 from ..data.spread import spread_over
 from ..pixel_range import from_levels
 from .images import open_images
@@ -35,22 +35,31 @@ class OverTokenizer(Protocol):
 
     @property
     def tokenizer(self) -> str:
-        """A folder, or pixels:LEVELS."""
+        """A folder, pixels:LEVELS, palette:N or palette:FILE."""
 
     @property
     def data(self) -> DataConfig:
         """The images."""
 
 
-def open_tokenizer(config: OverTokenizer) -> tuple[Tokenizer, TokenizerInfo]:
-    """The tokenizer of a run, a folder's or pixels, in eval mode, and its metadata
+def open_tokenizer(
+    config: OverTokenizer, given: GivenImages | None = None
+) -> tuple[Tokenizer, TokenizerInfo]:
+    """The tokenizer of a run, a folder's, pixels or a palette, in eval mode, and its metadata
     (:class:`~d3pm_image.tokenizer.folder.TokenizerInfo`).
+
+    Args:
+        given: The images of ``data.source: python``.
 
     Raises:
         ConfigError: no tokenizer there.
     """
     from ..tokenizer import load_tokenizer, pixel_tokenizer
 
+    if source := palette_source(config.tokenizer):
+        from .palette import palette_tokenizer
+
+        return palette_tokenizer(source, config.data, given)
     levels = pixel_levels(config.tokenizer)
     if not levels:
         return load_tokenizer(config.tokenizer)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..config import MAX_SIDE, ConfigError, TokenizerConfig, check, size_pair
@@ -26,10 +26,14 @@ from ..printable import printable
 from ..storage import files_together, half_precision, sha256, tensor_outlines, write_tensors, write_text
 from ..types import Tokenizer
 from .autoencoder import Autoencoder
+from .palette import Palette
 from .pixels import Pixels
 
 FORMAT = "d3pm-image-tokenizer"
 VERSION = 1
+KINDS: dict[type, str] = {Autoencoder: "vqvae", Pixels: "pixels", Palette: "palette"}
+"""This library's own tokenizers, and what their folders call them."""
+OWN = (Autoencoder, Pixels, Palette)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +61,16 @@ def pixel_tokenizer(
     return model, TokenizerInfo(size_pair(image_size), channels, digest, metadata or {})
 
 
+def palette_of(
+    colours: Tensor, image_size: int | tuple[int, int], metadata: dict[str, Any] | None = None
+) -> tuple[Palette, TokenizerInfo]:
+    """A tokenizer of colours (K, C) uint8, as :func:`pixel_tokenizer`. Raises ConfigError: see
+    :class:`Palette`."""
+    model = Palette(colours).eval()
+    digest = hashlib.sha256(save(model.state_dict())).hexdigest()
+    return model, TokenizerInfo(size_pair(image_size), model.channels, digest, metadata or {})
+
+
 def save_tokenizer(
     model: Tokenizer,
     folder: Path,
@@ -78,8 +92,8 @@ def save_tokenizer(
         ConfigError: see :func:`folder_for`, or a tokenizer of another's code.
     """
     hint = "is not a tokenizer of this library, and cannot be saved in its format; save it by its own code"
-    check(isinstance(model, (Autoencoder, Pixels)), "tokenizer", type(model).__name__, hint)
-    assert isinstance(model, (Autoencoder, Pixels))
+    check(isinstance(model, OWN), "tokenizer", type(model).__name__, hint)
+    assert isinstance(model, OWN)
     place = folder_for(folder, "tokenizer")
     with files_together(place) as part:
         weights = model.state_dict()
@@ -87,16 +101,21 @@ def save_tokenizer(
         config = {
             "format": FORMAT,
             "version": VERSION,
-            "kind": "pixels" if isinstance(model, Pixels) else "vqvae",
+            "kind": KINDS[type(model)],
             "channels": model.channels,
             "image_size": list(size_pair(image_size)),
             "sha256": sha256(part / "model.safetensors"),
-            "tokenizer": (
-                {"levels": model.levels} if isinstance(model, Pixels) else dataclasses.asdict(model.config)
-            ),
+            "tokenizer": settings_to_build(model),
             "metadata": metadata or {},
         }
         write_text(part / "config.json", json.dumps(config, indent=1))
+
+
+def settings_to_build(model: Autoencoder | Pixels | Palette) -> dict[str, Any]:
+    """What :func:`build` takes besides the kind and the channels."""
+    if isinstance(model, Autoencoder):
+        return dataclasses.asdict(model.config)
+    return {"levels": model.levels} if isinstance(model, Pixels) else {"entries": model.num_codes}
 
 
 def folder_for(folder: str | Path, name: str) -> Path:
@@ -318,22 +337,22 @@ def outline(found: tuple[tuple[int, ...], str | bool] | None) -> str:
     )
 
 
-def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | Pixels:
-    """An untrained tokenizer of a kind (vqvae or pixels) with its stored settings.
+def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | Pixels | Palette:
+    """An untrained tokenizer of a kind (vqvae, pixels or palette) with its stored settings.
 
     Raises:
         ConfigError: no such kind, or impossible settings. TypeError: unknown settings.
     """
     hint = "no such kind in this version; use the program that made it"
-    check(kind in ("vqvae", "pixels"), "tokenizer", kind, hint)
-    return (
-        Pixels(**settings, channels=channels)
-        if kind == "pixels"
-        else Autoencoder(TokenizerConfig.from_values(settings), channels)
-    )
+    check(kind in KINDS.values(), "tokenizer", kind, hint)
+    if kind == "pixels":
+        return Pixels(**settings, channels=channels)
+    if kind == "palette":
+        return Palette(torch.zeros((settings["entries"], channels), dtype=torch.uint8))
+    return Autoencoder(TokenizerConfig.from_values(settings), channels)
 
 
-def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels, TokenizerInfo]:
+def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels | Palette, TokenizerInfo]:
     """A tokenizer in eval mode on the CPU, and its metadata.
 
     Args:
