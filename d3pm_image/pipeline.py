@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ from .sampling.loop import draw_codes
 from .sampling.request import Request, default_sampler
 from .sampling.state import whole_number
 from .system.allocator import keep_memory
-from .tokenizer.palette import Palette
+from .tokenizer.palette import Palette, read_palette
 from .tokenizer.quantizer import code_vectors
 from .types import Tokenizer
 
@@ -135,6 +135,20 @@ class Pipeline(Edits):
             self.denoiser.to(device)
         if self.by_device:
             self.precision = pick_precision("auto", self.device)
+        return self
+
+    def recolour(self, palette: str | Path) -> Pipeline:
+        """Show a palette model's codes in other colours from now on; returns self.
+
+        Args:
+            palette: File with as many colours, see :func:`~d3pm_image.tokenizer.palette.read_palette`.
+
+        Raises:
+            ConfigError: another model, or another number of colours.
+        """
+        hint = "replaces the colours of a palette model (--tokenizer palette:…), which this is not"
+        check(isinstance(self.tokenizer, Palette), "palette", str(palette), hint)
+        self.tokenizer = cast("Palette", self.tokenizer).recoloured(read_palette(palette)).eval()
         return self
 
     def enable_progress_bar(self, enabled: bool = True) -> Pipeline:

@@ -35,6 +35,8 @@ class Generate(WatchedOptions):
             are skipped.
         columns: Images per row of the grid; 0 chooses.
         captions: Write the class under each image of the grid.
+        palette: File with as many colours as the model's palette has, which they replace one by one: an
+            image of indexed colours, .gpl, .hex, .pal or .act. For palette models.
 
     Example:
         d3pm-image generate fashion-mnist --num-images 64 --labels Dress,Coat --out grid.png
@@ -48,6 +50,7 @@ class Generate(WatchedOptions):
     resume: bool = False
     columns: int = worded(0, "chosen")
     captions: bool = True
+    palette: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,6 +106,9 @@ def run(args: Generate) -> None:
     recorder = args.recorder([out]) if rank == 0 else None
     pipe = load_pipeline(args, args.model)
     labels, metadata = parse_labels(args.labels), described(args, pipe)
+    if args.palette:
+        pipe.recolour(args.palette)
+        metadata["recoloured"] = True
     ids = pipe.label_ids(labels, args.num_images, args.first)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, **args.changes()}
     began = time.perf_counter()

@@ -70,10 +70,13 @@ def make_canvas(
     )
 
 
-def put_back(region: Region, painted: Tensor, size: Size) -> Image.Image:
+def put_back(region: Region, painted: Tensor, size: Size, exact: bool = False) -> Image.Image:
     """An image of a size (height, width) that shows painted pixels (C, h, w) of a canvas in their region,
-    and black elsewhere."""
-    part = resized(to_pil(painted[None, :, : region.size[0], : region.size[1]])[0], region.pixels)
+    and black elsewhere; ``exact`` keeps their colours where that is of another size."""
+    part = to_pil(painted[None, :, : region.size[0], : region.size[1]])[0]
+    if exact:
+        part = part.resize(region.pixels[::-1], Image.Resampling.NEAREST)
+    part = resized(part, region.pixels)
     if region.pixels == size:
         return part
     whole = Image.new(part.mode, size[::-1])

@@ -23,6 +23,7 @@ from ..config import check
 from ..config.ranges import check_seam, check_strength
 from ..imaging import hidden_cells
 from ..sampling.request import Request
+from ..tokenizer.palette import Palette
 from .canvas import Canvas, covered_pixels, make_canvas, put_back
 from .feather import blending_weights
 from .image_files.image import in_own_colours, paste
@@ -110,6 +111,9 @@ def repaint(
     """
     check(variants >= 1, "variants", variants, "ask for at least 1 variant")
     request.check_count(len(images) * variants)
+    indexed = isinstance(model.tokenizer, Palette)
+    hint = "mixes colours, and a palette model draws those of its palette alone; use 0"
+    check(not indexed or config.feather == 0, "feather", config.feather, hint)
     touched = [i for i, mask in enumerate(masks) if mask.any()]
     given = [(images[i], masks[i], region_of(model, config, masks[i])) for i in touched]
     results = [[image.copy() for _ in range(variants)] for image in images]
@@ -125,7 +129,7 @@ def repaint(
             drawn = draw_codes(model, request, places, label, codes, unknown, config.strength, bar)
             for place, i, pixels in zip(places, numbers, decode(model, request, drawn), strict=True):
                 results[i][place % variants] = finish(
-                    states[i], pixels, model.tokenizer.downsampling, config.feather
+                    states[i], pixels, model.tokenizer.downsampling, config.feather, indexed
                 )
     return results
 
@@ -201,9 +205,12 @@ def decode(model: Model, request: Request, codes: Tensor) -> Iterator[Tensor]:
     return (image for part in codes.split(at_once) for image in model.tokenizer.decode(part).cpu())
 
 
-def finish(state: InpaintState, pixels: Tensor, downsampling: int, feather: int) -> Image.Image:
-    """The original with the painted pixels (C, h, w) of its canvas pasted under its mask."""
+def finish(
+    state: InpaintState, pixels: Tensor, downsampling: int, feather: int, exact: bool = False
+) -> Image.Image:
+    """The original with the painted pixels (C, h, w) of its canvas pasted under its mask; ``exact`` keeps
+    their colours at any size."""
     size, region = state.mask.shape, state.canvas.region
     drawn = covered_pixels(region, state.unknown, downsampling, size) if feather else state.mask
-    painted = in_own_colours(put_back(region, pixels, size), state.original)
+    painted = in_own_colours(put_back(region, pixels, size, exact), state.original)
     return paste(state.original, painted, blending_weights(state.mask, drawn, feather))

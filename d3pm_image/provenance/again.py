@@ -40,6 +40,7 @@ NOT_SETTINGS = {
     "a",
     "b",
     "out",
+    "palette",
     "overwrite",
     "resume",
     "trajectory",
@@ -126,6 +127,8 @@ def places(image: str, metadata: dict[str, Any], out: str, inputs: str) -> tuple
     command, place = metadata["command"], Path(image)
     hint = f"was made by {command!r}, which cannot be run again from an image"
     check(command in REPEATABLE, "image", image, hint)
+    hint = "has colours of a file (--palette), which it does not carry; call the command again"
+    check(not metadata.get("recoloured"), "image", image, hint)
     hint = "shows the steps of a decode; only results can be made again"
     check(not metadata.get("shows"), "image", image, hint)
     target = Path(out) if out else added(place, "-again", ".png")

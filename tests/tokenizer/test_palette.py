@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.models import pipeline
 from PIL import Image
 
 from d3pm_image.config import (
@@ -19,6 +20,8 @@ from d3pm_image.config import (
 from d3pm_image.denoiser import Transformer
 from d3pm_image.pipeline import Pipeline
 from d3pm_image.pixel_range import from_levels, to_levels
+from d3pm_image.provenance.again import places
+from d3pm_image.provenance.reading import read_settings
 from d3pm_image.recipes.palette import folder_colours, palette_tokenizer
 from d3pm_image.testing import check_tokenizer
 from d3pm_image.tokenizer import Palette, load_tokenizer, save_tokenizer
@@ -213,9 +216,55 @@ def test_new_images_are_indexed_and_lie_in_the_palette(process, tmp_path):
     )
 
 
-def test_other_colours_for_the_same_codes():
-    pipe, swapped = model(), palette().recoloured(FOUR[::-1].copy())
-    codes = pipe.generate_codes(2, seed=1)
-    assert np.array_equal(shown(swapped.indexed(codes)[0]), FOUR[::-1][codes[0].numpy()])
-    with pytest.raises(ConfigError, match=r"^palette=2: .*4"):
-        palette().recoloured(FOUR[:2])
+def test_other_colours_for_the_same_codes(tmp_path):
+    """Of generated images: the same codes; another number of colours, or a model of other codes, is refused."""
+    from d3pm_image.cli.generate import main
+
+    model().save_pretrained(tmp_path / "m")
+    codes, other = model().generate_codes(2, seed=1), FOUR[::-1].copy()
+    palette(other).indexed(torch.arange(4)[None, None])[0].save(tmp_path / "other.png")
+    asked = [str(tmp_path / "m"), "--num-images", "2", "--seed", "1", "--device", "cpu", "--palette"]
+    main([*asked, str(tmp_path / "other.png"), "--out", str(tmp_path / "new")])
+    for path, code in zip(sorted((tmp_path / "new").glob("*.png")), codes, strict=True):
+        image = Image.open(path)
+        assert image.mode == "P" and np.array_equal(shown(image), other[code.numpy()])
+    with pytest.raises(ConfigError, match=r"colours of a file"):
+        path = next((tmp_path / "new").glob("*.png"))
+        places(str(path), read_settings(path), "", "")
+    write(tmp_path / "few.hex", FOUR[:3])
+    with pytest.raises(ConfigError, match=r"^palette=3: .*4"):
+        main([*asked, str(tmp_path / "few.hex"), "--out", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(ConfigError, match=r"^palette=.*palette model"):
+        pipeline().recolour(tmp_path / "other.png")
+
+
+def drawing(size: tuple[int, int]) -> Image.Image:
+    """Colours that are not the palette's, with soft alpha."""
+    return Image.fromarray(np.random.default_rng(2).integers(0, 256, (*size, 4), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("window", ["whole", "crop", "tiles"])
+@pytest.mark.parametrize("size", [(8, 8), (20, 13)])
+def test_what_is_painted_lies_in_the_palette_and_the_rest_stays(window, size):
+    image, mask = drawing(size), np.zeros(size, bool)
+    mask[2:6, 3:8] = True
+    results = model().inpaint(image, mask, window=window, variants=2, sampler="ancestral")
+    for result in results:
+        before, after = np.asarray(image), np.asarray(result)
+        assert result.mode == "RGBA" and np.array_equal(before[~mask], after[~mask])
+        assert (after[mask][:, None] == FOUR).all(-1).any(-1).all()
+
+
+def test_indexed_images_stay_indexed_in_their_palette():
+    image = palette().indexed(torch.randint(4, (1, 8, 8), generator=torch.Generator().manual_seed(5)))[0]
+    mask = np.zeros((8, 8), bool)
+    mask[:5, 2:] = True
+    result = model().inpaint(image, mask, sampler="ancestral")[0]
+    assert result.mode == "P" and np.array_equal(np.asarray(result)[~mask], np.asarray(image)[~mask])
+    assert (shown(result)[:, :, None] == FOUR).all(-1).any(-1).all()
+
+
+def test_soft_seams_would_leave_the_palette():
+    with pytest.raises(ConfigError, match=r"^feather=2"):
+        model().inpaint(drawing((8, 8)), np.ones((8, 8), bool), feather=2)

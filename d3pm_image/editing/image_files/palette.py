@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from ...tokenizer.palette import median_cut
+
 ENTRIES = 256
 AT_ONCE = 1 << 14
 """Colours that are compared with a palette at a time."""
@@ -122,9 +124,3 @@ def distinct(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     packed = (colours.astype(np.uint32) << np.array([16, 8, 0], np.uint32)).sum(1, dtype=np.uint32)
     values, place, often = np.unique(packed, return_inverse=True, return_counts=True)
     return (values[:, None] >> np.array([16, 8, 0], np.uint32)).astype(np.uint8), place, often
-
-
-def median_cut(colours: np.ndarray, count: int) -> np.ndarray:
-    """At most ``count`` colours (k, 3) that stand for (n, 3) uint8."""
-    cut = Image.fromarray(colours[None]).quantize(count, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    return np.array(cut.getpalette("RGB"), np.uint8).reshape(-1, 3)[:count]
