@@ -16,7 +16,7 @@ from ..data.unused import FOLDERS, FORMATS, HIDDEN, LINKS, OTHER, STRAY, Unused
 from ..imaging import is_deep
 from ..printable import printable
 from .finding import Finding
-from .survey import Subject, Survey, open_subject, survey
+from .survey import MANY_COLOURS, Subject, Survey, open_subject, survey
 
 LEAST, SIZES = 16, (64, 128, 256)
 """Shorter sides in pixels: sizes that are suggested; below the first of these any multiple of 4."""
@@ -163,6 +163,26 @@ def examine_colour(seen: Survey) -> list[Finding]:
     return found
 
 
+def examine_palette(root: str, seen: Survey) -> list[Finding]:
+    """The colours of small images of one size where they are few, and whether alpha is hard: they suit a
+    palette model."""
+    count = len(seen.colours)
+    if count > MANY_COLOURS or count < 2 or len(set(seen.sizes)) > 1 or max(seen.sizes[0]) > SIZES[0]:
+        return []
+    alpha = {colour >> 24 for colour in seen.colours}
+    kind = "no transparency" if alpha == {255} else "hard alpha" if alpha <= {0, 255} else "soft alpha"
+    width, height = seen.sizes[0]
+    size = f"{width}" if width == height else quoted(f"[{height},{width}]")
+    patch = " --denoiser.patch 2" if width % 2 == height % 2 == 0 and min(width, height) >= 16 else ""
+    command = (
+        f"d3pm-image train-diffusion --tokenizer palette:{min(count, 256)} --data.source"
+        f" {seen.subject.source} --data.root {quoted(root)} --data.image_size {size} --data.channels"
+        f" {3 if alpha == {255} else 4}{patch}"
+    )
+    cut = "" if count <= 256 else ", of which a palette takes 256 by median cut"
+    return [Finding("palette", f"{count} colours in all images, {kind}{cut}", command, wrong=False)]
+
+
 def examine_classes(seen: Survey) -> list[Finding]:
     """Classes by subfolder, or by the labels of shards."""
     subject, found = seen.subject, list[Finding]()
@@ -289,6 +309,7 @@ def examine_images(root: str | Path, limit: int = 0) -> list[Finding]:
         *examine_shapes(seen),
         *examine_levels(seen),
         *examine_classes(seen),
+        *examine_palette(root, seen),
     ]
     found.append(suggest(root, seen))
     if len(seen.opened) < len(seen.subject.names):

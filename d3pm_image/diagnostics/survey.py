@@ -29,6 +29,14 @@ from ..data.unused import STRAY, Unused
 from ..imaging import is_deep, plain
 from ..printable import printable
 
+MANY_COLOURS = 4096
+
+
+def packed_colours(rgba: np.ndarray) -> np.ndarray:
+    """Pixels (h, w, 4) uint8 as one number each, whose highest byte is alpha; hidden colour is 0."""
+    shown = np.where(rgba[..., 3:] == 0, 0, rgba).astype("<u4")
+    return (shown << np.array([0, 8, 16, 24], "<u4")).sum(-1, dtype=np.uint32)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -104,6 +112,9 @@ class Survey:
     thumbs: list[np.ndarray] = field(default_factory=list)
     levels: dict[int, np.ndarray] = field(default_factory=dict)
     """Levels of the first images of more than 8 bits, by number."""
+    colours: set[int] = field(default_factory=set)
+    """Different colours with their alpha, each as one number of 32 bits; no more are counted once there are
+    over MANY_COLOURS."""
 
     def named(self, numbers: Sequence[int]) -> str:
         """The first three names."""
@@ -146,5 +157,7 @@ def look(seen: Survey, number: int, image: Image.Image, colour: Image.Image) -> 
     seen.foreign.append(is_foreign(image))
     seen.hashes.append(digest)
     seen.thumbs.append(small.mean(-1))
+    if len(seen.colours) <= MANY_COLOURS:
+        seen.colours.update(np.unique(packed_colours(np.asarray(plain(image, 4)))).tolist())
     if is_deep(image.mode) and len(seen.levels) < LOOKED_AT:
         seen.levels[number] = finite_levels(image)
