@@ -92,12 +92,15 @@ def class_names(found: Any, classes: int) -> list[str]:
     """The names of a model's classes from its config.json.
 
     Raises:
-        ConfigError: not a list of texts, or not one per class; a model may have none at all.
+        ConfigError: not a list of texts, or not one per class, or one twice; a model may have none at all.
     """
     right = isinstance(found, list) and all(isinstance(name, str) for name in found)
     check(right, "class_names", printable(found, 80), "is not a list of names; copy the model again")
     hint = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
     check(len(found) in (0, classes), "class_names", printable(found, 80), hint)
+    twice = next((name for place, name in enumerate(found) if name in found[:place]), "")
+    hint = f"names {printable(twice)!r} twice, and a name means one class; copy the model again"
+    check(len(set(found)) == len(found), "class_names", printable(found, 80), hint)
     return found
 
 

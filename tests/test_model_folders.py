@@ -237,6 +237,11 @@ FAULTS = {
     "latin-1": lambda m: (m / "config.json").write_bytes(
         b'{"format": "d3pm-image-pipeline", "class_names": ["caf\xe9"]}'
     ),
+    "pipeline is a list": lambda m: (m / "config.json").write_text("[1]"),
+    "weights are empty": lambda m: (m / WEIGHTS).write_bytes(b""),
+    "weights are a web page": lambda m: (m / WEIGHTS).write_text("\n<!DOCTYPE html><html>Not found</html>"),
+    "tokenizer's weights are a web page": lambda m: (m / "tokenizer/model.safetensors").write_text("<HTML>"),
+    "one name twice": lambda m: edit(m / "config.json", class_names=["cat", "cat"]),
     "a list": lambda m: (m / SHAPE).write_text("[]"),
     "one name too many": lambda m: edit(m / "config.json", class_names=["cat", "dog", "bird"]),
     "one name too few": lambda m: edit(m / "config.json", class_names=["cat"]),
@@ -277,6 +282,23 @@ def test_a_strangers_folder_is_one_line(model, fault, capsys):
         time.perf_counter() - began < 20
         and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 800_000
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("pipeline is a list", "config.json holds no settings but [1]; copy the folder again"),
+        ("weights are empty", "model.safetensors is empty"),
+        ("weights are a web page", "is a web page, such as the one about the file; download the file itself"),
+        ("tokenizer's weights are a web page", "is a web page"),
+        ("one name twice", "names 'cat' twice, and a name means one class"),
+    ],
+)
+def test_a_damaged_folder_says_what_to_do(model, fault, words):
+    FAULTS[fault](model)
+    with pytest.raises(ConfigError) as error:
+        Pipeline.from_pretrained(model)
+    assert words in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["config.json", "denoiser/config.json", "tokenizer/config.json"])

@@ -40,7 +40,13 @@ HELP = {
     HEIF: "pip install pillow-heif reads HEIC",
     RAW: "convert raw images first",
     (".svg", ".svgz"): "draw SVG to PNG first",
+    (".jxl",): "convert JPEG XL to PNG first, such as by djxl",
 }
+
+
+def help_with(endings: Iterable[str]) -> list[str]:
+    """What makes files with these endings readable."""
+    return [text for kinds, text in HELP.items() if not set(kinds).isdisjoint(endings)]
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,7 @@ class Unused:
             for k, n in kinds.most_common(ENDINGS_SHOWN)
         ]
         shown += ["…"] if len(kinds) > ENDINGS_SHOWN else []
-        helps = [
-            text
-            for endings, text in HELP.items()
-            if group == FORMATS and any(kind in endings for kind in kinds)
-        ]
+        helps = help_with(kinds) if group == FORMATS else []
         words = group if total != 1 else singular(group)
         return f"{total} {words} ({'; '.join([', '.join(shown), *helps])})"
 

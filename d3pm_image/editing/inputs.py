@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..config import check
+from ..config import ConfigError, check
 from ..data.conversion import as_array, as_image
 from .image_files.files import open_image_file
 from .masks import Box, Mask, Polygon, as_mask, combine
@@ -53,6 +53,9 @@ def gather(image: ImagesLike, mask: Masks) -> tuple[list[Image.Image], list[np.n
     """
     images, single = image_list(image)
     check(bool(images), "image", 0, "give at least one image")
+    if isinstance(mask, (list, tuple)) and len(mask) == 4 and all(isinstance(n, (int, float)) for n in mask):
+        hint = "four numbers are not a mask; for a rectangle by left, top, width and height give "
+        raise ConfigError("mask", mask, f"{hint}Box{tuple(mask)}")
     given = as_array(mask)
     if isinstance(given, np.ndarray) and given.ndim == 4 and given.shape[1] == 1:
         given = given[:, 0]  # (n, 1, h, w), as diffusers has them

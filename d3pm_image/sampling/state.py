@@ -18,8 +18,11 @@ from .draws import LogitsFilter
 
 
 def whole_number(name: str, value: Any) -> int:
-    """A whole number of Python, NumPy or torch as Python's. Raises ConfigError for anything else."""
+    """A whole number of Python, NumPy or torch as Python's. Raises ConfigError for anything else, true and
+    false included."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return operator.index(value)
     except (TypeError, RuntimeError):
         raise ConfigError(name, value, "give a whole number") from None

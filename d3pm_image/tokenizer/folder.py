@@ -179,12 +179,14 @@ def instead(root: Path, name: str) -> str:
 
 def is_part(place: Path, name: str) -> bool:
     """Whether a folder's config.json is that of a tokenizer, a denoiser or a pipeline. Raises Unreadable for
-    one that cannot be read."""
+    one that cannot be read, or holds no settings."""
     try:
         raw = read_json(place / "config.json")
     except Missing:
         return False
-    return isinstance(raw, dict) and raw.get("format") == f"d3pm-image-{name}"
+    if not isinstance(raw, dict):
+        raise Unreadable(place / "config.json", f"holds no settings but {printable(raw, 40)}")
+    return raw.get("format") == f"d3pm-image-{name}"
 
 
 def read_config(place: Path, what: str, name: str = "") -> dict[str, Any]:
@@ -243,6 +245,10 @@ def read_weights(place: Path, what: str, expected_sha256: str | None = None) -> 
     return weights
 
 
+PAGE_BEGINS = 256
+"""Bytes in which a web page, or the pointer of Git LFS, shows what it is."""
+
+
 def check_weights(place: Path, what: str) -> None:
     """Raises ConfigError where a model folder's weights are not there, may not be read, or are another kind
     of file."""
@@ -250,7 +256,7 @@ def check_weights(place: Path, what: str) -> None:
     try:
         check_regular(path)
         with open(path, "rb") as file:
-            pointer = file.read(len(LFS)) == LFS
+            begins = file.read(PAGE_BEGINS)
     except Unreadable as error:
         raise ConfigError(
             what, str(place), f"{error}; copy the folder again" if isinstance(error, Missing) else str(error)
@@ -259,7 +265,12 @@ def check_weights(place: Path, what: str) -> None:
         "model.safetensors cannot be read (it is a Git LFS pointer, not the weights); fetch them with 'git"
         " lfs pull'"
     )
-    check(not pointer, what, str(place), hint)
+    check(not begins.startswith(LFS), what, str(place), hint)
+    hint = "model.safetensors is empty: a download or copy was cut off; copy the file again"
+    check(bool(begins), what, str(place), hint)
+    page = begins.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
+    hint = "model.safetensors is a web page, such as the one about the file; download the file itself"
+    check(not page, what, str(place), hint)
 
 
 @contextmanager

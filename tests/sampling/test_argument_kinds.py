@@ -7,7 +7,9 @@ import pytest
 
 from d3pm_image import Box
 from d3pm_image.config import ConfigError, SamplingConfig
+from d3pm_image.editing.inputs import gather
 from d3pm_image.sampling.base import SAMPLERS
+from d3pm_image.sampling.request import Request
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,19 @@ def test_a_box_of_parts_of_pixels_is_refused(numbers):
 
 def test_a_box_takes_numbers_of_numpy():
     assert Box(*np.array([0, 0, 2, 1])).mask((3, 2)).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", True), ("seed", [0, False]), ("batch_size", True), ("first", False)]
+)
+def test_true_is_no_number(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name}=(True|False): give a whole number"):
+        Request(**{name: value})
+
+
+@pytest.mark.parametrize("mask", [(2, 3, 4, 5), [2, 3, 4, 5], (2.0, 3, 4, 5)])
+def test_four_numbers_in_place_of_a_mask_are_told_of_the_box(mask):
+    with pytest.raises(
+        ConfigError, match=r"^mask=.*left, top, width and height give Box\(2(\.0)?, 3, 4, 5\)"
+    ):
+        gather(np.zeros((8, 8), np.uint8), mask)

@@ -16,7 +16,16 @@ import numpy as np
 from PIL import Image
 
 from ...config import ConfigError, check
-from ...image_io import MOST_FRAMES, count_frames, is_of_the_machine, opened, orientation_of, upright
+from ...data.unused import help_with
+from ...image_io import (
+    MOST_FRAMES,
+    count_frames,
+    image_endings,
+    is_of_the_machine,
+    opened,
+    orientation_of,
+    upright,
+)
 from ...imaging import is_deep, plain, profile_channels, with_opacity
 from ...outputs import added, folder_to_write
 from ...printable import printable
@@ -93,9 +102,9 @@ def open_image_file(path: str | Path, name: str = "image") -> ImageFile:
             name, str(path), f"holds more than {most} million pixels; make it smaller, or cut the part out"
         ) from None
     except Exception as error:  # Pillow raises many kinds for broken files
-        raise ConfigError(
-            name, str(path), f"not a readable image ({type(error).__name__}: {error})"
-        ) from error
+        helps = help_with({path.suffix.lower()} - image_endings())
+        hint = "; ".join([f"not a readable image ({type(error).__name__}: {error})", *helps])
+        raise ConfigError(name, str(path), hint) from error
 
 
 def notes_on(path: Path, opened: Image.Image, kind: str, dropped: Sequence[str] = ()) -> list[str]:
