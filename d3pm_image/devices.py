@@ -78,9 +78,8 @@ def asked_from_exact(denoiser: Denoiser, device: torch.device) -> Denoiser:
 def bf16_is_fast(device: str | torch.device) -> bool:
     """Whether a device multiplies in bfloat16 at least as fast as in float32.
 
-    A processor does with avx512_bf16, AMX or ARM's bf16 instructions. One without them emulates bfloat16: on
-    a Xeon with AVX-512 alone a matrix product ran at 26 GFLOP/s in place of 104, a 3×3 convolution at a
-    quarter of the speed.
+    A processor does with avx512_bf16, AMX or ARM's bf16 instructions. One without them emulates bfloat16 and
+    is several times slower (docs/machines.md has measurements).
     """
     import torch
 

@@ -111,9 +111,9 @@ def remembered(metadata: dict[str, Any], run: Path) -> dict[str, Any]:
     run, if a run was named."""
     kept = dict(metadata)
     tokenizer = dict(kept.get("tokenizer") or {})
-    if "training" not in kept and (found := training_facts(run, "train-diffusion")):
+    if "training" not in kept and (found := training_facts(run)):
         kept["training"] = found
-    if "training" not in tokenizer and (found := training_facts(tokenizer_run(run), "train-tokenizer")):
+    if "training" not in tokenizer and (found := training_facts(tokenizer_run(run))):
         tokenizer["training"] = found
     for holder in (kept, tokenizer):
         if "data" in holder:

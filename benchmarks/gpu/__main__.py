@@ -38,13 +38,14 @@ def main() -> None:
     for name, seconds in (("rates", 200), ("train", 420), ("step", 0), ("entry", 0)):
         part = parts.add_parser(name)
         part.add_argument("--out", type=Path, default=RESULTS)
-        part.add_argument("--seconds", type=float, default=seconds)
+        if name != "step":
+            part.add_argument("--seconds", type=float, default=seconds)
         part.add_argument("--toy", action="store_true", help="toy sizes on the processor: a rehearsal")
         if name in ("step", "entry"):
             part.add_argument("name")
-            part.add_argument("--mode", default="false")
     for part in (packing, parts.choices["train"], parts.choices["entry"]):
         part.add_argument("--pack", type=Path, default=Path("gpu_pack"))
+    parts.choices["entry"].add_argument("--mode", default="false", help="train.compile of the denoiser")
     parts.choices["train"].add_argument("--only", nargs="*", default=[], help="names of entries")
     args = parser.parse_args()
     {"pack": pack, "rates": rates, "train": train, "step": step, "entry": entry}[args.part](args)

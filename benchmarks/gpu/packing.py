@@ -16,6 +16,7 @@ from d3pm_image.cache_folder import cache_root
 from d3pm_image.data.image_source import ImageSource
 from d3pm_image.data.packing import pack as pack_shards
 from d3pm_image.data.sources import whole_source
+from d3pm_image.data.torchvision_sets import TORCHVISION
 from d3pm_image.documents import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,10 +61,9 @@ def smaller(source: ImageSource, folder: Path, quality: int, limit: int) -> Imag
 
 def pack_images(entry: dict[str, Any], data: Path, out: Path, limit: int) -> None:
     """The images of an entry as tar shards, compressed: headers take as much as small images do."""
-    folder = data / str(entry["images"])
-    source = whole_source(
-        str(folder) if folder.is_dir() and entry["images"] != "eurosat" else entry["images"]
-    )
+    name = str(entry["images"])
+    known = name in TORCHVISION or not (data / name).is_dir()
+    source = whole_source(name if known else str(data / name))
     with tempfile.TemporaryDirectory() as scratch:
         if entry["quality"] is not None or limit:
             source = smaller(source, Path(scratch) / "images", entry["quality"] or 90, limit)

@@ -98,6 +98,12 @@ def seconds(call: Callable[[], object], device: torch.device, toy: bool, warm: i
     return (time.perf_counter() - began) / calls
 
 
+def product_rate(kind: torch.dtype, device: torch.device, toy: bool) -> float:
+    """Operations per second of a product of large square matrices."""
+    square = torch.randn(*(2 * [256 if toy else 8192]), device=device).to(kind)
+    return 2 * len(square) ** 3 / seconds(functools.partial(torch.matmul, square, square), device, toy)
+
+
 def environment(note: Note, device: torch.device, toy: bool) -> None:
     """The machine, its matrix rate and its memory's."""
     note("machine", machine())
@@ -105,11 +111,8 @@ def environment(note: Note, device: torch.device, toy: bool) -> None:
     if device.type == "cuda":
         note("gpu", torch.cuda.get_device_name(device))
         note("memory_mb", round(torch.cuda.mem_get_info(device)[1] / 1e6))
-    side = 256 if toy else 8192
     for name, kind in (("bf16", torch.bfloat16), ("float32", torch.float32)):
-        a = torch.randn(side, side, device=device).to(kind)
-        rate = 2 * side**3 / seconds(functools.partial(torch.matmul, a, a), device, toy)
-        note(f"product_{name}_tflops", round(rate / 1e12, 3))
+        note(f"product_{name}_tflops", round(product_rate(kind, device, toy) / 1e12, 3))
     a = torch.empty(2**20 if toy else 2**30, dtype=torch.uint8, device=device)
     note("copy_gb_per_s", round(2 * a.nbytes / seconds(lambda: a.clone(), device, toy) / 1e9, 1))
 
@@ -175,9 +178,7 @@ def step_of(
 def training(note: Note, device: torch.device, toy: bool) -> None:
     """Images per second of denoisers, and the share of the matrix rate that their operations reach; one that
     fails leaves the others."""
-    square = torch.randn(*(2 * [256 if toy else 8192]), device=device).bfloat16()
-    rate = 2 * len(square) ** 3 / seconds(functools.partial(torch.matmul, square, square), device, toy)
-    del square
+    rate = product_rate(torch.bfloat16, device, toy)
     for mode, name in ORDER[:1] if toy else ORDER:
         for fused in (False, True) if mode == "eager" else (False,):
             row = f"{name} {mode}{' fused' if fused else ''}"

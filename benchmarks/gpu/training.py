@@ -176,6 +176,3 @@ def chosen(names: list[str], pack: Path) -> list[dict[str, Any]]:
     """The entries whose images travelled, in the order of the list; of these names, where there are any."""
     there = [entry for entry in trainings() if (pack / f"{entry['name']}.tar.xz").is_file()]
     return [entry for entry in there if not names or entry["name"] in names]
-
-
-__all__ = ["FINISH_S", "chosen", "parameters", "train_entry"]

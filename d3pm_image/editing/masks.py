@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 from ..config import check
 from ..imaging import is_deep, with_opacity
 
-COLOURLESS = 16
-"""Largest difference of the channels, of 255, in what counts as grey."""
+GREY_PAINT = 16
+"""Largest difference of the channels, of 255, in a stroke that counts as grey."""
 WHOLE = re.compile(r"[+-]?\d{1,6}")
 
 
@@ -216,7 +216,7 @@ def _white(mask: Image.Image) -> np.ndarray:
 def _is_paint(colours: np.ndarray) -> bool:
     """Whether the opaque pixels (n, 3) of a layer are the strokes of a brush: coloured, all dark or all
     light; not black and white."""
-    coloured = np.ptp(colours, axis=1).max() > COLOURLESS
+    coloured = np.ptp(colours, axis=1).max() > GREY_PAINT
     light = colours.max(axis=1) >= 128
     return bool(coloured or light.all() or not light.any())
 

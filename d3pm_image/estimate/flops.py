@@ -24,11 +24,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config import DiffusionRun, TokenizerRun, TrainConfig, size_pair
+from ..config import DiffusionRun, TokenizerRun, TrainConfig
 from ..denoiser.layers import rotary_table
 from ..devices import pick_mixed_precision
 from ..diffusion import fused  # noqa: F401  (registers the operation that is counted below)
 from ..pixel_range import from_levels
+from ..recipes.random_batches import diffusion_batch, tokenizer_batch
 from ..recompute import recompute_blocks
 from ..seeds import Share
 from ..training.optim import make_optimizers
@@ -235,19 +236,6 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
             getattr(codebook, name).normal_()
         codebook.cluster_size.fill_(1.0)
     return model
-
-
-def tokenizer_batch(config: TokenizerRun, images: int) -> dict[str, Tensor]:
-    """Random images, as the loader gives them."""
-    shape = (images, config.data.channels, *size_pair(config.data.image_size))
-    return {"images": torch.randint(256, shape, dtype=torch.uint8)}
-
-
-def diffusion_batch(num_codes: int, grid: tuple[int, int], classes: int, images: int) -> dict[str, Tensor]:
-    """Random grids of codes, as the loader gives them."""
-    codes = torch.randint(num_codes, (images, grid[0] * grid[1]))
-    labels = torch.randint(classes, (images,)) if classes else torch.full((images,), -1)
-    return {"codes": codes, "labels": labels}
 
 
 def tokenizer_loss(config: TokenizerRun, images: int) -> Loss:

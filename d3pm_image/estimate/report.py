@@ -17,16 +17,15 @@ from ..diffusion import Process
 from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
+from ..recipes.random_batches import diffusion_batch, tokenizer_batch
 from ..system.threads import fitting_threads, torch_threads
 from ..training.task import Loss as TrainingLoss
 from ..training.timing import free_bytes, time_steps
 from .flops import (
     Loss,
     count,
-    diffusion_batch,
     diffusion_loss,
     imagined,
-    tokenizer_batch,
     tokenizer_loss,
     tokenizer_model,
 )

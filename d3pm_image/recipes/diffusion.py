@@ -304,7 +304,7 @@ def finish(inputs: DiffusionInputs, best: Transformer, accelerator: Accelerator)
     pipe = inputs.pipeline(best)
     pipe.metadata["validation"] = scores
     started = {"started_from": inputs.pretrained.remembered()} if inputs.pretrained else {}
-    pipe.metadata["training"] = training_facts(folder, "train-diffusion") | {"machine": machine()} | started
+    pipe.metadata["training"] = training_facts(folder) | {"machine": machine()} | started
     pipe.save_pretrained(folder / "model")
     training_curves(folder)
     print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..config import is_stage_two
 from ..documents import read_yaml
 
 PLACES = ("out", "tokenizer", "cache", "resume", "start_from")  # paths of one machine
@@ -14,14 +15,9 @@ PARTS = {
 }
 
 
-def training_facts(run: Path, command: str) -> dict[str, Any]:
-    """Settings, steps and duration of a run, without the paths of the machine it ran on; empty if the folder
-    has no such files.
-
-    Args:
-        run: Folder of the run.
-        command: train-tokenizer or train-diffusion.
-    """
+def training_facts(run: Path) -> dict[str, Any]:
+    """Settings, steps and duration of a run, without the paths of the machine it ran on; empty if the
+    folder has no such files."""
     from ..training.monitor import read_lines
 
     try:
@@ -31,6 +27,7 @@ def training_facts(run: Path, command: str) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict) or not lines:
         return {}
+    command = "train-diffusion" if is_stage_two(settings) else "train-tokenizer"
     settings = {
         name: value for name, value in settings.items() if name not in PLACES or isinstance(value, dict)
     }

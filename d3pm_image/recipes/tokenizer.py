@@ -269,9 +269,7 @@ def finish(
         "classes": list(inputs.images.source.class_names),
     }
     metadata["training"] = (
-        training_facts(folder, "train-tokenizer")
-        | {"machine": machine()}
-        | ({"started_from": started} if started else {})
+        training_facts(folder) | {"machine": machine()} | ({"started_from": started} if started else {})
     )
     save_tokenizer(best, folder / "model", config.data.image_size, metadata)
     training_curves(folder)

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Steps that move nothing, where the device alone knows it.
+
+    Args:
+        now: A float scalar on the model's device, 1 where this step is one; the parameters stay then.
+        earlier: How many steps of those that ``n_averaged`` counts were, an integer scalar there.
+    """
+
+    now: Tensor
+    earlier: Tensor
 
 
 class Average(AveragedModel):
@@ -24,29 +39,20 @@ class Average(AveragedModel):
         self.decay = decay
 
     @torch.no_grad()
-    def update_parameters(
-        self, model: nn.Module, bad: Tensor | None = None, uncounted: Tensor | None = None
-    ) -> None:
-        """One step of the average.
-
-        Args:
-            model: The updated model.
-            bad: A float scalar on the model's device; if it is 1 the parameters stay.
-            uncounted: With ``bad``: earlier steps that ``n_averaged`` counts although they moved nothing, an
-                integer scalar there.
-        """
+    def update_parameters(self, model: nn.Module, skipped: Skipped | None = None) -> None:
+        """One step of the average of a model whose weights have moved, unless ``skipped`` says no."""
         count = int(self.n_averaged)
         averages = [p.detach() for p in self.module.parameters()]
         values = [p.detach() for p in model.parameters()]
         if count == 0:
             for average, value in zip(averages, values, strict=True):
                 average.copy_(value)
-        elif bad is None or uncounted is None:
+        elif skipped is None:
             rate = 1 - min(self.decay, (1 + count) / (10 + count))
             torch._foreach_lerp_(averages, values, rate)
         else:
-            moved = count - uncounted.to(bad.dtype)
-            rates = (1 - ((1 + moved) / (10 + moved)).clamp_max(self.decay)) * (1 - bad)
+            moved = count - skipped.earlier.to(skipped.now.dtype)
+            rates = (1 - ((1 + moved) / (10 + moved)).clamp_max(self.decay)) * (1 - skipped.now)
             differences = torch._foreach_sub(values, averages)
             torch._foreach_mul_(differences, rates)
             torch._foreach_add_(averages, differences)

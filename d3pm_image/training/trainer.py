@@ -20,7 +20,7 @@ from ..recompute import recompute_blocks
 from . import checkpoint as ckpt
 from . import sharding
 from .discriminator_step import DiscriminatorStep
-from .ema import make_average
+from .ema import Skipped, make_average
 from .optim import Optimizers, learning_rate, make_optimizers
 from .random import StepRandom
 from .skipping import Tally, count, settle
@@ -330,7 +330,7 @@ class Trainer:
                 buffer.copy_(torch.where(bad > 0, value, buffer))
         if self.average is not None:
             earlier = tally.counts[0] - self.progress.skipped - bad.long()
-            self.average.update_parameters(self.task.model, bad, earlier)
+            self.average.update_parameters(self.task.model, Skipped(bad, earlier))
         self.optimizers.zero_grad()
 
     def _gradients(

@@ -7,7 +7,8 @@ unresolved, which fails a strict build.
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import pkgutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,18 +21,9 @@ from sphinx.util.nodes import make_refnode
 
 def named(path: str) -> Any:
     """The object of a full name; None where there is none."""
-    module, _, rest = path.partition(".")
-    found: Any = importlib.import_module(module)
-    for word in filter(None, rest.split(".")):
-        module = f"{module}.{word}"
-        try:
-            found = getattr(found, word)
-        except AttributeError:
-            try:
-                found = importlib.import_module(module)
-            except ImportError:
-                return None
-    return found
+    with contextlib.suppress(AttributeError, ImportError):
+        return pkgutil.resolve_name(path)
+    return None
 
 
 def meant(target: str, entries: Iterable[str]) -> str | None:

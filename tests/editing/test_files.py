@@ -391,13 +391,3 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 
 
 # where results go
-
-
-def test_formats_of_other_programs_say_what_reads_them(tmp_path):
-    for name, words in (("a.jxl", "convert JPEG XL to PNG first"), ("b.NEF", "convert raw images first")):
-        (tmp_path / name).write_bytes(b"no image")
-        with pytest.raises(ConfigError, match=words):
-            open_image_file(tmp_path / name)
-    (tmp_path / "c.png").write_bytes(b"no image")
-    with pytest.raises(ConfigError, match=r"not a readable image \(.*\)$"):
-        open_image_file(tmp_path / "c.png")

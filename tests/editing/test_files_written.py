@@ -1,4 +1,4 @@
-"""Where results go."""
+"""Where results go, and what is said of files of formats that are not read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from d3pm_image.config import ConfigError
 from d3pm_image.editing.image_files.files import (
     ImageFile,
     check_outputs,
+    open_image_file,
     result_path,
     write_image_file,
 )
@@ -57,3 +58,13 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_image_file(source.image, tmp_path / "b.png", source)
     assert not list(tmp_path.iterdir())
+
+
+def test_formats_of_other_programs_say_what_reads_them(tmp_path):
+    for name, words in (("a.jxl", "convert JPEG XL to PNG first"), ("b.NEF", "convert raw images first")):
+        (tmp_path / name).write_bytes(b"no image")
+        with pytest.raises(ConfigError, match=words):
+            open_image_file(tmp_path / name)
+    (tmp_path / "c.png").write_bytes(b"no image")
+    with pytest.raises(ConfigError, match=r"not a readable image \(.*\)$"):
+        open_image_file(tmp_path / "c.png")

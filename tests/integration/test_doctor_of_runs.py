@@ -24,10 +24,10 @@ def test_values_that_are_no_numbers_harm_nobody(tmp_path):
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "config.yaml").write_text("train: {steps: 3}\ntokenizer: {num_codes: 8}\n")
     examine_run(tmp_path, free=10**12)
-    metadata = training_facts(tmp_path, "train-tokenizer")
+    metadata = training_facts(tmp_path)
     assert (metadata["steps"], metadata["seconds"]) == (3, 3.0)
     (tmp_path / "log.jsonl").write_bytes(b"5\n[1]\n")
-    assert training_facts(tmp_path, "train-tokenizer") == {}
+    assert training_facts(tmp_path) == {}
 
 
 def test_a_run_goes_on_over_a_damaged_log(copied, capsys):

@@ -224,7 +224,7 @@ def test_what_was_chosen_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("minutes", -1), ("minutes", float("nan")), ("image_size", -1), ("channels", 2), ("downsampling", 3),
+        ("minutes", -1), ("minutes", float("nan")), ("image_size", -1), ("channels", 5), ("downsampling", 3),
         ("width", 12), ("tokenizer_width", -8), ("depth", -1), ("seed", -1),
     ],
 )  # fmt: skip

@@ -1,7 +1,6 @@
 """Choice of the networks of both stages, by the images and the speed of this machine.
 
-The rules come from the trainings that ``configs/`` and ``docs/tutorial.md`` measured: a folder of photographs
-needed about 50,000 images seen by stage one and 100,000 by stage two, at 64 pixels.
+The rules come from the trainings of ``configs/`` and ``docs/tutorial.md``.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ STARTS = {"eurosat": (64, 3), "fashion-mnist": (28, 1)}
 """Models that come with the package: side in pixels and channels of their images."""
 SIZES = (64, 128, 256)
 SEEN = (50_000, 100_000)
-"""Images that stage one and stage two should see, by the measured trainings on photographs."""
+"""Images that stage one and stage two should see: about steps times batch size of ``configs/flowers``."""
 RUNGS = ((128, 4, 4), (192, 4, 3), (192, 6, 3), (256, 6, 4), (256, 8, 4), (384, 8, 6), (512, 12, 8))
 """Denoisers, small to large: width, depth, heads."""
 FEWEST_STEPS = 1500

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...config import DiffusionRun, TokenizerRun, size_pair
+from ...config import DiffusionRun, TokenizerRun
 from ...system.threads import fitting_threads, torch_threads
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Measured:
         import torch
 
         from ...training.timing import time_steps
+        from ..random_batches import diffusion_batch, tokenizer_batch
 
         train = first.train if second is None else second.train
         with torch_threads(train.threads or fitting_threads()[0]):  # as a run takes them
@@ -37,12 +38,9 @@ class Measured:
 
             def batch(images: int) -> dict[str, Tensor]:
                 if second is None:
-                    shape = (images, first.data.channels, *size_pair(first.data.image_size))
-                    return {"images": torch.randint(256, shape, dtype=torch.uint8)}
-                height, width = first.tokenizer.grid(first.data.image_size)
-                codes = torch.randint(first.tokenizer.num_codes, (images, height * width))
-                labels = torch.randint(self.classes, (images,)) if self.classes else torch.full((images,), -1)
-                return {"codes": codes, "labels": labels}
+                    return tokenizer_batch(first, images)
+                grid = first.tokenizer.grid(first.data.image_size)
+                return diffusion_batch(first.tokenizer.num_codes, grid, self.classes, images)
 
             timing = time_steps(network, loss, batch, train, train.batch_size, self.seconds)
         return timing.step(train.batch_size)

@@ -151,7 +151,7 @@ def run(asked: OwnImages, data: Data) -> Pipeline:
 
 def seconds_of(place: Path) -> float:
     """Seconds that the training in a run's folder took so far, by its log."""
-    return float(training_facts(place, "").get("seconds", 0.0))
+    return float(training_facts(place).get("seconds", 0.0))
 
 
 def name_of(data: DataConfig) -> str:
@@ -296,7 +296,7 @@ def scores_of(out: Path, chosen: Chosen, metadata: dict[str, Any]) -> list[str]:
         ("one", out / "tokenizer", chosen.tokenizer),
         ("two", out, chosen.diffusion),
     ):
-        reached, steps = training_facts(place, "").get("steps", 0), config.train.steps
+        reached, steps = training_facts(place).get("steps", 0), config.train.steps
         early = ", where the held-out score had not got better for a while" if reached < steps else ""
         said.append(f"Stage {name} ended at step {reached} of {steps}{early}; its best weights are kept.")
     return said
