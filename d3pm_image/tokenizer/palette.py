@@ -123,7 +123,7 @@ class Palette(nn.Module):
         for array in codes.cpu().numpy().astype(np.uint8):
             image = Image.fromarray(array, "P")
             image.putpalette(rgba[:, :3].tobytes())
-            if has_alpha(self.channels):
+            if rgba[:, 3].min() < 255:
                 image.info["transparency"] = rgba[:, 3].tobytes()
             images.append(image)
         return images

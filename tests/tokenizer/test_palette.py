@@ -70,6 +70,11 @@ def test_hard_palettes_make_alpha_hard_and_soft_ones_do_not():
     assert palette(SOFT).encode(images).flatten().tolist() == [2, 2, 2, 0]
 
 
+def test_opaque_palettes_say_nothing_of_transparency():
+    image = palette(FOUR[1:]).indexed(torch.tensor([[[2, 0, 1]]]))[0]
+    assert "transparency" not in image.info and image.convert("RGB").getpixel((0, 0)) == (250, 250, 250)
+
+
 def test_it_keeps_the_contract_of_tokenizers_and_its_folder(tmp_path):
     model, info = palette_of(as_channels(FOUR, 4), (6, 8), {"note": "Ü"})
     check_tokenizer(model, (6, 8))
