@@ -184,3 +184,16 @@ def test_commands_draw_and_reconstruct_on_an_apple_gpu(tmp_path, capsys):
 def test_training_stays_on_the_cpu_beside_an_apple_gpu():
     with apple_machine():
         assert make_accelerator(TrainConfig(batch_size=4)).device.type == "cpu"
+
+
+@pytest.mark.parametrize(("count", "place"), [(4, "cuda:1"), (2, "cuda:1"), (1, "")])
+def test_each_process_has_a_gpu_of_its_own_or_none_starts(count, place, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    if place:
+        assert pick_device("auto") == pick_device("cuda") == place
+    else:
+        with pytest.raises(ConfigError, match=r"device='auto': 2 processes on this machine and 1 GPUs"):
+            pick_device("auto")

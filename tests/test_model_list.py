@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -48,6 +49,26 @@ def test_models_of_the_hub_are_listed_and_others_left_out(cache):
     damaged = put(cache, "somebody/damaged")
     (damaged / "tokenizer" / "config.json").write_text("{")
     assert [one.name for one in known_models()] == ["eurosat", "fashion-mnist", "somebody/fields"]
+
+
+def test_another_format_is_no_model_whatever_else_it_holds(tmp_path):
+    shutil.copytree(SHIPPED / "eurosat", tmp_path / "model")
+    assert summary("x", tmp_path / "model") is not None
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"format": "another"}))
+    assert summary("x", tmp_path / "model") is None
+
+
+def test_of_several_revisions_the_latest_is_listed(cache):
+    """The hub's cache dates a revision by its files."""
+    places = {name: put(cache, "somebody/fields", name * 40) for name in "a"}
+    for name in "bc":
+        places[name] = cache / "models--somebody--fields" / "snapshots" / (name * 40)
+        shutil.copytree(places["a"], places[name])
+    for name, seconds in (("a", 1000), ("b", 3000), ("c", 2000)):
+        for path in places[name].rglob("*"):
+            os.utime(path, (seconds, seconds))
+    assert [(name, place.name) for name, place in model_list.cached()] == [("somebody/fields", "b" * 40)]
 
 
 def test_scores_fall_back_to_the_bound_and_strangers_texts_do_no_harm(tmp_path):

@@ -115,3 +115,11 @@ def test_data_without_room_and_those_that_are_read_from_files_stay_where_they_ar
     monkeypatch.setattr(on_device, "DEVICES", ("cpu",))
     plain.pixels = None
     assert plain.on_device(CPU) is None
+
+
+def test_the_choice_of_mirror_images_follows_the_seed_and_the_epoch():
+    def chosen(seed: int, epoch: int) -> np.ndarray:
+        return on_device.Held("images", torch.zeros(64), torch.zeros(64), seed, "left-right").mirrored(epoch)
+
+    assert np.array_equal(chosen(0, 0), chosen(0, 0))
+    assert not np.array_equal(chosen(0, 0), chosen(1, 0)) and not np.array_equal(chosen(0, 0), chosen(0, 1))

@@ -3,6 +3,8 @@ and nothing in a step waits for it."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers.denoisers import denoiser_task
@@ -140,3 +142,34 @@ def test_no_step_of_a_denoiser_waits(tmp_path, counting):
     with Waits() as waits:
         float(run.loss)
     assert waits.found
+
+
+def test_a_device_counts_alone_where_nothing_else_has_to_look(monkeypatch):
+    """A sharded network, and fp16, whose scaler looks itself, wait for every step."""
+    accelerator = SimpleNamespace(device=torch.device("cpu"))
+
+    def of(**settings):
+        known = {"fsdp": False, "mixed_precision": "no"} | settings
+        return skipping.Tally.of(SimpleNamespace(**known), accelerator)
+
+    assert of() is None, "a processor looks at every step"
+    monkeypatch.setattr(skipping, "DEVICES", ("cpu",))
+    assert of() is not None and of(mixed_precision="bf16") is not None
+    assert of(fsdp=True) is None and of(mixed_precision="fp16") is None
+
+
+def test_a_good_step_after_a_checkpoint_ends_its_doubt(tmp_path, counting):
+    run = counting(tmp_path, max_skips=3)
+    run.step(batch_of(0))
+    run.doubted, run.saved_step = tmp_path / "checkpoint", run.progress.step
+    settle(run)
+    assert run.doubted is not None, "no step was taken since"
+    run.step(spoiled(1, (1,)))
+    settle(run)
+    assert run.doubted is not None and run.progress.skipped_in_a_row == 1, "the step moved nothing"
+    run.step(spoiled(2, (2,)))
+    settle(run)
+    assert run.progress.skipped_in_a_row == 2, "counting goes on from what was read"
+    run.step(batch_of(3))
+    settle(run)
+    assert run.doubted is None and (run.progress.skipped, run.progress.skipped_in_a_row) == (2, 0)
