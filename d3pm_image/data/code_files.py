@@ -1,6 +1,6 @@
 """The files of a code cache: ``codes.npy`` uint16 (variants, n, H, W), or, past a million images,
 ``codes-00000.npy``, … of a million each; ``labels.npy`` int64 (n,); ``meta.json`` with their checksums
-(:mod:`.code_sums`). All are memory-mapped, none is ever held whole.
+(:mod:`.code_sums`). All are memory-mapped; none is ever read into memory as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHARD_IMAGES = 2**20
 MAPPED_PAGES = 2**28
 """Bytes of a large cache that may count as this process's memory at once."""
 FAULT = 2**16
-"""Bytes that the system maps around a scattered read, at most."""
+"""Largest number of bytes that the system maps around a scattered read."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Layout:
 
     @classmethod
     def of(cls, place: Path) -> Layout:
-        """As meta.json says. Raises one of :data:`~d3pm_image.data.code_sums.DAMAGED` where it is not there
-        or makes no sense."""
+        """As meta.json says. Raises one of :data:`~d3pm_image.data.code_sums.DAMAGED` if it is missing or
+        invalid."""
         meta = read_meta(place)
         layout = cls(meta["variants"], meta["count"], tuple(meta["grid"]), meta.get("shard", 0))
         numbers = (layout.variants, layout.count, *layout.grid)
@@ -79,8 +79,7 @@ class Layout:
         return [*(self.name(number) for number in range(self.files)), "labels.npy"]
 
     def damaged(self, place: Path) -> list[str]:
-        """Names of the files that are not there, not of the right length and kind, or not what their checksum
-        says.
+        """Names of the files that are missing, have a wrong length or type, or do not match their checksum.
 
         Raises:
             OSError: a file is there and cannot be read.
@@ -97,7 +96,7 @@ class Layout:
 
 
 def fits(path: Path, shape: tuple[int, ...], kind: type) -> bool:
-    """Whether a .npy file is there with all of an array of this shape and kind.
+    """Whether a .npy file exists and has a whole array of this shape and dtype.
 
     Raises:
         OSError: it is there and cannot be read.
@@ -119,8 +118,8 @@ def fits(path: Path, shape: tuple[int, ...], kind: type) -> bool:
 
 
 def labels_fit(place: Path) -> bool:
-    """Whether labels of the right length are those of the classes that meta.json names. Where there are
-    checksums, these tell."""
+    """Whether labels of the right length are those of the classes in meta.json. If there are checksums, these
+    decide."""
     meta = read_meta(place)
     names = meta.get("class_names")
     if "sha256" in meta or names is None:
@@ -130,16 +129,16 @@ def labels_fit(place: Path) -> bool:
 
 
 def empty(path: Path, shape: tuple[int, ...], kind: type) -> None:
-    """A .npy file of zeros that takes no space yet; a file of that name, which may have another name too, is
-    let go, not changed."""
+    """Write a .npy file of zeros that takes no space yet. An existing file of that name, which may have a
+    second name, is unlinked, not changed."""
     path.unlink(missing_ok=True)
     np.lib.format.open_memmap(path, "w+", kind, shape).flush()
 
 
 def prepare(part: Path, place: Path, layout: Layout, batch_size: int) -> None:
-    """Make the files of an unfinished cache, and ``done.npy`` with a flag a batch. What an earlier run with
-    the same batches left is kept, and so are the sound files of a damaged cache at ``place``: only what is
-    missing is encoded."""
+    """Make the files of an unfinished cache, and ``done.npy`` with one flag per batch. Files of an earlier
+    run with the same batches are kept, and so are the undamaged files of a damaged cache at ``place``: only
+    what is missing is encoded."""
     batches = -(-layout.count // batch_size)
     if fits(part / "done.npy", (batches,), np.uint8):
         done = np.load(part / "done.npy")
@@ -160,8 +159,8 @@ def prepare(part: Path, place: Path, layout: Layout, batch_size: int) -> None:
 
 
 def salvage(part: Path, place: Path, layout: Layout) -> bool:
-    """Put the sound files of a damaged cache into ``part`` under a second name; True where its labels are
-    sound and some of its codes."""
+    """Link the undamaged files of a damaged cache into ``part``; True if its labels and some of its codes are
+    undamaged."""
     try:
         wrong = layout.damaged(place) if Layout.of(place) == layout else ["meta.json"]
     except DAMAGED:
@@ -172,14 +171,14 @@ def salvage(part: Path, place: Path, layout: Layout) -> bool:
     for name in [*(n for n in names if n not in wrong), "labels.npy"]:
         try:
             os.link(place / name, part / name)
-        except OSError:  # a file system without second names
+        except OSError:  # a file system without hard links
             shutil.copyfile(place / name, part / name)
     return True
 
 
 class CodeWriter:
-    """Writes batches into the files of :func:`prepare`. By write, not through the map: a full disk is then an
-    error and no signal, and processes on other machines that write the rest of a page lose nothing."""
+    """Writes batches into the files of :func:`prepare`. It uses write, not the map, so that a full disk is an
+    error and not a signal, and processes on other machines that write the rest of a page lose nothing."""
 
     def __init__(self, part: Path, layout: Layout):
         self.part, self.layout = part, layout
@@ -220,7 +219,7 @@ class CodeWriter:
 
 
 class CodeFiles:
-    """The codes of a cache as one array (variants, n, H, W), whatever its files.
+    """The codes of a cache as one array (variants, n, H, W), from one or several files.
 
     Raises:
         One of :data:`~d3pm_image.data.code_sums.DAMAGED`: a damaged cache.

@@ -1,10 +1,9 @@
-"""Checksums of a code cache: files of the right shape that hold the wrong codes are found before they train
-anything.
+"""Checksums of a code cache: files of the right shape with wrong codes are found before training.
 
 ``meta.json`` holds the SHA-256 of every other file. Up to :data:`READ_EACH_TIME` bytes all of them are read
-at every start. A larger cache is read whole once: what was found right is noted beside it
+at every start. A larger cache is read as a whole once. The result is recorded beside it
 (``.KEY.verified.json``) with the files' sizes, times of change and times of status change, and a file is read
-again when one of these is another. Caches of versions without checksums have none to compare.
+again when one of these changes. Caches of versions without checksums are not compared.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from ..documents import Missing, Unreadable, read_json
 from ..storage import sha256, write_text
 
 READ_EACH_TIME = 2**30
-"""Bytes of a cache that is read whole at each start."""
+"""Largest size in bytes of a cache that is read as a whole at each start."""
 MAX_META = 2**26
-"""Bytes of meta.json at most: a hundred thousand files and as many class names."""
+"""Largest size of meta.json in bytes: a hundred thousand files and as many class names."""
 DAMAGED = (
     ValueError,
     KeyError,
@@ -37,7 +36,7 @@ damage, and end the command."""
 
 
 def read_meta(place: Path) -> dict[str, Any]:
-    """``meta.json`` of a cache. Raises one of :data:`DAMAGED` where it is not there or no dictionary."""
+    """``meta.json`` of a cache. Raises one of :data:`DAMAGED` if it is missing or not a dictionary."""
     try:
         meta = read_json(place / "meta.json", MAX_META)
     except Unreadable as error:
@@ -56,8 +55,8 @@ def write_sums(place: Path, names: Iterable[str]) -> None:
 
 
 def wrong_sums(place: Path, names: list[str]) -> list[str]:
-    """Those of the files, all of which are there, whose contents are not what ``meta.json`` says;
-    ``meta.json`` itself where it lacks some.
+    """Those of the existing files whose contents do not match ``meta.json``; ``meta.json`` itself if it lacks
+    some.
 
     Raises:
         OSError: a file cannot be read.
@@ -76,7 +75,7 @@ def wrong_sums(place: Path, names: list[str]) -> list[str]:
     again = [name for name in names if known.get(name) != right[name]]
     wrong = [name for name in again if sha256(place / name) != sums[name]]
     if large and again:
-        with contextlib.suppress(OSError):  # a folder that cannot be written only costs the reading again
+        with contextlib.suppress(OSError):  # if the folder cannot be written, files are read again next time
             write_text(note, json.dumps({name: value for name, value in right.items() if name not in wrong}))
     return wrong
 
@@ -88,7 +87,7 @@ def stamp(path: Path) -> list[int]:
 
 
 def read_note(note: Path) -> dict[str, Any]:
-    """Which files were read and found right; nothing where that cannot be read."""
+    """Files that were read and found right; empty if the record cannot be read."""
     try:
         known = read_json(note, MAX_META)
     except Unreadable:

@@ -2,8 +2,8 @@
 
 A cache is a folder ``<hash>`` (:mod:`.code_files`); variant 1 of its codes, where present, holds the mirrored
 images. It is written beside its place, batch by batch, by one process or several, and renamed when it is
-whole. One program (a process, or a team of them) at a time makes a cache: it holds a lock beside the cache's
-place from before it begins until after the rename, and others wait for it and then take what it made.
+complete. One program (a process, or a team of processes) at a time makes a cache. It holds a lock beside the
+cache's place until after the rename; others wait for it and then use the result.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def cache_key(tokenizer_sha256: str, images: ImageSet) -> str:
 
 
 def former_key(tokenizer_sha256: str, images: ImageSet) -> str:
-    """The key under which versions that did not read contents kept the codes; the same key for images that
-    these knew by their contents."""
+    """The key of the codes in versions that did not read contents; the same key for images that these
+    identified by their contents."""
     return _key(tokenizer_sha256, images, images.source.known_as.former or images.source.fingerprint)
 
 
@@ -90,8 +90,8 @@ def build_cache(
     shard_images: int = SHARD_IMAGES,
     former: str = "",
 ) -> Path:
-    """Encode all images (and their mirror images where flips are configured) unless the cache is there
-    already. An encoding that was killed goes on with the batches that are missing.
+    """Encode all images (and their mirror images if flips are configured) unless the cache exists already. An
+    encoding that was killed continues with the batches that are missing.
 
     Args:
         images: Plain (not augmented) image set.
@@ -99,9 +99,9 @@ def build_cache(
         key: From :func:`cache_key`.
         root: Parent folder; default ``~/.cache/d3pm_image/codes``.
         team: Processes that share the work, on one file system; each calls this function.
-        shard_images: Larger sets are written in files of so many images. Where files of a cache are damaged,
-            only they are encoded again.
-        former: From :func:`former_key`: a whole cache of an earlier version under this key is taken where
+        shard_images: Larger sets are written in files of this many images. If files of a cache are damaged,
+            only these are encoded again.
+        former: From :func:`former_key`: a complete cache of an earlier version under this key is used if
             there is none under ``key``.
 
     Returns:
@@ -116,8 +116,8 @@ def build_cache(
 
     part = place.with_name(f".{key}.part")
     with contextlib.ExitStack() as stack:
-        # the first process decides, under the lock; the others read its decision from the folder, for each
-        # might see another state
+        # the first process decides, under the lock; the others read its decision from the folder, because
+        # each might see another state
         work = team.rank == 0 and _claim(stack, images, part, place, found, team, quiet)
         if work:
             _begin(images, encode, part, place, batch_size, shard_images)
@@ -145,8 +145,8 @@ def _claim(
     team: Team,
     quiet: bool,
 ) -> bool:
-    """Whether there is a cache to make; then its lock is held by ``stack``, and what killed programs left is
-    removed."""
+    """Whether there is a cache to make; then its lock is held by ``stack``, and remains of killed programs
+    are removed."""
     if is_whole(found(), True, len(images)) and (team.world == 1 or not part.exists()):
         return False
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _claim(
     for left in place.parent.iterdir():
         if left.name.startswith(f".{place.name}.") and left.name.endswith((".part", ".old")) and left != part:
             remove(left)
-    if is_whole(found(), quiet, len(images)):  # who held the lock has made it
+    if is_whole(found(), quiet, len(images)):  # the previous holder of the lock has made it
         remove(part)
         return False
     return True
@@ -202,7 +202,7 @@ def _begin(
 
 
 def _finish(part: Path, place: Path) -> None:
-    """Add the checksums and put the cache in its place. The flags stay until it is there: a program that is
+    """Add the checksums and put the cache in its place. The flags stay until then, so that a program that is
     killed here loses nothing."""
     names = Layout.of(part).names
     write_sums(part, names)
@@ -214,11 +214,11 @@ def _finish(part: Path, place: Path) -> None:
 
 
 def is_whole(place: Path, quiet: bool = False, count: int = 0) -> bool:
-    """Whether a cache is there with all that its meta.json says; files that are damaged are named, and will
-    be made again.
+    """Whether a cache exists and is complete by its meta.json; damaged files are reported, and will be made
+    again.
 
     Args:
-        count: Images that it must have; 0 does not look.
+        count: Images that it must have; 0 for no check.
 
     Raises:
         OSError: it is there and cannot be read: no permission, say, or a failing disk.
@@ -234,7 +234,7 @@ def is_whole(place: Path, quiet: bool = False, count: int = 0) -> bool:
         wrong, total = ["meta.json"], 1
     if wrong and not quiet:
         again = (
-            f"encoding {len(wrong)} of {total} files anew"
+            f"encoding {len(wrong)} of {total} files again"
             if set(wrong).isdisjoint({"meta.json", "labels.npy"})
             else "encoding again"
         )
@@ -271,11 +271,11 @@ class CodeSet(Dataset):
         place: Cache folder.
         seed: Seed of the choice between an image and its mirror image.
         augment: Choose at random; otherwise always the plain image.
-        num_codes: K; a larger code in the files is refused when it is read. 0 does not look.
+        num_codes: K; a larger code in the files is refused when it is read. 0 for no check.
     """
 
     held_out: CodeSet | None = None
-    """Codes of the held-out images, where these belong together."""
+    """Codes of the held-out images, if they were encoded together."""
 
     def __init__(self, place: Path, seed: int = 0, augment: bool = True, num_codes: int = 0):
         self.place, self.num_codes = place, num_codes
@@ -323,7 +323,7 @@ class CodeSet(Dataset):
         return codes
 
     def on_device(self, device: torch.device) -> Held | None:
-        """All codes on a device that holds its data and has space for them; otherwise None."""
+        """All codes on a device that keeps its data and has space for them; otherwise None."""
         variants, count, tokens = self.codes.shape[0], len(self), self.grid[0] * self.grid[1]
         used = variants if self.augment else 1
         kind = torch.int16 if 0 < self.num_codes <= 2**15 else torch.int32

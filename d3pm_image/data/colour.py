@@ -1,7 +1,7 @@
-"""Colour profiles: training sees sRGB, whatever space an image's levels are in.
+"""Colour profiles: training uses sRGB, whatever the colour space of an image.
 
 A photograph in Display P3, Adobe RGB or a printer's CMYK has other levels for the same colour, up to some 30
-of 255. Profiles that are those of sRGB change nothing, and images without a profile are taken for sRGB.
+of 255. sRGB profiles change nothing, and images without a profile count as sRGB.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ SPACES = ("RGB", "GRAY", "CMYK")
 
 
 def mode_for(image: Image.Image, space: str) -> str:
-    """The mode in which an image is converted from a profile's colour space; empty where the two do not go
-    together."""
+    """The mode in which an image is converted from a profile's colour space; empty if the two do not fit."""
     if space == "RGB" and not is_deep(image.mode) and image.mode not in ("CMYK", "LAB", "YCbCr", "HSV"):
         clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
         return "RGBA" if clear else "RGB"
@@ -29,8 +28,8 @@ def mode_for(image: Image.Image, space: str) -> str:
 
 
 def conversion(image: Image.Image) -> tuple[str, Any, bool]:
-    """Mode and transform in which an image goes to sRGB, None for one that stays as it is; and whether its
-    profile is broken."""
+    """Mode and transform with which an image is converted to sRGB, None for one that stays as it is; and
+    whether its profile is broken."""
     profile = image.info.get("icc_profile")
     if not profile or not isinstance(profile, bytes):
         return "", None, False

@@ -74,7 +74,7 @@ def as_levels(data: np.ndarray | torch.Tensor, field: str, many: bool = False) -
 
 
 def as_image(item: Any, field: str) -> Image.Image:
-    """A Pillow image of one image in any form. Raises ConfigError for what is none."""
+    """A Pillow image of one image in any form. Raises ConfigError for anything else."""
     if isinstance(item, Image.Image):
         return item
     if isinstance(item, (str, os.PathLike)):

@@ -1,5 +1,5 @@
-"""What a command reads, in one line: place, number of images, classes, sizes, modes; and what lies there and
-is not used."""
+"""Description of a command's images in one line: place, number of images, classes, sizes, modes; and a line
+on unused files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def describe(data: DataConfig, source: ImageSource, held_out: ImageSource | None
     """One line about the images of a command.
 
     Args:
-        source: What is read, or the training part of it.
+        source: All images, or the training part of them.
         held_out: The held-out part.
     """
     count = f"{len(source)} images"
@@ -80,6 +80,6 @@ def levels(data: DataConfig, headers: Headers) -> str:
 
 
 def not_used(*sources: ImageSource) -> str:
-    """A line about what is not used; empty where everything is."""
+    """A line about unused files; empty if all are used."""
     found = [source.unused.summary() for source in sources if source.unused]
     return f"not used: {'; '.join(found)}" if found else ""

@@ -53,8 +53,8 @@ def suited_channels(grey: Sequence[bool], clear: Sequence[bool]) -> int:
 
 
 def facing(thumbs: np.ndarray, classes: list[str] | None) -> float:
-    """Share of the mirror differences x - flip(x) that their class means explain, without what chance
-    explains; 0 where they have no facing.
+    """Share of the mirror differences x - flip(x) that their class means explain, less what is expected by
+    chance; 0 for images without a facing.
 
     Args:
         thumbs: (n, h, w) grey.

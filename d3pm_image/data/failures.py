@@ -1,8 +1,8 @@
 """Which errors leave a single image out, and which must end the run.
 
-A file that a decoder cannot make sense of is one image less. A disk that fails, a missing right, too many
-open files or no memory say nothing about the image: leaving it out would make the data set smaller, silently
-and differently each time.
+A file that cannot be decoded is left out. A failing disk, missing rights, too many open files or too little
+memory are not errors of the image: leaving it out would make the data set smaller, silently and differently
+each time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def is_decoder_error(error: BaseException) -> bool:
 def decoded_or_error(
     decode: Callable[[], T], read: Callable[[], object], name: Callable[[], str]
 ) -> T | Exception:
-    """What ``decode`` gives, or the error that says that the image cannot be decoded.
+    """The result of ``decode``, or the error that says that the image cannot be decoded.
 
     Args:
-        read: Reads the image's bytes: a decoder may hide an error of the disk behind one of its own, and here
-            it shows.
+        read: Reads the image's bytes, to find an error of the disk that a decoder hides behind one of its
+            own.
         name: The image's name, for errors that do not have it.
 
     Raises:

@@ -1,5 +1,4 @@
-"""What the headers of a source's images say: sizes, modes, and what asks for a decision before pixels are
-read."""
+"""Headers of a source's images: sizes, modes, and properties that need a decision before pixels are read."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ HEADERS_LOOKED_AT = 64
 
 @dataclass(frozen=True)
 class Headers:
-    """What the headers of a source's images say.
+    """Properties of a source's images by their headers.
 
     Args:
         looked: How many headers were read.
@@ -60,27 +59,27 @@ class HeaderReader:
             self.deep.append(number)
 
     def found(self) -> Headers:
-        """What was seen so far."""
+        """The properties so far."""
         sizes = tuple(sorted(self.sizes, key=lambda size: (size[0] * size[1], size)))
         return Headers(self.looked, sizes, self.modes, tuple(self.deep), self.foreign)
 
 
 class Loads(Protocol):
-    """What is read of an :class:`~d3pm_image.data.image_source.ImageSource`."""
+    """The members of an :class:`~d3pm_image.data.image_source.ImageSource` that are needed."""
 
     @property
     def load(self) -> Callable[[int], Image.Image]:
         """Loads an image by its number."""
 
     def read(self, index: int) -> bytes:
-        """An image's bytes; nothing where it has none."""
+        """An image's bytes; None if it has no file."""
 
     def __len__(self) -> int: ...
 
 
 def read_some(source: Loads) -> Headers:
-    """What the headers of some of a source's images say, spread over it; those that cannot be decoded are
-    passed over."""
+    """Properties of some of a source's images, spread over it, by their headers; those that cannot be decoded
+    are skipped."""
     reader = HeaderReader()
     for index in spread_over(len(source), HEADERS_LOOKED_AT).tolist():
         try:

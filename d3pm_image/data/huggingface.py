@@ -20,7 +20,7 @@ def hugging_face(config: DataConfig) -> GivenImages:
     ``test``.
 
     A folder is read without a connection, and so is a data set of the hub that its library has cached; it is
-    fetched if ``data.download`` says so.
+    downloaded if ``data.download`` is set.
 
     Raises:
         ConfigError: the package is missing, or there is no such data set.
@@ -49,7 +49,7 @@ def hugging_face(config: DataConfig) -> GivenImages:
 
 @contextlib.contextmanager
 def offline(datasets: Any) -> Iterator[None]:
-    """No look at the hub for the length of a block."""
+    """No access to the hub for the length of a block."""
     before = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = True
     try:

@@ -1,10 +1,10 @@
-"""Which images a data set holds: known by names and contents, not by the times of its files.
+"""Identity of a data set: by names and contents, not by the times of its files.
 
 A set's fingerprint is a hash over the name and the SHA-256 of every file, so a copy with other times is the
-same set, and one with an edited file is another, whatever its size and time. All bytes are read once: the
-result is noted in the cache folder under the files' paths, sizes, times of change and times of status change
-(which no program can set), and while these stay it is taken from there. Only ``doctor`` always reads the
-files again. Sets over :data:`READ_AT_MOST` bytes are known by names, sizes and times, as all were in versions
+same set, and one with an edited file is a different one, whatever its size and time. All bytes are read once.
+The result is recorded in the cache folder with the files' paths, sizes, times of change and times of status
+change (which no program can set), and used while these stay the same. Only ``doctor`` always reads the files
+again. Sets over :data:`READ_AT_MOST` bytes are identified by names, sizes and times, as all were in versions
 that read no contents.
 """
 
@@ -41,10 +41,10 @@ class Identity:
     """Hex digests of a set.
 
     Args:
-        fingerprint: Names and contents; of a set that is too large to be read the same as ``former``.
+        fingerprint: Names and contents; for a set that is too large to be read, the same as ``former``.
         former: Names, sizes and times: what versions that read no contents recorded as the fingerprint.
         files: Names and sizes.
-        contents: Contents alone, whatever the names; empty where they were not read.
+        contents: Contents alone, without names; empty if they were not read.
     """
 
     fingerprint: str
@@ -53,14 +53,14 @@ class Identity:
     contents: str = ""
 
     def part(self, chosen: bytes) -> Identity:
-        """The same digests of the images that ``chosen`` says."""
+        """The same digests for the images in ``chosen``."""
         digests = (self.fingerprint, self.former, self.files, self.contents)
         return Identity(*(hashlib.sha256(d.encode() + chosen).hexdigest() if d else "" for d in digests))
 
 
 @contextlib.contextmanager
 def read_again() -> Iterator[None]:
-    """Within this block the contents of files are read, whatever is noted of them, and nothing is noted."""
+    """Within this block the contents of files are read without using or writing records."""
     before = ANEW.set(True)
     try:
         yield
@@ -146,7 +146,7 @@ def read_note(note: Path) -> tuple[str, str] | None:
 
 
 def read_all(paths: Sequence[Path], stats: Sequence[os.stat_result]) -> list[bytes]:
-    """SHA-256 of every file, read by several threads; with a bar where there is much to read."""
+    """SHA-256 of every file, read by several threads, with a progress bar if there is much to read."""
     total = sum(stat.st_size for stat in stats)
     quiet = total < SHOWN_FROM or os.environ.get("RANK", "0") != "0"
     with (
@@ -169,7 +169,7 @@ def read_all(paths: Sequence[Path], stats: Sequence[os.stat_result]) -> list[byt
 
 
 def shared_images(root: str, val_root: str, train: Identity, held_out: Identity) -> str:
-    """What is wrong with a folder of held-out images that holds training images; empty for nothing.
+    """The problem of a folder of held-out images that has training images; empty if there is none.
 
     Args:
         train, held_out: Digests of all that was found in the two places.

@@ -1,4 +1,4 @@
-"""What a source of images is: names, labels, and a way to load each image."""
+"""A source of images: names, labels, and a way to load each image."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ class ImageSource:
     """A list of images that can be loaded one by one.
 
     Args:
-        names: A name an image, for messages.
+        names: One name per image, for messages.
         labels: int64 (n,) in 0..C-1, or None.
         class_names: C names, empty without labels.
         load: index → Pillow image; raises OSError or a Pillow error for an unreadable one.
-        fingerprint: Hex digest of what the source holds.
-        identity: That digest, and others that tell what differs where two are not alike.
-        unused: What lies there besides and is not used.
-        listed_headers: What the images' headers say, where all were read for the list.
+        fingerprint: Hex digest of the source's content.
+        identity: That digest, and others that show how two sources differ.
+        unused: Other files there, which are not used.
+        listed_headers: Properties by the images' headers, if all were read for the list.
         place: Folder, pattern or name, for messages.
     """
 
@@ -105,12 +105,13 @@ class ImageSource:
 
     @property
     def known_as(self) -> Identity:
-        """All digests of the source; of one whose pixels are embedded the fingerprint alone."""
+        """All digests of the source; for embedded pixels only the fingerprint."""
         return self.identity or Identity(self.fingerprint)
 
     @cached_property
     def headers(self) -> Headers:
-        """What the images' headers say: all where they were read for the list, else some, read once."""
+        """Properties by the images' headers: of all if they were read for the list, else of some, read
+        once."""
         return self.listed_headers or read_some(self)
 
     def __len__(self) -> int:
@@ -149,12 +150,12 @@ class ImageSource:
         return replace(changed, fingerprint=part.fingerprint, identity=part)
 
     def read(self, index: int) -> bytes:
-        """An image's bytes as they lie on the disk; nothing of sources that have none. Raises OSError."""
+        """An image's bytes as on the disk; None for sources without files. Raises OSError."""
         return bytes_of(self.load, index)
 
     def attempt(self, decode: Callable[[int], T], index: int) -> T | Exception:
-        """What ``decode`` makes of an image, or the error that says that it cannot be decoded; the system's
-        errors are raised."""
+        """The result of ``decode`` for an image, or the error that says that it cannot be decoded; errors of
+        the system are raised."""
         return decoded_or_error(lambda: decode(index), lambda: self.read(index), lambda: self.names[index])
 
 

@@ -1,8 +1,8 @@
 """Image sets: a source, resized and converted, as batches of uint8 tensors.
 
-Sets that fit in memory are decoded once and then cost one index operation a batch; larger ones are decoded by
-loader workers. Flips and crops derive from (seed, epoch, image), so that a resumed run sees what an unbroken
-one would have seen, whatever the number of workers.
+Sets that fit in memory are decoded once and then cost one index operation per batch; larger ones are decoded
+by loader workers. Flips and crops derive from (seed, epoch, image), so that a resumed run gets the same
+images as an uninterrupted one, with any number of workers.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .image_source import ImageSource
 from .on_device import Held, fits
 from .unused import BROKEN, ending_of
 
-LOOKED_AT = 500  # images before the share of unreadable ones means something
+LOOKED_AT = 500  # images before the fraction of unreadable ones is meaningful
 
 
 def fit(
     image: Image.Image, size: tuple[int, int], crop: str, place: tuple[float, float] = (0.5, 0.5)
 ) -> Image.Image:
-    """Resize to ``size`` (height, width); unless ``crop`` is stretch, keep the aspect ratio and cut what is
-    over at ``place`` (fractions of the spare height and width). Pillow resizes LA and RGBA premultiplied."""
+    """Resize to ``size`` (height, width); unless ``crop`` is stretch, keep the aspect ratio and crop at
+    ``place`` (fractions of the spare height and width). Pillow resizes LA and RGBA premultiplied."""
     height, width = size
     if image.size == (width, height):
         return image
@@ -59,12 +59,12 @@ def to_array(image: Image.Image) -> np.ndarray:
 
 
 def coins(seed: int, epoch: int, indices: np.ndarray, columns: int) -> np.ndarray:
-    """Uniform numbers (len(indices), columns) in [0, 1) that depend on (seed, epoch, index) alone."""
+    """Uniform numbers (len(indices), columns) in [0, 1) that depend only on (seed, epoch, index)."""
     return np.stack([np.random.default_rng(entropy(seed, epoch, int(i))).random(columns) for i in indices])
 
 
 def check_readable(unreadable: int, images: int, config: DataConfig) -> None:
-    """Raises ConfigError where more than the allowed share of the images cannot be read."""
+    """Raises ConfigError if more than the allowed fraction of the images cannot be read."""
     hint = (
         f"{unreadable} of {images} images cannot be decoded; repair them (they are named above), or raise"
         " data.max_unreadable"
@@ -75,7 +75,7 @@ def check_readable(unreadable: int, images: int, config: DataConfig) -> None:
 def count_unreadable(
     batches: Iterable[dict[str, Tensor]], order: Iterable[list[int]], images: ImageSet
 ) -> Iterator[dict[str, Tensor]]:
-    """The batches, as long as not more than the allowed share of their images are stand-ins for unreadable
+    """The batches, as long as at most the allowed fraction of their images are replacements for unreadable
     ones.
 
     Args:
@@ -128,8 +128,7 @@ class ImageSet(Dataset):
         )
 
     def preparation(self) -> dict[str, object]:
-        """What changes the pixels of some of these images and changed nothing before there was such a
-        setting; empty for most sets."""
+        """Newer settings that change the pixels of some of these images; empty for most sets."""
         headers, white = self.source.headers, self.config.white
         deep = {mode for mode in headers.modes if is_deep(mode)}
         as_before = white <= 0 or (white == 65535 and all(mode.startswith("I;16") for mode in deep))
@@ -161,7 +160,7 @@ class ImageSet(Dataset):
 
     def __getitems__(self, keys: list[int]) -> dict[str, Tensor]:
         """Batch {images: uint8 (B, C, h, w), labels: int64 (B,), index: int64 (B,)} at the given positions;
-        an index that is not the asked one belongs to an image that stands in for an unreadable one."""
+        another index than the requested one is that of an image that replaces an unreadable one."""
         positions = np.asarray(keys, np.int64)
         epoch, index = positions // len(self), positions % len(self)
         random = np.full((len(keys), 3), 0.5)
@@ -188,8 +187,8 @@ class ImageSet(Dataset):
         }
 
     def on_device(self, device: torch.device) -> Held | None:
-        """All images on a device that holds its data and has space for them, where they are in memory and are
-        not cropped at random; otherwise None."""
+        """All images on a device that keeps its data and has space for them, if they are in memory and not
+        cropped at random; otherwise None."""
         if self.pixels is None or not fits(self.pixels.nbytes, device):
             return None
         labels = np.full(len(self), -1) if self.source.labels is None else self.source.labels
@@ -201,7 +200,7 @@ class ImageSet(Dataset):
         return from_levels(self.__getitems__(indices)["images"].to(device))
 
     def decode_or_next(self, index: int, place: tuple[float, float]) -> tuple[np.ndarray, int]:
-        """Decode an image; one that cannot be read is named and the next readable one stands in.
+        """Decode an image; one that cannot be read is reported and replaced by the next readable one.
 
         Returns:
             Pixels and the index of the image that they belong to.

@@ -1,8 +1,8 @@
 """The level that means white in images of more than 8 bits per level: one for a whole data set.
 
-Modes I;16, I and F do not say how bright their levels are. Twelve-bit data lie in 16-bit files, floating
-point goes to 1, to 255 or anywhere, and a scale taken from the extreme of each image makes one image dark and
-its neighbour bright. So white is estimated once, over many images: the smallest usual full scale that at most
+Modes I;16, I and F do not define the level of white. Twelve-bit data is stored in 16-bit files, floating
+point goes to 1, to 255 or elsewhere, and a scale by the largest level of each image makes one image dark and
+another bright. So white is estimated once, over many images: the smallest usual full scale that at most
 ``CLIPPED`` of all pixels exceed; a few hot pixels do not change it.
 """
 
@@ -20,7 +20,7 @@ from ..imaging import is_deep
 from .spread import spread_over
 
 EACH = -1.0
-"""Value of ``data.white``: every image by its own mode and extreme, as before this setting was there."""
+"""Value of ``data.white``: every image by its own mode and largest level, as before this setting existed."""
 LOOKED_AT = 256  # images
 PIXELS = 16384  # of each of them
 CLIPPED = 1e-3
@@ -46,7 +46,8 @@ def white_of(samples: Sequence[np.ndarray]) -> float:
     else:
         scale = np.inf
     used = float(np.quantile(np.concatenate([levels.astype(np.float64) for levels in samples]), 1 - CLIPPED))
-    # a scale that the levels fill to less than a quarter is not theirs: 12.7 is no dark image of 255 levels
+    # a scale that the levels fill to less than a quarter is not theirs: 12.7 is not a dark image of 255
+    # levels
     usual = np.isfinite(scale) and (scale == scales[0] or used > scale / 4)
     return scale if usual else float(f"{used:.3g}")
 
@@ -59,7 +60,7 @@ def finite_levels(image: Image.Image) -> np.ndarray:
 
 
 def estimate_white(load: Callable[[int], Image.Image], deep: Sequence[int]) -> float:
-    """White of the images with the given numbers, of which up to ``LOOKED_AT`` are read; 0 where none can be
+    """White of the images with the given numbers, of which up to ``LOOKED_AT`` are read; 0 if none can be
     read.
 
     Raises:
@@ -74,7 +75,7 @@ def estimate_white(load: Callable[[int], Image.Image], deep: Sequence[int]) -> f
             image = load(int(deep[index]))
         except Exception as error:
             if is_decoder_error(error):
-                continue  # it is named and left out where the images are decoded
+                continue  # it is reported and left out when the images are decoded
             raise
         if is_deep(image.mode):
             samples[image.mode == "F"].append(finite_levels(image))
@@ -99,7 +100,7 @@ def settled(config: DataConfig, load: Callable[[int], Image.Image], deep: Sequen
 
 
 def remembered_white(metadata: Mapping[str, Any]) -> float:
-    """The level of white that a model was trained with; 0 where it remembers none."""
+    """The level of white that a model was trained with; 0 if its metadata has none."""
     data = metadata.get("data")
     white = data.get("white", 0.0) if isinstance(data, dict) else 0.0
     return float(white) if isinstance(white, (int, float)) and 0 < white < np.inf else 0.0

@@ -1,8 +1,8 @@
-"""The image files below a folder, nested or flat, links to folders included, and what lies there besides.
+"""The image files below a folder, nested or flat, links to folders included, and the other files there.
 
 Each real folder is read once: a link that leads back, or to a folder that is read already, is reported and
-not followed. Folders that programs and systems keep for themselves (hidden ones, thumbnails, checkpoints of
-notebooks) hold copies, not data: they are not looked into.
+not followed. Folders of programs and systems (hidden ones, thumbnails, checkpoints of notebooks) have copies,
+not data; they are not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALSO_KEPT = frozenset(("Thumbs",))
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies below a folder.
+    """Files below a folder.
 
     Args:
         files: Files with an ending of an image that can be read, relative to the folder, sorted.
@@ -89,7 +89,7 @@ def list_images(root: Path) -> Listing:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """What a folder is, whatever its name."""
+    """Identity of a folder, independent of its name."""
     stat = path.stat()
     return stat.st_dev, stat.st_ino
 

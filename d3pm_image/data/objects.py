@@ -1,8 +1,8 @@
-"""Images that a Python program holds: arrays, tensors, lists, torch data sets and Hugging Face data sets as
-an :class:`ImageSource`.
+"""Images in memory: arrays, tensors, lists, torch data sets and Hugging Face data sets as an
+:class:`ImageSource`.
 
-An object has no path by which a later run could find it, so it is known by its contents: all images are read
-once and hashed. A run that is resumed with the same images goes on, whatever object holds them.
+An object has no path by which a later run could find it, so it is identified by its contents: all images are
+read once and hashed. A run that is resumed with the same images continues, in whatever object they are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AGAIN = "augment by data.flip and data.crop, and give the images as they are"
 
 
 class Items(Protocol):
-    """What has a length and items by number: an array, a tensor, a list, a data set of torch or Hugging
+    """An object with a length and items by number: an array, a tensor, a list, a data set of torch or Hugging
     Face."""
 
     def __len__(self) -> int:
@@ -47,12 +47,12 @@ class Items(Protocol):
 
 
 Data = str | os.PathLike[str] | DataConfig | Mapping[str, Any] | Items | Dataset[Any]
-"""What the training functions take as images: a path or name, settings, or the images themselves."""
+"""Image arguments of the training functions: a path or name, settings, or the images themselves."""
 
 
 @dataclass(frozen=True)
 class GivenImages:
-    """Images that a program gives in place of a path.
+    """Images in memory in place of a path.
 
     Args:
         training: Images that train; where ``held_out`` is None, a share of them is held out as from a folder.

@@ -1,5 +1,5 @@
-"""Training data that lies on the GPU as a whole: a step copies the numbers of its images there and nothing
-else, and waits for nothing.
+"""Training data that is kept on the GPU as a whole: a step copies only the numbers of its images there,
+without synchronisation.
 
 Images come in the order of every other run (:mod:`.order`). Which of them are mirrored is drawn once for an
 epoch, not image by image: thousands of images per second need more than one core can draw. So a run on a GPU
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .order import BatchOrder
 
 DEVICES = ("cuda",)
-"""Types of device that hold their data."""
+"""Types of device that keep their data."""
 SHARE = 0.25
-"""Of the device's free memory that data may take: networks need the rest."""
+"""Fraction of the device's free memory for data; networks need the rest."""
 MIRRORED = 0x4D49
 """Of the stream of random numbers that chooses mirror images."""
 
@@ -49,7 +49,7 @@ class Held:
     flips: str
 
     def mirrored(self, epoch: int) -> np.ndarray:
-        """Which images an epoch mirrors, bool (n,)."""
+        """Images that an epoch mirrors, bool (n,)."""
         generator = torch.Generator().manual_seed(derive(self.seed, epoch, MIRRORED))
         return (torch.rand(len(self.labels), generator=generator) < 0.5).numpy()
 
@@ -76,7 +76,7 @@ class Held:
 
 
 def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """An array on a device, by a copy that nothing waits for."""
+    """An array on a device, by an asynchronous copy."""
     tensor = torch.from_numpy(values)
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -84,7 +84,7 @@ def sent(values: np.ndarray, device: torch.device) -> Tensor:
 
 
 def fits(count: int, device: torch.device) -> bool:
-    """Whether a device holds data, and so many bytes of it beside a network."""
+    """Whether a device keeps data, and has space for these bytes beside a network."""
     if device.type not in DEVICES:
         return False
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")

@@ -1,4 +1,5 @@
-"""The order of training data, derived from (seed, epoch) alone: any step of any run can be found again."""
+"""The order of training data, derived only from (seed, epoch), so that any step of any run can be
+reproduced."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class BatchOrder:
         length: Number of images n.
         batch_size: Images per step over all processes.
         seed: Seed of the order.
-        first_step: Step to begin with (where a resumed run goes on).
+        first_step: Step to begin with (in a resumed run).
         last_step: Step before which to end.
         rank, world: This process and the number of processes.
     """
@@ -91,7 +92,7 @@ def whole(batch: Any) -> Any:
 def batches(
     dataset: Dataset, order: BatchOrder, workers: int, device: torch.device | None = None
 ) -> Iterator[dict]:
-    """One dictionary a step, on the device where that holds the whole set (:mod:`.on_device`).
+    """One dictionary per step, on the device if that keeps the whole set (:mod:`.on_device`).
 
     ``workers`` processes only where the set is not in memory; where one of them dies (killed for memory,
     say), new ones go on with the step that is due, and where none can be started this process reads alone.

@@ -1,9 +1,9 @@
 """Images → tar shards in the webdataset layout: KEY.jpg (or the file's own ending) and KEY.cls, with
 classnames.txt beside them.
 
-Each shard is complete or absent, and the same images give the same bytes; a packing that was stopped goes on
-with the shards that are missing. Of several programs that pack into one folder one works at a time, and those
-that waited find its shards there.
+Each shard is complete or absent, and the same images give the same bytes; an interrupted packing continues
+with the shards that are missing. Of several programs that pack into one folder one works at a time, and the
+others then find its shards.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TIFF_MODES = ("CMYK", "F", "I", "I;16B")
 
 @dataclass(frozen=True)
 class Packed:
-    """What a packing did: shards in all, those that were there already, and images that could not be read."""
+    """Result of a packing: shards in all, those that existed already, and images that could not be read."""
 
     shards: int
     kept: int
@@ -67,7 +67,7 @@ def pack(source: ImageSource, out: Path, shard_images: int, quiet: bool = False)
 
 
 def _missing(source: ImageSource, out: Path, shard_images: int, quiet: bool) -> Packed:
-    """Write the shards that are not there yet."""
+    """Write the missing shards."""
     starts = range(0, len(source), shard_images)
     kept, left_out = 0, 0
     for number in tqdm(range(len(starts)), desc="packing", unit="shard", disable=quiet, leave=False):
@@ -85,7 +85,7 @@ def _missing(source: ImageSource, out: Path, shard_images: int, quiet: bool) -> 
 
 
 def begin(out: Path, metadata: dict, former: str = "") -> None:
-    """Note in ``out`` what is packed there, or see that it is the same as before.
+    """Record in ``out`` what is packed there, or check that it is the same as before.
 
     Args:
         former: Digest of the images in versions that did not read their contents, which the note may hold.

@@ -1,9 +1,9 @@
-"""Images in tar shards (the webdataset layout), read in any order: not one file per image, and no memory an
-image.
+"""Images in tar shards (the webdataset layout), read in any order, without one file per image and without
+memory per image.
 
-The shards are read through once for an index of places (:mod:`.tar_members`), which is kept in the cache
-folder as one memory-mapped array; an image is then one ``pread`` in its shard. A shard that changes changes
-the fingerprint, and with it the index and the code cache.
+The shards are read once for an index of positions (:mod:`.tar_members`), which is kept in the cache folder as
+one memory-mapped array; an image is then one ``pread`` in its shard. A change of a shard changes the
+fingerprint, and with it the index and the code cache.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def class_names_beside(shards: list[Path]) -> tuple[str, ...]:
     path = shards[0].parent / CLASS_NAMES
     if not path.is_file():
         return ()
-    hint = "too large; it holds a class name a line"
+    hint = "too large; it must have one class name per line"
     check(path.stat().st_size <= 16 * MAX_LABEL, "data.root", str(path), hint)
     try:
         names = tuple(path.read_text(encoding="utf-8").splitlines())
@@ -124,10 +124,10 @@ class Shards:
 
 
 def open_shards(root: str, cache: Path, use_labels: bool = True, class_names: tuple[str, ...] = ()) -> Shards:
-    """Images and labels of shards; the index is made where it is not in ``cache``.
+    """Images and labels of shards; the index is made if it is not in ``cache``.
 
     Args:
-        class_names: What labels mean where no classnames.txt lies beside the shards.
+        class_names: Names of the labels if no classnames.txt is beside the shards.
 
     Raises:
         ConfigError: no shards, or damaged ones.
@@ -244,7 +244,7 @@ def write_index(place: Path, shards: list[Path], use_labels: bool, class_names: 
 
 
 def found_instead(tally: Tally) -> str:
-    """What shards without an image hold, in words."""
+    """Content of shards without an image, in words."""
     return f"; {Unused(tally.unused).summary()}" if tally.unused else ""
 
 
@@ -289,8 +289,8 @@ def is_sound(place: Path, shards: list[Path]) -> bool:
 
 @functools.lru_cache(128)
 def opened(path: Path, index: Path) -> io.FileIO:
-    """A shard of an index. The caller holds it while it reads: one that is pushed out of the cache is closed
-    when nobody does."""
+    """A shard of an index. The caller keeps a reference while it reads: one that is dropped from the cache is
+    closed without references."""
     return open(path, "rb", buffering=0)
 
 

@@ -1,8 +1,9 @@
 """Where images come from: folders, tar shards, torchvision sets and the embedded digits behind one small
 record.
 
-A source lists its images and can load the i-th as a Pillow image; it knows nothing of sizes or batches. Each
-has a fingerprint that changes when the data changes, which ties cached codes to the images they came from.
+A source lists its images and can load the i-th as a Pillow image; it is independent of sizes and batches.
+Each has a fingerprint that changes when the data changes, which ties cached codes to the images they came
+from.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
 
 
 def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | None:
-    """Look at a file's header; the error where it is not an image. Raises OSError where the file cannot be
+    """Read a file's header; the error if it is not an image. Raises OSError where the file cannot be
     read at all."""
 
     def look() -> None:
@@ -115,8 +116,8 @@ def header_error(path: Path, reader: HeaderReader, number: int) -> Exception | N
 
 
 def stray(files: list[Path]) -> list[Path]:
-    """Images beside the class folders that would take the classes from all others: where two folders or more
-    hold images, and more of them than lie beside. They have no class and are left out."""
+    """Images beside the class folders that have no class and are left out: if two folders or more have
+    images, and more than there are beside them."""
     loose = [path for path in files if len(path.parts) == 1]
     folders = {path.parts[0] for path in files if len(path.parts) > 1}
     return loose if len(folders) > 1 and len(loose) < len(files) - len(loose) else []
@@ -178,8 +179,8 @@ def open_source(config: DataConfig, held_out: bool = False, given: GivenImages |
     """The training part of a configured source, or its held-out part.
 
     Args:
-        given: The images of ``data.source: python``, which a program holds, or those of huggingface where
-            they are open already.
+        given: The images of ``data.source: python``, in memory, or those of huggingface if they are open
+            already.
 
     Raises:
         ConfigError: unknown source, missing folder or set, nothing readable.

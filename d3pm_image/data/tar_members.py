@@ -1,5 +1,5 @@
-"""What a tar shard in the webdataset layout holds: KEY.jpg, png or webp with KEY.cls or KEY.json beside it,
-by place in the file.
+"""Members of a tar shard in the webdataset layout: KEY.jpg, png or webp with KEY.cls or KEY.json beside it,
+by position in the file.
 
 Only headers and labels are read. Names in a shard are never paths: nothing is extracted, links are not
 followed, and members that are neither an image nor a label (also pickles) are passed over unread. Sizes are
@@ -73,7 +73,7 @@ class Sample:
 
 @dataclass
 class Tally:
-    """What was seen while shards were read.
+    """Counts while shards are read.
 
     Args:
         alone: Keys that have a label and no image.
@@ -239,7 +239,7 @@ def is_compressed(path: Path) -> bool:
 
 
 def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -> int | None:
-    """The class in a .cls or .json member: a number, or a name out of ``class_names``; None where JSON has no
+    """The class in a .cls or .json member: a number, or a name from ``class_names``; None if JSON has no
     ``label`` or ``cls``.
 
     Raises:
@@ -250,7 +250,7 @@ def label_of(kind: str, text: bytes, class_names: tuple[str, ...], where: str) -
         try:
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
-            hint = f"no JSON ({type(error).__name__}); repair the shard, or set data.labels false"
+            hint = f"not JSON ({type(error).__name__}); repair the shard, or set data.labels false"
             check(False, "data.root", where, hint)
         value = raw.get("label", raw.get("cls")) if isinstance(raw, dict) else None
         if value is None:

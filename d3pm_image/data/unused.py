@@ -1,5 +1,4 @@
-"""What was seen below a root and is not used: counted by ending for a line of text, and listed in full for a
-file."""
+"""Unused files below a root: counted by ending for a line of text, and listed in full for a file."""
 
 from __future__ import annotations
 
@@ -51,7 +50,7 @@ def help_with(endings: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Unused:
-    """What is not used.
+    """Unused files.
 
     Args:
         counts: (group, ending or name) → number.

@@ -1,9 +1,9 @@
-"""Batches from helper processes: every wait for one has a limit, a helper that dies is noticed, and a
-small /dev/shm does not matter.
+"""Batches from helper processes: every wait for one has a limit, a dead helper is noticed, and a small
+/dev/shm is sufficient.
 
 torch hands tensors from process to process through shared memory, which containers limit (Docker gives
-/dev/shm 64 MB). Where that has no space for the batches under way, they go through pipes instead, as arrays:
-a copy more, but no limit. What a set raises in a helper is raised here as it was, not as torch's text of a
+/dev/shm 64 MB). If it has no space for the batches in transit, they go through pipes instead, as arrays: one
+copy more, but no limit. Exceptions of a set in a helper are raised here unchanged, not as torch's text of a
 traceback.
 """
 
@@ -32,7 +32,7 @@ AHEAD = 4
 LIMIT_S = 600.0
 """Seconds to wait for one batch while all helpers live."""
 LOOK_S = 5.0
-"""Seconds between two looks at whether they live."""
+"""Seconds between two checks whether they live."""
 WITHOUT = (
     f"look at the space in {SHARED_MEMORY} (docker run --shm-size) and at the memory, or read without"
     " helpers: --data.workers 0"
@@ -53,7 +53,7 @@ class CannotStart(RuntimeError):
 
 @dataclass(frozen=True)
 class Failure:
-    """What a helper met instead of a batch."""
+    """An error of a helper in place of a batch."""
 
     error: Exception
 

@@ -7,7 +7,7 @@ not masked:
 
     q(x_t | x_0) = g κ e_{x_0} + g (1-κ) u + (1-g) e_m ,   u uniform on the K codes.
 
-docs/process.md derives it all.
+docs/derivation has the derivation.
 """
 
 from .curve import Curve

@@ -1,5 +1,5 @@
-"""Curves r(t): the share of tokens that the noise has reached, 0 at t = 0 and 1 at t = 1 (unless said), never
-falling.
+"""Curves r(t): the fraction of tokens that the noise has reached, 0 at t = 0 and 1 at t = 1 (unless noted),
+never decreasing.
 
 A curve is three formulas, r(t), its slope and its inverse: an entry of :data:`SHAPES`, by the name that
 ``process.corruption`` gives. Float64 throughout: survival probabilities are ratios of small differences near

@@ -2,7 +2,7 @@
 
 The logits of a chunk are computed, its terms and their derivatives taken
 (:func:`~d3pm_image.diffusion.terms.token_gradient`), and the gradients of features and head accumulated at
-once, so nothing is computed twice: three matrix products, as in the plain way. Equal to
+once, so nothing is computed twice: three matrix products, as without fusing. Equal to
 ``bound_terms(process, linear(hidden), …)`` and ``diffusion_loss`` in value and gradient.
 """
 
@@ -51,7 +51,7 @@ def fused_op(
         min(ROWS_AT_LEAST, MOST_LOGITS // codes),
         LOGITS_AT_ONCE * (1 if hidden.device.type == "cpu" else 8) // codes,
     )
-    # an absorbing process says nothing about unmasked tokens: their logits are not computed
+    # unmasked tokens of an absorbing process have no loss: their logits are not computed
     order = masked.nonzero()[:, 0] if absorbing and shift is None else None
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, len(hidden) if order is None else len(order), step):

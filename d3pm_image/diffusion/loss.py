@@ -151,7 +151,7 @@ def bert_kept_weight(process: Process, t: Tensor) -> Tensor:
 
 
 def low_discrepancy_times(offset: Tensor, batch_size: int, steps: int = 0) -> Tensor:
-    """One time an image, stratified over the batch: ((i + offset) mod B)/B-spaced, float64 (B,) in (0, 1].
+    """One time per image, stratified over the batch: ((i + offset) mod B)/B-spaced, float64 (B,) in (0, 1].
 
     Args:
         offset: scalar uniform in [0, 1) shared by the batch (Kingma et al. 2021, variational diffusion
@@ -170,8 +170,8 @@ def spread_rows(values: Coefficients, tokens: int) -> Coefficients:
 
 
 def posterior_shift(process: Process, x_t: Tensor, bias: Tensor) -> Tensor | None:
-    """What turns the network's logits at each own code into leave-one-out logits: -ℓ for a posterior network,
-    (B, N)."""
+    """Shift that turns the network's logits at each own code into leave-one-out logits: -ℓ for a posterior
+    network, (B, N)."""
     if process.parameterisation != "posterior":
         return None
     bias = bias[:, None].expand(x_t.shape)
@@ -185,7 +185,7 @@ def bound_terms(
     :mod:`~d3pm_image.diffusion.kernel_terms`.
 
     Args:
-        process: K, schedule, T and what the logits mean.
+        process: K, schedule, T and meaning of the logits.
         logits: (B, N, K) logits; half precision is raised to float32.
         x_0: (B, N) clean codes. x_t: (B, N) noisy codes in 0..K. t: (B,) float64 times in (0, 1].
         label_smoothing: Share of the cross-entropy's target spread over all codes.

@@ -14,9 +14,9 @@ With q̄_s = κ_s e_i + ρ_s and ρ = (1-κ)/K, the posterior of x_s given x_t =
                          (D3PM's code, multinomial diffusion, UDLM, GIDD)
 
 They are the same process exactly iff π = softmax(log x̂ + ℓ_t onehot(x_t)) with ℓ_t = log(1 + K κ_t/(1-κ_t))
-on unmasked tokens: the token itself is evidence for its own code. Everything here works with x̂; a posterior
-network's ℓ_t is taken out first. With a kernel M the same holds with M_s[i], x̂ M_s, M_ts[j, v] and
-log M_t[j, v] in place of q̄_s, p̄_s, the evidence of x_t and ℓ_t onehot.
+on unmasked tokens: the token itself is evidence for its own code. Everything here uses x̂; a posterior
+network's ℓ_t is subtracted first. With a kernel M the same holds with M_s[i], x̂ M_s, M_ts[j, v] and log
+M_t[j, v] in place of q̄_s, p̄_s, the evidence of x_t and ℓ_t onehot.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def leave_one_out_logits(process: Process, logits: Tensor, x_t: Tensor, kappa: T
     """A network's logits (B, N, K) as leave-one-out logits, whatever its parameterisation; κ_t (B,).
 
     A posterior network's log π has the evidence ℓ_t of each unmasked token for its own code taken out again.
-    Where κ = 1 both say the same about masked tokens, and unmasked ones are never asked.
+    If κ = 1 both are the same at masked tokens, and unmasked ones are not used.
     """
     if process.parameterisation == "leave_one_out":
         return logits

@@ -4,8 +4,8 @@
 A jump s → t sends a code i to g_ts κ_ts e_i + g_ts (1-κ_ts) u + (1-g_ts) e_m with g_ts = g_t/g_s and
 κ_ts = κ_t/κ_s, and leaves m at m. The family is closed under composition, so a k-step jump is the same
 formula, without a K×K matrix or a table over T. Another kernel than the uniform one has a matrix M_ts in
-place of κ_ts e_i + (1-κ_ts) u (:mod:`~d3pm_image.diffusion.kernel`). This is the only module that knows the
-mask id.
+place of κ_ts e_i + (1-κ_ts) u (:mod:`~d3pm_image.diffusion.kernel`). This is the only module that uses the
+number of the mask token.
 """
 
 from __future__ import annotations

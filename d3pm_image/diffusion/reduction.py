@@ -1,5 +1,5 @@
-"""What a loss needs from the logits, in one pass: the log-normaliser, two gathers and one reduction over the
-codes.
+"""Statistics of the logits for the loss, in one pass: the log-normaliser, two gathers and one reduction over
+the codes.
 
 For logits z (R, K), x̂ = softmax(z), and for each row a clean code i, an own code v and a ratio r = κ/ρ:
 
@@ -11,8 +11,8 @@ Rows are taken in chunks that stay in the processor's cache, and the backward pa
 the size of the logits directly; nothing else of that size exists. The operator is opaque to torch.compile, so
 it never breaks a graph.
 
-On a CPU the logarithms dominate, so factors are first multiplied in fours: with a, b ≥ 0, (1+a)(1+b) - 1 = a
-+ b + ab has no cancellation, and Σ log1p over K/4 products equals Σ log1p over K terms.
+On a CPU the logarithms dominate, so factors are first multiplied in groups of four: with a, b ≥ 0, (1+a)(1+b)
+- 1 = a + b + ab has no cancellation, and Σ log1p over K/4 products equals Σ log1p over K terms.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def working_type(logits: Tensor) -> torch.dtype:
 def log_product(x: Tensor, ratio: Tensor, fold: bool) -> Tensor:
     """Σ_j log1p(r x_j) over the last axis for x (n, K) ≥ 0 and r (n,).
 
-    Factors are multiplied in fours: with p = r x, (1+p)(1+p') - 1 = r (x + x' + r x x').
+    Factors are multiplied in groups of four: with p = r x, (1+p)(1+p') - 1 = r (x + x' + r x x').
     """
     r = ratio[:, None]
     for _ in range(2 if fold else 0):
@@ -103,7 +103,7 @@ def chunk_gradient(
 
 
 def folds(ratio: Tensor) -> bool:
-    """Whether factors may be multiplied in fours: on CPU, where no device has to be waited for."""
+    """Whether factors may be multiplied in groups of four: on a CPU, without synchronisation of a device."""
     return ratio.device.type == "cpu" and bool((ratio <= FOLD_LIMIT).all())
 
 

@@ -27,7 +27,7 @@ SOLVER_STEPS = 24
 
 
 class Schedule:
-    """What every schedule gives. Times are float64 tensors of any shape with values in [0, 1]."""
+    """Interface of all schedules. Times are float64 tensors of any shape with values in [0, 1]."""
 
     @property
     def absorbing(self) -> bool:

@@ -38,8 +38,8 @@ SOFTPLUS_LINEAR = 40.0
 
 
 class Coefficients(NamedTuple):
-    """What the schedule says at the times of a batch, each (B,) float64; ``same`` is v = i, ``other`` v ≠
-    i."""
+    """Coefficients of the schedule at the times of a batch, each (B,) float64; ``same`` is v = i, ``other`` v
+    ≠ i."""
 
     ratio: Tensor  # κ/ρ where the sum S is needed, else 0
     kappa: Tensor
@@ -56,7 +56,7 @@ class Coefficients(NamedTuple):
 
 
 def coefficients(process: Process, t: Tensor) -> Coefficients:
-    """The schedule's numbers at times t (B,) in (0, 1]; discrete processes jump from t to s = t - 1/T."""
+    """Coefficients at times t (B,) in (0, 1]; discrete processes jump from t to s = t - 1/T."""
     k, schedule = process.num_codes, process.schedule
     g_t, kappa_t = schedule.survival(t)
     rho_t = (1 - kappa_t) / k
@@ -116,7 +116,7 @@ def token_terms(
     log_rest = torch.log1p(-log_xv.exp().clamp_max(1 - torch.finfo(log_xv.dtype).eps))  # log(1 - x̂_v)
     certain = ~masked & (c.bias >= CERTAIN)
     kept = F.softplus(log_rest - log_xv - c.bias, threshold=SOFTPLUS_LINEAR)  # with v = i the ℓ cancels
-    # whatever the network says of it, -inf included
+    # whatever its logit is, -inf included
     kept = torch.where(certain, torch.zeros_like(kept), kept)
     normaliser = torch.logaddexp(log_rest, log_xv + c.bias)  # of π, less that of x̂
     entropy = torch.where(masked, -log_xi, torch.where(same, kept, normaliser - log_xi))

@@ -1,10 +1,10 @@
 """The VQ-VAE (van den Oord et al. 2017): image → residual encoder → quantizer → residual decoder → image.
 
-The first halving is a pixel-unshuffle (and its inverse at the end): it matches a full-resolution level at a
-fraction of the cost. Levels are norm + SiLU residual blocks without attention, so any image whose sides
-divide by the downsampling can be encoded. What a code sees of its surroundings is bounded by the
-convolutions; beyond them there are only the means and variances that GroupNorm takes over the whole image
-(``norm: channel`` has none). editing/receptive.py measures both.
+The first halving is a pixel-unshuffle (and its inverse at the end): it is as good as a full-resolution level
+at a fraction of the cost. Levels are norm + SiLU residual blocks without attention, so any image whose sides
+the downsampling divides can be encoded. The receptive field of a code is bounded by the convolutions; beyond
+it there are only the means and variances that GroupNorm takes over the whole image (``norm: channel`` has
+none). editing/receptive.py measures both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ChannelNorm(nn.Module):
-    """Each position's channels to mean 0 and variance 1, then a gain and a shift a channel: no statistics
+    """Each position's channels to mean 0 and variance 1, then a gain and a shift per channel: no statistics
     over the image.
 
     (B, C, H, W) → same (Ba et al. 2016, on channels alone)."""
@@ -75,8 +75,8 @@ class ResidualBlock(Recomputable):
 
 
 def arrange(network: nn.Module, device: str) -> None:
-    """Lay weights out for the convolutions of a kind of device, such as ``cuda``: there with channels last,
-    which tensor cores take as they are.
+    """Set the memory format of weights for a type of device: channels last on ``cuda``, which tensor cores
+    use directly.
 
     A CPU gains nothing: time of a training step (width 64, 32 pixels, 16 images, one core of an AMD EPYC,
     side by side) without it over with it, 0.96 in float32 and 0.92 in bf16 with ``norm: group``, 1.02 and
@@ -125,7 +125,7 @@ class Autoencoder(nn.Module):
     folder: Path | None = None
     """Where it was loaded from."""
     info: TokenizerInfo | None = None
-    """What its folder says of it."""
+    """Metadata of its folder."""
 
     def __init__(
         self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False
@@ -137,7 +137,7 @@ class Autoencoder(nn.Module):
         self.decoder = decoder(config, channels)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As torch's; the codebook moves outside the compiled graphs."""
+        """As torch's; the codebook is updated outside the compiled graphs."""
         self.quantizer.leave_uncompiled()
         super().compile(*args, **kwargs)
 
@@ -152,16 +152,14 @@ class Autoencoder(nn.Module):
         return self.config.downsampling
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
-        """Code grid (H, W) of an image. Raises ConfigError where the sides do not divide by the
-        downsampling."""
+        """Code grid (H, W) of an image. Raises ConfigError if the downsampling does not divide the sides."""
         return self.config.grid(image_size)
 
     def receptive_field(self) -> int:
-        """Side in pixels of the square that a code sees through the encoder's convolutions, centred on its
-        cell.
+        """Side in pixels of a code's receptive field through the encoder's convolutions, centred on its cell.
 
         With ``norm: group`` the image's mean and variance reach every code besides."""
-        side, spacing = 1, 1  # of what one position sees, and between neighbouring positions
+        side, spacing = 1, 1  # receptive field of one position, and distance of neighbouring positions
         for layer in self.encoder.modules():
             if isinstance(layer, (nn.Conv2d, nn.PixelUnshuffle)):
                 size = layer.kernel_size[0] if isinstance(layer, nn.Conv2d) else layer.downscale_factor
@@ -214,7 +212,7 @@ class Autoencoder(nn.Module):
             return self.quantizer(self.encoder(to_signed(images.float())))[1]
 
     def vectors(self, codes: Tensor) -> Tensor:
-        """What codes (B, H, W) stand for in the codebook, (B, D, H, W) float32."""
+        """Codebook vectors of codes (B, H, W), (B, D, H, W) float32."""
         return self.quantizer.lookup(codes)
 
     @torch.no_grad()

@@ -1,5 +1,5 @@
-"""The entropy loss of binary codes: every bit sure, all codes used (Yu et al. 2024, MAGVIT-v2, section 3.1;
-Zhao et al. 2024, BSQ, section 3.2).
+"""The entropy loss of binary codes: every bit certain, all codes used (Yu et al. 2024, MAGVIT-v2, section
+3.1; Zhao et al. 2024, BSQ, section 3.2).
 
 With soft bits p_i = σ(s·u_i) the codes of a feature vector u are independent coins, so their entropy is a sum
 over bits. The loss is E[H(code | u)] - H(E[code]): low for each vector, high over the batch. The second term
@@ -23,7 +23,7 @@ def entropy_loss(features: Tensor, sharpness: float, synchronize: bool) -> Tenso
     """Scalar, in nats.
 
     Args:
-        features: (N, D) float32, one coordinate a bit.
+        features: (N, D) float32, one coordinate per bit.
         sharpness: s; a bit is a coin of probability σ(s·u).
         synchronize: Take the mean over the codes of all processes.
     """

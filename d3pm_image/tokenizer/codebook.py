@@ -1,10 +1,10 @@
-"""A codebook of moving averages and the search for its nearest code.
+"""A codebook of moving averages and the search for the nearest code.
 
 vector-quantize-pytorch computes all distances at once, a one-hot row of K numbers per feature, and a product
 with it: at K = 4096 that is four fifths of a training step. Here the distances of a part of the features are
-computed at a time, so few that they stay in the processor's cache, and codes are looked up. The library still
-starts the codebook (k-means) and rotates gradients; its import takes seconds, which drawing images does not
-wait for.
+computed at a time, few enough for the processor's cache, and codes are looked up. The library still
+initialises the codebook (k-means) and rotates gradients; its import takes seconds, and generating images does
+not need it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def nearest_codes(vectors: Tensor, codebook: Tensor, unit: bool = False) -> Tens
 
 
 class Averages(nn.Module):
-    """Moving counts and sums of what each code was given, and the codes that follow from them. The leading
+    """Moving counts and sums of the features of each code, and the codes that follow from them. The leading
     axis of 1 is that of vector-quantize-pytorch, whose files have it."""
 
     initted: Tensor
@@ -65,7 +65,7 @@ class Averages(nn.Module):
         self.register_buffer("embed", torch.zeros(1, num_codes, width))
 
     def update_ema(self) -> None:
-        """Make the codes of the averages."""
+        """Compute the codes from the averages."""
         total = self.cluster_size.sum(-1, keepdim=True)
         counts = (self.cluster_size + SMOOTHING) / (total + self.codebook_size * SMOOTHING) * total
         codes = self.embed_avg / counts[..., None]

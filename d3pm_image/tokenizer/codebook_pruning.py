@@ -1,5 +1,4 @@
-"""A tokenizer with fewer codes: those that a data set does not use cost the denoiser logits and nothing
-else."""
+"""A tokenizer with fewer codes, because codes that a data set does not use only cost the denoiser logits."""
 
 from __future__ import annotations
 

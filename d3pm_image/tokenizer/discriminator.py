@@ -3,9 +3,9 @@ regularisation (Tseng et al. 2021).
 
 The discriminator gives a score for every patch: at least 1 for originals and at most -1 for reconstructions
 is what it is trained for, and the tokenizer's loss is minus the score of its reconstructions. It normalises
-with GroupNorm, so that images of a batch do not touch each other and nothing differs between processes.
-The weight of the adversarial loss is ``AdversarialConfig.adversarial_weight``; by default it counts for a
-share of the other terms' gradient, and for less where the discriminator knows little: :func:`balanced`,
+with GroupNorm, so that images of a batch are independent and processes agree.
+The weight of the adversarial loss is ``AdversarialConfig.adversarial_weight``; by default it is relative to
+the other terms' gradient, and smaller if the discriminator has learnt little: :func:`balanced`,
 :func:`trust`.
 """
 
@@ -57,8 +57,8 @@ def generator_loss(discriminator: Discriminator, output: Tensor) -> Tensor:
 
 def trust(discriminator: Discriminator) -> float:
     """Gate in [0, 1] on the weight of the adversarial loss: how far the moving means of the scores of
-    originals and of reconstructions are apart, over the 2 that the hinge loss asks for. The gradient of a
-    discriminator that cannot tell them apart is noise, and is as long as any other."""
+    originals and of reconstructions are apart, divided by the 2 that the hinge loss aims at. The gradient of
+    a discriminator that cannot distinguish them is noise, and as long as any other."""
     return float(((discriminator.anchors[0] - discriminator.anchors[1]) / 2).clamp(0, 1))
 
 
@@ -66,7 +66,7 @@ def balanced(output: Tensor, wanted: Tensor, against: Tensor, weight: float) -> 
     """Two losses of reconstructions in one, the second with ``weight`` times the gradient of the first, image
     by image (after VQGAN, Esser et al. 2021, equation 7, which balances the gradients of the decoder's last
     layer). To first order a step in the pixels then lowers ``wanted`` whatever ``against`` asks for, as long
-    as ``weight`` < 1; and no image's balance depends on the others of its batch or process.
+    as ``weight`` < 1; and an image's balance does not depend on the others of its batch or process.
 
     Args:
         output: Reconstructions (B, C, h, w), part of a graph.
@@ -98,8 +98,8 @@ def discriminator_loss(
     """Hinge loss of the discriminator plus LeCam, and values to log. Moves the anchors.
 
     Args:
-        network: What is called: the discriminator, or its wrapper for several processes.
-        discriminator: What holds the anchors.
+        network: The discriminator, or its wrapper for several processes, which is called.
+        discriminator: The discriminator itself, which has the anchors.
         images, output: Originals and reconstructions (B, C, h, w); no gradient reaches either.
         config: ``lecam``, the weight of the regularisation.
         everywhere: Mean over processes, so that all hold the same anchors.

@@ -1,13 +1,13 @@
-"""The codebook's move in training: moving averages of what each code was given in a step, and new places for
-codes that nobody used.
+"""The codebook's update in training: moving averages of the features of each code in a step, and new vectors
+for unused codes.
 
     n_k ← γ n_k + (1 - γ) Σ 1[code = k],    m_k ← γ m_k + (1 - γ) Σ x 1[code = k],    e_k = m_k / n_k
 
 (van den Oord et al. 2017, appendix A.1)
 
 with counts smoothed as in the library, whose buffers these are. The sums run over the whole step: all
-accumulation parts and all processes, in float64, so that the order of addition does not show. A code whose
-n_k fell under a threshold is put on a feature vector of the step, the k-th of a random order that derives
+accumulation parts and all processes, in float64, so that the order of addition does not matter. A code whose
+n_k fell under a threshold is set to a feature vector of the step, the k-th of a random order that derives
 from the step's seed: again the same for any number of processes and parts.
 """
 
@@ -39,7 +39,7 @@ class Moves:
     """Sums of a step on their way to the codebook.
 
     Args:
-        codebook: What is moved.
+        codebook: The codebook to update.
         decay: γ.
         revive_under: Count n_k under which a code is revived; 0 is never.
         unit: Codes and features are unit vectors (cosine similarity).

@@ -38,7 +38,7 @@ OWN = (Autoencoder, Pixels, Palette)
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerInfo:
-    """What the weights alone do not tell: image size it was trained at, weight hash, and free-form training
+    """Metadata besides the weights: image size of the training, hash of the weights, and free-form training
     metadata."""
 
     image_size: tuple[int, int]
@@ -85,11 +85,11 @@ def save_tokenizer(
         model: Trained network, or pixels; one that was written elsewhere has to be saved by its own code.
         folder: Destination.
         image_size: Training size in pixels.
-        metadata: Whatever should be remembered (data, scores, time), JSON values.
+        metadata: Metadata of the training (data, scores, time), JSON values.
         half: Write weights in half precision.
 
     Raises:
-        ConfigError: see :func:`folder_for`, or a tokenizer of another's code.
+        ConfigError: see :func:`folder_for`, or a tokenizer of other code.
     """
     hint = "is not a tokenizer of this library, and cannot be saved in its format; save it by its own code"
     check(isinstance(model, OWN), "tokenizer", type(model).__name__, hint)
@@ -119,7 +119,7 @@ def settings_to_build(model: Autoencoder | Pixels | Palette) -> dict[str, Any]:
 
 
 def folder_for(folder: str | Path, name: str) -> Path:
-    """The folder that a tokenizer or pipeline is to be written to; what else lies there will stay.
+    """The folder to write a tokenizer or pipeline to; other files there stay.
 
     Raises:
         ConfigError: it is a file, a link to nothing, or holds the config.json of something else.
@@ -136,7 +136,7 @@ def folder_for(folder: str | Path, name: str) -> Path:
 
 
 class NothingThere(ConfigError):
-    """A folder without the part that was asked for, and without a fault."""
+    """A valid folder without the requested part."""
 
 
 def find(folder: str | Path, name: str, what: str) -> Path:
@@ -165,7 +165,7 @@ def find(folder: str | Path, name: str, what: str) -> Path:
 
 
 def instead(root: Path, name: str) -> str:
-    """What a folder without a trained part of that name is, and what to do."""
+    """Description of a folder without a trained part of that name, and a hint."""
     for place in (root, root / "model"):
         if name != "tokenizer" and is_part(place, "tokenizer"):
             return (
@@ -193,11 +193,10 @@ def read_config(place: Path, what: str, name: str = "") -> dict[str, Any]:
     """A model folder's config.json.
 
     Args:
-        name: What the folder must hold in a version that this program reads: tokenizer, denoiser or pipeline;
-            empty does not ask.
+        name: Required kind: tokenizer, denoiser or pipeline; empty for no check.
 
     Raises:
-        ConfigError: it cannot be read, or is another's.
+        ConfigError: it cannot be read, or is of another kind.
     """
     try:
         raw = read_json(place / "config.json")
@@ -250,8 +249,8 @@ PAGE_BEGINS = 256
 
 
 def check_weights(place: Path, what: str) -> None:
-    """Raises ConfigError where a model folder's weights are not there, may not be read, or are another kind
-    of file."""
+    """Raises ConfigError if a model folder's weights are missing, may not be read, or are another kind of
+    file."""
     path = place / "model.safetensors"
     try:
         check_regular(path)
@@ -275,7 +274,7 @@ def check_weights(place: Path, what: str) -> None:
 
 @contextmanager
 def settings_of(place: Path, what: str) -> Iterator[None]:
-    """Whatever is wrong with the settings of a config.json is one line that names the folder."""
+    """Turn errors in the settings of a config.json into one line that names the folder."""
     try:
         yield
     except ConfigError as error:
@@ -288,7 +287,7 @@ def settings_of(place: Path, what: str) -> Iterator[None]:
 
 
 FLOATING = {"F64", "F32", "F16", "BF16"}
-"""Weights that are numbers with a point, as safetensors calls them."""
+"""Floating-point dtypes by safetensors' names."""
 
 
 class Uninitialised(TorchFunctionMode):

@@ -1,4 +1,4 @@
-"""Perceptual loss: squared distance of two images in the features of a network trained to recognise things.
+"""Perceptual loss: squared distance of two images in the features of a network trained for classification.
 
 ``features``: at several depths, each position's channels scaled to unit length, squared differences summed
 over channels and averaged over positions and depths: LPIPS (Zhang et al. 2018, equation 1) with all weights

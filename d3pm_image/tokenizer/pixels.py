@@ -25,7 +25,7 @@ class Pixels(nn.Module):
     """Images (B, C, h, w), float in [0, 1], to codes (B, h, w), int64 in 0..levels**C - 1, and back.
 
     Args:
-        levels: Intensities a colour channel, L.
+        levels: Intensities per colour channel, L.
         channels: 1 or 3.
 
     Raises:
@@ -35,7 +35,7 @@ class Pixels(nn.Module):
     folder: Path | None = None
     """Where it was loaded from."""
     info: TokenizerInfo | None = None
-    """What its folder says of it."""
+    """Metadata of its folder."""
     downsampling = 1
     intensities: Tensor
 

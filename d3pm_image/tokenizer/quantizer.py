@@ -41,11 +41,11 @@ class QuantizerModule(nn.Module):
     """Features (B, D, H, W) to codes (B, H, W) and back.
 
     Args:
-        quantizer: How, with its settings.
+        quantizer: The quantizer with its settings.
         vectors_a_step: Feature vectors of an optimizer step over all processes and accumulation parts, B·N;
             the threshold for reviving a code is ``revive_below`` times the average count ``vectors_a_step /
             K``.
-        synchronize: Move the codebook by the features of all processes. The process group must exist before
+        synchronize: Update the codebook by the features of all processes. The process group must exist before
             the first call.
     """
 
@@ -62,8 +62,8 @@ class QuantizerModule(nn.Module):
         input, codes (B, H, W) int64, and the quantizer's own loss (scalar, 0 in eval mode; it can be negative
         for lfq and bsq).
 
-        In training a codebook of moving averages moves after the last part of a step; ``share`` says which
-        part this is. Without it the features are a whole step of one process, and codes are revived by
+        In training a codebook of moving averages is updated after the last part of a step; ``share`` says
+        which part this is. Without it the features are a whole step of one process, and codes are revived by
         torch's own generator.
 
         Raises:

@@ -75,7 +75,7 @@ def test_a_damaged_file_is_named_and_made_again_alone(tmp_path, capsys, number, 
     else:
         path.write_bytes(good[path.name][:-3] if damage == "short" else b"nonsense")
     assert not is_whole(place)
-    assert f"({path.name}): encoding 1 of 4 files anew" in capsys.readouterr().err
+    assert f"({path.name}): encoding 1 of 4 files again" in capsys.readouterr().err
     encoder = Encoder()
     assert build(tmp_path / "a", encoder, batch=SHARD) == place
     assert encoder.batches == 2 and contents(place) == good  # one to learn the grid

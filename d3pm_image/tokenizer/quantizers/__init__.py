@@ -1,5 +1,5 @@
-"""One quantizer per file. Every module of this folder is imported and registers its class: a new file is all
-that a new quantizer takes."""
+"""One quantizer per file. Every module of this folder is imported and registers its class, so a new quantizer
+needs only a new file."""
 
 from __future__ import annotations
 

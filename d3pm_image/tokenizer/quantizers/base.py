@@ -1,5 +1,5 @@
-"""What a quantizer is: a frozen dataclass that holds its settings, with their defaults and ranges, and turns
-features into codes and back.
+"""The base of all quantizers: a frozen dataclass that holds its settings, with their defaults and ranges, and
+turns features into codes and back.
 
     @register("fsq")
     @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Quantizer(Choice):
         raise NotImplementedError
 
     def vectors(self, vq: Any, codes: Tensor) -> Tensor:
-        """What codes stand for: (…, D) for codes of shape (…)."""
+        """Vectors of codes: (…, D) for codes of shape (…)."""
         return vq.codebook[codes]
 
     def moves(self, vq: Any, vectors_a_step: int, synchronize: bool) -> Moves | None:
@@ -84,7 +84,7 @@ class Quantizer(Choice):
         return None
 
     def collapse_hint(self) -> str:
-        """What to change where few codes are used."""
+        """Hint if few codes are used."""
         return (
             "lower train.learning_rate, use fewer tokenizer.quantizer.num_codes, or"
             " tokenizer.quantizer.name fsq"

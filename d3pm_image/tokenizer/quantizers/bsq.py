@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @register("bsq")
 @dataclass(frozen=True, kw_only=True)
 class BSQ(LFQ):
-    """The signs of a point on a sphere, one bit each (Zhao et al. 2024). As lfq, tamer."""
+    """The signs of a point on a sphere, one bit each (Zhao et al. 2024). As lfq, more stable."""
 
     def quantize(
         self, vq: Any, flat: Tensor, training: bool, synchronize: bool

@@ -1,5 +1,5 @@
-"""The sign of each coordinate (Yu et al. 2024, MAGVIT-v2, LFQ); nothing is learned, and an entropy loss
-spreads the codes."""
+"""The sign of each coordinate (Yu et al. 2024, MAGVIT-v2, LFQ); nothing is learned, and an entropy loss makes
+the codes evenly used."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LFQ(Quantizer):
     Args:
         num_codes: Number of codes K, a power of 2.
         commitment: Weight of the loss that keeps features near their codes.
-        entropy: Weight of the loss that makes each bit sure and all codes used.
+        entropy: Weight of the loss that makes each bit certain and all codes used.
     """
 
     num_codes: int = setting(512, 2, MAX_CODES)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class SimVQ(Codebook):
     """The nearest vector of a fixed random codebook under a learned linear map (Zhu et al. 2024). For codes
-    that die in spite of reviving.
+    that stay unused although unused ones are replaced.
 
     Args:
         rotation_trick: Carry gradients through the quantizer by rotation instead of straight through (Fifty
