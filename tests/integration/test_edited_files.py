@@ -232,7 +232,7 @@ FAULTS = {
     "array for out": (None, ["--out", "o.npz"], "is a file's name"),
     "out is the input": (None, ["--out", "photos"], "is a folder that is read"),
     "out is the masks": (None, ["--out", "photos/../masks"], "is a folder that is read"),
-    "trajectory": (None, ["--trajectory", "t.gif"], "shows how one image is drawn"),
+    "trajectory": (None, ["--trajectory", "t.gif"], "shows the decode of one image"),
     "resume and overwrite": (
         None,
         ["--resume", "true", "--overwrite", "true"],
