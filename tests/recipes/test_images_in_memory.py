@@ -86,7 +86,7 @@ def test_an_object_is_known_by_its_contents():
         (np.zeros((5, 8, 8), np.float32) - 1, r"\[0, 1\]"),
         (np.full((5, 8, 8), 300), "uint8"),
         (np.zeros((5, 8)), "n, h, w"),
-        (np.zeros((5, 8, 8, 2), np.uint8), "channels"),
+        (np.zeros((5, 8, 8, 5), np.uint8), "channels"),
         (np.zeros((0, 8, 8), np.uint8), "no image"),
         ((toy()[0], [1, 2]), "labels of 60 images"),
         ((toy()[0], [0.5] * 60), "whole numbers or texts"),
@@ -94,7 +94,7 @@ def test_an_object_is_known_by_its_contents():
         (5, "give a path"),
         (Pairs(noisy), "another image each time"),
     ],
-    ids=["negative", "large", "two_axes", "two_channels", "empty", "few_labels", "odd_labels", "iterator", "number", "random"],
+    ids=["negative", "large", "two_axes", "five_channels", "empty", "few_labels", "odd_labels", "iterator", "number", "random"],
 )  # fmt: skip
 def test_images_that_cannot_be_used_are_refused(data, text, tmp_path):
     with pytest.raises(ConfigError, match=text):
