@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import DenoiserConfig, ProcessConfig, SamplingConfig, check
+from .config import DenoiserConfig, ProcessConfig, SamplingConfig, check, check_tile
 from .denoiser import Transformer
 from .former_names import metadata_of
 from .hub import SHIPPED
@@ -79,6 +79,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             DenoiserConfig(**{"places": False, **parts["denoiser"]}),
             parts["num_codes"],
             parts["num_classes"],
+            check_tile(parts.get("tile", "none")),
         )
         check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
         denoiser = Transformer(*shape)
@@ -146,6 +147,7 @@ def write_bundle(
             "num_codes": bundle.denoiser.num_codes,
             "num_classes": bundle.denoiser.num_classes,
         }
+        shape |= {"tile": bundle.denoiser.tile} if bundle.denoiser.tile != "none" else {}
         shape |= {
             "format": "d3pm-image-denoiser",
             "version": 1,

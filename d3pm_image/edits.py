@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast, overload
 import torch
 from torch import Tensor
 
-from .config import check
+from .config import Tile, check
 from .data.levels import remembered_white
 from .diffusion import Process
 from .editing.inputs import ImageLike, ImagesLike, Masks, Several, Single, gather, image_list
@@ -35,6 +35,10 @@ class Edits(Protocol):
     grid: Grid
     no_label: int
     metadata: dict[str, Any]
+
+    @property
+    def repeats(self) -> Tile:
+        """Axes along which the model's images repeat."""
 
     @property
     def device(self) -> torch.device:

@@ -32,7 +32,7 @@ T_co = TypeVar("T_co", bound=Delivered, covariant=True)
 StepEnd = Callable[[Any, int, int, dict[str, Any]], Any]
 """Called with the pipeline, the step from 0, the number of steps, and the codes."""
 SEEDS = 2**62
-METHODS = ("__call__", "generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
+METHODS = ("__call__", "generate", "inpaint", "outpaint", "edit", "vary", "interpolate", "tile")
 """Members of a pipeline that sampling needs."""
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .bundle import Bundle, read_bundle, write_bundle
 from .compiler import compile_network
-from .config import ProcessConfig, SamplingConfig, check
+from .config import ProcessConfig, SamplingConfig, Tile, check
 from .config.running import RunOptions
 from .data.levels import remembered_white
 from .denoiser import Transformer
@@ -26,7 +26,6 @@ from .devices import Precision, check_precision, pick_device, pick_precision
 from .diffusion import Process
 from .editing.canvas import convert_for
 from .editing.inputs import ImagesLike, image_list
-from .edits import Edits
 from .hub import push
 from .imaging import Images, to_pil, to_tensor, with_white
 from .keywords import (
@@ -49,6 +48,7 @@ from .sampling.loop import draw_codes
 from .sampling.request import Request, default_sampler
 from .sampling.state import whole_number
 from .system.allocator import keep_memory
+from .tiling import Tiling
 from .tokenizer.palette import Palette, read_palette
 from .tokenizer.quantizer import code_vectors
 from .types import Tokenizer
@@ -66,7 +66,7 @@ def load_pipeline(options: RunOptions, model: str | Path) -> Pipeline:
     return pipe.compile() if options.compile else pipe
 
 
-class Pipeline(Edits):
+class Pipeline(Tiling):
     """Generate and edit images with a trained model.
 
     Args:
@@ -93,6 +93,9 @@ class Pipeline(Edits):
     ):
         hint = f"predicts another number of codes than the tokenizer's {tokenizer.num_codes}"
         check(denoiser.num_codes == tokenizer.num_codes, "denoiser", denoiser.num_codes, hint)
+        own = getattr(tokenizer, "tile", denoiser.tile)  # pixels as codes repeat as the denoiser says
+        hint = f"is of images that repeat along {denoiser.tile}, and the tokenizer along {own}"
+        check(own == denoiser.tile, "denoiser", denoiser.tile, hint)
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         vectors = partial(code_vectors, tokenizer)
         self.process_config, self.process = (
@@ -119,6 +122,11 @@ class Pipeline(Edits):
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.denoiser.parameters()).device
+
+    @property
+    def repeats(self) -> Tile:
+        """Axes along which the images of the model repeat without a seam: none, x, y or both."""
+        return self.denoiser.tile
 
     def to(
         self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None

@@ -19,6 +19,7 @@ from .config import (
     ProcessConfig,
     SamplingConfig,
     check,
+    check_tile,
     is_stage_two,
     palette_source,
     pixel_levels,
@@ -63,11 +64,13 @@ def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
     tokenizer, info = tokenizer_of(run, settings)
     with settings_of(run, "model"):
         classes = len(weights["classes.weight"]) - 1
-        shape = (DenoiserConfig(**settings["denoiser"]), tokenizer.num_codes, classes)
+        data = settings.get("data")
+        data = data if isinstance(data, dict) else {}
+        tile = check_tile(data.get("tile", "none"))
+        shape = (DenoiserConfig(**settings["denoiser"]), tokenizer.num_codes, classes, tile)
         check_outline(lambda: Transformer(*shape), place, "model")
         denoiser = Transformer(*shape)
         denoiser.load_state_dict(weights)
-        data = settings.get("data")
         parts = {
             "tokenizer": tokenizer,
             "denoiser": denoiser,
@@ -76,7 +79,7 @@ def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
             "class_names": names_of_classes(run, classes),
             "sampler": from_values(settings["sampler"]),
             "sampling": SamplingConfig(**settings["sampling"]),
-            "metadata": {"data": data if isinstance(data, dict) else {}, "tokenizer": info.metadata},
+            "metadata": {"data": data, "tokenizer": info.metadata},
         }
         steps = settings["train"]["steps"]
     if place_among_processes()[0] == 0:

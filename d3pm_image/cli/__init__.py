@@ -37,6 +37,7 @@ COMMANDS = {
     "outpaint": ("edit.outpaint", "continue an image beyond its borders"),
     "edit": ("edit.edit", "repaint a part of an image as another class"),
     "vary": ("edit.vary", "make variations of an image"),
+    "tile": ("edit.tile", "make an image seamless, so that it repeats without a visible border"),
     "interpolate": ("interpolate.main", "interpolate between two images"),
     "app": ("app.main", "open the web page: generate, paint and edit in a browser"),
     "models": ("models.main", "list the models that came with the package or were downloaded"),
@@ -62,6 +63,7 @@ MEANT = {
     **dict.fromkeys(("sample", "draw", "create", "infer", "predict"), "generate"),
     **dict.fromkeys(("fill", "repaint", "erase"), "inpaint"),
     **dict.fromkeys(("extend", "uncrop", "expand"), "outpaint"),
+    **dict.fromkeys(("seamless", "loop", "wrap"), "tile"),
     **dict.fromkeys(("test", "score", "fid", "eval"), "evaluate"),
     **dict.fromkeys(("ui", "web", "gui", "serve"), "app"),
     **dict.fromkeys(("finetune", "fit"), "train-diffusion"),
@@ -70,7 +72,7 @@ MEANT = {
 """Words of other programs, and what they are called here."""
 SHARING = (
     *("train-tokenizer", "train-diffusion", "encode", "evaluate", "generate"),
-    *("inpaint", "outpaint", "edit", "vary"),
+    *("inpaint", "outpaint", "edit", "vary", "tile"),
 )
 """Commands whose work several processes share."""
 

@@ -1,5 +1,5 @@
-"""``d3pm-image inpaint | outpaint | edit | vary MODEL IMAGE …``: repaint a part of an image, continue it, or
-vary it; or do this to every image of a folder.
+"""``d3pm-image inpaint | outpaint | edit | vary | tile MODEL IMAGE …``: repaint a part of an image, continue
+it, vary it, or make it seamless; or do this to every image of a folder.
 
 Nothing here imports torch, NumPy or Pillow, not even for types, because ``--help`` resolves these imports
 too.
@@ -75,12 +75,23 @@ class Vary(editing.Vary, WatchedOptions):
     """
 
 
-Options = Inpaint | Outpaint | Edit | Vary
+@dataclass(frozen=True, kw_only=True)
+class Tile(editing.Tile, WatchedOptions):
+    """Make an image seamless: what lies around its border is repainted so that it fits when the image
+    repeats. Every other pixel stays exactly as it is.
+
+    Example:
+        d3pm-image tile eurosat field.png --out seamless.png --preview nine.png
+    """
+
+
+Options = Inpaint | Outpaint | Edit | Vary | Tile
 EDITS: dict[str, tuple[type[Options], str]] = {
     "inpaint": (Inpaint, "inpainted"),
     "outpaint": (Outpaint, "outpainted"),
     "edit": (Edit, "edited"),
     "vary": (Vary, "varied"),
+    "tile": (Tile, "tiled"),
 }
 """Options of each command, and the ending of the default result's name."""
 
@@ -105,7 +116,10 @@ def run(command: str, args: Options) -> None:
     image = open_image_file(args.image)
     out = Path(args.out) if args.out else result_path(image, EDITS[command][1])
     outputs = [out, *result_files(out, args.variants)]
-    check_outputs(outputs, args.inputs())
+    preview = [Path(args.preview)] if getattr(args, "preview", "") else []
+    check_outputs([*outputs, *preview], args.inputs())
+    hint = "would overwrite out"
+    check(set(preview).isdisjoint(outputs), "preview", getattr(args, "preview", ""), hint)
     recorder = args.recorder(outputs, args.inputs())
     say(command, image.notes)
     given = Given(image, *prepared(args, image.image, getattr(args, "mask", "")))
@@ -133,6 +147,8 @@ def run_folder(command: str, args: Options) -> None:
         args.trajectory,
         "shows the decode of one image, not of a folder; leave it out",
     )
+    preview = getattr(args, "preview", "")
+    check(not preview, "preview", preview, "shows one result, not those of a folder; leave it out")
     items = items_of(args.image, getattr(args, "mask", ""), args.out, EDITS[command][1], args.variants)
     if not (args.overwrite or args.resume):
         check_free(items, args.variants)
@@ -165,7 +181,10 @@ def drawing(args: Options, pipe: Any, recorder: Any = None) -> Callable[[Sequenc
         "callback": recorder,
         **args.changes(),
     }
-    how |= {"continued": True} if isinstance(args, Outpaint) else args.painted()
+    if isinstance(args, Outpaint):
+        how["continued"] = True
+    else:
+        how |= {"seam": args.painted(), "continued": True} if isinstance(args, Tile) else args.painted()
     label = label_of(args, pipe.class_names)
     return lambda given, first: paint(pipe, given, label, first, **how)
 
@@ -178,9 +197,12 @@ def prepared(args: Options, image: Any, mask: str) -> tuple[Any, Any]:
     """
     from ..editing.inputs import read_region
     from ..editing.outpaint import extend
+    from ..editing.seamless import cross
 
     if isinstance(args, Outpaint):
         return extend(image, **args.painted())
+    if isinstance(args, Tile):
+        return image, cross((image.height, image.width), **args.painted())
     hidden = read_region(image, mask, args.box, args.polygon, needed=not isinstance(args, Vary))
     if isinstance(args, Edit):
         check(bool(args.label.strip()), "label", args.label, "name one class, or give its number")
@@ -202,7 +224,7 @@ def recording(command: str, args: Options, pipe: Any) -> Callable[[Any, int], di
     from ..provenance import edit_record, made_by
 
     settings = pipe.request(**args.changes()).values()
-    left_out = {"image", "mask", "out", "variants", "resume"}
+    left_out = {"image", "mask", "out", "variants", "resume", "preview"}
     left_out |= {f.name for f in dataclasses.fields(WatchedOptions)}
     own = [f.name for f in dataclasses.fields(args) if f.name not in left_out]
     options = {name: getattr(args, name) for name in (*own, "seed", "batch_size")}
@@ -232,7 +254,24 @@ def finish(
     share = "" if hidden is None else f" {hidden.mean():.0%} of the image,"
     also = f" and {printable(paths[1].name, 0)} …" if several else ""
     print(f"{command}:{share} {len(results)} result{'s' if several else ''}: {printable(paths[0], 0)}{also}")
+    if isinstance(args, Tile):
+        show_seam(args, given.image, results[0])
     args.show(recorder, pipe, f"{command} · result 1 · {metadata['sampler']} · seed {args.seed}", metadata)
+
+
+def show_seam(args: Tile, before: Any, after: Any) -> None:
+    """Say how visible the border is, and write the image of the repeated result where one is wanted."""
+    from ..imaging import grid_image, plain, save_image, to_tensor
+    from ..metrics.seam import border_seam
+    from ..outputs import new_files
+
+    was, now = (border_seam(to_tensor(plain(one, 3))[None], args.axis) for one in (before, after))
+    print(f"jump across the border, as a multiple of the mean jump inside: {was:.2f} before, {now:.2f} now")
+    if args.preview:
+        across, down = (3 if args.axis in (axis, "both") else 1 for axis in "xy")
+        with new_files(Path(args.preview), args.overwrite) as files:
+            save_image(grid_image([plain(after, 3)] * (across * down), across, gap=0), files.draft)
+        print(f"preview: {printable(files.path, 0)}")
 
 
 def main(command: str, arguments: list[str]) -> None:
@@ -243,4 +282,4 @@ def main(command: str, arguments: list[str]) -> None:
 
 
 inpaint, outpaint = partial(main, "inpaint"), partial(main, "outpaint")
-edit, vary = partial(main, "edit"), partial(main, "vary")
+edit, vary, tile = partial(main, "edit"), partial(main, "vary"), partial(main, "tile")

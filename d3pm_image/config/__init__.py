@@ -6,7 +6,7 @@ written.
 """
 
 from ..errors import ConfigError, check, closest_match, finite
-from .data import MAX_SIDE, DataConfig, size_pair
+from .data import MAX_SIDE, DataConfig, Tile, check_tile, size_pair, wraps
 from .diffusion import DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from .sampling import SamplingConfig
 from .tokenizer import (
@@ -30,11 +30,13 @@ __all__ = [
     "DiffusionRun",
     "ProcessConfig",
     "SamplingConfig",
+    "Tile",
     "TokenizerConfig",
     "TokenizerLossConfig",
     "TokenizerRun",
     "TrainConfig",
     "check",
+    "check_tile",
     "closest_match",
     "finite",
     "is_stage_two",
@@ -44,4 +46,5 @@ __all__ = [
     "pixel_levels",
     "size_pair",
     "trains_nothing",
+    "wraps",
 ]

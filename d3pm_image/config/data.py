@@ -7,12 +7,19 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 
 from ..errors import check
 from .worded import worded
 
 MAX_SIDE = 4096  # pixels
+Tile = Literal["none", "x", "y", "both"]
+"""Along which axes images repeat: x is beside themselves, y below themselves."""
+
+
+def wraps(tile: Tile) -> tuple[bool, bool]:
+    """Whether rows go on at the top below the bottom, and columns at the left beyond the right border."""
+    return tile in ("y", "both"), tile in ("x", "both")
 
 
 KINDS = {1: "grey", 2: "transparent grey", 3: "colour", 4: "transparent colour"}
@@ -45,6 +52,12 @@ def implied_source(root: str) -> str:
     return "folder" if any(name.lower().endswith(COMMON_ENDINGS) for name in names) else "shards"
 
 
+def check_tile(tile: Any) -> Tile:
+    """The axes as they are. Raises ConfigError for anything but none, x, y or both."""
+    check(tile in get_args(Tile), "data.tile", tile, "use none, x, y or both")
+    return cast("Tile", tile)
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Where the images come from and how they reach the network.
@@ -67,6 +80,10 @@ class DataConfig:
         channels: 1 for grey, 3 for colour, 2 and 4 with alpha as well; images are converted, and transparency
             is laid on white in 1 and 3. 0 in stage two means the tokenizer's own.
         crop: center and random cut the image to the shape after resizing; stretch ignores the aspect ratio.
+        tile: Axes along which the images repeat without a seam: x (beside themselves), y (below themselves),
+            both or none. The model then works on a torus, and what it makes repeats as well. Such images are
+            stretched, for a cut one would not repeat, and rolled at random where others would be cropped;
+            none in stage two means the tokenizer's own.
         flip: Mirror images left to right at random (not for digits or letters).
         labels: Use class labels if the source has them (class folders, torchvision targets).
         limit: Use only this many training images, spread over the set; 0 means all.
@@ -97,6 +114,7 @@ class DataConfig:
     memory_mb: int = 2048
     same: bool = False
     name: str = ""
+    tile: Tile = "none"
 
     def __post_init__(self) -> None:
         for name in ("source", "root", "val_root"):
@@ -111,6 +129,7 @@ class DataConfig:
         check(self.channels in (0, 1, 2, 3, 4), "data.channels", self.channels, hint)
         hint = "use center, random or stretch"
         check(self.crop in ("center", "random", "stretch"), "data.crop", self.crop, hint)
+        check_tile(self.tile)
         hint = "give a share between 0 and 1, such as 0.1"
         check(0 < self.val_share < 1, "data.val_share", self.val_share, hint)
         check(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
@@ -138,6 +157,11 @@ class DataConfig:
         check(not hub or not self.root, "data.root", self.root, hint)
         named = self.source not in ("folder", "shards") or bool(self.root)
         check(named, "data.root", self.root, f"name the folder of images when data.source is {self.source}")
+
+    @property
+    def fitting(self) -> Literal["center", "random", "stretch"]:
+        """How images get their shape: ``crop``, or for images that repeat ``stretch``."""
+        return self.crop if self.tile == "none" else "stretch"
 
     def resolved(self) -> DataConfig:
         """The same with a source: the one that is named, or that the root implies."""

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from ..errors import check
 from .ranges import check_first, check_seam, check_strength
 
+Axis = Literal["both", "x", "y"]
+"""Along which an image repeats: x is beside itself, y below itself."""
 GREY_MODEL = "the model knows grey images only: what it paints into this one has no colour"
 """Note for an image with colours that is edited with a grey model."""
 
@@ -167,6 +169,35 @@ class Vary(LabelOptions, RegionOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_strength(self.strength)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile(LabelOptions, EditOptions):
+    """Make an image seamless: what lies around its border is repainted so that it fits when the image
+    repeats. Every other pixel stays exactly as it is.
+
+    Args:
+        axis: Along which the image shall repeat: x (beside itself), y (below itself) or both.
+        width: Pixels of the band that is repainted across each border, half of it on either side; 0 is a
+            quarter of the image's side, at most 64.
+        feather: Pixels at either edge of a band, inside it, over which the painting fades into the image; at
+            most half of the band.
+        preview: Image that shows the first result three times in a row, below itself, or both. Empty for
+            none.
+    """
+
+    axis: Axis = "both"
+    width: int = 0
+    feather: int = 8
+    preview: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.width >= 0, "width", self.width, "give 2 pixels or more, such as 32, or 0 to choose")
+
+    def painted(self) -> dict[str, Any]:
+        """Where the bands lie."""
+        return {"axis": self.axis, "width": self.width}
 
 
 @dataclass(frozen=True, kw_only=True)

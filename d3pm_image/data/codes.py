@@ -24,12 +24,12 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..cache_folder import cache_root
-from ..config import ConfigError, DataConfig, size_pair
+from ..config import ConfigError, DataConfig, Tile, size_pair
 from ..locks import waiting_lock
 from ..storage import replace_folder, write_text
 from .code_files import SHARD_IMAGES, CodeFiles, CodeWriter, Layout, prepare
 from .code_sums import DAMAGED, write_sums
-from .images import ImageSet, coins
+from .images import ImageSet, coins, rolled
 from .on_device import Held, fits
 
 
@@ -49,7 +49,7 @@ def _key(tokenizer_sha256: str, images: ImageSet, fingerprint: str) -> str:
     prepared = {
         "size": size_pair(config.image_size),
         "channels": config.channels,
-        "crop": config.crop if config.crop == "stretch" else "center",
+        "crop": config.fitting if config.fitting == "stretch" else "center",
         "flip": config.flip,
         **images.preparation(),
     }
@@ -272,13 +272,17 @@ class CodeSet(Dataset):
         seed: Seed of the choice between an image and its mirror image.
         augment: Choose at random; otherwise always the plain image.
         num_codes: K; a larger code in the files is refused when it is read. 0 for no check.
+        tile: Axes along which codes are rolled at random by whole cells: those of an image rolled by as many
+            times the downsampling.
     """
 
     held_out: CodeSet | None = None
     """Codes of the held-out images, if they were encoded together."""
 
-    def __init__(self, place: Path, seed: int = 0, augment: bool = True, num_codes: int = 0):
-        self.place, self.num_codes = place, num_codes
+    def __init__(
+        self, place: Path, seed: int = 0, augment: bool = True, num_codes: int = 0, tile: Tile = "none"
+    ):
+        self.place, self.num_codes, self.tile = place, num_codes, tile
         self.codes = CodeFiles(place)
         self.labels = np.load(place / "labels.npy", mmap_mode="r")
         self.seed, self.augment = seed, augment
@@ -304,8 +308,12 @@ class CodeSet(Dataset):
             variant = np.concatenate(
                 [coins(self.seed, int(e), index[i : i + 1], 1)[:, 0] < 0.5 for i, e in enumerate(epoch)]
             ).astype(np.int64)
-        codes = self.checked(variant, index).astype(np.int64)
-        return {"codes": torch.from_numpy(codes), "labels": torch.from_numpy(self.labels[index])}
+        codes = torch.from_numpy(self.checked(variant, index).astype(np.int64))
+        if self.augment and self.tile != "none":
+            # a number per image mirrors it, the two after it roll it
+            random = [coins(self.seed, int(e), index[i : i + 1], 3)[:, 1:] for i, e in enumerate(epoch)]
+            codes = rolled(codes.view(-1, *self.grid), np.concatenate(random), self.tile).flatten(1)
+        return {"codes": codes, "labels": torch.from_numpy(self.labels[index])}
 
     def checked(self, variant: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Codes uint16 (b, N) of images in one of their variants.
@@ -323,7 +331,10 @@ class CodeSet(Dataset):
         return codes
 
     def on_device(self, device: torch.device) -> Held | None:
-        """All codes on a device that keeps its data and has space for them; otherwise None."""
+        """All codes on a device that keeps its data and has space for them, where they are not rolled;
+        otherwise None."""
+        if self.augment and self.tile != "none":
+            return None
         variants, count, tokens = self.codes.shape[0], len(self), self.grid[0] * self.grid[1]
         used = variants if self.augment else 1
         kind = torch.int16 if 0 < self.num_codes <= 2**15 else torch.int32

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..config import ConfigError, DataConfig, check, size_pair
+from ..config import ConfigError, DataConfig, Tile, check, size_pair, wraps
 from ..imaging import is_deep, plain
 from ..pixel_range import from_levels, has_alpha
 from ..seeds import entropy
@@ -63,6 +63,14 @@ def coins(seed: int, epoch: int, indices: np.ndarray, columns: int) -> np.ndarra
     return np.stack([np.random.default_rng(entropy(seed, epoch, int(i))).random(columns) for i in indices])
 
 
+def rolled(images: Tensor, shares: np.ndarray, tile: Tile) -> Tensor:
+    """Images (B, …, h, w), or grids of codes, each moved along the tiled axes by its shares (B, 2) in [0, 1)
+    of the height and the width, in whole pixels or cells; what leaves at one border enters at the other."""
+    sides = np.array(images.shape[-2:]) * wraps(tile)
+    moves = (shares * sides).astype(int).tolist()
+    return torch.stack([one.roll(move, (-2, -1)) for one, move in zip(images, moves, strict=True)])
+
+
 def check_readable(unreadable: int, images: int, config: DataConfig) -> None:
     """Raises ConfigError if more than the allowed fraction of the images cannot be read."""
     hint = (
@@ -96,8 +104,9 @@ def count_unreadable(
 class ImageSet(Dataset):
     """Images as uint8 (C, h, w) with a label (-1 without classes), by position in an endless training order.
 
-    A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip and crop, so a
-    key always gives the same image. With ``augment=False`` only the index counts and images are plain.
+    A key is a global position ``epoch * len(self) + index``: the epoch selects the random flip, crop and
+    roll, so a key always gives the same image. With ``augment=False`` only the index counts and images are
+    plain.
 
     ``listed`` is the source as it was given, ``source`` without what could not be decoded.
 
@@ -108,7 +117,8 @@ class ImageSet(Dataset):
     def __init__(self, source: ImageSource, config: DataConfig, augment: bool = False, seed: int = 0):
         self.size, self.config, self.seed = size_pair(config.image_size), config, seed
         self.flip = augment and config.flip
-        self.crop_randomly = augment and config.crop == "random"
+        self.crop_randomly = augment and config.fitting == "random"
+        self.roll = augment and config.tile != "none"
         self.listed = self.source = source
         self.pixels: Tensor | None = None
         total = len(source) * config.channels * self.size[0] * self.size[1]
@@ -124,7 +134,7 @@ class ImageSet(Dataset):
         if "icc_profile" in image.info:
             image = image_in_srgb(image, self.source.names[index], white, has_alpha(self.config.channels))
         return to_array(
-            fit(plain(image, self.config.channels, white=white), self.size, self.config.crop, place)
+            fit(plain(image, self.config.channels, white=white), self.size, self.config.fitting, place)
         )
 
     def preparation(self) -> dict[str, object]:
@@ -164,7 +174,7 @@ class ImageSet(Dataset):
         positions = np.asarray(keys, np.int64)
         epoch, index = positions // len(self), positions % len(self)
         random = np.full((len(keys), 3), 0.5)
-        if self.flip or self.crop_randomly:
+        if self.flip or self.crop_randomly or self.roll:
             random = np.concatenate(
                 [coins(self.seed, int(e), index[i : i + 1], 3) for i, e in enumerate(epoch)]
             )
@@ -179,6 +189,8 @@ class ImageSet(Dataset):
         if self.flip:
             mirrored = torch.from_numpy(random[:, 2] < 0.5)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        if self.roll:
+            images = rolled(images, random[:, :2], self.config.tile)
         labels = np.full(len(keys), -1) if self.source.labels is None else self.source.labels[index]
         return {
             "images": images,
@@ -187,9 +199,9 @@ class ImageSet(Dataset):
         }
 
     def on_device(self, device: torch.device) -> Held | None:
-        """All images on a device that keeps its data and has space for them, if they are in memory and not
-        cropped at random; otherwise None."""
-        if self.pixels is None or not fits(self.pixels.nbytes, device):
+        """All images on a device that keeps its data and has space for them, where they are in memory and are
+        neither cropped nor rolled at random; otherwise None."""
+        if self.pixels is None or self.roll or not fits(self.pixels.nbytes, device):
             return None
         labels = np.full(len(self), -1) if self.source.labels is None else self.source.labels
         sent = torch.from_numpy(np.array(labels, np.int64)).to(device)

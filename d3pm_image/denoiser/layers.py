@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import check
+from ..config import Tile, check, wraps
 from ..recompute import Recomputable
+from ..torus import torus_angles
 from ..types import Grid
 from .dropout import dropout
 
@@ -21,20 +22,31 @@ PLACE_FREQUENCIES = 8  # half turns between the borders: places of a grid of 16 
 
 @lru_cache(maxsize=32)
 def rotary_table(
-    grid: Grid, head_width: int, device: torch.device, base: float = 100.0
+    grid: Grid,
+    head_width: int,
+    device: torch.device,
+    base: float = 100.0,
+    tile: Tile = "none",
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
     """cos and sin (N, head_width/2) for 2-D rotary positions (Su et al. 2021, one half of the channels per
     axis).
 
     A quarter of the head's channels turn with the row and a quarter with the column, in pairs. ``base`` 100
     suits grids of a few to a hundred cells per side.
+
+    Along the axes of ``tile`` a pair turns a whole number of times per side
+    (:func:`~d3pm_image.torus.whole_turns`), in ``dtype``.
     """
-    height, width = grid
     quarter = head_width // 4
     rates = base ** (-torch.arange(quarter, dtype=torch.float32, device=device) / quarter)
-    rows = torch.arange(height, dtype=torch.float32, device=device).repeat_interleave(width)
-    columns = torch.arange(width, dtype=torch.float32, device=device).repeat(height)
-    angles = torch.cat([rows[:, None] * rates, columns[:, None] * rates], -1)
+    rows, columns = (
+        torus_angles(cells, quarter, base, device, dtype)
+        if periodic
+        else torch.arange(cells, dtype=torch.float32, device=device)[:, None] * rates
+        for cells, periodic in zip(grid, wraps(tile), strict=True)
+    )
+    angles = torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], -1)
     return angles.cos(), angles.sin()
 
 
@@ -170,12 +182,14 @@ class Places(nn.Module):
 
     Coordinates run from -1 to 1 between the borders, so a grid of another size gets the same vectors, more or
     less finely. Rotary positions contain only distances: without these vectors all cells of a fully masked
-    grid would get the same prediction.
+    grid would get the same prediction. On a torus all cells are alike: along the axes of ``tile``, of which
+    there is at most one, a place has no coordinate.
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, tile: Tile = "none"):
         super().__init__()
-        self.enter = nn.Linear(4 * PLACE_FREQUENCIES, width)
+        self.axes = [axis for axis, periodic in enumerate(wraps(tile)) if not periodic]
+        self.enter = nn.Linear(2 * len(self.axes) * PLACE_FREQUENCIES, width)
         self.leave = nn.Linear(width, width)
         nn.init.normal_(self.leave.weight, std=width**-0.5)  # on the scale of the embedded tokens
 
@@ -183,13 +197,13 @@ class Places(nn.Module):
         device = self.enter.weight.device
         # float32 whatever torch's default is, like the weights
         turns = torch.arange(1, PLACE_FREQUENCIES + 1, dtype=torch.float32, device=device) * (math.pi / 2)
-        axes = [
-            ((torch.arange(n, dtype=torch.float32, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns
-            for n in grid
-        ]
-        rows, columns = (torch.cat([a.sin(), a.cos()], dim=1) for a in axes)
-        waves = torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], dim=1)
-        return self.leave(F.silu(self.enter(waves)))
+        waves = []
+        for axis in self.axes:
+            n = grid[axis]
+            a = ((torch.arange(n, dtype=torch.float32, device=device) + 0.5) * (2 / n) - 1)[:, None] * turns
+            wave = torch.cat([a.sin(), a.cos()], dim=1)
+            waves.append(wave.repeat_interleave(grid[1], 0) if axis == 0 else wave.repeat(grid[0], 1))
+        return self.leave(F.silu(self.enter(torch.cat(waves, dim=1).to(self.enter.weight.dtype))))
 
 
 class LevelEmbedding(nn.Module):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..config import Tile
+from ..torus import convolution
 from ..types import Grid
 from .layers import FeedForward, HeadNorm
 
@@ -40,14 +42,15 @@ class Patches(nn.Module):
         cell_width: Channels of a cell, E, of input and output.
         patch: Cells per side of a token, p.
         dropout: Of the gated layer.
+        tile: Axes along which the grid is a torus.
     """
 
-    def __init__(self, width: int, cell_width: int, patch: int, dropout: float):
+    def __init__(self, width: int, cell_width: int, patch: int, dropout: float, tile: Tile = "none"):
         super().__init__()
         self.patch = patch
         self.enter = nn.Linear(patch * patch * cell_width, width)
         self.leave = nn.Linear(width, patch * patch * cell_width)
-        self.around = nn.Conv2d(cell_width, cell_width, 3, padding=1)
+        self.around = convolution(cell_width, cell_width, 3, tile=tile)
         self.norm = HeadNorm(cell_width)
         self.mix = FeedForward(cell_width, 2 * cell_width, dropout)
         # tokens enter the blocks, and cells leave them, at the scale of their input

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import DenoiserConfig, check
+from ..config import DenoiserConfig, Tile, check
 from ..types import Grid
 from .dropout import stream
 from .layers import Block, LevelEmbedding, Places, modulate, per_image, rotary_table
@@ -32,16 +32,18 @@ class Transformer(nn.Module):
         config: Width, depth, heads, cells per token.
         num_codes: K.
         num_classes: C; label C means no label. 0 is an unconditional model.
+        tile: Axes along which the grid is a torus: codes rolled along them by a multiple of the patch have
+            the same logits, rolled. Places (``config.places``) have no coordinate there.
     """
 
-    def __init__(self, config: DenoiserConfig, num_codes: int, num_classes: int):
+    def __init__(self, config: DenoiserConfig, num_codes: int, num_classes: int, tile: Tile = "none"):
         super().__init__()
-        self.config, self.num_codes, self.num_classes = config, num_codes, num_classes
+        self.config, self.num_codes, self.num_classes, self.tile = config, num_codes, num_classes, tile
         width = config.width
         hidden = -(-int(width * config.mlp_ratio) // 8) * 8
         self.tokens = nn.Embedding(num_codes + 1, config.cell_width)
         self.classes = nn.Embedding(num_classes + 1, width)
-        self.places = Places(width) if config.places else None
+        self.places = Places(width, tile) if config.places and tile != "both" else None
         self.level = LevelEmbedding(width)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, hidden, config.dropout) for _ in range(config.depth)
@@ -50,7 +52,9 @@ class Transformer(nn.Module):
         self.modulation = nn.Linear(width, 2 * width)
         self.head = nn.Linear(config.cell_width, num_codes)
         self.patches = (
-            Patches(width, config.cell_width, config.patch, config.dropout) if config.patch > 1 else None
+            Patches(width, config.cell_width, config.patch, config.dropout, tile)
+            if config.patch > 1
+            else None
         )
         self._initialise()
 
@@ -93,7 +97,10 @@ class Transformer(nn.Module):
         tokens = self.config.token_grid(grid)
         # a compiler folds the table into the graph by itself
         table = rotary_table.__wrapped__ if torch.compiler.is_compiling() else rotary_table
-        cos, sin = table(tokens, self.config.width // self.config.heads, x_t.device)
+        exact = torch.float64 if self.head.weight.dtype == torch.float64 else torch.float32
+        cos, sin = table(
+            tokens, self.config.width // self.config.heads, x_t.device, tile=self.tile, dtype=exact
+        )
         condition = F.silu(self.level(kappa) + self.classes(labels))
         cells = self.tokens(x_t)
         x = cells if self.patches is None else self.patches.tokens(cells, grid)

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..config import Tile
 from ..diffusion import Process
 from ..types import Grid, Tokenizer
 from .regions import Size
@@ -23,6 +24,10 @@ class Model(Protocol):
     image_size: Size
     grid: Grid
     no_label: int
+
+    @property
+    def repeats(self) -> Tile:
+        """Axes along which its images repeat."""
 
     @property
     def tokenizer(self) -> Tokenizer:

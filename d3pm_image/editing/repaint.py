@@ -30,6 +30,7 @@ from .image_files.image import in_own_colours, paste
 from .model import Model
 from .receptive import RING
 from .regions import Region, Window, choose_region
+from .rolling import centring, rolled
 from .sliding import draw_codes, window_count
 
 MOST_PIXELS = 24_000_000
@@ -87,6 +88,24 @@ class InpaintState:
     canvas: Canvas
     codes: Tensor
     unknown: Tensor
+    roll: tuple[int, int] = (0, 0)
+    """Pixels (down, right) by which the image and its mask are rolled."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is worked on of an image, rolled where the model's images repeat.
+
+    Args:
+        image, mask: The image, and (h, w) bool what of it is repainted.
+        region: Where that lies.
+        roll: Pixels (down, right) by which both are rolled.
+    """
+
+    image: Image.Image
+    mask: np.ndarray
+    region: Region
+    roll: tuple[int, int] = (0, 0)
 
 
 def repaint(
@@ -115,9 +134,9 @@ def repaint(
     hint = "mixes colours, and a palette model draws those of its palette alone; use 0"
     check(not indexed or config.feather == 0, "feather", config.feather, hint)
     touched = [i for i, mask in enumerate(masks) if mask.any()]
-    given = [(images[i], masks[i], region_of(model, config, masks[i])) for i in touched]
+    given = [part_of(model, config, images[i], masks[i]) for i in touched]
     results = [[image.copy() for _ in range(variants)] for image in images]
-    with window_bar(model, [region for *_, region in given]) as bar:
+    with window_bar(model, [part.region for part in given]) as bar:
         states = dict(zip(touched, make_states(model, request, config, given), strict=True))
         bar.set_description("drawing")
         for places in batches(states, model, request, variants):
@@ -153,6 +172,21 @@ def region_of(model: Model, config: InpaintConfig, mask: np.ndarray) -> Region:
     return region
 
 
+def part_of(model: Model, config: InpaintConfig, image: Image.Image, mask: np.ndarray) -> Part:
+    """What is worked on of an image. Of a model whose images repeat the image does so, too: a region that is
+    not all of it may go on beyond its border.
+
+    Raises:
+        ConfigError: see :func:`region_of`.
+    """
+    region = region_of(model, config, mask)
+    if model.repeats == "none" or region.pixels == mask.shape:
+        return Part(image, mask, region)
+    roll = centring(mask, model.repeats, model.image_size)
+    mask = np.roll(mask, roll, (0, 1))
+    return Part(rolled(image, *roll), mask, region_of(model, config, mask), roll)
+
+
 def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
     """A progress bar of windows, shown if there are many."""
     grids = [model.tokenizer.grid(region.canvas) for region in regions]
@@ -161,14 +195,14 @@ def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
 
 
 def make_states(
-    model: Model, request: Request, config: InpaintConfig, given: list[tuple[Image.Image, np.ndarray, Region]]
+    model: Model, request: Request, config: InpaintConfig, given: list[Part]
 ) -> list[InpaintState]:
     """Canvases and codes of images with their masks and regions; canvases of one size are encoded
     together."""
     tokenizer = model.tokenizer
     ring = config.cells_around(tokenizer.downsampling)
     canvases = [
-        make_canvas(image, mask, region, tokenizer.channels, config.hides) for image, mask, region in given
+        make_canvas(part.image, part.mask, part.region, tokenizer.channels, config.hides) for part in given
     ]
     codes: dict[int, Tensor] = {}
     for shape in dict.fromkeys(canvas.pixels.shape for canvas in canvases):
@@ -182,8 +216,8 @@ def make_states(
         for canvas in canvases
     ]
     return [
-        InpaintState(*own[:2], canvas, codes[i], unknown[i])
-        for i, (own, canvas) in enumerate(zip(given, canvases, strict=True))
+        InpaintState(part.image, part.mask, canvas, codes[i], unknown[i], part.roll)
+        for i, (part, canvas) in enumerate(zip(given, canvases, strict=True))
     ]
 
 
@@ -213,4 +247,5 @@ def finish(
     size, region = state.mask.shape, state.canvas.region
     drawn = covered_pixels(region, state.unknown, downsampling, size) if feather else state.mask
     painted = in_own_colours(put_back(region, pixels, size, exact), state.original)
-    return paste(state.original, painted, blending_weights(state.mask, drawn, feather))
+    result = paste(state.original, painted, blending_weights(state.mask, drawn, feather))
+    return rolled(result, -state.roll[0], -state.roll[1]) if any(state.roll) else result

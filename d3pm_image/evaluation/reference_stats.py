@@ -56,7 +56,7 @@ def images_sha256(images: ImageSet) -> str:
     how: dict[str, object] = {
         "size": size_pair(images.config.image_size),
         "channels": images.config.channels,
-        "crop": images.config.crop,
+        "crop": images.config.fitting,
     }
     how |= images.preparation()
     return hashlib.sha256(

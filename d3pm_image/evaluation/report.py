@@ -47,7 +47,7 @@ def evaluate_samples(
         "features": {**evaluator.space.metadata(), "channels": data.channels, **background(data)},
         "reference": {
             "set": args.reference, "sha256": images_sha256(compared), "images": len(compared),
-            "image_size": data.image_size, "crop": data.crop,
+            "image_size": data.image_size, "crop": data.fitting,
         },
     }  # fmt: skip
     if evaluator.classifier is not None:

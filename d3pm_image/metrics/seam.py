@@ -1,5 +1,5 @@
-"""How visible the border of a repaint is: the jump of the image across it, compared with that of the real
-image at the same place."""
+"""How visible a border is: that of a repaint, by the jump of the image across it compared with that of the
+real image at the same place; and that of an image that repeats, compared with places inside it."""
 
 from __future__ import annotations
 
@@ -36,3 +36,23 @@ def seam_ratio(results: Tensor, originals: Tensor, masks: Tensor) -> float:
     nothing.
     """
     return float(seam_gradients(results, masks).nanmean() / seam_gradients(originals, masks).nanmean())
+
+
+def border_seam(images: Tensor, axis: str = "both", spacing: int = 1) -> float:
+    """How visible the border is where images (B, C, h, w) repeat: the mean jump |x_p - x_q| from the last
+    pixel to the first of the next copy, over the mean jump inside; 1 is a border like any other place, nan an
+    image without jumps.
+
+    Args:
+        axis: Along which the images repeat: x, y or both.
+        spacing: Jumps inside are those across every so many pixels, such as the borders of code cells, which
+            the border is one of.
+    """
+    here = exact_device(images.device)
+    border, inside = 0.0, 0.0
+    for name, dim in (("y", -2), ("x", -1)):
+        if axis in (name, "both"):
+            jumps = (images - images.roll(1, dim)).abs().to(here).double().movedim(dim, 0).flatten(1).mean(1)
+            border += float(jumps[0])
+            inside += float(jumps[spacing::spacing].mean())
+    return border / inside if inside else float("nan")

@@ -30,7 +30,7 @@ from ..storage import sha256
 from .reading import read_settings
 from .record import mask_of, recorded_model
 
-REPEATABLE = ("generate", "inpaint", "outpaint", "edit", "vary", "interpolate")
+REPEATABLE = ("generate", "inpaint", "outpaint", "edit", "vary", "tile", "interpolate")
 IMAGES = {"generate": (), "interpolate": ("a", "b")}
 """Fields of a command that name images; ``image`` for all others."""
 NOT_SETTINGS = {
@@ -43,6 +43,7 @@ NOT_SETTINGS = {
     "palette",
     "overwrite",
     "resume",
+    "preview",
     "trajectory",
     "trajectory_ms",
     "device",

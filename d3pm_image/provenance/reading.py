@@ -19,6 +19,7 @@ WHAT = {
     "outpaint": "an image continued beyond its borders",
     "edit": "an image with a part repainted as another class",
     "vary": "a variation of an image",
+    "tile": "an image made seamless",
     "interpolate": "an interpolation between two images",
 }
 SPOKEN = ("sampler", "steps", "guidance")

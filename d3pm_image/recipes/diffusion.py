@@ -17,6 +17,7 @@ from ..config import (
     DiffusionRun,
     ProcessConfig,
     SamplingConfig,
+    Tile,
     TrainConfig,
     palette_source,
     size_pair,
@@ -202,7 +203,9 @@ def prepare(
     data, sources, team = open_code_images(config.data, accelerator, config.out, given)
     config = dataclasses.replace(config, data=data)
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
-    codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes)
+    # tokens of one cell are alike wherever they lie on a torus: rolls would change nothing
+    rolls: Tile = config.data.tile if config.denoiser.patch > 1 else "none"
+    codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes, tile=rolls)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
     unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
     names = sources[0].source.class_names
@@ -237,7 +240,7 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
 
     config, codes = inputs.config, inputs.codes
     torch.manual_seed(config.train.seed)
-    model = Transformer(config.denoiser, inputs.tokenizer.num_codes, len(inputs.classes))
+    model = Transformer(config.denoiser, inputs.tokenizer.num_codes, len(inputs.classes), config.data.tile)
     known = inputs.pretrained.load_weights(model, tuple(inputs.classes)) if inputs.pretrained else 0
     if config.token_start == "codebook" and not inputs.pretrained:
         model.start_from_codebook(start_vectors(inputs.tokenizer).cpu())

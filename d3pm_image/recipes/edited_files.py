@@ -23,7 +23,8 @@ from ..editing.image_files.files import ImageFile
 from ..editing.outpaint import outpaint_window
 from ..editing.regions import Window
 from ..editing.results import write_results
-from ..edits import Edits
+from ..editing.seamless import faded
+from ..tiling import Tiling
 from ..training.launch import gathered, meet
 from .drawn_files import Shared, check_made, compared
 
@@ -190,12 +191,13 @@ def written(
 
 
 def paint(
-    pipe: Edits,
+    pipe: Tiling,
     given: Sequence[Given],
     label: int | None,
     first: int,
     window: Window = "auto",
     continued: bool = False,
+    seam: dict[str, Any] | None = None,
     **how: Any,
 ) -> list[list[Image.Image]]:
     """Results of each image, with the window that the image has by itself.
@@ -204,13 +206,23 @@ def paint(
         first: Number of the first result.
         window, how: As in :meth:`~d3pm_image.edits.Edits.inpaint`, ``variants`` among them.
         continued: Whether images are continued beyond their borders, for which ``auto`` is another window.
+        seam: ``axis`` and ``width`` of :meth:`~d3pm_image.tiling.Tiling.tile`, where images are made
+            seamless.
     """
     canvases = [(one.image.height, one.image.width) for one in given]
     windows = [outpaint_window(window, [c], pipe.image_size) if continued else window for c in canvases]
+    feathers = [how.pop("feather", 0)] * len(given)
+    if seam is not None:
+        feathers = [faded(canvas, feather=feathers[0], **seam) for canvas in canvases]
+    kinds = list(zip(windows, feathers, strict=True))
     results: list[list[Image.Image]] = []
-    for kind, group in groupby(range(len(given)), windows.__getitem__):
+    for (kind, feather), group in groupby(range(len(given)), kinds.__getitem__):
+        how["window"], how["feather"] = kind, feather
         part = [given[place] for place in group]
         number = first + len(results) * how.get("variants", 1)
         images, hidden = [one.image for one in part], [one.hidden for one in part]
-        results += pipe.inpaint(images, hidden, label, window=kind, first=number, **how)
+        if seam is None:
+            results += pipe.inpaint(images, hidden, label, first=number, **how)
+        else:
+            results += pipe.tile(images, label, first=number, **seam, **how)
     return results

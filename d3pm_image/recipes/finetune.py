@@ -48,6 +48,7 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
         return {
             "data.image_size": size,
             "data.channels": info.channels,
+            "data.tile": info.tile,
             **dotted("tokenizer", network.config),
         }
     assert kind is DiffusionRun
@@ -156,6 +157,9 @@ class PretrainedModel:
         )
         check(same_codes(tokenizer, bundle.tokenizer), "tokenizer", config.tokenizer, hint)
         check_same("denoiser", config.denoiser, bundle.denoiser.config, config.start_from)
+        axes = getattr(tokenizer, "tile", config.data.tile)
+        hint = f"start_from {config.start_from} has {bundle.denoiser.tile}; leave it out, or start_from"
+        check(axes == bundle.denoiser.tile, "data.tile", axes, hint)
         return cls(config.start_from, bundle)
 
     def load_weights(self, network: Transformer, classes: tuple[str, ...]) -> int:
@@ -183,8 +187,11 @@ def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
 
     if type(one) is not type(other):
         return False
-    if one.channels != other.channels or not same_shape(
-        getattr(one, "config", None), getattr(other, "config", None)
+    tiles = [getattr(tokenizer, "tile", "none") for tokenizer in (one, other)]
+    if (
+        one.channels != other.channels
+        or tiles[0] != tiles[1]
+        or not same_shape(getattr(one, "config", None), getattr(other, "config", None))
     ):
         return False
     mine, others = (

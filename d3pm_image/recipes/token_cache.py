@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from ..config import ConfigError, DataConfig, check, palette_source, pixel_levels, size_pair
+from ..config import ConfigError, DataConfig, Tile, check, palette_source, pixel_levels, size_pair
 from ..data.spread import spread_over
 from ..pixel_range import from_levels
 from .images import open_images
@@ -64,7 +64,8 @@ def open_tokenizer(
     if not levels:
         return load_tokenizer(config.tokenizer)
     metadata = {"data": dataclasses.asdict(config.data.resolved())}
-    return pixel_tokenizer(levels, config.data.channels, config.data.image_size, metadata)
+    tokenizer, info = pixel_tokenizer(levels, config.data.channels, config.data.image_size, metadata)
+    return tokenizer, dataclasses.replace(info, tile=config.data.tile)
 
 
 def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int) -> None:
@@ -77,6 +78,13 @@ def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int)
     check(same, "data.image_size", data.image_size, hint)
 
 
+def check_tile_of(data: DataConfig, tile: Tile) -> None:
+    """Raises ConfigError where stage two asks for other axes than those along which its tokenizer's images
+    repeat."""
+    hint = f"the tokenizer was trained with {tile}; leave it out, or train a tokenizer with {data.tile}"
+    check(data.tile in ("none", tile), "data.tile", data.tile, hint)
+
+
 def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
     """Data settings at the tokenizer's own size and channels.
 
@@ -85,12 +93,13 @@ def tokenizer_data(data: DataConfig, info: TokenizerInfo) -> DataConfig:
     """
     size = size_pair(info.image_size)
     check_image_settings(data, size, info.channels)
+    check_tile_of(data, info.tile)
     from ..data.levels import remembered_white
 
     # one level of white for both stages, so that codes have the same meaning
     white = data.white or remembered_white(info.metadata)
     channels = cast("Literal[1, 2, 3, 4]", info.channels)
-    return dataclasses.replace(data, channels=channels, image_size=size, white=white)
+    return dataclasses.replace(data, channels=channels, image_size=size, white=white, tile=info.tile)
 
 
 def code_images(data: DataConfig, held_out: bool, source: ImageSource | None = None) -> ImageSet:

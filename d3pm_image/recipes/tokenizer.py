@@ -177,7 +177,11 @@ def make_model(inputs: TokenizerInputs, accelerator: Accelerator) -> tuple[Autoe
     torch.manual_seed(config.train.seed)
     vectors = config.train.batch_size * height * width
     model = Autoencoder(
-        config.tokenizer, config.data.channels, vectors, synchronize=accelerator.num_processes > 1
+        config.tokenizer,
+        config.data.channels,
+        vectors,
+        synchronize=accelerator.num_processes > 1,
+        tile=config.data.tile,
     )
     started = begin_tokenizer(model, config) if config.start_from else {}
     if accelerator.is_main_process:

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import TokenizerConfig, check
+from ..config import Tile, TokenizerConfig, check
 from ..pixel_range import to_signed
 from ..recompute import Recomputable
 from ..seeds import Share
+from ..torus import convolution
 from .quantizer import QuantizerModule, need_codes
 
 if TYPE_CHECKING:
@@ -45,22 +46,24 @@ def norm(config: TokenizerConfig, width: int) -> nn.Module:
     return nn.GroupNorm(8, width) if config.norm == "group" else ChannelNorm(width)
 
 
-def conv(config: TokenizerConfig, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the sides (or halves them, stride 2 and size 4), padded as the configuration
-    says."""
-    return nn.Conv2d(inputs, outputs, size, stride, padding=1, padding_mode=config.padding)
+def conv(
+    config: TokenizerConfig, tile: Tile, inputs: int, outputs: int, size: int = 3, stride: int = 1
+) -> nn.Conv2d:
+    """A convolution that keeps the sides (or halves them, stride 2 and size 4), padded by the other border
+    along the tiled axes, else as the configuration says."""
+    return convolution(inputs, outputs, size, stride, config.padding, tile)
 
 
 class ResidualBlock(Recomputable):
     """x + conv(silu(norm(conv(silu(norm(x)))))), the last convolution starting at zero. (B, C, H, W) →
     same."""
 
-    def __init__(self, config: TokenizerConfig, width: int):
+    def __init__(self, config: TokenizerConfig, width: int, tile: Tile):
         super().__init__()
         self.norm1 = norm(config, width)
-        self.conv1 = conv(config, width, width)
+        self.conv1 = conv(config, tile, width, width)
         self.norm2 = norm(config, width)
-        self.conv2 = conv(config, width, width)
+        self.conv2 = conv(config, tile, width, width)
         nn.init.zeros_(self.conv2.weight)
         assert self.conv2.bias is not None
         nn.init.zeros_(self.conv2.bias)
@@ -86,30 +89,30 @@ def arrange(network: nn.Module, device: str) -> None:
         network.to(memory_format=torch.channels_last)
 
 
-def encoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
+def encoder(config: TokenizerConfig, channels: int, tile: Tile = "none") -> nn.Sequential:
     """(B, C, h, w) in [-1, 1] → (B, D, h/f, w/f)."""
     stem = 2 if config.downsampling > 1 else 1
     widths = [config.width * m for m in config.multipliers]
-    layers: list[nn.Module] = [nn.PixelUnshuffle(stem), conv(config, channels * stem**2, widths[0])]
+    layers: list[nn.Module] = [nn.PixelUnshuffle(stem), conv(config, tile, channels * stem**2, widths[0])]
     for level, width in enumerate(widths):
         if level > 0:
-            layers.append(conv(config, widths[level - 1], width, 4, stride=2))
-        layers += [ResidualBlock(config, width) for _ in range(config.blocks)]
+            layers.append(conv(config, tile, widths[level - 1], width, 4, stride=2))
+        layers += [ResidualBlock(config, width, tile) for _ in range(config.blocks)]
     layers += [norm(config, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.quantizer.vector_dim, 1)]
     return nn.Sequential(*layers)
 
 
-def decoder(config: TokenizerConfig, channels: int) -> nn.Sequential:
+def decoder(config: TokenizerConfig, channels: int, tile: Tile = "none") -> nn.Sequential:
     """(B, D, h/f, w/f) → (B, C, h, w) in about [-1, 1]."""
     stem = 2 if config.downsampling > 1 else 1
     widths = [config.width * m for m in config.multipliers]
-    layers: list[nn.Module] = [conv(config, config.quantizer.vector_dim, widths[-1])]
+    layers: list[nn.Module] = [conv(config, tile, config.quantizer.vector_dim, widths[-1])]
     for level in reversed(range(len(widths))):
-        layers += [ResidualBlock(config, widths[level]) for _ in range(config.blocks + 1)]
+        layers += [ResidualBlock(config, widths[level], tile) for _ in range(config.blocks + 1)]
         if level > 0:
-            layers += [conv(config, widths[level], widths[level - 1] * 4), nn.PixelShuffle(2)]
+            layers += [conv(config, tile, widths[level], widths[level - 1] * 4), nn.PixelShuffle(2)]
     layers += [norm(config, widths[0]), nn.SiLU()]
-    layers += [conv(config, widths[0], channels * stem**2), nn.PixelShuffle(stem)]
+    layers += [conv(config, tile, widths[0], channels * stem**2), nn.PixelShuffle(stem)]
     return nn.Sequential(*layers)
 
 
@@ -120,6 +123,8 @@ class Autoencoder(nn.Module):
         config: Network and codebook.
         channels: 1 or 3, or 2 or 4 with alpha (:mod:`~d3pm_image.pixel_range`).
         vectors_a_step, synchronize: See :class:`QuantizerModule`.
+        tile: Axes along which images repeat; see :class:`~d3pm_image.config.DataConfig`. Images rolled by
+            multiples of the downsampling along them have the same codes, rolled, and the reverse.
     """
 
     folder: Path | None = None
@@ -128,13 +133,18 @@ class Autoencoder(nn.Module):
     """Metadata of its folder."""
 
     def __init__(
-        self, config: TokenizerConfig, channels: int, vectors_a_step: int = 0, synchronize: bool = False
+        self,
+        config: TokenizerConfig,
+        channels: int,
+        vectors_a_step: int = 0,
+        synchronize: bool = False,
+        tile: Tile = "none",
     ):
         super().__init__()
-        self.config, self.channels, self.fixed_codes = config, channels, False
-        self.encoder = encoder(config, channels)
+        self.config, self.channels, self.fixed_codes, self.tile = config, channels, False, tile
+        self.encoder = encoder(config, channels, tile)
         self.quantizer = QuantizerModule(config.quantizer, vectors_a_step, synchronize)
-        self.decoder = decoder(config, channels)
+        self.decoder = decoder(config, channels, tile)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """As torch's; the codebook is updated outside the compiled graphs."""

@@ -42,6 +42,7 @@ def keep_codes(tokenizer: Autoencoder, kept: Sequence[int]) -> Autoencoder:
     small = Autoencoder(
         dataclasses.replace(tokenizer.config, quantizer=dataclasses.replace(quantizer, num_codes=len(kept))),
         tokenizer.channels,
+        tile=tokenizer.tile,
     )
     small.load_state_dict(state)
     return small.eval()

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..config import MAX_SIDE, ConfigError, TokenizerConfig, check, size_pair
+from ..config import MAX_SIDE, ConfigError, Tile, TokenizerConfig, check, check_tile, size_pair
 from ..documents import LFS, Missing, Unreadable, check_regular, read_json
 from ..former_names import metadata_of
 from ..hub import locate
@@ -45,6 +45,8 @@ class TokenizerInfo:
     channels: int
     sha256: str
     metadata: dict[str, Any]
+    tile: Tile = "none"
+    """Axes along which its images repeat."""
 
 
 def pixel_tokenizer(
@@ -104,6 +106,7 @@ def save_tokenizer(
             "kind": KINDS[type(model)],
             "channels": model.channels,
             "image_size": list(size_pair(image_size)),
+            **({"tile": model.tile} if isinstance(model, Autoencoder) and model.tile != "none" else {}),
             "sha256": sha256(part / "model.safetensors"),
             "tokenizer": settings_to_build(model),
             "metadata": metadata or {},
@@ -347,7 +350,9 @@ def outline(found: tuple[tuple[int, ...], str | bool] | None) -> str:
     )
 
 
-def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | Pixels | Palette:
+def build(
+    kind: str, settings: dict[str, Any], channels: int, tile: Tile = "none"
+) -> Autoencoder | Pixels | Palette:
     """An untrained tokenizer of a kind (vqvae, pixels or palette) with its stored settings.
 
     Raises:
@@ -359,7 +364,7 @@ def build(kind: str, settings: dict[str, Any], channels: int) -> Autoencoder | P
         return Pixels(**settings, channels=channels)
     if kind == "palette":
         return Palette(torch.zeros((settings["entries"], channels), dtype=torch.uint8))
-    return Autoencoder(TokenizerConfig.from_values(settings), channels)
+    return Autoencoder(TokenizerConfig.from_values(settings), channels, tile=tile)
 
 
 def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels | Palette, TokenizerInfo]:
@@ -382,8 +387,12 @@ def load_tokenizer(folder: str | Path) -> tuple[Autoencoder | Pixels | Palette, 
         check(isinstance(digest, str), "sha256", digest, "is not a checksum")
         metadata = metadata_of(raw)
         check(isinstance(metadata, dict), "metadata", type(metadata).__name__, "is not a dictionary")
-        check_outline(lambda: build(kind, raw["tokenizer"], raw["channels"]), place, "tokenizer")
-        model = build(kind, raw["tokenizer"], raw["channels"])
+        shape = kind, raw["tokenizer"], raw["channels"], check_tile(raw.get("tile", "none"))
+        check_outline(lambda: build(*shape), place, "tokenizer")
+        model = build(*shape)
         model.load_state_dict(read_weights(place, "tokenizer", digest))
-    model.folder, model.info = place, TokenizerInfo(size, raw["channels"], digest, metadata)
+    model.folder, model.info = (
+        place,
+        TokenizerInfo(size, raw["channels"], digest, metadata, getattr(model, "tile", "none")),
+    )
     return model.eval(), model.info

@@ -93,6 +93,7 @@ def test_a_fault_that_one_process_finds_ends_all_before_anything_is_drawn(monkey
     [
         ("edit", ["masks", "--label", "Dress", "--feather", "1", "--variants", "2"]),
         ("outpaint", ["--left", "4", "--top", "2"]),
+        ("tile", ["--axis", "x"]),
     ],
 )
 def test_an_image_gets_in_a_folder_what_it_gets_alone(place, command, words):

@@ -15,6 +15,7 @@ from PIL import Image
 from d3pm_image import Box, Pipeline
 from d3pm_image import cli as commands
 from d3pm_image.editing.image_files.files import open_image_file
+from d3pm_image.editing.seamless import cross
 
 BOX = (3, 2, 5, 4)
 HIDDEN = np.zeros((9, 13), bool)
@@ -25,6 +26,7 @@ COMMANDS = {
     "edit": [AREA, "--label", "3"],
     "vary": [AREA, "--variants", "1"],
     "outpaint": ["--left", "3", "--bottom", "2"],
+    "tile": ["--width", "4"],
 }
 
 
@@ -41,9 +43,16 @@ def place(tmp_path):
     return tmp_path
 
 
+def kept(command: str) -> np.ndarray:
+    """Pixels (h, w) of the images here that a command leaves as they are."""
+    if command == "outpaint":
+        return np.ones((9, 13), bool)
+    return ~cross((9, 13), "both", 4) if command == "tile" else ~HIDDEN
+
+
 def known(command: str, array: np.ndarray) -> np.ndarray:
     """The pixels of a result that must be the original's."""
-    return array[:9, 3:].reshape(-1, *array.shape[2:]) if command == "outpaint" else array[~HIDDEN]
+    return array[:9, 3:].reshape(-1, *array.shape[2:]) if command == "outpaint" else array[kept(command)]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -72,7 +81,7 @@ def test_every_command_keeps_the_known_pixels(model, place, command, name):
     before, after = open_image_file(place / name), open_image_file(place / f"out{Path(name).suffix}")
     assert after.image.mode == before.image.mode
     assert after.image.size == ((16, 11) if command == "outpaint" else (13, 9))
-    whole = np.ones((9, 13), bool) if command == "outpaint" else ~HIDDEN
+    whole = kept(command)
     assert np.array_equal(np.asarray(before.image)[whole], known(command, np.asarray(after.image)))
     if before.image.mode[0] != "I":
         assert np.array_equal(seen(before.image)[whole], known(command, seen(after.image)))
@@ -316,3 +325,16 @@ def test_the_commands_are_listed_and_explained(command, capsys):
         stop.value.code == 0 and "--out" in text and "--trajectory" in text and command in commands.COMMANDS
     )
     assert "Unvalidated" not in text, "types that the parser cannot find"
+
+
+def test_a_seamless_result_is_shown_beside_and_below_itself_and_its_border_is_measured(model, place, capsys):
+    words = ("tile", model, place / "RGB.png", "--seed", "2", "--out", place / "o.png")
+    run(*words, "--preview", place / "nine.png")
+    assert "jump across the border" in capsys.readouterr().out
+    result, nine = (np.asarray(Image.open(place / name)) for name in ("o.png", "nine.png"))
+    assert np.array_equal(nine, np.tile(result, (3, 3, 1)))
+    run(*words, "--axis", "x", "--preview", place / "row.png", "--overwrite")
+    assert Image.open(place / "row.png").size == (39, 9)
+    pipe = Pipeline.from_pretrained(model)
+    again = pipe.tile(Image.open(place / "RGB.png"), axis="x", seed=2)[0]
+    assert np.array_equal(np.asarray(again), np.asarray(Image.open(place / "o.png")))

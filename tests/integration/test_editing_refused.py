@@ -20,6 +20,7 @@ COMMANDS = {
     "edit": [AREA, "--label", "3"],
     "vary": [AREA, "--variants", "1"],
     "outpaint": ["--left", "3", "--bottom", "2"],
+    "tile": [],
 }
 
 
@@ -87,6 +88,15 @@ OWN = {
         "strength": ([AREA, "--label", "3", "--strength", "1.5"], "strength=1.5"),
     },
     "vary": {"strength": (["--strength", "-0.1"], "strength=-0.1")},
+    "tile": {
+        "axis": (["--axis", "z"], "axis"),
+        "band too wide": (["--width", "8"], "width=8"),
+        "band too narrow": (["--width", "1"], "width=1"),
+        "preview over the image": (["--preview", "RGB.png"], "would overwrite an image that is read"),
+        "preview over the output": (["--preview", "o.png", "--out", "o.png"], "would overwrite out"),
+        "preview ending": (["--preview", "o.xyz"], "use an ending such as .png"),
+        "no mask": (["--box", "1,2,3,4"], "no such option"),
+    },
     "outpaint": {
         "nothing to add": ([], "give pixels to add"),
         "negative": (["--left", "-4"], "left=-4"),

@@ -44,6 +44,8 @@ RESULTS = {
     "outpaint(('a.png',), left=2, output_type='pt')": "list[torch._tensor.Tensor]",
     "edit('a.png', None, 'cat')": "imaging.Images",
     "vary('a.png', 0.2, output_type='np')": "numpy.ndarray",
+    "tile('a.png', axis='x')": "imaging.Images",
+    "tile(['a.png'], width=8, output_type='np')": "list[numpy.ndarray]",
     "interpolate('a.png', 'b.png')": "imaging.Images",
 }
 """Calls of a pipeline, and the types of what they return."""

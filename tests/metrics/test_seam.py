@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from d3pm_image.editing.receptive import disturbed_shares, smallest_ring
-from d3pm_image.metrics.seam import seam_gradients, seam_ratio
+from d3pm_image.metrics.seam import border_seam, seam_gradients, seam_ratio
 from d3pm_image.tokenizer import Pixels
 
 
@@ -76,3 +76,26 @@ def test_the_ratio_is_one_for_the_real_image_and_leaves_borderless_masks_out():
     assert seam_ratio(flat, images, masks) == pytest.approx(
         float(images[0, :, 2].mean() / (images[0, :, 2] - images[0, :, 3]).abs().mean())
     )
+
+
+def test_the_border_of_a_torus_is_a_place_like_any_other():
+    """Sums of waves with whole periods, rolled at random; cut to three quarters they do not repeat."""
+    random = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    waves = torch.randint(-3, 4, (400, 2, 3), generator=random).float()
+    phases = torch.rand(400, 3, generator=random)
+    turns = (waves[:, 0, :, None, None] * y + waves[:, 1, :, None, None] * x) / 32 + phases[..., None, None]
+    images = (turns * 2 * math.pi).sin().mean(1, keepdim=True)
+    for axis in ("x", "y", "both"):
+        for spacing in (1, 4):
+            assert border_seam(images, axis, spacing) == pytest.approx(1, abs=0.03)
+        assert border_seam(images[..., :24, :24], axis) > 1.5
+    assert border_seam(images[..., :24], "y") == pytest.approx(1, abs=0.05)
+    assert math.isnan(border_seam(torch.zeros(1, 1, 4, 4)))
+
+
+def test_the_jump_at_the_border_is_compared_with_those_at_the_places_named():
+    """A stair of steps 1, 3, 1, 3, … along x, which falls by 13 at the end."""
+    stair = torch.tensor([0.0, 1, 4, 5, 8, 9, 12, 13])[None, None, None].expand(1, 1, 2, 8)
+    assert border_seam(stair, "x") == pytest.approx(13 / (13 / 7))
+    assert border_seam(stair, "x", 2) == pytest.approx(13 / 3)
