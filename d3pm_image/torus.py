@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import Tile, wraps
+
+Mode = Literal["zeros", "replicate", "reflect"]
 
 
 class TorusConv2d(nn.Conv2d):
@@ -30,7 +34,7 @@ class TorusConv2d(nn.Conv2d):
 
 
 def convolution(
-    inputs: int, outputs: int, size: int, stride: int = 1, padding_mode: str = "zeros", tile: Tile = "none"
+    inputs: int, outputs: int, size: int, stride: int = 1, padding_mode: Mode = "zeros", tile: Tile = "none"
 ) -> nn.Conv2d:
     """A convolution padded by 1: torch's own, or one on a torus."""
     if tile == "none":

@@ -261,16 +261,15 @@ def finish(
 
 def show_seam(args: Tile, before: Any, after: Any) -> None:
     """Say how visible the border is, and write the image of the repeated result where one is wanted."""
-    from ..imaging import grid_image, plain, save_image, to_tensor
+    from ..imaging import plain, repeated, save_image, to_tensor
     from ..metrics.seam import border_seam
     from ..outputs import new_files
 
     was, now = (border_seam(to_tensor(plain(one, 3))[None], args.axis) for one in (before, after))
     print(f"jump across the border, as a multiple of the mean jump inside: {was:.2f} before, {now:.2f} now")
     if args.preview:
-        across, down = (3 if args.axis in (axis, "both") else 1 for axis in "xy")
         with new_files(Path(args.preview), args.overwrite) as files:
-            save_image(grid_image([plain(after, 3)] * (across * down), across, gap=0), files.draft)
+            save_image(repeated(after, args.axis), files.draft)
         print(f"preview: {printable(files.path, 0)}")
 
 

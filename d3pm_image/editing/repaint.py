@@ -179,12 +179,12 @@ def part_of(model: Model, config: InpaintConfig, image: Image.Image, mask: np.nd
     Raises:
         ConfigError: see :func:`region_of`.
     """
-    region = region_of(model, config, mask)
-    if model.repeats == "none" or region.pixels == mask.shape:
-        return Part(image, mask, region)
     roll = centring(mask, model.repeats, model.image_size)
-    mask = np.roll(mask, roll, (0, 1))
-    return Part(rolled(image, *roll), mask, region_of(model, config, mask), roll)
+    turned = np.roll(mask, roll, (0, 1))
+    region = region_of(model, config, turned)
+    if not any(roll) or (region.pixels, region.canvas) == (mask.shape, model.image_size):
+        return Part(image, mask, region_of(model, config, mask))  # all of it at once is a torus as it is
+    return Part(rolled(image, *roll), turned, region, roll)
 
 
 def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:

@@ -226,7 +226,7 @@ def images_of(
     }
     kept: dict[str, Any] = {
         name: known[name]
-        for name in ("crop", "flip", "white", "labels", "val_share", "memory_mb")
+        for name in ("crop", "tile", "flip", "white", "labels", "val_share", "memory_mb")
         if name in known
     }
     trained = filled(DataConfig(image_size=size, channels=cast(Any, tokenizer.channels)), kept, "data.")

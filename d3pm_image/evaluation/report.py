@@ -11,15 +11,17 @@ from PIL import Image
 
 from ..config import DataConfig
 from ..imaging import for_viewing, grid_image, save_image, to_pil
+from ..metrics.seam import border_seam
 from ..outputs import new_files
 from ..pixel_range import from_levels, has_alpha
 from ..printable import printable
 from ..storage import write_text
 from .generate_samples import Drawn
-from .reference_stats import images_sha256
+from .reference_stats import evenly, images_sha256
 from .samples import SampleEvaluator
 
 if TYPE_CHECKING:
+    from ..data.images import ImageSet
     from ..pipeline import Pipeline
 
 NEAREST = 16  # samples in the image of neighbours
@@ -56,6 +58,8 @@ def evaluate_samples(
             "classifier_accuracy_on_held_out": evaluator.accuracy,
         }
     values |= evaluator.measure(drawn.images, drawn.labels)
+    if pipe.repeats != "none":
+        values["border_seam"] = border_seams(pipe, drawn.images, compared)
     values["fidelity_of_real_training_images"] = evaluator.measure_real(len(drawn.images))
     if args.neighbours:
         values["memorisation"] = nearest_image(args, evaluator, drawn)
@@ -77,6 +81,17 @@ def evaluate_samples(
 def background(data: DataConfig) -> dict[str, str]:
     """What transparent images lie on where features are taken of them; nothing of others."""
     return {"background": "white"} if has_alpha(data.channels) else {}
+
+
+def border_seams(pipe: Pipeline, images: torch.Tensor, real: ImageSet) -> dict[str, float]:
+    """How visible the border of samples (n, C, h, w) uint8 is where they repeat, compared with the borders of
+    tokens inside, and that of as many real images; see :func:`~d3pm_image.metrics.seam.border_seam`."""
+    spacing = pipe.tokenizer.downsampling * pipe.denoiser.config.patch
+    some = real.__getitems__(evenly(len(real), min(len(real), len(images))).tolist())["images"]
+    both = {"samples": images, "real_images": some}
+    return {
+        name: round(border_seam(from_levels(one), pipe.repeats, spacing), 4) for name, one in both.items()
+    }
 
 
 def nearest_image(args: Any, evaluator: SampleEvaluator, drawn: Drawn) -> dict[str, float]:

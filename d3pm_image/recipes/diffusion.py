@@ -386,17 +386,17 @@ def make_validation(
 def make_preview(
     assemble: Callable[[Transformer], Pipeline],
 ) -> Callable[[nn.Module], dict[str, Image.Image]]:
-    """A grid of samples, every class in turn, always from the same seed."""
-    from ..imaging import for_viewing, grid_image
+    """A grid of samples, every class in turn, always from the same seed; of a model whose images repeat four
+    of them repeated as well."""
+    from ..imaging import for_viewing, grid_image, repeated
 
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         pipe = assemble(cast("Transformer", model))
         images = pipe.generate(PREVIEW_IMAGES, seed=0)
-        return {
-            "samples": grid_image(
-                [for_viewing(i) for i in images],
-                columns=len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5,
-            )
-        }
+        columns = len(pipe.class_names) if 2 <= len(pipe.class_names) <= 10 else 5
+        found = {"samples": grid_image([for_viewing(i) for i in images], columns)}
+        if pipe.repeats != "none":
+            found["repeated"] = grid_image([for_viewing(repeated(i, pipe.repeats)) for i in images[:4]])
+        return found
 
     return preview

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
@@ -56,16 +57,18 @@ def open_tokenizer(
     """
     from ..tokenizer import load_tokenizer, pixel_tokenizer
 
+    tokenizer: Tokenizer
     if source := palette_source(config.tokenizer):
         from .palette import palette_tokenizer
 
-        return palette_tokenizer(source, config.data, given)
-    levels = pixel_levels(config.tokenizer)
-    if not levels:
-        return load_tokenizer(config.tokenizer)
-    metadata = {"data": dataclasses.asdict(config.data.resolved())}
-    tokenizer, info = pixel_tokenizer(levels, config.data.channels, config.data.image_size, metadata)
-    return tokenizer, dataclasses.replace(info, tile=config.data.tile)
+        tokenizer, info = palette_tokenizer(source, config.data, given)
+    elif levels := pixel_levels(config.tokenizer):
+        metadata = {"data": dataclasses.asdict(config.data.resolved())}
+        tokenizer, info = pixel_tokenizer(levels, config.data.channels, config.data.image_size, metadata)
+    else:
+        tokenizer, info = load_tokenizer(config.tokenizer)
+    # one whose codes are single pixels serves images that repeat as well as others
+    return tokenizer, info if hasattr(tokenizer, "tile") else replace(info, tile=config.data.tile)
 
 
 def check_image_settings(data: DataConfig, size: tuple[int, int], channels: int) -> None:
