@@ -212,12 +212,6 @@ def for_viewing(image: Image.Image, at_least: int = 64) -> Image.Image:
     return on_chequerboard(enlarge(image, at_least))
 
 
-def repeated(image: Image.Image, tile: str) -> Image.Image:
-    """An image three times beside itself (``x``), below itself (``y``) or both, so that seams show."""
-    across, down = (3 if tile in (axis, "both") else 1 for axis in "xy")
-    return grid_image([image] * (across * down), across, gap=0)
-
-
 def grid_image(
     images: list[Image.Image], columns: int = 0, captions: list[str] | None = None, gap: int = 2
 ) -> Image.Image:

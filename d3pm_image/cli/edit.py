@@ -261,7 +261,8 @@ def finish(
 
 def show_seam(args: Tile, before: Any, after: Any) -> None:
     """Say how visible the border is, and write the image of the repeated result where one is wanted."""
-    from ..imaging import plain, repeated, save_image, to_tensor
+    from ..editing.rolling import repeated
+    from ..imaging import plain, save_image, to_tensor
     from ..metrics.seam import border_seam
     from ..outputs import new_files
 

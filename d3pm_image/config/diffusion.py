@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..errors import ConfigError, check, finite
+from .data import Tile
 
 CURVES = ("linear", "cosine", "offset_cosine", "arccos", "polynomial")  # their formulas: diffusion/curve.py
 Corruption = Literal[(*CURVES, "mutual_information", "vq_diffusion", "gidd")]  # type: ignore[valid-type]
@@ -152,6 +153,11 @@ class DenoiserConfig:
         """Channels of a cell, at the embedding and at the head: width, or about width / patch if a token
         covers several cells."""
         return self.width if self.patch == 1 else -(-self.width // (8 * self.patch)) * 8
+
+    def rolls(self, tile: Tile) -> Tile:
+        """Axes along which rolled codes teach something: where a token covers several cells. Tokens of one
+        cell are alike wherever they lie on a torus."""
+        return tile if self.patch > 1 else "none"
 
     def token_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """(H/p, W/p) tokens of (H, W) cells. Raises ConfigError if the patch does not divide the sides."""

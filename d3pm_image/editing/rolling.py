@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import Tile, wraps
+from ..imaging import grid_image
 from .regions import Size
 
 
@@ -43,3 +44,9 @@ def centring(mask: np.ndarray, tile: Tile, model: Size) -> tuple[int, int]:
         span = side - int(gaps[largest]) + 1
         moves[axis] = best_start(span, side, model[axis]) - first
     return moves[0], moves[1]
+
+
+def repeated(image: Image.Image, tile: Tile) -> Image.Image:
+    """An image three times beside itself (``x``), below itself (``y``) or both, so that seams show."""
+    down, across = (3 if periodic else 1 for periodic in wraps(tile))
+    return grid_image([image] * (across * down), across, gap=0)

@@ -17,7 +17,6 @@ from ..config import (
     DiffusionRun,
     ProcessConfig,
     SamplingConfig,
-    Tile,
     TrainConfig,
     palette_source,
     size_pair,
@@ -203,8 +202,7 @@ def prepare(
     data, sources, team = open_code_images(config.data, accelerator, config.out, given)
     config = dataclasses.replace(config, data=data)
     place, held_place = (cached(images, tokenizer, info.sha256, config.cache, team) for images in sources)
-    # tokens of one cell are alike wherever they lie on a torus: rolls would change nothing
-    rolls: Tile = config.data.tile if config.denoiser.patch > 1 else "none"
+    rolls = config.denoiser.rolls(config.data.tile)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes, tile=rolls)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
     unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
@@ -386,9 +384,9 @@ def make_validation(
 def make_preview(
     assemble: Callable[[Transformer], Pipeline],
 ) -> Callable[[nn.Module], dict[str, Image.Image]]:
-    """A grid of samples, every class in turn, always from the same seed; of a model whose images repeat four
-    of them repeated as well."""
-    from ..imaging import for_viewing, grid_image, repeated
+    """Samples, every class in turn, always from the same seed; four of them repeated where images repeat."""
+    from ..editing.rolling import repeated
+    from ..imaging import for_viewing, grid_image
 
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         pipe = assemble(cast("Transformer", model))
