@@ -38,8 +38,8 @@ MADE_WITH, CHECKED_WITH = 2, 3  # images: a graph for only one batch size would 
 
 
 class Denoise(nn.Module):
-    """(x_t (B, N), kappa (B,), labels (B,)) → logits (B, N, K), for the grid that the model was trained
-    on."""
+    """(x_t (B, N), kappa (B,), or (B, N) for a network that takes a level per token, labels (B,)) → logits
+    (B, N, K), for the grid that the model was trained on."""
 
     def __init__(self, pipe: Pipeline):
         super().__init__()
@@ -100,9 +100,13 @@ def parts(pipe: Pipeline) -> list[Part]:
 
     def noisy(count: int) -> Inputs:
         x_t = torch.randint(codes + 1, (count, tokens), generator=random)
+        kappa = torch.rand(count, generator=random)
+        if pipe.token_levels:
+            known = torch.rand(count, tokens, generator=random) < 0.5
+            kappa = torch.where(known, torch.ones(()), kappa[:, None])
         return {
             "x_t": x_t,
-            "kappa": torch.rand(count, generator=random),
+            "kappa": kappa,
             "labels": torch.randint(pipe.no_label + 1, (count,), generator=random),
         }
 

@@ -128,6 +128,11 @@ class Pipeline(Tiling):
         """Axes along which the images of the model repeat without a seam: none, x, y or both."""
         return self.denoiser.tile
 
+    @property
+    def token_levels(self) -> bool:
+        """Whether the denoiser is told which tokens are known, see :class:`~d3pm_image.types.Denoiser`."""
+        return bool(getattr(self.denoiser, "token_levels", False))
+
     def to(
         self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
     ) -> Pipeline:

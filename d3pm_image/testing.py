@@ -20,7 +20,8 @@ def check_denoiser(
     """Check a denoiser on random codes, in eval mode.
 
     Args:
-        denoiser: ``denoiser(x_t, kappa, labels, grid, where)`` → leave-one-out logits (B, N, K).
+        denoiser: ``denoiser(x_t, kappa, labels, grid, where)`` → leave-one-out logits (B, N, K). With an
+            attribute ``token_levels`` that is true it is given kappa (B, N).
         num_codes: K. num_classes: C; label C means no label.
         grid: (H, W) with H·W = N.
 
@@ -29,6 +30,7 @@ def check_denoiser(
             the batch or on the requested positions.
     """
     x_t, kappa, labels, where = random_inputs(num_codes, num_classes, grid, device)
+    kappa = kappa_for(denoiser, kappa, where)
     with torch.no_grad():
         logits = denoiser(x_t, kappa, labels, grid, None)
         some = denoiser(x_t, kappa, labels, grid, where)
@@ -60,7 +62,8 @@ def check_trainable(denoiser: TrainableDenoiser, grid: Grid, device: str | torch
     """
     assert isinstance(denoiser, nn.Module), f"{type(denoiser).__name__} is not an nn.Module"
     network, mode, k = denoiser, denoiser.training, denoiser.num_codes
-    x_t, kappa, labels, _ = random_inputs(k, denoiser.num_classes, grid, device)
+    x_t, kappa, labels, known = random_inputs(k, denoiser.num_classes, grid, device)
+    kappa = kappa_for(denoiser, kappa, known)
     keys = torch.tensor([7, 8, 2**62], device=device)
     try:
         network.eval()
@@ -88,6 +91,12 @@ def check_trainable(denoiser: TrainableDenoiser, grid: Grid, device: str | torch
         assert not unused, f"no gradient reaches {', '.join(unused)}"
     finally:
         network.train(mode)
+
+
+def kappa_for(denoiser: Denoiser, kappa: Tensor, known: Tensor) -> Tensor:
+    """Levels (B,) as a network takes them: per token, 1 where it is known, if it can be told."""
+    per_token = getattr(denoiser, "token_levels", False)
+    return torch.where(known, torch.ones_like(kappa)[:, None], kappa[:, None]) if per_token else kappa
 
 
 def random_inputs(

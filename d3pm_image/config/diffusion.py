@@ -126,6 +126,9 @@ class DenoiserConfig:
             codes. Must divide the sides of the grid.
         places: Give every token its position on the grid. Without it the network has only relative positions,
             and cannot distinguish the cells of a grid of masks.
+        known_share: Fraction of the training images in which a region is left clean and declared known. The
+            network can then be told which tokens of an image to complete are certain. 0 leaves this input
+            out, and the network takes known tokens for as uncertain as the drawn ones around them.
     """
 
     width: int = 256
@@ -135,6 +138,7 @@ class DenoiserConfig:
     dropout: float = 0.0
     patch: int = 1
     places: bool = True
+    known_share: float = 0.0
 
     def __post_init__(self) -> None:
         check(self.width >= 8, "denoiser.width", self.width, "use at least 8")
@@ -147,6 +151,8 @@ class DenoiserConfig:
         check(finite(self.mlp_ratio) and self.mlp_ratio > 0, "denoiser.mlp_ratio", self.mlp_ratio, hint)
         check(0 <= self.dropout < 1, "denoiser.dropout", self.dropout, "give a rate in [0, 1)")
         check(self.patch >= 1, "denoiser.patch", self.patch, "use 1 (one token per cell) or more, such as 2")
+        hint = "give a share in [0, 1], such as 0.5"
+        check(0 <= self.known_share <= 1, "denoiser.known_share", self.known_share, hint)
 
     @property
     def cell_width(self) -> int:

@@ -45,6 +45,7 @@ class Transformer(nn.Module):
         self.classes = nn.Embedding(num_classes + 1, width)
         self.places = Places(width, tile) if config.places and tile != "both" else None
         self.level = LevelEmbedding(width)
+        self.known_level = nn.Linear(width, config.cell_width, bias=False) if config.known_share > 0 else None
         self.blocks = nn.ModuleList(
             Block(width, config.heads, hidden, config.dropout) for _ in range(config.depth)
         )
@@ -68,6 +69,13 @@ class Transformer(nn.Module):
         for linear in (self.modulation, self.head):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
+        if self.known_level is not None:
+            nn.init.zeros_(self.known_level.weight)
+
+    @property
+    def token_levels(self) -> bool:
+        """Whether it takes a noise level per token, see :class:`~d3pm_image.types.Denoiser`."""
+        return self.known_level is not None
 
     @torch.no_grad()
     def start_from_codebook(self, vectors: Tensor) -> bool:
@@ -94,6 +102,8 @@ class Transformer(nn.Module):
         covers several cells. Levels and labels may be more than B: the rest is left out once it has kept
         small products in their usual kernel (precision.py)."""
         check(grid[0] * grid[1] == x_t.shape[1], "grid", grid, f"does not hold {x_t.shape[1]} tokens")
+        hint = "this network takes one level per image, (B,); one per token needs denoiser.known_share"
+        check(kappa.ndim == 1 or self.token_levels, "kappa", tuple(kappa.shape), hint)
         tokens = self.config.token_grid(grid)
         # a compiler folds the table into the graph by itself
         table = rotary_table.__wrapped__ if torch.compiler.is_compiling() else rotary_table
@@ -101,8 +111,11 @@ class Transformer(nn.Module):
         cos, sin = table(
             tokens, self.config.width // self.config.heads, x_t.device, tile=self.tile, dtype=exact
         )
-        condition = F.silu(self.level(kappa) + self.classes(labels))
+        level = self.level(kappa if kappa.ndim == 1 else kappa.amin(1))
+        condition = F.silu(level + self.classes(labels))
         cells = self.tokens(x_t)
+        if self.known_level is not None and kappa.ndim == 2:
+            cells = cells + self.known_offset(level, kappa, cells)
         x = cells if self.patches is None else self.patches.tokens(cells, grid)
         if self.places is not None:
             x = x + self.places(tokens)
@@ -121,6 +134,18 @@ class Transformer(nn.Module):
             else self.patches.cells(x, cells, grid, None if layers is None else layers[-1])
         )
 
+    def known_offset(self, level: Tensor, kappa: Tensor, cells: Tensor) -> Tensor:
+        """What known tokens are embedded with besides, like cells (B, N, D): a linear map of the embedding of
+        their level, κ = 1, less that of the image's, so that it vanishes where the others are clean as well.
+
+        Args:
+            level: (R, D) embedded levels of the images, R ≥ B. kappa: (R, N).
+        """
+        assert self.known_level is not None
+        offset = per_image(self.known_level(self.level(kappa.new_ones(1)) - level), cells)
+        known = per_image(kappa == 1, cells)[:, 0, :, None]
+        return torch.where(known, offset.to(cells.dtype), cells.new_zeros(()))
+
     def forward(
         self,
         x_t: Tensor,
@@ -131,9 +156,11 @@ class Transformer(nn.Module):
         head: bool = True,
         keys: Tensor | None = None,
     ) -> Tensor:
-        """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa (B,), labels (B,) in 0..C, grid (H, W).
+        """Logits (B, N, K) of x_t (B, N) int64 in 0..K at level kappa, labels (B,) in 0..C, grid (H, W).
 
         Args:
+            kappa: (B,); or (B, N), 1 at known tokens and one level per image at all others, with
+                ``known_share`` > 0.
             where: (B, N) bool, the needed positions: the head runs only at these, and logits elsewhere are 0.
                 Default all.
             head: False gives the features of :meth:`hidden` instead, for a loss that applies the head itself.
@@ -141,7 +168,8 @@ class Transformer(nn.Module):
                 with dropout, unread otherwise.
 
         Raises:
-            ValueError: the grid does not hold N tokens, or config.patch does not divide its sides.
+            ValueError: the grid does not hold N tokens, config.patch does not divide its sides, or levels per
+                token for a network without that input.
         """
         features = self.hidden(x_t, kappa, labels, grid, keys)
         if not head:

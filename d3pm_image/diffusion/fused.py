@@ -126,13 +126,14 @@ def fused_loss(
     x_0: Tensor,
     x_t: Tensor,
     t: Tensor,
+    unknown: Tensor | None = None,
 ) -> tuple[Tensor, Terms]:
     """The objective and its terms from the features before the head.
 
     Args:
         hidden: (B, N, D) features. weight: (K, D) and bias: (K,) of the head. Under autocast products run in
             its type.
-        x_0, x_t: (B, N) clean and noisy codes. t: (B,) times.
+        x_0, x_t: (B, N) clean and noisy codes. t: (B,) times. unknown: As in :meth:`Objective.weights`.
 
     Returns:
         Scalar loss, differentiable once by hidden, weight and bias; terms (B, N) to log, without gradient (at
@@ -147,7 +148,7 @@ def fused_loss(
     c = coefficients(process, t)
     masked = process.is_masked(x_t)
     own = torch.where(masked, x_0, x_t)
-    on_bound, on_auxiliary = (w.flatten() for w in objective.weights(process, x_0, x_t, t))
+    on_bound, on_auxiliary = (w.flatten() for w in objective.weights(process, x_0, x_t, t, unknown))
     shift = posterior_shift(process, x_t, c.bias)
     if torch.is_autocast_enabled(device.type):
         half = torch.get_autocast_dtype(device.type)

@@ -102,9 +102,11 @@ class Objective:
         hint = "unmasked tokens of an absorbing process are certain; use loss.auxiliary_on masked"
         check(not needs_rest, "loss.label_smoothing", self.label_smoothing, hint)
 
-    def weights(self, process: Process, x_0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def weights(
+        self, process: Process, x_0: Tensor, x_t: Tensor, t: Tensor, unknown: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Weights (B, N) float64 of the bound's and the auxiliary terms: the loss is the sum of weight ·
-        term."""
+        term. Tokens that were declared known, where ``unknown`` (B, N) is False, have none."""
         masked, same = process.is_masked(x_t), x_t == x_0
         c = coefficients(process, t)
         each = 1 / x_0.numel()
@@ -120,6 +122,8 @@ class Objective:
             )
         else:
             on_auxiliary = torch.full_like(on_bound, self.auxiliary * each)
+        if unknown is not None:
+            return on_bound * unknown, on_auxiliary * unknown
         return on_bound, on_auxiliary
 
     def _factor(self, process: Process, c: Coefficients, t: Tensor, masked: Tensor) -> Tensor:
@@ -209,11 +213,17 @@ def bound_terms(
 
 
 def diffusion_loss(
-    process: Process, objective: Objective, terms: Terms, x_0: Tensor, x_t: Tensor, t: Tensor
+    process: Process,
+    objective: Objective,
+    terms: Terms,
+    x_0: Tensor,
+    x_t: Tensor,
+    t: Tensor,
+    unknown: Tensor | None = None,
 ) -> Tensor:
     """The objective, a scalar in nats per token (L_T has no gradient and is left out), from terms with its
-    label smoothing."""
-    on_bound, on_auxiliary = objective.weights(process, x_0, x_t, t)
+    label smoothing; ``unknown`` as in :meth:`Objective.weights`."""
+    on_bound, on_auxiliary = objective.weights(process, x_0, x_t, t, unknown)
     total = terms.bound.new_zeros(())
     if objective.bound:
         total = total + (on_bound.to(terms.bound.dtype) * terms.bound).sum()

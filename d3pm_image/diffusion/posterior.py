@@ -56,7 +56,8 @@ def posterior_logits(process: Process, logits: Tensor, x_t: Tensor, t: Tensor) -
 
 
 def leave_one_out_logits(process: Process, logits: Tensor, x_t: Tensor, kappa: Tensor) -> Tensor:
-    """A network's logits (B, N, K) as leave-one-out logits, whatever its parameterisation; κ_t (B,).
+    """A network's logits (B, N, K) as leave-one-out logits, whatever its parameterisation; κ_t (B,), or (B,
+    N) as the network was told it.
 
     A posterior network's log π has the evidence ℓ_t of each unmasked token for its own code taken out again.
     If κ = 1 both are the same at masked tokens, and unmasked ones are not used.
@@ -70,7 +71,8 @@ def leave_one_out_logits(process: Process, logits: Tensor, x_t: Tensor, kappa: T
         torch.zeros_like(kappa),
     )
     masked = process.is_masked(x_t)
-    bias = torch.where(masked, torch.zeros_like(bias)[:, None], bias[:, None])
+    bias = bias if bias.ndim == 2 else bias[:, None]
+    bias = torch.where(masked, torch.zeros_like(bias), bias)
     own = torch.where(masked, torch.zeros_like(x_t), x_t)
     return logits.scatter_add(-1, own[..., None], -bias[..., None].to(logits.dtype))
 

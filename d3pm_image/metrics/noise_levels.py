@@ -30,17 +30,21 @@ def bound_by_noise_level(bound: Tensor, t: Tensor) -> dict[str, Tensor]:
     return {f"bound_nats_t<={(i + 1) / LEVELS:g}": torch.stack([sums[i], counts[i]]) for i in range(LEVELS)}
 
 
-def accuracy_by_token(process: Process, correct: Tensor, x_0: Tensor, x_t: Tensor) -> dict[str, Tensor]:
+def accuracy_by_token(
+    process: Process, correct: Tensor, x_0: Tensor, x_t: Tensor, unknown: Tensor | None = None
+) -> dict[str, Tensor]:
     """Number of correct ones and number of the masked, replaced and kept tokens, each (2,), without kinds
     that the process does not make or that cannot be wrong.
 
     Args:
         correct: (B, N) bool, whether the largest posterior logit is the clean code. x_0, x_t: (B, N) codes.
+        unknown: (B, N) bool, without the tokens that were declared known. Default all.
     """
     masked, same = process.is_masked(x_t), x_t == x_0
     kinds = {} if process.schedule.uniform else {"masked": masked}
     if not process.schedule.absorbing:  # an absorbing process leaves unmasked tokens as they are
-        kinds |= {"replaced": ~masked & ~same, "kept": same}
+        kept = same if unknown is None else same & unknown
+        kinds |= {"replaced": ~masked & ~same, "kept": kept}
     return {
         f"{name}_accuracy": torch.stack([(correct & where).sum(), where.sum()]).double()
         for name, where in kinds.items()

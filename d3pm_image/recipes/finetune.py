@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LEARNING = {
     "dropout",
+    "known_share",
     *(item.name for kind in QUANTIZERS.values() for item in kind.own() if item.metadata.get("learning")),
 }
 """Settings of a network that affect only learning: they may differ from the model's."""
@@ -173,6 +174,9 @@ class PretrainedModel:
         weights = dict(self.bundle.denoiser.state_dict())
         known, old = weights.pop("classes.weight"), list(self.bundle.class_names)
         rows = [old.index(name) if name in old else len(old) for name in classes] + [len(old)]
+        own = weights.pop("known_level.weight", None)
+        if network.known_level is not None:  # a model without that input begins with its zeros
+            weights["known_level.weight"] = network.known_level.weight if own is None else own
         network.load_state_dict(weights | {"classes.weight": known[torch.tensor(rows)]})
         return sum(row < len(old) for row in rows)
 

@@ -88,6 +88,10 @@ class Sampler(Choice):
         """κ that the denoiser gets, (B,)."""
         return state.process.schedule.survival(state.t)[1]
 
+    def clean(self, state: DecodeState) -> Tensor:
+        """Tokens that certainly hold clean codes now, (B, N) bool: those that the decode does not draw."""
+        return ~state.unknown
+
     def active(self, state: DecodeState) -> Tensor:
         """Images that still need the network, (B,) bool: those with masks; with random codes, those with
         unknown tokens."""
@@ -128,6 +132,10 @@ class MaskSampler(Sampler):
         """κ at which the process masks the present share of masks, per image, (B,)."""
         schedule = state.process.schedule
         return schedule.survival(schedule.time_of_mask_share(state.masked.double().mean(-1)))[1]
+
+    def clean(self, state: DecodeState) -> Tensor:
+        """All that is unmasked: revealed codes are clean ones, which no noise reaches again."""
+        return ~state.masked
 
     def active(self, state: DecodeState) -> Tensor:
         return state.masked.any(-1)

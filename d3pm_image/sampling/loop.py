@@ -22,6 +22,7 @@ from .base import Sampler
 from .correct import LEVEL, correct
 from .draws import LogitsFilter
 from .guidance import Guided, weight_at
+from .levels import takes_token_levels, told_levels
 from .request import Request
 from .state import DecodeState, ImageStreams
 
@@ -41,6 +42,7 @@ class GuidedDenoiser:
     grid: Grid
     calls: int = 0
     kept: dict[str, Tensor] = field(default_factory=dict)
+    token_levels: bool = False
 
     def __post_init__(self) -> None:
         negative = self.no_label if self.config.negative_label < 0 else self.config.negative_label
@@ -49,11 +51,22 @@ class GuidedDenoiser:
         self.guided = Guided(self.denoiser, self.no_label, negative)
 
     def __call__(
-        self, state: DecodeState, images: Tensor, kappa: Tensor, wanted: Tensor, progress: float
+        self,
+        state: DecodeState,
+        images: Tensor,
+        kappa: Tensor,
+        clean: Tensor,
+        wanted: Tensor,
+        progress: float,
     ) -> Tensor:
         """Leave-one-out logits (b, N, K) of the images of ``state``, which have the indices ``images`` in the
-        batch."""
+        batch.
+
+        Args:
+            kappa: (b,) level of the tokens that are drawn. clean: (b, N) bool, tokens that are certain.
+        """
         weight = weight_at(self.config, progress)
+        kappa = told_levels(state, kappa, clean, self.token_levels)
         if not self.process.schedule.absorbing:
             return self._predict(state.x_t, kappa, self.labels[images], wanted, weight)
         key = torch.cat([state.x_t, torch.full_like(state.x_t[:, :1], round(weight * 1e6))], 1)
@@ -129,7 +142,9 @@ def sample(
     unknown = every if unknown is None else unknown.to(here)
     state = _begun(sampler, process, config, grid, streams, known, unknown, begin)
     network = asked_from_exact(denoiser, device)
-    caller = GuidedDenoiser(network, process, config, labels.to(here), no_label, grid)
+    caller = GuidedDenoiser(
+        network, process, config, labels.to(here), no_label, grid, token_levels=takes_token_levels(denoiser)
+    )
     with casts_kept(device):
         for step in range(config.steps):
             request.report(state, step, caller.calls)
@@ -175,7 +190,8 @@ def _step(sampler: Sampler, state: DecodeState, caller: GuidedDenoiser, known: T
     if not len(images):
         return
     part = state if len(images) == len(state.x_t) else state.take(images)
-    logits = caller(part, images, sampler.level(part), sampler.wanted(part), state.step / state.steps)
+    progress = state.step / state.steps
+    logits = caller(part, images, sampler.level(part), sampler.clean(part), sampler.wanted(part), progress)
     part.x_t = torch.where(part.unknown, sampler.step(part, logits), known[images])
     if part is not state:
         state.put(images, part)
@@ -191,7 +207,7 @@ def _self_correct(state: DecodeState, caller: GuidedDenoiser, request: Request, 
         request.report(state, request.sampling.steps + step, caller.calls)
         part = state.take(images)
         kappa = torch.full((len(images),), LEVEL, dtype=torch.float64, device=known.device)
-        logits = caller(part, images, kappa, part.unknown, 1 - 1e-9)
+        logits = caller(part, images, kappa, ~part.unknown, part.unknown, 1 - 1e-9)
         most = max(1, round(CORRECT_SHARE * known.shape[1]))
         part.x_t, changed = correct(part, logits, most)
         state.put(images, part)

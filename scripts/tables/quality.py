@@ -68,6 +68,11 @@ def exactness() -> str:
         "uniform": "random codes",
         "absorbing, known": "masks; a code given",
         "hybrid, known": "masks, random codes; a code given",
+        "uniform, known": "random codes; a code given",
+        "hybrid, known, one level": "masks, random codes; a code given, one level per image",
+        "absorbing, half": "masks; from t = 0.5",
+        "hybrid, known, half": "masks, random codes; a code given, from t = 0.5",
+        "uniform, known, half": "random codes; a code given, from t = 0.5",
     }
     rows = []
     for name, found in kept["distances"].items():
@@ -81,7 +86,11 @@ def exactness() -> str:
         line = [title, "a token per step" if steps < 10 else f"{steps}"]
         for case in cases:
             distance = found.get(case, {}).get(str(steps))
-            exact = "yes" if distance is not None and distance < kept["bound"] else "**no**"
+            exact = (
+                "yes"
+                if distance is not None and distance < kept["bound"] * kept["floors"][case]
+                else "**no**"
+            )
             line.append("" if distance is None else f"{exact}, {distance:.3f}")
         rows.append(line)
     return markdown(["sampler (its own defaults)", "steps", *(titles[case] for case in cases)], rows)

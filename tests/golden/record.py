@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,19 @@ def train(folder: Path) -> dict[str, list[dict[str, float]]]:
     return curves
 
 
+@contextlib.contextmanager
+def former_levels() -> Iterator[None]:
+    """Networks are told κ_t of the drawn tokens for the known ones too, as at the recorded commit."""
+    from d3pm_image.sampling import levels
+
+    kept = levels.average_level
+    levels.average_level = lambda state, kappa: kappa
+    try:
+        yield
+    finally:
+        levels.average_level = kept
+
+
 def draw() -> dict[str, np.ndarray]:
     """Images (8, 28, 28) uint8 of the shipped Fashion-MNIST model by every sampler, and an inpainting."""
     from d3pm_image import Box, Pipeline
@@ -161,9 +175,10 @@ def draw() -> dict[str, np.ndarray]:
         images = pipe.generate(8, sampler=name, **COMMON, **settings)
         found[name] = np.stack([np.asarray(image) for image in images])
     whole = pipe.generate(1, labels=["Dress"], sampler="ancestral", **COMMON)[0]
-    edits = pipe.inpaint(
-        whole, Box(6, 8, 12, 14), variants=4, sampler="confidence", gumbel=4.5, reveal="cosine", **COMMON
-    )
+    with former_levels():
+        edits = pipe.inpaint(
+            whole, Box(6, 8, 12, 14), variants=4, sampler="confidence", gumbel=4.5, reveal="cosine", **COMMON
+        )
     found["inpaint"] = np.stack([np.asarray(image) for image in edits])
     torch.set_num_threads(threads)
     return found

@@ -44,3 +44,14 @@ def test_graphs_of_every_quantizer(name, tmp_path):
 
 def test_pixels(tmp_path):
     check(tmp_path, "pt2", Pixels(8, 1).eval())
+
+
+def test_a_denoiser_that_is_told_what_is_known_takes_levels_per_token(tmp_path):
+    pipe = pipeline(Pixels(8, 1).eval())
+    torch.manual_seed(0)
+    pipe.denoiser = Transformer(DenoiserConfig(width=32, depth=2, heads=2, known_share=0.5), 8, 3).eval()
+    for p in pipe.denoiser.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    found = export(pipe, tmp_path, "pt2")
+    described = json.loads((tmp_path / "config.json").read_text())["graphs"]["denoiser"]["inputs"]
+    assert described["kappa"]["shape"] == ["images", 64] and found["denoiser"] <= 1e-4

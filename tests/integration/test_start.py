@@ -308,3 +308,48 @@ def test_a_value_that_was_not_typed_says_where_it_stands(tmp_path, capsys):
     assert "use a multiple of 8" in fails(
         capsys, "train-tokenizer", "--start_from", "eurosat", "--config", file, *out
     )
+
+
+def test_a_model_learns_to_be_told_what_is_known(trained, tmp_path, monkeypatch):
+    """Weights of a model without that input are the first ones; the setting is stored, and editing makes use of it."""
+    start = [
+        "--start_from",
+        trained / "diffusion",
+        "--denoiser.known_share",
+        "0.5",
+        "--data.source",
+        "digits",
+    ]
+    run(
+        "train-diffusion",
+        *start,
+        *options("train", SHORT),
+        "--cache",
+        tmp_path / "cache",
+        "--out",
+        tmp_path / "d",
+    )
+    old, pipe = Pipeline.from_pretrained(trained / "diffusion"), Pipeline.from_pretrained(tmp_path / "d")
+    assert pipe.token_levels and not old.token_levels and pipe.denoiser.known_level.weight.any()
+    asked, forward = [], pipe.denoiser.forward
+    monkeypatch.setattr(
+        pipe.denoiser,
+        "forward",
+        lambda x_t, kappa, *a, **k: (asked.append(kappa), forward(x_t, kappa, *a, **k))[1],
+    )
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8))
+    mask = np.arange(64).reshape(8, 8) % 8 < 4
+    (found,) = pipe.inpaint(image, mask, seed=0, sampler="ancestral", steps=4)
+    assert np.array_equal(np.asarray(found)[~mask], np.asarray(image)[~mask])
+    assert asked and all(kappa.ndim == 2 and (kappa == 1).any() and (kappa < 1).any() for kappa in asked[:2])
+    back = ["--start_from", tmp_path / "d", "--denoiser.known_share", "0", "--data.source", "digits"]
+    run(
+        "train-diffusion",
+        *back,
+        *options("train", SHORT),
+        "--cache",
+        tmp_path / "cache",
+        "--out",
+        tmp_path / "e",
+    )
+    assert not Pipeline.from_pretrained(tmp_path / "e").token_levels
