@@ -21,6 +21,7 @@ from d3pm_image.recipes.own_images.budget import LEAST_STEPS, SHARE, Budget, Cos
 from d3pm_image.recipes.own_images.choice import choose
 from d3pm_image.recipes.own_images.memory import Kept, keep, kept
 from d3pm_image.recipes.own_images.subject import Seen, look
+from d3pm_image.recipes.own_images.train import TimedTraining, in_the_time_left
 
 PHOTOS = Seen(images=450, held_out=50, side=512, grey=False, facing=0.0, classes=0)
 MANY = dataclasses.replace(PHOTOS, images=20_000, held_out=2_000)
@@ -219,6 +220,17 @@ def test_what_was_chosen_is_read_back(tmp_path):
         kept(tmp_path, OwnImages(resume=True), data)
     shutil.rmtree(tmp_path)
     assert kept(tmp_path, OwnImages(resume=True), data) is None
+
+
+def test_minutes_that_come_too_late_are_named(tmp_path, capsys):
+    asked = OwnImages(minutes=5)
+    state = Kept(asked, DataConfig("folder", "photos"), MANY, Costs(0.1, 0.2), chosen(MANY, minutes=5))
+    (tmp_path / "config.yaml").write_text("")
+    for minutes in (5, 9):
+        training = TimedTraining(dataclasses.replace(asked, minutes=minutes), tmp_path, None, lambda: 0.0, {})
+        assert in_the_time_left(training, state) is state
+        steps = state.chosen.diffusion.train.steps
+        assert (f"begun with {steps} steps" in capsys.readouterr().err) == (minutes == 9)
 
 
 @pytest.mark.parametrize(

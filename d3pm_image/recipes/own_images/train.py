@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import sys
 import time
 import webbrowser
 from collections.abc import Callable
@@ -215,6 +216,13 @@ def in_the_time_left(training: TimedTraining, state: Kept) -> Kept:
     """The same with as many steps of stage two as the remaining time allows at its present speed; unchanged
     once stage two has begun."""
     if (training.out / "config.yaml").is_file():
+        if training.asked.minutes != state.asked.minutes:
+            print(
+                f"note: stage two was begun with {state.chosen.diffusion.train.steps} steps, which"
+                " --minutes no longer changes; train longer with train-diffusion --start-from"
+                f" {printable(training.out, 0)}",
+                file=sys.stderr,
+            )
         return state
     chosen, seen = state.chosen, state.seen
     second = chosen.diffusion
