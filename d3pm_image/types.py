@@ -28,8 +28,8 @@ class Denoiser(Protocol):
     requested positions, None for all. Returns leave-one-out logits (B, N, K); values at other positions are
     never read. :func:`d3pm_image.testing.check_denoiser` checks a network.
 
-    A denoiser whose attribute ``token_levels`` is true may be given kappa (B, N), a level per token: 1 where a
-    token is known, and κ_t at all others. Any other denoiser is given one level per image, see
+    A denoiser whose attribute ``token_levels`` is true may be given kappa (B, N), a level per token: 1 where
+    a token is known, and κ_t at all others. Any other denoiser is given one level per image, see
     :func:`d3pm_image.sampling.levels.told_levels`.
     """
 
