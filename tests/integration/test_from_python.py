@@ -177,7 +177,7 @@ def test_the_command_line_and_the_function_train_the_same_weights(tmp_path):
         ({"levels": [8, 8]}, TypeError, r"did you mean tokenizer\.quantizer\.levels"),
         ({"data": "fashion_mnits", "image_size": 8}, ConfigError, r"did you mean fashion_mnist\?"),
         ({"data": {"crpo": "center"}}, ConfigError, r"did you mean data\.crop\?"),
-        ({"channels": 2}, ConfigError, r"data\.channels=2"),
+        ({"channels": 5}, ConfigError, r"data\.channels=5"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_answered_with_the_nearest_name(settings, kind, text, tmp_path):
