@@ -12,9 +12,9 @@ import gradio as gr
 from ..config import ConfigError, check
 from ..config.data import KINDS
 from .handlers import GOES_ON, Handlers, friendly
+from .page_model import PageModel, open_upload
+from .page_models import PageModels
 from .parts import ONWARD, Buttons, Fields, Outputs, Upload, of_model
-from .session import Studio, open_upload
-from .studios import Studios
 
 LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 """All work of the model is in one queue: users wait for each other, and see their place."""
@@ -77,31 +77,31 @@ def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> 
     return shown[min(chosen, len(shown) - 1)][0], gr.update(selected=name)
 
 
-def heading(studio: Studio) -> str:
+def heading(page_model: PageModel) -> str:
     """Name of the model, and the images that it makes."""
-    (height, width), classes = studio.pipe.image_size, len(studio.pipe.class_names)
-    kind = KINDS[studio.pipe.tokenizer.channels]
+    (height, width), classes = page_model.pipe.image_size, len(page_model.pipe.class_names)
+    kind = KINDS[page_model.pipe.tokenizer.channels]
     named = f" of {classes} classes" if classes else ""
     return f"# d3pm-image\n{width}×{height} {kind} images{named}"
 
 
-def half_width(studio: Studio) -> int:
+def half_width(page_model: PageModel) -> int:
     """Pixels that an image is continued by at first, on the left and on the right."""
-    return int(studio.pipe.image_size[1]) // 2
+    return int(page_model.pipe.image_size[1]) // 2
 
 
-def note_on(studio: Studio, path: str | None) -> str:
+def note_on(page_model: PageModel, path: str | None) -> str:
     """Note of a model on an uploaded image; empty for one that cannot be read, which was reported at the
     upload."""
     try:
-        return studio.note(open_upload(path).image) if path else ""
+        return page_model.note(open_upload(path).image) if path else ""
     except ConfigError:
         return ""
 
 
 def follow(
     menu: gr.Dropdown,
-    studios: Studios,
+    page_models: PageModels,
     head: gr.Markdown,
     fields: list[Fields],
     sides: list[gr.Number],
@@ -111,11 +111,11 @@ def follow(
     on uploaded images. Paint, images and results stay."""
 
     def switched(model: str, *paths: str | None) -> list[Any]:
-        studio = studios.get(model)
-        own = [values for one in fields for values in of_model(studio, one.any_class)]
-        half = [half_width(studio)] * len(sides)
-        notes = [note_on(studio, path) for path in paths]
-        return [heading(studio), *(gr.update(**v) for v in own), *half, *notes]
+        page_model = page_models.get(model)
+        own = [values for one in fields for values in of_model(page_model, one.any_class)]
+        half = [half_width(page_model)] * len(sides)
+        notes = [note_on(page_model, path) for path in paths]
+        return [heading(page_model), *(gr.update(**v) for v in own), *half, *notes]
 
     changed = [field for one in fields for field in one.of_model]
     menu.input(

@@ -18,10 +18,10 @@ from ..config import ConfigError
 from ..printable import printable
 from .canvas_mask import displayed, is_transparent, painted
 from .errors import failure
+from .page_model import Finished, PageModel, PageRequest, Progress, open_upload
+from .page_models import PageModels
 from .parts import MOST_SEED
-from .session import Finished, PageRequest, Progress, Studio, open_upload
 from .streaming import Stopped
-from .studios import Studios
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
 PROMISE = "Painted pixels are hidden from the model and redrawn. Every other pixel stays exactly as it is."
@@ -81,8 +81,8 @@ def same(count: int) -> list[Any]:
 class Handlers:
     """The page's clicks, for the models of its menu."""
 
-    def __init__(self, studios: Studios):
-        self.studios = studios
+    def __init__(self, page_models: PageModels):
+        self.page_models = page_models
         self.running: dict[str, threading.Event] = {}
 
     def stop(self, request: gr.Request) -> None:
@@ -100,7 +100,7 @@ class Handlers:
 
     def drawing(
         self,
-        studio: Studio,
+        page_model: PageModel,
         label: str | None,
         sampler: str,
         steps: Any,
@@ -117,23 +117,23 @@ class Handlers:
             "guidance": guidance,
             "temperature": temperature,
         }
-        studio.pipe.request(**changes)
+        page_model.pipe.request(**changes)
         own = whole(seed, "seed") if pinned else random.randint(0, MOST_SEED)
         return PageRequest(label or "", whole(count, "images"), own, changes)
 
     def generate(self, request: gr.Request, model: str, *values: Any) -> Iterator:
         """New images."""
-        yield from self.show(Studio.generate, request, model, values)
+        yield from self.show(PageModel.generate, request, model, values)
 
     def inpaint(
         self, request: gr.Request, model: str, path: str | None, editor: Any, feather: Any, *values: Any
     ) -> Iterator:
         """The painted part of an uploaded image, redrawn."""
 
-        def work(studio: Studio, how: PageRequest, stop: threading.Event) -> Iterator:
+        def work(page_model: PageModel, how: PageRequest, stop: threading.Event) -> Iterator:
             source = open_upload(path)
             mask = painted(editor, source.image.size)
-            return studio.inpaint(source, mask, whole(feather, "feather"), how, stop)
+            return page_model.inpaint(source, mask, whole(feather, "feather"), how, stop)
 
         yield from self.show(work, request, model, values)
 
@@ -150,10 +150,10 @@ class Handlers:
     ) -> Iterator:
         """An uploaded image, continued."""
 
-        def work(studio: Studio, how: PageRequest, stop: threading.Event) -> Iterator:
+        def work(page_model: PageModel, how: PageRequest, stop: threading.Event) -> Iterator:
             given = {"left": left, "top": top, "right": right, "bottom": bottom}
             sides = {name: whole(value, name) for name, value in given.items()}
-            return studio.outpaint(open_upload(path), sides, how, stop)
+            return page_model.outpaint(open_upload(path), sides, how, stop)
 
         yield from self.show(work, request, model, values)
 
@@ -162,14 +162,14 @@ class Handlers:
     ) -> Iterator:
         """Variations of an uploaded image."""
 
-        def work(studio: Studio, how: PageRequest, stop: threading.Event) -> Iterator:
-            return studio.vary(open_upload(path), strength, how, stop)
+        def work(page_model: PageModel, how: PageRequest, stop: threading.Event) -> Iterator:
+            return page_model.vary(open_upload(path), strength, how, stop)
 
         yield from self.show(work, request, model, values)
 
     def show(
         self,
-        work: Callable[[Studio, PageRequest, threading.Event], Iterator],
+        work: Callable[[PageModel, PageRequest, threading.Event], Iterator],
         request: gr.Request,
         model: str,
         values: tuple,
@@ -179,9 +179,9 @@ class Handlers:
         self.running[str(request.session_hash)] = stop
         began, clock, last = time.monotonic(), Clock(), 0.0
         try:
-            studio = self.studios.get(model)
-            drawing = self.drawing(studio, *values)
-            seen_all = work(studio, drawing, stop)
+            page_model = self.page_models.get(model)
+            drawing = self.drawing(page_model, *values)
+            seen_all = work(page_model, drawing, stop)
             yield *same(3), STARTING, gr.update(interactive=True), drawing.seed
             for seen in seen_all:
                 if isinstance(seen, Progress):
@@ -220,7 +220,7 @@ class Handlers:
         if not path:
             return gr.update(value=None, visible=False), ""
         image = open_upload(path).image
-        return gr.update(value=displayed(image), visible=True), self.studios.get(model).note(image)
+        return gr.update(value=displayed(image), visible=True), self.page_models.get(model).note(image)
 
     def load(self, model: str, path: str | None) -> tuple[Any, str]:
         """An image onto the canvas of the brush, and a line about it."""
@@ -228,13 +228,13 @@ class Handlers:
             return gr.update(value=None), ""
         image = open_upload(path).image
         canvas = {"background": displayed(image), "layers": [], "composite": None}
-        return gr.update(value=canvas), self.studios.get(model).note(image)
+        return gr.update(value=canvas), self.page_models.get(model).note(image)
 
     def tokens(self, model: str, path: str | None) -> tuple:
         """An uploaded image, its codes as colours, its reconstruction, and a line about them."""
         if not path:
             return None, None, None, ""
-        images, text = self.studios.get(model).tokens(open_upload(path))
+        images, text = self.page_models.get(model).tokens(open_upload(path))
         return (*images, text)
 
     def read(self, path: str | None) -> str:

@@ -7,6 +7,8 @@ import gradio as gr
 from .events import LINE, QUIET, draw, follow, go_on, half_width, heading
 from .guard import Page
 from .handlers import PROMISE, Handlers, friendly
+from .page_model import PageModel
+from .page_models import PageModels
 from .parts import (
     ANY,
     Fields,
@@ -21,34 +23,32 @@ from .parts import (
     upload,
     what,
 )
-from .session import Studio
-from .studios import Studios
 
 FOLDED = "How it is drawn"
 Edit = tuple[Fields, Outputs, Upload]
 
 
-def build(studio: Studio) -> Page:
-    """The page of a studio, with a menu of further models; ``launch`` it."""
-    studios = Studios(studio)
-    handlers = Handlers(studios)
+def build(page_model: PageModel) -> Page:
+    """The page of a page_model, with a menu of further models; ``launch`` it."""
+    page_models = PageModels(page_model)
+    handlers = Handlers(page_models)
     with Page(title="d3pm-image", analytics_enabled=False) as page:
-        page.folder = studio.shelf.folder
+        page.folder = page_model.shelf.folder
         with gr.Row(elem_id="top"):
-            head = gr.Markdown(heading(studio), elem_id="head")
+            head = gr.Markdown(heading(page_model), elem_id="head")
             menu = gr.Dropdown(
-                studios.names, value=studio.model, label="Model", filterable=len(studios.names) > 12,
-                elem_id="model", container=False, min_width=230,
+                page_models.names, value=page_model.model, label="Model",
+                filterable=len(page_models.names) > 12, elem_id="model", container=False, min_width=230,
             )  # fmt: skip
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Generate", id="generate"):
-                fields, out = generate_tab(studio, handlers, menu)
+                fields, out = generate_tab(page_model, handlers, menu)
             with gr.Tab("Inpaint", id="inpaint", elem_id="inpaint"):
-                inpaint = inpaint_tab(studio, handlers, menu)
+                inpaint = inpaint_tab(page_model, handlers, menu)
             with gr.Tab("Outpaint", id="outpaint"):
-                outpaint, sides = outpaint_tab(studio, handlers, menu)
+                outpaint, sides = outpaint_tab(page_model, handlers, menu)
             with gr.Tab("Variations", id="vary"):
-                vary = vary_tab(studio, handlers, menu)
+                vary = vary_tab(page_model, handlers, menu)
             with gr.Tab("Tokenizer", id="tokens"):
                 tokens_tab(handlers, menu)
             with gr.Tab("Settings of an image", id="show"):
@@ -58,26 +58,26 @@ def build(studio: Studio) -> Page:
         for shown in (out, *(shown for _, shown, _ in edits.values())):
             go_on(shown, files, tabs)
         every = [fields, *(one for one, _, _ in edits.values())]
-        follow(menu, studios, head, every, sides, [own for _, _, own in edits.values()])
+        follow(menu, page_models, head, every, sides, [own for _, _, own in edits.values()])
         page.unload(handlers.stop)
     return page
 
 
-def generate_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> tuple[Fields, Outputs]:
+def generate_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> tuple[Fields, Outputs]:
     """New images."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            basic = what(studio, min(16, max(4, len(studio.pipe.class_names))), ANY)
+            basic = what(page_model, min(16, max(4, len(page_model.pipe.class_names))), ANY)
             on = buttons("Generate")
             with gr.Accordion(FOLDED, open=False):
-                fields = how(studio, *basic, ANY)
+                fields = how(page_model, *basic, ANY)
         with gr.Column(scale=3, min_width=320):
             out = results(5)
     draw(handlers, handlers.generate, [menu], (on, out), fields)
     return fields, out
 
 
-def inpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
+def inpaint_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Edit:
     """A brush on an uploaded image."""
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
@@ -91,11 +91,11 @@ def inpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
             own = Upload(image, editor, hint("", "about"))
             hint(PROMISE)
         with gr.Column(scale=1, min_width=320):
-            basic = what(studio, 4)
+            basic = what(page_model, 4)
             on = buttons("Inpaint")
             out = results(3, 400)
             with gr.Accordion(FOLDED, open=False):
-                fields = how(studio, *basic)
+                fields = how(page_model, *basic)
                 feather = gr.Slider(
                     0,
                     32,
@@ -109,9 +109,11 @@ def inpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
     return fields, out, own
 
 
-def outpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> tuple[Edit, list[gr.Number]]:
+def outpaint_tab(
+    page_model: PageModel, handlers: Handlers, menu: gr.Dropdown
+) -> tuple[Edit, list[gr.Number]]:
     """An image, continued on its sides."""
-    half = half_width(studio)
+    half = half_width(page_model)
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             own = shown_upload("outpaint")
@@ -121,10 +123,10 @@ def outpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> tuple
                     for name, value in (("Left", half), ("Top", 0), ("Right", half), ("Bottom", 0))
                 ]
             hint("Pixels to add on each side. The image itself stays exactly as it is.")
-            basic = what(studio, 4)
+            basic = what(page_model, 4)
             on = buttons("Outpaint")
             with gr.Accordion(FOLDED, open=False):
-                fields = how(studio, *basic)
+                fields = how(page_model, *basic)
         with gr.Column(scale=3, min_width=320):
             out = results(2)
     own.file.change(friendly(handlers.check), [menu, own.file], [own.shown, own.about], **QUIET)
@@ -132,7 +134,7 @@ def outpaint_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> tuple
     return (fields, out, own), [sides[0], sides[2]]
 
 
-def vary_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
+def vary_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Edit:
     """Variations of an image."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -145,10 +147,10 @@ def vary_tab(studio: Studio, handlers: Handlers, menu: gr.Dropdown) -> Edit:
                 label="Strength (0 keeps what the tokenizer keeps, 1 is a new image)",
                 buttons=[],
             )
-            basic = what(studio, 6)
+            basic = what(page_model, 6)
             on = buttons("Vary")
             with gr.Accordion(FOLDED, open=False):
-                fields = how(studio, *basic)
+                fields = how(page_model, *basic)
         with gr.Column(scale=3, min_width=320):
             out = results(3)
     own.file.change(friendly(handlers.check), [menu, own.file], [own.shown, own.about], **QUIET)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..sampling import SAMPLERS
-from .session import MOST_IMAGES, Studio
+from .page_model import MOST_IMAGES, PageModel
 
 MOST_SEED = 2**31 - 1
 ONWARD = {"inpaint": "Inpaint it", "outpaint": "Outpaint it", "vary": "Vary it"}
@@ -72,9 +72,9 @@ class Upload:
     about: gr.Markdown
 
 
-def of_model(studio: Studio, any_class: str) -> list[dict[str, Any]]:
+def of_model(page_model: PageModel, any_class: str) -> list[dict[str, Any]]:
     """Properties of :attr:`Fields.of_model` that a model sets."""
-    names, usual = studio.pipe.class_names, studio.pipe.sampling
+    names, usual = page_model.pipe.class_names, page_model.pipe.sampling
     choices = [
         (any_class, ""),
         *([("no class", "none")] if any_class == ANY else []),
@@ -82,24 +82,24 @@ def of_model(studio: Studio, any_class: str) -> list[dict[str, Any]]:
     ]
     return [
         {"choices": choices, "value": "", "visible": bool(names), "filterable": len(names) > 12},
-        {"value": studio.pipe.sampler.name},
+        {"value": page_model.pipe.sampler.name},
         {"value": min(usual.steps, 100)},
         {"maximum": max(6, usual.guidance), "value": usual.guidance, "visible": bool(names)},
         {"value": usual.temperature},
     ]
 
 
-def what(studio: Studio, count: int, any_class: str = NONE) -> tuple[gr.Dropdown, gr.Slider]:
+def what(page_model: PageModel, count: int, any_class: str = NONE) -> tuple[gr.Dropdown, gr.Slider]:
     """The most frequent fields: class and number."""
     with gr.Row():
-        label = gr.Dropdown(label="Class", min_width=170, **of_model(studio, any_class)[0])
+        label = gr.Dropdown(label="Class", min_width=170, **of_model(page_model, any_class)[0])
         number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Images", min_width=170, buttons=[])
     return label, number
 
 
-def how(studio: Studio, label: gr.Dropdown, count: gr.Slider, any_class: str = NONE) -> Fields:
+def how(page_model: PageModel, label: gr.Dropdown, count: gr.Slider, any_class: str = NONE) -> Fields:
     """All other fields, collapsed."""
-    _, sampler, steps, guidance, temperature = of_model(studio, any_class)
+    _, sampler, steps, guidance, temperature = of_model(page_model, any_class)
     narrow: dict[str, Any] = {"min_width": 120}
     slider: dict[str, Any] = {"buttons": [], **narrow}
     with gr.Row():

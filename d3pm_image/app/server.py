@@ -62,11 +62,11 @@ def start(
     os.environ.update(QUIET | {"GRADIO_TEMP_DIR": str(folder)})  # read when gradio is imported
     from .guard import SESSIONS, Server
     from .page import build
-    from .session import Studio
+    from .page_model import PageModel
     from .theme import CSS, SCRIPT, theme
 
     limits = Limits()
-    page = build(Studio(pipe, model, folder)).queue(max_size=64, api_open=False)
+    page = build(PageModel(pipe, model, folder)).queue(max_size=64, api_open=False)
     try:
         _, address, _ = page.launch(
             server_name=f"[{host}]" if ":" in host.strip("[]") else host, server_port=port or None,

@@ -14,16 +14,16 @@ from PIL import Image
 
 from d3pm_image import Pipeline
 from d3pm_image.app.canvas_mask import displayed, painted
-from d3pm_image.app.session import Finished, PageRequest, Progress, Studio, open_upload
+from d3pm_image.app.page_model import Finished, PageModel, PageRequest, Progress, open_upload
 from d3pm_image.config import ConfigError
 from d3pm_image.editing.image_files.files import open_image_file
 from d3pm_image.provenance import read_settings
 
 
 @pytest.fixture
-def studio(trained, tmp_path):
+def page_model(trained, tmp_path):
     (tmp_path / "shelf").mkdir()
-    return Studio(
+    return PageModel(
         Pipeline.from_pretrained(trained / "diffusion"), str(trained / "diffusion"), tmp_path / "shelf"
     )
 
@@ -34,11 +34,11 @@ def finished(seen) -> tuple[list[Progress], Finished]:
     return steps, last
 
 
-def test_generated_images_are_those_of_the_pipeline_and_carry_their_settings(studio):
+def test_generated_images_are_those_of_the_pipeline_and_carry_their_settings(page_model):
     steps, last = finished(
-        studio.generate(PageRequest("3", 2, 7, {"steps": 3, "sampler": "halton"}), threading.Event())
+        page_model.generate(PageRequest("3", 2, 7, {"steps": 3, "sampler": "halton"}), threading.Event())
     )
-    wanted = studio.pipe.generate(2, [3], seed=7, steps=3, sampler="halton")
+    wanted = page_model.pipe.generate(2, [3], seed=7, steps=3, sampler="halton")
     assert all(
         np.array_equal(np.asarray(Image.open(p)), np.asarray(w))
         for p, w in zip(last.paths, wanted, strict=True)
@@ -59,7 +59,7 @@ def test_generated_images_are_those_of_the_pipeline_and_carry_their_settings(stu
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16", "P"])
-def test_an_inpainted_image_keeps_size_mode_and_all_that_was_not_painted(studio, tmp_path, mode):
+def test_an_inpainted_image_keeps_size_mode_and_all_that_was_not_painted(page_model, tmp_path, mode):
     noise = np.random.default_rng(0).integers(0, 256, (17, 23, 3), np.uint8)
     image = (
         Image.fromarray(noise[..., 0].astype(np.uint16) * 200)
@@ -69,7 +69,7 @@ def test_an_inpainted_image_keeps_size_mode_and_all_that_was_not_painted(studio,
     image.save(tmp_path / "own.png")
     mask = painted(layer(displayed(image).size, (100, 100, 200, 180)), image.size)
     _, last = finished(
-        studio.inpaint(
+        page_model.inpaint(
             open_upload(str(tmp_path / "own.png")),
             mask,
             0,
@@ -90,7 +90,7 @@ def test_an_inpainted_image_keeps_size_mode_and_all_that_was_not_painted(studio,
     assert np.array_equal(one[~mask], other[~mask]) and not np.array_equal(one[mask], other[mask])
 
 
-def test_what_the_page_makes_the_command_makes_again(studio, tmp_path, capsys):
+def test_what_the_page_makes_the_command_makes_again(page_model, tmp_path, capsys):
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (17, 23), np.uint8)).save(tmp_path / "own.png")
     source, how = (
         open_upload(str(tmp_path / "own.png")),
@@ -99,12 +99,12 @@ def test_what_the_page_makes_the_command_makes_again(studio, tmp_path, capsys):
     mask = painted(layer((230, 170), (50, 50, 120, 100)), (23, 17))
     stop = threading.Event
     made = [
-        *finished(studio.generate(how, stop()))[1].paths,
-        finished(studio.inpaint(source, mask, 1, how, stop()))[1].paths[1],
-        finished(studio.outpaint(source, {"left": 4, "top": 0, "right": 0, "bottom": 3}, how, stop()))[
+        *finished(page_model.generate(how, stop()))[1].paths,
+        finished(page_model.inpaint(source, mask, 1, how, stop()))[1].paths[1],
+        finished(page_model.outpaint(source, {"left": 4, "top": 0, "right": 0, "bottom": 3}, how, stop()))[
             1
         ].paths[1],
-        finished(studio.vary(source, 0.6, how, stop()))[1].paths[0],
+        finished(page_model.vary(source, 0.6, how, stop()))[1].paths[0],
     ]
     for path in made:
         run(
@@ -119,9 +119,9 @@ def test_what_the_page_makes_the_command_makes_again(studio, tmp_path, capsys):
         assert not any(str(tmp_path) in str(v) for k, v in read_settings(path).items() if k != "model")
 
 
-def test_the_tokenizer_view_shows_image_codes_and_reconstruction(studio, tmp_path):
+def test_the_tokenizer_view_shows_image_codes_and_reconstruction(page_model, tmp_path):
     Image.new("RGB", (40, 30), "white").save(tmp_path / "own.png")
-    images, text = studio.tokens(open_upload(str(tmp_path / "own.png")))
+    images, text = page_model.tokens(open_upload(str(tmp_path / "own.png")))
     assert (
         len(images) == 3
         and all(min(p.size) >= 300 for p in images)
@@ -130,17 +130,17 @@ def test_the_tokenizer_view_shows_image_codes_and_reconstruction(studio, tmp_pat
     )
 
 
-def test_results_of_an_hour_ago_go(studio, monkeypatch):
-    first = studio.shelf.place()
-    second = studio.shelf.place()
+def test_results_of_an_hour_ago_go(page_model, monkeypatch):
+    first = page_model.shelf.place()
+    second = page_model.shelf.place()
     assert first.is_dir() and first != second
     later = second.stat().st_mtime + 3601
     monkeypatch.setattr("d3pm_image.app.files.time.time", lambda: later)
-    third = studio.shelf.place()
+    third = page_model.shelf.place()
     assert not first.exists() and not second.exists() and third.is_dir()
 
 
-def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
+def test_wrong_input_is_said_without_places_of_this_machine(page_model, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     Image.new("L", (9, 9)).save(tmp_path / "own.png")
     source = open_upload(str(tmp_path / "own.png"))
@@ -149,11 +149,14 @@ def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
         (lambda: open_upload(str(tmp_path / "text.png")), "not a readable image"),
         (lambda: PageRequest("", 0), "ask for 1 to 64"),
         (lambda: PageRequest("", 1, -1), "whole number"),
-        (lambda: list(studio.generate(PageRequest("12"), threading.Event())), "use 0 to 9"),
-        (lambda: list(studio.generate(PageRequest("", 1, 0, {"steps": 5000}), threading.Event())), "steps"),
+        (lambda: list(page_model.generate(PageRequest("12"), threading.Event())), "use 0 to 9"),
+        (
+            lambda: list(page_model.generate(PageRequest("", 1, 0, {"steps": 5000}), threading.Event())),
+            "steps",
+        ),
         (
             lambda: list(
-                studio.outpaint(
+                page_model.outpaint(
                     source,
                     dict.fromkeys(("left", "top", "right", "bottom"), 0),
                     PageRequest(),
@@ -164,13 +167,13 @@ def test_wrong_input_is_said_without_places_of_this_machine(studio, tmp_path):
         ),
         (
             lambda: list(
-                studio.outpaint(
+                page_model.outpaint(
                     source, {"left": -1, "top": 9, "right": 0, "bottom": 0}, PageRequest(), threading.Event()
                 )
             ),
             "0 to 10000",
         ),
-        (lambda: list(studio.vary(source, 2.0, PageRequest(), threading.Event())), "noise level"),
+        (lambda: list(page_model.vary(source, 2.0, PageRequest(), threading.Event())), "noise level"),
     ):
         with pytest.raises(ConfigError, match=text) as error:
             work()

@@ -35,16 +35,16 @@ def test_an_image_of_the_page_names_its_class(trained, tmp_path, capsys):
     import threading
 
     from d3pm_image import Pipeline
-    from d3pm_image.app.session import Finished, PageRequest, Studio
+    from d3pm_image.app.page_model import Finished, PageModel, PageRequest
     from d3pm_image.provenance import read_settings
 
     pipe = Pipeline.from_pretrained(trained / "diffusion")
     pipe.class_names = tuple(str(i + 1) for i in range(10))
     pipe.save_pretrained(tmp_path / "m")
     (tmp_path / "shelf").mkdir()
-    studio = Studio(Pipeline.from_pretrained(tmp_path / "m"), str(tmp_path / "m"), tmp_path / "shelf")
+    page_model = PageModel(Pipeline.from_pretrained(tmp_path / "m"), str(tmp_path / "m"), tmp_path / "shelf")
     for label, name in (("1", "2"), ("none", "no class"), ("", "1")):
-        *_, seen = studio.generate(PageRequest(label, 2), threading.Event())
+        *_, seen = page_model.generate(PageRequest(label, 2), threading.Event())
         assert isinstance(seen, Finished)
         run("show", seen.paths[0], "--again", "--out", tmp_path / "again.png", "--overwrite")
         assert "every pixel is as in" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.app.session import Studio
+from d3pm_image.app.page_model import PageModel
 
 gr = pytest.importorskip("gradio", reason="needs the extra app")
 ASK = SimpleNamespace(session_hash="a")
@@ -21,7 +21,7 @@ def page(trained, tmp_path):
     from d3pm_image.app.page import build
 
     (tmp_path / "shelf").mkdir()
-    return build(Studio(Pipeline.from_pretrained(trained / "diffusion"), "digits", tmp_path / "shelf"))
+    return build(PageModel(Pipeline.from_pretrained(trained / "diffusion"), "digits", tmp_path / "shelf"))
 
 
 @pytest.fixture

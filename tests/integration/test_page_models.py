@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from d3pm_image import Pipeline
-from d3pm_image.app import studios as module
-from d3pm_image.app.session import Studio
-from d3pm_image.app.studios import MOST_LOADED, Studios
+from d3pm_image.app import page_models as module
+from d3pm_image.app.page_model import PageModel
+from d3pm_image.app.page_models import MOST_LOADED, PageModels
 from d3pm_image.config import ConfigError
 from d3pm_image.hub import SHIPPED
 
@@ -35,50 +35,50 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def studio(trained, tmp_path):
+def page_model(trained, tmp_path):
     (tmp_path / "shelf").mkdir()
-    return Studio(Pipeline.from_pretrained(trained / "diffusion"), "digits", tmp_path / "shelf")
+    return PageModel(Pipeline.from_pretrained(trained / "diffusion"), "digits", tmp_path / "shelf")
 
 
-def test_the_menu_offers_the_page_s_model_shipped_ones_and_those_of_the_cache(studio, cache):
-    assert Studios(studio).names == ["digits", "eurosat", "fashion-mnist", "somebody/clothes"]
-    studio.model = "eurosat"
-    assert Studios(studio).names == ["eurosat", "fashion-mnist", "somebody/clothes"]
+def test_the_menu_offers_the_page_s_model_shipped_ones_and_those_of_the_cache(page_model, cache):
+    assert PageModels(page_model).names == ["digits", "eurosat", "fashion-mnist", "somebody/clothes"]
+    page_model.model = "eurosat"
+    assert PageModels(page_model).names == ["eurosat", "fashion-mnist", "somebody/clothes"]
 
 
-def test_a_model_of_the_menu_is_read_from_its_folder_and_shares_the_line(studio, cache):
-    studios = Studios(studio)
-    other = studios.get("somebody/clothes")
+def test_a_model_of_the_menu_is_read_from_its_folder_and_shares_the_line(page_model, cache):
+    page_models = PageModels(page_model)
+    other = page_models.get("somebody/clothes")
     assert other.model == "somebody/clothes" and other.pipe.image_size == (28, 28)
-    assert other.lock is studio.lock and other.shelf.folder == studio.shelf.folder
-    assert other.pipe.device == studio.pipe.device and studios.get("somebody/clothes") is other
-    assert studios.get("digits") is studio
+    assert other.lock is page_model.lock and other.shelf.folder == page_model.shelf.folder
+    assert other.pipe.device == page_model.pipe.device and page_models.get("somebody/clothes") is other
+    assert page_models.get("digits") is page_model
 
 
 @pytest.mark.parametrize(
     "name", ["/etc", "../models/eurosat", str(SHIPPED / "eurosat"), "somebody/else", "", None, ["eurosat"], 3]
 )
-def test_nothing_but_the_menu_can_be_named(studio, cache, name):
+def test_nothing_but_the_menu_can_be_named(page_model, cache, name):
     with pytest.raises(ConfigError, match="not in the menu"):
-        Studios(studio).get(name)
+        PageModels(page_model).get(name)
 
 
-def test_few_models_stay_in_memory(studio, monkeypatch):
+def test_few_models_stay_in_memory(page_model, monkeypatch):
     known = [SimpleNamespace(name=f"model {n}", folder=SHIPPED / "eurosat") for n in range(MOST_LOADED + 2)]
     monkeypatch.setattr(module, "known_models", lambda: known)
-    studios = Studios(studio)
-    monkeypatch.setattr(studios, "load", lambda name: object())
-    first = studios.get("model 0")
+    page_models = PageModels(page_model)
+    monkeypatch.setattr(page_models, "load", lambda name: object())
+    first = page_models.get("model 0")
     for one in known[1:]:
-        assert studios.get("model 0") is first  # it was used last
-        studios.get(one.name)
-    assert list(studios.loaded) == ["model 0", f"model {MOST_LOADED + 1}"]
+        assert page_models.get("model 0") is first  # it was used last
+        page_models.get(one.name)
+    assert list(page_models.loaded) == ["model 0", f"model {MOST_LOADED + 1}"]
 
 
-def test_a_change_of_the_model_sets_what_depends_on_it(studio, cache):
+def test_a_change_of_the_model_sets_what_depends_on_it(page_model, cache):
     from d3pm_image.app.page import build
 
-    page = build(studio)
+    page = build(page_model)
     (event,) = [one for one in page.fns.values() if getattr(one.fn, "__name__", "") == "switched"]
     assert event.inputs[0].label == "Model" and event.inputs[0].value == "digits"
     updates = event.fn("eurosat", None, None, None)
@@ -94,11 +94,11 @@ def test_a_change_of_the_model_sets_what_depends_on_it(studio, cache):
     assert set(guidance) == {Pipeline.from_pretrained(SHIPPED / "eurosat").sampling.guidance}
 
 
-def test_the_model_of_the_menu_draws_and_is_named_in_the_results(studio, cache):
+def test_the_model_of_the_menu_draws_and_is_named_in_the_results(page_model, cache):
     from d3pm_image.app.page import build
     from d3pm_image.provenance import read_settings
 
-    page = build(studio)
+    page = build(page_model)
     (event,) = [one for one in page.fns.values() if getattr(one.fn, "__name__", "") == "generate"]
     given = {"Model": "somebody/clothes", "Images": 2, "Steps": 1}
     values = [given.get(field.label, field.value) for field in event.inputs]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.app.session import PageRequest, Studio
+from d3pm_image.app.page_model import PageModel, PageRequest
 
 gr = pytest.importorskip("gradio", reason="needs the extra app")
 ASK = SimpleNamespace(session_hash="a")
@@ -22,7 +22,7 @@ def page(trained, tmp_path_factory):
     from d3pm_image.app.page import build
 
     folder = tmp_path_factory.mktemp("shelf")
-    return build(Studio(Pipeline.from_pretrained(trained / "diffusion"), "digits", folder))
+    return build(PageModel(Pipeline.from_pretrained(trained / "diffusion"), "digits", folder))
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_a_press_says_that_it_waits_and_the_queue_s_place_is_shown_there(page):
 
 def test_a_second_press_while_a_decode_runs_changes_nothing(page):
     from d3pm_image.app.handlers import Handlers
-    from d3pm_image.app.studios import Studios
+    from d3pm_image.app.page_models import PageModels
 
-    handlers = Handlers(Studios(SimpleNamespace(model="digits")))
+    handlers = Handlers(PageModels(SimpleNamespace(model="digits")))
     handlers.running["a"] = threading.Event()
     assert all(set(update) == {"__type__"} for update in handlers.wait(ASK)) and len(handlers.wait(ASK)) == 6
 
@@ -170,8 +170,8 @@ def test_transparent_results_are_marked_as_such(clear):
 
 
 def test_results_are_captioned_with_their_classes(page):
-    studio = events(page, "generate")[0].fn.__self__.studios.first
-    *_, last = studio.generate(PageRequest("", 12, 0, {"steps": 1}), threading.Event())
+    page_model = events(page, "generate")[0].fn.__self__.page_models.first
+    *_, last = page_model.generate(PageRequest("", 12, 0, {"steps": 1}), threading.Event())
     assert last.captions == [str(n % 10) for n in range(12)]
     *_, (_, gallery, *_) = pressed(page, "generate", {"Class": "3", "Images": 2, "Steps": 1})
     assert [caption for _, caption in gallery["value"]] == ["3", "3"]

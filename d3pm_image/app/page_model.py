@@ -83,7 +83,7 @@ class Finished:
     notes: list[str]
 
 
-class Studio:
+class PageModel:
     """A pipeline that several users share.
 
     Args:

@@ -11,27 +11,28 @@ from typing import Any
 from ..config import check
 from ..model_list import known_models
 from ..pipeline import Pipeline
-from .session import Studio
+from .page_model import PageModel
 
 MOST_LOADED = 2
 """Models in memory besides the one that the page was started with; of more, the least recently used is
 dropped."""
 
 
-class Studios:
-    """A session for each model of the menu, on one device, with one folder and one queue for all.
+class PageModels:
+    """The models of the menu, each loaded when it is first chosen, on one device, with one folder and one
+    queue for all.
 
     Args:
         first: That of the model that the page was started with; it stays in memory.
     """
 
-    def __init__(self, first: Studio):
+    def __init__(self, first: PageModel):
         self.first = first
         self.folders: dict[str, Path] = {}
         for one in known_models():  # shipped ones come first, and keep their names
             self.folders.setdefault(one.name, one.folder)
         self.folders.pop(first.model, None)
-        self.loaded: OrderedDict[str, Studio] = OrderedDict()
+        self.loaded: OrderedDict[str, PageModel] = OrderedDict()
         self.lock = threading.Lock()
 
     @property
@@ -39,7 +40,7 @@ class Studios:
         """Entries of the menu, in order."""
         return [self.first.model, *self.folders]
 
-    def get(self, name: Any) -> Studio:
+    def get(self, name: Any) -> PageModel:
         """The session of a model. Raises ConfigError for a name that the menu does not offer, and for a model
         that cannot be read."""
         known = isinstance(name, str) and (name == self.first.model or name in self.folders)
@@ -54,11 +55,11 @@ class Studios:
                 self.loaded.popitem(last=False)
             return self.loaded[name]
 
-    def load(self, name: str) -> Studio:
+    def load(self, name: str) -> PageModel:
         """Read a model from its folder; the hub is not asked."""
         pipe = self.first.pipe
         precision = "auto" if pipe.by_device else pipe.precision
         loaded = Pipeline.from_pretrained(self.folders[name], pipe.device, precision)
-        studio = Studio(loaded, name, self.first.shelf.folder)
-        studio.lock = self.first.lock
-        return studio
+        page_model = PageModel(loaded, name, self.first.shelf.folder)
+        page_model.lock = self.first.lock
+        return page_model
