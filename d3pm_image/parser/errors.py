@@ -73,13 +73,15 @@ def wrong_argument(
     arguments: list[str], hints: dict[str, Any], positionals: Sequence[str], optional: Collection[str]
 ) -> ConfigError | None:
     """The first wrong option or value of a command line, or None."""
-    names, rest, plain = with_groups(hints), iter(arguments), 0
+    names, rest, plain, last = with_groups(hints), iter(arguments), 0, ""
     for argument in rest:
         if not argument.startswith("-"):
             plain += 1
             if plain > len(positionals):
                 known = f" after {', '.join(positionals)}" if positionals else ""
                 too_many = f"one word too many{known}; options are given by name, see --help"
+                if last and is_number(argument):
+                    too_many = f"one word too many{known}; several numbers of --{last} are joined by commas"
                 return ConfigError("argument", argument, too_many)
             continue
         option, equals, value = argument.partition("=")
@@ -95,7 +97,7 @@ def wrong_argument(
         if name != "config" and len(meant) != 1:
             likely = closest_match(dashed(name), map(dashed, meant or names), "--")
             return ConfigError(name, "unknown", f"no such option{likely}; see --help")
-        value = value if equals else next(rest, "--")
+        value, last = value if equals else next(rest, "--"), dashed(name)
         if not equals and value.startswith("-") and not is_number(value):
             how = (
                 "" if value.startswith("--") else f", or --{dashed(name)}={value} for one that begins with -"

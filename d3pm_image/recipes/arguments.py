@@ -225,8 +225,11 @@ def named_source(data: str | os.PathLike[str]) -> dict[str, str]:
         return {"source": data}
     pattern = any(sign in text for sign in "*?{") or text.lower().endswith(".tar")
     there = bool(text) and (pattern or Path(text).expanduser().exists())
-    hint = f"no such folder, and no data set of this name{closest_match(text, ('digits', *TORCHVISION))}"
-    check(there, "data", text, hint)
+    if not there:
+        place = Path(text).expanduser()
+        beside = sorted(path.name for path in place.parent.glob("*/")) if place.parent.is_dir() else []
+        meant = closest_match(place.name, [*beside, "digits", *TORCHVISION])
+        raise ConfigError("data", text, f"no such folder, and no data set of this name{meant}")
     return {"root": text}
 
 

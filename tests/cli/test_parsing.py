@@ -265,6 +265,10 @@ def test_a_sampler_is_no_unknown_option():
         ([], ["model=''", "is missing"]),
         (["a"], ["image=''", "is missing"]),
         (["a", "b", "c"], ["argument='c'", "one word too many after model, image"]),
+        (
+            ["a", "b", "--box", "1", "2", "3", "4"],
+            ["argument='2'", "several numbers of --box are joined by commas"],
+        ),
         (["a", "--box", "1,2,3,4"], ["image=''", "is missing"]),
         (["a", "b", "-x", "3"], ["-x='unknown'", "no such option"]),
     ],

@@ -16,12 +16,13 @@ from d3pm_image.config import ConfigError, DataConfig
 from d3pm_image.config.own_images import MINUTES, OwnImages
 from d3pm_image.data.sources import open_source
 from d3pm_image.hub import SHIPPED
+from d3pm_image.recipes.arguments import data_settings
 from d3pm_image.recipes.own_images import networks
 from d3pm_image.recipes.own_images.budget import LEAST_STEPS, SHARE, Budget, Costs
 from d3pm_image.recipes.own_images.choice import choose
 from d3pm_image.recipes.own_images.memory import Kept, keep, kept
 from d3pm_image.recipes.own_images.subject import Seen, look
-from d3pm_image.recipes.own_images.train import TimedTraining, in_the_time_left
+from d3pm_image.recipes.own_images.train import TimedTraining, commands, in_the_time_left, stopped_early
 
 PHOTOS = Seen(images=450, held_out=50, side=512, grey=False, facing=0.0, classes=0)
 MANY = dataclasses.replace(PHOTOS, images=20_000, held_out=2_000)
@@ -231,6 +232,26 @@ def test_minutes_that_come_too_late_are_named(tmp_path, capsys):
         assert in_the_time_left(training, state) is state
         steps = state.chosen.diffusion.train.steps
         assert (f"begun with {steps} steps" in capsys.readouterr().err) == (minutes == 9)
+
+
+def test_more_minutes_are_offered_only_where_they_would_help(tmp_path):
+    asked = OwnImages(minutes=5)
+    state = Kept(asked, DataConfig("folder", "photos"), MANY, Costs(0.1, 0.2), chosen(MANY, minutes=5))
+    training = TimedTraining(asked, tmp_path, None, lambda: 0.0, {})
+    steps = state.chosen.diffusion.train.steps
+    for reached, early in ((steps, False), (steps // 2, True)):
+        (tmp_path / "log.jsonl").write_text(json.dumps({"step": reached, "loss": 1.0, "seconds": 3.0}) + "\n")
+        (tmp_path / "config.yaml").write_text("denoiser: {}\n")
+        assert stopped_early(tmp_path, state.chosen) == early
+        again = commands(training, state, early)["To change it"]
+        assert any("--minutes 10" in line for line in again) != early and len(again) == 3 - early
+
+
+def test_a_folder_of_nearly_that_name_is_named(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"data='foto'.*did you mean photos\?"):
+        data_settings("foto", DataConfig(), DataConfig(), {})
 
 
 @pytest.mark.parametrize(

@@ -287,9 +287,9 @@ def text_of(training: TimedTraining, state: Kept, pipe: Pipeline | None = None) 
         f" {training.asked.minutes:g} minutes on {device}, torch {here['torch']}."
     ]
     scores = [] if pipe is None else scores_of(training.out, state.chosen, pipe.metadata)
-    return ReportText(
-        f"Trained on {name_of(state.data)}", lines, training.seconds, scores, commands(training, state)
-    )
+    early = pipe is not None and stopped_early(training.out, state.chosen)
+    found = commands(training, state, early)
+    return ReportText(f"Trained on {name_of(state.data)}", lines, training.seconds, scores, found)
 
 
 def scores_of(out: Path, chosen: Chosen, metadata: dict[str, Any]) -> list[str]:
@@ -305,13 +305,25 @@ def scores_of(out: Path, chosen: Chosen, metadata: dict[str, Any]) -> list[str]:
         ("two", out, chosen.diffusion),
     ):
         reached, steps = training_facts(place).get("steps", 0), config.train.steps
-        early = ", where the held-out score had not got better for a while" if reached < steps else ""
+        early = (
+            ", where the held-out score had not got better for a while: more images would help, more minutes"
+            " would not"
+            if reached < steps
+            else ""
+        )
         said.append(f"Stage {name} ended at step {reached} of {steps}{early}; its best weights are kept.")
     return said
 
 
-def commands(training: TimedTraining, state: Kept) -> dict[str, list[str]]:
-    """Next commands, and commands to train again with other settings."""
+def stopped_early(out: Path, chosen: Chosen) -> bool:
+    """Whether stage two ended before its steps, because the held-out score no longer improved."""
+    reached = training_facts(out).get("steps", chosen.diffusion.train.steps)
+    return bool(reached < chosen.diffusion.train.steps)
+
+
+def commands(training: TimedTraining, state: Kept, early: bool) -> dict[str, list[str]]:
+    """Next commands, and commands to train again with other settings; without more minutes where training
+    ended early."""
     plain = printable(training.out, 0)
     out = shlex.quote(plain)
     following = [
@@ -320,4 +332,5 @@ def commands(training: TimedTraining, state: Kept) -> dict[str, list[str]]:
         f"d3pm-image app {out}",
         f"d3pm-image doctor {out}",
     ]
-    return {"Next": following, "To change it": train_again(state.data, plain, training.asked.minutes)}
+    again = train_again(state.data, plain, training.asked.minutes)[1 if early else 0 :]
+    return {"Next": following, "To change it": again}
