@@ -157,8 +157,8 @@ def overfitting(log: Log, warmup: int) -> list[Finding]:
         " now, while the training loss falls"
     )
     hint = (
-        "the best weights are kept in best/; stop here, or begin again with more images, a smaller network or,"
-        " where they are not set yet, data.flip true and denoiser.dropout 0.1"
+        "the best weights are kept in best/; stop here, or begin again with more images, a smaller network,"
+        " or, where they are not set yet, data.flip true and denoiser.dropout 0.1"
     )
     return [Finding("overfitting", text, hint)]
 

@@ -32,4 +32,6 @@ def examine(name: str, limit: int = 5000) -> tuple[str, list[Finding]]:
     check(not model or is_run(folder), "folder", name, "is a model; name the run that trained it")
     if is_run(folder):
         return "run", examine_run(folder)
+    if (folder / "chosen.json").is_file() and is_run(folder / "tokenizer"):  # d3pm-image train, in stage one
+        return "run", examine_run(folder / "tokenizer")
     return "images", examine_images(str(folder), limit)

@@ -17,7 +17,7 @@ from PIL import Image
 from d3pm_image.config import DataConfig
 from d3pm_image.data.facing import facing
 from d3pm_image.data.sources import open_source
-from d3pm_image.diagnostics import examine_images
+from d3pm_image.diagnostics import examine, examine_images
 from d3pm_image.diagnostics.log import Log, examine_log
 from d3pm_image.diagnostics.run import read_log
 
@@ -249,3 +249,13 @@ def test_exit_codes_and_words(images, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert doctor(tmp_path / "empty") == 2 and doctor(tmp_path / "nowhere") == 2
     assert "neither a run nor images" in capsys.readouterr().err
+
+
+def test_a_training_of_both_stages_is_a_run_from_its_beginning(tmp_path):
+    """Not a folder of images, though previews lie in it."""
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "log.jsonl").write_text("")
+    make_image(tmp_path / "tokenizer" / "preview.png", 0)
+    assert examine(str(tmp_path))[0] == "images"
+    (tmp_path / "chosen.json").write_text("{}")
+    assert examine(str(tmp_path))[0] == "run"

@@ -109,6 +109,9 @@ def test_broken_folders_are_named(pipe, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds no trained pipeline"):
         Pipeline.from_pretrained(tmp_path / "empty")
+    (tmp_path / "empty" / "chosen.json").write_text("{}")
+    with pytest.raises(ConfigError, match="its training is in stage one, or was interrupted there"):
+        Pipeline.from_pretrained(tmp_path / "empty")
 
 
 def test_the_head_runs_where_it_is_asked_to(pipe, monkeypatch):
