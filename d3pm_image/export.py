@@ -51,6 +51,8 @@ class Denoise(nn.Module):
 
 def own_tokenizer(pipe: Pipeline) -> Autoencoder | Pixels | Palette:
     """The tokenizer, which must be one of this library's. Raises ConfigError for another."""
+    hint = "a palette is a table of colours and no network: use the palette of a generated image"
+    check(not isinstance(pipe.tokenizer, Palette), "tokenizer", "palette", hint)
     hint = "only this library's own tokenizers can be exported"
     check(isinstance(pipe.tokenizer, OWN), "tokenizer", type(pipe.tokenizer).__name__, hint)
     return cast("Autoencoder | Pixels | Palette", pipe.tokenizer)

@@ -38,7 +38,7 @@ class Images(list[Image.Image]):
         if len({image.size for image in self}) != 1:
             return None
         channels = {"1": 1, "L": 1, "LA": 2, "RGBA": 4}
-        tiles = [plain(image, channels.get(image.mode, 3)) for image in self[:SHOWN]]
+        tiles = [plain(image, channels.get(image.mode, 3)) for image in map(unindexed, self[:SHOWN])]
         for tile in tiles:
             tile.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         stream = io.BytesIO()

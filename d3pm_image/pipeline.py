@@ -107,7 +107,7 @@ class Pipeline(Tiling):
         self.metadata = metadata or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
         self.precision: Precision = "float32"
-        self.by_device, self.progress_bar = False, False
+        self.by_device, self.progress_bar, self.recoloured = False, False, False
         keep_memory()  # else each step of a sampler pays for fresh pages, as long as the network itself takes
 
     def __repr__(self) -> str:
@@ -162,6 +162,7 @@ class Pipeline(Tiling):
         hint = "replaces the colours of a palette model (--tokenizer palette:…), which this is not"
         check(isinstance(self.tokenizer, Palette), "palette", str(palette), hint)
         self.tokenizer = cast("Palette", self.tokenizer).recoloured(read_palette(palette)).eval()
+        self.recoloured = True
         return self
 
     def enable_progress_bar(self, enabled: bool = True) -> Pipeline:
@@ -220,6 +221,9 @@ class Pipeline(Tiling):
         """Write everything that is needed to generate into one folder, without pickle. An older model there
         is replaced once the new one is complete, and other files stay; ``half`` and ``files`` as in
         :func:`~d3pm_image.bundle.write_bundle`."""
+        hint = "follows the colours of the training, which are gone: load the model again to save it"
+        kernel = self.process_config.kernel
+        check(not self.recoloured or kernel == "uniform", "process.kernel", kernel, hint)
         parts = (
             self.tokenizer,
             self.denoiser,

@@ -14,6 +14,7 @@ from ..config.worded import worded
 from ..labels import parse_labels
 from ..parser import parse
 from ..printable import printable
+from ..storage import sha256
 from .options import WatchedOptions, left_to_the_first, say
 
 
@@ -108,7 +109,7 @@ def run(args: Generate) -> None:
     labels, metadata = parse_labels(args.labels), described(args, pipe)
     if args.palette:
         pipe.recolour(args.palette)
-        metadata["recoloured"] = True
+        metadata["recoloured"] = sha256(Path(args.palette).expanduser())
     ids = pipe.label_ids(labels, args.num_images, args.first)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, **args.changes()}
     began = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import check
 from .ranges import check_first, check_seam, check_strength
+from .worded import worded
 
 Axis = Literal["both", "x", "y"]
 """Along which an image repeats: x is beside itself, y below itself."""
@@ -188,7 +189,7 @@ class Tile(LabelOptions, EditOptions):
 
     axis: Axis = "both"
     width: int = 0
-    feather: int = 8
+    feather: int | None = worded(None, "8, or 0 with a palette model")  # type: ignore[assignment]
     preview: str = ""
 
     def __post_init__(self) -> None:

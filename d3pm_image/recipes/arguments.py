@@ -60,7 +60,7 @@ def run_settings(
         run = filled(run, nested(defaults(kind, start)), "")
     given_sizes = bool(start) and kind is TokenizerRun
     sizes = (
-        DataConfig(image_size=run.data.image_size, channels=run.data.channels)
+        DataConfig(image_size=run.data.image_size, channels=run.data.channels, tile=run.data.tile)
         if given_sizes
         else DataConfig()
     )

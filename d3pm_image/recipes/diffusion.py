@@ -18,6 +18,7 @@ from ..config import (
     ProcessConfig,
     SamplingConfig,
     TrainConfig,
+    check,
     palette_source,
     size_pair,
 )
@@ -189,6 +190,9 @@ def prepare(
     from ..sampling.request import Request
     from ..tokenizer.quantizer import code_vectors
 
+    own = Path(config.out) / "tokenizer"  # where a palette goes
+    stage_one = palette_source(config.tokenizer) and any((own / n).exists() for n in ("log.jsonl", "model"))
+    check(not stage_one, "out", config.out, "holds the run of a tokenizer; give a folder of its own")
     tokenizer, info = open_tokenizer(config, given)
     pretrained = PretrainedModel.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))

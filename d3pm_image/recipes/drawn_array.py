@@ -17,6 +17,7 @@ import numpy as np
 
 from ..config import ConfigError, check
 from ..documents import Unreadable, read_json
+from ..imaging import unindexed
 from ..locks import Locked, file_lock
 from ..outputs import new_files
 from ..storage import whole_file, write_text
@@ -40,7 +41,9 @@ def draw_array(request: Request, draw: Draw) -> list[Path]:
         there = set(gathered(complete(request, parts) if first else [])[0])
         missing = [numbers for numbers in request.batches() if numbers.start not in there]
         for numbers in request.own(missing):
-            made = [np.atleast_3d(np.asarray(image)) for image in draw(numbers.start, len(numbers))]
+            made = [
+                np.atleast_3d(np.asarray(unindexed(image))) for image in draw(numbers.start, len(numbers))
+            ]
             with whole_file(part_of(parts, numbers), synced=True) as part, part.open("wb") as file:
                 np.save(file, np.stack(made))
         gathered(None)  # all have written theirs

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..config import DataConfig, TrainConfig, trains_nothing
+from ..config import DataConfig, TrainConfig, check, trains_nothing
 from ..config.encode import Encode
 from ..printable import printable
 from .arguments import data_settings, tokenizer_name, with_sizes
@@ -65,10 +65,13 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
         ConfigError: wrong input, or a cache that cannot be written.
     """
     from ..data.codes import CodeSet
+    from ..tokenizer import Autoencoder
     from ..training.loop import end_training, make_accelerator
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
     tokenizer, info = open_tokenizer(args, given)
+    hint = "only codes of a VQ-VAE can be dropped; leave out drop_unused"
+    check(not args.drop_unused or isinstance(tokenizer, Autoencoder), "tokenizer", args.tokenizer, hint)
     tokenizer.to(accelerator.device)
     data = tokenizer_data(args.data, info)
     _, sources, team = open_code_images(data, accelerator, given=given)

@@ -58,7 +58,8 @@ def defaults(kind: type, model: str) -> dict[str, Any]:
 
     groups = {"process": bundle.process, "denoiser": bundle.denoiser.config, "sampling": bundle.sampling}
     found = {name: value for group, config in groups.items() for name, value in dotted(group, config).items()}
-    return {"tokenizer": model, "sampler": to_values(bundle.sampler)} | found
+    own = {"tokenizer": model, "sampler": to_values(bundle.sampler), "data.tile": bundle.denoiser.tile}
+    return own | found
 
 
 def dotted(group: str, config: Any) -> dict[str, Any]:
@@ -124,6 +125,8 @@ def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any
     if has_alpha(config.data.channels) and not has_alpha(info.channels):
         colours += ": alpha needs new weights, or those of a model that has it"
     check(config.data.channels == info.channels, "data.channels", config.data.channels, colours)
+    hint = f"start_from {config.start_from} has {info.tile}; leave it out, or start_from"
+    check(config.data.tile == info.tile, "data.tile", config.data.tile, hint)
     network.load_state_dict(source.state_dict())
     if config.learn == "decoder":
         network.fix_codes()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..config import ConfigError, DiffusionRun, TokenizerRun, check, migrated, size_pair
+from ..config import ConfigError, DiffusionRun, ProcessConfig, TokenizerRun, check, migrated, size_pair
 from ..devices import pick_mixed_precision
 from ..documents import Unreadable, read_yaml
 from ..system.threads import chosen_outside, counted, fitting_threads, own_processors
@@ -105,6 +105,15 @@ class Images:
         return {"key": self.key, "fingerprint": self.identity.fingerprint, "files": self.identity.files}
 
 
+BEFORE = {
+    "data.tile": "none",
+    "process.kernel": "uniform",
+    "process.neighbours": ProcessConfig().neighbours,
+    "denoiser.known_share": 0.0,
+}
+"""Meaning of checkpoints without settings that came later."""
+
+
 @dataclass(frozen=True)
 class RunIdentity:
     """Identity of a run.
@@ -144,7 +153,7 @@ class RunIdentity:
     def _check_settings(self, before: dict[str, Any], folder: Path) -> None:
         noted = []
         for name, now in settings_of(self.config).items():
-            was = before.get(name, now)
+            was = before.get(name, BEFORE.get(name, now))
             if was == now or name in BY_DATA:
                 continue
             if name in NOTED or name.rpartition(".")[0] in NOTED:
@@ -165,7 +174,7 @@ class RunIdentity:
     def _check_parts(self, saved: dict[str, Any], folder: Path) -> None:
         before = leaves({name: value for name, value in saved.items() if name in self.parts})
         for name, now in leaves(self.parts).items():
-            was = before.get(name, now)
+            was = before.get(name, BEFORE.get(name, now))
             if was == now:
                 continue
             if name == "tokenizer":

@@ -6,12 +6,15 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.command_line import fails
 from helpers.tiny import options
 from PIL import Image
 
 from d3pm_image import Pipeline
 from d3pm_image import cli as commands
-from d3pm_image.config import DiffusionRun
+from d3pm_image.config import ConfigError, DiffusionRun
+from d3pm_image.export import export
+from d3pm_image.recipes.encode import encode
 from d3pm_image.recipes.finetune import defaults
 from d3pm_image.tokenizer import Palette, load_tokenizer
 
@@ -87,3 +90,44 @@ def test_another_run_may_start_from_it(run):
     """With its tokenizer, and so with its colours."""
     found = defaults(DiffusionRun, str(run))["tokenizer"]
     assert load_tokenizer(found)[1].sha256 == load_tokenizer(run)[1].sha256
+
+
+def test_arrays_hold_colours_and_no_indices(run, tmp_path):
+    commands.main(["generate", str(run), "--num-images", "3", "--out", str(tmp_path / "new.npz")])
+    pixels = np.load(tmp_path / "new.npz")["arr_0"]
+    assert pixels.shape == (3, 8, 8, 4) and (pixels[:, :, :, None] == COLOURS).all(-1).any(-1).all()
+
+
+def test_tile_mixes_no_colours_unless_asked_to(run):
+    pipe = Pipeline.from_pretrained(run)
+    image = pipe.generate(1)[0].convert("RGBA")
+    (found,) = pipe.tile([image], seed=1)
+    assert (shown(found[0])[:, :, None] == COLOURS).all(-1).any(-1).all()
+    with pytest.raises(ConfigError, match="feather"):
+        pipe.tile([image], seed=1, width=6, feather=2)
+
+
+def test_what_a_palette_cannot_do_is_named(run, tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"tokenizer='palette': a palette is a table of colours"):
+        export(Pipeline.from_pretrained(run), tmp_path / "graphs")
+    with pytest.raises(ConfigError, match=r"only codes of a VQ-VAE can be dropped"):
+        encode(run.parent / "images", tokenizer=run, drop_unused=tmp_path / "fewer", cache=tmp_path / "codes")
+    assert not (tmp_path / "codes").exists()
+    (tmp_path / "re.hex").write_text("\n".join(["ff0000", "00ff00", "0000ff", "123456"]))
+    pipe = Pipeline.from_pretrained(run).recolour(tmp_path / "re.hex")
+    with pytest.raises(ConfigError, match=r"process\.kernel='nearest': follows the colours of the training"):
+        pipe.save_pretrained(tmp_path / "saved")
+    (tmp_path / "stage_one" / "tokenizer" / "model").mkdir(parents=True)
+    again = ["train-diffusion", "--tokenizer", "palette:16", "--out", str(tmp_path / "stage_one")]
+    data = options("data", {"root": str(run.parent / "images"), "image_size": 8, "channels": 4})
+    assert "holds the run of a tokenizer" in fails(capsys, *again, *data)
+
+
+def test_a_folder_of_images_in_one_palette_takes_none_in_another(run, tmp_path, capsys):
+    for name in "ab":
+        lines = ["ff0000", "00ff00", "0000ff", "12345" + str(ord(name) % 10)]
+        (tmp_path / f"{name}.hex").write_text("\n".join(lines))
+    out = ["generate", str(run), "--out", str(tmp_path / "new"), "--resume", "true"]
+    commands.main([*out, "--num-images", "2", "--palette", str(tmp_path / "a.hex")])
+    line = fails(capsys, *out, "--num-images", "4", "--palette", str(tmp_path / "b.hex"))
+    assert "recoloured" in line

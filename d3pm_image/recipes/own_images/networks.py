@@ -98,6 +98,7 @@ class Images:
         check(bool(start) or asked.learn == "all", "learn", asked.learn, hint)
         flip = seen.facing < FACING if asked.flip is None else asked.flip
         settings = {"image_size": size, "channels": channels, "flip": flip}
+        settings |= {"tile": own["data.tile"]} if named else {}
         text = f"nine in ten images have {side} pixels per side or more"
         return cls(filled(data, settings, "data."), start, text, why, few, seen.images, side, seen.classes)
 
