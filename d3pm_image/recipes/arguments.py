@@ -58,12 +58,9 @@ def run_settings(
         from .finetune import defaults
 
         run = filled(run, nested(defaults(kind, start)), "")
-    given_sizes = bool(start) and kind is TokenizerRun
-    sizes = (
-        DataConfig(image_size=run.data.image_size, channels=run.data.channels, tile=run.data.tile)
-        if given_sizes
-        else DataConfig()
-    )
+    sizes = DataConfig(tile=run.data.tile)
+    if start and kind is TokenizerRun:
+        sizes = dataclasses.replace(sizes, image_size=run.data.image_size, channels=run.data.channels)
     stage = dict(settings)
     if "tokenizer" in stage and kind is DiffusionRun:
         stage["tokenizer"] = tokenizer_name(stage["tokenizer"])

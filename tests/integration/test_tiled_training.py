@@ -18,6 +18,7 @@ from d3pm_image.data.codes import CodeSet
 from d3pm_image.denoiser import Transformer
 from d3pm_image.evaluation.report import border_seams
 from d3pm_image.metrics.seam import border_seam
+from d3pm_image.recipes.finetune import same_codes
 from d3pm_image.tokenizer import Pixels, load_tokenizer
 
 SIDE = 16
@@ -111,6 +112,24 @@ def test_other_axes_than_the_tokenizers_are_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"^data.tile='sideways'"):
         train_tokenizer({"images": data["images"], "tile": "sideways"}, out=tmp_path / "third")
     assert not (tmp_path / "other").exists() and not (tmp_path / "third").exists()
+
+
+def test_a_training_that_starts_from_a_torus_stays_on_it(tmp_path):
+    """The axes come with the weights; other ones are refused before anything is trained."""
+    trained(tmp_path, "both")
+    own, loop = {"images": periodic(40, SIDE)}, {**LOOP, "steps": 2, "batch_size": 8}
+    begun = {"start_from": tmp_path / "tokenizer", "learn": "decoder", "train": loop}
+    train_tokenizer(own, out=tmp_path / "decoder", **begun)
+    found, info = load_tokenizer(tmp_path / "decoder")
+    assert info.tile == "both" and same_codes(found, load_tokenizer(tmp_path / "tokenizer")[0])
+    with pytest.raises(ConfigError, match=r"^data.tile='x': start_from .* has both"):
+        train_tokenizer({**own, "tile": "x"}, out=tmp_path / "other", **begun)
+    pixels = trained(tmp_path / "pixels", "y", pixels=True)
+    again = train_diffusion(
+        own, tokenizer="pixels:4", image_size=SIDE, start_from=tmp_path / "pixels" / "diffusion",
+        out=tmp_path / "again", cache=tmp_path / "codes", train=loop,
+    )  # fmt: skip
+    assert again.repeats == pixels.repeats == "y"
 
 
 def test_an_edit_of_a_larger_image_sees_what_lies_beyond_its_border(tmp_path):
