@@ -161,7 +161,8 @@ class Pipeline(Tiling):
         """
         hint = "replaces the colours of a palette model (--tokenizer palette:…), which this is not"
         check(isinstance(self.tokenizer, Palette), "palette", str(palette), hint)
-        self.tokenizer = cast("Palette", self.tokenizer).recoloured(read_palette(palette)).eval()
+        colours = read_palette(palette, repeats=True)
+        self.tokenizer = cast("Palette", self.tokenizer).recoloured(colours).eval()
         self.recoloured = True
         return self
 

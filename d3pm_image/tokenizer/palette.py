@@ -174,9 +174,12 @@ def as_channels(rgba: np.ndarray, channels: int) -> Tensor:
     return torch.from_numpy(rgba[:, :channels].copy())
 
 
-def read_palette(path: str | Path) -> np.ndarray:
+def read_palette(path: str | Path, repeats: bool = False) -> np.ndarray:
     """Colours of a palette file, (K, 4) uint8, in its order: an image (.png, .gif, …) of indexed or few
-    colours, or .gpl, .hex, .pal (JASC) or .act.
+    colours, or .gpl (GIMP; with a line ``Channels: RGBA`` four levels per colour), .hex, .pal (JASC) or .act.
+
+    Args:
+        repeats: Keep colours that stand there more than once, as entries of their own.
 
     Raises:
         ConfigError: it cannot be read, or has fewer than 2 colours or more than 256.
@@ -189,28 +192,34 @@ def read_palette(path: str | Path) -> np.ndarray:
             tail = place.read_bytes()[768:772]
             found = found[: int.from_bytes(tail[:2], "big") or ENTRIES] if len(tail) == 4 else found
         elif kind in (".gpl", ".hex", ".pal"):
-            found = text_colours(place.read_text(encoding="utf-8"), kind)
+            found = text_colours(place.read_text(encoding="utf-8-sig"), kind)
         else:
             found = image_colours(open_image(place))
-    except (OSError, ValueError) as error:
+        colours = np.array([[*c, 255][:4] for c in found], np.uint8).reshape(-1, 4)
+    except (OSError, ValueError, OverflowError) as error:
         hint = f"cannot be read as a palette ({error}); give an image, .gpl, .hex, .pal or .act"
         raise ConfigError("palette", str(path), hint) from error
-    colours = np.array([[*c, 255][:4] for c in found], np.uint8).reshape(-1, 4)
     colours = np.where(colours[:, 3:] == 0, 0, colours)
-    _, first = np.unique(colours, axis=0, return_index=True)
-    hint = f"has {len(first)} colours; a palette has 2 to {ENTRIES}"
-    check(2 <= len(first) <= ENTRIES, "palette", str(path), hint)
-    return colours[np.sort(first)]
+    if not repeats:
+        colours = colours[np.sort(np.unique(colours, axis=0, return_index=True)[1])]
+    hint = f"has {len(colours)} colours; a palette has 2 to {ENTRIES}"
+    check(2 <= len(colours) <= ENTRIES, "palette", str(path), hint)
+    return colours
 
 
 def text_colours(text: str, kind: str) -> list[list[int]]:
-    """Colours of a file in lines: three levels in .gpl and .pal, hexadecimal digits in .hex. Raises
-    ValueError for a line that is none."""
+    """Colours of a file in lines: three or four levels in .gpl, three in .pal, hexadecimal digits in .hex.
+    Raises ValueError for a line that is none."""
     lines = [line.strip() for line in text.splitlines()]
     if kind == ".hex":
         return [list(bytes.fromhex(line.lstrip("#"))) for line in lines if line.lstrip("#")]
-    rows = lines[3:] if kind == ".pal" else [x for x in lines[1:] if not x.startswith(("#", "Name", "Colu"))]
-    return [[int(level) for level in row.split()[:3]] for row in rows if row]
+    heads = ("#", "Name", "Colu", "Channels")
+    rows = lines[3:] if kind == ".pal" else [x for x in lines[1:] if not x.startswith(heads)]
+    levels = 4 if kind == ".gpl" and "Channels: RGBA" in lines else 3
+    found = [[int(level) for level in row.split()[:levels]] for row in rows if row]
+    if any(len(colour) != levels for colour in found):
+        raise ValueError(f"a line has fewer than {levels} levels")
+    return found
 
 
 def image_colours(image: Image.Image) -> list[list[int]]:

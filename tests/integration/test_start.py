@@ -222,7 +222,9 @@ def test_classes_are_matched_by_name(trained):
 
 def test_what_does_not_fit_is_named(trained, decoder_only, tmp_path, capsys):
     out, model = ["--out", tmp_path / "x"], trained / "diffusion"
-    assert "learn='decoder': needs a trained tokenizer" in fails(capsys, "train-tokenizer", "--learn", "decoder", *out)
+    assert "learn='decoder': needs a trained tokenizer" in fails(
+        capsys, "train-tokenizer", "--learn", "decoder", *out
+    )
     assert "tokenizer.width=32: start_from" in fails(
         capsys, "train-tokenizer", "--start_from", model, "--tokenizer.width", "32", *out
     )

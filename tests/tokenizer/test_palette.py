@@ -131,6 +131,8 @@ def test_images_are_palettes_with_their_alpha(name, tmp_path):
     [
         ("a.hex", b"ff00zz\n"),
         ("a.gpl", b"GIMP Palette\n1 2 x\n"),
+        ("a.gpl", b"GIMP Palette\n1 2 3\n0 0 300\n"),
+        ("a.gpl", b"GIMP Palette\n1 2 3\n4 5\n"),
         ("a.png", b"no image"),
         ("a.hex", b"ffffff\n"),
         ("none.gpl", None),
@@ -273,3 +275,11 @@ def test_indexed_images_stay_indexed_in_their_palette():
 def test_soft_seams_would_leave_the_palette():
     with pytest.raises(ConfigError, match=r"^feather=2"):
         model().inpaint(drawing((8, 8)), np.ones((8, 8), bool), feather=2)
+
+
+def test_palettes_with_alpha_a_mark_in_front_or_a_colour_twice(tmp_path):
+    (tmp_path / "a.gpl").write_text("GIMP Palette\nChannels: RGBA\n#\n255 0 0 255 red\n0 0 0 0\n")
+    assert read_palette(tmp_path / "a.gpl").tolist() == [[255, 0, 0, 255], [0, 0, 0, 0]]
+    (tmp_path / "a.hex").write_bytes(b"\xef\xbb\xbfff0000\n00ff00\nff0000\n")
+    assert len(read_palette(tmp_path / "a.hex")) == 2
+    assert read_palette(tmp_path / "a.hex", repeats=True)[:, 0].tolist() == [255, 0, 255]
