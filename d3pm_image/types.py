@@ -30,7 +30,7 @@ class Denoiser(Protocol):
 
     A denoiser whose attribute ``token_levels`` is true may be given kappa (B, N), a level per token: 1 where
     a token is known, and κ_t at all others. Any other denoiser is given one level per image, see
-    :func:`d3pm_image.sampling.levels.told_levels`.
+    ``d3pm_image.sampling.levels.told_levels``.
     """
 
     def __call__(

@@ -13,7 +13,7 @@ def seam_gradients(images: Tensor, masks: Tensor) -> Tensor:
     """Mean absolute difference across the mask's border, (B,) float64, of images (B, C, h, w) with masks (B,
     h, w) bool.
 
-    The mean of |x_p - x_q| over all pairs p, q of pixels next to each other (sides, not corners) of which the
+    The mean of ``|x_p - x_q|`` over all pairs p, q of pixels next to each other (sides, not corners) of which the
     mask holds exactly one, and over channels; nan for a mask without a border.
     """
     here = exact_device(images.device)
@@ -39,7 +39,7 @@ def seam_ratio(results: Tensor, originals: Tensor, masks: Tensor) -> float:
 
 
 def border_seam(images: Tensor, axis: str = "both", spacing: int = 1) -> float:
-    """How visible the border is where images (B, C, h, w) repeat: the mean jump |x_p - x_q| from the last
+    """How visible the border is where images (B, C, h, w) repeat: the mean jump ``|x_p - x_q|`` from the last
     pixel to the first of the next copy, over the mean jump inside; 1 is a border like any other place, nan an
     image without jumps.
 
