@@ -13,8 +13,8 @@ def seam_gradients(images: Tensor, masks: Tensor) -> Tensor:
     """Mean absolute difference across the mask's border, (B,) float64, of images (B, C, h, w) with masks (B,
     h, w) bool.
 
-    The mean of ``|x_p - x_q|`` over all pairs p, q of pixels next to each other (sides, not corners) of which the
-    mask holds exactly one, and over channels; nan for a mask without a border.
+    The mean of ``|x_p - x_q|`` over all pairs p, q of pixels next to each other (sides, not corners) of which
+    the mask holds exactly one, and over channels; nan for a mask without a border.
     """
     here = exact_device(images.device)
     images, masks = images.to(here), masks.to(here)
