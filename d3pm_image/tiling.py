@@ -23,41 +23,45 @@ from .tokenizer import Palette
 class Tiling(Edits, Protocol):
     """Edits, and :meth:`tile`."""
 
+    def feather_of(self, feather: int) -> int:
+        """The feather of :meth:`tile`: 0 in place of the default where a palette model mixes no colours."""
+        return 0 if feather == FEATHER and isinstance(self.tokenizer, Palette) else feather
+
     # fmt: off
     @overload
     def tile(
         self, image: Single, labels: Labels = None, variants: int = 1, axis: Axis = "both", width: int = 0,
-        feather: int | None = None, window: Window = "auto", *, output_type: PIL = "pil", **how: Any,
+        feather: int = FEATHER, window: Window = "auto", *, output_type: PIL = "pil", **how: Any,
     ) -> Images: ...
     @overload
     def tile(
         self, image: Single, labels: Labels = None, variants: int = 1, axis: Axis = "both", width: int = 0,
-        feather: int | None = None, window: Window = "auto", *, output_type: PT, **how: Any,
+        feather: int = FEATHER, window: Window = "auto", *, output_type: PT, **how: Any,
     ) -> Tensor: ...
     @overload
     def tile(
         self, image: Single, labels: Labels = None, variants: int = 1, axis: Axis = "both", width: int = 0,
-        feather: int | None = None, window: Window = "auto", *, output_type: NP, **how: Any,
+        feather: int = FEATHER, window: Window = "auto", *, output_type: NP, **how: Any,
     ) -> Array: ...
     @overload
     def tile(
         self, image: Several, labels: Labels = None, variants: int = 1, axis: Axis = "both", width: int = 0,
-        feather: int | None = None, window: Window = "auto", *, output_type: PIL = "pil", **how: Any,
+        feather: int = FEATHER, window: Window = "auto", *, output_type: PIL = "pil", **how: Any,
     ) -> list[Images]: ...
     @overload
     def tile(
         self, image: Several, labels: Labels = None, variants: int = 1, axis: Axis = "both", width: int = 0,
-        feather: int | None = None, window: Window = "auto", *, output_type: PT, **how: Any,
+        feather: int = FEATHER, window: Window = "auto", *, output_type: PT, **how: Any,
     ) -> list[Tensor]: ...
     @overload
     def tile(
         self, image: Several, labels: Labels = None, variants: int = 1, axis: Axis = "both", width: int = 0,
-        feather: int | None = None, window: Window = "auto", *, output_type: NP, **how: Any,
+        feather: int = FEATHER, window: Window = "auto", *, output_type: NP, **how: Any,
     ) -> list[Array]: ...
     @overload
     def tile(
         self, image: ImagesLike, labels: Labels = None, variants: int = 1, axis: Axis = "both",
-        width: int = 0, feather: int | None = None, window: Window = "auto", *,
+        width: int = 0, feather: int = FEATHER, window: Window = "auto", *,
         output_type: OutputType = "pil", **how: Any,
     ) -> Edited: ...
     # fmt: on
@@ -68,7 +72,7 @@ class Tiling(Edits, Protocol):
         variants: int = 1,
         axis: Axis = "both",
         width: int = 0,
-        feather: int | None = None,
+        feather: int = FEATHER,
         window: Window = "auto",
         output_type: OutputType = "pil",
         **how: Any,
@@ -82,8 +86,8 @@ class Tiling(Edits, Protocol):
             width: Pixels of each band, half of them on either side of the border; 0 is a quarter of the side
                 that it lies across, at most :data:`~d3pm_image.editing.seamless.MOST_WIDE`.
             feather: Pixels at either edge of a band, inside it, over which the painting fades into the image;
-                at most half of the narrowest band of all images. None is
-                :data:`~d3pm_image.editing.seamless.FEATHER`, or 0 with a palette model.
+                at most half of the narrowest band of all images. A palette
+                model mixes no colours: there the default is 0.
             window: As in :meth:`~d3pm_image.edits.Edits.outpaint`: ``auto`` keeps an image's own scale.
             how: ``ring`` of :meth:`~d3pm_image.edits.Edits.inpaint`, and how codes are drawn.
 
@@ -100,9 +104,8 @@ class Tiling(Edits, Protocol):
         check(bool(given), "image", 0, "give at least one image")
         variants, width = scalar(variants), scalar(width)
         sizes = [(one.height, one.width) for one in given]
-        if feather is None:  # a palette model mixes no colours
-            feather = 0 if isinstance(self.tokenizer, Palette) else FEATHER
-        fade = min(faded(size, axis, width, scalar(feather)) for size in sizes)
+        feather = self.feather_of(scalar(feather))
+        fade = min(faded(size, axis, width, feather) for size in sizes)
         plans = [passes(size, axis, width, fade, self.image_size) for size in sizes]
         ids = [
             None if i == self.no_label else i

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from ..errors import check
 from .ranges import check_first, check_seam, check_strength
-from .worded import worded
 
 Axis = Literal["both", "x", "y"]
 """Along which an image repeats: x is beside itself, y below itself."""
@@ -182,14 +181,14 @@ class Tile(LabelOptions, EditOptions):
         width: Pixels of the band that is repainted across each border, half of it on either side; 0 is a
             quarter of the image's side, at most 64.
         feather: Pixels at either edge of a band, inside it, over which the painting fades into the image; at
-            most half of the band.
+            most half of the band; 8 is 0 with a palette model, which mixes no colours.
         preview: Image that shows the first result three times in a row, below itself, or both. Empty for
             none.
     """
 
     axis: Axis = "both"
     width: int = 0
-    feather: int | None = worded(None, "8, or 0 with a palette model")  # type: ignore[assignment]
+    feather: int = 8
     preview: str = ""
 
     def __post_init__(self) -> None:

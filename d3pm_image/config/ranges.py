@@ -29,8 +29,8 @@ def check_strength(strength: float) -> None:
     check(finite(strength) and 0 <= strength <= 1, "strength", strength, hint)
 
 
-def check_seam(ring: int | None, feather: int | None) -> None:
+def check_seam(ring: int | None, feather: int) -> None:
     """Raises ConfigError for a negative ring (codes; None is the default) or feather (pixels)."""
     hint = "give 0 or more code cells, or null for the default"
     check(ring is None or ring >= 0, "ring", ring, hint)
-    check(feather is None or feather >= 0, "feather", feather, "give 0 or more pixels")
+    check(feather >= 0, "feather", feather, "give 0 or more pixels")

@@ -213,7 +213,7 @@ def paint(
     windows = [outpaint_window(window, [c], pipe.image_size) if continued else window for c in canvases]
     feathers = [how.pop("feather", 0)] * len(given)
     if seam is not None:
-        feathers = [faded(canvas, feather=feathers[0], **seam) for canvas in canvases]
+        feathers = [faded(canvas, feather=pipe.feather_of(feathers[0]), **seam) for canvas in canvases]
     kinds = list(zip(windows, feathers, strict=True))
     results: list[list[Image.Image]] = []
     for (kind, feather), group in groupby(range(len(given)), kinds.__getitem__):

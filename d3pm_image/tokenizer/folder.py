@@ -176,10 +176,7 @@ def instead(root: Path, name: str) -> str:
                 f" {root}"
             )
     if name != "tokenizer" and (root / "chosen.json").is_file():  # of d3pm-image train
-        return (
-            f": its training is in stage one, or was interrupted there; wait, or go on with d3pm-image train"
-            f" DATA --out {root} --resume true"
-        )
+        return ": its training is in stage one, or was interrupted there; wait, or go on with --resume true"
     if (root / "checkpoints").is_dir():
         return ": its training has not ended; go on with --resume true"
     return "; name a model folder or a finished run"
