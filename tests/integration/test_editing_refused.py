@@ -83,7 +83,7 @@ OWN = {
     "inpaint": {"no region": ([], "give a mask image, --box, --polygon, or the word alpha")},
     "edit": {
         "no region": (["--label", "3"], "give a mask image"),
-        "no label": ([AREA], "label='': is needed: one class"),
+        "no label": ([AREA], "label='': name one class"),
         "label none": ([AREA, "--label", "none"], "name the class"),
         "strength": ([AREA, "--label", "3", "--strength", "1.5"], "strength=1.5"),
     },
