@@ -86,8 +86,8 @@ class Tiling(Edits, Protocol):
             width: Pixels of each band, half of them on either side of the border; 0 is a quarter of the side
                 that it lies across, at most :data:`~d3pm_image.editing.seamless.MOST_WIDE`.
             feather: Pixels at either edge of a band, inside it, over which the painting fades into the image;
-                at most half of the narrowest band of all images. A palette
-                model mixes no colours: there the default is 0.
+                at most half of the narrowest band of all images. A palette model mixes no colours: there the
+                default is 0.
             window: As in :meth:`~d3pm_image.edits.Edits.outpaint`: ``auto`` keeps an image's own scale.
             how: ``ring`` of :meth:`~d3pm_image.edits.Edits.inpaint`, and how codes are drawn.
 

@@ -22,6 +22,7 @@ from ..data.failures import is_decoder_error
 from ..data.image_source import Files, text_of
 from ..data.levels import LOOKED_AT, finite_levels
 from ..data.listing import list_images
+from ..data.packed import packed_colours
 from ..data.shards import open_shards
 from ..data.sources import stray
 from ..data.spread import spread_over
@@ -30,12 +31,6 @@ from ..imaging import is_deep, plain
 from ..printable import printable
 
 MANY_COLOURS = 4096
-
-
-def packed_colours(rgba: np.ndarray) -> np.ndarray:
-    """Pixels (h, w, 4) uint8 as one number each, whose highest byte is alpha; hidden colour is 0."""
-    shown = np.where(rgba[..., 3:] == 0, 0, rgba).astype("<u4")
-    return (shown << np.array([0, 8, 16, 24], "<u4")).sum(-1, dtype=np.uint32)
 
 
 @dataclass(frozen=True)

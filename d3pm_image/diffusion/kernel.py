@@ -107,13 +107,14 @@ class Kernel:
 
     def moves(self, kappa_s: Tensor, kappa_t: Tensor) -> Tensor:
         """M_ts of each image, (B, K, K) float64, for κ of shape (B,); without any κ left at s it is the
-        identity."""
+        identity. Images at the same times, such as those of a sampler, share the work."""
         rates, modes = (torch.as_tensor(value, device=kappa_t.device) for value in (self.rates, self.modes))
-        span = (self.time(kappa_t) - self.time(kappa_s)).clamp_min(0)
+        spans = (self.time(kappa_t) - self.time(kappa_s)).clamp_min(0)
+        span, image = spans.unique(return_inverse=True)
         # M - 1 rather than M: what a short jump hardly ever does keeps its digits
         moved = (modes * torch.expm1(-rates * span[:, None])[:, None]) @ modes.T
         moved.diagonal(dim1=1, dim2=2).add_(1)
-        return moved.clamp_min_(0)
+        return moved.clamp_min_(0)[image]
 
     def jump(self, codes: Tensor, kappa_s: Tensor, kappa_t: Tensor, uniforms: Tensor) -> Tensor:
         """Codes (B, N) moved from s to t, κ of shape (B,), by uniforms (B, N): (B, N) int64."""

@@ -35,7 +35,7 @@ def posterior_bias(process: Process, t: Tensor) -> Tensor:
     """ℓ_t = log(1 + K κ_t / (1-κ_t)), float64 of the shape of t; +inf where κ = 1 (carry-over of unmasked
     tokens). Raises ConfigError for a kernel, whose evidence has a value for each code."""
     hint = "has evidence for every code; posterior_logits adds it"
-    check(process.kernel is None, "process.kernel", process.kernel, hint)
+    check(process.kernel is None, "process.kernel", "gaussian or nearest", hint)
     _, kappa = process.schedule.survival(t)
     return torch.log1p(process.num_codes * kappa / (1 - kappa))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..config import DataConfig, check
+from ..data.packed import packed_colours, unpacked_colours
 from ..pixel_range import colour_channels, has_alpha
 
 if TYPE_CHECKING:
@@ -60,19 +61,16 @@ def folder_colours(data: DataConfig, given: GivenImages | None = None) -> tuple[
     packed, often = np.zeros(0, np.uint32), np.zeros(0, np.int64)
     for start in range(0, len(images), AT_ONCE):
         batch = images.__getitems__(list(range(start, min(start + AT_ONCE, len(images)))))["images"]
-        values, counts = np.unique(packed_colours(batch), return_counts=True)
+        values, counts = np.unique(packed_colours(rgba_of(batch)), return_counts=True)
         joined, places = np.unique(np.concatenate([packed, values]), return_inverse=True)
         often = np.bincount(places, np.concatenate([often, counts])).astype(np.int64)
         packed = joined
-    return packed.view(np.uint8).reshape(-1, 4), often
+    return unpacked_colours(packed), often
 
 
-def packed_colours(images: Tensor) -> np.ndarray:
-    """Each pixel of uint8 levels (B, C, h, w) as one number, whose bytes are red, green, blue and alpha."""
-    channels = images.shape[1]
-    pixels = images.numpy().transpose(0, 2, 3, 1)
+def rgba_of(images: Tensor) -> np.ndarray:
+    """Uint8 levels (B, C, h, w) as pixels (B, h, w, 4): grey three times, opaque where they have no alpha."""
+    channels, pixels = images.shape[1], images.numpy().transpose(0, 2, 3, 1)
     colour = pixels[..., : colour_channels(channels)]
     alpha = pixels[..., -1:] if has_alpha(channels) else np.full_like(pixels[..., :1], 255)
-    rgba = np.concatenate([np.broadcast_to(colour, (*colour.shape[:3], 3)), alpha], -1)
-    rgba = np.where(alpha == 0, 0, rgba).astype(np.uint8)
-    return np.ascontiguousarray(rgba).view(np.uint32).ravel()
+    return np.concatenate([np.broadcast_to(colour, (*colour.shape[:3], 3)), alpha], -1)

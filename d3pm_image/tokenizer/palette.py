@@ -8,21 +8,18 @@ opaque, or the one that is clear) makes images hard first: pixels of alpha under
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..config import ConfigError, check, size_pair
+from ..config import ConfigError, check
 from ..image_io import open_image
 from ..pixel_range import from_levels, has_alpha, to_levels
 from ..types import Tokenizer
+from .pixels import PixelCodes
 from .quantizer import code_vectors, need_codes
-
-if TYPE_CHECKING:
-    from .folder import TokenizerInfo
 
 ENTRIES = 256
 """The most that an image file of indexed colours holds."""
@@ -32,7 +29,7 @@ LIKE = 0.25
 """Distance of colours up to which they are embedded alike at first."""
 
 
-class Palette(nn.Module):
+class Palette(PixelCodes):
     """Images (B, C, h, w), float in [0, 1], to codes (B, h, w), int64 in 0..K-1, and back.
 
     Args:
@@ -42,11 +39,6 @@ class Palette(nn.Module):
         ConfigError: fewer than 2 entries, or more than 256.
     """
 
-    folder: Path | None = None
-    """Where it was loaded from."""
-    info: TokenizerInfo | None = None
-    """What its folder says of it."""
-    downsampling = 1
     colours: Tensor
 
     def __init__(self, colours: Tensor):
@@ -54,10 +46,6 @@ class Palette(nn.Module):
         self.num_codes, self.channels = colours.shape
         check(2 <= self.num_codes <= ENTRIES, "palette", self.num_codes, f"must have 2 to {ENTRIES} colours")
         self.register_buffer("colours", colours.to(torch.uint8))
-
-    def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
-        """Code grid (H, W) of an image: its own size in pixels."""
-        return size_pair(image_size)
 
     @property
     def entries(self) -> Tensor:
@@ -77,10 +65,8 @@ class Palette(nn.Module):
         Raises:
             ValueError: wrong number of channels.
         """
-        hint = f"give (B, {self.channels}, h, w)"
-        check(images.ndim == 4 and images.shape[1] == self.channels, "images", tuple(images.shape), hint)
         places = 256 ** torch.arange(self.channels, device=images.device)
-        packed = (to_levels(images.float().clamp(0, 1)).movedim(1, -1).long() * places).sum(-1)
+        packed = (to_levels(self.checked(images)).movedim(1, -1).long() * places).sum(-1)
         colours, place = packed.unique(return_inverse=True)  # pixel art has few: that saves most distances
         return self.nearest((colours[:, None] // places % 256).to(torch.uint8))[place]
 
@@ -96,22 +82,8 @@ class Palette(nn.Module):
         found = [torch.cdist(p, entries, compute_mode=exact).argmin(-1) for p in pixels.split(AT_ONCE)]
         return torch.cat(found)
 
-    def vectors(self, codes: Tensor) -> Tensor:
-        """Premultiplied colours of codes (B, h, w), (B, C, h, w) float32 in [0, 1]."""
-        return self.decode(codes)
-
-    @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """Images (B, C, h, w) float32 in [0, 1] of codes (B, h, w).
-
-        Raises:
-            ValueError: a code outside 0..K-1.
-        """
-        need_codes(codes, self.num_codes)
-        return self.images(codes)
-
     def images(self, codes: Tensor) -> Tensor:
-        """:meth:`decode` without input validation (for export)."""
+        """As :meth:`PixelCodes.images`."""
         return self.entries[codes].movedim(-1, 1)
 
     def indexed(self, codes: Tensor) -> list[Image.Image]:

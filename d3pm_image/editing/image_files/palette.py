@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ...tokenizer.palette import median_cut
+from ...tokenizer.palette import ENTRIES, median_cut
 
-ENTRIES = 256
 AT_ONCE = 1 << 14
 """Colours that are compared with a palette at a time."""
 
