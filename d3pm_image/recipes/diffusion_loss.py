@@ -62,7 +62,7 @@ def mean_of_unknown(values: Tensor, unknown: Tensor | None) -> Tensor:
     """Values (B, N) so that the mean of a row is that over its unknown tokens; 0 at known ones."""
     if unknown is None:
         return values
-    return values * unknown * (unknown.shape[1] / unknown.sum(1, keepdim=True))
+    return values * unknown * (unknown.shape[1] / unknown.sum(1, keepdim=True).clamp_min(1))
 
 
 def unwrapped(model: nn.Module) -> TrainableDenoiser:

@@ -69,7 +69,8 @@ def run(args: Encode, given: GivenImages | None = None) -> CodeSet:
     from ..training.loop import end_training, make_accelerator
 
     accelerator = make_accelerator(TrainConfig(batch_size=1024 * 1024))
-    tokenizer, info = open_tokenizer(args, given)
+    with accelerator.main_process_first():
+        tokenizer, info = open_tokenizer(args, given)
     hint = "only codes of a VQ-VAE can be dropped; leave out drop_unused"
     check(not args.drop_unused or isinstance(tokenizer, Autoencoder), "tokenizer", args.tokenizer, hint)
     tokenizer.to(accelerator.device)

@@ -10,6 +10,7 @@ import numpy as np
 from ..config import DataConfig, check
 from ..data.packed import packed_colours, unpacked_colours
 from ..pixel_range import colour_channels, has_alpha
+from ..training.launch import place_among_processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,8 @@ def palette_tokenizer(
     hint = f"the images have {len(chosen)} colour; a palette needs 2"
     check(len(chosen) >= 2, "tokenizer", f"palette:{source}", hint)
     few = "all" if len(found) <= int(source) else f"a median cut to {len(chosen)}"
-    print(f"palette: {few} of {len(found)} colours")
+    if place_among_processes()[0] == 0:
+        print(f"palette: {few} of {len(found)} colours")
     return palette_of(as_channels(chosen, data.channels), data.image_size, metadata)
 
 

@@ -182,3 +182,11 @@ def test_both_losses_weigh_unknown_tokens_alike():
     torch.testing.assert_close(found[0][0], found[1][0])
     for name, value in found[0][1].items():
         torch.testing.assert_close(value, found[1][1][name], check_dtype=False)
+
+
+def test_a_grid_of_one_token_may_be_known_whole():
+    process = Process(CODES, ConstantShare("linear", 0.3), 0)
+    batch = {"codes": torch.randint(CODES, (16, 1)), "labels": torch.zeros(16, dtype=torch.long)}
+    loss = make_loss(process, DiffusionLossConfig(), (1, 1), known_share=1.0)
+    total, logs = loss(Watched(), batch, StepRandom(0, 0, 16, slice(0, 16), torch.device("cpu")))
+    assert total.isfinite() and all(value.isfinite().all() for value in logs.values())
