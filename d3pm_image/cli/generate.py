@@ -108,8 +108,7 @@ def run(args: Generate) -> None:
     pipe = load_pipeline(args, args.model)
     labels, metadata = parse_labels(args.labels), described(args, pipe)
     if args.palette:
-        pipe.recolour(args.palette)
-        metadata["recoloured"] = sha256(Path(args.palette).expanduser())
+        pipe.recolour(args.palette)  # once the model is described as it was trained
     ids = pipe.label_ids(labels, args.num_images, args.first)
     how: dict[str, Any] = {"seed": args.seed, "batch_size": args.batch_size, **args.changes()}
     began = time.perf_counter()
@@ -145,6 +144,7 @@ def described(args: Generate, pipe: Any) -> dict[str, Any]:
 
     made: dict[str, Any] = {"command": "generate", **made_by(args.model, pipe.tokenizer, pipe.denoiser)}
     made |= {"seed": args.seed, "labels": args.labels, "precision": pipe.precision}
+    made |= {"recoloured": sha256(Path(args.palette).expanduser())} if args.palette else {}
     return made | pipe.request(**args.changes()).values()
 
 
