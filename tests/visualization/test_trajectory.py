@@ -83,7 +83,7 @@ def test_the_first_images_are_kept_whatever_the_batches():
     for recorder in (whole, parts):
         trajectory = recorder.trajectory()
         assert torch.equal(trajectory.codes, x[:, :5]) and torch.equal(trajectory.masked, x[:, :5] == K)
-    with pytest.raises(ConfigError, match="watched"):
+    with pytest.raises(ConfigError, match="recorded decode"):
         Recorder().trajectory()
 
 
