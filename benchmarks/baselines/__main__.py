@@ -5,10 +5,10 @@ over seconds.
     python -m benchmarks.baselines evaluate docs/results/fashion_mnist_baselines.json --samples 1000
     python -m benchmarks.baselines run RESULTS --tokenizer … --seconds 480         # both
 
-``--only`` takes entries and groups (peers, share); ``list`` prints them. ``train`` and ``evaluate`` skip what
-is done, so they go on where an earlier call stopped, an entry at a time. Other options of ``train`` are those
-of ``d3pm-image train-diffusion``, written ``--data.root=DIR``, over ``--config``. A budget is of the time
-inside training steps. ``scripts.results`` and ``scripts.figures`` write the tables and plots of
+``--only`` takes entries and groups (peers, share, kernels); ``list`` prints them. ``train`` and ``evaluate``
+skip what is done, so they go on where an earlier call stopped, an entry at a time. Other options of ``train``
+are those of ``d3pm-image train-diffusion``, written ``--data.root=DIR``, over ``--config``. A budget is of
+the time inside training steps. ``scripts.results`` and ``scripts.figures`` write the tables and plots of
 docs/baselines.md."""
 
 from __future__ import annotations
@@ -95,10 +95,13 @@ def evaluate(args: argparse.Namespace) -> None:
         if not (args.work / f"{name}.json").is_file():
             print(f"{name}: not trained; left out")
             continue
-        results["training"][name] = json.loads((args.work / f"{name}.json").read_text())
+        record = json.loads((args.work / f"{name}.json").read_text())
+        results["training"][name] = record | results["training"].get(name, {})
         done, cases = results["rows"], cases_of(name, args, setup)
         cases = [case for case in cases if not any(samples.is_row_of(row, case) for row in done)]
         for case, baseline in with_baseline(setup, args.work, cases):
+            if case.group == "kernels" and "held_out" not in results["training"][name]:
+                results["training"][name]["held_out"] = samples.held_out_bits(baseline, setup)
             row = samples.measure(baseline, case, request_of(args, setup), setup, evaluator)
             results["rows"].append(row)
             write_json(args.results, results)
@@ -168,7 +171,8 @@ def cases_of(name: str, args: argparse.Namespace, setup: Setup) -> list[Case]:
     groups = [g for g in entries.groups_of(name) if not args.only or {g, name} & set(args.only)]
     tokens = setup.problem.tokens
     cases = entries.peers(name, args.calls, tokens, args.guidance) if "peers" in groups else []
-    return cases + (entries.study(name, tokens) if "share" in groups else [])
+    cases += entries.study(name, tokens) if "share" in groups else []
+    return cases + (entries.kernels(name, args.calls) if "kernels" in groups else [])
 
 
 def run(args: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from d3pm_image.denoiser.layers import Block, Places, rotary_table
 from d3pm_image.training.random import StepRandom
 
-from .problem import Problem
+from .problem import Problem, drawing_precision
 from .spline import spline, unspline
 
 PIECES = 8
@@ -119,7 +119,7 @@ class ArgmaxFlow:
         assert calls == 1 and guidance == 1, "a flow samples in one pass, without guidance"
         generator = torch.Generator(labels.device).manual_seed(seed)
         shape = (len(labels), self.problem.tokens, self.model.digits)
-        with torch.autocast(labels.device.type, torch.bfloat16):
+        with drawing_precision(labels.device):
             z = torch.randn(shape, generator=generator, device=labels.device)
             return self.codes(self.invert(z, labels))
 

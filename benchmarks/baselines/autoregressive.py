@@ -15,7 +15,7 @@ from d3pm_image.denoiser import Transformer
 from d3pm_image.denoiser.layers import Attention, drop, modulate, rotary_table, rotate
 from d3pm_image.training.random import StepRandom
 
-from .problem import Problem, categorical
+from .problem import Problem, categorical, drawing_precision
 
 
 class CausalAttention(Attention):
@@ -98,7 +98,7 @@ class Autoregressive:
             found = [torch.full_like(labels, self.problem.num_codes)]
             for place in range(calls):
                 before = torch.cat([found[-1]] * 2) if twice else found[-1]
-                with torch.autocast(labels.device.type, torch.bfloat16):
+                with drawing_precision(labels.device):
                     logits = self.model.decode(before[:, None], both, place)[:, 0].float()
                 if twice:
                     with_label, without = logits.chunk(2)

@@ -1,7 +1,8 @@
 """What is trained, and with which samplers each is evaluated.
 
 ``peers`` are methods; ``share`` is the study of uniform noise: the hybrid with other shares of random codes
-and nothing else changed (shares 0 and 0.1 are the entries absorbing and hybrid)."""
+and nothing else changed (shares 0 and 0.1 are the entries absorbing and hybrid); ``kernels`` compares what a
+random code depends on, for codes that resemble each other, such as the colours of a palette."""
 
 from __future__ import annotations
 
@@ -20,6 +21,15 @@ ANCESTRAL, CONFIDENCE = {"sampler": "ancestral"}, {"sampler": "confidence"}
 RENOISE = {"sampler": "renoise", "eta": 1.0}
 UNIFORM = {"uniform_share": 1.0, "corruption": "offset_cosine"}
 SHARES = {0.0: "absorbing", 0.05: "share_0.05", 0.1: "hybrid", 0.2: "share_0.2", 0.5: "share_0.5"}
+KERNELS = {
+    "absorbing": "masks alone",
+    "hybrid": "masks and random codes, uniform",
+    "hybrid_gaussian": "masks and random codes, gaussian",
+    "hybrid_nearest": "masks and random codes, nearest",
+    "uniform": "random codes alone, uniform",
+    "gaussian": "random codes alone, gaussian",
+    "nearest": "random codes alone, nearest",
+}
 SHARE_SAMPLERS = {"confidence": CONFIDENCE, "ancestral": ANCESTRAL, "renoise, η 1": RENOISE}
 SHARE_CALLS = (8, 16)
 CORRECTION = 4  # a quarter of the calls corrects, where the study asks for self-correction
@@ -116,10 +126,15 @@ ENTRIES = {
     "share_0.05": Entry("hybrid, share 0.05", ours(uniform_share=0.05), {}),
     "share_0.2": Entry("hybrid, share 0.2", ours(uniform_share=0.2), {}),
     "share_0.5": Entry("hybrid, share 0.5", ours(uniform_share=0.5), {}),
+    "gaussian": Entry("random codes, gaussian kernel", ours(kernel="gaussian", **UNIFORM), {}),
+    "nearest": Entry("random codes, nearest kernel", ours(kernel="nearest", **UNIFORM), {}),
+    "hybrid_gaussian": Entry("hybrid, gaussian kernel", ours(kernel="gaussian"), {}),
+    "hybrid_nearest": Entry("hybrid, nearest kernel", ours(kernel="nearest"), {}),
 }  # fmt: skip
 GROUPS = {
     "peers": [name for name, entry in ENTRIES.items() if entry.samplers],
     "share": list(SHARES.values()),
+    "kernels": [*KERNELS],
 }
 
 
@@ -165,6 +180,11 @@ def peers(name: str, calls: list[int], tokens: int, guidance: list[float]) -> li
         for weight in weights
         if number <= tokens or settings.get("sampler") != "confidence"  # each of its calls reveals a code
     ]
+
+
+def kernels(name: str, calls: list[int]) -> list[Case]:
+    """The cases of a kernel: ancestral sampling, which is exact for every process."""
+    return [Case("kernels", name, "ancestral", number, ANCESTRAL) for number in calls]
 
 
 def study(name: str, tokens: int) -> list[Case]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from d3pm_image.config import DiffusionLossConfig, ProcessConfig, SamplingConfig
+from d3pm_image.data.codes import CodeSet
 from d3pm_image.diffusion import Process
+from d3pm_image.metrics.likelihood import Likelihood, bound_in_bits
 from d3pm_image.recipes.diffusion import make_loss
 from d3pm_image.sampling.choice import SHARED, make_sampler
 from d3pm_image.sampling.loop import sample
@@ -34,12 +36,22 @@ class Library:
 
     def __init__(self, problem: Problem, process: ProcessConfig, objective: DiffusionLossConfig):
         self.problem, self.model = problem, problem.transformer()
-        self.process = Process.from_config(process, problem.num_codes)
+        self.process = Process.from_config(process, problem.num_codes, problem.vectors)
         objective = dataclasses.replace(objective, label_dropout=0.0)
         self._loss = make_loss(self.process, objective, problem.grid)
 
     def loss(self, codes: Tensor, labels: Tensor, random: StepRandom) -> Tensor:
         return self._loss(self.model, {"codes": codes, "labels": labels}, random)[0]
+
+    def held_out(self, codes: CodeSet) -> Likelihood:
+        """The variational bound of held-out codes."""
+
+        def read(keys: list[int]) -> tuple[Tensor, Tensor]:
+            batch = codes.__getitems__(keys)
+            labels = batch["labels"]
+            return batch["codes"], torch.where(labels < 0, self.problem.num_classes, labels)
+
+        return bound_in_bits(self.model, self.process, read, len(codes), codes.grid)
 
     def sample(
         self,

@@ -13,6 +13,7 @@ and the same for all."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from d3pm_image.config import DenoiserConfig
 from d3pm_image.denoiser import Transformer
+from d3pm_image.devices import pick_precision
 from d3pm_image.sampling.guidance import Guided
 from d3pm_image.training.random import StepRandom
 from d3pm_image.types import Grid
@@ -33,19 +35,26 @@ class Problem:
     Args:
         num_codes: K. num_classes: C; label C means none. grid: (H, W), N = H·W.
         denoiser: Width, depth and heads, the same for all.
+        vectors: What codes stand for (K, D), for kernels of a process; None has none.
+        start: What token embeddings start from (K, D); None is random.
     """
 
     num_codes: int
     num_classes: int
     grid: Grid
     denoiser: DenoiserConfig
+    vectors: Callable[[], Tensor] | None = None
+    start: Tensor | None = None
 
     @property
     def tokens(self) -> int:
         return self.grid[0] * self.grid[1]
 
     def transformer(self) -> Transformer:
-        return Transformer(self.denoiser, self.num_codes, self.num_classes)
+        model = Transformer(self.denoiser, self.num_codes, self.num_classes)
+        if self.start is not None:
+            model.start_from_codebook(self.start)
+        return model
 
 
 class Baseline(Protocol):
@@ -64,9 +73,15 @@ class Baseline(Protocol):
         ...
 
 
+def drawing_precision(device: torch.device) -> torch.autocast:
+    """bf16 where the device is at least as fast with it, else float32."""
+    half = pick_precision("auto", device) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+
+
 @dataclass(frozen=True)
 class Predictor:
-    """A denoiser as samplers call it: in bf16, guided, float32 logits."""
+    """A denoiser as samplers call it: in :func:`drawing_precision`, guided, float32 logits."""
 
     model: Transformer
     grid: Grid
@@ -81,7 +96,7 @@ class Predictor:
     ) -> Tensor:
         """Logits (B, N, K); arguments as in :class:`~d3pm_image.types.Denoiser`. ``where`` (B, N) bool: the
         head runs there alone."""
-        with torch.autocast(x_t.device.type, torch.bfloat16):
+        with drawing_precision(x_t.device):
             features = self.model(x_t, level, labels, self.grid, head=False)
             if where is None:
                 return self.model.head(features).float()

@@ -15,6 +15,7 @@ from d3pm_image.pixel_range import to_levels
 from d3pm_image.seeds import derive
 
 from .entries import Case
+from .library import Library
 from .problem import Baseline
 from .setup import Setup
 
@@ -66,6 +67,13 @@ def measure(
         "label_accuracy": measured["label_accuracy"],
         **measured["fidelity"],
     }
+
+
+def held_out_bits(baseline: Baseline, setup: Setup) -> dict[str, float]:
+    """The variational bound of held-out codes in bits per code, for a process of this library."""
+    assert isinstance(baseline, Library) and setup.held_out is not None
+    found = baseline.held_out(setup.held_out)
+    return {"bits": found.bits, "standard_error": found.standard_error, "images": found.images}
 
 
 def per_1000(seconds: float, request: Request) -> float:

@@ -4,6 +4,7 @@ weights."""
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from d3pm_image.data.codes import CodeSet
 from d3pm_image.data.sources import open_source
 from d3pm_image.recipes.token_cache import open_tokenizer, tokenizer_data
 from d3pm_image.storage import write_tensors
+from d3pm_image.tokenizer.palette import start_vectors
+from d3pm_image.tokenizer.quantizer import code_vectors
 
 from .entries import ENTRIES
 from .problem import Baseline, Problem
@@ -40,7 +43,10 @@ class Setup:
         num_codes, num_classes = self.tokenizer.num_codes, len(self.source.class_names)
         # mirrored at random, as in training
         self.codes = CodeSet(codes.place, run.train.seed, num_codes=num_codes)
-        self.problem = Problem(num_codes, num_classes, self.codes.grid, run.denoiser)
+        self.held_out = codes.held_out
+        start = start_vectors(self.tokenizer).cpu() if run.token_start == "codebook" else None
+        vectors = partial(code_vectors, self.tokenizer)
+        self.problem = Problem(num_codes, num_classes, self.codes.grid, run.denoiser, vectors, start)
 
     def untrained(self, name: str) -> Baseline:
         """The baseline, with the same first weights where the network is the same."""

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines.entries import ENTRIES, SHARES
+from benchmarks.baselines.entries import ENTRIES, KERNELS, SHARES
 
 from .layout import NONE, RESULTS, load, markdown, whereabouts
 
 FILE = RESULTS / "fashion_mnist_baselines.json"
+SPRITES = RESULTS / "sprites_kernels.json"
 Results = dict[str, Any]
 Row = dict[str, Any]
 Key = tuple[str, str, float]  # entry, sampler, guidance
@@ -129,6 +130,30 @@ def share(results: Results) -> str:
     return f"{table}\n![Fréchet distance over the share of random codes](figures/uniform_share.png)\n"
 
 
+def kernels(results: Results) -> str:
+    """Held-out bits per code and Fréchet distance by calls, for every kernel; the least of a column is
+    bold."""
+    rows = {(r["entry"], r["calls"]): r for r in results["rows"] if r["group"] == "kernels"}
+    calls = sorted({number for _, number in rows})
+    found = [name for name in KERNELS if all((name, number) in rows for number in calls)]
+
+    def column(values: list[float], digits: int) -> list[str]:
+        return [f"**{v:.{digits}f}**" if v == min(values) else f"{v:.{digits}f}" for v in values]
+
+    trained = results["training"]
+    columns = [
+        [KERNELS[name] for name in found],
+        [str(trained[name]["steps"]) for name in found],
+        column([trained[name]["held_out"]["bits"] for name in found], 3),
+        *(column([distance(rows[name, number]) for name in found], 2) for number in calls),
+    ]
+    error = max(trained[name]["held_out"]["standard_error"] for name in found)
+    heads = ["what a token becomes", "steps", "bits per code", *(f"distance, {c} calls" for c in calls)]
+    images = trained[found[0]]["held_out"]["images"]
+    told = f"Bits: variational bound of {images} held-out images, standard error at most {error:.3f}.\n"
+    return markdown(heads, [list(line) for line in zip(*columns, strict=True)]) + conditions(results) + told
+
+
 MAKERS = {
     "baselines": quality,
     "baselines_variety": variety,
@@ -143,4 +168,8 @@ def table(name: str, path: Path = FILE) -> str:
     return MAKERS[name](load(path)) if path.is_file() else NONE
 
 
-TABLES = {"baselines_methods": methods, **{name: partial(table, name) for name in MAKERS}}
+TABLES = {
+    "baselines_methods": methods,
+    **{name: partial(table, name) for name in MAKERS},
+    "kernels": lambda: kernels(load(SPRITES)) if SPRITES.is_file() else NONE,
+}

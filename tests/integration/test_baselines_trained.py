@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_the_command_trains_evaluates_and_does_nothing_twice(tmp_path):
 
     train_tokenizer.main([*TINY_TOKENIZER, "--out", str(tmp_path / "tokenizer")])
     kept, work = tmp_path / "results.json", tmp_path / "work"
-    entry = ["--only", "maskgit", "argmax_flow", "share_0.2", "--work", str(work)]
+    entry = ["--only", "maskgit", "argmax_flow", "share_0.2", "nearest", "--work", str(work)]
     data = ["--tokenizer", str(tmp_path / "tokenizer"), "--data.source=digits", "--denoiser.heads=2"]
     size = ["--width", str(DENOISER["width"]), "--depth", str(DENOISER["depth"])]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -97,7 +98,9 @@ def test_the_command_trains_evaluates_and_does_nothing_twice(tmp_path):
     first = both("1")
     assert first.returncode == 0, first.stderr
     results = json.loads(kept.read_text())
-    assert {r["entry"] for r in results["rows"]} == {"maskgit", "argmax_flow", "share_0.2"}
+    assert {r["entry"] for r in results["rows"]} == {"maskgit", "argmax_flow", "share_0.2", "nearest"}
+    held_out = results["training"]["nearest"]["held_out"]
+    assert 0 < held_out["bits"] < 1.5 * math.log2(results["network"]["codes"]) and held_out["images"] > 100
     assert {r["calls"] for r in results["rows"] if r["group"] == "peers"} == {1, 4}
     for record in results["training"].values():
         assert record["wall_seconds"] >= 1 and record["steps"] >= 1
@@ -116,3 +119,6 @@ def test_the_command_trains_evaluates_and_does_nothing_twice(tmp_path):
     table = tables.table("baselines", kept)
     assert "| MaskGIT: τ 4.5 |" in table and "1 call |" in table
     assert "ancestral, 8 calls, 2 of them correct" in tables.table("uniform_share", kept)
+    found = tables.kernels(json.loads(kept.read_text()))
+    steps = results["training"]["nearest"]["steps"]
+    assert f"| random codes alone, nearest | {steps} | **{held_out['bits']:.3f}** |" in found
