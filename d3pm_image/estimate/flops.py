@@ -226,7 +226,7 @@ def tokenizer_model(config: TokenizerRun) -> nn.Module:
     noise, and no codes revived."""
     from ..tokenizer import Autoencoder
 
-    model = Autoencoder(config.tokenizer, config.data.channels)
+    model = Autoencoder(config.tokenizer, config.data.channels, tile=config.data.tile)
     if not config.tokenizer.quantizer.kmeans_start:
         return model
     codebook = model.quantizer.vq._codebook
@@ -258,7 +258,8 @@ def diffusion_loss(
     from ..diffusion import Process
     from ..recipes.diffusion import make_loss
 
-    objective = make_loss(Process.from_config(config.process, num_codes), config.loss, grid)
+    process, known_share = Process.from_config(config.process, num_codes), config.denoiser.known_share
+    objective = make_loss(process, config.loss, grid, known_share)
 
     def loss(model: nn.Module) -> Tensor:
         random = StepRandom(0, 0, images, slice(0, images), torch.device("cpu"))

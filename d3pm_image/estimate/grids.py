@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..config import Tile
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -13,3 +15,4 @@ class Codes:
     grid: tuple[int, int]
     image_size: tuple[int, int]
     channels: int
+    tile: Tile = "none"

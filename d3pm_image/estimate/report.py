@@ -67,7 +67,7 @@ class Problem:
         """The untrained network of the run."""
         if isinstance(self.config, TokenizerRun):
             return tokenizer_model(self.config)
-        return Transformer(self.config.denoiser, self.coded.num_codes, self.classes)
+        return Transformer(self.config.denoiser, self.coded.num_codes, self.classes, self.coded.tile)
 
     def loss(self, images: int) -> Loss:
         """The objective on random images or codes, of the network alone."""
@@ -80,9 +80,9 @@ class Problem:
         if isinstance(self.config, TokenizerRun):
             bare = dataclasses.replace(self.config.loss, perceptual=0.0, adversarial=AdversarialConfig())
             return tokenizer_recipe.make_loss(dataclasses.replace(self.config, loss=bare))
-        return diffusion_recipe.make_loss(
-            Process.from_config(self.config.process, self.coded.num_codes), self.config.loss, self.coded.grid
-        )
+        process = Process.from_config(self.config.process, self.coded.num_codes)
+        known_share = self.config.denoiser.known_share
+        return diffusion_recipe.make_loss(process, self.config.loss, self.coded.grid, known_share)
 
     def batch(self, images: int) -> dict[str, torch.Tensor]:
         """Random images or codes, as the loader gives them."""

@@ -20,7 +20,7 @@ from ..config import (
 from ..config.estimate import EstimateConfig
 from ..data.sources import open_source
 from ..documents import Unreadable, read_yaml
-from ..recipes.token_cache import check_image_settings
+from ..recipes.token_cache import check_image_settings, check_tile_of
 from ..tokenizer import load_tokenizer
 from ..tokenizer.palette import read_palette
 from .grids import Codes
@@ -87,17 +87,18 @@ def tokenizer_codes(
     if source:
         size = size_pair(config.data.image_size)
         count = int(source) if source.isdecimal() else len(read_palette(source))
-        return Codes(count, size, size, config.data.channels)
+        return Codes(count, size, size, config.data.channels, config.data.tile)
     levels = pixel_levels(config.tokenizer)
     if levels:
         size = size_pair(config.data.image_size)
-        return Codes(pixel_codes(levels, config.data.channels), size, size, config.data.channels)
+        count = pixel_codes(levels, config.data.channels)
+        return Codes(count, size, size, config.data.channels, config.data.tile)
     plan = planned(config.tokenizer, path, read)
     if plan is not None:
         notes.append(f"the tokenizer is not trained yet; its codes are those of {plan}")
         first = read(str(plan))
         size, channels = size_pair(first.data.image_size), first.data.channels
-        found = Codes(first.tokenizer.num_codes, first.tokenizer.grid(size), size, channels)
+        found = Codes(first.tokenizer.num_codes, first.tokenizer.grid(size), size, channels, first.data.tile)
     else:
         try:
             model, info = load_tokenizer(config.tokenizer)
@@ -112,8 +113,10 @@ def tokenizer_codes(
             model.grid(info.image_size),
             size_pair(info.image_size),
             info.channels,
+            info.tile,
         )
     check_image_settings(config.data, found.image_size, found.channels)
+    check_tile_of(config.data, found.tile)
     config.denoiser.token_grid(found.grid)
     return found
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 from helpers.command_line import run
 from helpers.estimates import fails, stage_two
+from helpers.tiny import DENOISER
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3pm_image.config import (
     ConfigError,
     DataConfig,
+    DenoiserConfig,
     DiffusionLossConfig,
     TokenizerConfig,
     TokenizerRun,
@@ -150,6 +152,28 @@ def test_options_of_the_run_override_and_hours_of_another_device(plans):
     plain, larger = figures(), figures("--train.batch_size", 16, "--peak-tflops=2", "--reached", 0.5)
     assert larger["forward_flops"] == 2 * plain["forward_flops"] and "assumed" not in plain
     assert larger["assumed"]["hours"] == pytest.approx(larger["flops_a_step"] * 60 / 1e12 / 3600)
+
+
+def test_images_that_repeat_and_known_regions_are_counted(plans, capsys):
+    """Positions along tiled axes have no weights; the level of known tokens has some."""
+
+    def parameters(*more: object) -> int:
+        out = plans / "figures.json"
+        line = ("--images", 1000, "--classes", 3, "--seconds", 0, "--out", out, "--overwrite", *more)
+        run("estimate", plans / "diffusion.yaml", *line)
+        return json.loads(out.read_text(encoding="utf-8"))["parameters"]
+
+    tokenizer = json.loads((plans / "tokenizer.yaml").read_text(encoding="utf-8"))
+    tokenizer["data"]["tile"] = "both"
+    (plans / "tokenizer.yaml").write_text(json.dumps(tokenizer), encoding="utf-8")
+    codes = TokenizerConfig.from_values(tokenizer["tokenizer"]).num_codes
+    told = DenoiserConfig(**DENOISER, known_share=0.5)
+    for config, options in ((DenoiserConfig(**DENOISER), ()), (told, ("--denoiser.known_share", 0.5))):
+        network = Transformer(config, codes, 3, "both")
+        assert parameters(*options) == sum(p.numel() for p in network.parameters())
+    assert "trained with both" in fails(
+        capsys, "estimate", plans / "diffusion.yaml", "--images", 5, "--data.tile", "x"
+    )
 
 
 def test_wrong_requests_name_field_value_and_hint(plans, tmp_path, capsys):
