@@ -60,6 +60,14 @@ class Shelf:
             paths.append(path)
         return paths, notes
 
+    def views(self, images: Sequence[Image.Image]) -> list[Path]:
+        """Write images that are only looked at as PNGs without settings."""
+        place = self.place()
+        paths = [place / f"view-{number:02d}.png" for number in range(1, len(images) + 1)]
+        for image, path in zip(images, paths, strict=True):
+            save_image(image, path, {})
+        return paths
+
     def bundle(self, paths: Sequence[Path]) -> Path | None:
         """The file of the download button: the one file, or a zip of several."""
         if len(paths) < 2:

@@ -167,6 +167,16 @@ class Handlers:
 
         yield from self.show(work, request, model, values)
 
+    def tile(
+        self, request: gr.Request, model: str, path: str | None, axis: Any, width: Any, *values: Any
+    ) -> Iterator:
+        """An uploaded image, made seamless."""
+
+        def work(page_model: PageModel, how: PageRequest, stop: threading.Event) -> Iterator:
+            return page_model.tile(open_upload(path), axis, whole(width, "width"), how, stop)
+
+        yield from self.show(work, request, model, values)
+
     def show(
         self,
         work: Callable[[PageModel, PageRequest, threading.Event], Iterator],
@@ -205,7 +215,8 @@ class Handlers:
         """Updates once all images are there."""
         for note in seen.notes[:1]:
             gr.Info(html.escape(printable(note, 300)))
-        many = f"{len(seen.paths)} image{'s' if len(seen.paths) > 1 else ''}"
+        count = len(seen.paths) - seen.views
+        many = f"{count} image{'s' if count > 1 else ''}"
         text = f"{many} in {seconds:.1f} s, seed {seed}. The download carries the settings."
         gallery = gr.update(
             value=[(str(path), caption) for path, caption in zip(seen.paths, seen.captions, strict=True)],

@@ -49,6 +49,8 @@ def build(page_model: PageModel) -> Page:
                 outpaint, sides = outpaint_tab(page_model, handlers, menu)
             with gr.Tab("Variations", id="vary"):
                 vary = vary_tab(page_model, handlers, menu)
+            with gr.Tab("Seamless", id="tile"):
+                tile = tile_tab(page_model, handlers, menu)
             with gr.Tab("Tokenizer", id="tokens"):
                 tokens_tab(handlers, menu)
             with gr.Tab("Settings of an image", id="show"):
@@ -57,6 +59,7 @@ def build(page_model: PageModel) -> Page:
         files = {name: own.file for name, (_, _, own) in edits.items()}
         for shown in (out, *(shown for _, shown, _ in edits.values())):
             go_on(shown, files, tabs)
+        edits["tile"] = tile
         every = [fields, *(one for one, _, _ in edits.values())]
         follow(menu, page_models, head, every, sides, [own for _, _, own in edits.values()])
         page.unload(handlers.stop)
@@ -155,6 +158,30 @@ def vary_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Ed
             out = results(3)
     own.file.change(friendly(handlers.check), [menu, own.file], [own.shown, own.about], **QUIET)
     draw(handlers, handlers.vary, [menu, own.file, strength], (on, out), fields)
+    return fields, out, own
+
+
+def tile_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Edit:
+    """An image, made seamless."""
+    axes = [("beside and below itself", "both"), ("beside itself", "x"), ("below itself", "y")]
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            own = shown_upload("tile")
+            with gr.Row():
+                axis = gr.Dropdown(axes, value="both", label="The image shall repeat", min_width=190)
+                width = gr.Number(0, precision=0, minimum=0, label="Width of the bands", min_width=120)
+            hint(
+                "Bands of so many pixels across the border are redrawn, and every other pixel stays. 0 is a"
+                " quarter of the side, at most 64."
+            )
+            basic = what(page_model, 2)
+            on = buttons("Make seamless")
+            with gr.Accordion(FOLDED, open=False):
+                fields = how(page_model, *basic)
+        with gr.Column(scale=3, min_width=320):
+            out = results(2)
+    own.file.change(friendly(handlers.check), [menu, own.file], [own.shown, own.about], **QUIET)
+    draw(handlers, handlers.tile, [menu, own.file, axis, width], (on, out), fields)
     return fields, out, own
 
 

@@ -14,11 +14,14 @@ import numpy as np
 from PIL import Image
 
 from ..config import ConfigError, check
-from ..config.editing import GREY_MODEL, check_added
+from ..config.data import Tile
+from ..config.editing import GREY_MODEL, Axis, check_added
 from ..config.ranges import check_seed
 from ..editing.image_files.files import ImageFile, open_image_file
 from ..editing.outpaint import check_sides
 from ..editing.results import coloured
+from ..editing.rolling import repeated
+from ..editing.seamless import FEATHER, cross
 from ..imaging import enlarge, for_viewing, grid_image
 from ..labels import label_text
 from ..pipeline import Pipeline
@@ -35,6 +38,8 @@ MOST_PIXELS = 1 << 28
 """Of all results of an edit together: 0.8 GB of colour."""
 BATCH = 64
 """Images in one network call of an edit."""
+MOST_REPEATED = 4
+"""Results that are also shown repeated."""
 SCREEN = 384
 """Display pixels that small images are enlarged towards."""
 
@@ -74,13 +79,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """Results as files with what each shows in words, what the download button gives, and notes for the
-    user."""
+    """Results as files with what each shows in words, what the download button gives, and notes for the user;
+    the last ``views`` of the files are results shown again."""
 
     paths: list[Path]
     captions: list[str]
     download: Path | None
     notes: list[str]
+    views: int = 0
 
 
 class PageModel:
@@ -128,7 +134,9 @@ class PageModel:
             )
 
         captions = [one["label"] if self.pipe.class_names else f"image {one['number'] + 1}" for one in own]
-        yield from self.draw(work, own, captions, f"generated-seed{drawing.seed}", None, stop)
+        yield from self.draw(
+            work, own, captions, f"generated-seed{drawing.seed}", None, stop, self.pipe.repeats
+        )
 
     def note(self, image: Image.Image) -> str:
         """Size and mode of an uploaded image, and a note on limits of this model."""
@@ -208,6 +216,25 @@ class PageModel:
             name,
         )
 
+    def tile(
+        self,
+        source: ImageFile,
+        axis: Axis,
+        width: int,
+        drawing: PageRequest,
+        stop: threading.Event,
+        name: str = "",
+    ) -> Iterator[Progress | Finished]:
+        """An image made seamless; each result is followed by a view of it that repeats."""
+        cross((source.image.height, source.image.width), axis, width)  # refuses what cannot be done
+        given: dict[str, Any] = {"axis": axis, "width": width, "feather": FEATHER}
+
+        def work(callback: Callback) -> list[Image.Image]:
+            return self.pipe.tile(source.image, drawing.one_label, **given, **how(drawing, callback))
+
+        own = {"labels": self.labels_text(drawing), "window": "auto", **given}
+        yield from self.edit("tile", source, drawing, own, work, stop, name, axis)
+
     def edit(
         self,
         command: str,
@@ -217,8 +244,10 @@ class PageModel:
         work: Callable,
         stop: threading.Event,
         name: str,
+        repeats: Tile = "none",
     ) -> Iterator[Progress | Finished]:
-        """Draw the variants of an edit and keep them as files, with previews of each step."""
+        """Draw the variants of an edit and keep them as files, with previews of each step; ``repeats`` as in
+        :meth:`draw`."""
         check_amount(drawing.count, *source.image.size)
         metadata = self.metadata(command, drawing, **own) | image_record(source.path, name=name)
         together = {"first": 0, "variants": drawing.count, "batch_size": BATCH}
@@ -229,7 +258,7 @@ class PageModel:
         stem = safe_name(Path(name or source.path.name).stem)
         drawn = "" if drawing.one_label is None else f"{own['labels']}, "
         captions = [f"{drawn}result {number}" for number in range(1, drawing.count + 1)]
-        yield from self.draw(work, each, captions, f"{stem}-{command}", source, stop)
+        yield from self.draw(work, each, captions, f"{stem}-{command}", source, stop, repeats)
 
     def draw(
         self,
@@ -239,8 +268,10 @@ class PageModel:
         stem: str,
         source: ImageFile | None,
         stop: threading.Event,
+        repeats: Tile = "none",
     ) -> Iterator[Progress | Finished]:
-        """Run, show each step, write."""
+        """Run, show each step, write. Where results repeat along axes ``repeats``, the first of them are also
+        shown three times beside and below themselves; these views are not in the download."""
         images: list[Image.Image] = []
         for seen in watched(work, stop, self.lock):
             if isinstance(seen, SamplerStep):
@@ -248,7 +279,11 @@ class PageModel:
             else:
                 images = seen
         paths, notes = self.shelf.put(images, metadata, stem, source)
-        yield Finished(paths, [printable(text) for text in captions], self.shelf.bundle(paths), notes)
+        captions = [printable(text) for text in captions]
+        again = images[:MOST_REPEATED] if repeats != "none" else []
+        views = self.shelf.views([repeated(image, repeats) for image in again])
+        said = [*captions, *(f"{text}, repeated" for text in captions[: len(views)])]
+        yield Finished([*paths, *views], said, self.shelf.bundle(paths), notes, len(views))
 
     def preview(self, frame: SamplerStep) -> Image.Image:
         """The first images of a decode so far; cells that are still masked are grey."""

@@ -83,7 +83,7 @@ class Palette(PixelCodes):
         return torch.cat(found)
 
     def images(self, codes: Tensor) -> Tensor:
-        """As :meth:`PixelCodes.images`."""
+        """:meth:`decode` without input validation (for export)."""
         return self.entries[codes].movedim(-1, 1)
 
     def indexed(self, codes: Tensor) -> list[Image.Image]:

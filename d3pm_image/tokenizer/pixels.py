@@ -94,6 +94,6 @@ class Pixels(PixelCodes):
         return codes
 
     def images(self, codes: Tensor) -> Tensor:
-        """As :meth:`PixelCodes.images`."""
+        """:meth:`decode` without input validation (for export)."""
         places = [self.levels**power for power in reversed(range(self.channels))]
         return self.intensities[torch.stack([codes // place % self.levels for place in places], 1)]

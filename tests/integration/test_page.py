@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,6 +88,27 @@ def test_a_press_on_the_button_of_every_tab_draws_as_many_images_as_its_field_sa
     assert first[3].startswith("Step ") and f"seed {begins[5]}." in status
 
 
+def test_an_image_is_made_seamless_and_shown_repeated(page, own):
+    from d3pm_image.editing.seamless import cross
+
+    event = clicked(page, "tile")
+    given = {"Your image: drop it here": str(own), "Steps": 2, "Images": 2}
+    *_, (_, gallery, download, status, *_) = pressed(event, {**given, "The image shall repeat": "x"})
+    files = [Path(path) for path, _ in gallery["value"]]
+    assert [caption for _, caption in gallery["value"]] == [
+        "result 1", "result 2", "result 1, repeated", "result 2, repeated"
+    ]  # fmt: skip
+    assert status.startswith("2 images in ") and download["value"].endswith(".zip")
+    original, band = np.asarray(Image.open(own)), cross((17, 23), "x", 0)
+    for result, view in zip(files[:2], files[2:], strict=True):
+        drawn = np.asarray(Image.open(result))
+        assert np.array_equal(drawn[~band], original[~band]) and (drawn[band] != original[band]).any()
+        assert np.array_equal(np.asarray(Image.open(view)), np.tile(drawn, (1, 3, 1)))
+    for width, says in ((22, "Width"), (2.5, "whole number")):
+        with pytest.raises(gr.Error, match=says):
+            pressed(event, {**given, "Width of the bands": width})
+
+
 def test_fields_reach_what_they_name(page):
     drawn = {}
     event = clicked(page, "generate")
@@ -160,9 +182,9 @@ def test_all_work_of_the_model_stands_in_one_line_and_no_click_is_a_public_addre
     line = [
         event
         for event in page.fns.values()
-        if getattr(event.fn, "__name__", "") in ("generate", "inpaint", "outpaint", "vary", "tokens")
+        if getattr(event.fn, "__name__", "") in ("generate", "inpaint", "outpaint", "vary", "tile", "tokens")
     ]
-    assert len(line) == 5 and {(event.concurrency_id, event.concurrency_limit) for event in line} == {
+    assert len(line) == 6 and {(event.concurrency_id, event.concurrency_limit) for event in line} == {
         ("model", 1)
     }
     for event in line:

@@ -64,8 +64,8 @@ def test_the_clock_says_step_and_time_left_and_counts_parts():
 
 
 def test_a_press_says_that_it_waits_and_the_queue_s_place_is_shown_there(page):
-    waits, draws = events(page, "wait"), ("generate", "inpaint", "outpaint", "vary")
-    assert len(waits) == 4
+    waits, draws = events(page, "wait"), ("generate", "inpaint", "outpaint", "vary", "tile")
+    assert len(waits) == 5
     chosen, status, *buttons = waits[0].fn(ASK)
     assert chosen == 0 and status == "Waiting for the model."
     assert len(buttons) == 4 and not any(button["interactive"] for button in buttons)
@@ -90,7 +90,7 @@ def test_a_second_press_while_a_decode_runs_changes_nothing(page):
 def test_buttons_without_a_result_cannot_be_pressed(page):
     idle = {"Stop", "Download", "Inpaint it", "Outpaint it", "Vary it"}
     found = [block for block in placed(page, gr.Button) + placed(page, gr.DownloadButton)]
-    assert len([block for block in found if block.value in idle or block.label in idle]) == 20
+    assert len([block for block in found if block.value in idle or block.label in idle]) == 25
     for block in found:
         named = block.label if isinstance(block, gr.DownloadButton) else block.value
         assert block.interactive is (named not in idle), named
@@ -136,9 +136,9 @@ def test_a_coloured_image_gets_the_note_of_the_command_line_with_a_grey_model(pa
     assert handler("digits", str(grey))[1] == "23×17 pixels, mode L."
 
 
-def test_the_image_for_outpaint_and_variations_is_shown(page, clear):
+def test_the_image_for_outpaint_variations_and_seamless_is_shown(page, clear):
     found = events(page, "check")
-    assert len(found) == 2
+    assert len(found) == 3
     for event in found:
         shown, _ = event.fn("digits", str(clear))
         assert shown["visible"] and shown["value"].size == (414, 306)
@@ -200,6 +200,7 @@ def test_errors_are_sentences(page):
         ("outpaint", {}),
         ("vary", {}),
         ("inpaint", {}),
+        ("tile", {}),
     ):
         with pytest.raises(gr.Error) as error:
             pressed(page, name, given)
