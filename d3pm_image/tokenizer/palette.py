@@ -83,7 +83,7 @@ class Palette(PixelCodes):
         return torch.cat(found)
 
     def images(self, codes: Tensor) -> Tensor:
-        """:meth:`decode` without input validation (for export)."""
+        """Images (B, C, h, w) of codes (B, h, w), as ``decode`` gives them, unchecked (for export)."""
         return self.entries[codes].movedim(-1, 1)
 
     def indexed(self, codes: Tensor) -> list[Image.Image]:

@@ -57,7 +57,7 @@ class PixelCodes(nn.Module):
         return self.images(codes)
 
     def images(self, codes: Tensor) -> Tensor:
-        """:meth:`decode` without input validation (for export)."""
+        """Images (B, C, h, w) of codes (B, h, w), as ``decode`` gives them, unchecked (for export)."""
         raise NotImplementedError
 
 
@@ -94,6 +94,6 @@ class Pixels(PixelCodes):
         return codes
 
     def images(self, codes: Tensor) -> Tensor:
-        """:meth:`decode` without input validation (for export)."""
+        """Images (B, C, h, w) of codes (B, h, w), as ``decode`` gives them, unchecked (for export)."""
         places = [self.levels**power for power in reversed(range(self.channels))]
         return self.intensities[torch.stack([codes // place % self.levels for place in places], 1)]
