@@ -163,7 +163,7 @@ def vary_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Ed
 
 def tile_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Edit:
     """An image, made seamless."""
-    axes = [("beside and below itself", "both"), ("beside itself", "x"), ("below itself", "y")]
+    axes = [("both ways", "both"), ("beside itself", "x"), ("below itself", "y")]
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             own = shown_upload("tile")
