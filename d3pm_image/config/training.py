@@ -31,8 +31,8 @@ class TrainConfig:
         optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
         learning_rate: Peak rate of AdamW.
         muon_rate: Rate of Muon, as a multiple of learning_rate.
-        muon_precision: Of the matrix products inside Muon: bf16, float32, or auto: bf16 where the device is at
-            least as fast with it. A run keeps its first choice.
+        muon_precision: Of the matrix products inside Muon: bf16, float32, or auto: bf16 where the device is
+            at least as fast with it. A run keeps its first choice.
         warmup_steps: Steps of linear warm-up; a cosine decay to final_rate follows.
         final_rate: Learning rate at the end, as a fraction of the peak.
         weight_decay: AdamW decay of matrices (not of norms, biases and embeddings).
