@@ -23,7 +23,9 @@ spec.loader.exec_module(textures)
 def test_a_texture_s_border_is_like_any_other_place(name, size):
     """Of many rolled images the border is no more visible than the inside, and an image is not flat."""
     rng = np.random.default_rng(0)
-    found = [np.roll(textures.TEXTURES[name](rng, size), rng.integers(0, size, 2), (0, 1)) for _ in range(300)]
+    found = [
+        np.roll(textures.TEXTURES[name](rng, size), rng.integers(0, size, 2), (0, 1)) for _ in range(300)
+    ]
     images = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
     assert border_seam(images) == pytest.approx(1, abs=0.15)
     assert float(images.std((2, 3)).min()) > 2
