@@ -73,6 +73,7 @@ class GenerationOptions(TypedDict, total=False):
     temperature: float | None
     top_k: int | None
     top_p: float | None
+    set_guidance: str | None
     guidance_schedule: str | None
     guidance_from: float | None
     guidance_until: float | None

@@ -24,6 +24,8 @@ class SamplingConfig:
         guidance_schedule: constant, or linear or cosine from 1 up to guidance over the decode.
         guidance_from: Fraction of the decode before which guidance is off.
         guidance_until: Fraction of the decode after which guidance is off.
+        set_guidance: For models with several sets of labels, a guidance weight for each set, such as
+            group=3,style=1.5; sets that are not named have ``guidance``. Takes a network call per set and one.
         negative_label: Class number that guidance moves away from; -1 uses the prediction without a class.
         correct_steps: Self-correction steps on the finished codes, for models trained with random codes.
     """
@@ -36,6 +38,7 @@ class SamplingConfig:
     guidance_schedule: Literal["constant", "linear", "cosine"] = "constant"
     guidance_from: float = 0.0
     guidance_until: float = 1.0
+    set_guidance: str = worded("", "guidance")
     negative_label: int = worded(-1, "none")
     correct_steps: int = worded(0, "none")
 

@@ -18,6 +18,8 @@ from ..data.image_source import ImageSource
 from ..data.images import ImageSet
 from ..data.levels import EACH
 from ..data.spread import spread_over
+from ..denoiser.labels import digits_of
+from ..label_sets import LabelSets, sets_of
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.feature_extractor import FeatureSpace, inception_score
@@ -96,7 +98,7 @@ def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
         ConfigError: a class that the model does not know.
     """
     unknown = set(source.class_names) - set(class_names)
-    return source if unknown or not class_names else source.numbered_by(tuple(class_names))
+    return source if unknown or not class_names else source.numbered_by(class_names if isinstance(class_names, tuple) else tuple(class_names))
 
 
 def everything(images: ImageSet) -> tuple[Tensor, Tensor]:
@@ -249,10 +251,13 @@ class SampleEvaluator:
             self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4)
             for c in labels.unique().tolist()
         }
-        return {
+        values = {
             "label_accuracy": round(float((given == labels).double().mean()), 4),
             "label_accuracy_by_class": per_class,
         }
+        if (sets := sets_of(self.class_names)) is not None:
+            values["label_accuracy_by_set"] = by_set(sets, given, labels)
+        return values
 
     def measure_real(self, samples: int) -> dict[str, float]:
         """Fidelity of as many real training images as there are samples (or as there are at all)."""
@@ -275,3 +280,16 @@ class SampleEvaluator:
             dataclasses.replace(found, distance=own[0]), dataclasses.replace(found, distance=own[1])
         )
         return {name: round(value, 4) for name, value in figures.items()}, own[0], others[0]
+
+
+def by_set(sets: LabelSets, given: Tensor, labels: Tensor) -> dict[str, float]:
+    """Fraction of images that show the requested label of each set, of those with a label of it; labels as
+    numbers (n,)."""
+    sizes, places = torch.tensor(sets.sizes), torch.tensor(sets.places)
+    shown, asked = (digits_of(numbers, sizes + 1, places) for numbers in (given, labels))
+    right = (shown == asked).double()
+    found = {}
+    for place, name in enumerate(sets.names):
+        told = asked[:, place] < sizes[place]
+        found[name] = round(float(right[told, place].mean()), 4)
+    return found
