@@ -31,6 +31,8 @@ class TrainConfig:
         optimizer: adamw, or muon for the denoiser (hidden matrices by Muon, all else by AdamW).
         learning_rate: Peak rate of AdamW.
         muon_rate: Rate of Muon, as a multiple of learning_rate.
+        muon_precision: Of the matrix products inside Muon: bf16, float32, or auto: bf16 where the device is
+            at least as fast with it. A run keeps its first choice.
         warmup_steps: Steps of linear warm-up; a cosine decay to final_rate follows.
         final_rate: Learning rate at the end, as a fraction of the peak.
         weight_decay: AdamW decay of matrices (not of norms, biases and embeddings).
@@ -71,6 +73,7 @@ class TrainConfig:
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     muon_rate: float = 10.0
+    muon_precision: Literal["auto", "bf16", "float32"] = "auto"
     warmup_steps: int = 100
     final_rate: float = 0.02
     weight_decay: float = 0.01
@@ -120,6 +123,9 @@ class TrainConfig:
         hint = f"use one of {', '.join(get_args(MixedPrecision))}"
         check(precision in get_args(MixedPrecision), "train.mixed_precision", precision, hint)
         check(self.optimizer in ("adamw", "muon"), "train.optimizer", self.optimizer, "use adamw or muon")
+        hint = "use auto, bf16 or float32"
+        known = self.muon_precision in ("auto", "bf16", "float32")
+        check(known, "train.muon_precision", self.muon_precision, hint)
         hint = "fp16 scales gradients for one optimizer: use adamw, or mixed_precision bf16"
         check(precision != "fp16" or self.optimizer == "adamw", "train.optimizer", self.optimizer, hint)
         if self.fsdp:

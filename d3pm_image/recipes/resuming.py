@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import ConfigError, DiffusionRun, ProcessConfig, TokenizerRun, check, migrated, size_pair
-from ..devices import pick_mixed_precision
+from ..devices import pick_device, pick_mixed_precision, pick_precision
 from ..documents import Unreadable, read_yaml
 from ..system.threads import chosen_outside, counted, fitting_threads, own_processors
 from .settings import leaves
@@ -59,6 +59,7 @@ NOTED = {
             "patience",
             "learning_rate",
             "muon_rate",
+            "muon_precision",
             "warmup_steps",
             "final_rate",
             "mixed_precision",
@@ -112,6 +113,7 @@ BEFORE = {
     "process.kernel": "uniform",
     "process.neighbours": ProcessConfig().neighbours,
     "denoiser.known_share": 0.0,
+    "train.muon_precision": "bf16",
 }
 """Meaning of checkpoints without settings that came later."""
 
@@ -253,7 +255,7 @@ def resolved(config: Any) -> Any:
 
 
 def settled(config: R) -> R:
-    """The settings of a run, with precision and threads as this machine chooses them where they are not
+    """The settings of a run, with precisions and threads as this machine chooses them where they are not
     given. A resumed run keeps its first choice; for threads, only if the machine has as many processors and
     the environment does not set them."""
     held, began = None, Path(config.out).expanduser() / "config.yaml"
@@ -267,6 +269,11 @@ def settled(config: R) -> R:
         recorded = before.get("mixed_precision")
         precision = pick_mixed_precision(recorded if recorded in ("no", "bf16", "fp16") else "auto")
         train = dataclasses.replace(train, mixed_precision=precision)
+    if train.muon_precision == "auto":
+        # a run that recorded none was begun when there was bf16 alone
+        recorded = before.get("muon_precision", "bf16" if before else "auto")
+        known = recorded if recorded in ("bf16", "float32") else "auto"
+        train = dataclasses.replace(train, muon_precision=pick_precision(known, pick_device("auto")))
     if train.threads == 0:
         recorded, (threads, why) = before.get("threads"), fitting_threads()
         able = isinstance(recorded, int) and 0 < recorded <= len(own_processors())

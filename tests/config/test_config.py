@@ -83,6 +83,7 @@ REJECTED = [
     (TrainConfig, "train.learning_rate", {"learning_rate": INF}),
     (TrainConfig, "train.muon_rate", {"muon_rate": 0.0}),
     (TrainConfig, "train.muon_rate", {"muon_rate": INF}),
+    (TrainConfig, "train.muon_precision", {"muon_precision": "no"}),
     (TrainConfig, "train.warmup_steps", {"warmup_steps": -1}),
     (TrainConfig, "train.final_rate", {"final_rate": 1.1}),
     (TrainConfig, "train.weight_decay", {"weight_decay": -0.1}),

@@ -70,7 +70,12 @@ TOKENIZERS: dict[str, dict[str, Any]] = {
     },
 }
 DENOISERS: dict[str, dict[str, Any]] = {
-    "ema": {"process.uniform_share": 0.1, "train.optimizer": "muon", "loss.label_dropout": 0.2},
+    "ema": {
+        "process.uniform_share": 0.1,
+        "train.optimizer": "muon",
+        "train.muon_precision": "bf16",
+        "loss.label_dropout": 0.2,
+    },
     "fsq": {
         "process.corruption": "linear",
         "process.steps": 0,

@@ -81,14 +81,14 @@ def test_a_change_of_the_model_sets_what_depends_on_it(page_model, cache):
     page = build(page_model)
     (event,) = [one for one in page.fns.values() if getattr(one.fn, "__name__", "") == "switched"]
     assert event.inputs[0].label == "Model" and event.inputs[0].value == "digits"
-    updates = event.fn("eurosat", None, None, None)
+    updates = event.fn("eurosat", None, None, None, None)
     assert len(updates) == len(event.outputs)
     by_label = [
         (getattr(block, "label", ""), value) for block, value in zip(event.outputs, updates, strict=True)
     ]
     assert updates[0] == "# d3pm-image\n64×64 colour images of 10 classes"
     (classes, *others) = [value for label, value in by_label if label == "Class"]
-    assert len(others) == 3 and ("Forest", "1") in classes["choices"] and classes["value"] == ""
+    assert len(others) == 4 and ("Forest", "1") in classes["choices"] and classes["value"] == ""
     assert [value for label, value in by_label if label in ("Left", "Right")] == [32, 32]
     guidance = [value["value"] for label, value in by_label if label == "Guidance"]
     assert set(guidance) == {Pipeline.from_pretrained(SHIPPED / "eurosat").sampling.guidance}

@@ -14,11 +14,12 @@ from helpers.trainers import CPU, batch_of, small_network, trainer
 from torch import nn
 
 from d3pm_image import storage
-from d3pm_image.config import ConfigError, TrainConfig
+from d3pm_image.config import ConfigError, DiffusionRun, TrainConfig
+from d3pm_image.recipes.resuming import settled
 from d3pm_image.seeds import derive
 from d3pm_image.training import checkpoint as ckpt
 from d3pm_image.training.ema import make_average
-from d3pm_image.training.optim import learning_rate, make_optimizers
+from d3pm_image.training.optim import Float32Muon, learning_rate, make_optimizers, orthogonal
 from d3pm_image.training.random import StepRandom
 from d3pm_image.training.trainer import Trainer
 
@@ -273,6 +274,37 @@ def test_the_rate_reaches_every_group():
         [0.125, 0.125],
         [0.5],
     ]
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (40, 16), (16, 40)])
+def test_muon_in_float32_is_muon_without_rounding(shape):
+    """Weights of ten steps are those of torch's Muon but for what bf16 rounds, and the update is orthogonal."""
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for kind in (torch.optim.Muon, Float32Muon):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = kind([weight], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(10):
+            weight.grad = torch.randn(shape, generator=generator)
+            optimizer.step()
+        moved.append(weight.detach() - start)
+    assert torch.allclose(*moved, atol=0.03 * float(moved[0].abs().max()))
+    assert not torch.equal(*moved)
+    values = torch.linalg.svdvals(orthogonal(start, (3.4445, -4.775, 2.0315), 5, 1e-7))
+    assert float(values.min()) > 0.6 and float(values.max()) < 1.3
+
+
+def test_a_run_keeps_the_precision_of_muon_and_older_runs_have_bf16(tmp_path):
+    def chosen(resume: bool, asked: str = "auto") -> str:
+        train = TrainConfig(optimizer="muon", muon_precision=asked, threads=1)
+        return settled(DiffusionRun(out=str(tmp_path), resume=resume, train=train)).train.muon_precision
+
+    other = {"bf16": "float32", "float32": "bf16"}[chosen(False)]
+    for recorded, expected in ((f"muon_precision: {other}", other), ("steps: 5", "bf16")):
+        (tmp_path / "config.yaml").write_text(f"train: {{{recorded}}}", encoding="utf-8")
+        assert chosen(True) == expected and chosen(False) != other
+        assert chosen(True, "float32") == "float32"
 
 
 def test_every_parameter_is_moved_by_exactly_one_optimizer():
