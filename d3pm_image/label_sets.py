@@ -42,7 +42,7 @@ class LabelSets:
         check(len(self.names) == len(self.labels) > 1, "labels", len(self.names), "needs two sets or more")
         for kind in (self.names, *self.labels):
             odd = [name for name in kind if not name.strip() or any(sign in name for sign in SIGNS)]
-            check(not odd, "labels", odd[:3], f'rename them: a name is not empty and has none of , = " *')
+            check(not odd, "labels", odd[:3], 'rename them: a name is not empty and has none of , = " *')
             twice = sorted({name for name in kind if kind.count(name) > 1})
             check(not twice, "labels", twice[:3], "is there twice; a name means one label of a set")
         empty = [name for name, kind in zip(self.names, self.labels, strict=True) if not kind]
@@ -100,7 +100,8 @@ class LabelSets:
         Raises:
             ConfigError: no number in [0, most], or an unknown set.
         """
-        hint = f"give a number from 0 to {most:g}, or one for each set, such as {self.names[0]}={min(most, 2) / 2:g}"
+        example = f"{self.names[0]}={min(most, 2) / 2:g}"
+        hint = f"give a number from 0 to {most:g}, or one for each set, such as {example}"
         found = dict.fromkeys(self.names, other)
         for part in text.split(","):
             name, equals, value = part.partition("=")
@@ -117,12 +118,10 @@ class LabelSets:
     def in_turn(self, seen: Sequence[int] = ()) -> list[int]:
         """Numbers with a label of every set, in an order in which the labels of all sets change from one to
         the next; only those of ``seen``, where there are any."""
-        order = [(label,) for label in range(self.sizes[0])]
+        order: list[tuple[int, ...]] = [(label,) for label in range(self.sizes[0])]
         for size in self.sizes[1:]:
             repeat = math.lcm(len(order), size)
-            order = [
-                (*order[i % len(order)], (i + i // repeat) % size) for i in range(len(order) * size)
-            ]
+            order = [(*order[i % len(order)], (i + i // repeat) % size) for i in range(len(order) * size)]
         numbers, wanted = [self.number(digits) for digits in order], set(seen)
         return [number for number in numbers if number in wanted] or numbers
 
@@ -205,7 +204,7 @@ class JointNames(tuple[str, ...]):
         names.sets, names.seen = sets, tuple(int(number) for number in seen)
         return names
 
-    def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[Any, ...]:
         return self.sets, self.seen
 
 
@@ -236,3 +235,20 @@ def from_json(found: Any) -> list[str] | JointNames | None:
     if not texts or not isinstance(seen, list) or not all(isinstance(number, int) for number in seen):
         return None
     return JointNames(LabelSets.of(found["sets"]), seen)
+
+
+def counted(class_names: Sequence[str]) -> str:
+    """How many classes, or labels of each set, in words; empty for none."""
+    if isinstance(class_names, JointNames):
+        sets = class_names.sets
+        parts = [f"{len(labels)} of {name}" for name, labels in zip(sets.names, sets.labels, strict=True)]
+        return f"{len(sets.names)} sets of labels ({', '.join(parts)})"
+    return f"{len(class_names)} class{'es' if len(class_names) != 1 else ''}" if class_names else ""
+
+
+def listed(class_names: Sequence[str]) -> str:
+    """The names of all classes, or of all labels by set."""
+    sets = sets_of(class_names)
+    if sets is None:
+        return ", ".join(class_names)
+    return "; ".join(f"{name}: {', '.join(kind)}" for name, kind in zip(sets.names, sets.labels, strict=True))

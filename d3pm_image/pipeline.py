@@ -41,7 +41,7 @@ from .keywords import (
     plain_labels,
     request_of,
 )
-from .label_sets import LabelSets, sets_of
+from .label_sets import LabelSets, counted, sets_of
 from .labels import Labels, label_ids
 from .pixel_range import straight
 from .sampling import Sampler
@@ -116,9 +116,7 @@ class Pipeline(Tiling):
         height, width = self.image_size
         size = f"{width}x{height}, {self.grid[1]}x{self.grid[0]} codes of {self.tokenizer.num_codes}"
         drawn = f"{self.sampler.name}, {self.sampling.steps} steps"
-        return (
-            f"Pipeline({size}, {len(self.class_names)} classes, {drawn}, {self.precision} on {self.device})"
-        )
+        return f"Pipeline({size}, {counted(self.class_names) or 'no classes'}, {drawn}, {self.precision} on {self.device})"
 
     @property
     def device(self) -> torch.device:

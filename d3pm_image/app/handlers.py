@@ -8,19 +8,19 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ..config import ConfigError
+from ..config import ConfigError, check
 from ..printable import printable
 from .canvas_mask import displayed, is_transparent, painted
 from .errors import failure
 from .page_model import Finished, PageModel, PageRequest, Progress, open_upload
 from .page_models import PageModels
-from .parts import MOST_SEED
+from .parts import MENUS, MOST_SEED
 from .streaming import Stopped
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy

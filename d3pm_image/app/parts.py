@@ -101,9 +101,12 @@ def menus_of(names: Sequence[str], any_class: str) -> list[dict[str, Any]]:
         none = [("no class", "none")] if any_class == ANY and sets is None else []
         choices = first + none + [(name, str(number)) for number, name in enumerate(labels)]
         title = title if sets is None else title.capitalize()
-        found.append({"choices": choices, "label": title, "filterable": len(labels) > 12, "visible": bool(names)})
-    hidden = {"choices": [("", "")], "label": "Class", "filterable": False, "visible": False}
-    return [{**menu, "value": ""} for menu in [*found, *[hidden] * (MENUS - len(found))]]
+        found.append(
+            {"choices": choices, "label": title, "filterable": len(labels) > 12, "visible": bool(names)}
+        )
+    hidden: dict[str, Any] = {"choices": [("", "")], "filterable": False, "visible": False}
+    rest = [{**hidden, "label": f"Labels {number}"} for number in range(len(found) + 1, MENUS + 1)]
+    return [{**menu, "value": ""} for menu in [*found, *rest]]
 
 
 def what(page_model: PageModel, count: int, any_class: str = NONE) -> tuple[list[gr.Dropdown], gr.Slider]:

@@ -138,7 +138,12 @@ class DataConfig:
         text = isinstance(self.labels, str)
         hint = "give true or false; files of labels and levels of folders are for data.source folder"
         check(not text or self.source in ("", "folder"), "data.labels", self.labels, hint)
-        check(not text or bool(str(self.labels).strip()), "data.labels", self.labels, "give true, false, or a CSV file")
+        check(
+            not text or bool(str(self.labels).strip()),
+            "data.labels",
+            self.labels,
+            "give true, false, or a CSV file",
+        )
         check(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
         check(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
         hint = "give a share in [0, 1], such as 0.2"

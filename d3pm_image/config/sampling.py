@@ -25,7 +25,8 @@ class SamplingConfig:
         guidance_from: Fraction of the decode before which guidance is off.
         guidance_until: Fraction of the decode after which guidance is off.
         set_guidance: For models with several sets of labels, a guidance weight for each set, such as
-            group=3,style=1.5; sets that are not named have ``guidance``. Takes a network call per set and one.
+            group=3,style=1.5; sets that are not named have ``guidance``. Takes one network call more than
+            there are sets.
         negative_label: Class number that guidance moves away from; -1 uses the prediction without a class.
         correct_steps: Self-correction steps on the finished codes, for models trained with random codes.
     """

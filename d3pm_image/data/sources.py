@@ -27,9 +27,9 @@ from .headers import HeaderReader
 from .huggingface import hugging_face
 from .identity import identify, shared_images, stamp_of
 from .image_source import Arrays, Files, ImageSource, text_of
+from .label_files import labels_of
 from .listing import list_images
 from .objects import GivenImages
-from .label_files import labels_of
 from .shards import class_names_beside, find_shards, open_shards
 from .spread import spread_over
 from .torchvision_sets import TORCHVISION, torchvision_set
@@ -213,10 +213,10 @@ def open_source(config: DataConfig, held_out: bool = False, given: GivenImages |
             source = held_out_by(config, source, folder(config.val_root, config.labels))
     elif config.source == "shards":
         own_split = bool(config.val_root)
-        source = shard_set(config.root, config.labels)
+        source = shard_set(config.root, bool(config.labels))
         if held_out and own_split:
             named = class_names_beside(find_shards(config.root)) if config.labels else ()
-            source = held_out_by(config, source, shard_set(config.val_root, config.labels, named))
+            source = held_out_by(config, source, shard_set(config.val_root, bool(config.labels), named))
     elif config.source == "digits":
         own_split, source = False, digits()
     elif config.source in ("python", "huggingface"):

@@ -17,6 +17,10 @@ class SetEmbedding(nn.Embedding):
         width: D.
     """
 
+    sizes: Tensor
+    places: Tensor
+    first: Tensor
+
     def __init__(self, sets: LabelSets, width: int):
         super().__init__(sum(size + 1 for size in sets.sizes), width)
         sizes = torch.tensor(sets.sizes) + 1

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import DenoiserConfig, Tile, check
+from ..label_sets import LabelSets
 from ..types import Grid
 from .dropout import stream
-from ..label_sets import LabelSets
 from .labels import SetEmbedding
 from .layers import Block, LevelEmbedding, Places, modulate, per_image, rotary_table
 from .patches import Patches
@@ -60,7 +60,9 @@ class Transformer(nn.Module):
         width = config.width
         hidden = -(-int(width * config.mlp_ratio) // 8) * 8
         self.tokens = nn.Embedding(num_codes + 1, config.cell_width)
-        self.classes = nn.Embedding(num_classes + 1, width) if label_sets is None else SetEmbedding(label_sets, width)
+        self.classes = (
+            nn.Embedding(num_classes + 1, width) if label_sets is None else SetEmbedding(label_sets, width)
+        )
         self.places = Places(width, tile) if config.places and tile != "both" else None
         self.level = LevelEmbedding(width)
         self.known_level = nn.Linear(width, config.cell_width, bias=False) if config.known_share > 0 else None

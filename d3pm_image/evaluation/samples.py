@@ -98,7 +98,11 @@ def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
         ConfigError: a class that the model does not know.
     """
     unknown = set(source.class_names) - set(class_names)
-    return source if unknown or not class_names else source.numbered_by(class_names if isinstance(class_names, tuple) else tuple(class_names))
+    return (
+        source
+        if unknown or not class_names
+        else source.numbered_by(class_names if isinstance(class_names, tuple) else tuple(class_names))
+    )
 
 
 def everything(images: ImageSet) -> tuple[Tensor, Tensor]:

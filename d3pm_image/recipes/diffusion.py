@@ -22,7 +22,7 @@ from ..config import (
     palette_source,
     size_pair,
 )
-from ..label_sets import sets_of, to_json
+from ..label_sets import counted, sets_of, to_json
 from ..printable import printable
 from ..provenance.machine import machine
 from ..storage import write_text
@@ -217,7 +217,12 @@ def prepare(
         set_dropout(sets, config.loss)
     else:
         hint = "is for images with several sets of labels (data.labels); leave it out"
-        check(config.loss.set_dropout == DiffusionLossConfig().set_dropout, "loss.set_dropout", config.loss.set_dropout, hint)
+        check(
+            config.loss.set_dropout == DiffusionLossConfig().set_dropout,
+            "loss.set_dropout",
+            config.loss.set_dropout,
+            hint,
+        )
     unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
     return DiffusionInputs(
         config, tokenizer, info, process, codes, held_out, place, sources, names, pretrained, unused
@@ -229,11 +234,9 @@ def say_what_is_trained(inputs: DiffusionInputs, model: nn.Module, known: int) -
     the number of its classes that match."""
     count = sum(p.numel() for p in model.parameters()) / 1e6
     grid = f"{inputs.codes.grid[0]}x{inputs.codes.grid[1]}"
-    classes = len(inputs.classes)
+    classes = counted(inputs.classes) or "no classes"
     where = printable(inputs.place, 0)
-    print(
-        f"{len(inputs.codes)} images as {grid} codes in {where}; {classes} classes; {count:.2f}M parameters"
-    )
+    print(f"{len(inputs.codes)} images as {grid} codes in {where}; {classes}; {count:.2f}M parameters")
     if inputs.pretrained:
         start = printable(inputs.config.start_from)
         print(f"initialised from {start}; {known} of the classes match")

@@ -175,7 +175,6 @@ class PretrainedModel:
 
         Other classes begin with the embedding of "no label".
         """
-        import torch
 
         weights = dict(self.bundle.denoiser.state_dict())
         known, old = weights.pop("classes.weight"), self.bundle.class_names
@@ -191,9 +190,7 @@ class PretrainedModel:
         return remembered(self.name, self.bundle.metadata)
 
 
-def class_weights(
-    known: Tensor, old: Sequence[str], new: Sequence[str]
-) -> tuple[Tensor, int]:
+def class_weights(known: Tensor, old: Sequence[str], new: Sequence[str]) -> tuple[Tensor, int]:
     """Embeddings of classes, or of the labels of several sets, from those of a trained model.
 
     A label begins with the embedding of the label of the same name in the set of the same name (one set has

@@ -54,7 +54,12 @@ class GuidedDenoiser:
         self.guided = Guided(self.denoiser, self.no_label, negative, self.sets)
         self.own: list[float] | None = None  # weights of each set
         hint = "is for models with several sets of labels; use guidance"
-        check(not self.config.set_guidance or self.sets is not None, "set_guidance", self.config.set_guidance, hint)
+        check(
+            not self.config.set_guidance or self.sets is not None,
+            "set_guidance",
+            self.config.set_guidance,
+            hint,
+        )
         if self.sets is not None and self.config.set_guidance:
             text, usual = self.config.set_guidance, self.config.guidance
             self.own = self.sets.weights(text, "set_guidance", MOST_WEIGHT, usual)
@@ -156,8 +161,14 @@ def sample(
     state = _begun(sampler, process, config, grid, streams, known, unknown, begin)
     network = asked_from_exact(denoiser, device)
     caller = GuidedDenoiser(
-        network, process, config, labels.to(here), no_label, grid,
-        token_levels=takes_token_levels(denoiser), sets=label_sets_of(denoiser),
+        network,
+        process,
+        config,
+        labels.to(here),
+        no_label,
+        grid,
+        token_levels=takes_token_levels(denoiser),
+        sets=label_sets_of(denoiser),
     )
     with casts_kept(device):
         for step in range(config.steps):

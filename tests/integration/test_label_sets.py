@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,7 +51,9 @@ def photos(tmp_path_factory) -> Path:
 def model(photos) -> Path:
     out = photos / "runs"
     data = ["--data.root", photos / "photos", "--data.labels", photos / "labels.csv"]
-    loop = [f"--train.{name}={value}" for name, value in LOOP.items() if name not in ("steps", "warmup_steps")]
+    loop = [
+        f"--train.{name}={value}" for name, value in LOOP.items() if name not in ("steps", "warmup_steps")
+    ]
     loop += ["--train.steps=250", "--train.warmup_steps=10", "--train.learning_rate=3e-3"]
     net = [f"--tokenizer={json.dumps(TOKENIZER)}", "--data.image_size=8", "--data.channels=3"]
     run("train-tokenizer", *data, *net, *loop, "--out", out / "tokenizer")
@@ -72,7 +75,9 @@ def test_each_set_is_learned_and_either_may_be_asked_for_alone(model):
         assert sum(colour_of(image) == "red" for image in images) >= 10, labels
     assert sum(colour_of(i) == "blue" for i in pipe.generate(12, "shape=edge", steps=8, seed=1)) >= 10
     seen = pipe.class_names.seen
-    assert pipe.label_ids(None, 5) != pipe.label_ids(None, 5, 1) and set(pipe.label_ids(None, 20)) == set(seen)
+    assert pipe.label_ids(None, 5) != pipe.label_ids(None, 5, 1) and set(pipe.label_ids(None, 20)) == set(
+        seen
+    )
     assert "shape=edge,colour=red" not in {pipe.class_names[i] for i in seen} and len(seen) == 5
 
 
@@ -88,7 +93,18 @@ def test_guidance_by_set_and_its_default(model):
 
 
 def test_commands_take_labels_by_set(model, tmp_path, capsys):
-    run("generate", model, "--labels", "shape=*,colour=blue", "--num-images", 6, "--steps", 2, "--out", tmp_path)
+    run(
+        "generate",
+        model,
+        "--labels",
+        "shape=*,colour=blue",
+        "--num-images",
+        6,
+        "--steps",
+        2,
+        "--out",
+        tmp_path,
+    )
     names = sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".png")
     assert len(names) == 6 and "bar" in names[0] and "dot" in names[1] and "edge" in names[2]
     capsys.readouterr()
@@ -104,7 +120,7 @@ def test_commands_take_labels_by_set(model, tmp_path, capsys):
     run("edit", model, own, "--box", "0,0,4,8", "--label", "red", "--steps", 2, "--out", tmp_path / "red.png")
     for labels, says in (("shape=cube", "shape has bar, dot, edge"), ("size=1", "use shape, colour")):
         assert says in fails(capsys, "generate", model, "--labels", labels, "--out", tmp_path / "no.png")
-    assert "one label of each set" in fails(
+    assert "give one class" in fails(
         capsys, "edit", model, own, "--box", "0,0,4,8", "--label", "shape=*", "--overwrite"
     )
 
@@ -120,7 +136,16 @@ def test_a_training_goes_on_and_starts_from_a_model_of_one_set(model, photos, ca
     pipe = Pipeline.from_pretrained(model)
     out = model.parent / "one"
     rest = ["--data.root", photos / "photos", "--data.labels", f"{photos / 'labels.csv'}:shape"]
-    line = ["train-diffusion", *rest, "--start_from", model, "--train.steps=1", "--train.batch_size=8", "--out", out]
+    line = [
+        "train-diffusion",
+        *rest,
+        "--start_from",
+        model,
+        "--train.steps=1",
+        "--train.batch_size=8",
+        "--out",
+        out,
+    ]
     run(*line)
     assert "3 of the classes match" in capsys.readouterr().out
     one = Pipeline.from_pretrained(out)
@@ -166,3 +191,27 @@ def test_levels_of_folders_and_files_that_do_not_fit(tmp_path):
     assert [names[i] if i >= 0 else None for i in labels] == ["a=r", None, "a=p,b=q"] and len(names.seen) == 1
     labels, names = labels_of(f"{place}:a", files)
     assert names == ("p", "r") and labels.tolist() == [1, -1, 0]
+
+
+def test_the_page_has_a_menu_for_each_set(model, tmp_path):
+    gr = pytest.importorskip("gradio", reason="needs the extra app")
+    from d3pm_image.app.page import build
+    from d3pm_image.app.page_model import PageModel
+
+    page = build(PageModel(Pipeline.from_pretrained(model), "shapes", tmp_path))
+    (event,) = [one for one in page.fns.values() if getattr(one.fn, "__name__", "") == "generate"]
+    menus = {field.label: field for field in event.inputs if isinstance(field, gr.Dropdown)}
+    assert menus["Shape"].visible and [name for name, _ in menus["Colour"].choices] == ["any", "blue", "red"]
+    assert not menus["Labels 3"].visible
+
+    def captions(**given: object) -> list[str]:
+        given = {"Steps": 1, "Images": 2, **given}
+        values = [given.get(field.label, field.value) for field in event.inputs]
+        *_, (_, gallery, *_) = event.fn(SimpleNamespace(session_hash="a"), *values)
+        return [caption for _, caption in gallery["value"]]
+
+    assert captions(Shape="1", Colour="1") == ["shape=dot,colour=red"] * 2
+    assert captions(Colour="0") == ["colour=blue"] * 2
+    assert len(set(captions())) == 2 and all("shape=" in text for text in captions())
+    with pytest.raises(gr.Error, match="menu"):
+        captions(Colour="7")
