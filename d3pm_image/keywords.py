@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .config import check, closest_match
 from .imaging import Images, plain, to_tensor
+from .labels import label_id
 from .pixel_range import straight
 from .sampling import SAMPLERS, Sampler
 from .sampling.choice import SHARED, choose
@@ -77,7 +78,7 @@ class GenerationOptions(TypedDict, total=False):
     guidance_schedule: str | None
     guidance_from: float | None
     guidance_until: float | None
-    negative_label: int | None
+    negative_label: int | str | None
     correct_steps: int | None
 
 
@@ -112,6 +113,9 @@ def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
     sampling = dataclasses.replace(
         pipe.sampling, **{name: drawing.pop(name) for name in SHARED if name in drawing}
     )
+    if isinstance(sampling.negative_label, str):
+        number = label_id(sampling.negative_label, pipe.class_names, "negative_label")
+        sampling = dataclasses.replace(sampling, negative_label=number)
     return Request(choose(pipe.sampler, **drawing), sampling, seed, batch_size, first, callback)
 
 

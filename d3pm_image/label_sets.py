@@ -9,6 +9,7 @@ where there is one set.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +22,28 @@ SIGNS = ',="*'
 """What names of sets and of their labels must not have: texts of labels give it a meaning."""
 NONE = "none"
 Numbers = TypeVar("Numbers")
+
+
+def find_class(name: str, class_names: Sequence[str]) -> int | None:
+    """Number of the class of a name: exactly equal, else the only one that is equal in another Unicode form
+    (NFC, NFD) or case."""
+    if name in class_names:
+        return list(class_names).index(name)
+    for plain in (composed, small):
+        alike = [i for i, other in enumerate(class_names) if plain(other) == plain(name)]
+        if len(alike) == 1:
+            return alike[0]
+    return None
+
+
+def composed(name: str) -> str:
+    """A name in one Unicode form; macOS uses another form than Linux and Windows."""
+    return unicodedata.normalize("NFC", name)
+
+
+def small(name: str) -> str:
+    """A name without upper case."""
+    return composed(composed(name).casefold())
 
 
 @dataclass(frozen=True)
@@ -155,8 +178,6 @@ class LabelSets:
 
     def _pair(self, part: str, field: str) -> tuple[int, Sequence[int]]:
         """A set's number and the labels that ``set=label``, or a label alone, names."""
-        from .labels import find_class
-
         name, equals, value = part.partition("=")
         if not equals:
             having = [i for i, labels in enumerate(self.labels) if find_class(part, labels) is not None]

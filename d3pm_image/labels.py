@@ -7,13 +7,12 @@ The command line's texts are read here too, once the names of the classes are kn
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from .config import check, closest_match
-from .label_sets import JointNames, sets_of
+from .label_sets import JointNames, find_class, sets_of
 
 NO_CLASS = ("none", "no class")
 """Texts for no class, unless a class has that name."""
@@ -88,28 +87,6 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
     hint = f"use 0 to {classes - 1} or a class name: {known(class_names)}{meant}"
     check(0 <= number < classes, field, label, hint)
     return number
-
-
-def find_class(name: str, class_names: Sequence[str]) -> int | None:
-    """Number of the class of a name: exactly equal, else the only one that is equal in another Unicode form
-    (NFC, NFD) or case."""
-    if name in class_names:
-        return list(class_names).index(name)
-    for plain in (composed, small):
-        alike = [i for i, other in enumerate(class_names) if plain(other) == plain(name)]
-        if len(alike) == 1:
-            return alike[0]
-    return None
-
-
-def composed(name: str) -> str:
-    """A name in one Unicode form; macOS uses another form than Linux and Windows."""
-    return unicodedata.normalize("NFC", name)
-
-
-def small(name: str) -> str:
-    """A name without upper case."""
-    return composed(composed(name).casefold())
 
 
 def known(class_names: Sequence[str]) -> str:

@@ -99,10 +99,8 @@ class Pipeline(Tiling):
         check(own == denoiser.tile, "denoiser", denoiser.tile, hint)
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         vectors = partial(code_vectors, tokenizer)
-        self.process_config, self.process = (
-            process,
-            Process.from_config(process, tokenizer.num_codes, vectors),
-        )
+        self.process_config = process
+        self.process = Process.from_config(process, tokenizer.num_codes, vectors)
         self.image_size = image_size
         self.class_names = class_names if isinstance(class_names, tuple) else tuple(class_names)
         self.sampler, self.sampling = sampler or default_sampler(), sampling or SamplingConfig()
@@ -116,7 +114,8 @@ class Pipeline(Tiling):
         height, width = self.image_size
         size = f"{width}x{height}, {self.grid[1]}x{self.grid[0]} codes of {self.tokenizer.num_codes}"
         drawn = f"{self.sampler.name}, {self.sampling.steps} steps"
-        return f"Pipeline({size}, {counted(self.class_names) or 'no classes'}, {drawn}, {self.precision} on {self.device})"
+        classes = counted(self.class_names) or "no classes"
+        return f"Pipeline({size}, {classes}, {drawn}, {self.precision} on {self.device})"
 
     @property
     def device(self) -> torch.device:

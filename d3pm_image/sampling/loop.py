@@ -48,7 +48,10 @@ class GuidedDenoiser:
     sets: LabelSets | None = None
 
     def __post_init__(self) -> None:
-        negative = self.no_label if self.config.negative_label < 0 else self.config.negative_label
+        given = self.config.negative_label
+        hint = "names a class; a pipeline finds its number, give that"
+        check(not isinstance(given, str), "negative_label", given, hint)
+        negative = self.no_label if int(given) < 0 else int(given)
         hint = f"there are classes 0 to {self.no_label - 1}; -1 means none"
         check(negative <= self.no_label, "negative_label", negative, hint)
         self.guided = Guided(self.denoiser, self.no_label, negative, self.sets)

@@ -92,6 +92,15 @@ def test_guidance_by_set_and_its_default(model):
             pipe.generate(1, set_guidance=text, **how)
 
 
+def test_guidance_away_from_a_label(model):
+    pipe = Pipeline.from_pretrained(model)
+    how = {"steps": 6, "seed": 3, "guidance": 3.0}
+    assert sum(colour_of(i) == "blue" for i in pipe.generate(12, "bar", negative_label="red", **how)) >= 11
+    assert pipe.request(negative_label="red").sampling.negative_label == pipe.label_ids("colour=red", 1)[0]
+    with pytest.raises(ConfigError, match="negative_label='green'"):
+        pipe.generate(1, negative_label="green")
+
+
 def test_commands_take_labels_by_set(model, tmp_path, capsys):
     run(
         "generate",
