@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from d3pm_image.imaging import on_chequerboard, plain, plain_srgb, to_pil, to_tensor
-from d3pm_image.pixel_range import from_levels, over, premultiplied, straight, to_levels
+from d3pm_image.pixel_range import from_levels, over, premultiplied, settled_alpha, straight, to_levels
 
 
 def every_pair(channels: int) -> torch.Tensor:
@@ -130,3 +130,19 @@ def test_the_chequerboard_shows_through():
     assert {tuple(p) for p in shown.reshape(-1, 3)[1:].tolist()} == {(204,) * 3, (255,) * 3}
     opaque = Image.new("RGB", (2, 2))
     assert on_chequerboard(opaque) is opaque
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_nearly_clear_is_clear_and_nearly_opaque_opaque(channels):
+    images = torch.rand(3, channels, 5, 5, generator=torch.Generator().manual_seed(0))
+    settled = settled_alpha(images)
+    if channels in (1, 3):
+        assert torch.equal(settled, images)
+        return
+    given, alpha = images[:, -1], settled[:, -1]
+    assert (alpha[given < 0.045] == 0).all() and (alpha[given > 0.955] == 1).all()
+    assert torch.allclose(settled_alpha(torch.full((1, channels, 2, 2), 0.5)), torch.tensor(0.5))
+    assert float((alpha - given).abs().max()) < 0.051 and float((alpha - given).sign().unique().numel()) > 1
+    assert (settled[:, :-1] <= settled[:, -1:]).all()
+    kept = images[:, :-1] <= settled[:, -1:]
+    assert torch.equal(settled[:, :-1][kept], images[:, :-1][kept])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import Tile, TokenizerConfig, check
-from ..pixel_range import to_signed
+from ..pixel_range import settled_alpha, to_signed
 from ..recompute import Recomputable
 from ..seeds import Share
 from ..torus import convolution
@@ -246,4 +246,4 @@ class Autoencoder(nn.Module):
     def images(self, codes: Tensor) -> Tensor:
         """:meth:`decode` without input validation (for export)."""
         with torch.autocast(codes.device.type, enabled=False):
-            return (self.decoder(self.quantizer.lookup(codes)) * 0.5 + 0.5).clamp(0, 1)
+            return settled_alpha((self.decoder(self.quantizer.lookup(codes)) * 0.5 + 0.5).clamp(0, 1))
