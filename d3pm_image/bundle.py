@@ -15,7 +15,7 @@ from .config import DenoiserConfig, ProcessConfig, SamplingConfig, check, check_
 from .denoiser import Transformer
 from .former_names import metadata_of
 from .hub import SHIPPED
-from .label_sets import from_json, sets_of, to_json
+from .label_sets import JointNames, from_json, sets_of, to_json
 from .printable import printable
 from .sampling import Sampler
 from .sampling.choice import samplers_of, to_values
@@ -103,6 +103,8 @@ def class_names(value: Any, classes: int) -> Sequence[str]:
     assert found is not None
     hint = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
     check(len(found) in (0, classes), "class_names", printable(value, 80), hint)
+    if isinstance(found, JointNames):
+        return found
     twice = next((name for place, name in enumerate(found) if name in found[:place]), "")
     hint = f"names {printable(twice)!r} twice, and a name means one class; copy the model again"
     check(len(set(found)) == len(found), "class_names", printable(value, 80), hint)

@@ -21,6 +21,8 @@ MOST = 65_535
 SIGNS = ',="*'
 """What names of sets and of their labels must not have: texts of labels give it a meaning."""
 NONE = "none"
+MOST_IMAGES = 1_000_000
+"""Labels in one text."""
 Numbers = TypeVar("Numbers")
 
 
@@ -64,8 +66,9 @@ class LabelSets:
     def __post_init__(self) -> None:
         check(len(self.names) == len(self.labels) > 1, "labels", len(self.names), "needs two sets or more")
         for kind in (self.names, *self.labels):
-            odd = [name for name in kind if not name.strip() or any(sign in name for sign in SIGNS)]
-            check(not odd, "labels", odd[:3], 'rename them: a name is not empty and has none of , = " *')
+            odd = [name for name in kind if not plain(name)]
+            hint = 'rename them: a name is not empty or "none", and has no , = " * and no space at its ends'
+            check(not odd, "labels", odd[:3], hint)
             twice = sorted({name for name in kind if kind.count(name) > 1})
             check(not twice, "labels", twice[:3], "is there twice; a name means one label of a set")
         empty = [name for name, kind in zip(self.names, self.labels, strict=True) if not kind]
@@ -116,16 +119,16 @@ class LabelSets:
             if digit < len(labels)
         )
 
-    def weights(self, text: str, field: str, most: float, other: float) -> list[float]:
-        """A number for each set, from a text with one for all, or with ``set=number`` for some; ``other`` for
-        the rest.
+    def weights(self, given: float | str, field: str, most: float, other: float) -> list[float]:
+        """A number for each set, from one for all, or a text with ``set=number`` for some; ``other`` for the
+        rest.
 
         Raises:
             ConfigError: no number in [0, most], or an unknown set.
         """
         example = f"{self.names[0]}={min(most, 2) / 2:g}"
         hint = f"give a number from 0 to {most:g}, or one for each set, such as {example}"
-        found = dict.fromkeys(self.names, other)
+        found, text = dict.fromkeys(self.names, other), str(given)
         for part in text.split(","):
             name, equals, value = part.partition("=")
             named = name.strip() if equals else ""
@@ -167,7 +170,11 @@ class LabelSets:
             if not images or at in images[-1] or not images[-1]:
                 images.append({})
             images[-1][at] = chosen
-        return [number for image in images for number in self._combinations(image)]
+        found: list[int] = []
+        for image in images:
+            found += self._combinations(image)
+            check(len(found) <= MOST_IMAGES, field, f"{text[:40]}…", f"give {MOST_IMAGES:,} labels at most")
+        return found
 
     def _combinations(self, image: Mapping[int, Sequence[int]]) -> list[int]:
         """Numbers of one image's labels, more than one where a set has several."""
@@ -227,6 +234,12 @@ class JointNames(tuple[str, ...]):
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return self.sets, self.seen
+
+
+def plain(name: str) -> bool:
+    """Whether texts of labels can have a name."""
+    spoken = bool(name.strip()) and name == name.strip() and name.casefold() != NONE
+    return spoken and not any(sign in name for sign in SIGNS)
 
 
 def sets_of(class_names: Sequence[str]) -> LabelSets | None:

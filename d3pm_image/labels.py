@@ -49,7 +49,10 @@ def label_ids(labels: Labels, count: int, class_names: Sequence[str], first: int
     Raises:
         ConfigError: an unknown class, or labels for a model without classes.
     """
-    ids = read_labels(labels.text, class_names) if isinstance(labels, LabelText) else None
+    text = labels.text if isinstance(labels, LabelText) else None
+    if isinstance(labels, str) and sets_of(class_names) is not None:
+        text = labels
+    ids = None if text is None else read_labels(text, class_names)
     if ids is None:
         if labels is None or isinstance(labels, LabelText):
             labels = every_label(class_names) or [None]
@@ -111,9 +114,7 @@ def read_labels(text: str, class_names: Sequence[str], field: str = "labels") ->
     if not text.strip():
         return None
     if (sets := sets_of(class_names)) is not None:
-        ids = sets.read(text, field)
-        check(len(ids) <= MOST, field, f"{text[:40]}…", f"give {MOST:,} labels at most")
-        return ids
+        return sets.read(text, field)
     whole = find_class(text, class_names)
     if whole is not None:
         return [whole]

@@ -210,7 +210,7 @@ class DiffusionLossConfig:
     auxiliary_on: Literal["all", "masked", "bert"] = "all"
     label_smoothing: float = 0.0
     label_dropout: float = 0.1
-    set_dropout: str = "0.1"
+    set_dropout: float | str = 0.1
     fused: bool = False
 
     def __post_init__(self) -> None:

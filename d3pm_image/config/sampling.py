@@ -40,7 +40,7 @@ class SamplingConfig:
     guidance_schedule: Literal["constant", "linear", "cosine"] = "constant"
     guidance_from: float = 0.0
     guidance_until: float = 1.0
-    set_guidance: str = worded("", "guidance")
+    set_guidance: float | str = worded("", "guidance")
     negative_label: int | str = worded(-1, "none")
     correct_steps: int = worded(0, "none")
 

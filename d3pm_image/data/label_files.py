@@ -11,6 +11,7 @@ import numpy as np
 from ..config import ConfigError, check
 from ..label_sets import NONE, JointNames, LabelSets
 from ..printable import printable
+from .image_source import text_of
 
 ENDINGS = (".csv", ".tsv")
 Rows = dict[str, tuple[str, ...]]
@@ -32,10 +33,13 @@ def labels_of(text: str, files: Sequence[Path]) -> tuple[np.ndarray, tuple[str, 
     place, columns = parted(text)
     if place is None:
         names = [name.strip() for name in text.split("/")]
+        file, endings = Path(text).expanduser(), " or ".join(ENDINGS)
+        hint = f"is a file, and not names of levels of subfolders; name one with the ending {endings}"
+        check(not (file.suffix or file.is_absolute() or file.is_file()), "data.labels", text, hint)
         hint = f"names {len(names)} levels of subfolders, and this image lies less deep; name a CSV file, or"
         shallow = next((path for path in files if len(path.parts) <= len(names)), None)
         check(shallow is None, "data.labels", text, f"{hint} move it: {printable(shallow or '', 0)}")
-        values = [tuple(map(str, path.parts[: len(names)])) for path in files]
+        values = [tuple(text_of(part).strip() for part in path.parts[: len(names)]) for path in files]
     else:
         names, rows = read_rows(place, columns)
         values = matched(rows, len(names), files, text)

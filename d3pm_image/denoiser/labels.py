@@ -33,8 +33,10 @@ class SetEmbedding(nn.Embedding):
 
 
 def digits_of(labels: Tensor, sizes: Tensor, places: Tensor) -> Tensor:
-    """Labels of each set (B, S) of numbers (B,)."""
-    return torch.div(labels[..., None], places, rounding_mode="floor") % sizes
+    """Labels of each set (B, S) of numbers (B,); of a number beyond the last one, the first set's is beyond
+    its labels as well."""
+    digits = torch.div(labels[..., None], places, rounding_mode="floor")
+    return torch.cat([digits[..., :1], digits[..., 1:] % sizes[1:]], -1)
 
 
 def with_some_hidden(labels: Tensor, sets: LabelSets, hidden: Tensor) -> Tensor:

@@ -255,7 +255,7 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
     torch.manual_seed(config.train.seed)
     size, sets = (inputs.tokenizer.num_codes, len(inputs.classes)), sets_of(inputs.classes)
     model = Transformer(config.denoiser, *size, config.data.tile, sets)
-    known = inputs.pretrained.load_weights(model, tuple(inputs.classes)) if inputs.pretrained else 0
+    known = inputs.pretrained.load_weights(model, inputs.classes) if inputs.pretrained else 0
     if config.token_start == "codebook" and not inputs.pretrained:
         model.start_from_codebook(start_vectors(inputs.tokenizer).cpu())
     if accelerator.is_main_process:

@@ -24,9 +24,10 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid, known_s
     from ..denoiser.labels import with_some_hidden
     from ..diffusion import Objective, bound_terms, diffusion_loss, fused_loss, low_discrepancy_times
     from ..diffusion.known_regions import DRAWS, known_regions
+    from ..label_sets import LabelSets
     from ..metrics.noise_levels import accuracy_by_token, bound_by_noise_level
 
-    objective = Objective.from_config(config)
+    objective, shares = Objective.from_config(config), dict[LabelSets, list[float]]()
 
     def loss(
         model: nn.Module, batch: dict[str, Tensor], random: StepRandom
@@ -46,8 +47,10 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid, known_s
         labels = torch.where(hidden, torch.full_like(labels, network.num_classes), labels)
         sets: LabelSets | None = getattr(network, "label_sets", None)
         if sets is not None:  # labels of one set are hidden as well
-            shares = labels.new_tensor(set_dropout(sets, config), dtype=torch.float64)
-            labels = with_some_hidden(labels, sets, random.uniform(len(sets.sizes)) < shares)
+            if sets not in shares:
+                shares[sets] = set_dropout(sets, config)
+            drawn = random.uniform(len(sets.sizes))
+            labels = with_some_hidden(labels, sets, drawn < drawn.new_tensor(shares[sets]))
         output = model(x_t, kappa, labels, grid, head=not config.fused, keys=random.keys())
         if config.fused:
             total, terms = fused_loss(

@@ -169,7 +169,7 @@ class PretrainedModel:
         check(axes == bundle.denoiser.tile, "data.tile", axes, hint)
         return cls(config.start_from, bundle)
 
-    def load_weights(self, network: Transformer, classes: tuple[str, ...]) -> int:
+    def load_weights(self, network: Transformer, classes: Sequence[str]) -> int:
         """Load its weights into a new denoiser, in place, and match classes by name; returns how many classes
         matched.
 
@@ -209,11 +209,12 @@ def class_weights(known: Tensor, old: Sequence[str], new: Sequence[str]) -> tupl
     first, start = {}, 0
     for name, labels in before.items():
         first[name], start = start, start + len(labels) + 1
-    rows, matched, used = [], 0, set()
+    rows, matched, used = [], 0, set[str]()
     for name, labels in now.items():
-        shared = [one for one, others in before.items() if set(others) & set(labels)]
+        free = [one for one in before if one not in used and one not in now]
+        shared = [one for one in free if set(before[one]) & set(labels)]
         same = name if name in before else shared[0] if len(shared) == 1 else None
-        if same is None or same in used:
+        if same is None:
             rows += [known.new_zeros(known.shape[1])] * (len(labels) + 1)
             continue
         used.add(same)

@@ -107,7 +107,7 @@ class Images:
 
 
 BEFORE = {
-    "loss.set_dropout": "0.1",
+    "loss.set_dropout": 0.1,
     "sampling.set_guidance": "",
     "data.tile": "none",
     "process.kernel": "uniform",

@@ -110,8 +110,8 @@ class GuidedDenoiser:
             self.calls += len(x_t) * (1 if weight == 1 else 2)
             guided = self.guided(x_t, kappa, labels, self.grid, weight, wanted)
         else:
-            self.calls += len(x_t) * (len(self.own) + 1)
             weights = [1 + (own - 1) * weight for own in self.own]
+            self.calls += len(x_t) * (1 if all(w == 1 for w in weights) else len(weights) + 1)
             guided = self.guided.by_set(x_t, kappa, labels, self.grid, weights, wanted)
         logits = leave_one_out_logits(self.process, guided, x_t, kappa)
         # a network may leave NaN at other positions: a sampler must not read them

@@ -18,6 +18,7 @@ from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError
 from d3pm_image.data.label_files import labels_of
 from d3pm_image.label_sets import JointNames, LabelSets, from_json, to_json
+from d3pm_image.recipes.finetune import class_weights
 
 SHAPES, COLOURS = ("bar", "dot", "edge"), {"blue": (20, 20, 230), "red": (230, 20, 20)}
 
@@ -97,6 +98,7 @@ def test_guidance_away_from_a_label(model):
     how = {"steps": 6, "seed": 3, "guidance": 3.0}
     assert sum(colour_of(i) == "blue" for i in pipe.generate(12, "bar", negative_label="red", **how)) >= 11
     assert pipe.request(negative_label="red").sampling.negative_label == pipe.label_ids("colour=red", 1)[0]
+    assert pipe.request(negative_label="none").sampling.negative_label == -1
     with pytest.raises(ConfigError, match="negative_label='green'"):
         pipe.generate(1, negative_label="green")
 
@@ -163,6 +165,52 @@ def test_a_training_goes_on_and_starts_from_a_model_of_one_set(model, photos, ca
     assert torch.allclose(one.denoiser.classes.weight[1], rows[1] + rows[6], atol=0.05)
 
 
+def test_a_training_of_several_sets_starts_from_one(model, photos, capsys):
+    first = ["train-diffusion", "--train.steps=1", "--train.batch_size=8", "--data.root", photos / "photos"]
+    several = [*first, "--data.labels", photos / "labels.csv", "--start_from", model]
+    run(*several, "--out", model.parent / "again")
+    assert "5 of the classes match" in capsys.readouterr().out
+    pipe = Pipeline.from_pretrained(model.parent / "again")
+    before = Pipeline.from_pretrained(model)
+    assert torch.allclose(pipe.denoiser.classes.weight, before.denoiser.classes.weight, atol=0.05)
+
+
+def test_embeddings_are_taken_over_by_name():
+    old = JointNames(LabelSets(("kind", "style"), (("a", "b"), ("x",))))
+    new = JointNames(LabelSets(("sort", "kind"), (("a", "q"), ("a", "c"))))
+    rows, matched = class_weights(torch.arange(5.0)[:, None], old, new)
+    # kind: a, none for c, none; style is gone and its none, 4, is in every image; sort is new
+    assert matched == 1 and rows[:, 0].tolist() == [4, 4, 4, 0, 2, 2]
+    rows, matched = class_weights(torch.arange(4.0)[:, None], ("x", "y", "z"), old)
+    assert matched == 1 and rows[:, 0].tolist() == [0, 0, 0, 0, 3]
+
+
+def test_an_evaluation_leaves_images_without_labels_out(model, photos, tmp_path):
+    from d3pm_image.config import DataConfig
+    from d3pm_image.data.images import ImageSet
+    from d3pm_image.data.sources import open_source
+    from d3pm_image.evaluation.samples import SampleEvaluator
+
+    big = tmp_path / "big"
+    big.mkdir()
+    for path in (photos / "photos").iterdir():
+        Image.open(path).resize((20, 20)).save(big / path.name)
+    data = DataConfig(root=str(big), image_size=20, channels=3, labels=str(photos / "labels.csv"))
+    held_out = ImageSet(open_source(data.resolved(), held_out=True), data.resolved())
+    train = open_source(data.resolved())
+    assert (train.labels < 0).any() and train.class_names.seen
+    evaluator = SampleEvaluator(train, data.resolved(), held_out, train.class_names)
+    assert evaluator.told_apart.tolist() == sorted(train.class_names.seen) and evaluator.accuracy > 0.9
+
+
+def test_estimates_count_embeddings_of_sets(model, photos, tmp_path):
+    out = tmp_path / "e.json"
+    run("estimate", model / "config.yaml", "--seconds", 0, "--out", out)
+    network = Pipeline.from_pretrained(model).denoiser
+    found = json.loads(out.read_text(encoding="utf-8"))["parameters"]
+    assert found == sum(p.numel() for p in network.parameters())
+
+
 def test_unfinished_runs_know_their_sets(model, photos):
     from d3pm_image.unfinished import names_of_classes
 
@@ -179,6 +227,9 @@ def test_levels_of_folders_and_files_that_do_not_fit(tmp_path):
     assert [names[i] for i in labels] == ["kind=a,style=x", "kind=a,style=y", "kind=b,style=x"]
     with pytest.raises(ConfigError, match="lies less deep"):
         labels_of("kind/style/more", files)
+    for name in ("labels.cvs", str(tmp_path / "kind")):
+        with pytest.raises(ConfigError, match="is a file"):
+            labels_of(name, files)
     place = tmp_path / "l.csv"
     for text, says in (
         ("file\n", "first line with names"),
