@@ -15,6 +15,7 @@ from .config import DenoiserConfig, ProcessConfig, SamplingConfig, check, check_
 from .denoiser import Transformer
 from .former_names import metadata_of
 from .hub import SHIPPED
+from .label_sets import JointNames, from_json, sets_of, to_json
 from .printable import printable
 from .sampling import Sampler
 from .sampling.choice import samplers_of, to_values
@@ -80,6 +81,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             parts["num_codes"],
             parts["num_classes"],
             check_tile(parts.get("tile", "none")),
+            sets_of(from_json(raw["class_names"]) or ()),
         )
         check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
         denoiser = Transformer(*shape)
@@ -89,19 +91,23 @@ def read_bundle(folder: str | Path) -> Bundle:
         return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, sampling, metadata)
 
 
-def class_names(found: Any, classes: int) -> list[str]:
+def class_names(value: Any, classes: int) -> Sequence[str]:
     """The names of a model's classes from its config.json.
 
     Raises:
         ConfigError: not a list of texts, or not one per class, or one twice; a model may have none at all.
     """
-    right = isinstance(found, list) and all(isinstance(name, str) for name in found)
-    check(right, "class_names", printable(found, 80), "is not a list of names; copy the model again")
+    found = from_json(value)
+    hint = "is not a list of names; copy the model again"
+    check(found is not None, "class_names", printable(value, 80), hint)
+    assert found is not None
     hint = f"names {len(found)} classes, and the denoiser was trained with {classes}; copy the model again"
-    check(len(found) in (0, classes), "class_names", printable(found, 80), hint)
+    check(len(found) in (0, classes), "class_names", printable(value, 80), hint)
+    if isinstance(found, JointNames):
+        return found
     twice = next((name for place, name in enumerate(found) if name in found[:place]), "")
     hint = f"names {printable(twice)!r} twice, and a name means one class; copy the model again"
-    check(len(set(found)) == len(found), "class_names", printable(found, 80), hint)
+    check(len(set(found)) == len(found), "class_names", printable(value, 80), hint)
     return found
 
 
@@ -161,7 +167,7 @@ def write_bundle(
             "process": dataclasses.asdict(bundle.process),
             "sampler": to_values(bundle.sampler),
             "sampling": dataclasses.asdict(bundle.sampling),
-            "class_names": list(bundle.class_names),
+            "class_names": to_json(bundle.class_names),
             "tokenizer_sha256": sha256(part / "tokenizer" / "model.safetensors"),
             "denoiser_sha256": digest,
             "metadata": bundle.metadata,

@@ -175,6 +175,7 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
             "outputs": {part.output: {"shape": [count, *expected.shape[1:]], "type": str(expected.dtype)}},
             "largest_difference": found[part.name],
         }
+    sets = {} if pipe.label_sets is None else {"label_sets": pipe.label_sets.values()}
     metadata = {
         "format": "d3pm-image-export",
         "version": 1,
@@ -184,7 +185,7 @@ def write_all(pipe: Pipeline, place: Path, form: Form) -> dict[str, float]:
     }
     write_text(
         place / "config.json",
-        json.dumps({**metadata, "class_names": list(pipe.class_names), "grid": pipe.grid}, indent=1),
+        json.dumps({**metadata, "class_names": list(pipe.class_names), **sets, "grid": pipe.grid}, indent=1),
     )
     return found
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .config import check, closest_match
 from .imaging import Images, plain, to_tensor
+from .labels import read_classes
 from .pixel_range import straight
 from .sampling import SAMPLERS, Sampler
 from .sampling.choice import SHARED, choose
@@ -73,10 +74,11 @@ class GenerationOptions(TypedDict, total=False):
     temperature: float | None
     top_k: int | None
     top_p: float | None
+    set_guidance: float | str | None
     guidance_schedule: str | None
     guidance_from: float | None
     guidance_until: float | None
-    negative_label: int | None
+    negative_label: int | str | None
     correct_steps: int | None
 
 
@@ -111,6 +113,10 @@ def request_of(pipe: Any, drawing: dict[str, Any]) -> Request:
     sampling = dataclasses.replace(
         pipe.sampling, **{name: drawing.pop(name) for name in SHARED if name in drawing}
     )
+    if isinstance(sampling.negative_label, str):
+        (found,) = read_classes(sampling.negative_label, pipe.class_names, "negative_label")
+        number = -1 if found is None else found
+        sampling = dataclasses.replace(sampling, negative_label=number)
     return Request(choose(pipe.sampler, **drawing), sampling, seed, batch_size, first, callback)
 
 

@@ -7,12 +7,12 @@ The command line's texts are read here too, once the names of the classes are kn
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from .config import check, closest_match
+from .label_sets import JointNames, find_class, sets_of
 
 NO_CLASS = ("none", "no class")
 """Texts for no class, unless a class has that name."""
@@ -49,15 +49,26 @@ def label_ids(labels: Labels, count: int, class_names: Sequence[str], first: int
     Raises:
         ConfigError: an unknown class, or labels for a model without classes.
     """
-    ids = read_labels(labels.text, class_names) if isinstance(labels, LabelText) else None
+    text = labels.text if isinstance(labels, LabelText) else None
+    if isinstance(labels, str) and sets_of(class_names) is not None:
+        text = labels
+    ids = None if text is None else read_labels(text, class_names)
     if ids is None:
         if labels is None or isinstance(labels, LabelText):
-            labels = range(len(class_names)) if class_names else [None]
+            labels = every_label(class_names) or [None]
         # any other sequence counts as one label, which label_id refuses
         chosen = labels if isinstance(labels, (list, tuple, range)) else [cast("int | str | None", labels)]
         check(bool(chosen), "labels", chosen, "give at least one label, or none at all")
         ids = [label_id(label, class_names) for label in cast("Iterable[int | str | None]", chosen)]
     return [ids[i % len(ids)] for i in range(first, first + count)]
+
+
+def every_label(class_names: Sequence[str]) -> Sequence[int]:
+    """Numbers of all classes, in the order in which images get them where none is asked for; of several sets
+    the combinations that training images have."""
+    if isinstance(class_names, JointNames):
+        return class_names.sets.in_turn(class_names.seen)
+    return range(len(class_names))
 
 
 def label_id(label: int | str | None, class_names: Sequence[str], field: str = "labels") -> int:
@@ -66,6 +77,11 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
     if label is None:
         return classes
     check(classes > 0, field, label, "this model was trained without classes; leave labels out")
+    sets = sets_of(class_names)
+    if sets is not None and isinstance(label, str):
+        numbers = sets.read(label, field)
+        check(len(numbers) == 1, field, label, "names several; give one label of each set")
+        return numbers[0]
     found = find_class(label, class_names) if isinstance(label, str) else None
     if found is not None:
         return found
@@ -76,30 +92,10 @@ def label_id(label: int | str | None, class_names: Sequence[str], field: str = "
     return number
 
 
-def find_class(name: str, class_names: Sequence[str]) -> int | None:
-    """Number of the class of a name: exactly equal, else the only one that is equal in another Unicode form
-    (NFC, NFD) or case."""
-    if name in class_names:
-        return list(class_names).index(name)
-    for plain in (composed, small):
-        alike = [i for i, other in enumerate(class_names) if plain(other) == plain(name)]
-        if len(alike) == 1:
-            return alike[0]
-    return None
-
-
-def composed(name: str) -> str:
-    """A name in one Unicode form; macOS uses another form than Linux and Windows."""
-    return unicodedata.normalize("NFC", name)
-
-
-def small(name: str) -> str:
-    """A name without upper case."""
-    return composed(composed(name).casefold())
-
-
 def known(class_names: Sequence[str]) -> str:
     """The first classes with their numbers, for messages."""
+    if (sets := sets_of(class_names)) is not None:
+        return sets.known()
     listed = ", ".join(name if name == str(i) else f"{i} {name}" for i, name in enumerate(class_names[:20]))
     return f"{listed}{' …' if len(class_names) > 20 else ''}"
 
@@ -117,10 +113,12 @@ def read_labels(text: str, class_names: Sequence[str], field: str = "labels") ->
     """
     if not text.strip():
         return None
+    if (sets := sets_of(class_names)) is not None:
+        return sets.read(text, field)
     whole = find_class(text, class_names)
     if whole is not None:
         return [whole]
-    ids: list[int] = []
+    ids = []
     for part, quoted in split_labels(text, field):
         ids += part_ids(part, quoted, class_names, field)
         hint = f"give {MOST:,} labels at most; they are repeated in turn"
@@ -221,6 +219,8 @@ def label_text(number: int, class_names: Sequence[str]) -> str:
     if number == len(class_names):
         return next((word for word in NO_CLASS if find_class(word, class_names) is None), NO_CLASS[0])
     name = class_names[number]
+    if isinstance(class_names, JointNames):
+        return name
     if (
         find_class(name, class_names) == number
         and "," not in name

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from .config.data import KINDS
+from .label_sets import listed, sets_of
+from .labels import every_label
 from .printable import printable, printable_html
 
 LIMITS = (
@@ -45,7 +47,8 @@ def model_card(
     parts += [f"![samples]({image})\n"] if image else []
     parts += [f"{note}\n"] if note else []
     parts += [usage(name, model), training(metadata), scores(metadata)]
-    classes = f"\nClasses: {', '.join(map(printable_html, model['classes']))}.\n" if model["classes"] else ""
+    kind = "Classes" if sets_of(model["classes"]) is None else "Labels"
+    classes = f"\n{kind}: {printable_html(listed(model['classes']), 0)}.\n" if model["classes"] else ""
     parts += [
         f"## Limits\n\n{LIMITS}{' Weights are in half precision.' if model['half'] else ''}\n{classes}",
         f"## Licence\n\n{licence}\n",
@@ -99,9 +102,8 @@ def opening(name: str, metadata: dict[str, Any], model: dict[str, Any], height: 
 
 def usage(name: str, model: dict[str, Any]) -> str:
     """Section: use."""
-    first = ", ".join(
-        json.dumps(label, ensure_ascii=printable(label, 0) != label) for label in model["classes"][:2]
-    )
+    names = [model["classes"][number] for number in every_label(model["classes"])[:2]]
+    first = ", ".join(json.dumps(label, ensure_ascii=printable(label, 0) != label) for label in names)
     name = printable(name)
     labels = f", labels=[{first}]" if len(model["classes"]) > 1 else ""
     shell = (

@@ -4,6 +4,7 @@ each described by its own files, without reading weights."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .config.data import KINDS
 from .documents import Missing, Unreadable, read_json, read_text, read_yaml
 from .former_names import metadata_of
 from .hub import SHIPPED, shipped
+from .label_sets import counted, from_json
 from .printable import printable
 from .sampling.choice import flat, samplers_of
 
@@ -37,7 +39,7 @@ class ModelSummary:
     name: str
     image_size: tuple[int, int]
     channels: int
-    classes: tuple[str, ...]
+    classes: Sequence[str]
     megabytes: float
     licence: str
     scores: dict[str, float]
@@ -47,7 +49,11 @@ class ModelSummary:
         """The entry as one line."""
         height, width = self.image_size
         kind = KINDS[self.channels]
-        parts = [f"{width}x{height} {kind}", f"{len(self.classes)} classes", f"{self.megabytes:.1f} MB"]
+        parts = [
+            f"{width}x{height} {kind}",
+            counted(self.classes) or "no classes",
+            f"{self.megabytes:.1f} MB",
+        ]
         parts += [self.licence] if self.licence else []
         parts += [f"{name} {value:.3g}" for name, value in self.scores.items()]
         return printable(", ".join(parts), 300)
@@ -108,7 +114,7 @@ def summary(name: str, place: Path) -> ModelSummary | None:
             name,
             (int(height), int(width)),
             int(tokenizer["channels"]),
-            tuple(map(str, config["class_names"])),
+            from_json(config["class_names"]) or (),
             sum(p.stat().st_size for p in place.rglob("*") if p.is_file()) / 1e6,
             licence(place / "README.md"),
             scores(metadata_of(config)),

@@ -163,7 +163,7 @@ def card_of(pipe: Pipeline, name: str, licence: str, note: str, half: bool) -> s
     model = {
         "image_size": pipe.image_size, "channels": pipe.tokenizer.channels, "grid": pipe.grid,
         "codes": pipe.tokenizer.num_codes,
-        "classes": list(pipe.class_names), "parameters": parameters, "half": half,
+        "classes": pipe.class_names, "parameters": parameters, "half": half,
     }  # fmt: skip
     return model_card(name, pipe.metadata, model, licence, note, "samples.jpg")
 

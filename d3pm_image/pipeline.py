@@ -41,6 +41,7 @@ from .keywords import (
     plain_labels,
     request_of,
 )
+from .label_sets import LabelSets, counted, sets_of
 from .labels import Labels, label_ids
 from .pixel_range import straight
 from .sampling import Sampler
@@ -98,11 +99,10 @@ class Pipeline(Tiling):
         check(own == denoiser.tile, "denoiser", denoiser.tile, hint)
         self.tokenizer, self.denoiser = tokenizer.eval(), denoiser.eval()
         vectors = partial(code_vectors, tokenizer)
-        self.process_config, self.process = (
-            process,
-            Process.from_config(process, tokenizer.num_codes, vectors),
-        )
-        self.image_size, self.class_names = image_size, tuple(class_names)
+        self.process_config = process
+        self.process = Process.from_config(process, tokenizer.num_codes, vectors)
+        self.image_size = image_size
+        self.class_names = class_names if isinstance(class_names, tuple) else tuple(class_names)
         self.sampler, self.sampling = sampler or default_sampler(), sampling or SamplingConfig()
         self.metadata = metadata or {}
         self.grid, self.no_label = tokenizer.grid(image_size), denoiser.num_classes
@@ -114,9 +114,8 @@ class Pipeline(Tiling):
         height, width = self.image_size
         size = f"{width}x{height}, {self.grid[1]}x{self.grid[0]} codes of {self.tokenizer.num_codes}"
         drawn = f"{self.sampler.name}, {self.sampling.steps} steps"
-        return (
-            f"Pipeline({size}, {len(self.class_names)} classes, {drawn}, {self.precision} on {self.device})"
-        )
+        classes = counted(self.class_names) or "no classes"
+        return f"Pipeline({size}, {classes}, {drawn}, {self.precision} on {self.device})"
 
     @property
     def device(self) -> torch.device:
@@ -132,6 +131,11 @@ class Pipeline(Tiling):
     def token_levels(self) -> bool:
         """Whether the denoiser is told which tokens are known, see :class:`~d3pm_image.types.Denoiser`."""
         return bool(getattr(self.denoiser, "token_levels", False))
+
+    @property
+    def label_sets(self) -> LabelSets | None:
+        """Names and labels of the sets, where an image has a label of each of several sets; else None."""
+        return sets_of(self.class_names)
 
     def to(
         self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None

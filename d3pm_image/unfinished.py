@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .config import (
 )
 from .denoiser import Transformer
 from .documents import Unreadable, read_json, read_yaml
+from .label_sets import from_json, sets_of
 from .printable import printable
 from .sampling.choice import from_values
 from .storage import sha256
@@ -63,11 +64,14 @@ def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
     place, weights, step, which = found
     tokenizer, info = tokenizer_of(run, settings)
     with settings_of(run, "model"):
-        classes = len(weights["classes.weight"]) - 1
+        rows = len(weights["classes.weight"])
+        names = names_of_classes(run, rows)
+        sets = sets_of(names)
+        classes = rows - 1 if sets is None else sets.count
         data = settings.get("data")
         data = data if isinstance(data, dict) else {}
         tile = check_tile(data.get("tile", "none"))
-        shape = (DenoiserConfig(**settings["denoiser"]), tokenizer.num_codes, classes, tile)
+        shape = (DenoiserConfig(**settings["denoiser"]), tokenizer.num_codes, classes, tile, sets)
         check_outline(lambda: Transformer(*shape), place, "model")
         denoiser = Transformer(*shape)
         denoiser.load_state_dict(weights)
@@ -76,7 +80,7 @@ def unfinished_parts(folder: str | Path) -> dict[str, Any] | None:
             "denoiser": denoiser,
             "process": ProcessConfig(**settings["process"]),
             "image_size": size_pair(info.image_size),
-            "class_names": names_of_classes(run, classes),
+            "class_names": names,
             "sampler": from_values(settings["sampler"]),
             "sampling": SamplingConfig(**settings["sampling"]),
             "metadata": {"data": data, "tokenizer": info.metadata},
@@ -165,11 +169,13 @@ def told_where(name: str, run: Path) -> Iterator[None]:
         raise ConfigError("model", name, hint) from error
 
 
-def names_of_classes(run: Path, classes: int) -> list[str]:
-    """The names of a run's classes; none if it was begun by a version that did not record them."""
+def names_of_classes(run: Path, rows: int) -> Sequence[str]:
+    """The names of a run's classes, whose embedding has so many rows; none if it was begun by a version that
+    did not record them."""
     try:
-        found = read_json(run / CLASSES)
-    except Unreadable:
+        found = from_json(read_json(run / CLASSES))
+    except (Unreadable, ConfigError):
         return []
-    right = isinstance(found, list) and all(isinstance(name, str) for name in found)
-    return found if right and len(found) == classes else []
+    sets = sets_of(found or ())
+    wanted = len(found or ()) + 1 if sets is None else sum(size + 1 for size in sets.sizes)
+    return found if found is not None and rows == wanted else []

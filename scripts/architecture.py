@@ -32,7 +32,7 @@ LEVELS = [
     ["tokenizer/quantizers"],
     ["config", "outputs"],
     ["cache_folder"],
-    ["image_io"],
+    ["image_io", "label_sets"],
     ["compiler", "hub", "imaging", "labels", "tensor_cache", "torus"],
     ["data", "tokenizer", "diffusion", "denoiser", "training"],
     ["local_notes"],

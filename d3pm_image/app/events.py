@@ -11,6 +11,7 @@ import gradio as gr
 
 from ..config import ConfigError, check
 from ..config.data import KINDS
+from ..label_sets import counted
 from .handlers import GOES_ON, Handlers, friendly
 from .page_model import PageModel, open_upload
 from .page_models import PageModels
@@ -79,9 +80,9 @@ def sent(name: str, shown: list[tuple[str, str | None]] | None, chosen: int) -> 
 
 def heading(page_model: PageModel) -> str:
     """Name of the model, and the images that it makes."""
-    (height, width), classes = page_model.pipe.image_size, len(page_model.pipe.class_names)
+    (height, width), classes = page_model.pipe.image_size, counted(page_model.pipe.class_names)
     kind = KINDS[page_model.pipe.tokenizer.channels]
-    named = f" of {classes} classes" if classes else ""
+    named = f" of {classes}" if classes else ""
     return f"# d3pm-image\n{width}×{height} {kind} images{named}"
 
 

@@ -8,19 +8,19 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ..config import ConfigError
+from ..config import ConfigError, check
 from ..printable import printable
 from .canvas_mask import displayed, is_transparent, painted
 from .errors import failure
 from .page_model import Finished, PageModel, PageRequest, Progress, open_upload
 from .page_models import PageModels
-from .parts import MOST_SEED
+from .parts import MENUS, MOST_SEED
 from .streaming import Stopped
 
 PREVIEW_S = 0.12  # seconds between two previews: more would only keep the browser busy
@@ -101,7 +101,7 @@ class Handlers:
     def drawing(
         self,
         page_model: PageModel,
-        label: str | None,
+        labels: Sequence[str | None],
         sampler: str,
         steps: Any,
         guidance: Any,
@@ -119,7 +119,7 @@ class Handlers:
         }
         page_model.pipe.request(**changes)
         own = whole(seed, "seed") if pinned else random.randint(0, MOST_SEED)
-        return PageRequest(label or "", whole(count, "images"), own, changes)
+        return PageRequest(one_label(page_model, labels), whole(count, "images"), own, changes)
 
     def generate(self, request: gr.Request, model: str, *values: Any) -> Iterator:
         """New images."""
@@ -190,7 +190,7 @@ class Handlers:
         began, clock, last = time.monotonic(), Clock(), 0.0
         try:
             page_model = self.page_models.get(model)
-            drawing = self.drawing(page_model, *values)
+            drawing = self.drawing(page_model, values[:MENUS], *values[MENUS:])
             seen_all = work(page_model, drawing, stop)
             yield *same(3), STARTING, gr.update(interactive=True), drawing.seed
             for seen in seen_all:
@@ -263,6 +263,25 @@ class Handlers:
             for name, text in describe(metadata).items()
         )
         return f'<table class="metadata">{rows}</table>'
+
+
+def one_label(page_model: PageModel, chosen: Sequence[str | None]) -> str:
+    """Choices of the menus as :attr:`PageRequest.label`: the only menu's, or the number of the labels of all
+    sets, where a set without a choice is left to the model.
+
+    Raises:
+        ConfigError: a choice that is not in its menu.
+    """
+    sets = page_model.pipe.label_sets
+    if sets is None or not any(chosen):
+        return chosen[0] or ""
+    digits = list(sets.sizes)
+    for place, (value, size) in enumerate(zip(chosen, sets.sizes, strict=False)):
+        if value:
+            right = isinstance(value, str) and value.isascii() and value.isdigit() and int(value) < size
+            check(right, "label", value, "choose one of the menu")
+            digits[place] = int(value)
+    return str(sets.number(digits))
 
 
 def shape(path: Path) -> list[str]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from ..label_sets import sets_of
 from ..sampling import SAMPLERS
 from .page_model import MOST_IMAGES, PageModel
 
@@ -15,13 +17,17 @@ MOST_SEED = 2**31 - 1
 ONWARD = {"inpaint": "Inpaint it", "outpaint": "Outpaint it", "vary": "Vary it"}
 ANY, NONE = "any: each in turn", "none"
 """The first choice of a class: of new images, and of edits."""
+ANY_OF_SET = "any"
+MENUS = 4
+"""Sets of labels that the page shows; further ones are left to the model."""
 
 
 @dataclass(frozen=True)
 class Fields:
-    """How images are drawn; ``any_class`` is the first choice of a class."""
+    """How images are drawn; ``any_class`` is the first choice of a class. There is a menu of labels for the
+    class, or for each set of labels; others are not shown."""
 
-    label: gr.Dropdown
+    labels: list[gr.Dropdown]
     count: gr.Slider
     sampler: gr.Dropdown
     steps: gr.Slider
@@ -39,7 +45,7 @@ class Fields:
     @property
     def of_model(self) -> list[Any]:
         """Those that a change of the model sets, in the order of :func:`of_model`."""
-        return [self.label, self.sampler, self.steps, self.guidance, self.temperature]
+        return [*self.labels, self.sampler, self.steps, self.guidance, self.temperature]
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,8 @@ class Upload:
 def of_model(page_model: PageModel, any_class: str) -> list[dict[str, Any]]:
     """Properties of :attr:`Fields.of_model` that a model sets."""
     names, usual = page_model.pipe.class_names, page_model.pipe.sampling
-    choices = [
-        (any_class, ""),
-        *([("no class", "none")] if any_class == ANY else []),
-        *((name, str(number)) for number, name in enumerate(names)),
-    ]
     return [
-        {"choices": choices, "value": "", "visible": bool(names), "filterable": len(names) > 12},
+        *menus_of(names, any_class),
         {"value": page_model.pipe.sampler.name},
         {"value": min(usual.steps, 100)},
         {"maximum": max(6, usual.guidance), "value": usual.guidance, "visible": bool(names)},
@@ -89,17 +90,37 @@ def of_model(page_model: PageModel, any_class: str) -> list[dict[str, Any]]:
     ]
 
 
-def what(page_model: PageModel, count: int, any_class: str = NONE) -> tuple[gr.Dropdown, gr.Slider]:
-    """The most frequent fields: class and number."""
+def menus_of(names: Sequence[str], any_class: str) -> list[dict[str, Any]]:
+    """Properties of the menus of labels: one for the class, or one for each set; the rest are not shown."""
+    sets = sets_of(names)
+    titles = ("Class",) if sets is None else sets.names[:MENUS]
+    kinds: Sequence[Sequence[str]] = (names,) if sets is None else sets.labels[:MENUS]
+    found = []
+    for title, labels in zip(titles, kinds, strict=True):
+        first = [(any_class if sets is None else ANY_OF_SET, "")]
+        none = [("no class", "none")] if any_class == ANY and sets is None else []
+        choices = first + none + [(name, str(number)) for number, name in enumerate(labels)]
+        title = title if sets is None else title.capitalize()
+        found.append(
+            {"choices": choices, "label": title, "filterable": len(labels) > 12, "visible": bool(names)}
+        )
+    hidden: dict[str, Any] = {"choices": [("", "")], "filterable": False, "visible": False}
+    rest = [{**hidden, "label": f"Labels {number}"} for number in range(len(found) + 1, MENUS + 1)]
+    return [{**menu, "value": ""} for menu in [*found, *rest]]
+
+
+def what(page_model: PageModel, count: int, any_class: str = NONE) -> tuple[list[gr.Dropdown], gr.Slider]:
+    """The most frequent fields: labels and number."""
     with gr.Row():
-        label = gr.Dropdown(label="Class", min_width=170, **of_model(page_model, any_class)[0])
+        menus = menus_of(page_model.pipe.class_names, any_class)
+        labels = [gr.Dropdown(min_width=170, **menu) for menu in menus]
         number = gr.Slider(1, MOST_IMAGES, value=count, step=1, label="Images", min_width=170, buttons=[])
-    return label, number
+    return labels, number
 
 
-def how(page_model: PageModel, label: gr.Dropdown, count: gr.Slider, any_class: str = NONE) -> Fields:
+def how(page_model: PageModel, labels: list[gr.Dropdown], count: gr.Slider, any_class: str = NONE) -> Fields:
     """All other fields, collapsed."""
-    _, sampler, steps, guidance, temperature = of_model(page_model, any_class)
+    sampler, steps, guidance, temperature = of_model(page_model, any_class)[MENUS:]
     narrow: dict[str, Any] = {"min_width": 120}
     slider: dict[str, Any] = {"buttons": [], **narrow}
     with gr.Row():
@@ -113,7 +134,7 @@ def how(page_model: PageModel, label: gr.Dropdown, count: gr.Slider, any_class: 
         pinned = gr.Checkbox(
             False, label="Keep this seed", info="Otherwise each press takes a new one.", **narrow
         )
-    return Fields(label, count, drawn, number, guided, warm, seed, pinned, any_class)
+    return Fields(labels, count, drawn, number, guided, warm, seed, pinned, any_class)
 
 
 def buttons(text: str) -> Buttons:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..label_sets import listed
 from ..parser import parse
 from ..printable import printable
 
@@ -33,4 +34,4 @@ def main(arguments: list[str]) -> None:
     for one in found:
         print(f"{printable(one.name):<{width}}  {one.line()}")
         if args.classes:
-            print(f"{'':<{width}}  {printable(', '.join(one.classes), 2000)}")
+            print(f"{'':<{width}}  {printable(listed(one.classes), 2000)}")

@@ -85,7 +85,10 @@ class DataConfig:
             stretched, for a cut one would not repeat, and rolled at random where others would be cropped;
             none in stage two means the tokenizer's own.
         flip: Mirror images left to right at random (not for digits or letters).
-        labels: Use class labels if the source has them (class folders, torchvision targets).
+        labels: Use class labels if the source has them (class folders, torchvision targets): true or false.
+            For a folder also a CSV file (LABELS.csv, or LABELS.csv:group,style for some of its columns) whose
+            first column has file names and each further one a set of labels; or names for its levels of
+            subfolders, such as group/style.
         limit: Use only this many training images, spread over the set; 0 means all.
         white: Level that means white in images of more than 8 bits per level (16-bit, floating point), one
             for the whole set. 0 estimates it, and the run records it; -1 scales each image by its own mode
@@ -106,7 +109,7 @@ class DataConfig:
     channels: Literal[0, 1, 2, 3, 4] = worded(0, "the tokenizer's own")
     crop: Literal["center", "random", "stretch"] = "center"
     flip: bool = False
-    labels: bool = True
+    labels: bool | str = True
     limit: int = worded(0, "all")
     white: float = worded(0.0, "estimated")
     workers: int = 2
@@ -132,6 +135,15 @@ class DataConfig:
         check_tile(self.tile)
         hint = "give a share between 0 and 1, such as 0.1"
         check(0 < self.val_share < 1, "data.val_share", self.val_share, hint)
+        text = isinstance(self.labels, str)
+        hint = "give true or false; files of labels and levels of folders are for data.source folder"
+        check(not text or self.source in ("", "folder"), "data.labels", self.labels, hint)
+        check(
+            not text or bool(str(self.labels).strip()),
+            "data.labels",
+            self.labels,
+            "give true, false, or a CSV file",
+        )
         check(self.limit >= 0, "data.limit", self.limit, "give 0 for all images, or a positive number")
         check(self.workers >= 0, "data.workers", self.workers, "give 0 (load in the main process) or more")
         hint = "give a share in [0, 1], such as 0.2"

@@ -196,6 +196,9 @@ class DiffusionLossConfig:
         label_smoothing: Fraction of the cross-entropy's target that is distributed over all codes (MaskGIT:
             0.1).
         label_dropout: Fraction of training images whose label is hidden, for classifier-free guidance.
+        set_dropout: With several sets of labels, fraction of training images whose label of one set is hidden
+            besides, so that labels may be asked for alone: one number, or one for each set, such as
+            group=0.1,style=0.3.
         fused: Compute the head and the loss together, in chunks that never hold all logits: for thousands of
             codes.
     """
@@ -207,6 +210,7 @@ class DiffusionLossConfig:
     auxiliary_on: Literal["all", "masked", "bert"] = "all"
     label_smoothing: float = 0.0
     label_dropout: float = 0.1
+    set_dropout: float | str = 0.1
     fused: bool = False
 
     def __post_init__(self) -> None:

@@ -24,7 +24,11 @@ class SamplingConfig:
         guidance_schedule: constant, or linear or cosine from 1 up to guidance over the decode.
         guidance_from: Fraction of the decode before which guidance is off.
         guidance_until: Fraction of the decode after which guidance is off.
-        negative_label: Class number that guidance moves away from; -1 uses the prediction without a class.
+        set_guidance: For models with several sets of labels, a guidance weight for each set, such as
+            group=3,style=1.5; sets that are not named have ``guidance``. Takes one network call more than
+            there are sets.
+        negative_label: Class, by name or number, that guidance moves away from; -1 uses the prediction
+            without a class.
         correct_steps: Self-correction steps on the finished codes, for models trained with random codes.
     """
 
@@ -36,11 +40,12 @@ class SamplingConfig:
     guidance_schedule: Literal["constant", "linear", "cosine"] = "constant"
     guidance_from: float = 0.0
     guidance_until: float = 1.0
-    negative_label: int = worded(-1, "none")
+    set_guidance: float | str = worded("", "guidance")
+    negative_label: int | str = worded(-1, "none")
     correct_steps: int = worded(0, "none")
 
     def __post_init__(self) -> None:
-        for name in ("steps", "top_k", "negative_label", "correct_steps"):
+        for name in ("steps", "top_k", "correct_steps"):
             check(isinstance(getattr(self, name), Integral), name, getattr(self, name), "give a whole number")
         for name in ("temperature", "top_p", "guidance", "guidance_from", "guidance_until"):
             check(isinstance(getattr(self, name), Real), name, getattr(self, name), "give a number")
@@ -58,6 +63,7 @@ class SamplingConfig:
         check(0 <= self.guidance_from <= 1, "guidance_from", self.guidance_from, hint)
         until = f"give a fraction of the decode from guidance_from={self.guidance_from:g} to 1"
         check(self.guidance_from <= self.guidance_until <= 1, "guidance_until", self.guidance_until, until)
-        hint = "give a class number, or -1 for none"
-        check(self.negative_label >= -1, "negative_label", self.negative_label, hint)
+        hint = "give a class by name or number, or -1 for none"
+        number = isinstance(self.negative_label, Integral) and self.negative_label >= -1
+        check(number or isinstance(self.negative_label, str), "negative_label", self.negative_label, hint)
         check(0 <= self.correct_steps <= 1000, "correct_steps", self.correct_steps, "give 0 to 1000")

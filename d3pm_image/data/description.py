@@ -9,6 +9,7 @@ import numpy as np
 
 from ..config import DataConfig
 from ..imaging import is_deep
+from ..label_sets import counted, sets_of
 from ..printable import printable
 from .headers import Headers
 from .image_source import ImageSource
@@ -51,6 +52,8 @@ def classes(source: ImageSource) -> str:
     names = source.class_names
     if source.labels is None or not names:
         return "no classes"
+    if sets_of(names) is not None:
+        return counted(names)
     shown = ", ".join(printable(name, 40) for name in names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
     empty = np.setdiff1d(np.arange(len(names)), np.unique(source.labels))
     without = ", ".join(printable(names[i], 40) for i in empty[:SHOWN]) + (

@@ -128,7 +128,9 @@ class ImageSource:
         unknown = sorted(set(self.class_names) - set(class_names))
         hint = "classes that data.root does not have; use the same subfolder names"
         check(not unknown, "data.val_root", unknown[:3], hint)
-        labels = np.array([class_names.index(name) for name in self.class_names], np.int64)[self.labels]
+        place = {name: number for number, name in enumerate(class_names)}
+        numbers = np.array([place[name] for name in self.class_names], np.int64)
+        labels = np.where(self.labels < 0, -1, numbers[self.labels])
         return replace(self, labels=labels, class_names=class_names)
 
     def subset(self, indices: np.ndarray) -> ImageSource:

@@ -27,6 +27,7 @@ from .headers import HeaderReader
 from .huggingface import hugging_face
 from .identity import identify, shared_images, stamp_of
 from .image_source import Arrays, Files, ImageSource, text_of
+from .label_files import labels_of
 from .listing import list_images
 from .objects import GivenImages
 from .shards import class_names_beside, find_shards, open_shards
@@ -60,20 +61,25 @@ def digits() -> ImageSource:
     )
 
 
-def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
+def folder(root: str | Path, use_labels: bool | str = True) -> ImageSource:
     """Every image below ``root``, nested or flat, of the formats of :data:`~d3pm_image.image_io.FORMATS`;
     links to folders are followed. The first level of subfolders gives the classes; images that lie beside two
     class folders or more, and are fewer than those in them, are left out. Files whose header cannot be read
     are reported and left out.
 
+    Args:
+        use_labels: Classes by subfolder, none, or what :func:`~d3pm_image.data.label_files.labels_of` takes.
+
     Raises:
-        ConfigError: no such folder, or nothing readable in it. OSError: it cannot be read.
+        ConfigError: no such folder, or nothing readable in it; labels that cannot be read. OSError: it cannot
+            be read.
     """
     root = Path(root).expanduser()
+    by_folder = use_labels is True
     check(root.is_dir(), "data.root", str(root), "no such folder; name a folder of images")
     listing = list_images(root)
     reader, tried, broken = HeaderReader(), list[Path](), list[Path]()
-    beside = set(stray(listing.files)) if use_labels else set()
+    beside = set(stray(listing.files)) if by_folder else set()
     for path in listing.files:
         if path in beside:
             continue
@@ -91,7 +97,9 @@ def folder(root: str | Path, use_labels: bool = True) -> ImageSource:
     names = [text_of(path) for path in tried]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
-    if use_labels and all(len(path.parts) > 1 for path in tried):
+    if isinstance(use_labels, str):
+        labels, classes = labels_of(use_labels, tried)
+    elif by_folder and all(len(path.parts) > 1 for path in tried):
         labels, classes = classes_by_folder(tried)
     files = [root / path for path in tried]
     identity = identify(
@@ -205,10 +213,10 @@ def open_source(config: DataConfig, held_out: bool = False, given: GivenImages |
             source = held_out_by(config, source, folder(config.val_root, config.labels))
     elif config.source == "shards":
         own_split = bool(config.val_root)
-        source = shard_set(config.root, config.labels)
+        source = shard_set(config.root, bool(config.labels))
         if held_out and own_split:
             named = class_names_beside(find_shards(config.root)) if config.labels else ()
-            source = held_out_by(config, source, shard_set(config.val_root, config.labels, named))
+            source = held_out_by(config, source, shard_set(config.val_root, bool(config.labels), named))
     elif config.source == "digits":
         own_split, source = False, digits()
     elif config.source in ("python", "huggingface"):

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import DenoiserConfig, Tile, check
+from ..label_sets import LabelSets
 from ..types import Grid
 from .dropout import stream
+from .labels import SetEmbedding
 from .layers import Block, LevelEmbedding, Places, modulate, per_image, rotary_table
 from .patches import Patches
 
@@ -34,15 +36,33 @@ class Transformer(nn.Module):
         num_classes: C; label C means no label. 0 is an unconditional model.
         tile: Axes along which the grid is a torus: codes rolled along them by a multiple of the patch have
             the same logits, rolled. Places (``config.places``) have no coordinate there.
+        label_sets: Where images have a label of each of several sets; C is then the number of their
+            combinations, ``label_sets.count``, and the embeddings of an image's labels are added.
+
+    Raises:
+        ConfigError: another C than that of the sets.
     """
 
-    def __init__(self, config: DenoiserConfig, num_codes: int, num_classes: int, tile: Tile = "none"):
+    def __init__(
+        self,
+        config: DenoiserConfig,
+        num_codes: int,
+        num_classes: int,
+        tile: Tile = "none",
+        label_sets: LabelSets | None = None,
+    ):
         super().__init__()
+        if label_sets is not None:
+            hint = f"the sets of labels have {label_sets.count} combinations"
+            check(num_classes == label_sets.count, "num_classes", num_classes, hint)
+        self.label_sets = label_sets
         self.config, self.num_codes, self.num_classes, self.tile = config, num_codes, num_classes, tile
         width = config.width
         hidden = -(-int(width * config.mlp_ratio) // 8) * 8
         self.tokens = nn.Embedding(num_codes + 1, config.cell_width)
-        self.classes = nn.Embedding(num_classes + 1, width)
+        self.classes = (
+            nn.Embedding(num_classes + 1, width) if label_sets is None else SetEmbedding(label_sets, width)
+        )
         self.places = Places(width, tile) if config.places and tile != "both" else None
         self.level = LevelEmbedding(width)
         self.known_level = nn.Linear(width, config.cell_width, bias=False) if config.known_share > 0 else None

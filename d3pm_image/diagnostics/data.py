@@ -80,7 +80,8 @@ def examine_held_out(data: DataConfig, source: ImageSource | None = None) -> lis
     if not data.val_root or data.source not in ("folder", "shards"):
         return []
     read = folder if data.source == "folder" else shard_set
-    train, held_out = source or read(data.root, data.labels), read(data.val_root, data.labels)
+    labels = data.labels is True
+    train, held_out = source or read(data.root, labels), read(data.val_root, labels)
     fault = shared_images(data.root, data.val_root, train.known_as, held_out.known_as)
     hint = "validation is meaningless then: train with a data.val_root of other images, or leave it out"
     return [Finding("val_root", f"data.val_root {printable(data.val_root)} {fault}", hint)] if fault else []

@@ -14,6 +14,7 @@ from ..config import AdversarialConfig, DataConfig, DiffusionRun, TokenizerRun
 from ..config.estimate import EstimateConfig
 from ..denoiser import Transformer
 from ..diffusion import Process
+from ..label_sets import LabelSets
 from ..printable import printable
 from ..recipes import diffusion as diffusion_recipe
 from ..recipes import tokenizer as tokenizer_recipe
@@ -44,6 +45,7 @@ class Problem:
         codes: Of its tokenizer, in stage two; None in stage one.
         images, classes: Of the training set.
         devices: Processes that share a step.
+        label_sets: Of the training set, where its images have a label of each of several sets.
     """
 
     config: TokenizerRun | DiffusionRun
@@ -51,6 +53,7 @@ class Problem:
     images: int
     classes: int
     devices: int = 1
+    label_sets: LabelSets | None = None
 
     @property
     def coded(self) -> Codes:
@@ -67,7 +70,9 @@ class Problem:
         """The untrained network of the run."""
         if isinstance(self.config, TokenizerRun):
             return tokenizer_model(self.config)
-        return Transformer(self.config.denoiser, self.coded.num_codes, self.classes, self.coded.tile)
+        return Transformer(
+            self.config.denoiser, self.coded.num_codes, self.classes, self.coded.tile, self.label_sets
+        )
 
     def loss(self, images: int) -> Loss:
         """The objective on random images or codes, of the network alone."""

@@ -20,6 +20,7 @@ from ..config import (
 from ..config.estimate import EstimateConfig
 from ..data.sources import open_source
 from ..documents import Unreadable, read_yaml
+from ..label_sets import LabelSets, sets_of
 from ..recipes.token_cache import check_image_settings, check_tile_of
 from ..tokenizer import load_tokenizer
 from ..tokenizer.palette import read_palette
@@ -45,8 +46,9 @@ def make_problem(
     if isinstance(config, TokenizerRun) and (config.loss.perceptual or config.loss.adversarial.weight):
         notes.append("the perceptual network and the discriminator are not counted")
     codes = tokenizer_codes(config, asked.file, notes, read) if isinstance(config, DiffusionRun) else None
+    images, classes, sets = count_images(config, asked.images, asked.classes, notes)
     return (
-        Problem(config, codes, *count_images(config, asked.images, asked.classes, notes), asked.devices),
+        Problem(config, codes, images, classes, asked.devices, sets),
         notes,
     )
 
@@ -138,17 +140,17 @@ def planned(tokenizer: str, path: str, read: Callable[[str], TokenizerRun]) -> P
 
 def count_images(
     config: TokenizerRun | DiffusionRun, images: int, classes: int, notes: list[str]
-) -> tuple[int, int]:
-    """Training images and classes, as given or as the source has them.
+) -> tuple[int, int, LabelSets | None]:
+    """Training images, classes and sets of labels, as given or as the source has them.
 
     Raises:
         ConfigError: the number of images is neither given nor to be found.
     """
     if images and (classes >= 0 or isinstance(config, TokenizerRun)):
-        return images, max(classes, 0)
+        return images, max(classes, 0), None
     try:
         source = open_source(dataclasses.replace(config.data, download=False))
-        found, there = len(source), len(source.class_names)
+        found, there, sets = len(source), len(source.class_names), sets_of(source.class_names)
     except ConfigError as error:
         hint = f"the images cannot be counted ({error}); give --images, the number of training images"
         if not images:
@@ -156,5 +158,5 @@ def count_images(
         notes.append(
             "the images are missing: no classes are assumed; give --classes to count their embeddings"
         )
-        found, there = images, 0
-    return images or found, there if classes < 0 else classes
+        found, there, sets = images, 0, None
+    return images or found, there if classes < 0 else classes, sets if classes < 0 else None

@@ -227,7 +227,7 @@ def images_of(
     kept: dict[str, Any] = {
         name: known[name]
         for name in ("crop", "tile", "flip", "white", "labels", "val_share", "memory_mb")
-        if name in known
+        if name in known and not (name == "labels" and isinstance(known[name], str))  # a file of other images
     }
     trained = filled(DataConfig(image_size=size, channels=cast(Any, tokenizer.channels)), kept, "data.")
     return data_settings(data, trained, trained, {})

@@ -16,8 +16,12 @@ from ..cache_folder import cache_root
 from ..config import ConfigError, DataConfig, check, size_pair
 from ..data.image_source import ImageSource
 from ..data.images import ImageSet
+from ..data.label_files import parted
 from ..data.levels import EACH
 from ..data.spread import spread_over
+from ..denoiser.labels import digits_of
+from ..label_sets import LabelSets, sets_of
+from ..labels import every_label
 from ..local_notes import is_noted
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.feature_extractor import FeatureSpace, inception_score
@@ -81,6 +85,9 @@ def remembered_data(
             f" --{dashed(name)} FOLDER if it is yours"
         )
         check(bool(given) or not found or is_noted(found), "model", model, hint)
+    if isinstance(data.labels, str) and (file := parted(data.labels)[0]) is not None:
+        hint = f"takes labels from {printable(str(file))!r}, a file that was not named on this machine"
+        check(is_noted(str(file)), "model", model, hint)
     # a model must not start a download
     if hub:
         return dataclasses.replace(data, name=root or data.name, download=False)
@@ -96,7 +103,11 @@ def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
         ConfigError: a class that the model does not know.
     """
     unknown = set(source.class_names) - set(class_names)
-    return source if unknown or not class_names else source.numbered_by(tuple(class_names))
+    return (
+        source
+        if unknown or not class_names
+        else source.numbered_by(class_names if isinstance(class_names, tuple) else tuple(class_names))
+    )
 
 
 def everything(images: ImageSet) -> tuple[Tensor, Tensor]:
@@ -180,9 +191,14 @@ class SampleEvaluator:
         """Trained or loaded at the first access; None without classes."""
         if len(self.class_names) < 2:
             return None
+        images, labels = everything(self.training)
+        places = self.places(labels)
+        if not bool((places >= 0).all()):  # without a label, or with one of some sets only
+            images, places = images[places >= 0], places[places >= 0]
         return train_classifier(
-            *everything(self.training),
-            len(self.class_names),
+            images,
+            places,
+            len(self.told_apart),
             cache_root() / "classifiers",
             self.training.config.flip,
         )
@@ -199,16 +215,35 @@ class SampleEvaluator:
     @cached_property
     def test_distance(self) -> float:
         """Mean distance of two held-out images of a class."""
-        return intra_class_distance(self.seen.features, self.seen.labels)
+        known = self.places(self.seen.labels) >= 0
+        return intra_class_distance(self.seen.features[known], self.seen.labels[known])
 
     @cached_property
     def accuracy(self) -> float:
         """Fraction of the held-out images that the classifier gets right."""
         assert self.classifier is not None
-        right = sum(
-            int((self.classifier.predict(b["images"]) == b["labels"]).sum()) for b in parts(self.held_out)
-        )
-        return round(right / len(self.held_out), 4)
+        right = labelled = 0
+        for batch in parts(self.held_out):
+            known = self.places(batch["labels"]) >= 0
+            right += int((self.shown(self.classifier, batch["images"]) == batch["labels"])[known].sum())
+            labelled += int(known.sum())
+        return round(right / max(labelled, 1), 4)
+
+    @cached_property
+    def told_apart(self) -> Tensor:
+        """Numbers of the classes that the classifier tells apart, (k,) int64; of several sets of labels, the
+        combinations that training images have."""
+        return torch.tensor(sorted(every_label(self.class_names)))
+
+    def places(self, labels: Tensor) -> Tensor:
+        """Places of labels (n,) in :attr:`told_apart`; -1 for others, such as those of images without a
+        label."""
+        at = torch.searchsorted(self.told_apart, labels).clamp_max(len(self.told_apart) - 1)
+        return torch.where(self.told_apart[at] == labels, at, -1)
+
+    def shown(self, classifier: Classifier, images: Tensor) -> Tensor:
+        """Classes (n,) that images show."""
+        return self.told_apart[classifier.predict(images)]
 
     def count(self, images: int) -> int:
         """Number of samples that are compared with as many real ones for precision, recall, density and
@@ -244,15 +279,18 @@ class SampleEvaluator:
 
     def labels_shown(self, classifier: Classifier, images: Tensor, labels: Tensor) -> dict:
         """Fraction of images that show the requested class, in all and per class."""
-        given = classifier.predict(images)
+        given = self.shown(classifier, images)
         per_class = {
             self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4)
             for c in labels.unique().tolist()
         }
-        return {
+        values = {
             "label_accuracy": round(float((given == labels).double().mean()), 4),
             "label_accuracy_by_class": per_class,
         }
+        if (sets := sets_of(self.class_names)) is not None:
+            values["label_accuracy_by_set"] = by_set(sets, given, labels)
+        return values
 
     def measure_real(self, samples: int) -> dict[str, float]:
         """Fidelity of as many real training images as there are samples (or as there are at all)."""
@@ -275,3 +313,16 @@ class SampleEvaluator:
             dataclasses.replace(found, distance=own[0]), dataclasses.replace(found, distance=own[1])
         )
         return {name: round(value, 4) for name, value in figures.items()}, own[0], others[0]
+
+
+def by_set(sets: LabelSets, given: Tensor, labels: Tensor) -> dict[str, float]:
+    """Fraction of images that show the requested label of each set, of those with a label of it; labels as
+    numbers (n,)."""
+    sizes, places = torch.tensor(sets.sizes), torch.tensor(sets.places)
+    shown, asked = (digits_of(numbers, sizes + 1, places) for numbers in (given, labels))
+    right = (shown == asked).double()
+    found = {}
+    for place, name in enumerate(sets.names):
+        told = asked[:, place] < sizes[place]
+        found[name] = round(float(right[told, place].mean()), 4)
+    return found

@@ -22,11 +22,12 @@ from ..config import (
     palette_source,
     size_pair,
 )
+from ..label_sets import counted, sets_of, to_json
 from ..printable import printable
 from ..provenance.machine import machine
 from ..storage import write_text
 from ..system.threads import torch_threads
-from .diffusion_loss import make_loss, unwrapped
+from .diffusion_loss import make_loss, set_dropout, unwrapped
 from .finetune import PretrainedModel
 from .images import write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved, settled
@@ -211,8 +212,18 @@ def prepare(
     rolls = config.denoiser.rolls(config.data.tile)
     codes = CodeSet(place, config.train.seed, num_codes=tokenizer.num_codes, tile=rolls)
     held_out = CodeSet(held_place, augment=False, num_codes=tokenizer.num_codes)
-    unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
     names = sources[0].source.class_names
+    if (sets := sets_of(names)) is not None:
+        set_dropout(sets, config.loss)
+    else:
+        hint = "is for images with several sets of labels (data.labels); leave it out"
+        check(
+            config.loss.set_dropout == DiffusionLossConfig().set_dropout,
+            "loss.set_dropout",
+            config.loss.set_dropout,
+            hint,
+        )
+    unused = [images.source for images in sources[: 2 if config.data.val_root else 1]]
     return DiffusionInputs(
         config, tokenizer, info, process, codes, held_out, place, sources, names, pretrained, unused
     )
@@ -223,11 +234,9 @@ def say_what_is_trained(inputs: DiffusionInputs, model: nn.Module, known: int) -
     the number of its classes that match."""
     count = sum(p.numel() for p in model.parameters()) / 1e6
     grid = f"{inputs.codes.grid[0]}x{inputs.codes.grid[1]}"
-    classes = len(inputs.classes)
+    classes = counted(inputs.classes) or "no classes"
     where = printable(inputs.place, 0)
-    print(
-        f"{len(inputs.codes)} images as {grid} codes in {where}; {classes} classes; {count:.2f}M parameters"
-    )
+    print(f"{len(inputs.codes)} images as {grid} codes in {where}; {classes}; {count:.2f}M parameters")
     if inputs.pretrained:
         start = printable(inputs.config.start_from)
         print(f"initialised from {start}; {known} of the classes match")
@@ -244,8 +253,9 @@ def make_task(inputs: DiffusionInputs, accelerator: Accelerator) -> TrainTask:
 
     config, codes = inputs.config, inputs.codes
     torch.manual_seed(config.train.seed)
-    model = Transformer(config.denoiser, inputs.tokenizer.num_codes, len(inputs.classes), config.data.tile)
-    known = inputs.pretrained.load_weights(model, tuple(inputs.classes)) if inputs.pretrained else 0
+    size, sets = (inputs.tokenizer.num_codes, len(inputs.classes)), sets_of(inputs.classes)
+    model = Transformer(config.denoiser, *size, config.data.tile, sets)
+    known = inputs.pretrained.load_weights(model, inputs.classes) if inputs.pretrained else 0
     if config.token_start == "codebook" and not inputs.pretrained:
         model.start_from_codebook(start_vectors(inputs.tokenizer).cpu())
     if accelerator.is_main_process:
@@ -293,7 +303,7 @@ def begin(inputs: DiffusionInputs) -> None:
 
     folder = Path(inputs.config.out)
     save_resolved(resolved(inputs.config), folder / "config.yaml")
-    write_text(folder / CLASSES, json.dumps(list(inputs.classes)))
+    write_text(folder / CLASSES, json.dumps(to_json(inputs.classes)))
     write_unused(folder, *inputs.sources)
     if palette_source(inputs.config.tokenizer):  # for whoever uses the run before its end
         from ..tokenizer import save_tokenizer

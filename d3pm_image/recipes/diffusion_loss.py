@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..diffusion import Process
+    from ..label_sets import LabelSets
     from ..training.random import StepRandom
     from ..training.task import Loss
     from ..types import Grid, TrainableDenoiser
@@ -20,11 +21,13 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid, known_s
     at random, and regions of a share of the images declared known."""
     import torch
 
+    from ..denoiser.labels import with_some_hidden
     from ..diffusion import Objective, bound_terms, diffusion_loss, fused_loss, low_discrepancy_times
     from ..diffusion.known_regions import DRAWS, known_regions
+    from ..label_sets import LabelSets
     from ..metrics.noise_levels import accuracy_by_token, bound_by_noise_level
 
-    objective = Objective.from_config(config)
+    objective, shares = Objective.from_config(config), dict[LabelSets, list[float]]()
 
     def loss(
         model: nn.Module, batch: dict[str, Tensor], random: StepRandom
@@ -42,6 +45,12 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid, known_s
             x_t = torch.where(unknown, x_t, x_0)
             kappa = torch.where(unknown, kappa[:, None], torch.ones_like(kappa)[:, None])
         labels = torch.where(hidden, torch.full_like(labels, network.num_classes), labels)
+        sets: LabelSets | None = getattr(network, "label_sets", None)
+        if sets is not None:  # labels of one set are hidden as well
+            if sets not in shares:
+                shares[sets] = set_dropout(sets, config)
+            drawn = random.uniform(len(sets.sizes))
+            labels = with_some_hidden(labels, sets, drawn < drawn.new_tensor(shares[sets]))
         output = model(x_t, kappa, labels, grid, head=not config.fused, keys=random.keys())
         if config.fused:
             total, terms = fused_loss(
@@ -56,6 +65,11 @@ def make_loss(process: Process, config: DiffusionLossConfig, grid: Grid, known_s
         return total, found
 
     return loss
+
+
+def set_dropout(sets: LabelSets, config: DiffusionLossConfig) -> list[float]:
+    """Fraction of the images whose label of a set is hidden, for each set. Raises ConfigError."""
+    return sets.weights(config.set_dropout, "loss.set_dropout", 1.0, 0.0)
 
 
 def mean_of_unknown(values: Tensor, unknown: Tensor | None) -> Tensor:

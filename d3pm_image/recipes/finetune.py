@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import ConfigError, DiffusionRun, TokenizerRun, check
+from ..label_sets import sets_of
 from ..pixel_range import has_alpha
 from ..tokenizer.quantizers import QUANTIZERS
 from .settings import leaves
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..bundle import Bundle
     from ..denoiser import Transformer
     from ..tokenizer import Autoencoder
@@ -166,26 +169,74 @@ class PretrainedModel:
         check(axes == bundle.denoiser.tile, "data.tile", axes, hint)
         return cls(config.start_from, bundle)
 
-    def load_weights(self, network: Transformer, classes: tuple[str, ...]) -> int:
+    def load_weights(self, network: Transformer, classes: Sequence[str]) -> int:
         """Load its weights into a new denoiser, in place, and match classes by name; returns how many classes
         matched.
 
         Other classes begin with the embedding of "no label".
         """
-        import torch
 
         weights = dict(self.bundle.denoiser.state_dict())
-        known, old = weights.pop("classes.weight"), list(self.bundle.class_names)
-        rows = [old.index(name) if name in old else len(old) for name in classes] + [len(old)]
+        known, old = weights.pop("classes.weight"), self.bundle.class_names
+        embedded, matched = class_weights(known, old, classes)
         own = weights.pop("known_level.weight", None)
         if network.known_level is not None:  # a model without that input begins with its zeros
             weights["known_level.weight"] = network.known_level.weight if own is None else own
-        network.load_state_dict(weights | {"classes.weight": known[torch.tensor(rows)]})
-        return sum(row < len(old) for row in rows)
+        network.load_state_dict(weights | {"classes.weight": embedded})
+        return matched
 
     def remembered(self) -> dict[str, Any]:
         """Metadata about the model that training began with."""
         return remembered(self.name, self.bundle.metadata)
+
+
+def class_weights(known: Tensor, old: Sequence[str], new: Sequence[str]) -> tuple[Tensor, int]:
+    """Embeddings of classes, or of the labels of several sets, from those of a trained model.
+
+    A label begins with the embedding of the label of the same name in the set of the same name (one set has
+    no name, and takes the place of the only set that shares a label), any other with that of "no label".
+
+    Args:
+        known: Rows of the model's classes or labels, the row of none last in each set.
+        old, new: Names of the classes, before and now.
+
+    Returns:
+        The rows, and how many labels have one of the same name.
+    """
+    import torch
+
+    before, now = sets_by_name(old), sets_by_name(new)
+    first, start = {}, 0
+    for name, labels in before.items():
+        first[name], start = start, start + len(labels) + 1
+    rows, matched, used = [], 0, set[str]()
+    for name, labels in now.items():
+        free = [one for one in before if one not in used and one not in now]
+        shared = [one for one in free if set(before[one]) & set(labels)]
+        same = name if name in before else shared[0] if len(shared) == 1 else None
+        if same is None:
+            rows += [known.new_zeros(known.shape[1])] * (len(labels) + 1)
+            continue
+        used.add(same)
+        none = first[same] + len(before[same])
+        for label in labels:
+            there = label in before[same]
+            matched += there
+            rows.append(known[first[same] + before[same].index(label) if there else none])
+        rows.append(known[none])
+    # what the sets that are gone gave to every image: their embedding of none
+    gone = [known[first[name] + len(labels)] for name, labels in before.items() if name not in used]
+    if gone:
+        labels = next(iter(now.values()))
+        for i in range(len(labels) + 1):
+            rows[i] = rows[i] + torch.stack(gone).sum(0)
+    return torch.stack(rows), matched
+
+
+def sets_by_name(class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Labels of each set; one set has no name."""
+    sets = sets_of(class_names)
+    return {"": list(class_names)} if sets is None else sets.values()
 
 
 def same_codes(one: Tokenizer, other: Tokenizer) -> bool:

@@ -33,12 +33,14 @@ def open_images(
     Raises:
         ConfigError: wrong input.
     """
+    from ..data.label_files import parted
     from ..data.levels import settled
     from ..data.sources import open_source
     from ..local_notes import note_folder
 
-    for folder in (data.root, data.val_root, data.name):
-        note_folder(folder)
+    labels = parted(data.labels)[0] if isinstance(data.labels, str) else None
+    for place in (data.root, data.val_root, data.name, "" if labels is None else str(labels)):
+        note_folder(place)
     data = data.resolved()
     if data.source == "huggingface" and given is None:
         from ..data.huggingface import hugging_face

@@ -17,15 +17,17 @@ from ..config import SamplingConfig
 from ..devices import asked_from_exact, casts_kept, exact_device
 from ..diffusion import Process, leave_one_out_logits
 from ..errors import check
+from ..label_sets import LabelSets
 from ..types import Denoiser, Grid
 from .base import Sampler
 from .correct import LEVEL, correct
 from .draws import LogitsFilter
-from .guidance import Guided, weight_at
+from .guidance import Guided, label_sets_of, rise_at, weight_at
 from .levels import takes_token_levels, told_levels
 from .request import Request
 from .state import DecodeState, ImageStreams
 
+MOST_WEIGHT = 1000.0
 CORRECT_SHARE = 0.05  # of an image's unknown tokens that a correction step may change
 
 
@@ -43,12 +45,27 @@ class GuidedDenoiser:
     calls: int = 0
     kept: dict[str, Tensor] = field(default_factory=dict)
     token_levels: bool = False
+    sets: LabelSets | None = None
 
     def __post_init__(self) -> None:
-        negative = self.no_label if self.config.negative_label < 0 else self.config.negative_label
+        given = self.config.negative_label
+        hint = "names a class; a pipeline finds its number, give that"
+        check(not isinstance(given, str), "negative_label", given, hint)
+        negative = self.no_label if int(given) < 0 else int(given)
         hint = f"there are classes 0 to {self.no_label - 1}; -1 means none"
         check(negative <= self.no_label, "negative_label", negative, hint)
-        self.guided = Guided(self.denoiser, self.no_label, negative)
+        self.guided = Guided(self.denoiser, self.no_label, negative, self.sets)
+        self.own: list[float] | None = None  # weights of each set
+        hint = "is for models with several sets of labels; use guidance"
+        check(
+            not self.config.set_guidance or self.sets is not None,
+            "set_guidance",
+            self.config.set_guidance,
+            hint,
+        )
+        if self.sets is not None and self.config.set_guidance:
+            text, usual = self.config.set_guidance, self.config.guidance
+            self.own = self.sets.weights(text, "set_guidance", MOST_WEIGHT, usual)
 
     def __call__(
         self,
@@ -65,7 +82,7 @@ class GuidedDenoiser:
         Args:
             kappa: (b,) level of the tokens that are drawn. clean: (b, N) bool, tokens that are certain.
         """
-        weight = weight_at(self.config, progress)
+        weight = weight_at(self.config, progress) if self.own is None else rise_at(self.config, progress)
         kappa = told_levels(state, kappa, clean, self.token_levels)
         if not self.process.schedule.absorbing:
             return self._predict(state.x_t, kappa, self.labels[images], wanted, weight)
@@ -89,10 +106,14 @@ class GuidedDenoiser:
         return self.kept["logits"][images]
 
     def _predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, wanted: Tensor, weight: float) -> Tensor:
-        self.calls += len(x_t) * (1 if weight == 1 else 2)
-        logits = leave_one_out_logits(
-            self.process, self.guided(x_t, kappa, labels, self.grid, weight, wanted), x_t, kappa
-        )
+        if self.own is None:
+            self.calls += len(x_t) * (1 if weight == 1 else 2)
+            guided = self.guided(x_t, kappa, labels, self.grid, weight, wanted)
+        else:
+            weights = [1 + (own - 1) * weight for own in self.own]
+            self.calls += len(x_t) * (1 if all(w == 1 for w in weights) else len(weights) + 1)
+            guided = self.guided.by_set(x_t, kappa, labels, self.grid, weights, wanted)
+        logits = leave_one_out_logits(self.process, guided, x_t, kappa)
         # a network may leave NaN at other positions: a sampler must not read them
         return logits if bool(wanted.all()) else torch.where(wanted[..., None], logits, logits.new_zeros(()))
 
@@ -143,7 +164,14 @@ def sample(
     state = _begun(sampler, process, config, grid, streams, known, unknown, begin)
     network = asked_from_exact(denoiser, device)
     caller = GuidedDenoiser(
-        network, process, config, labels.to(here), no_label, grid, token_levels=takes_token_levels(denoiser)
+        network,
+        process,
+        config,
+        labels.to(here),
+        no_label,
+        grid,
+        token_levels=takes_token_levels(denoiser),
+        sets=label_sets_of(denoiser),
     )
     with casts_kept(device):
         for step in range(config.steps):
