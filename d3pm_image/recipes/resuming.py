@@ -108,7 +108,6 @@ class Images:
 
 BEFORE = {
     "loss.set_dropout": 0.1,
-    "sampling.set_guidance": "",
     "data.tile": "none",
     "process.kernel": "uniform",
     "process.neighbours": ProcessConfig().neighbours,

@@ -52,7 +52,8 @@ def test_a_models_own_settings_belong_to_its_own_sampler(pipe):
 def test_models_draw_what_they_drew(model):
     """What config.json of a model of version 0.1.0 says of the default sampler holds."""
     stored = json.loads((ROOT / "d3pm_image" / "models" / model / "config.json").read_text())["sampler"]
-    assert Pipeline.from_pretrained(model).request().values().items() <= stored.items()
+    later = {"set_guidance": ""}  # settings that came after it, which are off
+    assert Pipeline.from_pretrained(model).request().values().items() <= (stored | later).items()
     before = migrated({**stored, "sampler": "renoise"})[0]  # a model that was given this sampler in training
     assert before.eta == stored["eta"]
 
