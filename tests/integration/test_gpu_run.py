@@ -34,6 +34,7 @@ def run_script(part: str, out, pack, *words: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_part_one_measures_everything(tmp_path):
     run_script("rates", tmp_path, tmp_path / "none")
     found = json.loads((tmp_path / "rates.json").read_text())
@@ -48,6 +49,7 @@ def test_part_one_measures_everything(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.txt", "rates.json"]
 
 
+@pytest.mark.slow
 def test_part_two_brings_weights_back(tmp_path):
     """From a data set to an archive whose model draws; the weights of the perceptual loss are missing, which is
     said and costs nothing else."""

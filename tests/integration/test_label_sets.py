@@ -185,6 +185,7 @@ def test_embeddings_are_taken_over_by_name():
     assert matched == 1 and rows[:, 0].tolist() == [0, 0, 0, 0, 3]
 
 
+@pytest.mark.slow
 def test_an_evaluation_leaves_images_without_labels_out(model, photos, tmp_path):
     from d3pm_image.config import DataConfig
     from d3pm_image.data.images import ImageSet
