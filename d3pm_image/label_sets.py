@@ -219,7 +219,7 @@ class LabelSets:
 
 class JointNames(tuple[str, ...]):
     """Names of all combinations of labels of several sets but that of none, in the order of their numbers;
-    :attr:`sets` are the sets, and :attr:`seen` the numbers that training images have.
+    ``sets`` are the sets, and ``seen`` the numbers that training images have.
 
     Where a model's or a source's ``class_names`` are of this type, it has several sets of labels.
     """
