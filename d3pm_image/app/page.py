@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import gradio as gr
 
 from .events import LINE, QUIET, draw, follow, go_on, half_width, heading
@@ -11,6 +14,7 @@ from .page_model import PageModel
 from .page_models import PageModels
 from .parts import (
     ANY,
+    Buttons,
     Fields,
     Outputs,
     Upload,
@@ -112,6 +116,29 @@ def inpaint_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) ->
     return fields, out, own
 
 
+def asked(page_model: PageModel, count: int, text: str) -> tuple[Buttons, Fields]:
+    """What an edit is asked for, below the uploaded image: labels, number, the button, and how it is
+    drawn."""
+    basic = what(page_model, count)
+    on = buttons(text)
+    with gr.Accordion(FOLDED, open=False):
+        return on, how(page_model, *basic)
+
+
+def connect(
+    handlers: Handlers,
+    work: Callable,
+    inputs: list[Any],
+    tab: tuple[Buttons, Outputs],
+    fields: Fields,
+    own: Upload,
+) -> None:
+    """Connect the upload, which is shown, and the button of an edit; the first inputs are the menu of models
+    and the file."""
+    own.file.change(friendly(handlers.check), inputs[:2], [own.shown, own.about], **QUIET)
+    draw(handlers, work, inputs, tab, fields)
+
+
 def outpaint_tab(
     page_model: PageModel, handlers: Handlers, menu: gr.Dropdown
 ) -> tuple[Edit, list[gr.Number]]:
@@ -126,14 +153,10 @@ def outpaint_tab(
                     for name, value in (("Left", half), ("Top", 0), ("Right", half), ("Bottom", 0))
                 ]
             hint("Pixels to add on each side. The image itself stays exactly as it is.")
-            basic = what(page_model, 4)
-            on = buttons("Outpaint")
-            with gr.Accordion(FOLDED, open=False):
-                fields = how(page_model, *basic)
+            on, fields = asked(page_model, 4, "Outpaint")
         with gr.Column(scale=3, min_width=320):
             out = results(2)
-    own.file.change(friendly(handlers.check), [menu, own.file], [own.shown, own.about], **QUIET)
-    draw(handlers, handlers.outpaint, [menu, own.file, *sides], (on, out), fields)
+    connect(handlers, handlers.outpaint, [menu, own.file, *sides], (on, out), fields, own)
     return (fields, out, own), [sides[0], sides[2]]
 
 
@@ -150,14 +173,10 @@ def vary_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Ed
                 label="Strength (0 keeps what the tokenizer keeps, 1 is a new image)",
                 buttons=[],
             )
-            basic = what(page_model, 6)
-            on = buttons("Vary")
-            with gr.Accordion(FOLDED, open=False):
-                fields = how(page_model, *basic)
+            on, fields = asked(page_model, 6, "Vary")
         with gr.Column(scale=3, min_width=320):
             out = results(3)
-    own.file.change(friendly(handlers.check), [menu, own.file], [own.shown, own.about], **QUIET)
-    draw(handlers, handlers.vary, [menu, own.file, strength], (on, out), fields)
+    connect(handlers, handlers.vary, [menu, own.file, strength], (on, out), fields, own)
     return fields, out, own
 
 
@@ -174,14 +193,10 @@ def tile_tab(page_model: PageModel, handlers: Handlers, menu: gr.Dropdown) -> Ed
                 "Bands of so many pixels across the border are redrawn, and every other pixel stays. 0 is a"
                 " quarter of the side, at most 64."
             )
-            basic = what(page_model, 2)
-            on = buttons("Make seamless")
-            with gr.Accordion(FOLDED, open=False):
-                fields = how(page_model, *basic)
+            on, fields = asked(page_model, 2, "Make seamless")
         with gr.Column(scale=3, min_width=320):
             out = results(2)
-    own.file.change(friendly(handlers.check), [menu, own.file], [own.shown, own.about], **QUIET)
-    draw(handlers, handlers.tile, [menu, own.file, axis, width], (on, out), fields)
+    connect(handlers, handlers.tile, [menu, own.file, axis, width], (on, out), fields, own)
     return fields, out, own
 
 

@@ -21,7 +21,7 @@ from ..editing.image_files.files import ImageFile, open_image_file
 from ..editing.outpaint import check_sides
 from ..editing.results import coloured
 from ..editing.rolling import repeated
-from ..editing.seamless import FEATHER, cross
+from ..editing.seamless import FEATHER
 from ..imaging import enlarge, for_viewing, grid_image
 from ..labels import label_text
 from ..pipeline import Pipeline
@@ -226,7 +226,6 @@ class PageModel:
         name: str = "",
     ) -> Iterator[Progress | Finished]:
         """An image made seamless; each result is followed by a view of it that repeats."""
-        cross((source.image.height, source.image.width), axis, width)  # refuses what cannot be done
         given: dict[str, Any] = {"axis": axis, "width": width, "feather": FEATHER}
 
         def work(callback: Callback) -> list[Image.Image]:
