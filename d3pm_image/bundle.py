@@ -76,18 +76,19 @@ def read_bundle(folder: str | Path) -> Bundle:
         own = raw.get("denoiser_sha256") in (None, digest)
         hint = "its denoiser is another model's (checksum differs); copy the model again"
         check(own, "model", str(place), hint)
+        names = class_names(raw["class_names"], parts["num_classes"])
         shape = (
             DenoiserConfig(**{"places": False, **parts["denoiser"]}),
             parts["num_codes"],
             parts["num_classes"],
             check_tile(parts.get("tile", "none")),
-            sets_of(from_json(raw["class_names"]) or ()),
+            sets_of(names),
         )
         check_outline(lambda: Transformer(*shape), place / "denoiser", "model")
         denoiser = Transformer(*shape)
         denoiser.load_state_dict(read_weights(place / "denoiser", "model", digest))
         process, (sampler, sampling) = ProcessConfig(**raw["process"]), samplers_of(raw)
-        names, metadata = class_names(raw["class_names"], denoiser.num_classes), remembered(metadata_of(raw))
+        metadata = remembered(metadata_of(raw))
         return Bundle(tokenizer, denoiser, process, info.image_size, names, sampler, sampling, metadata)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from .config import check, closest_match
 
@@ -20,10 +20,10 @@ MOST = 65_535
 """Combinations of labels that a model can have; one label of a set, or none, for each of its sets."""
 SIGNS = ',="*'
 """What names of sets and of their labels must not have: texts of labels give it a meaning."""
-NONE = "none"
-MOST_IMAGES = 1_000_000
+NO_CLASS = ("none", "no class")
+"""Texts for no class, unless a class has that name."""
+MOST_IN_TEXT = 1_000_000
 """Labels in one text."""
-Numbers = TypeVar("Numbers")
 
 
 def find_class(name: str, class_names: Sequence[str]) -> int | None:
@@ -163,7 +163,7 @@ class LabelSets:
         """
         images: list[dict[int, Sequence[int]]] = []
         for part in text.split(","):
-            if part.strip().casefold() in (NONE, "no class"):
+            if part.strip().casefold() in NO_CLASS:
                 images.append({})
                 continue
             at, chosen = self._pair(part.strip(), field)
@@ -173,7 +173,8 @@ class LabelSets:
         found: list[int] = []
         for image in images:
             found += self._combinations(image)
-            check(len(found) <= MOST_IMAGES, field, f"{text[:40]}…", f"give {MOST_IMAGES:,} labels at most")
+            hint = f"give {MOST_IN_TEXT:,} labels at most; they are repeated in turn"
+            check(len(found) <= MOST_IN_TEXT, field, f"{text[:40]}…", hint)
         return found
 
     def _combinations(self, image: Mapping[int, Sequence[int]]) -> list[int]:
@@ -200,7 +201,7 @@ class LabelSets:
         if value == "*":
             return at, range(len(labels))
         found = find_class(value, labels)
-        if found is None and value.casefold() == NONE:
+        if found is None and value.casefold() in NO_CLASS:
             found = len(labels)
         shown = ", ".join(labels[:20]) + (" …" if len(labels) > 20 else "")
         hint = f"{self.names[at]} has {shown}{closest_match(value, labels)}"
@@ -238,7 +239,7 @@ class JointNames(tuple[str, ...]):
 
 def plain(name: str) -> bool:
     """Whether texts of labels can have a name."""
-    spoken = bool(name.strip()) and name == name.strip() and name.casefold() != NONE
+    spoken = bool(name.strip()) and name == name.strip() and name.casefold() not in NO_CLASS
     return spoken and not any(sign in name for sign in SIGNS)
 
 
@@ -280,9 +281,10 @@ def counted(class_names: Sequence[str]) -> str:
     return f"{len(class_names)} class{'es' if len(class_names) != 1 else ''}" if class_names else ""
 
 
-def listed(class_names: Sequence[str]) -> str:
-    """The names of all classes, or of all labels by set."""
+def listed(class_names: Sequence[str], shown: Callable[[str], str] = str) -> str:
+    """The names of all classes, or of all labels by set, each as ``shown`` gives it."""
     sets = sets_of(class_names)
     if sets is None:
-        return ", ".join(class_names)
-    return "; ".join(f"{name}: {', '.join(kind)}" for name, kind in zip(sets.names, sets.labels, strict=True))
+        return ", ".join(map(shown, class_names))
+    kinds = zip(sets.names, sets.labels, strict=True)
+    return "; ".join(f"{shown(name)}: {', '.join(map(shown, kind))}" for name, kind in kinds)

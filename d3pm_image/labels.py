@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from .config import check, closest_match
-from .label_sets import JointNames, find_class, sets_of
-
-NO_CLASS = ("none", "no class")
-"""Texts for no class, unless a class has that name."""
-MOST = 1_000_000
-"""Labels in one text."""
+from .label_sets import MOST_IN_TEXT, NO_CLASS, JointNames, find_class, sets_of
 
 
 @dataclass(frozen=True)
@@ -121,8 +116,8 @@ def read_labels(text: str, class_names: Sequence[str], field: str = "labels") ->
     ids = []
     for part, quoted in split_labels(text, field):
         ids += part_ids(part, quoted, class_names, field)
-        hint = f"give {MOST:,} labels at most; they are repeated in turn"
-        check(len(ids) <= MOST, field, f"{text[:40]}…", hint)
+        hint = f"give {MOST_IN_TEXT:,} labels at most; they are repeated in turn"
+        check(len(ids) <= MOST_IN_TEXT, field, f"{text[:40]}…", hint)
     return ids
 
 

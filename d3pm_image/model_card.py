@@ -48,7 +48,7 @@ def model_card(
     parts += [f"{note}\n"] if note else []
     parts += [usage(name, model), training(metadata), scores(metadata)]
     kind = "Classes" if sets_of(model["classes"]) is None else "Labels"
-    classes = f"\n{kind}: {printable_html(listed(model['classes']), 0)}.\n" if model["classes"] else ""
+    classes = f"\n{kind}: {listed(model['classes'], printable_html)}.\n" if model["classes"] else ""
     parts += [
         f"## Limits\n\n{LIMITS}{' Weights are in half precision.' if model['half'] else ''}\n{classes}",
         f"## Licence\n\n{licence}\n",

@@ -28,7 +28,8 @@ class Generate(WatchedOptions):
         first: Number of the first image, so that a long request can be made in parts.
         labels: Classes, which take turns: names, numbers or a range (0..9), separated by commas; none for no
             class. Names take precedence over numbers; put names with a comma, or that look like something
-            else, in double quotes ('"a,b",c'). Default: all classes take turns.
+            else, in double quotes ('"a,b",c'); with several sets of labels group=flags,style=noto. Default:
+            all classes take turns.
         out: An image (grid.png) for one grid; a folder for one file per image, named after its number, seed
             and class; or FILE.npz for all in one array, as programs that compute scores read it. Processes
             that torchrun starts share the work of the last two.

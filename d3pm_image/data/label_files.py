@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import ConfigError, check
-from ..label_sets import NONE, JointNames, LabelSets
+from ..label_sets import NO_CLASS, JointNames, LabelSets
 from ..printable import printable
 from .image_source import text_of
 
@@ -108,7 +108,7 @@ def numbered(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels as numbers, and the names of their classes."""
     columns = list(zip(*values, strict=True))
-    kinds = [sorted({label for label in column if label and label.casefold() != NONE}) for column in columns]
+    kinds = [sorted(label for label in set(column) if label and not is_none(label)) for column in columns]
     empty = [name for name, labels in zip(names, kinds, strict=True) if not labels]
     check(not empty, "data.labels", text, f"no image has a label of {', '.join(empty)}; leave that set out")
     digits = [
@@ -122,3 +122,8 @@ def numbered(
     full = np.stack([d < size for d, size in zip(digits, sets.sizes, strict=True)], 1).all(1)
     classes = JointNames(sets, np.unique(numbers[full]).tolist())
     return np.where(numbers == sets.count, -1, numbers), classes
+
+
+def is_none(label: str) -> bool:
+    """Whether a label is a word for none."""
+    return label.casefold() in NO_CLASS

@@ -215,8 +215,7 @@ class SampleEvaluator:
     @cached_property
     def test_distance(self) -> float:
         """Mean distance of two held-out images of a class."""
-        known = self.places(self.seen.labels) >= 0
-        return intra_class_distance(self.seen.features[known], self.seen.labels[known])
+        return self.spread(self.seen.features, self.seen.labels)
 
     @cached_property
     def accuracy(self) -> float:
@@ -240,6 +239,11 @@ class SampleEvaluator:
         label."""
         at = torch.searchsorted(self.told_apart, labels).clamp_max(len(self.told_apart) - 1)
         return torch.where(self.told_apart[at] == labels, at, -1)
+
+    def spread(self, features: Tensor, labels: Tensor) -> float:
+        """Mean distance of two images of a class, of those that have one."""
+        known = self.places(labels) >= 0
+        return intra_class_distance(features[known], labels[known])
 
     def shown(self, classifier: Classifier, images: Tensor) -> Tensor:
         """Classes (n,) that images show."""
@@ -268,7 +272,7 @@ class SampleEvaluator:
                 self.space.probabilities(images[mixed]), SPLITS
             )
         if len(self.class_names) > 1:
-            values["intra_class_distance"] = intra_class_distance(features, labels) / self.test_distance
+            values["intra_class_distance"] = self.spread(features, labels) / self.test_distance
         digits = {name: 7 if name.startswith("kernel") else 4 for name in values}
         return {name: round(value, digits[name]) for name, value in values.items()}
 

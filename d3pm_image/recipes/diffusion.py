@@ -194,9 +194,8 @@ def prepare(
     own = Path(config.out) / "tokenizer"  # where a palette goes
     stage_one = palette_source(config.tokenizer) and any((own / n).exists() for n in ("log.jsonl", "model"))
     check(not stage_one, "out", config.out, "holds the run of a tokenizer; give a folder of its own")
-    with (
-        accelerator.main_process_first()
-    ):  # a palette is that of the images, which only one process downloads
+    # a palette is that of the images, which only one process downloads
+    with accelerator.main_process_first():
         tokenizer, info = open_tokenizer(config, given)
     pretrained = PretrainedModel.of(config, tokenizer)
     config = dataclasses.replace(config, data=tokenizer_data(config.data, info))

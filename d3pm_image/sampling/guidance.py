@@ -97,8 +97,6 @@ class Guided:
         """The same with a weight w_i for each set: with c_i the logits with the labels of the first i sets,
         c_0 + Σ_i w_i (c_i - c_{i-1})."""
         assert self.sets is not None
-        if all(weight == 1 for weight in weights):
-            return working(self.denoiser(x_t, kappa, labels, grid, where))
         count = len(self.sets.sizes)
         told = [torch.full_like(labels, self.negative)]
         for known in range(1, count + 1):

@@ -106,13 +106,14 @@ class GuidedDenoiser:
         return self.kept["logits"][images]
 
     def _predict(self, x_t: Tensor, kappa: Tensor, labels: Tensor, wanted: Tensor, weight: float) -> Tensor:
-        if self.own is None:
+        weights = [1 + (own - 1) * weight for own in self.own or ()]
+        if any(own != 1 for own in weights):
+            self.calls += len(x_t) * (len(weights) + 1)
+            guided = self.guided.by_set(x_t, kappa, labels, self.grid, weights, wanted)
+        else:
+            weight = weight if self.own is None else 1.0
             self.calls += len(x_t) * (1 if weight == 1 else 2)
             guided = self.guided(x_t, kappa, labels, self.grid, weight, wanted)
-        else:
-            weights = [1 + (own - 1) * weight for own in self.own]
-            self.calls += len(x_t) * (1 if all(w == 1 for w in weights) else len(weights) + 1)
-            guided = self.guided.by_set(x_t, kappa, labels, self.grid, weights, wanted)
         logits = leave_one_out_logits(self.process, guided, x_t, kappa)
         # a network may leave NaN at other positions: a sampler must not read them
         return logits if bool(wanted.all()) else torch.where(wanted[..., None], logits, logits.new_zeros(()))
