@@ -176,6 +176,18 @@ def test_images_that_repeat_and_known_regions_are_counted(plans, capsys):
     )
 
 
+def test_a_level_per_token_is_counted():
+    """Its operations are a map of the level's embedding, once for each image and for a clean token."""
+    found = []
+    for share in (0.0, 0.5):
+        config = stage_two(train=TrainConfig(optimizer="adamw"))
+        config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, known_share=share))
+        with imagined():
+            network, loss = Transformer(config.denoiser, 50, 10), diffusion_loss(config, 50, (8, 8), 10, 6)
+            found.append(count(network, loss, config.train).forward_flops)
+    assert found[1] > found[0]
+
+
 def test_wrong_requests_name_field_value_and_hint(plans, tmp_path, capsys):
     assert "file" in fails(capsys, "estimate", tmp_path / "nothing.yaml")
     assert "--images" in fails(

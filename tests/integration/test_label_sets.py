@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +16,16 @@ from helpers.tiny import DENOISER, LOOP, TOKENIZER
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.config import ConfigError
+from d3pm_image.config import ConfigError, DenoiserConfig, DiffusionLossConfig, ProcessConfig
 from d3pm_image.data.label_files import labels_of
+from d3pm_image.denoiser import Transformer
+from d3pm_image.denoiser.labels import with_some_hidden
+from d3pm_image.diffusion import Process
 from d3pm_image.label_sets import JointNames, LabelSets, from_json, to_json
+from d3pm_image.recipes.diffusion_loss import make_loss
 from d3pm_image.recipes.finetune import class_weights
+from d3pm_image.sampling.guidance import Guided
+from d3pm_image.training.random import StepRandom
 
 SHAPES, COLOURS = ("bar", "dot", "edge"), {"blue": (20, 20, 230), "red": (230, 20, 20)}
 
@@ -91,6 +98,21 @@ def test_guidance_by_set_and_its_default(model):
     for text in ("size=2", "shape=x", "-1"):
         with pytest.raises(ConfigError, match="set_guidance"):
             pipe.generate(1, set_guidance=text, **how)
+
+
+def test_guidance_by_set_adds_one_set_after_the_other():
+    sets = LabelSets(("group", "style"), (("a", "b", "c"), ("w", "x")))
+    logits = torch.randn(
+        sets.count + 1, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    guided = Guided(lambda x_t, kappa, labels, grid, where=None: logits[labels], sets.count, sets.count, sets)
+    labels = torch.tensor([sets.number((1, 0)), sets.number((2, 2)), sets.count])
+    found = guided.by_set(torch.zeros(3, 4), torch.ones(3), labels, (2, 2), [3.0, 0.5])
+    none = logits[sets.count]
+    group = [logits[sets.number((digit, 2))] for digit in (1, 2, 3)]
+    both = [logits[number] for number in labels]
+    expected = [none + 3 * (g - none) + 0.5 * (b - g) for g, b in zip(group, both, strict=True)]
+    assert torch.allclose(found, torch.stack(expected), atol=1e-12)
 
 
 def test_guidance_away_from_a_label(model):
@@ -173,6 +195,43 @@ def test_a_training_of_several_sets_starts_from_one(model, photos, capsys):
     pipe = Pipeline.from_pretrained(model.parent / "again")
     before = Pipeline.from_pretrained(model)
     assert torch.allclose(pipe.denoiser.classes.weight, before.denoiser.classes.weight, atol=0.05)
+
+
+@pytest.mark.parametrize("sizes", [(4, 2), (2, 2), (3, 2), (2, 4, 2), (6, 4, 9)])
+def test_every_combination_has_its_turn_and_all_labels_change(sizes):
+    sets = LabelSets(
+        tuple(f"set{i}" for i in range(len(sizes))), tuple(tuple(f"{i}" for i in range(n)) for n in sizes)
+    )
+    turns = [sets.digits(number) for number in sets.in_turn()]
+    assert sorted(turns) == sorted(itertools.product(*(range(n) for n in sizes)))
+    same = [sum(a == b for a, b in zip(one, other, strict=True)) for one, other in itertools.pairwise(turns)]
+    assert sum(map(bool, same)) <= len(turns) // 2
+    assert [sets.number(digits) for digits in turns] == sets.in_turn()
+
+
+@pytest.mark.parametrize("share, style", [("style=1", {4}), ("group=1", {0, 1, 2, 3})])
+def test_the_label_of_one_set_is_hidden_alone(share, style):
+    """Labels as they reach the network: digits of the named set are none, the others' are the image's."""
+    sets = LabelSets(("group", "style"), (("a", "b", "c"), ("w", "x", "y", "z")))
+    process = Process.from_config(ProcessConfig(), 8)
+    loss = make_loss(process, DiffusionLossConfig(label_dropout=0.0, set_dropout=share), (2, 2))
+    seen = []
+
+    class Network(Transformer):
+        def forward(self, x_t, kappa, labels, *rest, **named):
+            seen.append(labels)
+            return super().forward(x_t, kappa, labels, *rest, **named)
+
+    network = Network(DenoiserConfig(width=16, depth=1, heads=2), 8, sets.count, label_sets=sets)
+    given = torch.tensor([sets.number((i % 3, i % 4)) for i in range(24)])
+    batch = {"codes": torch.zeros(24, 4, dtype=torch.int64), "labels": given}
+    loss(network, batch, StepRandom(0, 0, 24, slice(0, 24), torch.device("cpu")))
+    digits = [sets.digits(int(number)) for number in seen[0]]
+    assert {style for _, style in digits} == style
+    kept = 0 if share == "style=1" else 1
+    assert [d[kept] for d in digits] == [sets.digits(int(number))[kept] for number in given]
+    hidden = with_some_hidden(given, sets, torch.tensor([[True, False]]).expand(24, 2))
+    assert [sets.digits(int(number)) for number in hidden] == [(3, i % 4) for i in range(24)]
 
 
 def test_embeddings_are_taken_over_by_name():
