@@ -16,11 +16,15 @@ from helpers.tiny import DENOISER, LOOP, TOKENIZER
 from PIL import Image
 
 from d3pm_image import Pipeline
-from d3pm_image.config import ConfigError, DenoiserConfig, DiffusionLossConfig, ProcessConfig
+from d3pm_image.config import ConfigError, DataConfig, DenoiserConfig, DiffusionLossConfig, ProcessConfig
+from d3pm_image.data.images import ImageSet
 from d3pm_image.data.label_files import labels_of
+from d3pm_image.data.sources import open_source
 from d3pm_image.denoiser import Transformer
 from d3pm_image.denoiser.labels import with_some_hidden
 from d3pm_image.diffusion import Process
+from d3pm_image.evaluation.evaluate import images_of
+from d3pm_image.evaluation.samples import SampleEvaluator, by_set, remembered_data
 from d3pm_image.label_sets import JointNames, LabelSets, from_json, to_json
 from d3pm_image.recipes.diffusion_loss import make_loss
 from d3pm_image.recipes.finetune import class_weights
@@ -246,11 +250,6 @@ def test_embeddings_are_taken_over_by_name():
 
 @pytest.mark.slow
 def test_an_evaluation_leaves_images_without_labels_out(model, photos, tmp_path):
-    from d3pm_image.config import DataConfig
-    from d3pm_image.data.images import ImageSet
-    from d3pm_image.data.sources import open_source
-    from d3pm_image.evaluation.samples import SampleEvaluator
-
     big = tmp_path / "big"
     big.mkdir()
     for path in (photos / "photos").iterdir():
@@ -335,3 +334,32 @@ def test_the_page_has_a_menu_for_each_set(model, tmp_path):
     assert len(set(captions())) == 2 and all("shape=" in text for text in captions())
     with pytest.raises(gr.Error, match="menu"):
         captions(Colour="7")
+
+
+def test_the_accuracy_of_a_set_is_that_of_images_with_a_label_of_it():
+    sets = LabelSets(("group", "style"), (("a", "b"), ("w", "x")))
+    asked = torch.tensor([sets.number(digits) for digits in ((0, 0), (1, 1), (0, 2), (1, 2))])
+    shown = torch.tensor([sets.number(digits) for digits in ((0, 1), (1, 1), (1, 0), (1, 0))])
+    assert by_set(sets, shown, asked) == {"group": 0.75, "style": 0.5}
+
+
+def test_images_without_a_label_keep_none_under_other_numbers(photos):
+    data = DataConfig(root=str(photos / "photos"), source="folder", labels=f"{photos / 'labels.csv'}:shape")
+    source = open_source(data)
+    names = ("edge", "other", "dot", "bar")
+    found = source.numbered_by(names)
+    assert (source.labels < 0).any() and np.array_equal(found.labels < 0, source.labels < 0)
+    named = [source.class_names[i] for i in source.labels if i >= 0]
+    assert [names[i] for i in found.labels if i >= 0] == named
+
+
+def test_a_file_of_labels_is_for_the_images_of_the_training_alone(model, photos, tmp_path):
+    pipe = Pipeline.from_pretrained(model)
+    assert pipe.metadata["data"]["labels"] == str(photos / "labels.csv")
+    other = np.zeros((12, 8, 8, 3), np.uint8)
+    config, given = images_of(None, pipe.tokenizer, pipe, pipe.metadata, other)
+    assert config.labels is True and len(given.training) == 12
+    assert remembered_data(pipe.metadata, "m", "", "").labels == str(photos / "labels.csv")
+    data = pipe.metadata["data"] | {"labels": str(tmp_path / "somebody.csv")}
+    with pytest.raises(ConfigError, match="a file that was not named on this machine"):
+        remembered_data({"data": data}, "m", "", "")
