@@ -244,7 +244,7 @@ def page_that_ends(monkeypatch):
     monkeypatch.setattr(server, "serve", serve)
 
 
-LONG = ("docs/multi_gpu.md", "docs/scaling.md", "docs/tutorial.md")
+LONG = ("docs/multi_gpu.md", "docs/scaling.md", "docs/tutorial.md", "docs/usage.md")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_trained_where_folders_and_reading_handles_cannot_be_flushed(tmp_path):
     words = "train-tokenizer --data.source digits --data.image_size 16 --data.channels 1 --tokenizer.width 8 --tokenizer.quantizer.num_codes 8"
     words += (

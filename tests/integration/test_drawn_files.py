@@ -286,6 +286,7 @@ print(launch.gathered(launch.place_among_processes()[0]))
 """
 
 
+@pytest.mark.slow
 def test_processes_that_have_met_wait_for_each_other(tmp_path):
     """For longer than they wait to meet: one may have nothing to draw. Their group ends before torch does, which
     otherwise aborts some."""

@@ -61,6 +61,7 @@ def asked(*words: str) -> tuple[str, ...]:
     return ("inpaint", "fashion-mnist", "photos", "masks", *FEW, "--batch-size", "4", *words)
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_files_of_one(place):
     """Bit for bit, sheets and variants; notes are said once."""
     several = asked("--variants", "2")

@@ -66,6 +66,7 @@ def test_accumulation_lowers_memory_and_keeps_the_operations():
     )
 
 
+@pytest.mark.slow
 def test_measurement_and_plan_of_an_untrained_tokenizer(plans, capsys):
     before = sorted(plans.rglob("*"))
     run(

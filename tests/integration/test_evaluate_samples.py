@@ -84,6 +84,7 @@ def test_another_batch_size_gives_the_same_samples_and_figures(evaluated, traine
     assert figures(result(tmp_path / "b.json")) == figures(result(evaluated / "a.json"))
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_samples_and_figures(evaluated, trained, tmp_path):
     launch = [
         sys.executable,

@@ -161,6 +161,7 @@ def test_it_can_be_said_and_is_recorded(tmp_path, capsys):
     assert metadata["data"]["white"] == 4095
 
 
+@pytest.mark.slow
 def test_a_pipeline_uses_the_level_of_its_training(copied):
     from d3pm_image import Pipeline
 

@@ -44,6 +44,7 @@ for point in range(1, int(sys.argv[3])):
 POINTS = 19  # renames of a save, and one more
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_the_old_model_the_new_one_or_a_refusal(model, tmp_path):
     """At every rename; the next save takes away what the killed one left."""
     (model / "mine.txt").touch()
@@ -111,6 +112,7 @@ def test_permission_missing_and_damaged_are_three_messages(tmp_path_factory, nam
     assert len(set(said)) == (3 if name != "." else 1)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_export(model, tmp_path):
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from d3pm_image.cli import main; main(sys.argv[1:])"
     out = tmp_path / "graphs"

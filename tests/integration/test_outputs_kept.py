@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from helpers.command_line import names, run
 
 
@@ -29,6 +30,7 @@ def test_evaluate_writes_beside_what_is_there(trained, tmp_path, capsys):
     assert {(tmp_path / name).read_bytes() for name in ("w.png", "e.json")} == {b"mine"}
 
 
+@pytest.mark.slow
 def test_a_package_and_graphs_get_a_folder_of_their_own(trained, tmp_path, capsys):
     (tmp_path / "graphs").mkdir()
     (tmp_path / "graphs" / "config.json").write_text("mine")

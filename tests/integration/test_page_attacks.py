@@ -268,6 +268,7 @@ def test_the_sum_of_all_uploads_is_bounded(page):
     assert sum(path.stat().st_size for path in page.files().rglob("*") if path.is_file()) < 1300 << 20
 
 
+@pytest.mark.slow
 def test_the_memory_of_sessions_is_bounded(page):
     (event, *_) = [event for event in page.config()["dependencies"] if event["api_name"] == "wait"]
 
@@ -359,6 +360,7 @@ def test_after_all_that_it_still_draws(page):
 # how it ends
 
 
+@pytest.mark.slow
 def test_folders_go_with_their_pages_however_these_end(places):
     shared, precious = places / "shared", places / "precious"
     killed = Served(shared, wait=False)

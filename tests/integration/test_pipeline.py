@@ -213,6 +213,7 @@ def test_every_image_may_have_a_seed_of_its_own(trained):
             pipe.generate_codes(3, seed=seeds)
 
 
+@pytest.mark.slow
 def test_compiled_networks_draw_the_same_images(trained):
     plain, compiled = (Pipeline.from_pretrained(trained / "diffusion") for _ in range(2))
     compiled.compile(backend="eager")

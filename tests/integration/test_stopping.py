@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.marks import slow
 from helpers.paths import ROOT
 from helpers.tiny import TINY_TOKENIZER, free_port
 
@@ -94,7 +95,7 @@ def test_a_signal_at_the_start_of_any_command_is_one_line(tmp_path, number, word
     assert not [p for p in tmp_path.iterdir() if p.name != "cache"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGHUP)])
 def test_a_signal_while_images_are_encoded_is_one_line(tmp_path, number):
     data = ["--data.image_size", "192", "--data.channels", "1", "--data.flip", "true"]
     process = begin(

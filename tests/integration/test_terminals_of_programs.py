@@ -9,6 +9,7 @@ import sys
 import pytest
 from helpers.command_line import fails, run
 from helpers.damage import EVIL, UNSAFE
+from helpers.marks import slow
 from helpers.paths import ROOT
 from PIL import Image
 
@@ -33,7 +34,7 @@ def program(*words: str, cwd, **env: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", [slow("cp1252"), slow("latin-1"), "ascii"])
 def test_help_and_doctor_on_terminals_that_do_not_know_every_letter(tmp_path, encoding):
     for kind in ("日本", "Ωμέγα"):
         (tmp_path / "set" / kind).mkdir(parents=True)
@@ -47,6 +48,7 @@ def test_help_and_doctor_on_terminals_that_do_not_know_every_letter(tmp_path, en
         assert words[0] != "generate" or "\\u03c4" in said
 
 
+@pytest.mark.slow
 def test_the_end_of_training_on_such_a_terminal(tmp_path):
     small = "--data.source digits --data.image_size 8 --data.channels 1 --tokenizer.downsampling 2 --tokenizer.multipliers [1] --tokenizer.width 8"
     small += " --tokenizer.quantizer.num_codes 8 --tokenizer.quantizer.code_dim 4 --train.steps 2 --train.batch_size 8 --train.warmup_steps 1"

@@ -45,6 +45,7 @@ def recorded(folder) -> int:
     return yaml.safe_load((folder / "config.yaml").read_text())["train"]["threads"]
 
 
+@pytest.mark.slow
 def test_a_run_records_its_threads_and_keeps_them(machine, trained_with, tmp_path, capsys, monkeypatch):
     """And gives torch its own number back, so that a later run in the program chooses anew."""
     pytest.importorskip("sklearn")

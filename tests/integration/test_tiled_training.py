@@ -114,6 +114,7 @@ def test_other_axes_than_the_tokenizers_are_one_line(tmp_path):
     assert not (tmp_path / "other").exists() and not (tmp_path / "third").exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_starts_from_a_torus_stays_on_it(tmp_path):
     """The axes come with the weights; other ones are refused before anything is trained."""
     trained(tmp_path, "both")

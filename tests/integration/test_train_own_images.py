@@ -108,6 +108,7 @@ def test_images_of_a_program_are_trained_and_the_report_is_opened(tmp_path, monk
         d3pm_image.train(pixels, widht=16)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_saves_and_goes_on_with_what_was_chosen(tmp_path, capsys):
     pytest.importorskip("sklearn")
     out = tmp_path / "run"
