@@ -29,6 +29,9 @@ class OwnImages:
         image_size: Side in pixels to train at, or height and width as [h, w].
         channels: 1 for grey, 3 for colour; 2 and 4 with alpha, for transparent images.
         flip: Mirror images left to right at random.
+        labels: Of a folder, other labels than its class folders: a CSV file (LABELS.csv, or
+            LABELS.csv:group,style for some of its columns) whose first column has file names and each further
+            one a set of labels; or names for the levels of subfolders, such as group/style.
         downsampling: Pixels per side of a code cell: 1, 2, 4, 8 or 16.
         tokenizer_width: Channels of the tokenizer's first level.
         width: Channels of the denoiser.
@@ -50,6 +53,7 @@ class OwnImages:
     image_size: int | tuple[int, int] = worded(0, "chosen by the images and the time")
     channels: Literal[0, 1, 2, 3, 4] = worded(0, "chosen by the images")
     flip: bool | None = worded(None, "chosen by the images")
+    labels: str = worded("", "class folders, if there are any")
     downsampling: Literal[0, 1, 2, 4, 8, 16] = worded(0, "chosen with the size")
     tokenizer_width: int = worded(0, "chosen by the time")
     width: int = worded(0, "chosen by the time")

@@ -17,6 +17,7 @@ from ..pixel_range import ends_with_alpha
 from ..tokenizer.similarity import structural_similarity
 from ..types import Tokenizer
 from .codes import usage_of
+from .lattice import Lattice
 
 PERCENTILES = (10, 50, 90, 99)
 NEAR_LIMIT = 0.5 / 255  # a pixel this close to 0 or 1 is black or full in 8 bits
@@ -46,6 +47,7 @@ class Errors:
         self.moments = nothing  # Σ x and Σ x² per pixel, of reconstructions and of images
         self.limits = nothing  # pixels that are black or full, of reconstructions and of images
         self.places = nothing  # Σ of squared errors per pixel position
+        self.lattice = Lattice(self.cell)
 
     def add(self, images: Tensor, output: Tensor, codes: Tensor) -> Tensor:
         """Count images (b, C, h, w), their reconstructions and codes (b, H, W). Returns each image's mean
@@ -61,6 +63,7 @@ class Errors:
         if ends_with_alpha(images):
             self.alpha = (self.alpha or 0.0) + float(difference[:, -1].abs().flatten(1).mean(1).sum())
         self.places = self.places + square.sum((0, 1)).cpu()
+        self.lattice.add(images, output)
         self.similar += float(structural_similarity(output, images).double().sum())
         self.counts += torch.bincount(codes.flatten(), minlength=self.num_codes).cpu()
         self.cells = codes[0].numel()
@@ -99,6 +102,7 @@ class Errors:
             "contrast": float(spread[0] / spread[1].clamp_min(1e-9)),
             "clipped": float(limits[0] - limits[1]),
             **border_ratio(self.places, self.cell),
+            **self.lattice.figures(count),
             **({"reconstruction_loss": self.loss / count} if self.criterion is not None else {}),
         }
 
@@ -127,7 +131,9 @@ def reconstruction_error(
         ``codes_per_image`` (cells of one image); ``contrast``, how much reconstructions differ from image to
         image, as a fraction of how much the images do; ``clipped``, the fraction of pixels at 0 or 1 less
         that of the images; ``border_ratio``, the squared error of the outermost cells divided by that of the
-        others (absent if there are no others).
+        others (absent if there are no others); ``lattice``, how much power reconstructions have at the
+        frequencies that repeat with the cells, as a multiple of the images' (:mod:`.lattice`: 1 is right,
+        and a visible pattern in flat areas far above; absent for one pixel per cell or small images).
     """
     errors = Errors(tokenizer, criterion)
     for start in range(0, count, batch_size):

@@ -83,6 +83,29 @@ def test_a_folder_is_trained_in_the_time_that_is_given(tmp_path, monkeypatch, ca
     assert "stage one, the tokenizer: previews" not in capsys.readouterr().out
 
 
+def test_label_sets_of_a_file_or_of_levels_of_folders(tmp_path, capsys):
+    images = noisy_folder(tmp_path / "photos", 24, "{c}/{i}.png")
+    (tmp_path / "labels.csv").write_text(
+        "file,tone,shape\n"
+        + "".join(
+            f"{path.relative_to(images)},{('dark', 'light')[i % 2]},round\n"
+            for i, path in enumerate(sorted(images.rglob("*.png")))
+        )
+    )
+    steps = ["--tokenizer-steps", "2", "--steps", "2", *words(SMALL)]
+    run("train", images, "--labels", f"{tmp_path / 'labels.csv'}:tone,shape", "--out", tmp_path / "a", *steps)
+    pipe = Pipeline.from_pretrained(tmp_path / "a")
+    assert pipe.label_sets.names == ("tone", "shape")
+    assert len(pipe.generate(2, labels="tone=light", steps=1)) == 2
+    capsys.readouterr()
+    line = fails(capsys, "train", images, "--labels", "group/style", "--out", tmp_path / "b", *steps)
+    assert "data.labels='group/style'" in line and not (tmp_path / "b").exists()
+    line = fails(
+        capsys, "train", images, "--labels", "other/one", "--out", tmp_path / "a", "--resume", "true"
+    )
+    assert "labels='other/one'" in line
+
+
 def test_a_pace_is_that_of_real_steps_of_either_stage():
     images = Images.of(Seen(100, 10, 16, True, 0.4, 3), OwnImages(), DataConfig("folder", "photos"))
     first = tokenizer_run(images, OwnImages(tokenizer_width=8), "run")

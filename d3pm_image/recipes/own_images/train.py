@@ -128,7 +128,8 @@ def run(asked: OwnImages, data: Data) -> Pipeline:
     asked = OwnImages(**{item.name: getattr(asked, item.name) for item in dataclasses.fields(OwnImages)})
     hint = "one process trains with what it measured; for several use train-tokenizer and train-diffusion"
     check(place_among_processes()[1] == 1, "processes", place_among_processes()[1], hint)
-    config, given = data_settings(data, DataConfig(), DataConfig(), {})
+    labels = {"labels": asked.labels} if asked.labels else {}
+    config, given = data_settings(data, DataConfig(), DataConfig(), labels)
     out = folder_to_write(asked.out or f"runs/{name_of(config)}")
     earlier = kept(out, asked, config)
     if earlier:  # what was asked for holds, but for what is said of this start
