@@ -1,7 +1,7 @@
 """Patterns that repeat with the cells of the codes, which a decoder leaves in areas that should be flat.
 
-The power of such a pattern lies at the frequencies that are multiples of 1/f per pixel, f being the pixels per
-side of a cell. Where images are flat they have nearly none there, and a pattern of one level shows.
+The power of such a pattern lies at the frequencies that are multiples of 1/f per pixel, f being the pixels
+per side of a cell. Where images are flat they have nearly none there, and a pattern of one level shows.
 """
 
 from __future__ import annotations
