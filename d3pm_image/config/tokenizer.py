@@ -116,6 +116,8 @@ class TokenizerConfig:
         norm: group normalises over the whole image, so that every code depends a little on every pixel;
             channel normalises each position by itself.
         padding: What convolutions see beyond the border: zeros, replicate or reflect.
+        upsampling: How the decoder doubles the sides: smooth filters after each pixel shuffle, so that flat
+            areas show no pattern of cells; shuffle does not, as models of version 0.1.0.
         quantizer: How features become codes, with settings of its own: EMA(num_codes=512), FSQ(levels=(8, 5,
             5, 5)) …
     """
@@ -126,6 +128,7 @@ class TokenizerConfig:
     blocks: int = 1
     norm: Literal["group", "channel"] = "group"
     padding: Literal["zeros", "replicate", "reflect"] = "zeros"
+    upsampling: Literal["smooth", "shuffle"] = "smooth"
     quantizer: Quantizer = field(default_factory=EMA)
 
     def __post_init__(self) -> None:
@@ -145,6 +148,8 @@ class TokenizerConfig:
         check(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
         hint = "use zeros, replicate or reflect"
         check(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
+        hint = "use smooth or shuffle"
+        check(self.upsampling in ("smooth", "shuffle"), "tokenizer.upsampling", self.upsampling, hint)
         hint = (
             "give a quantizer with its settings, such as EMA(num_codes=512), of"
             " d3pm_image.tokenizer.quantizers"
@@ -158,7 +163,7 @@ class TokenizerConfig:
         Raises:
             ConfigError: impossible values. TypeError: unknown ones.
         """
-        found = migrated(values)
+        found = {"upsampling": "shuffle", **migrated(values)}  # what there was before the setting
         return cls(**{**found, "quantizer": QUANTIZERS.change(EMA(), **found.get("quantizer", {}))})
 
     @property

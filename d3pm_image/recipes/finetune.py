@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 LEARNING = {
     "dropout",
     "known_share",
+    "upsampling",
     *(item.name for kind in QUANTIZERS.values() for item in kind.own() if item.metadata.get("learning")),
 }
-"""Settings of a network that affect only learning: they may differ from the model's."""
+"""Settings of a network that affect only learning, or have no weights: they may differ from the model's."""
 
 
 def defaults(kind: type, model: str) -> dict[str, Any]:

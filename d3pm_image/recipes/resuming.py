@@ -112,6 +112,7 @@ BEFORE = {
     "process.kernel": "uniform",
     "process.neighbours": ProcessConfig().neighbours,
     "denoiser.known_share": 0.0,
+    "tokenizer.upsampling": "shuffle",
     "train.muon_precision": "bf16",
 }
 """Meaning of checkpoints without settings that came later."""
@@ -256,11 +257,16 @@ def resolved(config: Any) -> Any:
 def settled(config: R) -> R:
     """The settings of a run, with precisions and threads as this machine chooses them where they are not
     given. A resumed run keeps its first choice; for threads, only if the machine has as many processors and
-    the environment does not set them."""
+    the environment does not set them. One that recorded no upsampling keeps what there was then."""
     held, began = None, Path(config.out).expanduser() / "config.yaml"
     if config.resume and began.is_file():
         with contextlib.suppress(Unreadable):
             held = read_yaml(began)
+    if isinstance(config, TokenizerRun) and isinstance(held, dict):
+        began_with = held.get("tokenizer")
+        if isinstance(began_with, dict) and "upsampling" not in began_with:
+            former = dataclasses.replace(config.tokenizer, upsampling="shuffle")
+            config = dataclasses.replace(config, tokenizer=former)
     before = held.get("train") if isinstance(held, dict) else None
     before = before if isinstance(before, dict) else {}
     train = config.train

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import Tile, TokenizerConfig, check
+from ..config import Tile, TokenizerConfig, check, wraps
 from ..pixel_range import settled_alpha, to_signed
 from ..recompute import Recomputable
 from ..seeds import Share
@@ -77,6 +77,34 @@ class ResidualBlock(Recomputable):
         return x + self.conv2(F.silu(self.norm2(h)))
 
 
+class SmoothShuffle(nn.Module):
+    """A pixel shuffle by 2 and the binomial filter [1, 2, 1]/4 along both sides. (B, 4C, H, W) → (B, C, 2H,
+    2W).
+
+    A shuffle gives each of four neighbouring pixels weights of its own, so that areas of one code show a
+    pattern of that period. This filter is 0 at its frequencies and lets the slow ones pass, as low-pass
+    filters after upsampling do elsewhere (Karras et al. 2021, "Alias-Free Generative Adversarial Networks").
+    Beyond a border the image is mirrored, which continues the pattern, or goes on at the other border along
+    the tiled axes.
+    """
+
+    def __init__(self, tile: Tile = "none"):
+        super().__init__()
+        self.tile = tile
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shuffle, pad each axis in its own way, and average four neighbours twice."""
+        rows, columns = wraps(self.tile)
+        x = F.pad(F.pixel_shuffle(x, 2), (1, 1, 0, 0), "circular" if columns else "reflect")
+        x = F.pad(x, (0, 0, 1, 1), "circular" if rows else "reflect")
+        return F.avg_pool2d(F.avg_pool2d(x, 2, 1), 2, 1)
+
+
+def upsampling(config: TokenizerConfig, tile: Tile) -> nn.Module:
+    """Channels in fours to twice the sides. (B, 4C, H, W) → (B, C, 2H, 2W)."""
+    return SmoothShuffle(tile) if config.upsampling == "smooth" else nn.PixelShuffle(2)
+
+
 def arrange(network: nn.Module, device: str) -> None:
     """Set the memory format of weights for a type of device: channels last on ``cuda``, which tensor cores
     use directly.
@@ -110,10 +138,10 @@ def decoder(config: TokenizerConfig, channels: int, tile: Tile = "none") -> nn.S
     for level in reversed(range(len(widths))):
         layers += [ResidualBlock(config, widths[level], tile) for _ in range(config.blocks + 1)]
         if level > 0:
-            layers += [conv(config, tile, widths[level], widths[level - 1] * 4), nn.PixelShuffle(2)]
-    layers += [norm(config, widths[0]), nn.SiLU()]
-    layers += [conv(config, tile, widths[0], channels * stem**2), nn.PixelShuffle(stem)]
-    return nn.Sequential(*layers)
+            layers.append(conv(config, tile, widths[level], widths[level - 1] * 4))
+            layers.append(upsampling(config, tile))
+    layers += [norm(config, widths[0]), nn.SiLU(), conv(config, tile, widths[0], channels * stem**2)]
+    return nn.Sequential(*layers, upsampling(config, tile) if stem == 2 else nn.PixelShuffle(1))
 
 
 class Autoencoder(nn.Module):

@@ -34,7 +34,12 @@ LOOP = {
 }
 DIGITS = {"data.source": "digits", "data.channels": 1}
 NETWORK = {"token_start": "random", "denoiser.width": 32, "denoiser.depth": 2, "denoiser.heads": 2}
-LEVEL = {"tokenizer.downsampling": 2, "tokenizer.multipliers": "[1]", "tokenizer.width": 16}
+LEVEL = {
+    "tokenizer.downsampling": 2,
+    "tokenizer.multipliers": "[1]",
+    "tokenizer.width": 16,
+    "tokenizer.upsampling": "shuffle",
+}
 TOKENIZERS: dict[str, dict[str, Any]] = {
     "ema": {
         **LEVEL,
@@ -51,6 +56,7 @@ TOKENIZERS: dict[str, dict[str, Any]] = {
         "tokenizer.quantizer.levels": "[4,4,4]",
         "tokenizer.norm": "channel",
         "tokenizer.padding": "replicate",
+        "tokenizer.upsampling": "shuffle",
         "loss.l1": 0.5,
         "loss.gradient": 0.5,
         "loss.ssim": 0.2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,7 +80,9 @@ OLD = {
 def test_every_spelling_of_files_is_read(given, expected, tmp_path):
     """In folders, and in YAML files of settings; twice is once."""
     config = TokenizerConfig(downsampling=2, width=8, multipliers=(1,), quantizer=expected)
-    assert TokenizerConfig.from_values(NETWORK | given) == config
+    former = replace(config, upsampling="shuffle")  # what there was before files recorded it
+    assert TokenizerConfig.from_values(NETWORK | given) == former
+    assert TokenizerConfig.from_values(NETWORK | given | {"upsampling": "smooth"}) == config
     assert migrated(migrated(NETWORK | given)) == migrated(NETWORK | given)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({"tokenizer": NETWORK | given}))
     assert (
@@ -150,7 +153,7 @@ def test_folders_of_the_first_version_load(tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"tokenizer": NETWORK | FIRST}))
     assert {k for k in model.state_dict() if k.startswith("quantizer")} == OLD_BUFFERS
     again, _ = load_tokenizer(tmp_path)
-    assert again.config == model.config
+    assert again.config == replace(model.config, upsampling="shuffle")
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
 
 
@@ -159,7 +162,7 @@ def test_a_checkpoint_of_version_0_1_0_is_compared_with_what_it_recorded(tmp_pat
     images = Images("a", (), Identity("a"))
 
     def identity(quantizer: Quantizer) -> RunIdentity:
-        config = TokenizerRun(tokenizer=TokenizerConfig(quantizer=quantizer))
+        config = TokenizerRun(tokenizer=TokenizerConfig(quantizer=quantizer, upsampling="shuffle"))
         return RunIdentity(config, {"tokenizer": dataclasses.asdict(config.tokenizer)}, images, images)
 
     run = identity(Cosine(code_dim=8))
