@@ -85,7 +85,7 @@ def test_the_models_that_ship_keep_theirs():
 
 
 def test_others_are_named():
-    with pytest.raises(ConfigError, match="tokenizer.upsampling='bilinear': use smooth or shuffle"):
+    with pytest.raises(ConfigError, match=r"tokenizer\.upsampling='bilinear': use smooth or shuffle"):
         TokenizerConfig(upsampling="bilinear")
 
 
