@@ -297,5 +297,5 @@ def test_kernels_know_what_the_codes_stand_for(kernel):
     """Codes 0 and 7 are nearly alike, which their numbers do not say."""
     places = torch.linspace(0, 7, 8)[[0, 7, 2, 3, 4, 5, 6, 1]][:, None]
     problem = Problem(8, 2, (3, 3), NETWORK, vectors=lambda: places)
-    made = entries.ENTRIES[kernel].make(problem, DiffusionRun(process=ProcessConfig(steps=50)))
+    made = entries.ENTRIES[kernel].make(problem, DiffusionRun(process=ProcessConfig(steps=50, neighbours=2)))
     assert made.process.kernel.generator[0, 7] > 2 * made.process.kernel.generator[0, 1]
