@@ -294,8 +294,9 @@ def test_baselines_train_in_the_precision_that_auto_is(precision, monkeypatch):
 
 @pytest.mark.parametrize("kernel", ["gaussian", "nearest"])
 def test_kernels_know_what_the_codes_stand_for(kernel):
-    """Codes 0 and 7 are nearly alike, which their numbers do not say."""
-    places = torch.linspace(0, 7, 8)[[0, 7, 2, 3, 4, 5, 6, 1]][:, None]
-    problem = Problem(8, 2, (3, 3), NETWORK, vectors=lambda: places)
-    made = entries.ENTRIES[kernel].make(problem, DiffusionRun(process=ProcessConfig(steps=50, neighbours=2)))
-    assert made.process.kernel.generator[0, 7] > 2 * made.process.kernel.generator[0, 1]
+    """Codes 0 and 39 are nearly alike, which their numbers do not say."""
+    places = torch.arange(40.0)[[0, 39, *range(2, 39), 1]][:, None]
+    problem = Problem(40, 2, (3, 3), NETWORK, vectors=lambda: places)
+    made = entries.ENTRIES[kernel].make(problem, DiffusionRun(process=ProcessConfig(steps=50)))
+    generator = made.process.kernel.generator
+    assert generator[0, 39] > 2 * generator[0, 1]
