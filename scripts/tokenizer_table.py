@@ -96,6 +96,10 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]]]] = {
             for padding in ("zeros", "replicate", "reflect")
         },
     ),
+    "upsampling": (  # the other groups have shuffle, which was all there was
+        (FASHION, EUROSAT),
+        {"shuffle": {"upsampling": "shuffle"}, "smooth": {"upsampling": "smooth"}},
+    ),
 }
 COLUMNS = {
     "PSNR, dB": ("psnr_db", "{:.2f}"),
@@ -105,6 +109,7 @@ COLUMNS = {
     "codes used": ("codes_used", "{:.0f}"),
     "perplexity": ("perplexity", "{:.0f}"),
     "border / inside": ("border_ratio", "{:.2f}"),
+    "pattern of cells": ("lattice", "{:.2f}"),
     "codes changed by a far edit": ("far_changes", "{:.2%}"),
     "seconds": ("seconds", "{:.0f}"),
 }
@@ -190,6 +195,7 @@ def train_and_measure(config: TokenizerRun, count: int) -> dict[str, float]:
         values = reconstruction_error(tokenizer, held_out.read, count, criterion=perceptual)
     names = ("mse", "psnr_db", "ssim", "mse_p90", "codes_used", "perplexity", "border_ratio")
     found = {name: values[name] for name in names}
+    found["lattice"] = values["lattice"]
     found["feature_distance"] = values["reconstruction_loss"]
     found["frechet_distance"] = frechet(tokenizer, held_out, count)
     if config.data.image_size >= 64:
