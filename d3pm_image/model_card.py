@@ -173,7 +173,8 @@ def origin(started: Any) -> str:
     model = printable_html(started.get("model") or "another model")
     steps, data = printable_html(started.get("steps")), printable_html(started.get("data", "other images"))
     trained = f" ({steps} steps on {data})" if "steps" in started else ""
-    part = "; its decoder alone learnt" if started.get("learnt") == "decoder" else ""
+    parts = {"decoder": "; its decoder alone learnt", "context": "; its context branch alone learnt"}
+    part = parts.get(str(started.get("learnt")), "")
     return f", begun with the weights of {model}{trained}{origin(started.get('started_from'))}{part}"
 
 

@@ -118,6 +118,8 @@ class TokenizerConfig:
         padding: What convolutions see beyond the border: zeros, replicate or reflect.
         upsampling: How the decoder doubles the sides: smooth filters after each pixel shuffle, so that flat
             areas show no pattern of cells; shuffle does not, as models of version 0.1.0.
+        context: Channels of the branch that shows the decoder the known pixels around a region that is
+            repainted, so that it fits to them (--learn context); 0 has none.
         quantizer: How features become codes, with settings of its own: EMA(num_codes=512), FSQ(levels=(8, 5,
             5, 5)) …
     """
@@ -129,6 +131,7 @@ class TokenizerConfig:
     norm: Literal["group", "channel"] = "group"
     padding: Literal["zeros", "replicate", "reflect"] = "zeros"
     upsampling: Literal["smooth", "shuffle"] = "smooth"
+    context: int = 0
     quantizer: Quantizer = field(default_factory=EMA)
 
     def __post_init__(self) -> None:
@@ -150,6 +153,8 @@ class TokenizerConfig:
         check(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
         hint = "use smooth or shuffle"
         check(self.upsampling in ("smooth", "shuffle"), "tokenizer.upsampling", self.upsampling, hint)
+        hint = "give a multiple of 8 up to 1024, such as 32, or 0 for none"
+        check(0 <= self.context <= 1024 and self.context % 8 == 0, "tokenizer.context", self.context, hint)
         hint = (
             "give a quantizer with its settings, such as EMA(num_codes=512), of"
             " d3pm_image.tokenizer.quantizers"

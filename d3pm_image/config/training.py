@@ -158,7 +158,8 @@ class TokenizerRun:
         start_from: Trained model (a run, a folder, a shipped model or a hub id) whose tokenizer's weights are
             the first ones, and whose network, size and channels are the defaults; empty for new weights.
         learn: all, or the decoder alone: then every image keeps the codes that start_from gives it, and
-            diffusion models trained on these remain valid (package --tokenizer).
+            diffusion models trained on these remain valid (package --tokenizer). context leaves the decoder
+            as it is, too, and trains a branch that fits repainted regions to the pixels around them.
         data: Images.
         tokenizer: Network and codebook.
         loss: Reconstruction loss.
@@ -171,7 +172,7 @@ class TokenizerRun:
     out: str = "runs/tokenizer"
     resume: bool = False
     start_from: str = ""
-    learn: Literal["all", "decoder"] = "all"
+    learn: Literal["all", "decoder", "context"] = "all"
     data: DataConfig = field(default_factory=lambda: DataConfig(image_size=16, channels=1))
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     loss: TokenizerLossConfig = field(default_factory=TokenizerLossConfig)
@@ -182,7 +183,15 @@ class TokenizerRun:
         check(self.data.image_size != 0, "data.image_size", 0, hint)
         check(self.data.channels != 0, "data.channels", 0, "give 1 for grey, 3 for colour, or 4 with alpha")
         self.tokenizer.grid(self.data.image_size)
-        check(self.learn in ("all", "decoder"), "learn", self.learn, "use all or decoder")
+        hint = "use all, decoder or context"
+        check(self.learn in ("all", "decoder", "context"), "learn", self.learn, hint)
+        hint = "is trained with learn context, from a trained tokenizer in start_from; leave it out"
+        check(
+            not self.tokenizer.context or bool(self.start_from),
+            "tokenizer.context",
+            self.tokenizer.context,
+            hint,
+        )
         trained = "needs a trained tokenizer: name one with start_from"
         check(self.learn == "all" or bool(self.start_from), "learn", self.learn, trained)
         hint = "the tokenizer is convolutional: use adamw"

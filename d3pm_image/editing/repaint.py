@@ -23,6 +23,7 @@ from ..config import check
 from ..config.ranges import check_seam, check_strength
 from ..imaging import hidden_cells
 from ..sampling.request import Request
+from ..tokenizer.autoencoder import Autoencoder
 from ..tokenizer.palette import Palette
 from .canvas import Canvas, covered_pixels, make_canvas, put_back
 from .feather import blending_weights
@@ -146,7 +147,10 @@ def repaint(
             )
             label = torch.tensor([labels[i] for i in numbers], device=model.device)
             drawn = draw_codes(model, request, places, label, codes, unknown, config.strength, bar)
-            for place, i, pixels in zip(places, numbers, decode(model, request, drawn), strict=True):
+            canvases = [states[i].canvas for i in numbers]
+            for place, i, pixels in zip(
+                places, numbers, decode(model, request, drawn, canvases), strict=True
+            ):
                 results[i][place % variants] = finish(
                     states[i], pixels, model.tokenizer.downsampling, config.feather, indexed
                 )
@@ -233,10 +237,20 @@ def batches(
     return [[group[p] for p in part] for group in groups.values() for part in request.batches(len(group))]
 
 
-def decode(model: Model, request: Request, codes: Tensor) -> Iterator[Tensor]:
-    """Images (C, h, w) of codes (B, H, W), as many pixels at once as a batch of the model's size has."""
+def decode(model: Model, request: Request, codes: Tensor, canvases: Sequence[Canvas]) -> Iterator[Tensor]:
+    """Images (C, h, w) of codes (B, H, W), as many pixels at once as a batch of the model's size has; fitted
+    to the known pixels of their canvases, where the tokenizer can."""
     at_once = max(1, request.batch_size * math.prod(model.grid) // math.prod(codes.shape[1:]))
-    return (image for part in codes.split(at_once) for image in model.tokenizer.decode(part).cpu())
+    tokenizer = model.tokenizer
+    for start in range(0, len(codes), at_once):
+        part = codes[start : start + at_once]
+        if isinstance(tokenizer, Autoencoder) and tokenizer.context is not None:
+            around = canvases[start : start + at_once]
+            pixels = torch.stack([canvas.pixels for canvas in around]).to(model.device)
+            known = torch.stack([~canvas.open for canvas in around]).to(model.device)
+            yield from tokenizer.complete(part, pixels, known).cpu()
+        else:
+            yield from tokenizer.decode(part).cpu()
 
 
 def finish(

@@ -34,6 +34,7 @@ LEARNING = {
     "dropout",
     "known_share",
     "upsampling",
+    "context",
     *(item.name for kind in QUANTIZERS.values() for item in kind.own() if item.metadata.get("learning")),
 }
 """Settings of a network that affect only learning, or have no weights: they may differ from the model's."""
@@ -131,10 +132,20 @@ def begin_tokenizer(network: Autoencoder, config: TokenizerRun) -> dict[str, Any
     check(config.data.channels == info.channels, "data.channels", config.data.channels, colours)
     hint = f"start_from {config.start_from} has {info.tile}; leave it out, or start_from"
     check(config.data.tile == info.tile, "data.tile", config.data.tile, hint)
-    network.load_state_dict(source.state_dict())
-    if config.learn == "decoder":
-        network.fix_codes()
+    had, has = source.config.context, config.tokenizer.context
+    hint = f"start_from {config.start_from} has {had}; leave it out, or start_from"
+    check(has in (0, had) or not had, "tokenizer.context", has, hint)
+    weights = {name: value for name, value in source.state_dict().items() if has or not is_context(name)}
+    begun = {name: value for name, value in network.state_dict().items() if is_context(name)}
+    network.load_state_dict(begun | weights)
+    if config.learn != "all":
+        network.fix_codes(fix_decoder=config.learn == "context")
     return remembered(config.start_from, info.metadata) | {"learnt": config.learn}
+
+
+def is_context(name: str) -> bool:
+    """Whether a weight is one of the context branch, which may be new."""
+    return name.startswith("context.")
 
 
 @dataclass(frozen=True)
@@ -241,7 +252,8 @@ def sets_by_name(class_names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
-    """Whether two tokenizers give every image the same codes: all but their decoders is equal."""
+    """Whether two tokenizers give every image the same codes: all but their decoders, with the context
+    branches, is equal."""
     import torch
 
     if type(one) is not type(other):
@@ -254,7 +266,8 @@ def same_codes(one: Tokenizer, other: Tokenizer) -> bool:
     ):
         return False
     mine, others = (
-        {k: v for k, v in t.state_dict().items() if not k.startswith("decoder.")} for t in (one, other)
+        {k: v for k, v in t.state_dict().items() if not (k.startswith("decoder.") or is_context(k))}
+        for t in (one, other)
     )
     return mine.keys() == others.keys() and all(
         torch.equal(mine[name].cpu(), others[name].cpu()) for name in mine

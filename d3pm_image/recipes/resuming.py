@@ -113,6 +113,7 @@ BEFORE = {
     "process.neighbours": ProcessConfig().neighbours,
     "denoiser.known_share": 0.0,
     "tokenizer.upsampling": "shuffle",
+    "tokenizer.context": 0,
     "train.muon_precision": "bf16",
 }
 """Meaning of checkpoints without settings that came later."""

@@ -14,6 +14,7 @@ from ..pixel_range import colour_channels
 from ..printable import printable
 from ..provenance.machine import machine
 from ..system.threads import torch_threads
+from .context_parts import with_context
 from .finetune import begin_tokenizer
 from .images import hint_at_alpha, open_images, write_unused
 from .resuming import Images, RunIdentity, need_resume, resolved, settled
@@ -39,7 +40,7 @@ class TokenizerSettings(TypedDict, total=False):
     out: str | os.PathLike[str]
     resume: bool
     start_from: str | os.PathLike[str]
-    learn: Literal["all", "decoder"]
+    learn: Literal["all", "decoder", "context"]
     tokenizer: TokenizerConfig | Mapping[str, Any]
     loss: TokenizerLossConfig | Mapping[str, Any]
     train: TrainConfig | Mapping[str, Any]
@@ -97,7 +98,7 @@ def run(config: TokenizerRun, given: GivenImages | None = None, alone: bool = Tr
     from ..training.loop import end_training, make_accelerator, run_folder
 
     need_resume(config)
-    config = settled(config)
+    config = with_context(settled(config))
     # first, so that a missing package is reported at once
     perceptual = Perceptual(config.loss) if config.loss.perceptual else None
     with torch_threads(config.train.threads):
@@ -240,7 +241,7 @@ def make_task(
         identity=identity.saved(),
         check_identity=identity.check,
         begin=lambda: begin(inputs),
-        preview=make_preview(inputs.held_out, accelerator.device),
+        preview=make_preview(inputs.held_out, accelerator.device, config.learn),
         discriminator=make_discriminator_task(config, accelerator, discriminator),
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TokenizerRun
 from ..pixel_range import ends_with_alpha, from_levels, over, to_signed
+from .context_parts import SEAM, make_repaint_preview, make_repaint_scores, repainted, seam_error
 from .token_cache import VALIDATION_IMAGES
 
 if TYPE_CHECKING:
@@ -87,8 +88,14 @@ def make_loss(
 
     def loss(model: nn.Module, batch: dict[str, Tensor], random: StepRandom) -> tuple[Any, ...]:
         images = from_levels(batch["images"])
-        output, codes, own = model(images, random.share())
-        total, terms = reconstruction_loss(output, images, config.loss)
+        if config.learn == "context":
+            output, codes, hidden = repainted(model, images, random, config.tokenizer.downsampling)
+            total, terms = reconstruction_loss(output, images, config.loss)
+            terms["seam"] = seam_error(output, images, hidden)
+            total, own = total + SEAM * terms["seam"], total.new_zeros(())
+        else:
+            output, codes, own = model(images, random.share())
+            total, terms = reconstruction_loss(output, images, config.loss)
         behind = background(images, random)
         if perceptual is not None:
             with autocast():
@@ -150,19 +157,21 @@ def make_validation(
     complain: bool = True,
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Reconstruction error and codebook use on held-out images, warnings in words, and the score: the mean
-    squared error, or the whole reconstruction loss where it has other terms. A warning is printed when two
-    validations in a row agree on it: codebooks that form look collapsed for a while."""
+    squared error, or the whole reconstruction loss where it has other terms; of a context branch the squared
+    error of repaints, and the error at their border. A warning is printed when two validations in a row agree
+    on it: codebooks that form look collapsed for a while."""
     import sys
 
     from tqdm import tqdm
 
     from ..metrics.reconstruction import reconstruction_error
     from ..metrics.tokenizer_diagnostics import warnings_of
-    from ..tokenizer.loss import reconstruction_loss
+    from ..tokenizer.loss import L2_SCALE, reconstruction_loss
 
     plain = not (config.loss.l1 or config.loss.gradient or config.loss.ssim or config.loss.perceptual)
     count = min(len(held_out), VALIDATION_IMAGES)
     before: set[str] = set()
+    repaints = make_repaint_scores(held_out, device, count) if config.learn == "context" else None
 
     def whole(output: Tensor, images: Tensor) -> Tensor:
         total = reconstruction_loss(output, images, config.loss)[0]
@@ -185,16 +194,24 @@ def make_validation(
             tqdm.write(f"warning: {now[kind]}", file=sys.stderr)
         before.clear()
         before.update(now)
+        if repaints is not None:
+            found = repaints(network)
+            return {"score": found["hidden_mse"] + SEAM / L2_SCALE * found["seam_error"], **values, **found}
         return {"score": values.get("reconstruction_loss", values["mse"]), **values}
 
     return validate
 
 
-def make_preview(held_out: ImageSet, device: torch.device) -> Callable[[nn.Module], dict[str, Image.Image]]:
-    """Rows of held-out originals, each above its reconstructions."""
+def make_preview(
+    held_out: ImageSet, device: torch.device, learn: str = "all"
+) -> Callable[[nn.Module], dict[str, Image.Image]]:
+    """Rows of held-out originals, each above its reconstructions; repaints where a context branch learns."""
     import torch
 
     from ..imaging import for_viewing, grid_image, to_pil
+
+    if learn == "context":
+        return make_repaint_preview(held_out, device)
 
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         network, count = cast("Autoencoder", model), min(PREVIEW_IMAGES, len(held_out))

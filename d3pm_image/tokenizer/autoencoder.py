@@ -9,6 +9,7 @@ none). editing/receptive.py measures both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import Tile, TokenizerConfig, check, wraps
+from ..imaging import fill_hidden, hidden_cells
 from ..pixel_range import settled_alpha, to_signed
 from ..recompute import Recomputable
 from ..seeds import Share
 from ..torus import convolution
+from .context import Context
 from .quantizer import QuantizerModule, need_codes
 
 if TYPE_CHECKING:
@@ -144,6 +147,21 @@ def decoder(config: TokenizerConfig, channels: int, tile: Tile = "none") -> nn.S
     return nn.Sequential(*layers, upsampling(config, tile) if stem == 2 else nn.PixelShuffle(1))
 
 
+def in_parts(function: Callable[..., Tensor], codes: Tensor, *others: Tensor) -> Tensor:
+    """Images of codes (B, H, W), and of other tensors with a row per image, a few at a time on a CPU.
+
+    A convolution adds up in another order for one image than for several; on several threads every number of
+    images has its own order, and only an even number of threads treats both images of a pair alike. An image
+    must not depend on its batch."""
+    if codes.device.type != "cpu" or not len(codes):
+        return function(codes, *others)
+    given = (codes, *others)
+    filled = [torch.cat([x, x[-1:]]) if len(x) % 2 else x for x in given]
+    at_once = len(filled[0]) if torch.get_num_threads() == 1 else 2
+    parts = zip(*(x.split(at_once) for x in filled), strict=True)
+    return torch.cat([function(*part) for part in parts])[: len(codes)]
+
+
 class Autoencoder(nn.Module):
     """Images (B, C, h, w), float in [0, 1], to codes (B, H, W), int64 in 0..K-1, and back.
 
@@ -173,6 +191,10 @@ class Autoencoder(nn.Module):
         self.encoder = encoder(config, channels, tile)
         self.quantizer = QuantizerModule(config.quantizer, vectors_a_step, synchronize)
         self.decoder = decoder(config, channels, tile)
+        self.context = Context(config, channels, tile) if config.context else None
+        doublings = (nn.PixelShuffle, SmoothShuffle)
+        places = [i for i, layer in enumerate(self.decoder) if isinstance(layer, doublings)]
+        self.level_starts = {0, *places[:-1]}  # layers of the decoder that lead to a new level
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """As torch's; the codebook is updated outside the compiled graphs."""
@@ -205,10 +227,10 @@ class Autoencoder(nn.Module):
                 spacing *= layer.stride[0] if isinstance(layer, nn.Conv2d) else layer.downscale_factor
         return side
 
-    def fix_codes(self) -> None:
+    def fix_codes(self, fix_decoder: bool = False) -> None:
         """Leave encoder and codebook as they are from now on: the decoder alone learns, and every image keeps
-        its codes."""
-        for part in (self.encoder, self.quantizer):
+        its codes. With ``fix_decoder`` the context branch alone learns."""
+        for part in (self.encoder, self.quantizer, *([self.decoder] if fix_decoder else [])):
             part.requires_grad_(False)
         self.fixed_codes = True
         self.train(self.training)
@@ -221,9 +243,25 @@ class Autoencoder(nn.Module):
             self.quantizer.eval()
         return self
 
-    def forward(self, images: Tensor, share: Share | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        share: Share | None = None,
+        hidden: Tensor | None = None,
+        seen: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Training pass: reconstruction (B, C, h, w), not clamped; codes (B, H, W); commitment loss (scalar,
-        0 with fixed codes). Share: see :meth:`QuantizerModule.forward`."""
+        0 with fixed codes).
+
+        Args:
+            images: (B, C, h, w) in [0, 1].
+            share: See :meth:`QuantizerModule.forward`.
+            hidden: (B, h, w) bool, a region that is repainted, for training of the context branch.
+            seen: Images whose codes stand in the cells of that region; None takes ``images``.
+        """
+        if hidden is not None:
+            codes = self.codes_around(images, hidden, images if seen is None else seen)
+            return self.fitted(codes, images, ~hidden), codes, images.new_zeros(())
         if self.fixed_codes:
             codes = self.codes(images)
             return self.decoder(self.vectors(codes)) * 0.5 + 0.5, codes, images.new_zeros(())
@@ -249,6 +287,25 @@ class Autoencoder(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return self.quantizer(self.encoder(to_signed(images.float())))[1]
 
+    def codes_around(self, images: Tensor, hidden: Tensor, seen: Tensor) -> Tensor:
+        """Codes (B, H, W) as a repaint has them: outside a region those of the images without it, in its
+        cells those of the images ``seen``, which stand for drawn ones."""
+        around = self.codes(fill_hidden(images, hidden))
+        return torch.where(hidden_cells(hidden, self.downsampling), self.codes(seen), around)
+
+    def fitted(self, codes: Tensor, images: Tensor, known: Tensor) -> Tensor:
+        """Images (B, C, h, w), not clamped, of codes (B, H, W), fitted to pixels of ``images`` that are
+        known, (B, h, w) bool; without a context branch the codes' own."""
+        x = self.quantizer.lookup(codes)
+        if self.context is None:
+            return self.decoder(x) * 0.5 + 0.5
+        added = self.context(to_signed(images), known)
+        for place, layer in enumerate(self.decoder):
+            x = layer(x)
+            if place in self.level_starts:
+                x = x + added.pop()  # coarsest first
+        return x * 0.5 + 0.5
+
     def vectors(self, codes: Tensor) -> Tensor:
         """Codebook vectors of codes (B, H, W), (B, D, H, W) float32."""
         return self.quantizer.lookup(codes)
@@ -261,14 +318,35 @@ class Autoencoder(nn.Module):
             ValueError: a code outside 0..K-1.
         """
         need_codes(codes, self.num_codes)
-        if codes.device.type != "cpu" or not len(codes):
-            return self.images(codes)
-        # A convolution adds up in another order for one image than for several; on several threads every
-        # number of images has its own order, and only an even number of threads treats both images of a pair
-        # alike. An image must not depend on its batch.
-        filled = torch.cat([codes, codes[-1:]]) if len(codes) % 2 else codes
-        at_once = len(filled) if torch.get_num_threads() == 1 else 2
-        return torch.cat([self.images(part) for part in filled.split(at_once)])[: len(codes)]
+        return in_parts(self.images, codes)
+
+    @torch.no_grad()
+    def complete(self, codes: Tensor, images: Tensor, known: Tensor) -> Tensor:
+        """Images (B, C, h, w) float32 in [0, 1] of codes (B, H, W), fitted to the pixels of ``images`` that
+        are known. Without a context branch, or where nothing is known, as :meth:`decode`.
+
+        Args:
+            images: (B, C, h, w) float in [0, 1]; pixels that are not known are not read.
+            known: (B, h, w) bool. What they show is fitted to, not copied.
+
+        Raises:
+            ValueError: a code outside 0..K-1, or images or known pixels of another shape.
+        """
+        need_codes(codes, self.num_codes)
+        size = tuple(side * self.downsampling for side in codes.shape[1:])
+        shape = (len(codes), self.channels, *size)
+        check(images.shape == shape, "images", tuple(images.shape), f"give {shape}, as the codes")
+        hint = f"give {(len(codes), *size)}, as the codes"
+        check(known.shape == (len(codes), *size), "known", tuple(known.shape), hint)
+        if self.context is None:
+            return in_parts(self.images, codes)
+        return in_parts(self.fitted_images, codes, images, known)
+
+    @torch.no_grad()
+    def fitted_images(self, codes: Tensor, images: Tensor, known: Tensor) -> Tensor:
+        """:meth:`complete` without input validation."""
+        with torch.autocast(codes.device.type, enabled=False):
+            return settled_alpha(self.fitted(codes, images.float(), known).clamp(0, 1))
 
     @torch.no_grad()
     def images(self, codes: Tensor) -> Tensor:
