@@ -27,6 +27,7 @@ SHOWN = (
     "samples.fidelity",
     "samples.calls_per_image",
     "samples.seconds",
+    "inpainting.",
 )
 
 
