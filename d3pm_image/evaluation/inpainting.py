@@ -67,8 +67,10 @@ class Shown:
     def figures(self, labels: Tensor) -> dict[str, Any]:
         """Fréchet distance, and label accuracy of the images that have a label; ``labels`` (n,) of all."""
         distance = {"frechet_distance": round(frechet_distance(self.moments, self.evaluator.seen.moments), 4)}
+        if not self.classes:
+            return distance
         known = self.evaluator.places(labels) >= 0
-        if not self.classes or not bool(known.any()):
+        if not bool(known.any()):
             return distance
         return {
             **self.evaluator.label_accuracies(torch.cat(self.classes)[known], labels[known]),
@@ -130,8 +132,8 @@ def evaluate_inpainting(
         {name: Completions(evaluator) for name in args.regions()},
     )
     labels, checked = [], min(LEAK_IMAGES, len(numbers))
-    with progress(args, pipe) as bar:
-        meter = Meter(bar, len(numbers) + checked)
+    with progress(args, pipe, len(numbers) + checked) as bar:
+        meter = Meter(bar, 1)
         for places in batches(len(numbers), checked, args.batch_size):
             batch = held_out.__getitems__([numbers[place] for place in places])
             images = batch["images"]
@@ -170,9 +172,9 @@ NOTE = (
 )
 
 
-def progress(args: Evaluation, pipe: Pipeline) -> tqdm:
-    """A progress bar of network calls per image, over all regions."""
-    calls = calls_expected(pipe.request(**args.changes()).sampling) * len(args.regions())
+def progress(args: Evaluation, pipe: Pipeline, images: int) -> tqdm:
+    """A progress bar of the network calls for so many images of every region."""
+    calls = calls_expected(pipe.request(**args.changes()).sampling) * images * len(args.regions())
     form = "completing images {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
     return tqdm(total=calls, bar_format=form, mininterval=0.5, leave=False)
 
