@@ -8,6 +8,7 @@ region as the tokenizer gives the real one back.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -111,6 +112,26 @@ class Completions:
         }
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Held-out images that are completed together.
+
+    Args:
+        first: Place of the first one among those that are measured.
+        numbers: Their numbers in the set.
+        images, restored: uint8 (b, C, h, w), as they are and as the tokenizer gives them back.
+        labels: (b,) int64.
+        asked: The labels that they are completed with.
+    """
+
+    first: int
+    numbers: list[int]
+    images: Tensor
+    restored: Tensor
+    labels: Tensor
+    asked: list[int]
+
+
 def evaluate_inpainting(
     args: Evaluation, pipe: Pipeline, held_out: ImageSet, evaluator: SampleEvaluator
 ) -> dict[str, Any]:
@@ -125,44 +146,43 @@ def evaluate_inpainting(
         them back, each with Fréchet distance and label accuracy; and ``regions``, by name.
     """
     numbers = evenly(len(held_out), args.num_samples).tolist()
-    own = own_labels(pipe, held_out)
-    real, restored, found = (
-        Shown(evaluator),
-        Shown(evaluator),
-        {name: Completions(evaluator) for name in args.regions()},
-    )
-    labels, checked = [], min(LEAK_IMAGES, len(numbers))
-    with progress(args, pipe, len(numbers) + checked) as bar:
+    real, restored, labels = Shown(evaluator), Shown(evaluator), []
+    found = {name: Completions(evaluator) for name in args.regions()}
+    with progress(args, pipe, len(numbers) + min(LEAK_IMAGES, len(numbers))) as bar:
         meter = Meter(bar, 1)
-        for places in batches(len(numbers), checked, args.batch_size):
-            batch = held_out.__getitems__([numbers[place] for place in places])
-            images = batch["images"]
-            labels.append(batch["labels"])
-            back = reconstructed(pipe, images, args.batch_size)
-            real.add(images)
-            restored.add(back)
-            ids = asked_labels(pipe, batch["labels"]) if own else [pipe.no_label] * len(images)
+        for batch in batches(args, pipe, held_out, numbers):
+            labels.append(batch.labels)
+            real.add(batch.images)
+            restored.add(batch.restored)
             for name, region in found.items():
-                masks = np.stack([hidden_mask(name, held_out.size, args.seed, numbers[p]) for p in places])
-                began = time.perf_counter()
-                completed = complete(args, pipe, images, masks, ids, places.start, meter)
-                region.seconds += time.perf_counter() - began
-                region.add(completed, images, back, torch.from_numpy(masks))
-                if places.start == 0:
-                    other = replaced(images, torch.from_numpy(masks))
-                    again = complete(args, pipe, other, masks, ids, 0, meter)
-                    region.leaks_checked = len(images)
-                    region.leaks = int((completed != again).flatten(1).any(1).sum())
+                measure_region(args, pipe, name, region, batch, meter)
     classes = torch.cat(labels)
     return {
         "num_images": len(numbers),
         "seed": args.seed,
-        "labels": "own" if own else "none",
+        "labels": "own" if own_labels(pipe, held_out) else "none",
         "held_out": real.figures(classes),
         "reconstructed": restored.figures(classes),
         "regions": {name: region.figures(classes) for name, region in found.items()},
         "note": NOTE,
     }
+
+
+def measure_region(
+    args: Evaluation, pipe: Pipeline, name: str, region: Completions, batch: Batch, meter: Meter
+) -> None:
+    """Complete the images of a batch without a region, and count the results; those of the first batch also
+    with other content in the region."""
+    size: tuple[int, int] = (batch.images.shape[2], batch.images.shape[3])
+    hidden = np.stack([hidden_mask(name, size, args.seed, number) for number in batch.numbers])
+    masks, began = torch.from_numpy(hidden), time.perf_counter()
+    completed = complete(args, pipe, batch.images, hidden, batch.asked, batch.first, meter)
+    region.seconds += time.perf_counter() - began
+    region.add(completed, batch.images, batch.restored, masks)
+    if batch.first == 0:  # again in the same batch, whose size may decide how numbers are rounded
+        again = complete(args, pipe, replaced(batch.images, masks), hidden, batch.asked, 0, meter)
+        region.leaks_checked = len(completed)
+        region.leaks = int((completed != again).flatten(1).any(1).sum())
 
 
 NOTE = (
@@ -179,11 +199,17 @@ def progress(args: Evaluation, pipe: Pipeline, images: int) -> tqdm:
     return tqdm(total=calls, bar_format=form, mininterval=0.5, leave=False)
 
 
-def batches(count: int, first: int, size: int) -> Iterator[range]:
-    """Places 0..count-1 in batches: the first one has ``first`` places, and the others up to ``size``."""
-    yield range(first)
-    for start in range(first, count, size):
-        yield range(start, min(start + size, count))
+def batches(args: Evaluation, pipe: Pipeline, held_out: ImageSet, numbers: list[int]) -> Iterator[Batch]:
+    """The images of a set with the given numbers: the first :data:`LEAK_IMAGES` of them, and then as many at
+    a time as ``args.batch_size`` says."""
+    own = own_labels(pipe, held_out)
+    starts = [0, *range(LEAK_IMAGES, len(numbers), args.batch_size), len(numbers)]
+    for first, after in itertools.pairwise(starts):
+        batch = held_out.__getitems__(numbers[first:after])
+        images, labels = batch["images"], batch["labels"]
+        asked = asked_labels(pipe, labels) if own else [pipe.no_label] * len(images)
+        back = reconstructed(pipe, images, args.batch_size)
+        yield Batch(first, numbers[first:after], images, back, labels, asked)
 
 
 def own_labels(pipe: Pipeline, held_out: ImageSet) -> bool:
