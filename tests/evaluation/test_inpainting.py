@@ -123,15 +123,21 @@ def test_perfect_completions_have_the_figures_of_the_images_themselves(monkeypat
 
 
 def test_images_are_completed_with_their_own_labels_where_the_model_has_them(monkeypatch):
-    asked = []
-    real = inpainting.repaint
-    monkeypatch.setattr(inpainting, "repaint", lambda *a, **k: (asked.append(list(a[5])), real(*a, **k))[1])
+    asked, requests, real = [], [], inpainting.repaint
+
+    def noted(*given, **named):
+        requests.append(given[1])
+        asked.append(list(given[5]))
+        return real(*given, **named)
+
+    monkeypatch.setattr(inpainting, "repaint", noted)
     pipe, numbers = model("pixels"), inpainting.evenly(24, 20).tolist()
     found_by(pipe, held_out(pipe), classifier=False, inpaint="half")
     assert [n for part in asked[::2] for n in part] == [
         n % 3 for n in numbers
     ]  # every other call is that of the leaks
     assert asked[1] == asked[0]
+    assert [(request.seed, request.first) for request in requests] == [(3, 0), (3, 0), (3, 16)]
     unlabelled = held_out(pipe)
     unlabelled.source = dataclasses.replace(unlabelled.source, labels=np.where(np.arange(24) < 12, -1, 1))
     asked.clear()
