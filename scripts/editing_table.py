@@ -5,7 +5,8 @@
 Image i of the test set loses its left, right, top or bottom half in turn and is completed without a label.
 The file holds, over all images and by side, the accuracy of a classifier trained on the real training images,
 and the seam: the mean jump across the border of the hidden half over that of the real image
-(d3pm_image/metrics/seam.py), for
+(d3pm_image/metrics/seam.py), for the rows below. ``d3pm-image evaluate --inpaint half`` measures any model's
+completions; this script compares ways of completing.
 
     original         the real image
     filled           the hidden half as the tokenizer sees it: a smooth continuation of the known one
@@ -32,40 +33,27 @@ from d3pm_image.cache_folder import cache_root
 from d3pm_image.config import DataConfig
 from d3pm_image.data.images import ImageSet
 from d3pm_image.data.sources import open_source
+from d3pm_image.editing.hidden import SIDES, half
 from d3pm_image.editing.receptive import RING
+from d3pm_image.evaluation.inpainting import levels_of
 from d3pm_image.evaluation.samples import everything
 from d3pm_image.imaging import fill_hidden, to_pil
 from d3pm_image.metrics.classifier import Classifier, train_classifier
-from d3pm_image.metrics.seam import seam_gradients, seam_ratio
+from d3pm_image.metrics.repaints import Repaints
 from d3pm_image.pixel_range import from_levels, to_levels
-
-SIDES = ("left", "right", "top", "bottom")
-
-
-def halves(size: tuple[int, int]) -> Tensor:
-    """Masks that hide the left, right, top and bottom half, (4, h, w) bool."""
-    masks = torch.zeros(4, *size, dtype=torch.bool)
-    masks[0, :, : size[1] // 2] = masks[1, :, size[1] // 2 :] = True
-    masks[2, : size[0] // 2], masks[3, size[0] // 2 :] = True, True
-    return masks
-
-
-def stacked(results: list[list[Image.Image]]) -> Tensor:
-    """The first result of each image, uint8 (B, C, h, w)."""
-    arrays = np.stack([np.asarray(variants[0]) for variants in results])
-    return torch.from_numpy(arrays[:, None] if arrays.ndim == 3 else arrays.transpose(0, 3, 1, 2).copy())
 
 
 def measure(images: Tensor, originals: Tensor, masks: Tensor, labels: Tensor, classifier: Classifier) -> dict:
     """Accuracy and seam of uint8 images (B, C, h, w)."""
     right = (classifier.predict(images) == labels).double()
-    levels, real = from_levels(images), from_levels(originals)
+    repaints = Repaints()
+    repaints.add(images, originals, masks)
+    seam = repaints.figures()
     by_side = {side: right[i :: len(SIDES)].mean() for i, side in enumerate(SIDES)}
     return {
         "accuracy": round(float(right.mean()), 4),
         "accuracy_by_side": {side: round(float(value), 4) for side, value in by_side.items()},
-        "seam_gradient": round(float(seam_gradients(levels, masks).mean()), 5),
-        "seam_ratio": round(seam_ratio(levels, real, masks), 4),
+        **{name: seam[name] for name in ("seam_gradient", "seam_ratio")},
     }
 
 
@@ -88,7 +76,8 @@ def repaints(
     }
     for ring in args.rings:
         shown[f"completed, ring {ring}"] = pipe.inpaint(images, holes, ring=ring, **settings)
-    return {name: stacked(results) for name, results in shown.items()}, seconds
+    first = {name: [variants[0] for variants in results] for name, results in shown.items()}
+    return {name: levels_of(results) for name, results in first.items()}, seconds
 
 
 def run(args: argparse.Namespace) -> None:
@@ -100,7 +89,8 @@ def run(args: argparse.Namespace) -> None:
     batch = held_out.__getitems__(torch.linspace(0, len(held_out) - 1, args.num_images).long().tolist())
     originals, labels = batch["images"], batch["labels"]
     levels = from_levels(originals)
-    masks = halves(pipe.image_size)[torch.arange(args.num_images) % len(SIDES)]
+    halves = torch.from_numpy(np.stack([half(pipe.image_size, side) for side in SIDES]))
+    masks = halves[torch.arange(args.num_images) % len(SIDES)]
     painted, seconds = repaints(pipe, to_pil(levels), list(masks.numpy()), args)
     shown = {
         "original": originals,

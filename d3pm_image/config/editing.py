@@ -12,6 +12,8 @@ from .ranges import check_first, check_seam, check_strength
 
 Axis = Literal["both", "x", "y"]
 """Along which an image repeats: x is beside itself, y below itself."""
+HIDDEN = ("half", "box", "strokes")
+"""Regions that evaluations hide and inpaint, see :mod:`~d3pm_image.editing.hidden`."""
 GREY_MODEL = "the model knows grey images only: what it paints into this one has no colour"
 """Note for an image with colours that is edited with a grey model."""
 

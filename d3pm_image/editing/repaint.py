@@ -117,6 +117,7 @@ def repaint(
     masks: Sequence[np.ndarray],
     labels: Sequence[int],
     variants: int,
+    quiet: bool = False,
 ) -> list[list[Image.Image]]:
     """``variants`` images of each, of its size and mode; variant j of image i is image i·variants + j of
     the request.
@@ -125,6 +126,7 @@ def repaint(
         masks: (h, w) bool each, True = repaint. An image without any comes back as it is, without a network
             call.
         labels: Class numbers, one per image.
+        quiet: Whether no progress bar is shown, as where the caller has one.
 
     Raises:
         ConfigError: sampler and process do not fit, or another number of seeds than results.
@@ -137,7 +139,7 @@ def repaint(
     touched = [i for i, mask in enumerate(masks) if mask.any()]
     given = [part_of(model, config, images[i], masks[i]) for i in touched]
     results = [[image.copy() for _ in range(variants)] for image in images]
-    with window_bar(model, [part.region for part in given]) as bar:
+    with window_bar(model, [part.region for part in given], quiet) as bar:
         states = dict(zip(touched, make_states(model, request, config, given), strict=True))
         bar.set_description("drawing")
         for places in batches(states, model, request, variants):
@@ -191,10 +193,10 @@ def part_of(model: Model, config: InpaintConfig, image: Image.Image, mask: np.nd
     return Part(rolled(image, *roll), turned, region, roll)
 
 
-def window_bar(model: Model, regions: Sequence[Region]) -> tqdm:
-    """A progress bar of windows, shown if there are many."""
+def window_bar(model: Model, regions: Sequence[Region], quiet: bool = False) -> tqdm:
+    """A progress bar of windows, shown if there are many and ``quiet`` is not asked for."""
     grids = [model.tokenizer.grid(region.canvas) for region in regions]
-    quiet = sum(window_count(grid, model.grid) for grid in grids) <= FEW_WINDOWS
+    quiet = quiet or sum(window_count(grid, model.grid) for grid in grids) <= FEW_WINDOWS
     return tqdm(desc="encoding", unit="window", disable=quiet, leave=False, mininterval=0.5)
 
 

@@ -32,6 +32,7 @@ from ..tokenizer.folder import OWN
 from ..training.launch import place_among_processes
 from ..types import Tokenizer
 from .generate_samples import Drawn, draw
+from .inpainting import check_inpainting, evaluate_inpainting
 from .options import EvaluateSettings, Evaluation, Tuning
 from .report import evaluate_samples, save_report, write_figures
 from .samples import SampleEvaluator, as_trained, remembered_data
@@ -74,6 +75,8 @@ def evaluate(
     changes: dict[str, Any] = {"sampler": sampler} if isinstance(sampler, str) else dict(sampler or {})
     names = {field.name for field in dataclasses.fields(Evaluation)} - {"model", "sampler"}
     own = {name: value for name, value in settings.items() if name in names}
+    if isinstance(own.get("inpaint"), (list, tuple)):
+        own["inpaint"] = ",".join(map(str, cast("list[Any]", own["inpaint"])))
     changes |= {name: value for name, value in settings.items() if name not in names and value is not None}
     named = os.fspath(model) if isinstance(model, (str, os.PathLike)) else IN_MEMORY
     args = filled(Evaluation(model=named), {**own, "sampler": changes}, "")
@@ -139,6 +142,8 @@ def measured(args: Evaluation, subject: Subject, lazy: Lazy, drawn: Drawn | None
         results["likelihood"] = evaluate_likelihood(args, subject, found)
     if drawn is not None and subject.pipe is not None:
         results["samples"] = evaluate_samples(args, subject.pipe, subject.data, lazy.evaluator, drawn)
+    if args.inpaint and subject.pipe is not None:
+        results["inpainting"] = evaluate_inpainting(args, subject.pipe, subject.held_out, lazy.evaluator)
     return {**results, "seconds": round(time.perf_counter() - began, 1), "code": code(), "machine": machine()}
 
 
@@ -155,6 +160,7 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
     pipe, tokenizer, metadata = opened(args, model)
     hint = "needs a diffusion model; name the run that trained one"
     check(pipe is not None or not args.likelihood, "likelihood", True, hint)
+    check(pipe is not None or not args.inpaint, "inpaint", args.inpaint, hint)
     if pipe is not None:
         args = dataclasses.replace(args, precision=cast(Any, pipe.precision))
         check_sampler(pipe, args)
@@ -164,6 +170,8 @@ def load(args: Evaluation, model: Any, data: Data | None) -> tuple[Subject, Eval
     if config.root or given is not None:
         announce(config, source, file=sys.stderr)
     held_out = ImageSet(as_trained(source, pipe.class_names if pipe is not None else ()), config)
+    if args.inpaint and pipe is not None:
+        check_inpainting(args, pipe, held_out)
     return Subject(tokenizer, pipe, config, held_out, device, given), args
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..config import ConfigError, SamplingConfig, check, closest_match
+from ..config.editing import HIDDEN
 from ..config.running import OutputOptions, RunKeywords, RunOptions
 from ..config.worded import worded
 from ..sampling import SAMPLERS
@@ -50,6 +51,9 @@ class EvaluateOptions:
         download: Let torch-fidelity download the weights of inception.
         reference: Real images that samples are compared with: held_out, or training, as many published FIDs
             do.
+        inpaint: Also measure how the model completes held-out images, as many as samples, of which a region
+            is hidden: half (one half), box (a box), strokes (brush strokes), or several with commas between;
+            empty for none.
         neighbours: Image of the samples that are nearest to a training image, each above that image, and
             memorization metrics; empty for none.
         samples: Image of the first 64 samples; empty for none.
@@ -68,6 +72,7 @@ class EvaluateOptions:
     features_weights: str = ""
     download: bool = False
     reference: Literal["held_out", "training"] = "held_out"
+    inpaint: str = ""
     neighbours: str = ""
     samples: str = ""
     out: str = ""
@@ -80,6 +85,11 @@ class EvaluateOptions:
         for name in ("neighbours", "samples"):
             hint = "there are no samples with num_samples=0"
             check(not getattr(self, name) or self.num_samples > 0, name, getattr(self, name), hint)
+        for name in self.regions():
+            hint = f"use some of {', '.join(HIDDEN)}, with commas between{closest_match(name, HIDDEN)}"
+            check(name in HIDDEN, "inpaint", name, hint)
+        hint = "completes as many held-out images as num_samples says, which is 0; give it 20 or more"
+        check(not self.inpaint or self.num_samples > 0, "inpaint", self.inpaint, hint)
         hint = "give 0, or 20 to 1000000"
         check(
             self.num_samples == 0 or 20 <= self.num_samples <= 1_000_000,
@@ -87,6 +97,10 @@ class EvaluateOptions:
             self.num_samples,
             hint,
         )
+
+    def regions(self) -> list[str]:
+        """The regions of ``inpaint``, each once."""
+        return list(dict.fromkeys(part.strip() for part in self.inpaint.split(","))) if self.inpaint else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +144,7 @@ class EvaluateSettings(RunKeywords, total=False):
     features_weights: str | os.PathLike[str]
     download: bool
     reference: Literal["held_out", "training"]
+    inpaint: str | Sequence[str]
     neighbours: str | os.PathLike[str]
     samples: str | os.PathLike[str]
     out: str | os.PathLike[str]

@@ -27,6 +27,9 @@ SHOWN = (
     "samples.fidelity",
     "samples.calls_per_image",
     "samples.seconds",
+    "inpainting.held_out",
+    "inpainting.reconstructed",
+    "inpainting.regions",
 )
 
 

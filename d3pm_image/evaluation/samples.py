@@ -283,7 +283,10 @@ class SampleEvaluator:
 
     def labels_shown(self, classifier: Classifier, images: Tensor, labels: Tensor) -> dict:
         """Fraction of images that show the requested class, in all and per class."""
-        given = self.shown(classifier, images)
+        return self.label_accuracies(self.shown(classifier, images), labels)
+
+    def label_accuracies(self, given: Tensor, labels: Tensor) -> dict:
+        """Fraction of images that show (``given``, (n,)) their own class (n,), in all and per class."""
         per_class = {
             self.class_names[c]: round(float((given[labels == c] == c).double().mean()), 4)
             for c in labels.unique().tolist()

@@ -1,11 +1,11 @@
-"""What ``d3pm-image evaluate`` has written: samples and reconstructions."""
+"""What ``d3pm-image evaluate`` has written: samples, completed images and reconstructions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from .layout import RESULTS, load, markdown, read, threads, torch_version
+from .layout import NONE, RESULTS, load, markdown, read, threads, torch_version
 
 
 def evaluations() -> str:
@@ -106,4 +106,34 @@ def adversarial() -> str:
     return markdown(header, rows)
 
 
-TABLES = {"evaluations": evaluations, "reconstructions": reconstructions, "adversarial": adversarial}
+def inpainting() -> str:
+    """What ``evaluate --inpaint`` says of completed held-out images, and of the same with the hidden region
+    as the tokenizer gives it back."""
+    rows = []
+    for path, kept in evaluated():
+        for name, found in kept.get("inpainting", {}).get("regions", {}).items():
+            link, images = f"[{path.stem}](results/{path.name})", kept["inpainting"]["num_images"]
+            title = f"{link}, {name}, {found['hidden_share']:.0%} hidden"
+            rows.append([title, f"{images:,}", *completed(found)])
+            rows.append(
+                ["its tokenizer's reconstruction", f"{images:,}", *completed(found["reconstruction"])]
+            )
+    columns = ["images", "label accuracy", "Fréchet", "seam", "PSNR, dB", "known pixels changed", "leaks"]
+    return markdown(["", *columns], rows) if rows else NONE
+
+
+def completed(found: dict[str, Any]) -> list[str]:
+    """The cells of a row of completed images, from the label accuracy on."""
+    accuracy = f"{found['label_accuracy']:.1%}" if "label_accuracy" in found else ""
+    seam = "" if found["seam_ratio"] is None else f"{found['seam_ratio']:.2f}"
+    changed = f"{found['known_pixels_changed']}" if "known_pixels_changed" in found else ""
+    leaks = f"{found['leaks']} of {found['leaks_checked']}" if "leaks" in found else ""
+    return [accuracy, f"{found['frechet_distance']:.2f}", seam, f"{found['psnr_db']:.2f}", changed, leaks]
+
+
+TABLES = {
+    "evaluations": evaluations,
+    "inpainting": inpainting,
+    "reconstructions": reconstructions,
+    "adversarial": adversarial,
+}

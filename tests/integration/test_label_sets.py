@@ -163,10 +163,13 @@ def test_commands_take_labels_by_set(model, tmp_path, capsys):
 
 
 def test_evaluation_has_an_accuracy_for_each_set(model, tmp_path):
-    run("evaluate", model, "--num-samples", 40, "--steps", 4, "--out", tmp_path / "e.json")
-    found = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["samples"]
-    assert set(found["label_accuracy_by_set"]) == {"shape", "colour"}
-    assert found["label_accuracy_by_set"]["colour"] > 0.8
+    options = ["--num-samples", 40, "--steps", 4, "--inpaint", "box"]
+    run("evaluate", model, *options, "--out", tmp_path / "e.json")
+    result = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
+    assert set(result["samples"]["label_accuracy_by_set"]) == {"shape", "colour"}
+    assert result["samples"]["label_accuracy_by_set"]["colour"] > 0.8
+    completed = result["inpainting"]["regions"]["box"]
+    assert result["inpainting"]["labels"] == "own" and completed["label_accuracy_by_set"]["colour"] > 0.8
 
 
 def test_a_training_goes_on_and_starts_from_a_model_of_one_set(model, photos, capsys):
