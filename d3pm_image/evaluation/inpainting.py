@@ -121,7 +121,6 @@ class Batch:
         numbers: Their numbers in the set.
         images, restored: uint8 (b, C, h, w), as they are and as the tokenizer gives them back.
         labels: (b,) int64.
-        asked: The labels that they are completed with.
     """
 
     first: int
@@ -129,7 +128,6 @@ class Batch:
     images: Tensor
     restored: Tensor
     labels: Tensor
-    asked: list[int]
 
 
 def evaluate_inpainting(
@@ -139,7 +137,8 @@ def evaluate_inpainting(
     evenly over the set.
 
     Image i of the set loses what :func:`~d3pm_image.editing.hidden.hidden_mask` says of the seed and i, and
-    is completed with its own label where the model has its class.
+    is completed without a label: what it shows afterwards is then the model's own conclusion from what is
+    left of it.
 
     Returns:
         How it was done; ``held_out``, the images as they are, and ``reconstructed``, as the tokenizer gives
@@ -160,7 +159,7 @@ def evaluate_inpainting(
     return {
         "num_images": len(numbers),
         "seed": args.seed,
-        "labels": "own" if own_labels(pipe, held_out) else "none",
+        "labels": "none",
         "held_out": real.figures(classes),
         "reconstructed": restored.figures(classes),
         "regions": {name: region.figures(classes) for name, region in found.items()},
@@ -176,11 +175,11 @@ def measure_region(
     size: tuple[int, int] = (batch.images.shape[2], batch.images.shape[3])
     hidden = np.stack([hidden_mask(name, size, args.seed, number) for number in batch.numbers])
     masks, began = torch.from_numpy(hidden), time.perf_counter()
-    completed = complete(args, pipe, batch.images, hidden, batch.asked, batch.first, meter)
+    completed = complete(args, pipe, batch.images, hidden, batch.first, meter)
     region.seconds += time.perf_counter() - began
     region.add(completed, batch.images, batch.restored, masks)
     if batch.first == 0:  # again in the same batch, whose size may decide how numbers are rounded
-        again = complete(args, pipe, replaced(batch.images, masks), hidden, batch.asked, 0, meter)
+        again = complete(args, pipe, replaced(batch.images, masks), hidden, 0, meter)
         region.leaks_checked = len(completed)
         region.leaks = int((completed != again).flatten(1).any(1).sum())
 
@@ -202,25 +201,12 @@ def progress(args: Evaluation, pipe: Pipeline, images: int) -> tqdm:
 def batches(args: Evaluation, pipe: Pipeline, held_out: ImageSet, numbers: list[int]) -> Iterator[Batch]:
     """The images of a set with the given numbers: the first :data:`LEAK_IMAGES` of them, and then as many at
     a time as ``args.batch_size`` says."""
-    own = own_labels(pipe, held_out)
     starts = [0, *range(LEAK_IMAGES, len(numbers), args.batch_size), len(numbers)]
     for first, after in itertools.pairwise(starts):
         batch = held_out.__getitems__(numbers[first:after])
         images, labels = batch["images"], batch["labels"]
-        asked = asked_labels(pipe, labels) if own else [pipe.no_label] * len(images)
         back = reconstructed(pipe, images, args.batch_size)
-        yield Batch(first, numbers[first:after], images, back, labels, asked)
-
-
-def own_labels(pipe: Pipeline, held_out: ImageSet) -> bool:
-    """Whether the labels of held-out images are numbers of the model's classes."""
-    return bool(pipe.class_names) and tuple(held_out.source.class_names) == tuple(pipe.class_names)
-
-
-def asked_labels(pipe: Pipeline, labels: Tensor) -> list[int]:
-    """The labels (b,) that images are completed with: their own, and none for images without."""
-    known = (labels >= 0) & (labels < pipe.no_label)
-    return torch.where(known, labels, pipe.no_label).tolist()
+        yield Batch(first, numbers[first:after], images, back, labels)
 
 
 def reconstructed(pipe: Pipeline, images: Tensor, batch_size: int) -> Tensor:
@@ -234,7 +220,6 @@ def complete(
     pipe: Pipeline,
     images: Tensor,
     masks: np.ndarray,
-    labels: list[int],
     first: int,
     meter: Meter,
 ) -> Tensor:
@@ -243,7 +228,7 @@ def complete(
     request = pipe.request(
         seed=args.seed, batch_size=args.batch_size, first=first, callback=meter, **args.changes()
     )
-    given = to_pil(from_levels(images))
+    given, labels = to_pil(from_levels(images)), [pipe.no_label] * len(images)
     results = repaint(pipe, request, InpaintConfig(), given, list(masks), labels, 1, quiet=True)
     return levels_of([variants[0] for variants in results])
 

@@ -28,7 +28,7 @@ def test_one_command_measures_every_region(found):
     assert words[words.index("--inpaint") + 1] == "half,box,strokes"
     told = found["inpainting"]
     assert list(told["regions"]) == list(HIDDEN)
-    assert (told["num_images"], told["seed"], told["labels"]) == (60, 5, "own")
+    assert (told["num_images"], told["seed"], told["labels"]) == (60, 5, "none")
     assert told["held_out"]["label_accuracy"] > 0.9
     assert told["held_out"]["frechet_distance"] < told["reconstructed"]["frechet_distance"]
     for name, region in told["regions"].items():
