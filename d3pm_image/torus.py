@@ -21,6 +21,10 @@ class TorusConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pad each axis in its own way, and convolve."""
+        return F.conv2d(self.padded(input), self.weight, self.bias, self.stride)
+
+    def padded(self, input: Tensor) -> Tensor:
+        """The input with what lies beyond its borders."""
         rows, columns = wraps(self.tile)
         vertical, horizontal = (int(side) for side in self.padding)
         around = (horizontal * columns, horizontal * columns, vertical * rows, vertical * rows)
@@ -30,7 +34,7 @@ class TorusConv2d(nn.Conv2d):
                 side - own for side, own in zip((horizontal,) * 2 + (vertical,) * 2, around, strict=True)
             ]
             x = F.pad(x, beyond, "constant" if self.padding_mode == "zeros" else self.padding_mode)
-        return F.conv2d(x, self.weight, self.bias, self.stride)
+        return x
 
 
 def convolution(

@@ -98,7 +98,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]]]] = {
     ),
     "upsampling": (  # the other groups have shuffle, which was all there was
         (FASHION, EUROSAT),
-        {"shuffle": {"upsampling": "shuffle"}, "smooth": {"upsampling": "smooth"}},
+        {name: {"upsampling": name} for name in ("shuffle", "even", "smooth")},
     ),
 }
 COLUMNS = {

@@ -116,8 +116,9 @@ class TokenizerConfig:
         norm: group normalises over the whole image, so that every code depends a little on every pixel;
             channel normalises each position by itself.
         padding: What convolutions see beyond the border: zeros, replicate or reflect.
-        upsampling: How the decoder doubles the sides: smooth filters after each pixel shuffle, so that flat
-            areas show no pattern of cells; shuffle does not, as models of version 0.1.0.
+        upsampling: How the decoder doubles the sides: even keeps flat areas flat, without a pattern of cells;
+            smooth filters after each doubling as well, for smooth images such as photographs; shuffle does
+            neither, as models of version 0.1.0.
         context: Channels of the branch that shows the decoder the known pixels around a region that is
             repainted, so that it fits to them (--learn context); 0 has none.
         quantizer: How features become codes, with settings of its own: EMA(num_codes=512), FSQ(levels=(8, 5,
@@ -130,7 +131,7 @@ class TokenizerConfig:
     blocks: int = 1
     norm: Literal["group", "channel"] = "group"
     padding: Literal["zeros", "replicate", "reflect"] = "zeros"
-    upsampling: Literal["smooth", "shuffle"] = "smooth"
+    upsampling: Literal["even", "smooth", "shuffle"] = "even"
     context: int = 0
     quantizer: Quantizer = field(default_factory=EMA)
 
@@ -151,8 +152,8 @@ class TokenizerConfig:
         check(self.norm in ("group", "channel"), "tokenizer.norm", self.norm, "use group or channel")
         hint = "use zeros, replicate or reflect"
         check(self.padding in ("zeros", "replicate", "reflect"), "tokenizer.padding", self.padding, hint)
-        hint = "use smooth or shuffle"
-        check(self.upsampling in ("smooth", "shuffle"), "tokenizer.upsampling", self.upsampling, hint)
+        hint = "use even, smooth or shuffle"
+        check(self.upsampling in ("even", "smooth", "shuffle"), "tokenizer.upsampling", self.upsampling, hint)
         hint = "give a multiple of 8 up to 1024, such as 32, or 0 for none"
         check(0 <= self.context <= 1024 and self.context % 8 == 0, "tokenizer.context", self.context, hint)
         hint = (

@@ -22,7 +22,7 @@ from ..imaging import fill_hidden, hidden_cells
 from ..pixel_range import settled_alpha, to_signed
 from ..recompute import Recomputable
 from ..seeds import Share
-from ..torus import convolution
+from ..torus import TorusConv2d, convolution
 from .context import Context
 from .quantizer import QuantizerModule, need_codes
 
@@ -80,12 +80,30 @@ class ResidualBlock(Recomputable):
         return x + self.conv2(F.silu(self.norm2(h)))
 
 
+class EvenConv2d(TorusConv2d):
+    """A convolution before a pixel shuffle by 2 that answers a constant input alike for all four pixels.
+
+    A shuffle gives each of four neighbouring pixels weights of its own, so that areas of one code show a
+    pattern of that period. Here the weights of the four have the same sum for every input channel, and the
+    same bias, so that flat stays flat, whereas the answers to edges and slopes may differ, as they must.
+    Weights and bias are stored as any convolution's; only their common part counts.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, D, H, W) → (B, 4C, H, W)."""
+        assert self.bias is not None
+        weight = self.weight.unflatten(0, (-1, 4))
+        sums = weight.sum((-2, -1), keepdim=True)
+        weight = weight - (sums - sums.mean(1, keepdim=True)) / weight[0, 0, 0].numel()
+        bias = self.bias.unflatten(0, (-1, 4)).mean(1, keepdim=True).expand(-1, 4)
+        return F.conv2d(self.padded(input), weight.flatten(0, 1), bias.flatten(), self.stride)
+
+
 class SmoothShuffle(nn.Module):
     """A pixel shuffle by 2 and the binomial filter [1, 2, 1]/4 along both sides. (B, 4C, H, W) → (B, C, 2H,
     2W).
 
-    A shuffle gives each of four neighbouring pixels weights of its own, so that areas of one code show a
-    pattern of that period. This filter is 0 at its frequencies and lets the slow ones pass, as low-pass
+    The filter is 0 at the frequencies of a pattern of that period and lets the slow ones pass, as low-pass
     filters after upsampling do elsewhere (Karras et al. 2021, "Alias-Free Generative Adversarial Networks").
     Beyond a border the image is mirrored, which continues the pattern, or goes on at the other border along
     the tiled axes.
@@ -103,9 +121,14 @@ class SmoothShuffle(nn.Module):
         return F.avg_pool2d(F.avg_pool2d(x, 2, 1), 2, 1)
 
 
-def upsampling(config: TokenizerConfig, tile: Tile) -> nn.Module:
-    """Channels in fours to twice the sides. (B, 4C, H, W) → (B, C, 2H, 2W)."""
-    return SmoothShuffle(tile) if config.upsampling == "smooth" else nn.PixelShuffle(2)
+def doubling(config: TokenizerConfig, tile: Tile, inputs: int, outputs: int) -> list[nn.Module]:
+    """Layers to twice the sides: (B, D, H, W) → (B, C, 2H, 2W)."""
+    if config.upsampling != "even":
+        last = SmoothShuffle(tile) if config.upsampling == "smooth" else nn.PixelShuffle(2)
+        return [conv(config, tile, inputs, outputs * 4), last]
+    layer = EvenConv2d(inputs, outputs * 4, 3, padding=1, padding_mode=config.padding)
+    layer.tile = tile
+    return [layer, nn.PixelShuffle(2)]
 
 
 def arrange(network: nn.Module, device: str) -> None:
@@ -141,10 +164,11 @@ def decoder(config: TokenizerConfig, channels: int, tile: Tile = "none") -> nn.S
     for level in reversed(range(len(widths))):
         layers += [ResidualBlock(config, widths[level], tile) for _ in range(config.blocks + 1)]
         if level > 0:
-            layers.append(conv(config, tile, widths[level], widths[level - 1] * 4))
-            layers.append(upsampling(config, tile))
-    layers += [norm(config, widths[0]), nn.SiLU(), conv(config, tile, widths[0], channels * stem**2)]
-    return nn.Sequential(*layers, upsampling(config, tile) if stem == 2 else nn.PixelShuffle(1))
+            layers += doubling(config, tile, widths[level], widths[level - 1])
+    layers += [norm(config, widths[0]), nn.SiLU()]
+    if stem == 1:
+        return nn.Sequential(*layers, conv(config, tile, widths[0], channels), nn.PixelShuffle(1))
+    return nn.Sequential(*layers, *doubling(config, tile, widths[0], channels))
 
 
 def in_parts(function: Callable[..., Tensor], codes: Tensor, *others: Tensor) -> Tensor:
@@ -192,8 +216,9 @@ class Autoencoder(nn.Module):
         self.quantizer = QuantizerModule(config.quantizer, vectors_a_step, synchronize)
         self.decoder = decoder(config, channels, tile)
         self.context = Context(config, channels, tile) if config.context else None
-        doublings = (nn.PixelShuffle, SmoothShuffle)
-        places = [i for i, layer in enumerate(self.decoder) if isinstance(layer, doublings)]
+        places = [
+            i for i, layer in enumerate(self.decoder) if isinstance(layer, (nn.PixelShuffle, SmoothShuffle))
+        ]
         self.level_starts = {0, *places[:-1]}  # layers of the decoder that lead to a new level
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

@@ -82,7 +82,7 @@ def test_every_spelling_of_files_is_read(given, expected, tmp_path):
     config = TokenizerConfig(downsampling=2, width=8, multipliers=(1,), quantizer=expected)
     former = replace(config, upsampling="shuffle")  # what there was before files recorded it
     assert TokenizerConfig.from_values(NETWORK | given) == former
-    assert TokenizerConfig.from_values(NETWORK | given | {"upsampling": "smooth"}) == config
+    assert TokenizerConfig.from_values(NETWORK | given | {"upsampling": "even"}) == config
     assert migrated(migrated(NETWORK | given)) == migrated(NETWORK | given)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({"tokenizer": NETWORK | given}))
     assert (

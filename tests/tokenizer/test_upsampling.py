@@ -14,7 +14,7 @@ from torch import nn
 from d3pm_image.config import ConfigError, TokenizerConfig
 from d3pm_image.pipeline import Pipeline
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer, save_tokenizer
-from d3pm_image.tokenizer.autoencoder import SmoothShuffle
+from d3pm_image.tokenizer.autoencoder import EvenConv2d, SmoothShuffle
 
 
 def network(upsampling: str, tile: str = "none", **settings) -> Autoencoder:
@@ -56,18 +56,38 @@ def test_an_area_of_one_code_is_flat(multipliers):
     codes = torch.full((1, 6, 6), 3)
     spread = {
         name: float(network(name, "both", multipliers=multipliers).decode(codes).std((2, 3)).max())
-        for name in ("smooth", "shuffle")
+        for name in ("even", "smooth", "shuffle")
     }
-    assert spread["smooth"] < 1e-6 and spread["shuffle"] > 0.01
+    assert spread["even"] < 1e-6 and spread["smooth"] < 1e-6 and spread["shuffle"] > 0.01
 
 
-def test_both_have_the_same_weights_and_a_folder_remembers_which(tmp_path):
-    smooth, shuffle = network("smooth"), network("shuffle")
-    assert [(name, w.shape) for name, w in smooth.state_dict().items()] == [
-        (name, w.shape) for name, w in shuffle.state_dict().items()
+def test_an_even_convolution_is_one_with_equal_sums_of_weights():
+    """What is left of the weights has the same sum for all four pixels, and differs otherwise."""
+    layer = EvenConv2d(3, 8, 3, padding=1).double()
+    x = torch.randn(2, 3, 6, 5, dtype=torch.float64)
+    found = [
+        layer(torch.eye(3, dtype=torch.float64)[i].view(1, 3, 1, 1).expand(1, 3, 6, 6)) for i in range(3)
     ]
+    inside = torch.stack(found)[:, 0, :, 2, 2].unflatten(1, (2, 4))  # (inputs, C, 4)
+    assert torch.allclose(inside, inside[..., :1].expand_as(inside), rtol=0, atol=1e-12)
+    plain = nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    assert not torch.allclose(layer(x), plain)
+    with torch.no_grad():  # an even layer is left as it is
+        weight = layer.weight.unflatten(0, (-1, 4))
+        sums = weight.sum((-2, -1), keepdim=True)
+        layer.weight.copy_((weight - (sums - sums.mean(1, keepdim=True)) / 9).flatten(0, 1))
+        layer.bias.copy_(layer.bias.unflatten(0, (-1, 4))[:, :1].expand(-1, 4).flatten())
+    plain = nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    assert torch.allclose(layer(x), plain, rtol=0, atol=1e-12)
+    assert layer.weight.unflatten(0, (-1, 4)).std(1).min() > 0
+
+
+def test_all_have_the_same_weights_and_a_folder_remembers_which(tmp_path):
+    models = {name: network(name) for name in ("even", "smooth", "shuffle")}
+    shapes = [[(name, w.shape) for name, w in m.state_dict().items()] for m in models.values()]
+    assert shapes[0] == shapes[1] == shapes[2]
     codes = torch.randint(512, (2, 4, 4))
-    for name, model in (("smooth", smooth), ("shuffle", shuffle)):
+    for name, model in models.items():
         save_tokenizer(model, tmp_path / name, (16, 16))
         again, _ = load_tokenizer(tmp_path / name)
         assert again.config.upsampling == name and torch.equal(again.decode(codes), model.decode(codes))
@@ -85,7 +105,7 @@ def test_the_models_that_ship_keep_theirs():
 
 
 def test_others_are_named():
-    with pytest.raises(ConfigError, match=r"tokenizer\.upsampling='bilinear': use smooth or shuffle"):
+    with pytest.raises(ConfigError, match=r"tokenizer\.upsampling='bilinear': use even, smooth or shuffle"):
         TokenizerConfig(upsampling="bilinear")
 
 
