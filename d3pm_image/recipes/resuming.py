@@ -112,11 +112,11 @@ BEFORE = {
     "process.kernel": "uniform",
     "process.neighbours": ProcessConfig().neighbours,
     "denoiser.known_share": 0.0,
-    "tokenizer.upsampling": "shuffle",
     "tokenizer.context": 0,
     "train.muon_precision": "bf16",
 }
-"""Meaning of checkpoints without settings that came later."""
+"""Meaning of checkpoints without settings that came later. ``tokenizer.upsampling`` is none of these: a run's
+configuration tells (:func:`settled`)."""
 
 
 @dataclass(frozen=True)
