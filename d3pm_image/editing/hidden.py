@@ -30,7 +30,7 @@ def hidden_mask(region: str, size: Size, seed: int, number: int) -> np.ndarray:
     """The pixels that a region hides of an image of a size (height, width), bool (h, w).
 
     Args:
-        region: One of :data:`~d3pm_image.config.editing.HIDDEN`.
+        region: One of half, box and strokes.
         seed, number: At least 0; another number is another region.
 
     Raises:
@@ -46,7 +46,7 @@ def hidden_mask(region: str, size: Size, seed: int, number: int) -> np.ndarray:
 
 
 def half(size: Size, side: str) -> np.ndarray:
-    """The half of an image at one of :data:`SIDES`, bool (h, w); of an odd number of pixels, the first half
+    """The half of an image at one of left, right, top and bottom, bool (h, w); of an odd number of pixels, the first half
     is the smaller one."""
     height, width = size
     row, column = np.arange(height)[:, None], np.arange(width)[None]
@@ -72,7 +72,7 @@ def box(size: Size, random: np.random.Generator) -> np.ndarray:
 
 def strokes(size: Size, random: np.random.Generator) -> np.ndarray:
     """Strokes of a round brush, an eighth of the shorter side thick, bool (h, w). Each has up to
-    :data:`PARTS` straight parts; the last one ends where :data:`STROKES_SHARE` of the pixels are hidden."""
+    six straight parts; the last one ends where a fifth of the pixels is hidden."""
     (height, width), least = size, min(size)
     thick = max(1, round(least / 8))
     area = Image.new("L", (width, height))
