@@ -34,7 +34,7 @@ def hidden_mask(region: str, size: Size, seed: int, number: int) -> np.ndarray:
         seed, number: At least 0; another number is another region.
 
     Raises:
-        ConfigError: an unknown region, or an image with a side under :data:`LEAST_SIDE` pixels.
+        ConfigError: an unknown region, or an image with a side under 4 pixels.
     """
     check(region in HIDDEN, "region", region, f"use one of {', '.join(HIDDEN)}")
     hint = f"is too small for a hidden region; it needs {LEAST_SIDE} pixels per side or more"
@@ -46,8 +46,8 @@ def hidden_mask(region: str, size: Size, seed: int, number: int) -> np.ndarray:
 
 
 def half(size: Size, side: str) -> np.ndarray:
-    """The half of an image at one of left, right, top and bottom, bool (h, w); of an odd number of pixels, the first half
-    is the smaller one."""
+    """The half of an image at its left, right, top or bottom, bool (h, w); of an odd number of pixels, the
+    first half is the smaller one."""
     height, width = size
     row, column = np.arange(height)[:, None], np.arange(width)[None]
     hidden = {

@@ -132,9 +132,9 @@ def reconstruction_error(
         image, as a fraction of how much the images do; ``clipped``, the fraction of pixels at 0 or 1 less
         that of the images; ``border_ratio``, the squared error of the outermost cells divided by that of the
         others (absent if there are no others); ``lattice``, how much power reconstructions have at the
-        frequencies that repeat with the cells, as a multiple of the images' (:mod:`~d3pm_image.metrics.lattice`: 1 is
-        right,
-        and a visible pattern in flat areas far above; absent for one pixel per cell or small images).
+        frequencies that repeat with the cells, as a multiple of the images'
+        (:mod:`~d3pm_image.metrics.lattice`: 1 is right, and a visible pattern in flat areas far above;
+        absent for one pixel per cell or small images).
     """
     errors = Errors(tokenizer, criterion)
     for start in range(0, count, batch_size):
