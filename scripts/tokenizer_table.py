@@ -193,9 +193,8 @@ def train_and_measure(config: TokenizerRun, count: int) -> dict[str, float]:
     perceptual = Perceptual(TokenizerLossConfig(perceptual=1.0))
     with torch.no_grad():
         values = reconstruction_error(tokenizer, held_out.read, count, criterion=perceptual)
-    names = ("mse", "psnr_db", "ssim", "mse_p90", "codes_used", "perplexity", "border_ratio")
+    names = ("mse", "psnr_db", "ssim", "mse_p90", "codes_used", "perplexity", "border_ratio", "lattice")
     found = {name: values[name] for name in names}
-    found["lattice"] = values["lattice"]
     found["feature_distance"] = values["reconstruction_loss"]
     found["frechet_distance"] = frechet(tokenizer, held_out, count)
     if config.data.image_size >= 64:

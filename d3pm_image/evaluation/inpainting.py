@@ -8,6 +8,7 @@ region as the tokenizer gives the real one back.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
@@ -193,7 +194,10 @@ NOTE = (
 
 def progress(args: Evaluation, pipe: Pipeline, images: int) -> tqdm:
     """A progress bar of the network calls for so many images of every region."""
-    calls = calls_expected(pipe.request(**args.changes()).sampling) * images * len(args.regions())
+    sampling = pipe.request(**args.changes()).sampling
+    if sampling.negative_label == -1:  # without a label there is nothing to guide to
+        sampling = dataclasses.replace(sampling, guidance=1.0)
+    calls = calls_expected(sampling) * images * len(args.regions())
     form = "completing images {percentage:3.0f}%|{bar:30}| {elapsed}, {remaining} left"
     return tqdm(total=calls, bar_format=form, mininterval=0.5, leave=False)
 

@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -30,6 +31,8 @@ fit to their surroundings less well than an image's own."""
 GAIN, SHIFT = 0.15, 0.06
 """Largest change of contrast, as a factor less 1, and of brightness."""
 PREVIEWS = 8
+AT_ONCE = 50
+"""Images of a validation in memory at once."""
 
 
 def with_context(config: TokenizerRun) -> TokenizerRun:
@@ -39,11 +42,12 @@ def with_context(config: TokenizerRun) -> TokenizerRun:
     if config.learn == "context":
         width = width or WIDTH
     elif width:
-        print(
-            "note: the trained model has a context branch, which does not fit to what is trained now, and is"
-            " left out; train it again afterwards with --learn context",
-            file=sys.stderr,
-        )
+        if os.environ.get("RANK", "0") == "0":
+            print(
+                f"note: tokenizer.context {width} is left out, because a context branch does not fit to a"
+                f" tokenizer that learns {config.learn}; train it afterwards with --learn context",
+                file=sys.stderr,
+            )
         width = 0
     return dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, context=width))
 
@@ -56,13 +60,15 @@ def repaint_inputs(images: Tensor, draws: Tensor, downsampling: int) -> tuple[Te
         draws: (B, :func:`draw_count`) uniforms in [0, 1).
         downsampling: Pixels per side of a code cell, of which some regions are made.
     """
+    import torch
+
     from ..diffusion.known_regions import DRAWS, known_regions
 
     height, width = images.shape[2:]
     other, shape, cells = draws[:, :3], draws[:, 3 : 3 + DRAWS], draws[:, 3 + DRAWS :]
     cells = cells.view(-1, height // downsampling, width // downsampling)
     pixels = cells.repeat_interleave(downsampling, 1).repeat_interleave(downsampling, 2).flatten(1)
-    known = known_regions(_joined(shape, pixels), (height, width)).view(-1, height, width)
+    known = known_regions(torch.cat([shape, pixels], 1), (height, width)).view(-1, height, width)
     return ~known, changed(images, other)
 
 
@@ -71,12 +77,6 @@ def draw_count(size: tuple[int, int], downsampling: int) -> int:
     from ..diffusion.known_regions import DRAWS
 
     return 3 + DRAWS + (size[0] // downsampling) * (size[1] // downsampling)
-
-
-def _joined(*parts: Tensor) -> Tensor:
-    import torch
-
-    return torch.cat(parts, 1)
 
 
 def changed(images: Tensor, draws: Tensor) -> Tensor:
@@ -98,8 +98,9 @@ def changed(images: Tensor, draws: Tensor) -> Tensor:
 
 def border(hidden: Tensor) -> Tensor:
     """Hidden pixels that touch a known one by a side, (B, h, w) bool."""
-    known = ~hidden
-    touched = known.clone().zero_()
+    import torch
+
+    known, touched = ~hidden, torch.zeros_like(hidden)
     touched[:, 1:] |= known[:, :-1]
     touched[:, :-1] |= known[:, 1:]
     touched[:, :, 1:] |= known[:, :, :-1]
@@ -127,47 +128,42 @@ def repainted(
     return torch.where(hidden[:, None], output.float(), images), codes, hidden
 
 
+def fixed_inputs(images: Tensor, generator: torch.Generator, downsampling: int) -> tuple[Tensor, Tensor]:
+    """:func:`repaint_inputs` of the next draws of a generator of the CPU."""
+    import torch
+
+    count = draw_count((images.shape[2], images.shape[3]), downsampling)
+    draws = torch.rand(len(images), count, generator=generator, dtype=torch.float64)
+    return repaint_inputs(images, draws.to(images.device), downsampling)
+
+
 def make_repaint_scores(
     held_out: ImageSet, device: torch.device, count: int
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Scores of repaints of held-out images, always the same regions and changes: ``hidden_mse``, the mean
-    squared error of hidden pixels, ``seam_error``, that at the border in absolute values, and
-    ``seam_ratio`` (:func:`~d3pm_image.metrics.seam.seam_ratio`)."""
+    squared error of hidden pixels, ``seam_error``, the mean of each batch's :func:`seam_error`, and
+    ``seam_ratio`` (:class:`~d3pm_image.metrics.repaints.Repaints`)."""
     import torch
 
-    from ..metrics.seam import seam_gradients
+    from ..metrics.repaints import Repaints
+    from ..pixel_range import to_levels
 
     def scores(model: nn.Module) -> dict[str, float]:
         network = cast("Autoencoder", model.eval())
-        generator = torch.Generator().manual_seed(0)
-        total = torch.zeros(6, dtype=torch.float64)
-        for start in range(0, count, 50):
-            images = held_out.read(list(range(start, min(start + 50, count))), device)
-            size = (images.shape[2], images.shape[3])
-            draws = torch.rand(
-                len(images), draw_count(size, network.downsampling), generator=generator, dtype=torch.float64
-            ).to(device)
-            hidden, seen = repaint_inputs(images, draws, network.downsampling)
+        generator, repaints, seam = torch.Generator().manual_seed(0), Repaints(), 0.0
+        for start in range(0, count, AT_ONCE):
+            images = held_out.read(list(range(start, min(start + AT_ONCE, count))), device)
+            hidden, seen = fixed_inputs(images, generator, network.downsampling)
             with torch.no_grad():
-                codes = network.codes_around(images, hidden, seen)
-                drawn = network.complete(codes, images, ~hidden)
+                drawn = network.complete(network.codes_around(images, hidden, seen), images, ~hidden)
             whole = torch.where(hidden[:, None], drawn, images)
-            error = (whole - images).double()
-            jumps = [seam_gradients(x, hidden) for x in (whole, images)]
-            edge = border(hidden)[:, None]
-            parts = [
-                error.square().mean(1).sum(),
-                hidden.sum(),
-                (error.abs() * edge).mean(1).sum(),
-                edge.sum(),
-                *(jump.nan_to_num().sum() for jump in jumps),
-            ]
-            total += torch.stack([part.double().cpu() for part in parts])
-        squared, pixels, absolute, edges, drawn_jumps, jumps_there = total.tolist()
+            seam += float(seam_error(whole, images, hidden)) * len(images)
+            repaints.add(to_levels(whole), to_levels(images), hidden)
+        found = repaints.figures()
         return {
-            "hidden_mse": squared / max(1.0, pixels),
-            "seam_error": absolute / max(1.0, edges),
-            "seam_ratio": drawn_jumps / max(1e-9, jumps_there),
+            "hidden_mse": float(found["mse"] or 0),
+            "seam_error": seam / count,
+            "seam_ratio": float(found["seam_ratio"] or 0),
         }
 
     return scores
@@ -185,12 +181,7 @@ def make_repaint_preview(
     def preview(model: nn.Module) -> dict[str, Image.Image]:
         network, count = cast("Autoencoder", model), min(PREVIEWS, len(held_out))
         images = held_out.read(torch.linspace(0, len(held_out) - 1, count).long().tolist(), device)
-        generator = torch.Generator().manual_seed(1)
-        size = (images.shape[2], images.shape[3])
-        draws = torch.rand(
-            count, draw_count(size, network.downsampling), generator=generator, dtype=torch.float64
-        ).to(device)
-        hidden, seen = repaint_inputs(images, draws, network.downsampling)
+        hidden, seen = fixed_inputs(images, torch.Generator().manual_seed(1), network.downsampling)
         where = hidden[:, None]
         codes = network.codes_around(images, hidden, seen)
         rows = [
