@@ -15,7 +15,9 @@ from PIL import Image
 
 from d3pm_image import Pipeline
 from d3pm_image.config import ConfigError, TokenizerConfig, TokenizerRun
+from d3pm_image.imaging import fill_hidden
 from d3pm_image.recipes.context_parts import (
+    SEAM,
     border,
     changed,
     draw_count,
@@ -24,7 +26,9 @@ from d3pm_image.recipes.context_parts import (
     with_context,
 )
 from d3pm_image.recipes.finetune import same_codes
+from d3pm_image.recipes.tokenizer_parts import make_loss
 from d3pm_image.tokenizer import Autoencoder, load_tokenizer, save_tokenizer
+from d3pm_image.training.random import StepRandom
 
 
 def fitted(channels: int = 3, downsampling: int = 4, tile: str = "none", spread: float = 0.3) -> Autoencoder:
@@ -219,3 +223,59 @@ def test_a_branch_of_another_width_is_refused(trained, tmp_path, capsys):
         tmp_path / "e",
     )
     assert load_tokenizer(tmp_path / "e")[0].config.context == 0
+
+
+def test_every_level_of_the_decoder_is_added_to():
+    """Each level's features alone change the image."""
+    codes, images, known = given(fitted())
+    for level in range(2):
+        model = fitted(spread=0)
+        torch.nn.init.normal_(model.context.leave[level].weight)
+        assert not torch.equal(model.complete(codes, images, known), model.decode(codes)), level
+
+
+def test_codes_around_a_region_are_those_of_the_filled_image_and_in_it_of_what_is_seen():
+    model = fitted()
+    images, seen = torch.rand(2, 2, 3, 16, 16)
+    hidden = torch.zeros(2, 16, 16, dtype=torch.bool)
+    hidden[:, :6, 8:] = True  # parts of two rows and all of two columns of cells
+    codes, inside = model.codes_around(images, hidden, seen), torch.zeros(2, 4, 4, dtype=torch.bool)
+    inside[:, :2, 2:] = True
+    assert torch.equal(codes[inside], model.codes(seen)[inside])
+    assert torch.equal(codes[~inside], model.codes(fill_hidden(images, hidden))[~inside])
+    assert not torch.equal(model.codes(seen)[inside], model.codes(images)[inside])
+
+
+def test_the_error_at_the_border_is_part_of_the_loss():
+    model, images = fitted(), torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    model.fix_codes(fix_decoder=True)
+    config = TokenizerRun(start_from="x", learn="context", tokenizer=model.config)
+    random = StepRandom(0, 1, 4, slice(0, 4), torch.device("cpu"))
+    total, terms, _ = make_loss(config)(model.train(), {"images": images}, random)
+    assert terms["seam"] > 0.05
+    assert float(total) == pytest.approx(float(terms["l2"] + SEAM * terms["seam"]), rel=1e-5)
+
+
+def test_a_repaint_is_fitted_to_the_pixels_that_are_not_marked(trained, monkeypatch):
+    """The branch is shown the image as it is, and where it is known."""
+    pipe = Pipeline.from_pretrained(trained / "diffusion")
+    pipe.tokenizer = fitted_like(pipe.tokenizer)
+    shown = []
+    real = pipe.tokenizer.complete
+    monkeypatch.setattr(pipe.tokenizer, "complete", lambda *parts: shown.append(parts) or real(*parts))
+    image = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    hole = np.zeros((8, 8), bool)
+    hole[2:5, 3:] = True
+    pipe.inpaint(Image.fromarray(image), hole, variants=2, seed=3)
+    ((_, pixels, known),) = shown
+    assert torch.equal(known, torch.from_numpy(~hole).expand(2, 8, 8))
+    assert torch.equal((pixels[0, 0] * 255).round()[~hole], torch.from_numpy(image).float()[~hole])
+
+
+def fitted_like(tokenizer: Autoencoder) -> Autoencoder:
+    """The same with a branch that says something."""
+    model = Autoencoder(replace(tokenizer.config, context=8), tokenizer.channels)
+    model.load_state_dict(model.state_dict() | tokenizer.state_dict())
+    for layer in model.context.leave:
+        torch.nn.init.normal_(layer.weight)
+    return model.eval()
