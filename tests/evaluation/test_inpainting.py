@@ -47,6 +47,16 @@ def found_by(pipe, images: ImageSet, classifier: bool = True, **settings) -> dic
     return inpainting.evaluate_inpainting(args, pipe, images, evaluator_of(images, classifier))
 
 
+def test_the_bar_counts_the_calls_that_are_made():
+    """Without a label there is no guidance, but away from a class there is."""
+    pipe = model("pixels")
+    for settings, calls in (({}, 1), ({"guidance": 3.0}, 1), ({"guidance": 3.0, "negative_label": 1}, 2)):
+        sampler = {"steps": 4, **settings}
+        args = Evaluation(model="m", inpaint="half,box", num_samples=20, seed=3, sampler=sampler)
+        with inpainting.progress(args, pipe, 36) as bar:
+            assert bar.total == 4 * calls * 36 * 2
+
+
 def without_times(found: dict) -> dict:
     regions = {
         name: {k: v for k, v in region.items() if k != "seconds"} for name, region in found["regions"].items()
