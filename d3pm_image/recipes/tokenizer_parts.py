@@ -172,6 +172,7 @@ def make_validation(
     count = min(len(held_out), VALIDATION_IMAGES)
     before: set[str] = set()
     repaints = make_repaint_scores(held_out, device, count) if config.learn == "context" else None
+    same: dict[str, float] = {}  # of reconstructions, which a context branch does not change
 
     def whole(output: Tensor, images: Tensor) -> Tensor:
         total = reconstruction_loss(output, images, config.loss)[0]
@@ -182,7 +183,7 @@ def make_validation(
     def validate(model: nn.Module) -> dict[str, float]:
         network = cast("Autoencoder", model.eval())
         criterion = None if plain else whole
-        values = reconstruction_error(
+        values = same or reconstruction_error(
             network, lambda indices: held_out.read(indices, device), count, criterion=criterion
         )
         now = (
@@ -195,6 +196,7 @@ def make_validation(
         before.clear()
         before.update(now)
         if repaints is not None:
+            same.update(values)
             found = repaints(network)
             return {"score": found["hidden_mse"] + SEAM / L2_SCALE * found["seam_error"], **values, **found}
         return {"score": values.get("reconstruction_loss", values["mse"]), **values}
