@@ -50,6 +50,7 @@ from .sampling.request import Request, default_sampler
 from .sampling.state import whole_number
 from .system.allocator import keep_memory
 from .tiling import Tiling
+from .tokenizer.autoencoder import Autoencoder
 from .tokenizer.palette import Palette, read_palette
 from .tokenizer.quantizer import code_vectors
 from .types import Tokenizer
@@ -140,8 +141,9 @@ class Pipeline(Tiling):
     def to(
         self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
     ) -> Pipeline:
-        """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser under
-        autocast; returns self. A model loaded in precision ``auto`` chooses again for the device."""
+        """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser and the
+        tokenizer's decoder under autocast; returns self. A model loaded in precision ``auto`` chooses again
+        for the device."""
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         check(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
@@ -152,6 +154,8 @@ class Pipeline(Tiling):
             self.denoiser.to(device)
         if self.by_device:
             self.precision = pick_precision("auto", self.device)
+        if isinstance(self.tokenizer, Autoencoder):
+            self.tokenizer.precision = self.precision
         return self
 
     def recolour(self, palette: str | Path) -> Pipeline:
@@ -206,8 +210,9 @@ class Pipeline(Tiling):
                 unfinished run the best weights so far, with a note), the name of a model that came with the
                 package (fashion-mnist, …) or a hub id (OWNER/NAME); see :func:`~d3pm_image.hub.locate`.
             device: Where to run it.
-            precision: float32, or bf16 to run the denoiser under autocast (other samples under the same
-                seed); auto is bf16 where the device is at least as fast with it, see
+            precision: float32, or bf16 to run the denoiser and the tokenizer's decoder under autocast (other
+                samples under the same seed; images are still encoded in float32); auto is bf16 where the
+                device is at least as fast with it, see
                 :func:`~d3pm_image.devices.pick_precision`.
 
         Raises:

@@ -57,6 +57,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
+EPSILON = 1e-6
+"""Of RMS norms."""
+
 PLAIN_UP_TO = {torch.float32: 256, torch.bfloat16: 1024}
 """Number of tokens up to which training on a CPU uses plain products for attention."""
 
@@ -72,6 +75,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
+SHORT, ENOUGH = 448, 704
+"""Inputs up to which the order of a sum never depends on the number of rows; rows from which none does."""
+
+
+def product(layer: nn.Linear, x: Tensor) -> Tensor:
+    """``layer(x)``, each row of which does not depend on how many there are.
+
+    Processors with matrix units (AMX) add up long rows in bf16 in another order if there are fewer of them
+    than outputs. Such products, of a few images, are filled with rows that are thrown away."""
+    rows, least = x.numel() // x.shape[-1], min(layer.out_features, ENOUGH)
+    few = x.shape[-1] > SHORT and 0 < rows < least and x.dtype == torch.bfloat16
+    if not few or x.requires_grad or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return layer(x)
+    return layer(F.pad(x.reshape(rows, -1), (0, 0, 0, least - rows)))[:rows].view(*x.shape[:-1], -1)
+
+
 class HeadNorm(nn.Module):
     """RMS norm with a learned scale over the last axis, in the input's own precision under autocast."""
 
@@ -80,7 +99,30 @@ class HeadNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), 1e-6)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), EPSILON)
+
+
+def drawing_in_bf16(x: Tensor) -> bool:
+    """Whether passes over memory are worth saving for activations x: no gradients, bf16 on a processor, where
+    products are fast, and no compiler, which saves them by itself."""
+    half = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+    return half and x.device.type == "cpu" and not (x.requires_grad or torch.compiler.is_compiling())
+
+
+class TokenNorm(nn.RMSNorm):
+    """RMS norm over the last axis, without a scale, of (B, N, D)."""
+
+    def __init__(self, width: int):
+        super().__init__(width, eps=EPSILON, elementwise_affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * inverse_rms(x) if drawing_in_bf16(x) else super().forward(x)
+
+
+def inverse_rms(x: Tensor) -> Tensor:
+    """1 / √(mean x² + ε) over the last axis, (…, 1) float32, in a single pass."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return torch.rsqrt(norm * norm / x.shape[-1] + EPSILON)
 
 
 def drop(layer: Attention | FeedForward, x: Tensor, keys: Tensor | None) -> Tensor:
@@ -110,10 +152,29 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, keys: Tensor | None = None) -> Tensor:
         b, n, d = x.shape
-        q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        cos, sin = cos.to(v.dtype), sin.to(v.dtype)
-        y = attend(rotate(self.query_norm(q), cos, sin), rotate(self.key_norm(k), cos, sin), v)
-        return drop(self, self.out(y.transpose(1, 2).reshape(b, n, d)), keys)
+        qkv = product(self.qkv, x).view(b, n, 3, self.heads, d // self.heads)
+        cos, sin = cos.to(qkv.dtype), sin.to(qkv.dtype)
+        if drawing_in_bf16(qkv):
+            q, k = self.turned(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
+            v = qkv[:, :, 2].transpose(1, 2)
+        else:
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            q, k = rotate(self.query_norm(q), cos, sin), rotate(self.key_norm(k), cos, sin)
+        y = attend(q, k, v)
+        return drop(self, product(self.out, y.transpose(1, 2).reshape(b, n, d)), keys)
+
+    def turned(self, qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Queries and keys (B, N, 2, heads, head_width), normalised and turned in the order in which they
+        lie, the norms' scales as part of the angles' table: half as many passes over memory."""
+        scale = torch.stack([self.query_norm.weight, self.key_norm.weight]).to(qk.dtype)[:, None]
+        one, two = scale.chunk(2, -1)
+        cos, sin = cos[:, None, None], sin[:, None, None]
+        first, second = (qk * inverse_rms(qk).to(qk.dtype)).chunk(2, -1)
+        turned = (
+            torch.addcmul(first * (one * cos), second, -two * sin),
+            torch.addcmul(first * (one * sin), second, two * cos),
+        )
+        return torch.cat(turned, -1)
 
 
 class FeedForward(nn.Module):
@@ -126,8 +187,8 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, -1)
-        return drop(self, self.out(F.silu(gate) * up), keys)
+        gate, up = product(self.gate_up, x).chunk(2, -1)
+        return drop(self, product(self.out, F.silu(gate) * up), keys)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -148,9 +209,9 @@ class Block(Recomputable):
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float):
         super().__init__()
-        self.norm1 = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm1 = TokenNorm(width)
         self.attention = Attention(width, heads, dropout)
-        self.norm2 = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm2 = TokenNorm(width)
         self.feed_forward = FeedForward(width, hidden, dropout)
         self.modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)

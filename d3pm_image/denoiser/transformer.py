@@ -19,7 +19,7 @@ from ..label_sets import LabelSets
 from ..types import Grid
 from .dropout import stream
 from .labels import SetEmbedding
-from .layers import Block, LevelEmbedding, Places, modulate, per_image, rotary_table
+from .layers import Block, LevelEmbedding, Places, TokenNorm, modulate, per_image, rotary_table
 from .patches import Patches
 
 TOKEN_SCALE = 0.5
@@ -69,7 +69,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, config.heads, hidden, config.dropout) for _ in range(config.depth)
         )
-        self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm = TokenNorm(width)
         self.modulation = nn.Linear(width, 2 * width)
         self.head = nn.Linear(config.cell_width, num_codes)
         self.patches = (

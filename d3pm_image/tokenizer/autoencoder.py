@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import Tile, TokenizerConfig, check, wraps
+from ..devices import Precision
 from ..imaging import fill_hidden, hidden_cells
 from ..pixel_range import settled_alpha, to_signed
 from ..recompute import Recomputable
@@ -201,6 +202,9 @@ class Autoencoder(nn.Module):
     """Where it was loaded from."""
     info: TokenizerInfo | None = None
     """Metadata of its folder."""
+    precision: Precision = "float32"
+    """Of :meth:`decode` and :meth:`complete`: bf16 runs the decoder under autocast. Codes are always found in
+    float32."""
 
     def __init__(
         self,
@@ -343,7 +347,12 @@ class Autoencoder(nn.Module):
             ValueError: a code outside 0..K-1.
         """
         need_codes(codes, self.num_codes)
-        return in_parts(self.images, codes)
+        with self.cast(codes.device):
+            return in_parts(self.images, codes)
+
+    def cast(self, device: torch.device) -> torch.autocast:
+        """The precision, as a context, whatever that of the caller."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     @torch.no_grad()
     def complete(self, codes: Tensor, images: Tensor, known: Tensor) -> Tensor:
@@ -363,18 +372,17 @@ class Autoencoder(nn.Module):
         check(images.shape == shape, "images", tuple(images.shape), f"give {shape}, as the codes")
         hint = f"give {(len(codes), *size)}, as the codes"
         check(known.shape == (len(codes), *size), "known", tuple(known.shape), hint)
-        if self.context is None:
-            return in_parts(self.images, codes)
-        return in_parts(self.fitted_images, codes, images, known)
+        with self.cast(codes.device):
+            if self.context is None:
+                return in_parts(self.images, codes)
+            return in_parts(self.fitted_images, codes, images, known)
 
     @torch.no_grad()
     def fitted_images(self, codes: Tensor, images: Tensor, known: Tensor) -> Tensor:
-        """:meth:`complete` without input validation."""
-        with torch.autocast(codes.device.type, enabled=False):
-            return settled_alpha(self.fitted(codes, images.float(), known).clamp(0, 1))
+        """:meth:`complete` without input validation, in the precision of the caller."""
+        return settled_alpha(self.fitted(codes, images.float(), known).float().clamp(0, 1))
 
     @torch.no_grad()
     def images(self, codes: Tensor) -> Tensor:
-        """:meth:`decode` without input validation (for export)."""
-        with torch.autocast(codes.device.type, enabled=False):
-            return settled_alpha((self.decoder(self.quantizer.lookup(codes)) * 0.5 + 0.5).clamp(0, 1))
+        """:meth:`decode` without input validation (for export), in the precision of the caller."""
+        return settled_alpha((self.decoder(self.quantizer.lookup(codes)).float() * 0.5 + 0.5).clamp(0, 1))

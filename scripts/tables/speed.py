@@ -61,17 +61,18 @@ def end_to_end() -> str:
 def peers() -> str:
     """This denoiser beside its neighbours, each eager and compiled; of several samplers the fastest."""
     kept = read("benchmark_peers")
-    cells: dict[tuple[str, str], float] = {}
+    cells: dict[tuple[str, str, str], float] = {}
     for row in kept["rows"]:
-        name, task = row["contestant"].split(":")[0], row["task"]
-        cells[name, task] = min(row["seconds"], cells.get((name, task), float("inf")))
-    tasks = list(dict.fromkeys(task for _, task in cells))
-    names = [name for name in dict.fromkeys(name for name, _ in cells) if not name.endswith(", compiled")]
+        key = row["precision"], row["contestant"].split(":")[0], row["task"]
+        cells[key] = min(row["seconds"], cells.get(key, float("inf")))
+    tasks = list(dict.fromkeys(task for *_, task in cells))
     rows = []
-    for name in names:
-        pairs = [(cells[name, task], cells[f"{name}, compiled", task]) for task in tasks]
-        rows.append([name, *(f"{rounded(a * 1e3)} → {rounded(b * 1e3)}" for a, b in pairs)])
-    return markdown(["ms, eager → compiled", *tasks], rows) + under(kept["machine"])
+    for precision, name in dict.fromkeys((precision, name) for precision, name, _ in cells):
+        if not name.endswith(", compiled"):
+            of = [(cells[precision, name, t], cells[precision, f"{name}, compiled", t]) for t in tasks]
+            pairs = [f"{rounded(a * 1e3)} → {rounded(b * 1e3)}" for a, b in of]
+            rows.append([precision, name, *pairs])
+    return markdown(["precision", "ms, eager → compiled", *tasks], rows) + under(kept["machine"])
 
 
 def tokenizers() -> str:
