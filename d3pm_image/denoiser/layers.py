@@ -60,19 +60,21 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 EPSILON = 1e-6
 """Of RMS norms."""
 
-PLAIN_UP_TO = {torch.float32: 256, torch.bfloat16: 1024}
-"""Number of tokens up to which training on a CPU uses plain products for attention."""
+PLAIN_UP_TO = {torch.float32: 144, torch.bfloat16: 576}
+"""Number of tokens up to which training on a CPU uses plain products for attention, by
+``python -m benchmarks.speed attention``: torch's fused kernel for processors has a slow backward pass."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled-dot-product attention, (B, heads, N, head_width) each.
-
-    torch's fused kernel for processors has a slow backward pass in bf16: 63 ms against 11 ms for the plain
-    products at N = 49 (2 cores).
-    """
-    if q.device.type == "cpu" and q.requires_grad and q.shape[-2] <= PLAIN_UP_TO.get(q.dtype, 256):
-        return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
+    """Scaled-dot-product attention, (B, heads, N, head_width) each."""
+    if q.device.type == "cpu" and q.requires_grad and q.shape[-2] <= PLAIN_UP_TO.get(q.dtype, 144):
+        return plain_attention(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The same as two matrix products, with all weights (B, heads, N, N) in memory."""
+    return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
 
 
 SHORT, ENOUGH = 448, 704

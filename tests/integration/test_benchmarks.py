@@ -56,6 +56,7 @@ SMALL = {
         "--skip-memory",
     ],
     "loss": ["--codes", "16", "--batch", "2", "--tokens", "8", "--width", "8", "--skip-memory"],
+    "attention": ["--tokens", "4", "9", "--total", "18", "--heads", "1", "--head-width", "8"],
     "nearest": ["--codes", "16", "--size", "16", "--images", "2", "--compared", "4", "--width", "8"],
     "peers": [
         "--width",
