@@ -320,10 +320,10 @@ def test_dropout_compiles_to_native_code():
 @pytest.mark.parametrize(
     ("kind", "tokens", "plain"),
     [
-        (torch.float32, 256, True),
-        (torch.float32, 257, False),
-        (torch.bfloat16, 1024, True),
-        (torch.bfloat16, 1025, False),
+        (torch.float32, 144, True),
+        (torch.float32, 145, False),
+        (torch.bfloat16, 576, True),
+        (torch.bfloat16, 577, False),
     ],
 )
 def test_attention_is_plain_products_where_those_train_faster(kind, tokens, plain, monkeypatch):
