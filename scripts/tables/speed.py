@@ -75,6 +75,21 @@ def peers() -> str:
     return markdown(["precision", "ms, eager → compiled", *tasks], rows) + under(kept["machine"])
 
 
+def attention() -> str:
+    """Plain products against torch's fused kernel, by tokens and precision."""
+    kept = read("benchmark_attention")
+    cells = {(row["precision"], row["tokens"], row["task"]): row for row in kept["rows"]}
+    tasks = list(dict.fromkeys(task for *_, task in cells))
+    rows = []
+    for precision, tokens in dict.fromkeys((precision, tokens) for precision, tokens, _ in cells):
+        of = [cells[precision, tokens, task] for task in tasks]
+        times = [f"{rounded(r['fused_ms'])} → {rounded(r['plain_ms'])}" for r in of]
+        rows.append([precision, f"{tokens:,}", *times])
+    return markdown(["precision", "tokens", *(f"{task}, ms, fused → plain" for task in tasks)], rows) + under(
+        kept["machine"]
+    )
+
+
 def tokenizers() -> str:
     """Training steps of the tokenizer against a plain VQ-VAE."""
     kept = read("benchmark_tokenizer")
@@ -115,6 +130,7 @@ TABLES = {
     "benchmarks": benchmarks,
     "end_to_end": end_to_end,
     "peers": peers,
+    "attention": attention,
     "tokenizers": tokenizers,
     "data": data,
     "waits": waits,
