@@ -86,9 +86,11 @@ def product(layer: nn.Linear, x: Tensor) -> Tensor:
 
     Processors with matrix units (AMX) add up long rows in bf16 in another order if there are fewer of them
     than outputs. Such products, of a few images, are filled with rows that are thrown away."""
+    short = x.shape[-1] <= SHORT or x.dtype != torch.bfloat16 or x.device.type != "cpu"
+    if short or x.requires_grad or torch.compiler.is_compiling():
+        return layer(x)
     rows, least = x.numel() // x.shape[-1], min(layer.out_features, ENOUGH)
-    few = x.shape[-1] > SHORT and 0 < rows < least and x.dtype == torch.bfloat16
-    if not few or x.requires_grad or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if not 0 < rows < least:
         return layer(x)
     return layer(F.pad(x.reshape(rows, -1), (0, 0, 0, least - rows)))[:rows].view(*x.shape[:-1], -1)
 
