@@ -204,18 +204,18 @@ class Edits(Protocol):
         right: int = 0,
         bottom: int = 0,
         window: Window = "auto",
+        to: str = "",
         **how: Any,
     ) -> Edited:
-        """Continue images by the given numbers of pixels beyond their borders; the rest as in
-        :meth:`inpaint`, for the larger canvas.
+        """Continue images by the given numbers of pixels beyond their borders, or ``to`` a format as
+        width:height, such as ``"16:9"``; the rest as in :meth:`inpaint`, for the larger canvas.
 
         ``window="auto"`` keeps an image's own scale (``tiles``) where its canvas is larger than the model's
         size.
         """
         given, single = image_list(image)
-        images, masks = zip(
-            *(extend(i, *map(scalar, (left, top, right, bottom))) for i in given), strict=True
-        )
+        sides = scalar(left), scalar(top), scalar(right), scalar(bottom)
+        images, masks = zip(*(extend(i, *sides, to) for i in given), strict=True)
         window = outpaint_window(window, [mask.shape for mask in masks], self.image_size)
         results = self.inpaint(images, masks, window=window, **how)
         return results[0] if single else results

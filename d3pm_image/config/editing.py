@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,23 @@ GREY_MODEL = "the model knows grey images only: what it paints into this one has
 def check_added(sides: Mapping[str, int]) -> None:
     """Raises ConfigError if no side of a canvas gets any pixels; pipelines return the image unchanged
     then."""
-    check(any(sides.values()), "left, right, top, bottom", 0, "give pixels to add on one side or more")
+    hint = "give pixels to add on one side or more, or a format such as 16:9 in to"
+    check(any(sides.values()), "left, right, top, bottom", 0, hint)
+
+
+def read_format(text: str, sides: Mapping[str, int]) -> tuple[int, int]:
+    """(width, height) of a format such as ``16:9``, in place of pixels on sides.
+
+    Raises:
+        ConfigError: another text, a side of 0 or over 1000 parts, or pixels on sides as well.
+    """
+    found = re.fullmatch(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\s*", text)
+    hint = "give width:height, two numbers from 1 to 1000, such as 16:9 or 1:1"
+    width, height = map(int, found.groups()) if found else (0, 0)
+    check(1 <= width <= 1000 and 1 <= height <= 1000, "to", text, hint)
+    given = {name: value for name, value in sides.items() if value}
+    check(not given, "to", text, f"sets the sides; leave out {', '.join(given)}")
+    return width, height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,20 +138,27 @@ class Outpaint(LabelOptions, EditOptions):
 
     Args:
         left, right, top, bottom: Pixels to add on each side.
+        to: Format to continue it to, as width:height, such as 16:9, in place of pixels: the sides that are
+            too short grow at both ends.
     """
 
     left: int = 0
     right: int = 0
     top: int = 0
     bottom: int = 0
+    to: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_added(self.painted())
+        sides = {name: getattr(self, name) for name in ("left", "top", "right", "bottom")}
+        if self.to:
+            read_format(self.to, sides)
+        else:
+            check_added(sides)
 
     def painted(self) -> dict[str, Any]:
-        """Pixels to add on each side."""
-        return {name: getattr(self, name) for name in ("left", "top", "right", "bottom")}
+        """Pixels to add on each side, or the format."""
+        return {name: getattr(self, name) for name in ("left", "top", "right", "bottom", "to")}
 
 
 @dataclass(frozen=True, kw_only=True)

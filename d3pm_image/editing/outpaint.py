@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import check
+from ..config.editing import read_format
 from .regions import Size, Window
 
 MOST = 10_000
@@ -32,14 +33,28 @@ def check_sides(size: tuple[int, int], sides: dict[str, int]) -> None:
     check(fits, ", ".join(sides), sides, f"{width}x{height} pixels are too many")
 
 
+def sides_to(size: tuple[int, int], form: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Pixels to add to an image (width, height) at its left, top, right and bottom until its sides are as a
+    format's (width, height): at both ends of the side that is too short, an odd pixel on the right or at the
+    bottom."""
+    width, height = size
+    across = max(0, round(height * form[0] / form[1]) - width)
+    down = 0 if across else max(0, round(width * form[1] / form[0]) - height)
+    return across // 2, down // 2, across - across // 2, down - down // 2
+
+
 def extend(
-    image: Image.Image, left: int, top: int, right: int, bottom: int
+    image: Image.Image, left: int, top: int, right: int, bottom: int, to: str = ""
 ) -> tuple[Image.Image, np.ndarray]:
-    """An image in its own mode with the given numbers of new pixels on each side, and their mask (h, w) bool.
+    """An image in its own mode with the given numbers of new pixels on each side, or those that a format
+    such as 16:9 needs, and their mask (h, w) bool.
 
     Raises:
-        ConfigError: see :func:`check_sides`.
+        ConfigError: see :func:`check_sides` and :func:`~d3pm_image.config.editing.read_format`.
     """
+    if to:
+        form = read_format(to, {"left": left, "top": top, "right": right, "bottom": bottom})
+        left, top, right, bottom = sides_to(image.size, form)
     check_sides(image.size, {"left": left, "top": top, "right": right, "bottom": bottom})
     mask = np.ones((image.height + top + bottom, image.width + left + right), bool)
     mask[top : top + image.height, left : left + image.width] = False
