@@ -141,9 +141,8 @@ class Pipeline(Tiling):
     def to(
         self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
     ) -> Pipeline:
-        """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run the denoiser and the
-        tokenizer's decoder under autocast; returns self. A model loaded in precision ``auto`` chooses again
-        for the device."""
+        """Move both networks to a device; choose torch.float32, or torch.bfloat16 to run denoiser and decoder
+        under autocast; returns self. A model loaded in precision ``auto`` chooses again for the device."""
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         check(dtype in (None, *PRECISIONS), "dtype", dtype, "use torch.float32 or torch.bfloat16")
@@ -210,10 +209,8 @@ class Pipeline(Tiling):
                 unfinished run the best weights so far, with a note), the name of a model that came with the
                 package (fashion-mnist, …) or a hub id (OWNER/NAME); see :func:`~d3pm_image.hub.locate`.
             device: Where to run it.
-            precision: float32, or bf16 to run the denoiser and the tokenizer's decoder under autocast (other
-                samples under the same seed; images are still encoded in float32); auto is bf16 where the
-                device is at least as fast with it, see
-                :func:`~d3pm_image.devices.pick_precision`.
+            precision: float32, bf16 (denoiser and decoder under autocast: other samples under the same
+                seed), or auto, see :func:`~d3pm_image.devices.pick_precision`.
 
         Raises:
             ConfigError: no model there, a part of it is missing or damaged, or an unknown precision.
@@ -381,9 +378,8 @@ class Pipeline(Tiling):
 
     def tokenizer_decode(self, codes: Tensor, batch_size: int = 64) -> Tensor:
         """Images (B, C, h, w) in [0, 1] of codes (B, H, W), in batches."""
-        return torch.cat(
-            [self.tokenizer.decode(part.to(self.device)).cpu() for part in codes.split(batch_size)]
-        )
+        parts = (part.to(self.device) for part in codes.split(batch_size))
+        return torch.cat([self.tokenizer.decode(part).cpu() for part in parts])
 
     def tensors(self, images: ImagesLike) -> Tensor:
         """Images of any size and mode (:func:`~d3pm_image.editing.inputs.image_list`) as (B, C, h, w) in [0,
