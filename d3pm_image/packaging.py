@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from .tokenizer.folder import find, folder_for
 
 COLUMNS, ROWS = 10, 3
 PRIVATE = ("root", "val_root")  # folders of this machine
+ABSOLUTE = re.compile(r"(/|~|[A-Za-z]:[\\/]|\\\\)")
 
 
 def package(asked: PackageConfig, device: str = "cpu", overwrite: bool = False) -> Path:
@@ -118,7 +120,19 @@ def remembered(metadata: dict[str, Any], run: Path) -> dict[str, Any]:
     for holder in (kept, tokenizer):
         if "data" in holder:
             holder["data"] = holder["data"] | {key: Path(holder["data"].get(key, "")).name for key in PRIVATE}
-    return kept | ({"tokenizer": tokenizer} if tokenizer else {})
+    return without_folders(kept | ({"tokenizer": tokenizer} if tokenizer else {}))
+
+
+def without_folders(value: Any) -> Any:
+    """The same values at any depth, absolute paths shortened to their last part: files of labels or weights
+    that a training read."""
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and ABSOLUTE.match(value):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value
 
 
 def tokenizer_run(run: Path) -> Path:

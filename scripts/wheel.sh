@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds wheel and sdist into dist/, installs the wheel into an empty environment, and generates from a
-# shipped model there, offline, away from this repository. WHEEL_VENV names the environment's folder (default:
+# Builds wheel and sdist into dist/, installs the wheel into an empty environment, and generates from
+# two shipped models there, offline, away from this repository. WHEEL_VENV names the environment's folder (default:
 # a temporary one that is removed again).
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
@@ -24,16 +24,20 @@ if unshare --net --map-root-user true 2>/dev/null; then # where the system lets 
   offline+=(unshare --net --map-root-user)
 fi
 "${offline[@]}" "$venv/bin/d3pm-image" --version
-began=$(date +%s.%N)
-"${offline[@]}" "$venv/bin/d3pm-image" generate fashion-mnist --num-images 16 --out g.png
-"$venv/bin/python" - "$began" <<'CHECK'
+for model in fashion-mnist emoji; do
+  began=$(date +%s.%N)
+  "${offline[@]}" "$venv/bin/d3pm-image" generate "$model" --num-images 16 --out "$model.png"
+  "$venv/bin/python" - "$model" "$began" <<'CHECK'
 import sys
 import time
 
 from PIL import Image
 
-seconds = time.time() - float(sys.argv[1])
-levels = Image.open("g.png").convert("L").getextrema()
-print(f"16 images from the wheel in {seconds:.1f} s, start-up included; grey levels {levels}")
-sys.exit(levels[1] - levels[0] < 100)
+model, began = sys.argv[1:]
+seconds = time.time() - float(began)
+image = Image.open(f"{model}.png")
+levels = image.convert("L").getextrema()
+print(f"16 images of {model} from the wheel in {seconds:.1f} s, start-up included; {image.mode}, grey levels {levels}")
+sys.exit(levels[1] - levels[0] < 100 or (model == "emoji") != (image.mode == "RGBA"))
 CHECK
+done

@@ -35,9 +35,9 @@ def put(cache, repository: str, revision: str = "a" * 40):
 def test_shipped_models_are_listed_with_what_a_reader_asks(cache, capsys):
     run("models")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == shipped() == ["eurosat", "fashion-mnist"]
-    assert "64x64 colour, 10 classes, " in lines[0] and " MB, apache-2.0, Fréchet distance " in lines[0]
-    assert "28x28 grey" in lines[1] and "label accuracy 0.9" in lines[1]
+    assert [line.split()[0] for line in lines] == shipped() == ["emoji", "eurosat", "fashion-mnist"]
+    assert "64x64 colour, 10 classes, " in lines[1] and " MB, apache-2.0, Fréchet distance " in lines[1]
+    assert "28x28 grey" in lines[2] and "label accuracy 0.9" in lines[2]
     run("models", "--classes")
     assert "AnnualCrop, Forest" in capsys.readouterr().out
 
@@ -48,7 +48,7 @@ def test_models_of_the_hub_are_listed_and_others_left_out(cache):
     (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
     damaged = put(cache, "somebody/damaged")
     (damaged / "tokenizer" / "config.json").write_text("{")
-    assert [one.name for one in known_models()] == ["eurosat", "fashion-mnist", "somebody/fields"]
+    assert [one.name for one in known_models()] == ["emoji", "eurosat", "fashion-mnist", "somebody/fields"]
 
 
 def test_another_format_is_no_model_whatever_else_it_holds(tmp_path):

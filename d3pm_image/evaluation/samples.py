@@ -85,15 +85,31 @@ def remembered_data(
             f" --{dashed(name)} FOLDER if it is yours"
         )
         check(bool(given) or not found or is_noted(found), "model", model, hint)
-    if isinstance(data.labels, str) and (file := parted(data.labels)[0]) is not None:
-        hint = f"takes labels from {printable(str(file))!r}, a file that was not named on this machine"
-        check(is_noted(str(file)), "model", model, hint)
+    data = with_labels(data, root, model)
     # a model must not start a download
     if hub:
         return dataclasses.replace(data, name=root or data.name, download=False)
     return dataclasses.replace(
         data, root=root or data.root, val_root=val_root or data.val_root, download=False
     )
+
+
+def with_labels(data: DataConfig, root: str, model: str) -> DataConfig:
+    """The same with its file of labels; a packaged model has that file's name alone, which is looked for in
+    ``root``.
+
+    Raises:
+        ConfigError: a file that the user has not named.
+    """
+    if not isinstance(data.labels, str) or (file := parted(data.labels)[0]) is None:
+        return data
+    beside = Path(root).expanduser() / file.name
+    if root and file.name == str(file) and beside.is_file():
+        return dataclasses.replace(data, labels=f"{beside}{data.labels.removeprefix(file.name)}")
+    hint = f"takes labels from {printable(str(file))!r}, a file that was not named on this machine"
+    hint += f"; put it into the folder of the images, and name that with --root ({file.name})"
+    check(is_noted(str(file)), "model", model, hint)
+    return data
 
 
 def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,21 @@ def adversarial() -> str:
     return markdown(header, rows)
 
 
+def emoji_curve() -> str:
+    """What longer training gave the denoiser of emoji."""
+    path = RESULTS / "emoji_diffusion_log.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows, seconds = [], 0.0
+    for line in lines:
+        seconds = line.get("seconds", seconds)
+        if "val_bits_per_code" in line:
+            accuracy = f"{line['val_accuracy']:.1%}"
+            rows.append(
+                [f"{line['step']:,}", f"{seconds / 60:.0f}", f"{line['val_bits_per_code']:.2f}", accuracy]
+            )
+    return markdown(["steps of 64 images", "minutes", "bits per code", "codes that are right"], rows)
+
+
 def inpainting() -> str:
     """What ``evaluate --inpaint`` says of completed held-out images, and of the same with the hidden region
     as the tokenizer gives it back."""
@@ -136,4 +152,5 @@ TABLES = {
     "inpainting": inpainting,
     "reconstructions": reconstructions,
     "adversarial": adversarial,
+    "emoji_curve": emoji_curve,
 }

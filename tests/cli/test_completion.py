@@ -40,7 +40,7 @@ from d3pm_image.sampling import SAMPLERS
         ("generate m --config ", [], True),
         ("inpaint m --window c", ["crop"], False),
         ("inpaint m a.png", [], True),
-        ("train photos --start-from e", ["eurosat"], True),
+        ("train photos --start-from e", ["emoji", "eurosat"], True),
         ("train-tokenizer --data.cro", ["--data.crop"], False),
         ("train-tokenizer --tokenizer.quantizer.name f", ["fsq"], False),
         ("train-tokenizer --train.compile ", ["true", "false", "auto", "reduce-overhead"], False),

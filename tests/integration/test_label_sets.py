@@ -366,3 +366,18 @@ def test_a_file_of_labels_is_for_the_images_of_the_training_alone(model, photos,
     data = pipe.metadata["data"] | {"labels": str(tmp_path / "somebody.csv")}
     with pytest.raises(ConfigError, match="a file that was not named on this machine"):
         remembered_data({"data": data}, "m", "", "")
+
+
+def test_a_packaged_model_names_no_folder_and_finds_its_labels_beside_the_images(model, photos, tmp_path):
+    run("package", model, "--out", tmp_path / "shared")
+    text = (tmp_path / "shared/config.json").read_text() + (tmp_path / "shared/README.md").read_text()
+    text += (tmp_path / "shared/tokenizer/config.json").read_text()
+    assert str(photos) not in text and "labels.csv" in text
+    metadata = Pipeline.from_pretrained(tmp_path / "shared").metadata
+    assert metadata["data"]["labels"] == "labels.csv"
+    with pytest.raises(ConfigError, match=r"put it into the folder of the images.*--root \(labels\.csv\)"):
+        remembered_data(metadata, "m", str(photos / "photos"), "")
+    found = remembered_data(metadata, "m", str(photos), "")  # the folder that has the file
+    assert found.labels == str(photos / "labels.csv")
+    columns = metadata["data"] | {"labels": "labels.csv:shape"}
+    assert remembered_data({"data": columns}, "m", str(photos), "").labels.endswith("labels.csv:shape")

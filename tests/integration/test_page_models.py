@@ -41,9 +41,9 @@ def page_model(trained, tmp_path):
 
 
 def test_the_menu_offers_the_page_s_model_shipped_ones_and_those_of_the_cache(page_model, cache):
-    assert PageModels(page_model).names == ["digits", "eurosat", "fashion-mnist", "somebody/clothes"]
+    assert PageModels(page_model).names == ["digits", "emoji", "eurosat", "fashion-mnist", "somebody/clothes"]
     page_model.model = "eurosat"
-    assert PageModels(page_model).names == ["eurosat", "fashion-mnist", "somebody/clothes"]
+    assert PageModels(page_model).names == ["eurosat", "emoji", "fashion-mnist", "somebody/clothes"]
 
 
 def test_a_model_of_the_menu_is_read_from_its_folder_and_shares_the_line(page_model, cache):

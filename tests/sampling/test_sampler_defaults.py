@@ -48,9 +48,9 @@ def test_a_models_own_settings_belong_to_its_own_sampler(pipe):
     assert other.request(sampler="margin").sampler.gumbel == 4.5
 
 
-@pytest.mark.parametrize("model", ["fashion-mnist", "eurosat"])
-def test_models_draw_what_they_drew(model):
+def test_models_draw_what_they_drew():
     """What config.json of a model of version 0.1.0 says of the default sampler holds."""
+    model = "fashion-mnist"
     stored = json.loads((ROOT / "d3pm_image" / "models" / model / "config.json").read_text())["sampler"]
     later = {"set_guidance": ""}  # settings that came after it, which are off
     assert Pipeline.from_pretrained(model).request().values().items() <= (stored | later).items()
