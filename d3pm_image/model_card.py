@@ -103,6 +103,7 @@ def opening(name: str, metadata: dict[str, Any], model: dict[str, Any], height: 
 def usage(name: str, model: dict[str, Any]) -> str:
     """Section: use."""
     names = [model["classes"][number] for number in every_label(model["classes"])[:2]]
+    names = names[: 1 if len("".join(names)) > 50 else 2]  # combinations of label sets are long
     first = ", ".join(json.dumps(label, ensure_ascii=printable(label, 0) != label) for label in names)
     name = printable(name)
     labels = f", labels=[{first}]" if len(model["classes"]) > 1 else ""

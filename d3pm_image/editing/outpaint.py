@@ -50,7 +50,7 @@ def extend(
     such as 16:9 needs, and their mask (h, w) bool.
 
     Raises:
-        ConfigError: see :func:`check_sides` and :func:`~d3pm_image.config.editing.read_format`.
+        ConfigError: see :func:`check_sides`; or a format that is not width:height, or pixels besides.
     """
     if to:
         form = read_format(to, {"left": left, "top": top, "right": right, "bottom": bottom})
