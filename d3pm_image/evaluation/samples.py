@@ -95,21 +95,22 @@ def remembered_data(
 
 
 def with_labels(data: DataConfig, root: str, model: str) -> DataConfig:
-    """The same with its file of labels; a packaged model has that file's name alone, which is looked for in
-    ``root``.
+    """The same with its file of labels, or the file of that name in ``root``, where a model of another
+    machine or folder names one.
 
     Raises:
         ConfigError: a file that the user has not named.
     """
     if not isinstance(data.labels, str) or (file := parted(data.labels)[0]) is None:
         return data
+    if is_noted(str(file)):
+        return data
     beside = Path(root).expanduser() / file.name
-    if root and file.name == str(file) and beside.is_file():
-        return dataclasses.replace(data, labels=f"{beside}{data.labels.removeprefix(file.name)}")
+    if root and beside.is_file():
+        return dataclasses.replace(data, labels=f"{beside}{data.labels.rpartition(file.name)[2]}")
     hint = f"takes labels from {printable(str(file))!r}, a file that was not named on this machine"
     hint += f"; put it into the folder of the images, and name that with --root ({file.name})"
-    check(is_noted(str(file)), "model", model, hint)
-    return data
+    raise ConfigError("model", model, hint)
 
 
 def as_trained(source: ImageSource, class_names: Sequence[str]) -> ImageSource:
