@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
+from helpers.paths import ROOT
 from torch.nn import functional as F
 
+from benchmarks.speed.attention import PRECISIONS, advice
 from d3pm_image.config import ConfigError, DenoiserConfig
 from d3pm_image.denoiser import Transformer
 from d3pm_image.denoiser.dropout import dropout, stream
-from d3pm_image.denoiser.layers import Places, attend, rotary_table, rotate
+from d3pm_image.denoiser.layers import PLAIN_UP_TO, Places, attend, rotary_table, rotate
 from d3pm_image.denoiser.patches import patchify, unpatchify
 from d3pm_image.training.random import StepRandom
 from d3pm_image.types import Denoiser
@@ -338,3 +341,8 @@ def test_attention_is_plain_products_where_those_train_faster(kind, tokens, plai
     trained, drawn = attend(q.requires_grad_(), k, v), attend(q.detach(), k, v)
     assert len(fused) == (1 if plain else 2)
     assert torch.allclose(trained, drawn, atol=1e-2 if kind == torch.bfloat16 else 1e-5)
+
+
+def test_the_rule_for_attention_is_what_the_benchmark_found():
+    rows = json.loads((ROOT / "docs/results/benchmark_attention.json").read_text(encoding="utf-8"))["rows"]
+    assert {kind: advice(rows, name) for name, kind in PRECISIONS.items()} == PLAIN_UP_TO
